@@ -1,0 +1,64 @@
+# Everything runs in .venv, which the first target makes: nothing but Python >= 3.11 and make is needed.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PYTEST_ARGS ?= -n 2
+
+BIN := .venv/bin
+# The stamp is written last, so an interrupted set-up is done again.
+READY := .venv/.ready
+CODE := domain application interface tests
+
+# uv's cache goes where an ordinary user without a writable home may write, too.
+export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -w "$$HOME/.cache/uv" \
+  && echo "$$HOME/.cache/uv" || echo "$(CURDIR)/.venv/cache")
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check check-static lint format types imports lock clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
+	$(BIN)/tickets serve --demo --host $(HOST) --port $(PORT)
+
+test: $(READY) ## Run every test (PYTEST_ARGS: what pytest gets, "-n 2")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: check-static test ## Lint, format, types, imports and tests: all that CI checks
+
+check-static: lint format types imports
+
+lint: $(READY)
+	$(BIN)/ruff check
+
+format: $(READY)
+	$(BIN)/ruff format --check
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+$(READY): requirements.lock pyproject.toml
+	@python=; for candidate in python3.13 python3.12 python3.11 python3 python; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "make: no Python >= 3.11 with venv on the PATH: install one, on Debian python3 and python3-venv" >&2; exit 1; fi; \
+	echo "Setting up .venv with $$python"; "$$python" -m venv --clear .venv
+	@if command -v uv >/dev/null 2>&1; then ln -sf "$$(command -v uv)" $(BIN)/uv; else \
+	  awk '/^[^ #]/ {uv = /^uv==/} uv' requirements.lock > .venv/uv.txt; \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt; \
+	fi
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+lock: $(READY) ## Pin the newest versions of everything, with hashes, in requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --upgrade --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment and all caches (not var/)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
