@@ -1,0 +1,132 @@
+"""What every command brings along, and what every command comes to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from application.errors import PreconditionFailed
+from domain.attribution import Attribution
+from domain.errors import Refusal
+
+
+class Subject(NamedTuple):
+    """The user that a command or a read is about, inside a client (tenant)."""
+
+    client_ext_id: str
+    user_ext_id: str
+
+
+class CommandKey(NamedTuple):
+    """Where the answer to a command that may be retried is kept."""
+
+    client_ext_id: str
+    command_id: str
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """What the caller demands of the current version (RFC 9110, If-Match and If-None-Match).
+
+    if_match: the versions that will do; None where the header is absent; "*" for any.
+    if_none_match: the versions that will not do, likewise.
+    """
+
+    if_match: frozenset[int] | str | None = None
+    if_none_match: frozenset[int] | str | None = None
+
+    def check(self, version: int | None) -> None:
+        """Raise PreconditionFailed unless the current version (None: there is none) will do."""
+        if self.if_match is not None and not matches(self.if_match, version):
+            raise PreconditionFailed(
+                "The version named in If-Match is not the current one. Read again, then decide."
+            )
+        if matches(self.if_none_match, version):
+            raise PreconditionFailed("If-None-Match names what exists.")
+
+
+def matches(condition: frozenset[int] | str | None, version: int | None) -> bool:
+    """Tell whether a condition of the request names the current version (None: there is none)."""
+    if condition is None or version is None:
+        return False
+    return condition == "*" or version in condition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A change that a caller asks for; see Attribution for the fields they share.
+
+    retryable: the caller gave an Idempotency-Key, so the answer is kept for a retry.
+    """
+
+    subject: Subject
+    actor: str
+    correlation_id: str
+    command_id: str
+    request_digest: str
+    retryable: bool = False
+    precondition: Precondition = Precondition()
+    reason: str | None = None
+
+    @property
+    def key(self) -> CommandKey:
+        """Where the answer to this command is kept."""
+        return CommandKey(self.subject.client_ext_id, self.command_id)
+
+    def done(self, outcome: str, version: int, response: BaseModel) -> "Answer":
+        """Return the answer to this command now that it happened: "created" or "changed"."""
+        return Answer(
+            outcome=outcome,
+            body=response.model_dump_json(by_alias=True),
+            correlation_id=self.correlation_id,
+            request_digest=self.request_digest,
+            version=version,
+        )
+
+    def refused(self, refusal: Refusal) -> "Answer":
+        """Return the answer to this command when it must not happen."""
+        return Answer(
+            outcome=type(refusal).__name__,
+            body=str(refusal),
+            correlation_id=self.correlation_id,
+            request_digest=self.request_digest,
+        )
+
+    def attribution(self, timestamp: datetime) -> Attribution:
+        """Return the who and why for an event that happens now."""
+        return Attribution(
+            timestamp=timestamp,
+            actor=self.actor,
+            reason=self.reason,
+            correlation_id=self.correlation_id,
+            command_id=self.command_id,
+            request_digest=self.request_digest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command came to: all that a retry needs to get the first answer again, byte for byte.
+
+    outcome: "created" or "changed"; else the name of the Refusal, whose message is then the body.
+    version: the version that the command led to; None for a refusal.
+    body: the response as JSON text.
+    """
+
+    outcome: str
+    body: str
+    correlation_id: str
+    request_digest: str
+    version: int | None = None
+
+    def unwrap(self) -> "Answer":
+        """Return the answer of a command that happened, or raise the Refusal of one that did not."""
+        refusal = _refusals().get(self.outcome)
+        if refusal is not None:
+            raise refusal(self.body)
+        return self
+
+
+def _refusals() -> dict[str, type[Refusal]]:
+    return {refusal.__name__: refusal for refusal in Refusal.__subclasses__()}

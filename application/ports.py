@@ -1,0 +1,129 @@
+"""What the application needs of the world. Adapters name their mechanism; these name the need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from application.command import Answer, CommandKey, Subject
+from application.projection import TicketRow
+from application.recipient import Recipient
+from domain.ticket import ClearTicket
+from domain.ticket_credential import TicketCredential
+
+
+class Clock(Protocol):
+    """The time now, aware UTC."""
+
+    def __call__(self) -> datetime:
+        """Return it."""
+
+
+class Randomness(Protocol):
+    """A cryptographic source; tests inject their own."""
+
+    def below(self, bound: int) -> int:
+        """Return a uniformly random integer in [0, bound)."""
+
+    def octets(self, count: int) -> bytes:
+        """Return that many random bytes."""
+
+    def uuid(self) -> UUID:
+        """Return a new random id."""
+
+
+class Sealer(Protocol):
+    """Keeps a clear ticket secret between its commit and its delivery."""
+
+    def seal(self, ticket: ClearTicket, bound_to: str) -> bytes:
+        """Encrypt the ticket; only together with the same `bound_to` does it open again."""
+
+    def unseal(self, sealed: bytes, bound_to: str) -> ClearTicket:
+        """Return the ticket. Raises SealBroken."""
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A clear ticket, sealed, that waits for its delivery."""
+
+    subject: Subject
+    stream: UUID
+    version: int
+    sealed: bytes
+    minted: datetime
+
+    @property
+    def delivery_id(self) -> str:
+        """The same for every attempt at this ticket, so that a double is recognisable."""
+        return delivery_id(self.stream, self.version)
+
+
+def delivery_id(stream: UUID, version: int) -> str:
+    """Return the identity of the ticket that the event of this version minted."""
+    return f"{stream}-{version}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store knows of some subjects and commands; what it does not know is absent."""
+
+    tickets: dict[Subject, TicketRow] = field(default_factory=dict)
+    recipients: dict[Subject, Recipient] = field(default_factory=dict)
+    answers: dict[CommandKey, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that must become true at the same moment (design, decision 5)."""
+
+    events: list[TicketCredential.Event] = field(default_factory=list)
+    tickets: dict[Subject, TicketRow] = field(default_factory=dict)
+    recipients: dict[Subject, Recipient] = field(default_factory=dict)
+    outbox: list[OutboxEntry] = field(default_factory=list)
+    answers: dict[CommandKey, Answer] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.recipients or self.answers)
+
+
+class Store(Protocol):
+    """Where events, and what must be true with them, are kept."""
+
+    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+        """Return what is committed of these. Raises StoreUnavailable."""
+
+    def commit(self, changes: Changes) -> None:
+        """Store all of it durably, or nothing.
+
+        Raises Conflict where another process has stored one of these versions or answers already, and
+        StoreUnavailable, after which it is unknown whether the changes were stored.
+        """
+
+    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+        """Return every event of the credential, oldest first."""
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever stored."""
+
+    def close(self) -> None:
+        """Give back connections and files."""
+
+
+class Outbox(Protocol):
+    """The tickets that wait for their delivery; the other side of `Changes.outbox`."""
+
+    def pending(
+        self, after: OutboxEntry | None, limit: int
+    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
+        """Return the next entries in a fixed order, each with its recipient (None: erased)."""
+
+    def remove(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget the sealed tickets of these."""
+
+
+class Delivery(Protocol):
+    """Brings clear tickets to their users."""
+
+    def deliver(self, ticket: ClearTicket, recipient: Recipient, entry: OutboxEntry) -> None:
+        """Hand one ticket over for good: when this returns, a crash no longer loses it. May be called again."""

@@ -1,0 +1,33 @@
+"""Regenerate a ticket: the operation this service exists for."""
+
+from dataclasses import dataclass
+
+from application.command import Answer, Command
+from application.minting import mint_and_hash, seal_and_hand_over
+from application.ports import Clock, Randomness, Sealer
+from application.projection import to_response
+from application.unit_of_work import UnitOfWork
+from domain.ticket_credential import Validity
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegenerateTicket(Command):
+    """Replace the user's ticket by a new one."""
+
+
+def regenerate_ticket(
+    command: RegenerateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, sealer: Sealer
+) -> Answer:
+    """Mint a new ticket by the policy as it is now, and kill the old one.
+
+    Raises UserUnknown, TicketUnknown, PreconditionFailed, CredentialDisabled, CredentialArchived.
+    """
+    credential = unit.credential(command.subject)
+    command.precondition.check(credential.version)
+    policy = unit.policy(credential.client_ext_id, credential.policy_ext_id)
+    by = command.attribution(clock())
+    ticket, ticket_hash = mint_and_hash(policy, randomness)
+    credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)
+    row = unit.save(credential)
+    seal_and_hand_over(ticket, row, unit, sealer)
+    return command.done("changed", row.version, to_response(row))

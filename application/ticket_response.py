@@ -1,0 +1,81 @@
+"""The response schema of a ticket credential: the seed's, field for field."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.ticket_credential import State
+
+UtcDate = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:42:00Z"])]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
+
+CredentialType = Literal[
+    "Password",
+    "Certificate",
+    "SecurID User Mapping",
+    "Ticket Authorization",
+    "Safeword User Mapping",
+    "OTP Card",
+    "Temporary Strong Password",
+    "Generic Credential",
+    "Kerberos",
+    "mTan",
+    "Vasco",
+    "PUK",
+    "URL Ticket",
+    "DevicePassword",
+    "MobileSignature",
+    "SAML Federation",
+    "Security Questions",
+    "Context Password",
+    "OATH",
+    "FIDO UAF Authenticator",
+    "Recovery Code",
+    "FIDO2 Authenticator",
+]
+
+
+class ValidityResponse(BaseModel):
+    """The validity period of the ticket, in UTC."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Annotated[UtcDate | None, Field(alias="from", description="Start of the validity.")]
+    to: Annotated[UtcDate | None, Field(description="End of the validity.")]
+
+
+class TicketResponse(BaseModel):
+    """A ticket credential. A field without a value is null, never absent."""
+
+    created: Annotated[UtcDate | None, Field(description="Creation date of the credential.")]
+    lastModified: Annotated[UtcDate | None, Field(description="Date when the credential was last modified.")]
+    version: Annotated[Count, Field(description="Version used for optimistic locking; also the ETag.")]
+    extId: Annotated[str, Field(description="The external ID of the credential.")]
+    userExtId: Annotated[
+        str, Field(description="The external ID of the user to whom the credential belongs.")
+    ]
+    policyExtId: Annotated[str, Field(description="The external ID of the used policy.")]
+    stateName: Annotated[State, Field(description="The state of the credential.")]
+    stateChangeReason: Annotated[str | None, Field(description="Reason for the last state change.")]
+    stateChangeDetail: Annotated[str | None, Field(description="Reason detail for the last state change.")]
+    lastSuccessfulLoginDate: Annotated[
+        UtcDate | None, Field(description="Timestamp of the last successful login.")
+    ]
+    successfulLoginCount: Annotated[
+        Count, Field(description="Successful logins since the last initialization or reset.")
+    ]
+    lastFailedLoginDate: Annotated[UtcDate | None, Field(description="Date of the last wrong ticket.")]
+    failedLoginCount: Annotated[
+        Count, Field(description="Wrong tickets since the last successful login, initialization or reset.")
+    ]
+    modificationComment: Annotated[
+        str | None, Field(description="Textual comment regarding the last modification.")
+    ]
+    type: Annotated[CredentialType, Field(description="Type of credential.")] = "Ticket Authorization"
+    validity: ValidityResponse
+    ticket: Annotated[str, Field(description="Hashed ticket value with message digest algorithm prefix.")]
+    failureCount: Annotated[Count, Field(description="Number of times the ticket was used incorrectly.")]
+    successCount: Annotated[
+        Count, Field(description="Number of times the ticket has been verified successfully.")
+    ]
+    resetCount: Annotated[Count, Field(description="Number of times the credential was regenerated.")]
