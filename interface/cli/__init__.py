@@ -1,0 +1,1 @@
+"""Driven by people: the command line."""

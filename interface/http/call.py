@@ -1,0 +1,147 @@
+"""One call: who calls, about whom, under which conditions. What every operation needs, read in one place."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from application.command import Answer, Command, Subject, matches
+from application.ports import Store
+from interface.http.authentication import Caller, TokenVerifier
+from interface.http.headers import Traceparent, accepts_json, digest, idempotency_key, is_json, precondition
+from interface.http.path import ClientExtId, UserExtId, path_id
+from interface.http.problems import Malformed, NotAcceptable, UnsupportedMediaType
+
+Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes reach of the application; interface/main.py wires it."""
+
+    submit: Callable[[Command], Future[Answer]]
+    store: Store
+    verifier: TokenVerifier
+    new_uuid: Callable[[], UUID]
+
+
+@dataclass(frozen=True)
+class Call:
+    """An authenticated and permitted call about one user."""
+
+    request: Request
+    caller: Caller
+    subject: Subject
+    service: Service
+    content: bytes
+
+    def body(self, schema: type[Body]) -> Body:
+        """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
+        content_type = self.request.headers.get("content-type", "")
+        if not is_json(content_type):
+            raise UnsupportedMediaType("Send the body as application/json.")
+        try:
+            return schema.model_validate_json(self.content)
+        except ValidationError as error:
+            raise Malformed(*[_fault(fault) for fault in error.errors(include_url=False)]) from None
+
+    def optional_body(self, schema: type[Body]) -> Body:
+        """Return the body, or what an empty object would have been where there is none."""
+        return self.body(schema) if self.content else schema()
+
+    def terms(self) -> dict[str, Any]:
+        """Return what a command takes over from the call, but for its own fields."""
+        key = idempotency_key(self.request.headers)
+        retryable = key is not None and self.request.method in ("POST", "PATCH")
+        return {
+            "subject": self.subject,
+            "actor": self.caller.actor,
+            "correlation_id": self.request.state.traceparent,
+            "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
+            if retryable
+            else self.service.new_uuid().hex,
+            "request_digest": self._request_digest(),
+            "retryable": retryable,
+            "precondition": precondition(self.request.headers),
+        }
+
+    async def execute(self, command: Command) -> Answer:
+        """Run the command. Raises its Refusal, or Unavailable."""
+        answer = await asyncio.wrap_future(self.service.submit(command))
+        # A retry gets the first answer whole, its traceparent too.
+        self.request.state.traceparent = answer.correlation_id
+        return answer.unwrap()
+
+    async def read(self, use_case: Callable[..., Result]) -> Result:
+        """Run a reading use case off the event loop."""
+        return await run_in_threadpool(use_case, self.subject, store=self.service.store)
+
+    def found(self, response: BaseModel, version: int) -> Response:
+        """Return the response to a GET: 304 without a body where the caller has this version already."""
+        headers = {"ETag": etag(version), "Cache-Control": "no-store"}
+        if matches(precondition(self.request.headers).if_none_match, version):
+            return Response(status_code=304, headers=headers)
+        return Response(response.model_dump_json(by_alias=True), 200, headers, "application/json")
+
+    def _request_digest(self) -> str:
+        headers = self.request.headers
+        return digest(
+            self.request.method,
+            self.request.url.path,
+            headers.get("if-match"),
+            headers.get("if-none-match"),
+            self.content,
+        )
+
+
+def permitted(*permissions: str) -> Callable[..., Awaitable[Call]]:
+    """Return the dependency that lets in callers with all of these permissions for the path's client.
+
+    The order is fixed: 401 before anything, then 400 for the path, 403, 406.
+    """
+
+    async def call(
+        request: Request,
+        clientExtId: ClientExtId,  # noqa: ARG001, N803 - declared for the OpenAPI document, read below
+        userExtId: UserExtId,  # noqa: ARG001, N803
+        traceparent: Traceparent = None,  # noqa: ARG001
+    ) -> Call:
+        service: Service = request.app.state.service
+        caller = await service.verifier.caller(request.headers.get("authorization"))
+        subject = Subject(path_id(request, "clientExtId"), path_id(request, "userExtId"))
+        caller.demand(subject.client_ext_id, permissions)
+        if not accepts_json(request.headers.get("accept", "*/*")):
+            raise NotAcceptable("The answer is application/json; your Accept header rules that out.")
+        return Call(request, caller, subject, service, await request.body())
+
+    return call
+
+
+def depends(*permissions: str) -> Any:
+    """Return `Depends(permitted(...))`, for use in an Annotated."""
+    return Depends(permitted(*permissions))
+
+
+def etag(version: int) -> str:
+    """Return the strong entity tag of a version."""
+    return f'"{version}"'
+
+
+def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
+    """Return the answer of a command that happened."""
+    if answer.version is not None:
+        headers["ETag"] = etag(answer.version)
+    return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
+
+
+def _fault(fault: Any) -> str:
+    where = ".".join(str(step) for step in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]

@@ -1,0 +1,109 @@
+"""The headers that every operation reads, and what the OpenAPI document says of them."""
+
+import hashlib
+import re
+from typing import Annotated
+
+from fastapi import Header
+from starlette.datastructures import Headers
+
+from application.command import Precondition
+from interface.http.problems import Malformed
+
+KEY_MAX_LENGTH = 255
+
+# RFC 9110, section 8.8.3. Only our own strong tags can match; any other well-formed tag is simply not current.
+_ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_ENTITY_TAGS = re.compile(rf"\s*{_ENTITY_TAG}(?:\s*,\s*{_ENTITY_TAG})*\s*")
+_ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
+_OUR_TAG = re.compile(r'"([0-9]{1,18})"')
+
+Traceparent = Annotated[
+    str | None,
+    Header(
+        description="W3C trace context; taken over into the events and returned, or made where it is absent."
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description='Do it only while the version is one of these entity tags, such as `"7"`; otherwise 412.'
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None, Header(description="Answer 304 without a body while the version is one of these entity tags.")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key, caller and request again gets the first answer again, and nothing happens twice.",
+        json_schema_extra={"minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[\x20-\x7e]+$"},
+    ),
+]
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Return the Idempotency-Key, or None. Raises Malformed."""
+    keys = headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if (
+        len(keys) > 1
+        or not 1 <= len(keys[0]) <= KEY_MAX_LENGTH
+        or not (keys[0].isascii() and keys[0].isprintable())
+    ):
+        raise Malformed(
+            f"Idempotency-Key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters, given once."
+        )
+    return keys[0]
+
+
+def precondition(headers: Headers) -> Precondition:
+    """Return what If-Match and If-None-Match demand. Raises Malformed."""
+    return Precondition(_versions(headers, "if-match"), _versions(headers, "if-none-match"))
+
+
+def _versions(headers: Headers, name: str) -> frozenset[int] | str | None:
+    value = ",".join(headers.getlist(name))
+    if name not in headers:
+        return None
+    if value.strip() == "*":
+        return "*"
+    if not _ENTITY_TAGS.fullmatch(value):
+        raise Malformed(f'{name} must be "*" or a list of entity tags, such as "7".')
+    tags = _ONE_ENTITY_TAG.findall(value)
+    weak_too = name == "if-none-match"
+    return frozenset(_version(tag.removeprefix("W/") if weak_too else tag) for tag in tags) - {-1}
+
+
+def _version(tag: str) -> int:
+    ours = _OUR_TAG.fullmatch(tag)
+    return int(ours[1]) if ours else -1
+
+
+def digest(*parts: str | bytes | None) -> str:
+    """Return the hex SHA-256 of the parts, each framed by its length so that no two lists collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        octets = b"" if part is None else part.encode() if isinstance(part, str) else part
+        digest.update(b"%d:" % (-1 if part is None else len(octets)))
+        digest.update(octets)
+    return digest.hexdigest()
+
+
+def is_json(content_type: str) -> bool:
+    """Tell whether a Content-Type is JSON in UTF-8."""
+    media_type, *parameters = [part.strip().lower() for part in content_type.split(";")]
+    return media_type == "application/json" and all(
+        p in ("", "charset=utf-8", 'charset="utf-8"') for p in parameters
+    )
+
+
+def accepts_json(accept: str) -> bool:
+    """Tell whether an Accept header takes JSON (RFC 9110, section 12.5.1)."""
+    for item in accept.lower().split(","):
+        media_range, *parameters = [part.strip() for part in item.split(";")]
+        refused = any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+        if media_range in ("application/json", "application/*", "*/*", "") and not refused:
+            return True
+    return False

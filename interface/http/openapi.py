@@ -1,0 +1,98 @@
+"""The OpenAPI 3.1 document: what FastAPI cannot see for itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from interface.http.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
+from interface.http.schemas import CreateBody, ResetBody, UserBody
+
+Responses = dict[int | str, dict[str, Any]]
+
+_BODIES: list[type[BaseModel]] = [ResetBody, CreateBody, UserBody, Problem]
+_REF = "#/components/schemas/{model}"
+_TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
+_ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
+_DESCRIPTION = """\
+Ticket credentials: one secret per user and client, handed to the user by mail or letter, so that they can
+activate or recover an account. The clear ticket is in no response; it goes to the user.
+"""
+
+
+def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    """Declare the request body of an operation, which reads it itself."""
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=schema.__name__)}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def reads(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a GET with an entity tag."""
+    unchanged = {"description": "Not modified", "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT}}
+    return {200: _success(schema, description), 304: unchanged} | _problems(
+        400, 401, 403, 404, 406, 413, 500, 503
+    )
+
+
+def writes(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a POST that changes what is there."""
+    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, 500, 503)
+    return {200: _success(schema, description)} | _problems(*statuses)
+
+
+def creates(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a POST that makes something new."""
+    responses = writes(schema, description)
+    created = responses.pop(200)
+    created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
+    return {201: created} | responses
+
+
+def puts(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a PUT that makes or replaces."""
+    problems = _problems(400, 401, 403, 406, 412, 413, 415, 500, 503)
+    return {
+        200: _success(schema, f"{description}, replaced"),
+        201: _success(schema, f"{description}, new"),
+    } | problems
+
+
+def _success(schema: type[BaseModel], description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "model": schema,
+        "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT},
+    }
+
+
+def _problems(*statuses: int) -> Responses:
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    kinds = [kind for kind in (*PROBLEMS.values(), INTERNAL) if kind.status == status]
+    codes = ", ".join(sorted({f"`{kind.code}`" for kind in kinds}))
+    headers: dict[str, Any] = {"traceparent": _TRACEPARENT}
+    if status == INTERNAL.status + 3:
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string"}}
+    if status == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+    return {"description": f"{kinds[0].title}: {codes}", "headers": headers, "content": content}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the app, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+        _, definitions = models_json_schema(
+            [(schema, "validation") for schema in _BODIES], ref_template=_REF, by_alias=True
+        )
+        components = made.setdefault("components", {})
+        components.setdefault("schemas", {}).update(definitions["$defs"])
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        made["security"] = [{"token": []}]
+        app.openapi_schema = made
+    return app.openapi_schema

@@ -1,0 +1,70 @@
+"""What callers send."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_PRINTABLE_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the date is beyond the calendar") from None
+
+
+Comment = Annotated[str, StringConstraints(max_length=1000, pattern=_PRINTABLE_LINES)]
+ExtId = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_PRINTABLE)]
+Date = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+# What a mail transport takes in an envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
+Email = Annotated[
+    str,
+    StringConstraints(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}){0,3}"
+        r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,3}[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
+    ),
+    Field(examples=["user@example.com"]),
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
+Language = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["en"])
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class ResetBody(_Body):
+    """What may be said with a reset."""
+
+    modificationComment: Comment | None = None
+
+
+class ValidityBody(_Body):
+    """From when until when; what is left out is decided by the policy."""
+
+    from_: Annotated[Date | None, Field(alias="from")] = None
+    to: Date | None = None
+
+
+class CreateBody(_Body):
+    """A first ticket; what is left out is decided by the service or the policy."""
+
+    extId: ExtId | None = None
+    policyExtId: ExtId | None = None
+    stateName: Literal["active", "disabled", "archived"] = "active"
+    modificationComment: Comment | None = None
+    validity: ValidityBody | None = None
+
+
+class UserBody(_Body):
+    """All that is known of a user; what is left out is then unknown."""
+
+    email: Email
+    name: Name | None = None
+    language: Language | None = None

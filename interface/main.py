@@ -1,0 +1,222 @@
+"""Where everything is wired, and nothing else wires."""
+
+import base64
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import jwt
+import uvicorn
+from fastapi import FastAPI
+
+from application.command import Command, Subject
+from application.create_ticket import CreateTicket, create_ticket
+from application.deliver_tickets import DeliveryWorker
+from application.errors import Unavailable
+from application.group_commit import GroupCommit, Handler
+from application.ports import Store
+from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
+from application.register_user import RegisterUser, register_user
+from interface.cli.commands import Actions, build_cli, fail
+from interface.http.app import BASE_PATH, create_app
+from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
+from interface.http.call import Service
+from interface.http.permissions import PERMISSIONS
+from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
+from interface.outbound.durable_file import read_or_make
+from interface.outbound.mail_spool import MailSpool
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.sqlite_store import SqliteStore
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.outbound.token_key import TokenKey
+from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+
+DEMO = Subject("client-123", "user-123")
+_DEMO_TOKEN_LIFETIME = timedelta(hours=8)
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service without an edge: what HTTP and the command line drive."""
+
+    settings: Settings
+    store: Store
+    commands: GroupCommit
+    delivery: DeliveryWorker
+
+    def close(self) -> None:
+        """Store and answer what waits, deliver it, and give everything back."""
+        self.commands.close()
+        self.delivery.close()
+        self.store.close()
+
+
+def start(settings: Settings) -> Running:
+    """Start the service. Raises WrongSettings where a key or the store cannot be used."""
+    try:
+        sealer = AesGcmSealer(_outbox_key(settings))
+        spool = MailSpool(settings.mail_dir, settings.mail_from)
+        store = _open_store(settings)
+    except (OSError, ValueError, RuntimeError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+    delivery = DeliveryWorker(outbox=store, sealer=sealer, delivery=spool)
+    randomness = SystemRandomness()
+    handlers: dict[type[Command], Handler] = {
+        RegenerateTicket: partial(
+            regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
+        ),
+        CreateTicket: partial(create_ticket, clock=system_clock, randomness=randomness, sealer=sealer),
+        RegisterUser: partial(register_user, clock=system_clock),
+    }
+    commands = GroupCommit(
+        store,
+        handlers,
+        after_commit=delivery.wake,
+        max_waiting=settings.max_waiting,
+        max_batch=settings.max_batch,
+    )
+    return Running(settings, store, commands, delivery)
+
+
+def _open_store(settings: Settings) -> SqliteStore | PostgresStore:
+    path = settings.sqlite_path
+    return SqliteStore(path) if path else PostgresStore(settings.database_url)
+
+
+def _outbox_key(settings: Settings) -> bytes:
+    if settings.outbox_key:
+        return base64.b64decode(settings.outbox_key.get_secret_value())
+    return read_or_make(settings.outbox_key_file, lambda: secrets.token_bytes(KEY_BYTES))
+
+
+def _key_finder(settings: Settings) -> KeyFinder:
+    if settings.jwks_url:
+        return keys_from_url(
+            settings.jwks_url,
+            lifespan_seconds=settings.jwks_lifespan_seconds,
+            cooldown_seconds=settings.jwks_cooldown_seconds,
+        )
+    try:
+        if settings.jwks_file:
+            return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
+        return keys_from_set(TokenKey(settings.token_key_file).key_set())
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        raise WrongSettings(f"the keys for tokens cannot be read: {error}") from error
+
+
+def http_app(running: Running) -> FastAPI:
+    """Return the HTTP edge over the service; it closes the service when it shuts down."""
+    settings = running.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        running.close()
+
+    return create_app(
+        Service(
+            submit=running.commands.submit,
+            store=running.store,
+            verifier=TokenVerifier(
+                _key_finder(settings), issuer=settings.token_issuer, audience=settings.token_audience
+            ),
+            new_uuid=SystemRandomness().uuid,
+        ),
+        lifespan,
+    )
+
+
+def worker_app() -> FastAPI:
+    """Return the app of one server process; uvicorn calls this in each."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    return http_app(start(read_settings()))
+
+
+def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
+    """Serve HTTP until a signal says stop."""
+    if database:
+        os.environ[f"{PREFIX}DATABASE_URL"] = database
+    settings = read_settings()
+    # What would keep the service from starting is found here, once, and not in each worker.
+    running = start(settings)
+    _key_finder(settings)
+    try:
+        if demo:
+            _register_demo(running)
+            print(_demo_greeting(settings, host, port), flush=True)  # noqa: T201
+    finally:
+        running.close()
+    uvicorn.run(
+        "interface.main:worker_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+
+
+def sign_token(*, subject: str, clients: list[str], permissions: list[str], lifetime: timedelta) -> str:
+    """Return a token signed with the service's own key. Raises WrongSettings where a key set is in use."""
+    settings = read_settings()
+    if settings.jwks_url or settings.jwks_file:
+        raise WrongSettings(
+            "tokens come from the issuer of the key set; this service accepts none of its own"
+        )
+    try:
+        key = TokenKey(settings.token_key_file)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(f"the key for tokens cannot be read: {error}") from error
+    return key.sign(
+        subject=subject,
+        clients=clients,
+        permissions=permissions or PERMISSIONS,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        now=system_clock(),
+        lifetime=lifetime,
+    )
+
+
+def _register_demo(running: Running) -> None:
+    if not running.store.is_empty():
+        return
+    terms: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
+    running.commands.execute(
+        RegisterUser(**terms, command_id=secrets.token_hex(16), email="user-123@example.com", name="Una User")
+    )
+    running.commands.execute(CreateTicket(**terms, command_id=secrets.token_hex(16), reason="demo"))
+
+
+def _demo_greeting(settings: Settings, host: str, port: int) -> str:
+    token = sign_token(
+        subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
+    )
+    url = f"http://{host}:{port}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
+    return (
+        f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
+        f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
+        f"Each new ticket is mailed into {settings.mail_dir}/. All operations: http://{host}:{port}/docs\n"
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        build_cli(Actions(serve=serve, sign_token=sign_token))()
+    except WrongSettings as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

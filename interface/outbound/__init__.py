@@ -1,0 +1,1 @@
+"""Driven by the application: stores, mail, keys, clock."""

@@ -1,0 +1,44 @@
+"""Files that hold secrets: whole or not there, on the disk, readable by the service's own user only."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return the content of the file, made first if there is none.
+
+    Several processes may start at once: one makes the file, and it appears whole. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked_directory(path.parent) as directory:
+        if not path.exists():
+            draft = path.with_name(f".{path.name}.draft")
+            draft.unlink(missing_ok=True)
+            write_durably(draft, make())
+            draft.rename(path)
+            os.fsync(directory)
+    return path.read_bytes()
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Create the file with mode 0600 and bring it to the disk. Raises FileExistsError, OSError."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def locked_directory(path: Path) -> Iterator[int]:
+    """Keep other processes out of the directory; a crash lets go. Yields its descriptor, to bring it to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""The store for more than one process or machine: PostgreSQL."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from eventsourcing.persistence import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    StoredEvent,
+)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import DictRow, tuple_row
+
+from application.command import CommandKey, Subject
+from application.errors import Conflict, StoreUnavailable
+from application.ports import Changes, Known, OutboxEntry
+from application.recipient import Recipient
+from domain.ticket_credential import TicketCredential, stream_id
+from interface.outbound import schema
+from interface.outbound.records import (
+    JsonMapper,
+    Records,
+    Row,
+    to_answer,
+    to_outbox_entry,
+    to_recipient,
+    to_records,
+    to_ticket,
+)
+
+_Connection = psycopg.Connection[DictRow]
+
+# Every wait is bounded by seconds; the library's defaults let a save hang for five minutes.
+CONNECT_TIMEOUT_SECONDS = 3
+LOCK_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 10
+_MIGRATION_LOCK = 7_204_901
+
+_SELECT_PENDING = """
+SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, r.row
+FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
+WHERE (o.client_ext_id, o.stream, o.version) > (%s, %s, %s)
+ORDER BY o.client_ext_id, o.stream, o.version LIMIT %s
+"""
+_SELECT_ROWS = """
+SELECT client_ext_id, user_ext_id, row FROM {table}
+JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, user_ext_id) USING (client_ext_id, user_ext_id)
+"""
+_SELECT_ANSWERS = """
+SELECT client_ext_id, command_id, row FROM answers
+JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, command_id) USING (client_ext_id, command_id)
+"""
+_INSERT_EVENTS = """
+INSERT INTO ticket_events (originator_id, originator_version, topic, state)
+SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])
+"""
+_UPSERT_TICKETS = """
+INSERT INTO tickets (client_ext_id, user_ext_id, version, row)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
+ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
+"""
+_UPSERT_RECIPIENTS = """
+INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
+ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
+WHERE old.version = excluded.version - 1
+"""
+_INSERT_OUTBOX = """
+INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::text[])
+"""
+_INSERT_ANSWERS = """
+INSERT INTO answers (client_ext_id, command_id, row) SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])
+"""
+_DELETE_OUTBOX = """
+DELETE FROM outbox USING unnest(%s::text[], %s::text[], %s::bigint[]) AS done (client_ext_id, stream, version)
+WHERE (outbox.client_ext_id, outbox.stream, outbox.version) = (done.client_ext_id, done.stream, done.version)
+"""
+
+
+class PostgresStore:
+    """Implements the ports Store and Outbox; see there for what the methods promise.
+
+    url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
+    """
+
+    def __init__(self, url: str) -> None:
+        with _failures():
+            _migrate(url)
+            self._datastore = _datastore(url)
+            self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
+        self._mapper = JsonMapper()
+
+    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+        """Return what is committed of these. Raises StoreUnavailable."""
+        with _failures(), self._datastore.get_connection() as connection, connection.pipeline():
+            tickets = _query(connection, _SELECT_ROWS.format(table="tickets"), _columns(subjects, 2))
+            recipients = _query(connection, _SELECT_ROWS.format(table="recipients"), _columns(subjects, 2))
+            answers = _query(connection, _SELECT_ANSWERS, _columns(commands, 2)) if commands else ()
+            return Known(
+                tickets={Subject(client, user): to_ticket(row) for client, user, row in tickets},
+                recipients={Subject(client, user): to_recipient(row) for client, user, row in recipients},
+                answers={CommandKey(client, command): to_answer(row) for client, command, row in answers},
+            )
+
+    def commit(self, changes: Changes) -> None:
+        """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
+        stored = [self._mapper.to_stored_event(event) for event in changes.events]
+        with _failures():
+            self._recorder.insert_events(stored, records=to_records(changes))
+
+    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+        """Return every event of the credential, oldest first."""
+        with _failures():
+            stored = self._recorder.select_events(stream_id(*subject))
+        return [cast("TicketCredential.Event", self._mapper.to_domain_event(event)) for event in stored]
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever stored."""
+        with _failures(), self._datastore.get_connection() as connection:
+            found = _query(connection, "SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
+            return found.fetchone() is None
+
+    def pending(
+        self, after: OutboxEntry | None, limit: int
+    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
+        """Return the next entries in the order of client, stream and version."""
+        start = (after.subject.client_ext_id, after.stream.hex, after.version) if after else ("", "", 0)
+        with _failures(), self._datastore.get_connection() as connection:
+            rows = _query(connection, _SELECT_PENDING, (*start, limit)).fetchall()
+        return [(to_outbox_entry(row[:6]), to_recipient(row[6]) if row[6] else None) for row in rows]
+
+    def remove(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget the sealed tickets of these."""
+        keys = [(entry.subject.client_ext_id, entry.stream.hex, entry.version) for entry in entries]
+        if keys:
+            with _failures(), self._datastore.get_connection() as connection:
+                _query(connection, _DELETE_OUTBOX, _columns(keys, 3))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._datastore.close()
+
+
+class _Recorder(PostgresApplicationRecorder):
+    """Inserts the events and the records of one transaction together.
+
+    Without the library's retry: after a lost acknowledgement it would insert again and report a conflict
+    with itself. The callers' idempotency keys settle that case (library-facts, 3).
+    """
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        records: Records = kwargs["records"]
+        with self.datastore.get_connection() as connection, connection.transaction():
+            with connection.pipeline():
+                if stored_events:
+                    self._insert_events_in_commit_order(connection, stored_events)
+                if records.tickets:
+                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 4))
+                if records.outbox:
+                    _query(connection, _INSERT_OUTBOX, _columns(records.outbox, 6))
+                if records.answers:
+                    _query(connection, _INSERT_ANSWERS, _columns(records.answers, 3))
+                if records.recipients:
+                    upserted = _query(connection, _UPSERT_RECIPIENTS, _columns(records.recipients, 4))
+            if records.recipients and upserted.rowcount != len(records.recipients):
+                raise Conflict
+        return None
+
+    def _insert_events_in_commit_order(self, connection: _Connection, events: Sequence[StoredEvent]) -> None:
+        # The lock makes the order of notification ids the order of commits: a reader of the log that has seen
+        # id n has then seen every smaller one (design, decision 8).
+        for statement in self.lock_table_statements:
+            connection.execute(statement)
+        connection.execute(f"NOTIFY {self.channel_name}")
+        rows = [(e.originator_id, e.originator_version, e.topic, e.state) for e in events]
+        _query(connection, _INSERT_EVENTS, _columns(rows, 4))
+
+
+def _datastore(url: str) -> PostgresDatastore:
+    options = conninfo_to_dict(url)
+    named = {name: str(options.pop(name, "")) for name in ("dbname", "host", "port", "user", "password")}
+    datastore = PostgresDatastore(
+        named["dbname"],
+        named["host"],
+        named["port"],
+        named["user"],
+        named["password"],
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        pool_size=1,
+        max_overflow=15,
+        max_waiting=256,
+        lock_timeout=LOCK_TIMEOUT_SECONDS,
+        idle_in_transaction_session_timeout=STATEMENT_TIMEOUT_SECONDS,
+    )
+    connect = cast("dict[str, Any]", datastore.pool.kwargs)
+    for name in [name for name, value in named.items() if not value]:
+        del connect[name]  # libpq's own defaults (a socket, the user's name, a password file) then hold
+    connect.update(options)
+    connect.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    connect["options"] = (
+        f"{options.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s".strip()
+    )
+    return datastore
+
+
+def _migrate(url: str) -> None:
+    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        # Several processes may start at once on an empty database; one makes the tables, the others wait.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
+        found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        for number, migration in schema.steps(schema.POSTGRES, found[0] if found else 0):
+            for statement in schema.statements(migration):
+                connection.execute(cast("Any", statement))
+            connection.execute("INSERT INTO schema_version VALUES (%s)", (number,))
+
+
+def _query(connection: _Connection, statement: str, parameters: Sequence[Any]) -> psycopg.Cursor[Row]:
+    cursor = connection.cursor(row_factory=tuple_row, binary=True)
+    return cursor.execute(cast("Any", statement), parameters, prepare=True)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(str(error)) from error
+    except (OperationalError, InterfaceError, InternalError, psycopg.Error) as error:
+        raise StoreUnavailable(f"the PostgreSQL store failed: {error}") from error

@@ -1,0 +1,200 @@
+"""The embedded store: one SQLite file, write-ahead log, every commit on the disk before it is answered."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+)
+
+from application.command import CommandKey, Subject
+from application.errors import Conflict, StoreUnavailable
+from application.ports import Changes, Known, OutboxEntry
+from application.recipient import Recipient
+from domain.ticket_credential import TicketCredential, stream_id
+from interface.outbound import schema
+from interface.outbound.records import (
+    JsonMapper,
+    Records,
+    to_answer,
+    to_outbox_entry,
+    to_recipient,
+    to_records,
+    to_ticket,
+)
+
+LOCK_TIMEOUT_SECONDS = 5
+# The library keeps one prepared statement per connection; we use about a dozen.
+_CACHED_STATEMENTS = 64
+
+_SELECT_PENDING = """
+SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, r.row
+FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
+WHERE (o.client_ext_id, o.stream, o.version) > (?, ?, ?)
+ORDER BY o.client_ext_id, o.stream, o.version LIMIT ?
+"""
+
+
+class SqliteStore:
+    """Implements the ports Store and Outbox; see there for what the methods promise.
+
+    path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _failures():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._datastore = _Datastore(f"file:{path}")
+            self._migrate()
+        self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
+        self._mapper = JsonMapper()
+
+    def _migrate(self) -> None:
+        with self._datastore.get_connection(commit=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                cursor.execute("PRAGMA user_version")
+                for number, migration in schema.steps(schema.SQLITE, cursor.fetchone()[0]):
+                    for statement in schema.statements(migration):
+                        cursor.execute(statement)
+                    cursor.execute(f"PRAGMA user_version = {number}")
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+        """Return what is committed of these. Raises StoreUnavailable."""
+        known = Known()
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            for subject in subjects:
+                if row := _select(
+                    cursor, "SELECT row FROM tickets WHERE client_ext_id=? AND user_ext_id=?", subject
+                ):
+                    known.tickets[subject] = to_ticket(row)
+                if row := _select(
+                    cursor, "SELECT row FROM recipients WHERE client_ext_id=? AND user_ext_id=?", subject
+                ):
+                    known.recipients[subject] = to_recipient(row)
+            for key in commands:
+                if row := _select(
+                    cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
+                ):
+                    known.answers[key] = to_answer(row)
+        return known
+
+    def commit(self, changes: Changes) -> None:
+        """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
+        stored = [self._mapper.to_stored_event(event) for event in changes.events]
+        with _failures():
+            self._recorder.insert_events(stored, records=to_records(changes))
+
+    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+        """Return every event of the credential, oldest first."""
+        with _failures():
+            stored = self._recorder.select_events(stream_id(*subject))
+        return [cast("TicketCredential.Event", self._mapper.to_domain_event(event)) for event in stored]
+
+    def is_empty(self) -> bool:
+        """Tell whether nothing was ever stored."""
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            return not _select(cursor, "SELECT 1 FROM recipients UNION SELECT 1 FROM tickets LIMIT 1", ())
+
+    def pending(
+        self, after: OutboxEntry | None, limit: int
+    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
+        """Return the next entries in the order of client, stream and version."""
+        start = (after.subject.client_ext_id, after.stream.hex, after.version) if after else ("", "", 0)
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(_SELECT_PENDING, (*start, limit))
+            rows = cursor.fetchall()
+        return [(to_outbox_entry(tuple(row)[:6]), to_recipient(row[6]) if row[6] else None) for row in rows]
+
+    def remove(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget the sealed tickets of these."""
+        if not entries:
+            return
+        keys = [(entry.subject.client_ext_id, entry.stream.hex, entry.version) for entry in entries]
+        with _failures(), self._datastore.transaction(commit=True) as cursor:
+            cursor.executemany("DELETE FROM outbox WHERE client_ext_id=? AND stream=? AND version=?", keys)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._datastore.close()
+
+
+class _Recorder(SQLiteApplicationRecorder):
+    """Inserts the events and the records of one transaction together."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        records: Records = kwargs["records"]
+        # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.executemany(
+                "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES (?,?,?,?)",
+                [
+                    (cast("Any", e.originator_id).hex, e.originator_version, e.topic, e.state)
+                    for e in stored_events
+                ],
+            )
+            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?)", records.tickets)
+            cursor.executemany("INSERT INTO outbox VALUES (?,?,?,?,?,?)", records.outbox)
+            cursor.executemany("INSERT INTO answers VALUES (?,?,?)", records.answers)
+            for row in records.recipients:
+                cursor.execute(
+                    "INSERT INTO recipients VALUES (?,?,?,?) ON CONFLICT DO UPDATE"
+                    " SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1",
+                    row,
+                )
+                if cursor.sqlite_cursor.rowcount != 1:
+                    raise Conflict
+        return None
+
+
+class _Pool(SQLiteConnectionPool):
+    def _create_connection(self) -> SQLiteConnection:
+        connection = sqlite3.connect(
+            self.db_name,
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+            cached_statements=_CACHED_STATEMENTS,
+            timeout=LOCK_TIMEOUT_SECONDS,
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.row_factory = sqlite3.Row
+        return SQLiteConnection(sqlite_conn=connection, max_age=self.max_age)
+
+
+class _Datastore(SQLiteDatastore):
+    def __init__(self, db_name: str) -> None:
+        super().__init__(db_name)
+        self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _select(cursor: SQLiteCursor, statement: str, parameters: tuple[Any, ...]) -> Any:
+    cursor.execute(statement, parameters)
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(str(error)) from error
+    except (PersistenceError, sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(f"the SQLite store failed: {error}") from error

@@ -1,0 +1,106 @@
+"""Settings, from the environment (`TICKETS_*`); the README has the same table."""
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TICKETS_"
+# Read by the test suite, not by the service.
+_TEST_PREFIX = "TICKETS_TEST_"
+_OWN = "tickets"
+
+
+class WrongSettings(Exception):
+    """Settings that the service does not start with; the message is one line."""
+
+
+class Settings(BaseSettings):
+    """All that can be set; each field's description is its documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
+
+    database_url: Annotated[
+        str, Field(description="`sqlite:///PATH` or `postgresql://…` as libpq takes it")
+    ] = "sqlite:///var/tickets.db"
+    mail_dir: Annotated[Path, Field(description="where the spool writes each ticket as an .eml file")] = Path(
+        "var/mail"
+    )
+    mail_from: Annotated[str, Field(description="sender of the mails", min_length=3)] = "tickets@localhost"
+    outbox_key: Annotated[
+        SecretStr | None, Field(description="key of the outbox, 32 bytes in base64; instead of the file")
+    ] = None
+    outbox_key_file: Annotated[Path, Field(description="key of the outbox; made on the first start")] = Path(
+        "var/keys/outbox.key"
+    )
+    token_key_file: Annotated[
+        Path, Field(description="the service's own Ed25519 key for tokens; made on the first start")
+    ] = Path("var/keys/token.pem")
+    jwks_url: Annotated[
+        str | None, Field(description="key set of the token issuer; replaces the own key")
+    ] = None
+    jwks_file: Annotated[Path | None, Field(description="the same from a file")] = None
+    jwks_lifespan_seconds: Annotated[int, Field(ge=1, description="how long a fetched key set is used")] = 300
+    jwks_cooldown_seconds: Annotated[
+        int, Field(ge=0, description="at most one fetch per so many seconds for unknown keys")
+    ] = 30
+    token_issuer: Annotated[str, Field(min_length=1, description="`iss` that tokens must have")] = _OWN
+    token_audience: Annotated[str, Field(min_length=1, description="`aud` that tokens must have")] = _OWN
+    max_waiting: Annotated[
+        int, Field(ge=1, description="commands that may wait before callers get a 503")
+    ] = 2048
+    max_batch: Annotated[
+        int, Field(ge=1, le=1024, description="commands that one transaction takes at most")
+    ] = 128
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_store(cls, url: str) -> str:
+        if not url.startswith(("sqlite:///", "postgresql://", "postgres://")) or url == "sqlite:///":
+            raise ValueError("must be sqlite:///PATH or postgresql://…")
+        return url
+
+    @field_validator("outbox_key")
+    @classmethod
+    def _good_key(cls, key: SecretStr | None) -> SecretStr | None:
+        try:
+            if key is not None and len(base64.b64decode(key.get_secret_value(), validate=True)) == 32:  # noqa: PLR2004
+                return key
+        except binascii.Error:
+            pass
+        if key is not None:
+            raise ValueError("must be 32 bytes in base64: openssl rand -base64 32")
+        return None
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("TICKETS_JWKS_URL and TICKETS_JWKS_FILE exclude each other")
+        named = {"token_issuer", "token_audience"} <= self.model_fields_set
+        if (self.jwks_url or self.jwks_file) and not named:
+            raise ValueError("with a key set, TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE must be set")
+        return self
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """Return the path of the SQLite file, or None for PostgreSQL."""
+        url = self.database_url
+        return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment. Raises WrongSettings with one clear line."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)}
+    if unknown := sorted(given - known):
+        raise WrongSettings(f"{', '.join(unknown)}: no such setting; the README lists them")
+    try:
+        return Settings()
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
+        raise WrongSettings(name + fault["msg"].removeprefix("Value error, ")) from None
