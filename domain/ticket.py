@@ -1,7 +1,6 @@
 """The clear ticket and its hash."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -56,7 +55,7 @@ def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
         return False
     try:
         stored = base64.b64decode(ticket_hash.removeprefix(_SSHA256), validate=True)
-    except binascii.Error:
+    except ValueError:
         return False
     digest, salt = stored[: hashlib.sha256().digest_size], stored[hashlib.sha256().digest_size :]
     return hmac.compare_digest(_salted_sha256(ticket, salt), digest)

@@ -1,0 +1,43 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from application.ports import Outbox, Store
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.sqlite_store import SqliteStore
+from tests.support.fakes import FakeStore
+
+
+class StoreWithOutbox(Store, Outbox, Protocol):
+    pass
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgres"])
+def open_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], StoreWithOutbox]]:
+    """Opens the same store as often as called: each is what another process would hold."""
+    fake = FakeStore()
+    with ExitStack() as opened:
+
+        def open_again() -> StoreWithOutbox:
+            store: StoreWithOutbox
+            match request.param:
+                case "sqlite":
+                    store = SqliteStore(
+                        Path(request.getfixturevalue("sqlite_url").removeprefix("sqlite:///"))
+                    )
+                case "postgres":
+                    store = PostgresStore(request.getfixturevalue("postgres_url"))
+                case _:
+                    store = fake
+            opened.callback(store.close)
+            return store
+
+        yield open_again
+
+
+@pytest.fixture
+def store(open_store: Callable[[], StoreWithOutbox]) -> StoreWithOutbox:
+    return open_store()

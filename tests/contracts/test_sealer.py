@@ -1,0 +1,65 @@
+"""What every Sealer does."""
+
+import pytest
+
+from application.errors import SealBroken
+from application.ports import Sealer
+from domain.ticket import ClearTicket
+from interface.outbound.aes_gcm_sealer import AesGcmSealer
+from tests.support.fakes import FakeSealer
+
+
+@pytest.fixture(params=["fake", "aes-gcm"])
+def sealer(request: pytest.FixtureRequest) -> Sealer:
+    return FakeSealer() if request.param == "fake" else AesGcmSealer(bytes(32))
+
+
+def test_what_is_sealed_opens_again(sealer: Sealer) -> None:
+    sealed = sealer.seal(ClearTicket("ticket"), "row-1")
+
+    assert sealer.unseal(sealed, "row-1").reveal() == "ticket"
+
+
+def test_a_seal_hides_the_ticket(sealer: Sealer) -> None:
+    assert b"ticket" not in sealer.seal(ClearTicket("ticket"), "row-1")
+
+
+def test_two_seals_of_the_same_ticket_differ(sealer: Sealer) -> None:
+    assert sealer.seal(ClearTicket("ticket"), "row") != sealer.seal(ClearTicket("ticket"), "row")
+
+
+def test_a_ticket_that_was_moved_to_another_row_does_not_open(sealer: Sealer) -> None:
+    sealed = sealer.seal(ClearTicket("ticket"), "row-1")
+
+    with pytest.raises(SealBroken):
+        sealer.unseal(sealed, "row-2")
+
+
+@pytest.mark.parametrize("sealed", [b"", b"x", bytes(100), b"\x01"])
+def test_what_is_no_seal_does_not_open(sealer: Sealer, sealed: bytes) -> None:
+    with pytest.raises(SealBroken):
+        sealer.unseal(sealed, "row")
+
+
+def test_no_changed_byte_passes() -> None:
+    sealer = AesGcmSealer(bytes(32))
+    sealed = sealer.seal(ClearTicket("ticket"), "row")
+
+    for place in range(len(sealed)):
+        changed = bytearray(sealed)
+        changed[place] ^= 1
+        with pytest.raises(SealBroken):
+            sealer.unseal(bytes(changed), "row")
+
+
+def test_another_key_is_named_as_the_reason() -> None:
+    sealed = AesGcmSealer(bytes(32)).seal(ClearTicket("ticket"), "row")
+
+    with pytest.raises(SealBroken, match="another outbox key"):
+        AesGcmSealer(b"k" * 32).unseal(sealed, "row")
+
+
+def test_a_key_has_32_bytes_and_is_never_printed() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        AesGcmSealer(b"short")
+    assert repr(AesGcmSealer(bytes(32))) == "AesGcmSealer(***)"

@@ -1,0 +1,145 @@
+"""Fakes for ports, and made-up facts; tests/contracts keeps the fakes honest."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from application.command import CommandKey, Subject
+from application.errors import Conflict, SealBroken
+from application.ports import Changes, Known, OutboxEntry
+from application.recipient import Recipient
+from domain.attribution import Attribution
+from domain.ticket import ClearTicket
+from domain.ticket_credential import TicketCredential, stream_id
+
+NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
+SUBJECT = Subject("client-123", "user-123")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@dataclass
+class FakeClock:
+    """Stands still until a test moves it."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> None:
+        self.now += by
+
+
+@dataclass
+class FakeRandomness:
+    """Counts: every value differs from the last, and each run gives the same."""
+
+    drawn: int = 0
+
+    def _next(self) -> bytes:
+        self.drawn += 1
+        return hashlib.sha256(str(self.drawn).encode()).digest()
+
+    def below(self, bound: int) -> int:
+        return int.from_bytes(self._next(), "big") % bound
+
+    def octets(self, count: int) -> bytes:
+        return (self._next() * (count // 32 + 1))[:count]
+
+    def uuid(self) -> UUID:
+        return UUID(bytes=self._next()[:16], version=4)
+
+
+class FakeSealer:
+    """Keeps the tickets in memory, and the seal is a number."""
+
+    def __init__(self) -> None:
+        self.sealed: list[tuple[str, ClearTicket]] = []
+
+    def seal(self, ticket: ClearTicket, bound_to: str) -> bytes:
+        self.sealed.append((bound_to, ticket))
+        return b"seal %d" % (len(self.sealed) - 1)
+
+    def unseal(self, sealed: bytes, bound_to: str) -> ClearTicket:
+        try:
+            bound, ticket = self.sealed[int(sealed.removeprefix(b"seal "))]
+        except (ValueError, IndexError):
+            raise SealBroken("not a seal") from None
+        if bound != bound_to:
+            raise SealBroken("moved")
+        return ticket
+
+
+@dataclass
+class FakeStore:
+    """Store and Outbox in memory."""
+
+    events: dict[UUID, list[TicketCredential.Event]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
+    outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
+
+    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+        return Known(
+            tickets={s: self.known.tickets[s] for s in subjects if s in self.known.tickets},
+            recipients={s: self.known.recipients[s] for s in subjects if s in self.known.recipients},
+            answers={c: self.known.answers[c] for c in commands if c in self.known.answers},
+        )
+
+    def commit(self, changes: Changes) -> None:
+        streams = {stream: list(events) for stream, events in self.events.items()}
+        for event in changes.events:
+            stream = streams.setdefault(event.originator_id, [])
+            if event.originator_version != len(stream) + 1:
+                raise Conflict
+            stream.append(event)
+        for subject, recipient in changes.recipients.items():
+            known = self.known.recipients.get(subject)
+            if recipient.version != (known.version + 1 if known else 1):
+                raise Conflict
+        if changes.answers.keys() & self.known.answers.keys():
+            raise Conflict
+        self.events = streams
+        self.known.tickets.update(changes.tickets)
+        self.known.recipients.update(changes.recipients)
+        self.known.answers.update(changes.answers)
+        self.outbox.update({_key(entry): entry for entry in changes.outbox})
+
+    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+        return self.events.get(stream_id(*subject), [])
+
+    def is_empty(self) -> bool:
+        return not self.known.recipients and not self.known.tickets
+
+    def pending(
+        self, after: OutboxEntry | None, limit: int
+    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
+        keys = sorted(key for key in self.outbox if after is None or key > _key(after))
+        return [
+            (self.outbox[key], self.known.recipients.get(self.outbox[key].subject)) for key in keys[:limit]
+        ]
+
+    def remove(self, entries: Sequence[OutboxEntry]) -> None:
+        for entry in entries:
+            self.outbox.pop(_key(entry), None)
+
+    def close(self) -> None:
+        pass
+
+
+def _key(entry: OutboxEntry) -> tuple[str, str, int]:
+    return (entry.subject.client_ext_id, entry.stream.hex, entry.version)
+
+
+def attribution(**changes: object) -> Attribution:
+    """Return who and why, made up but for the changes."""
+    fields: dict[str, object] = {
+        "timestamp": NOW,
+        "actor": "helpdesk",
+        "reason": None,
+        "correlation_id": TRACEPARENT,
+        "command_id": "c" * 32,
+        "request_digest": "d" * 64,
+    }
+    return Attribution(**{**fields, **changes})  # type: ignore[arg-type]

