@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from application.errors import SealBroken, Unavailable
+from application.errors import Unavailable
 from application.ports import Delivery, Outbox, OutboxEntry, Sealer
 from application.recipient import Recipient
 
@@ -34,8 +34,8 @@ def _deliver(entry: OutboxEntry, recipient: Recipient | None, sealer: Sealer, de
         return True  # erased meanwhile: nobody is left to whom this ticket may go
     try:
         delivery.deliver(sealer.unseal(entry.sealed, bound_to=entry.delivery_id), recipient, entry)
-    except (SealBroken, OSError) as error:
-        log.warning("ticket %s is not delivered yet: %s", entry.delivery_id, error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it holds up this ticket only
+        log.warning("ticket %s is not delivered yet: %s: %s", entry.delivery_id, type(error).__name__, error)
         return False
     return True
 

@@ -24,9 +24,10 @@ from application.ports import Store
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
 from interface.cli.commands import Actions, build_cli, fail
-from interface.http.app import BASE_PATH, create_app
+from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
 from interface.http.call import Service
+from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
 from interface.outbound.durable_file import read_or_make

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -22,7 +23,8 @@ class Actions:
 
 def fail(message: str) -> NoReturn:
     """Say on one line what is wrong, and end with status 2."""
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]tickets:[/] {message}", highlight=False)
+    line = escape(" ".join(message.split()))
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]tickets:[/] {line}", highlight=False)
     raise SystemExit(2)
 
 

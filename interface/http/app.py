@@ -4,7 +4,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,7 +21,7 @@ from interface.http.envelope import Envelope
 from interface.http.problems import HttpError, MethodNotAllowed, NoSuchPath, problem_response
 from interface.http.routes import tickets, users
 
-BASE_PATH = "/nevisidm/api/core/v1"
+_ROUTERS = (tickets.router, users.router)
 
 
 def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -40,10 +40,8 @@ def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
     for kind in (HttpError, Refusal, Unavailable):
         app.add_exception_handler(kind, _problem)
     app.add_exception_handler(HTTPException, _no_route)
-    api = APIRouter(prefix=BASE_PATH)
-    api.include_router(tickets.router)
-    api.include_router(users.router)
-    app.include_router(api)
+    for router in _ROUTERS:
+        app.include_router(router)
     _add_docs(app)
     return app
 
@@ -70,7 +68,7 @@ async def _problem(_: Request, error: Exception) -> Response:
 async def _no_route(request: Request, _: Exception) -> Response:
     allowed = {
         method
-        for route in request.app.routes
+        for route in [*request.app.routes, *(route for router in _ROUTERS for route in router.routes)]
         if route.matches(request.scope)[0] is not Match.NONE
         for method in getattr(route, "methods", None) or ()
     }

@@ -7,8 +7,13 @@ from typing import Any
 import jwt
 from starlette.concurrency import run_in_threadpool
 
-from application.errors import Unavailable
-from interface.http.problems import ClientDenied, InvalidToken, PermissionDenied, Unauthenticated
+from interface.http.problems import (
+    ClientDenied,
+    InvalidToken,
+    KeysUnavailable,
+    PermissionDenied,
+    Unauthenticated,
+)
 
 # Asymmetric only: a shared secret would let every checker of tokens make them.
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
@@ -34,10 +39,6 @@ class Caller:
             raise PermissionDenied(f"The token lacks the permission {' and '.join(missing)}.")
         if ANY_CLIENT not in self.clients and client_ext_id not in self.clients:
             raise ClientDenied("The token does not allow this client.")
-
-
-class KeysUnavailable(Unavailable):
-    """The key set cannot be fetched now."""
 
 
 KeyFinder = Callable[[str], Any]
@@ -77,9 +78,9 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """Return who sent this Authorization header. Raises Unauthenticated, InvalidToken, Unavailable."""
-        scheme, _, token = (authorization or "").partition(" ")
+    async def caller(self, authorization: list[str]) -> Caller:
+        """Return who sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
+        scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("Send a token: Authorization: Bearer <JWT>.")
         return await run_in_threadpool(self._verify, token.strip())

@@ -1,6 +1,8 @@
 """One call: who calls, about whom, under which conditions. What every operation needs, read in one place."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -45,9 +47,10 @@ class Call:
 
     def body(self, schema: type[Body]) -> Body:
         """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
-        content_type = self.request.headers.get("content-type", "")
-        if not is_json(content_type):
-            raise UnsupportedMediaType("Send the body as application/json.")
+        if not is_json(self.request.headers):
+            raise UnsupportedMediaType("Send the body as application/json, not encoded.")
+        with contextlib.suppress(ValueError, RecursionError):  # the validation below says it better
+            json.loads(self.content, object_pairs_hook=_unique_names)
         try:
             return schema.model_validate_json(self.content)
         except ValidationError as error:
@@ -115,10 +118,10 @@ def permitted(*permissions: str) -> Callable[..., Awaitable[Call]]:
         traceparent: Traceparent = None,  # noqa: ARG001
     ) -> Call:
         service: Service = request.app.state.service
-        caller = await service.verifier.caller(request.headers.get("authorization"))
+        caller = await service.verifier.caller(request.headers.getlist("authorization"))
         subject = Subject(path_id(request, "clientExtId"), path_id(request, "userExtId"))
         caller.demand(subject.client_ext_id, permissions)
-        if not accepts_json(request.headers.get("accept", "*/*")):
+        if not accepts_json(request.headers):
             raise NotAcceptable("The answer is application/json; your Accept header rules that out.")
         return Call(request, caller, subject, service, await request.body())
 
@@ -140,6 +143,13 @@ def json_response(answer: Answer, status: int = 200, **headers: str) -> Response
     if answer.version is not None:
         headers["ETag"] = etag(answer.version)
     return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("The body names a field twice.")
+    return found
 
 
 def _fault(fault: Any) -> str:

@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Callable
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interface.http.problems import BodyTooLarge, internal_error_response, problem_response
@@ -53,6 +54,8 @@ class Envelope:
             await self._app(scope, _bounded(scope, receive), send_with_traceparent)
         except BodyTooLarge as error:
             await problem_response(error)(scope, receive, send_with_traceparent)
+        except ClientDisconnect:
+            return  # nobody is left to answer
         except Exception:
             instance = f"urn:error:{self._new_id(16)}"
             log.exception("%s %s %s", instance, state["traceparent"], scope["method"])

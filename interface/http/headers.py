@@ -14,9 +14,10 @@ KEY_MAX_LENGTH = 255
 
 # RFC 9110, section 8.8.3. Only our own strong tags can match; any other well-formed tag is simply not current.
 _ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_ENTITY_TAGS = re.compile(rf"\s*{_ENTITY_TAG}(?:\s*,\s*{_ENTITY_TAG})*\s*")
+_ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,]*")
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
-_OUR_TAG = re.compile(r'"([0-9]{1,18})"')
+_OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+_RANGES = {"*/*": 0, "application/*": 1, "application/json": 2}
 
 Traceparent = Annotated[
     str | None,
@@ -24,14 +25,20 @@ Traceparent = Annotated[
         description="W3C trace context; taken over into the events and returned, or made where it is absent."
     ),
 ]
+_TAGS_SCHEMA = {"pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'}
 IfMatch = Annotated[
     str | None,
     Header(
-        description='Do it only while the version is one of these entity tags, such as `"7"`; otherwise 412.'
+        description='Do it only while the version is one of these entity tags, such as `"7"`; otherwise 412.',
+        json_schema_extra=_TAGS_SCHEMA,
     ),
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(description="Answer 304 without a body while the version is one of these entity tags.")
+    str | None,
+    Header(
+        description="Answer 304 without a body while the version is one of these entity tags.",
+        json_schema_extra=_TAGS_SCHEMA,
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -91,19 +98,27 @@ def digest(*parts: str | bytes | None) -> str:
     return digest.hexdigest()
 
 
-def is_json(content_type: str) -> bool:
-    """Tell whether a Content-Type is JSON in UTF-8."""
-    media_type, *parameters = [part.strip().lower() for part in content_type.split(";")]
+def is_json(headers: Headers) -> bool:
+    """Tell whether the body is declared as JSON in UTF-8, once and without an encoding (RFC 9110, section 8)."""
+    content_types = headers.getlist("content-type")
+    if len(content_types) != 1 or headers.get("content-encoding", "identity") != "identity":
+        return False
+    media_type, *parameters = [part.strip().lower() for part in content_types[0].split(";")]
     return media_type == "application/json" and all(
-        p in ("", "charset=utf-8", 'charset="utf-8"') for p in parameters
+        parameter in ("", "charset=utf-8", 'charset="utf-8"') for parameter in parameters
     )
 
 
-def accepts_json(accept: str) -> bool:
-    """Tell whether an Accept header takes JSON (RFC 9110, section 12.5.1)."""
-    for item in accept.lower().split(","):
+def accepts_json(headers: Headers) -> bool:
+    """Tell whether the caller takes JSON; the most specific range decides (RFC 9110, section 12.5.1)."""
+    accept = ",".join(headers.getlist("accept")).lower()
+    if not accept.strip():
+        return True
+    best, accepted = -1, False
+    for item in accept.split(","):
         media_range, *parameters = [part.strip() for part in item.split(";")]
-        refused = any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
-        if media_range in ("application/json", "application/*", "*/*", "") and not refused:
-            return True
-    return False
+        specificity = _RANGES.get(media_range, -1)
+        if specificity >= best and specificity >= 0:
+            best = specificity
+            accepted = not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+    return accepted

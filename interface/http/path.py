@@ -9,9 +9,12 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from interface.http.problems import Malformed
 
-ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+# "." and ".." are no ids: every browser and proxy takes them for steps in the path.
+ID_PATTERN = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$"
 ID_MAX_LENGTH = 50
+BASE_PATH = "/nevisidm/api/core/v1"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
@@ -50,6 +53,6 @@ def path_id(request: Request, name: str) -> str:
         raise Malformed(f"{name} is not UTF-8.") from None
     if not 1 <= len(text) <= ID_MAX_LENGTH:
         raise Malformed(f"{name} has {len(text)} characters; it must have 1 to {ID_MAX_LENGTH}.")
-    if not re.match(ID_PATTERN, text):
-        raise Malformed(f"{name} has a control character.")
+    if _CONTROL.search(text) or text in (".", ".."):
+        raise Malformed(f"{name} has a control character, or is a dot segment.")
     return text

@@ -38,6 +38,10 @@ class InvalidToken(Unauthenticated):
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="tickets", error="invalid_token"'}
 
 
+class KeysUnavailable(application.Unavailable):
+    """The key set that verifies tokens cannot be fetched now."""
+
+
 class PermissionDenied(HttpError):
     """The caller's token lacks a permission."""
 
@@ -101,6 +105,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     application.TicketExists: Kind(422, "Not possible", "errors.ticketExists"),
     application.IdempotencyKeyReused: Kind(422, "Not possible", "errors.idempotencyKeyReused"),
     application.StoreUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
+    KeysUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
     application.Overloaded: Kind(503, "Unavailable for now", "errors.unavailable"),
 }
 INTERNAL = Kind(500, "Internal error", "errors.fatalError")

@@ -1,12 +1,28 @@
 """What callers send."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 _PRINTABLE_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("give a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z")
+    return value
 
 
 def _to_utc(moment: datetime) -> datetime:
@@ -18,13 +34,14 @@ def _to_utc(moment: datetime) -> datetime:
 
 Comment = Annotated[str, StringConstraints(max_length=1000, pattern=_PRINTABLE_LINES)]
 ExtId = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_PRINTABLE)]
-Date = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+Date = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_to_utc)]
 # What a mail transport takes in an envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
+# No question mark: in a header, =?…?= would be decoded (RFC 2047).
 Email = Annotated[
     str,
     StringConstraints(
         max_length=254,
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}){0,3}"
+        pattern=r"^[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}(\.[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}){0,3}"
         r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,3}[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
     ),
     Field(examples=["user@example.com"]),

@@ -49,7 +49,9 @@ class MailSpool:
     def _message(self, ticket: ClearTicket, recipient: Recipient, entry: OutboxEntry) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
         message["From"] = self._sender
-        message["To"] = Address(display_name=recipient.name or "", addr_spec=recipient.email)
+        # The address alone: a display name is the caller's text, and header syntax (RFC 2047 words among it) could
+        # be smuggled in with it. The name stands in the text, where it is only text.
+        message["To"] = Address(addr_spec=recipient.email)
         message["Subject"] = "Your new ticket"
         message["Date"] = entry.minted
         message["Message-ID"] = f"<{entry.delivery_id}@tickets>"

@@ -37,7 +37,7 @@ def test_what_was_committed_is_found_by_every_other_process(
     service: Service, open_store: Callable[[], StoreWithOutbox]
 ) -> None:
     service.register(name="Una Üser", language="de")
-    service.create(**{"retryable": True, "command_id": "key"})
+    service.create(retryable=True, command_id="key")
     service.regenerate(reason="é\n\u4e16")
 
     other, key = open_store(), CommandKey("client-123", "key")

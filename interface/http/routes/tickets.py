@@ -14,10 +14,11 @@ from domain.ticket_credential import State
 from interface.http.call import Call, depends, json_response
 from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
 from interface.http.openapi import body, creates, reads, writes
+from interface.http.path import BASE_PATH
 from interface.http.permissions import CREDENTIAL_CREATE, CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.http.schemas import CreateBody, ResetBody, ValidityBody
 
-router = APIRouter(tags=["Ticket"])
+router = APIRouter(prefix=BASE_PATH, tags=["Ticket"])
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
 
 

@@ -11,10 +11,11 @@ from application.register_user import RegisterUser
 from interface.http.call import Call, depends, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
 from interface.http.openapi import body, puts, reads
+from interface.http.path import BASE_PATH
 from interface.http.permissions import USER_MODIFY, USER_VIEW
 from interface.http.schemas import UserBody
 
-router = APIRouter(tags=["User"])
+router = APIRouter(prefix=BASE_PATH, tags=["User"])
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}"
 
 

@@ -1,0 +1,133 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jwt
+import pytest
+
+
+def tickets(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as its user would."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKETS_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("tickets"), *arguments],
+        cwd=directory,
+        env={**clean, "COLUMNS": "100", "NO_COLOR": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_token_is_signed_for_who_and_what_was_said(tmp_path: Path) -> None:
+    done = tickets(
+        tmp_path,
+        "token",
+        "--sub",
+        "alice",
+        "--client",
+        "a",
+        "--client",
+        "b",
+        "--permission",
+        "P",
+        "--ttl",
+        "90s",
+    )
+
+    claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
+    assert (claims["sub"], claims["clients"], claims["permissions"]) == ("alice", ["a", "b"], ["P"])
+    assert claims["exp"] - claims["iat"] == 90
+
+
+def test_a_token_for_all_has_every_permission(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "token", "--sub", "alice", "--client", "*", "--all")
+
+    claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
+    assert "AccessControl.CredentialModify" in claims["permissions"]
+    assert claims["exp"] - claims["iat"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["token", "--sub", "a", "--client", "b"], "name the permissions with --permission, or give --all"),
+        (
+            ["token", "--sub", "a", "--client", "b", "--all", "--ttl", "soon"],
+            "--ttl soon: give a number and a unit",
+        ),
+        (["token", "--client", "b", "--all"], "--sub"),
+        (["serve", "--port", "0"], "--port"),
+        (["fly"], "fly"),
+    ],
+)
+def test_a_wrong_command_line_says_what_to_do(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = tickets(tmp_path, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in re.sub(r"[\s│]+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"TICKETS_DATABASE_URL": "mysql://x"},
+            "TICKETS_DATABASE_URL: must be sqlite:///PATH or postgresql://…",
+        ),
+        (
+            {"TICKETS_DATABSE_URL": "sqlite:///x"},
+            "TICKETS_DATABSE_URL: no such setting; the README lists them",
+        ),
+        (
+            {"TICKETS_OUTBOX_KEY": "short"},
+            "TICKETS_OUTBOX_KEY: must be 32 bytes in base64: openssl rand -base64 32",
+        ),
+        ({"TICKETS_MAX_BATCH": "many"}, "TICKETS_MAX_BATCH: Input should be a valid integer"),
+        (
+            {"TICKETS_JWKS_URL": "https://issuer.example/jwks"},
+            "with a key set, TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE must be set",
+        ),
+        (
+            {"TICKETS_JWKS_FILE": "x", "TICKETS_TOKEN_ISSUER": "i", "TICKETS_TOKEN_AUDIENCE": "a"},
+            "the keys for tokens cannot be read",
+        ),
+        ({"TICKETS_DATABASE_URL": "sqlite:////proc/none/x.db"}, "/proc/none"),
+        ({"TICKETS_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the PostgreSQL store failed"),
+        ({"TICKETS_MAIL_DIR": "/proc/none"}, "/proc/none"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(
+    tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    done = tickets(tmp_path, "serve", "--port", "1", **environment)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tickets: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_no_tokens_of_its_own_where_a_key_set_is_in_use(tmp_path: Path) -> None:
+    done = tickets(
+        tmp_path,
+        *("token", "--sub", "a", "--client", "b", "--all"),
+        TICKETS_JWKS_URL="https://issuer.example/jwks",
+        TICKETS_TOKEN_ISSUER="i",
+        TICKETS_TOKEN_AUDIENCE="a",
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "tokens come from the issuer of the key set" in done.stderr
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "--help")
+
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("serve", "token"))

@@ -1,0 +1,79 @@
+"""The HTTP edge over the application, in this process, with every port in the test's hands."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from application.ports import Store
+from interface.http.app import create_app
+from interface.http.authentication import TokenVerifier, keys_from_set
+from interface.http.call import Service as HttpService
+from interface.http.permissions import PERMISSIONS
+from interface.outbound.token_key import TokenKey
+from tests.support.service import Service, service_over
+
+BASE = "/nevisidm/api/core/v1"
+USER = f"{BASE}/client-123/users/user-123"
+TICKET = f"{USER}/ticket"
+RESET = f"{TICKET}/reset"
+
+
+@dataclass
+class Web:
+    """A client with a token for everything, and what is behind it."""
+
+    client: TestClient
+    service: Service
+    key: TokenKey
+
+    def token(self, **changes: Any) -> str:
+        """Return a token for everything, but for the changes."""
+        terms: dict[str, Any] = {
+            "subject": "helpdesk",
+            "clients": ["*"],
+            "permissions": PERMISSIONS,
+            "issuer": "tickets",
+            "audience": "tickets",
+            "now": datetime.now(UTC),
+            "lifetime": timedelta(hours=1),
+        }
+        return self.key.sign(**{**terms, **changes})
+
+    def as_caller(self, **changes: Any) -> dict[str, str]:
+        """Return the header of another caller."""
+        return {"Authorization": f"Bearer {self.token(**changes)}"}
+
+    def given_a_user(self) -> None:
+        """Register the user of the examples."""
+        assert self.client.put(USER, json={"email": "user-123@example.com"}).status_code in (200, 201)
+
+    def given_a_ticket(self, **body: Any) -> None:
+        """Register the user of the examples, and create the ticket."""
+        self.given_a_user()
+        assert self.client.post(TICKET, json=body).status_code == 201
+
+
+@contextmanager
+def web_over(store: Store, keys: Path) -> Iterator[Web]:
+    """Yield the HTTP edge over a store."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    key = TokenKey(keys / "token.pem")
+    verifier = TokenVerifier(keys_from_set(key.key_set()), issuer="tickets", audience="tickets")
+    with service_over(store) as service:
+        app = create_app(
+            HttpService(service.commands.submit, store, verifier, service.randomness.uuid), lifespan
+        )
+        with TestClient(app, raise_server_exceptions=False) as client:
+            web = Web(client, service, key)
+            client.headers.update(web.as_caller())
+            yield web

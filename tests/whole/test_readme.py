@@ -1,0 +1,122 @@
+"""What the README says is done as it says, and is true."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interface.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+def block(language: str, holding: str) -> str:
+    [found] = [text for kind, text in BLOCKS if kind == language and holding in text]
+    return str(found)
+
+
+def shell(script: str, directory: Path) -> str:
+    return subprocess.run(
+        ["bash", "-euc", script],
+        cwd=directory,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[tuple[Path, int, str]]:
+    """`make run` in a checkout whose environment is ready; yields the directory, the port and what it printed."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = subprocess.Popen(
+        ["bash", "-c", f"exec {block('sh', 'make run').strip()} PORT={port}"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdout
+    printed = ""
+    for line in server.stdout:
+        printed += line
+        if "/docs" in line:
+            break
+    shell(
+        f"curl -s --retry 50 --retry-connrefused --retry-delay 0 --retry-max-time 20 127.0.0.1:{port}/openapi.json",
+        tmp_path,
+    )
+    yield tmp_path, port, printed
+    os.killpg(server.pid, signal.SIGTERM)
+    server.wait(20)
+    server.stdout.close()
+
+
+def test_the_demo_prints_a_curl_line_that_resets_the_ticket(demo: tuple[Path, int, str]) -> None:
+    directory, _, printed = demo
+    [line] = [line for line in printed.splitlines() if line.startswith("curl")]
+
+    answers = [shell(line, directory) for _ in range(2)]
+
+    assert all(answer.startswith("HTTP/1.1 200 OK") for answer in answers)
+    assert [json.loads(answer.splitlines()[-1])["resetCount"] for answer in answers] == [1, 2]
+    shell(
+        "for i in $(seq 200); do [ $(ls var/mail/*.eml | wc -l) = 3 ] && exit 0; sleep 0.05; done; exit 1",
+        directory,
+    )
+
+
+def test_the_curl_example_gets_the_answer_that_is_printed_below_it(demo: tuple[Path, int, str]) -> None:
+    directory, port, _ = demo
+    script = block("sh", "TOKEN=").replace(":8000/", f":{port}/")
+
+    first, again = shell(script, directory), shell(script, directory)
+
+    assert first == again
+    assert _shape(json.loads(first)) == _shape(json.loads(block("json", "resetCount")))
+
+
+def test_the_table_of_settings_is_the_settings() -> None:
+    documented = re.findall(r"^\| `(TICKETS_\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+
+    assert documented == [
+        (PREFIX + name.upper(), "–" if field.default is None else f"`{field.default}`", field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_every_file_of_the_map_is_there() -> None:
+    named = re.findall(r"^\| `([a-z_/.]+)` \|", README, re.MULTILINE)
+
+    assert len(named) == 8
+    assert all((ROOT / name).exists() for name in named)
+
+
+def _shape(answer: Any) -> Any:
+    """Replace what differs from run to run: dates, ids and hashes."""
+    if isinstance(answer, dict):
+        return {name: _shape(value) for name, value in answer.items()}
+    return (
+        re.sub(r"\d{4}-\d\d-\d\dT\S+Z|[0-9a-f-]{36}|\}\S{64}", "…", answer)
+        if isinstance(answer, str)
+        else answer
+    )
