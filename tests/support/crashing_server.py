@@ -1,0 +1,50 @@
+"""The real command line, but that it kills itself (SIGKILL) at a point that a request's comment names."""
+
+import os
+import signal
+from typing import Any, NoReturn
+
+from application.ports import Changes
+from interface import main
+from interface.outbound.mail_spool import MailSpool
+
+BEFORE_COMMIT = "crash before commit"
+AFTER_COMMIT = "crash after commit"
+NO_DELIVERY = "TICKETS_TEST_NO_DELIVERY"
+
+
+def die() -> NoReturn:
+    """End this process as a power cut would, and its whole group with it."""
+    os.killpg(0, signal.SIGKILL)
+    raise AssertionError
+
+
+def open_crashing_store(*arguments: Any) -> Any:
+    """Return the real store with a crash before or after the commit of a marked command."""
+    store = open_store(*arguments)
+    commit = store.commit
+
+    def commit_and_crash(changes: Changes) -> None:
+        reasons = {event.reason for event in changes.events}
+        if BEFORE_COMMIT in reasons:
+            die()
+        commit(changes)
+        if AFTER_COMMIT in reasons:
+            die()
+
+    store.commit = commit_and_crash  # type: ignore[method-assign]
+    return store
+
+
+def refuse_to_deliver(*_: object) -> NoReturn:
+    """Stand for a spool that is not reached before the crash."""
+    raise OSError("the test lets nothing out")
+
+
+open_store = main._open_store
+main._open_store = open_crashing_store  # type: ignore[assignment]
+if NO_DELIVERY in os.environ:
+    MailSpool.deliver = refuse_to_deliver  # type: ignore[method-assign, assignment]
+
+if __name__ == "__main__":
+    main.main()

@@ -1,0 +1,75 @@
+"""What is left after a crash, read from the store and the mail directory, and checked against itself."""
+
+import email
+import email.policy
+import re
+import stat
+from pathlib import Path
+
+from application.command import Subject
+from application.ports import OutboxEntry, delivery_id
+from application.projection import TicketRow, fold
+from domain.ticket import ClearTicket, verify_ticket
+from domain.ticket_credential import TicketCredential
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.sqlite_store import SqliteStore
+
+
+def open_store(database_url: str) -> SqliteStore | PostgresStore:
+    """Open the store that the servers use."""
+    path = database_url.removeprefix("sqlite:///")
+    return SqliteStore(Path(path)) if path != database_url else PostgresStore(database_url)
+
+
+def ticket_in(mail: Path) -> ClearTicket:
+    """Return the ticket that a spooled mail holds."""
+    message = email.message_from_bytes(mail.read_bytes(), policy=email.policy.default)
+    [ticket] = re.findall(r"^ {4}(\S{24})\r?$", message.get_content(), re.MULTILINE)
+    return ClearTicket(ticket)
+
+
+def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketRow]:
+    """Assert that nothing is half-done, and return the rows.
+
+    The row is the fold of its events; versions are dense; each minted ticket has its mail or its sealed row;
+    the newest mail's ticket is the one that verifies.
+    """
+    store = open_store(database_url)
+    try:
+        rows = store.look_up(subjects).tickets
+        waiting = {entry.delivery_id for entry in _outbox(store)}
+        minted = set()
+        for subject in subjects:
+            history = store.history(subject)
+            assert fold(None, history) == rows.get(subject)
+            assert [event.originator_version for event in history] == list(range(1, len(history) + 1))
+            resets = [event for event in history if isinstance(event, TicketCredential.TicketRegenerated)]
+            assert [event.reset_count for event in resets] == list(range(1, len(resets) + 1))
+            minted |= {delivery_id(event.originator_id, event.originator_version) for event in history}
+            if (
+                history
+                and (mail := mails / f"{delivery_id(history[-1].originator_id, len(history))}.eml").exists()
+            ):
+                assert verify_ticket(ticket_in(mail), rows[subject].ticket_hash)
+        delivered = {mail.stem for mail in mails.glob("*.eml")}
+        assert minted == waiting | delivered
+        assert {stat.S_IMODE(mail.stat().st_mode) for mail in mails.iterdir()} <= {0o600}
+        return rows
+    finally:
+        store.close()
+
+
+def outbox_of(database_url: str) -> list[OutboxEntry]:
+    """Return what waits for delivery."""
+    store = open_store(database_url)
+    try:
+        return _outbox(store)
+    finally:
+        store.close()
+
+
+def _outbox(store: SqliteStore | PostgresStore) -> list[OutboxEntry]:
+    entries: list[OutboxEntry] = []
+    while page := store.pending(entries[-1] if entries else None, 1000):
+        entries += [entry for entry, _ in page]
+    return entries
