@@ -131,6 +131,7 @@ def to_response(row: TicketRow) -> TicketResponse:
         lastFailedLoginDate=utc_date(row.last_failed_login_date),
         failedLoginCount=row.failed_login_count,
         modificationComment=row.modification_comment,
+        type="Ticket Authorization",
         validity=ValidityResponse(from_=utc_date(row.valid_from), to=utc_date(row.valid_to)),
         ticket=row.ticket_hash,
         failureCount=row.failure_count,

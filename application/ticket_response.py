@@ -71,7 +71,7 @@ class TicketResponse(BaseModel):
     modificationComment: Annotated[
         str | None, Field(description="Textual comment regarding the last modification.")
     ]
-    type: Annotated[CredentialType, Field(description="Type of credential.")] = "Ticket Authorization"
+    type: Annotated[CredentialType, Field(description="Type of credential.")]
     validity: ValidityResponse
     ticket: Annotated[str, Field(description="Hashed ticket value with message digest algorithm prefix.")]
     failureCount: Annotated[Count, Field(description="Number of times the ticket was used incorrectly.")]

@@ -18,7 +18,7 @@ from domain.errors import Refusal
 from interface.http import openapi
 from interface.http.call import Service
 from interface.http.envelope import Envelope
-from interface.http.problems import HttpError, MethodNotAllowed, NoSuchPath, problem_response
+from interface.http.problems import BodyTooLarge, HttpError, MethodNotAllowed, NoSuchPath, problem_response
 from interface.http.routes import tickets, users
 
 _ROUTERS = (tickets.router, users.router)
@@ -62,6 +62,8 @@ def _add_docs(app: FastAPI) -> None:
 
 
 async def _problem(_: Request, error: Exception) -> Response:
+    if isinstance(error, BodyTooLarge):
+        raise error  # the envelope reads on before it answers
     return problem_response(error)
 
 

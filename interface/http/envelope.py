@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from interface.http.problems import BodyTooLarge, internal_error_response, problem_response
 
 BODY_LIMIT_BYTES = 16 * 1024
+_DRAIN_BYTES = 1024 * 1024
 
 # W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may go on after the flags.
 _TRACEPARENT = re.compile(
@@ -53,6 +54,7 @@ class Envelope:
         try:
             await self._app(scope, _bounded(scope, receive), send_with_traceparent)
         except BodyTooLarge as error:
+            await _drain(receive)
             await problem_response(error)(scope, receive, send_with_traceparent)
         except ClientDisconnect:
             return  # nobody is left to answer
@@ -87,6 +89,16 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         return message
 
     return receive_bounded
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
+    drained = 0
+    while drained <= _DRAIN_BYTES:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 def _too_large() -> BodyTooLarge:

@@ -94,5 +94,16 @@ def document(app: FastAPI) -> dict[str, Any]:
         components.setdefault("schemas", {}).update(definitions["$defs"])
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
         made["security"] = [{"token": []}]
+        _remove_what_is_never_sent(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _remove_what_is_never_sent(made: dict[str, Any]) -> None:
+    """Take out FastAPI's own validation error, for which the service sends its problems."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for schema in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(schema, None)

@@ -1,16 +1,28 @@
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from jsonschema_rs import Draft202012Validator, meta
+from jsonschema_rs import meta
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from domain.ticket_credential import State
-from interface.http.problems import INTERNAL, PROBLEMS
-from tests.support.web import Web
+from tests.support.web import BASE, Web
 
-# What the seed names, in its order (docs/seed-regenerate-a-ticket.txt).
-STATES = ["initial", "active", "tmp-locked", "fail-locked", "reset-code", "admin-changed", "disabled", "archived"]
+TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
+USER = f"{BASE}/{{clientExtId}}/users/{{userExtId}}"
+
+# What the seed names, in its order.
+STATES = [
+    "initial",
+    "active",
+    "tmp-locked",
+    "fail-locked",
+    "reset-code",
+    "admin-changed",
+    "disabled",
+    "archived",
+]
 TYPES = [
     "Password", "Certificate", "SecurID User Mapping", "Ticket Authorization", "Safeword User Mapping", "OTP Card",
     "Temporary Strong Password", "Generic Credential", "Kerberos", "mTan", "Vasco", "PUK", "URL Ticket",
@@ -23,3 +35,149 @@ FIELDS = [
     "failedLoginCount", "modificationComment", "type", "validity", "ticket", "failureCount", "successCount",
     "resetCount",
 ]  # fmt: skip
+
+READ = {200, 304, 400, 401, 403, 404, 406, 413, 500, 503}
+WRITE = {400, 401, 403, 404, 406, 412, 413, 415, 422, 500, 503}
+STATUSES = {
+    ("post", f"{TICKET}/reset"): WRITE | {200},
+    ("post", TICKET): WRITE | {201},
+    ("get", TICKET): READ,
+    ("put", USER): WRITE - {404, 422} | {200, 201},
+    ("get", USER): READ,
+}
+
+
+@pytest.fixture
+def document(web: Web) -> Any:
+    return web.client.get("/openapi.json").json()
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
+
+
+def _schema(document: Any, name: str) -> Any:
+    return document["components"]["schemas"][name]
+
+
+def _enum(document: Any, field: str) -> Any:
+    schema = _schema(document, "TicketResponse")["properties"][field]
+    return (_schema(document, schema["$ref"].rpartition("/")[2]) if "$ref" in schema else schema)["enum"]
+
+
+def test_the_document_is_valid_openapi_3_1(document: Any) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+    OPENAPI_31_VALIDATOR.validate(document)
+    for schema in document["components"]["schemas"].values():
+        meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def test_every_reference_has_its_schema_and_every_schema_is_referred_to(document: Any) -> None:
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+    assert set(_references(document)) == schemas
+
+
+def test_every_operation_is_in_it_and_gives_every_status_it_can_have(document: Any) -> None:
+    documented = {
+        (method, path): {int(status) for status in operation["responses"]}
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+
+    assert documented == STATUSES
+
+
+def test_every_error_is_a_problem_with_its_codes(document: Any) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                    assert response["content"] == {"application/problem+json": problem}
+                    assert "`errors." in response["description"]
+                assert "traceparent" in response["headers"]
+    assert set(_schema(document, "Problem")["required"]) >= {"title", "status", "detail", "errors"}
+    assert _schema(document, "ErrorMessage")["required"] == ["code", "message"]
+
+
+def test_every_operation_needs_the_token(document: Any) -> None:
+    assert document["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert not any(
+        "security" in operation
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    )
+
+
+def test_the_ticket_has_the_fields_of_the_seed_none_of_them_optional(document: Any) -> None:
+    schema = _schema(document, "TicketResponse")
+
+    assert list(schema["properties"]) == FIELDS
+    assert sorted(schema["required"]) == sorted(FIELDS)
+    assert list(_schema(document, "ValidityResponse")["properties"]) == ["from", "to"]
+
+
+def test_states_and_types_are_those_of_the_seed(document: Any) -> None:
+    assert _enum(document, "stateName") == STATES
+    assert _enum(document, "type") == TYPES
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["version", "successfulLoginCount", "failedLoginCount", "failureCount", "successCount", "resetCount"],
+)
+def test_counts_are_int32(document: Any, field: str) -> None:
+    schema = _schema(document, "TicketResponse")["properties"][field]
+
+    assert (schema["type"], schema["format"]) == ("integer", "int32")
+
+
+def test_no_header_may_be_null(document: Any) -> None:
+    headers = [
+        parameter
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation["parameters"]
+        if parameter["in"] == "header"
+    ]
+
+    assert headers
+    assert all(header["schema"].get("type") == "string" for header in headers)
+
+
+class _Links(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+def test_the_docs_come_whole_from_the_service_itself(web: Web) -> None:
+    page = web.client.get("/docs")
+    links = _Links(page.text).found
+
+    assert page.status_code == 200
+    assert "/openapi.json" in page.text
+    assert not re.search(r"(https?:)?//[a-z]", page.text)
+    assert {link.rpartition(".")[2] for link in links} >= {"js", "css"}
+    for link in links:
+        asset = web.client.get(link)
+        assert asset.status_code == 200
+        assert asset.content
+
+
+def test_the_docs_styles_load_nothing_from_elsewhere(web: Web) -> None:
+    styles = web.client.get("/docs/assets/swagger-ui.css").text
+
+    assert not re.search(r"@import|url\([\"']?(https?:)?//", styles)

@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -6,9 +7,16 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import settings
+from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import Failure
+from schemathesis.core.transport import Response
+from schemathesis.engine import events, from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
+from schemathesis.engine.run import TESTING_PHASES, PhaseName
+from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.python.asgi import shutdown_lifespans
+from schemathesis.schemas import BaseSchema
 
 from interface.http.permissions import PERMISSIONS
 from interface.main import http_app, start
@@ -17,13 +25,11 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import Settings
 
 IN_CI = bool(os.environ.get("CI"))
-EXAMPLES_PER_OPERATION = 60
-WALKS = 25
-STEPS_PER_WALK = 8
+MAX_EXAMPLES = 50
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Any]:
+def api(tmp_path: Path) -> Iterator[BaseSchema]:
     """The document of a whole service with an empty store, and a token that may do everything."""
     own = Settings(
         database_url=f"sqlite:///{tmp_path}/tickets.db",
@@ -40,7 +46,9 @@ def api(tmp_path: Path) -> Iterator[Any]:
         now=system_clock(),
         lifetime=timedelta(hours=1),
     )
-    yield schemathesis.openapi.from_asgi("/openapi.json", http_app(start(own)), config=_config(token))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", http_app(start(own)), config=_config(token))
+    schema.hook(filter_failure)
+    yield schema
     shutdown_lifespans()
 
 
@@ -48,7 +56,8 @@ def _config(token: str) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
             **({"seed": 2} if IN_CI else {}),
-            "generation": {"max-examples": EXAMPLES_PER_OPERATION, "deterministic": IN_CI},
+            "continue-on-failure": True,
+            "generation": {"max-examples": MAX_EXAMPLES, "deterministic": IN_CI},
             "auth": {"openapi": {"token": {"bearer": token}}},
             "checks": {
                 "enabled": True,
@@ -60,15 +69,38 @@ def _config(token: str) -> SchemathesisConfig:
     )
 
 
-operations = schemathesis.pytest.from_fixture("api")
-
-
-@operations.parametrize()
-def test_every_operation_keeps_to_its_document(case: schemathesis.Case) -> None:
-    case.call_and_validate()
-
-
-def test_every_sequence_of_operations_keeps_to_the_document(api: Any) -> None:
-    api.as_state_machine().run(
-        settings=settings(max_examples=WALKS, stateful_step_count=STEPS_PER_WALK, deadline=None)
+def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
+    """Let pass what was called valid and is not: dates in the wrong order, which no schema can say, and a header
+    that does not fit its schema (schemathesis 4.32 makes such for patterns that want a quotation mark).
+    """
+    if not isinstance(failure, RejectedPositiveData):
+        return True
+    fits = all(
+        header.is_valid(case.headers[header.name])
+        for header in case.operation.headers
+        if header.name in case.headers
     )
+    return fits and b"The validity ends" not in response.content
+
+
+def test_the_service_keeps_to_its_document_whatever_is_sent(api: BaseSchema) -> None:
+    failures: dict[str, str] = {}
+    calls: Counter[PhaseName] = Counter()
+    for event in from_schema(api).execute():
+        if isinstance(event, events.NonFatalError):
+            failures[event.label] = str(event.value)
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+        elif isinstance(event, events.ScenarioFinished):
+            calls[event.phase] += len(event.recorder.interactions)
+            failures |= dict(_failures(event.recorder))
+
+    assert not failures, "\n\n".join(f"{what}\n{how}" for what, how in failures.items())
+    assert set(calls) >= set(TESTING_PHASES), calls
+
+
+def _failures(recorder: ScenarioRecorder) -> Iterator[tuple[str, str]]:
+    for checks in recorder.checks.values():
+        for check in checks:
+            if (found := check.failure_info) is not None:
+                yield f"{recorder.label}: {check.name}", f"{found.failure.message}\n{found.code_sample}"

@@ -99,7 +99,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
     documented = re.findall(r"^\| `(TICKETS_\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
 
     assert documented == [
-        (PREFIX + name.upper(), "–" if field.default is None else f"`{field.default}`", field.description)
+        (PREFIX + name.upper(), "-" if field.default is None else f"`{field.default}`", field.description)
         for name, field in Settings.model_fields.items()
     ]
 
