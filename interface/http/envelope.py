@@ -42,6 +42,7 @@ class Envelope:
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         state = scope.setdefault("state", {})
         state["traceparent"] = self._traceparent(scope)
+        body = _BoundedBody(scope, receive)
         started = False
 
         async def send_with_traceparent(message: Message) -> None:
@@ -52,9 +53,10 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, _bounded(scope, receive), send_with_traceparent)
+            body.check_declared_length()
+            await self._app(scope, body.receive, send_with_traceparent)
         except BodyTooLarge as error:
-            await _drain(receive)
+            await body.drain()
             await problem_response(error)(scope, receive, send_with_traceparent)
         except ClientDisconnect:
             return  # nobody is left to answer
@@ -74,31 +76,38 @@ class Envelope:
         return f"00-{self._new_id(16)}-{self._new_id(8)}-01"
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
-            raise _too_large()
-    received = 0
+class _BoundedBody:
+    """Reads the body of a request, and no more than the limit of it."""
 
-    async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > BODY_LIMIT_BYTES:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._received = 0
+        self._ended = False
+
+    def check_declared_length(self) -> None:
+        """Raise BodyTooLarge where the Content-Length says so."""
+        for name, value in self._scope["headers"]:
+            if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
+                raise _too_large()
+
+    async def receive(self) -> Message:
+        """Receive the next message. Raises BodyTooLarge."""
+        message = await self._next()
+        if self._received > BODY_LIMIT_BYTES:
             raise _too_large()
         return message
 
-    return receive_bounded
+    async def drain(self) -> None:
+        """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
+        while not self._ended and self._received <= _DRAIN_BYTES:
+            await self._next()
 
-
-async def _drain(receive: Receive) -> None:
-    """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
-    drained = 0
-    while drained <= _DRAIN_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        if not message.get("more_body"):
-            return
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._ended = not message.get("more_body")
+        return message
 
 
 def _too_large() -> BodyTooLarge:
