@@ -12,10 +12,10 @@ from domain.errors import Refusal
 
 
 class Subject(NamedTuple):
-    """The user that a command or a read is about, inside a client (tenant)."""
+    """The user that a command or a read is about, inside a client (tenant); empty where it is the client itself."""
 
     client_ext_id: str
-    user_ext_id: str
+    user_ext_id: str = ""
 
 
 class CommandKey(NamedTuple):
@@ -74,11 +74,11 @@ class Command:
         """Where the answer to this command is kept."""
         return CommandKey(self.subject.client_ext_id, self.command_id)
 
-    def done(self, outcome: str, version: int, response: BaseModel) -> "Answer":
-        """Return the answer to this command now that it happened: "created" or "changed"."""
+    def done(self, outcome: str, version: int | None, response: BaseModel | None) -> "Answer":
+        """Return the answer to this command now that it happened, such as "created" or "changed"."""
         return Answer(
             outcome=outcome,
-            body=response.model_dump_json(by_alias=True),
+            body=response.model_dump_json(by_alias=True) if response else "",
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
             version=version,
@@ -109,8 +109,8 @@ class Command:
 class Answer:
     """What a command came to: all that a retry needs to get the first answer again, byte for byte.
 
-    outcome: "created" or "changed"; else the name of the Refusal, whose message is then the body.
-    version: the version that the command led to; None for a refusal.
+    outcome: such as "created" or "changed"; else the name of the Refusal, whose message is then the body.
+    version: the version that the command led to; None where the answer shows none.
     body: the response as JSON text.
     """
 

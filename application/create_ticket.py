@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from application.command import Answer, Command
-from application.errors import TicketExists
-from application.minting import mint_and_hash, seal_and_hand_over
-from application.ports import Clock, Randomness, Sealer
+from application.command import Answer
+from application.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.ports import Clock, PolicyKey, Randomness, Sealer
 from application.projection import to_response
 from application.unit_of_work import UnitOfWork
-from domain.policy import DEFAULT_POLICY, TicketPolicy
-from domain.ticket_credential import State, TicketCredential, Validity
+from domain.policy import TicketPolicy
+from domain.states import State
+from domain.ticket_credential import TicketCredential, Validity
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateTicket(Command):
+class CreateTicket(MintingCommand):
     """Give the user a first ticket. What is None is decided by the service or the policy."""
 
     ext_id: str | None = None
@@ -29,22 +30,19 @@ def create_ticket(
 ) -> Answer:
     """Mint the first ticket of a user.
 
-    Raises UserUnknown, TicketExists, PreconditionFailed, PolicyUnknown, ValidityImpossible.
+    Raises UserUnknown, TicketExists, PreconditionFailed, PolicyUnknown, ValidityImpossible, SlowWork.
     """
     unit.recipient(command.subject)
-    if unit.has_ticket(command.subject):
-        raise TicketExists(
-            f"User {command.subject.user_ext_id!r} has a ticket already. Reset it to get a new one."
-        )
+    deleted = unit.deleted_credential(command.subject)
     command.precondition.check(None)
-    policy = unit.policy(command.subject.client_ext_id, command.policy_ext_id or DEFAULT_POLICY.ext_id)
+    key = _policy_key(command, unit)
+    policy = unit.policy(key)
     by = command.attribution(clock())
-    ticket, ticket_hash = mint_and_hash(policy, randomness)
-    credential = TicketCredential.create(
-        command.subject.client_ext_id,
-        command.subject.user_ext_id,
+    ticket, ticket_hash = mint_and_hash(command, policy, randomness)
+    begin = deleted.create_again if deleted else partial(TicketCredential.create, *command.subject)
+    credential = begin(
         ext_id=command.ext_id or str(randomness.uuid()),
-        policy_ext_id=policy.ext_id,
+        policy_ext_id=key.policy_ext_id,
         state=command.state,
         ticket_hash=ticket_hash,
         validity=_validity(command, policy, by.timestamp),
@@ -52,7 +50,14 @@ def create_ticket(
     )
     row = unit.save(credential)
     seal_and_hand_over(ticket, row, unit, sealer)
-    return command.done("created", row.version, to_response(row))
+    return command.done("created", row.version, to_response(row, by.timestamp))
+
+
+def _policy_key(command: CreateTicket, unit: UnitOfWork) -> PolicyKey:
+    client_ext_id = command.subject.client_ext_id
+    if command.policy_ext_id is None:
+        return unit.default_policy(client_ext_id)
+    return PolicyKey(client_ext_id, command.policy_ext_id)
 
 
 def _validity(command: CreateTicket, policy: TicketPolicy, now: datetime) -> Validity:

@@ -19,6 +19,14 @@ class PolicyUnknown(Refusal):
     """No such policy in this client."""
 
 
+class PolicyNotFound(Refusal):
+    """The policy that is asked for is not there."""
+
+
+class StaleVersion(Refusal):
+    """The version in the body is not the current one."""
+
+
 class PreconditionFailed(Refusal):
     """If-Match or If-None-Match does not hold (RFC 9110, section 13)."""
 

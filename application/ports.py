@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from application.command import Answer, CommandKey, Subject
+from application.policy_row import PolicyRow
 from application.projection import TicketRow
 from application.recipient import Recipient
+from domain.event import Event
 from domain.ticket import ClearTicket
-from domain.ticket_credential import TicketCredential
 
 
 class Clock(Protocol):
@@ -43,6 +44,23 @@ class Sealer(Protocol):
         """Return the ticket. Raises SealBroken."""
 
 
+class PolicyKey(NamedTuple):
+    """A policy of a client."""
+
+    client_ext_id: str
+    policy_ext_id: str
+
+
+class SlowHash(Protocol):
+    """A password hash: takes long and much memory, so it runs beside the writer, and few at a time."""
+
+    def hash(self, ticket: ClearTicket) -> str:
+        """Return `{ARGON2ID}` and the PHC string."""
+
+    def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
+        """Tell whether the ticket is behind the hash; without one it costs the same and is False."""
+
+
 @dataclass(frozen=True)
 class OutboxEntry:
     """A clear ticket, sealed, that waits for its delivery."""
@@ -66,10 +84,11 @@ def delivery_id(stream: UUID, version: int) -> str:
 
 @dataclass(frozen=True)
 class Known:
-    """What the store knows of some subjects and commands; what it does not know is absent."""
+    """What the store knows of some subjects, of their clients' policies, and of some commands."""
 
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
     recipients: dict[Subject, Recipient] = field(default_factory=dict)
+    policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
 
 
@@ -77,9 +96,10 @@ class Known:
 class Changes:
     """All that must become true at the same moment (design, decision 5)."""
 
-    events: list[TicketCredential.Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
     recipients: dict[Subject, Recipient] = field(default_factory=dict)
+    policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     outbox: list[OutboxEntry] = field(default_factory=list)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
 
@@ -100,7 +120,7 @@ class Store(Protocol):
         StoreUnavailable, after which it is unknown whether the changes were stored.
         """
 
-    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+    def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
 
     def is_empty(self) -> bool:

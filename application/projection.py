@@ -8,7 +8,9 @@ from uuid import UUID
 
 from application.command import Subject
 from application.ticket_response import TicketResponse, ValidityResponse
-from domain.ticket_credential import State, TicketCredential, Validity
+from domain.event import Event
+from domain.states import State
+from domain.ticket_credential import TicketCredential, Validity, state_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,10 @@ class TicketRow:
     failure_count: int = 0
     success_count: int = 0
     reset_count: int = 0
+    locked_until: datetime | None = None
+    expiry_warned: bool = False
+    expiry_recorded: bool = False
+    deleted: bool = False
 
     @property
     def subject(self) -> Subject:
@@ -47,7 +53,7 @@ class TicketRow:
         return Subject(self.client_ext_id, self.user_ext_id)
 
 
-def fold(row: TicketRow | None, events: Iterable[TicketCredential.Event]) -> TicketRow | None:
+def fold(row: TicketRow | None, events: Iterable[Event]) -> TicketRow | None:
     """Return the row after the events; None where nothing happened yet."""
     for event in events:
         row = _EVOLVE[type(event)](row, event)
@@ -73,27 +79,122 @@ def _created(_: TicketRow | None, event: TicketCredential.TicketCreated) -> Tick
     )
 
 
+def _changed(row: TicketRow, event: Event, **changes: Any) -> TicketRow:
+    """Return the row after an event that changed these, and was not about its comment."""
+    return replace(row, version=event.originator_version, last_modified=event.timestamp, **changes)
+
+
+def _modified(row: TicketRow, event: Event, **changes: Any) -> TicketRow:
+    """Return the row after a change that somebody may have commented; without a comment the last one stays."""
+    return _changed(row, event, modification_comment=event.reason or row.modification_comment, **changes)
+
+
 def _regenerated(row: TicketRow, event: TicketCredential.TicketRegenerated) -> TicketRow:
-    return replace(
+    return _changed(
         row,
-        version=event.originator_version,
-        last_modified=event.timestamp,
+        event,
         modification_comment=event.reason,
         state_name=State.ACTIVE,
         state_change_reason="reset",
-        state_change_detail=None,
         ticket_hash=event.ticket_hash,
         valid_from=event.valid_from,
         valid_to=event.valid_to,
         reset_count=event.reset_count,
         successful_login_count=0,
         failed_login_count=0,
+        locked_until=None,
+        expiry_warned=False,
+        expiry_recorded=False,
     )
 
 
-_EVOLVE: dict[type[TicketCredential.Event], Callable[[Any, Any], TicketRow]] = {
+def _state_changed(row: TicketRow, event: TicketCredential.TicketStateChanged) -> TicketRow:
+    return _modified(
+        row,
+        event,
+        state_name=event.state_name,
+        state_change_reason="changed-by-admin",
+        failed_login_count=0,
+        locked_until=None,
+    )
+
+
+def _policy_assigned(row: TicketRow, event: TicketCredential.TicketPolicyAssigned) -> TicketRow:
+    return _modified(row, event, policy_ext_id=event.policy_ext_id)
+
+
+def _validity_changed(row: TicketRow, event: TicketCredential.TicketValidityChanged) -> TicketRow:
+    return _modified(
+        row,
+        event,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        expiry_warned=False,
+        expiry_recorded=False,
+    )
+
+
+def _commented(row: TicketRow, event: TicketCredential.TicketCommented) -> TicketRow:
+    return _changed(row, event, modification_comment=event.reason)
+
+
+def _verified(row: TicketRow, event: TicketCredential.TicketVerified) -> TicketRow:
+    return _changed(
+        row,
+        event,
+        state_name=State.ACTIVE,
+        state_change_reason="unlock" if row.state_name is State.TMP_LOCKED else row.state_change_reason,
+        locked_until=None,
+        last_successful_login_date=event.timestamp,
+        successful_login_count=row.successful_login_count + 1,
+        success_count=row.success_count + 1,
+        failed_login_count=0,
+    )
+
+
+def _missed(row: TicketRow, event: TicketCredential.WrongTicketPresented) -> TicketRow:
+    locked = event.state_name is not State.ACTIVE
+    return _changed(
+        row,
+        event,
+        state_name=event.state_name,
+        state_change_reason="too-many-login-failures" if locked else row.state_change_reason,
+        locked_until=event.locked_until,
+        last_failed_login_date=event.timestamp,
+        failed_login_count=row.failed_login_count + 1,
+        failure_count=row.failure_count + 1,
+    )
+
+
+def _hash_upgraded(row: TicketRow, event: TicketCredential.TicketHashUpgraded) -> TicketRow:
+    return _changed(row, event, ticket_hash=event.ticket_hash)
+
+
+def _expires_soon(row: TicketRow, event: TicketCredential.TicketExpirySoon) -> TicketRow:
+    return _changed(row, event, expiry_warned=True)
+
+
+def _expired(row: TicketRow, event: TicketCredential.TicketExpired) -> TicketRow:
+    return _changed(row, event, expiry_warned=True, expiry_recorded=True)
+
+
+def _deleted(row: TicketRow, event: TicketCredential.TicketDeleted) -> TicketRow:
+    return _changed(row, event, deleted=True)
+
+
+_EVOLVE: dict[type[Event], Callable[[Any, Any], TicketRow]] = {
     TicketCredential.TicketCreated: _created,
     TicketCredential.TicketRegenerated: _regenerated,
+    TicketCredential.TicketStateChanged: _state_changed,
+    TicketCredential.TicketPolicyAssigned: _policy_assigned,
+    TicketCredential.TicketValidityChanged: _validity_changed,
+    TicketCredential.TicketCommented: _commented,
+    TicketCredential.TicketVerified: _verified,
+    TicketCredential.WrongTicketPresented: _missed,
+    TicketCredential.TicketHashUpgraded: _hash_upgraded,
+    TicketCredential.TicketExpirySoon: _expires_soon,
+    TicketCredential.TicketExpired: _expired,
+    TicketCredential.TicketDeleted: _deleted,
 }
 
 
@@ -109,13 +210,21 @@ def restore(row: TicketRow) -> TicketCredential:
         policy_ext_id=row.policy_ext_id,
         state=row.state_name,
         ticket_hash=row.ticket_hash,
+        locked_until=row.locked_until,
         validity=Validity(row.valid_from, row.valid_to),
+        comment=row.modification_comment,
+        successes=row.successful_login_count,
+        misses=row.failed_login_count,
         reset_count=row.reset_count,
+        expiry_warned=row.expiry_warned,
+        expiry_recorded=row.expiry_recorded,
+        deleted=row.deleted,
     )
 
 
-def to_response(row: TicketRow) -> TicketResponse:
-    """Return the row as the seed's schema has it."""
+def to_response(row: TicketRow, now: datetime) -> TicketResponse:
+    """Return the row as the seed's schema has it at a moment: a temporary lock ends by itself."""
+    row = at(row, now)
     return TicketResponse(
         created=utc_date(row.created),
         lastModified=utc_date(row.last_modified),
@@ -138,6 +247,13 @@ def to_response(row: TicketRow) -> TicketResponse:
         successCount=row.success_count,
         resetCount=row.reset_count,
     )
+
+
+def at(row: TicketRow, now: datetime) -> TicketRow:
+    """Return the row as it is at a moment."""
+    if state_at(row.state_name, row.locked_until, now) is row.state_name:
+        return row
+    return replace(row, state_name=State.ACTIVE, state_change_reason="unlock", locked_until=None)
 
 
 def utc_date(moment: datetime | None) -> str | None:

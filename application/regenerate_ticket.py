@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from application.command import Answer, Command
-from application.minting import mint_and_hash, seal_and_hand_over
-from application.ports import Clock, Randomness, Sealer
+from application.command import Answer
+from application.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.ports import Clock, PolicyKey, Randomness, Sealer
 from application.projection import to_response
 from application.unit_of_work import UnitOfWork
 from domain.ticket_credential import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegenerateTicket(Command):
+class RegenerateTicket(MintingCommand):
     """Replace the user's ticket by a new one."""
 
 
@@ -20,14 +20,14 @@ def regenerate_ticket(
 ) -> Answer:
     """Mint a new ticket by the policy as it is now, and kill the old one.
 
-    Raises UserUnknown, TicketUnknown, PreconditionFailed, CredentialDisabled, CredentialArchived.
+    Raises UserUnknown, TicketUnknown, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork.
     """
     credential = unit.credential(command.subject)
     command.precondition.check(credential.version)
-    policy = unit.policy(credential.client_ext_id, credential.policy_ext_id)
+    policy = unit.policy(PolicyKey(credential.client_ext_id, credential.policy_ext_id))
     by = command.attribution(clock())
-    ticket, ticket_hash = mint_and_hash(policy, randomness)
+    ticket, ticket_hash = mint_and_hash(command, policy, randomness)
     credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)
     row = unit.save(credential)
     seal_and_hand_over(ticket, row, unit, sealer)
-    return command.done("changed", row.version, to_response(row))
+    return command.done("changed", row.version, to_response(row, by.timestamp))

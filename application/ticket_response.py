@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.ticket_credential import State
+from domain.states import State
 
 UtcDate = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:42:00Z"])]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]

@@ -3,11 +3,13 @@
 from typing import cast
 
 from application.command import Subject
-from application.errors import PolicyUnknown, TicketUnknown, UserUnknown
-from application.ports import Changes, Known, OutboxEntry
+from application.errors import PolicyUnknown, TicketExists, TicketUnknown, UserUnknown
+from application.policy_row import PolicyRow, fold_policy
+from application.ports import Changes, Known, OutboxEntry, PolicyKey
 from application.projection import TicketRow, fold, restore
 from application.recipient import Recipient
-from domain.policy import DEFAULT_POLICY, TicketPolicy
+from domain.event import Event
+from domain.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, PolicyDefinition, TicketPolicy
 from domain.ticket_credential import TicketCredential
 
 
@@ -38,34 +40,71 @@ class UnitOfWork:
     def ticket(self, subject: Subject) -> TicketRow:
         """Return the row of the user's credential. Raises UserUnknown or TicketUnknown."""
         self.recipient(subject)
-        row = self._known.tickets.get(subject)
+        row = self.ticket_or_none(subject)
         if row is None:
             raise TicketUnknown(f"User {subject.user_ext_id!r} has no ticket. Create one first.")
         return row
 
-    def has_ticket(self, subject: Subject) -> bool:
-        """Tell whether the user has a ticket."""
-        return subject in self._known.tickets
+    def ticket_or_none(self, subject: Subject) -> TicketRow | None:
+        """Return the row of the user's credential, or None where there is no such user or ticket."""
+        row = self._known.tickets.get(subject) if subject in self._known.recipients else None
+        return None if row is None or row.deleted else row
+
+    def deleted_credential(self, subject: Subject) -> TicketCredential | None:
+        """Return the credential that the user had before, or None. Raises TicketExists where it still is there."""
+        row = self._known.tickets.get(subject)
+        if row is not None and not row.deleted:
+            raise TicketExists(
+                f"User {subject.user_ext_id!r} has a ticket already. Reset it to get a new one."
+            )
+        return restore(row) if row else None
 
     def credential(self, subject: Subject) -> TicketCredential:
         """Return the user's credential. Raises UserUnknown or TicketUnknown."""
         return restore(self.ticket(subject))
 
-    def policy(self, client_ext_id: str, policy_ext_id: str) -> TicketPolicy:
+    def policy(self, key: PolicyKey) -> TicketPolicy:
         """Return the policy as it is now. Raises PolicyUnknown."""
-        if policy_ext_id != DEFAULT_POLICY.ext_id:
-            raise PolicyUnknown(f"There is no policy {policy_ext_id!r} in client {client_ext_id!r}.")
+        row = self._known.policies.get(key)
+        if row is not None:
+            return row.policy
+        if key.policy_ext_id != DEFAULT_POLICY_ID:
+            raise PolicyUnknown(f"There is no policy {key.policy_ext_id!r} in client {key.client_ext_id!r}.")
         return DEFAULT_POLICY
+
+    def policy_row(self, key: PolicyKey) -> PolicyRow | None:
+        """Return the row of a policy that the client defined, or None."""
+        return self._known.policies.get(key)
+
+    def default_policy(self, client_ext_id: str) -> PolicyKey:
+        """Return which policy holds for a new ticket where none is named."""
+        for key, row in self._known.policies.items():
+            if key.client_ext_id == client_ext_id and row.is_default:
+                return key
+        return PolicyKey(client_ext_id, DEFAULT_POLICY_ID)
+
+    def save_policy(self, definition: PolicyDefinition) -> PolicyRow:
+        """Take over the events that the policy triggered; return the row after them."""
+        key = PolicyKey(definition.client_ext_id, definition.policy_ext_id)
+        events = cast("list[Event]", definition.collect_events())
+        row = fold_policy(self._known.policies.get(key), events)
+        if row is None:
+            raise ValueError("a policy without an event is not saved")
+        if events:
+            self.changes.events.extend(events)
+            self.changes.policies[key] = row
+        return row
 
     def save(self, credential: TicketCredential) -> TicketRow:
         """Take over the events that the credential triggered; return the row after them."""
-        events = cast("list[TicketCredential.Event]", credential.collect_events())
+        events = cast("list[Event]", credential.collect_events())
         subject = Subject(credential.client_ext_id, credential.user_ext_id)
         row = fold(self._known.tickets.get(subject), events)
         if row is None:
             raise ValueError("a credential without an event is not saved")
-        self.changes.events.extend(events)
-        self.changes.tickets[subject] = row
+        if events:
+            self.changes.events.extend(events)
+            self.changes.tickets[subject] = row
         return row
 
     def save_recipient(self, recipient: Recipient) -> None:
@@ -86,6 +125,7 @@ def merge(known: Known, total: Changes, changes: Changes) -> None:
     for mine, theirs, new in (
         (known.tickets, total.tickets, changes.tickets),
         (known.recipients, total.recipients, changes.recipients),
+        (known.policies, total.policies, changes.policies),
         (known.answers, total.answers, changes.answers),
     ):
         mine.update(new)  # type: ignore[arg-type]

@@ -2,7 +2,10 @@
 
 
 class Refusal(Exception):
-    """A command that must not happen, and changes nothing. The message is written for the caller."""
+    """A command that must not happen, and changes nothing. The message is written for the caller.
+
+    A refusal for several faults has a line for each.
+    """
 
 
 class CredentialDisabled(Refusal):
@@ -15,3 +18,14 @@ class CredentialArchived(Refusal):
 
 class ValidityImpossible(Refusal):
     """A validity that ends before it begins, or beyond the calendar."""
+
+
+class CredentialFinal(Refusal):
+    """An archived credential changes no more; it can only be deleted."""
+
+
+class PolicyFaulty(Refusal):
+    """A policy that breaks a rule; one message per fault."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))

@@ -4,11 +4,16 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Any
 
-from domain.policy import TicketPolicy
+from domain.policy import HashAlgorithm, TicketPolicy
 
 SALT_BYTES = 16
 _SSHA256 = "{SSHA256}"
+_SSHA = "{SSHA}"
+ARGON2ID = "{ARGON2ID}"
+# What a ticket is compared with where there is none, so that a refusal costs the same.
+DECOY = _SSHA256 + "A" * 64
 
 
 class ClearTicket:
@@ -50,15 +55,36 @@ def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:
 
 
 def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
-    """Tell in constant time whether the ticket is the one behind the hash; False for a malformed hash."""
-    if not ticket_hash.startswith(_SSHA256):
-        return False
+    """Tell in constant time whether the ticket is the one behind the fast hash; False for a malformed hash.
+
+    `{SSHA}` (SHA-1) is verified where it was imported; it is never made.
+    """
+    for prefix, digest in ((_SSHA256, hashlib.sha256), (_SSHA, hashlib.sha1)):
+        if ticket_hash.startswith(prefix):
+            return _matches(ticket, ticket_hash.removeprefix(prefix), digest)
+    return False
+
+
+def is_slow(ticket_hash: str) -> bool:
+    """Tell whether the hash is a password hash, which takes long and much memory."""
+    return ticket_hash.startswith(ARGON2ID)
+
+
+def is_weaker(ticket_hash: str, policy: TicketPolicy) -> bool:
+    """Tell whether the policy asks for a stronger hash than this."""
+    strength = [_SSHA, _SSHA256, ARGON2ID]
+    wanted = ARGON2ID if policy.hash_algorithm is HashAlgorithm.ARGON2ID else _SSHA256
+    return strength.index(ticket_hash[: ticket_hash.index("}") + 1]) < strength.index(wanted)
+
+
+def _matches(ticket: ClearTicket, encoded: str, algorithm: Callable[[bytes], Any]) -> bool:
     try:
-        stored = base64.b64decode(ticket_hash.removeprefix(_SSHA256), validate=True)
+        stored = base64.b64decode(encoded, validate=True)
     except ValueError:
         return False
-    digest, salt = stored[: hashlib.sha256().digest_size], stored[hashlib.sha256().digest_size :]
-    return hmac.compare_digest(_salted_sha256(ticket, salt), digest)
+    size = algorithm(b"").digest_size
+    computed = algorithm(ticket.reveal().encode() + stored[size:]).digest()
+    return hmac.compare_digest(computed, stored[:size])
 
 
 def _salted_sha256(ticket: ClearTicket, salt: bytes) -> bytes:

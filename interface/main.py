@@ -1,6 +1,7 @@
 """Where everything is wired, and nothing else wires."""
 
 import base64
+import hashlib
 import logging
 import os
 import secrets
@@ -17,19 +18,24 @@ from fastapi import FastAPI
 
 from application.command import Command, Subject
 from application.create_ticket import CreateTicket, create_ticket
+from application.define_policy import DefinePolicy, define_policy
 from application.deliver_tickets import DeliveryWorker
 from application.errors import Unavailable
 from application.group_commit import GroupCommit, Handler
+from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.ports import Store
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
+from application.verify_ticket import VerifyTicket, verify_ticket
 from interface.cli.commands import Actions, build_cli, fail
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
 from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
+from interface.http.slow_hashing import SlowHashing
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
+from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.durable_file import read_or_make
 from interface.outbound.mail_spool import MailSpool
 from interface.outbound.postgres_store import PostgresStore
@@ -73,6 +79,10 @@ def start(settings: Settings) -> Running:
             regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
         ),
         CreateTicket: partial(create_ticket, clock=system_clock, randomness=randomness, sealer=sealer),
+        ModifyTicket: partial(modify_ticket, clock=system_clock),
+        DeleteTicket: partial(delete_ticket, clock=system_clock),
+        VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
+        DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
     }
     commands = GroupCommit(
@@ -123,11 +133,14 @@ def http_app(running: Running) -> FastAPI:
     return create_app(
         Service(
             submit=running.commands.submit,
+            finish=SlowHashing(Argon2Hash()).finish,
             store=running.store,
+            clock=system_clock,
             verifier=TokenVerifier(
                 _key_finder(settings), issuer=settings.token_issuer, audience=settings.token_audience
             ),
             new_uuid=SystemRandomness().uuid,
+            digest_key=hashlib.sha256(b"request digest" + _outbox_key(settings)).digest(),
         ),
         lifespan,
     )

@@ -19,9 +19,9 @@ from interface.http import openapi
 from interface.http.call import Service
 from interface.http.envelope import Envelope
 from interface.http.problems import BodyTooLarge, HttpError, MethodNotAllowed, NoSuchPath, problem_response
-from interface.http.routes import tickets, users
+from interface.http.routes import policies, tickets, users
 
-_ROUTERS = (tickets.router, users.router)
+_ROUTERS = (tickets.router, users.router, policies.router)
 
 
 def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:

@@ -14,10 +14,19 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from application.command import Answer, Command, Subject, matches
-from application.ports import Store
+from application.command import Answer, Command, Subject
+from application.minting import SlowWork
+from application.ports import Clock, Store
 from interface.http.authentication import Caller, TokenVerifier
-from interface.http.headers import Traceparent, accepts_json, digest, idempotency_key, is_json, precondition
+from interface.http.headers import (
+    Traceparent,
+    accepts_json,
+    digest,
+    idempotency_key,
+    is_json,
+    names_tag,
+    precondition,
+)
 from interface.http.path import ClientExtId, UserExtId, path_id
 from interface.http.problems import Malformed, NotAcceptable, UnsupportedMediaType
 
@@ -30,9 +39,12 @@ class Service:
     """What the routes reach of the application; interface/main.py wires it."""
 
     submit: Callable[[Command], Future[Answer]]
+    finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
+    clock: Clock
     verifier: TokenVerifier
     new_uuid: Callable[[], UUID]
+    digest_key: bytes
 
 
 @dataclass(frozen=True)
@@ -78,30 +90,38 @@ class Call:
 
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
-        answer = await asyncio.wrap_future(self.service.submit(command))
+        while True:
+            try:
+                answer = await asyncio.wrap_future(self.service.submit(command))
+                break
+            except SlowWork as work:
+                command = await self.service.finish(work)
         # A retry gets the first answer whole, its traceparent too.
         self.request.state.traceparent = answer.correlation_id
         return answer.unwrap()
 
-    async def read(self, use_case: Callable[..., Result]) -> Result:
-        """Run a reading use case off the event loop."""
-        return await run_in_threadpool(use_case, self.subject, store=self.service.store)
+    async def read(self, use_case: Callable[..., Result], of: object = None) -> Result:
+        """Run a reading use case about the user, or what `of` names, off the event loop."""
+        return await run_in_threadpool(use_case, of or self.subject, store=self.service.store)
 
-    def found(self, response: BaseModel, version: int) -> Response:
-        """Return the response to a GET: 304 without a body where the caller has this version already."""
-        headers = {"ETag": etag(version), "Cache-Control": "no-store"}
-        if matches(precondition(self.request.headers).if_none_match, version):
+    def found(self, response: BaseModel, version: int, *, changed_by_time: bool = False) -> Response:
+        """Return the response to a GET: 304 without a body where the caller has this state already."""
+        tag = etag(version, changed_by_time=changed_by_time)
+        headers = {"ETag": tag, "Cache-Control": "no-store"}
+        if names_tag(self.request.headers, tag):
             return Response(status_code=304, headers=headers)
         return Response(response.model_dump_json(by_alias=True), 200, headers, "application/json")
 
     def _request_digest(self) -> str:
         headers = self.request.headers
+        # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
         return digest(
             self.request.method,
             self.request.url.path,
             headers.get("if-match"),
             headers.get("if-none-match"),
             self.content,
+            key=self.service.digest_key,
         )
 
 
@@ -117,15 +137,32 @@ def permitted(*permissions: str) -> Callable[..., Awaitable[Call]]:
         userExtId: UserExtId,  # noqa: ARG001, N803
         traceparent: Traceparent = None,  # noqa: ARG001
     ) -> Call:
-        service: Service = request.app.state.service
-        caller = await service.verifier.caller(request.headers.getlist("authorization"))
-        subject = Subject(path_id(request, "clientExtId"), path_id(request, "userExtId"))
-        caller.demand(subject.client_ext_id, permissions)
-        if not accepts_json(request.headers):
-            raise NotAcceptable("The answer is application/json; your Accept header rules that out.")
-        return Call(request, caller, subject, service, await request.body())
+        return await _call(request, permissions, of_a_user=True)
 
     return call
+
+
+def permitted_for_client(*permissions: str) -> Callable[..., Awaitable[Call]]:
+    """Return the dependency of an operation that is about the client and no one user; see `permitted`."""
+
+    async def call(
+        request: Request,
+        clientExtId: ClientExtId,  # noqa: ARG001, N803
+        traceparent: Traceparent = None,  # noqa: ARG001
+    ) -> Call:
+        return await _call(request, permissions, of_a_user=False)
+
+    return call
+
+
+async def _call(request: Request, permissions: tuple[str, ...], *, of_a_user: bool) -> Call:
+    service: Service = request.app.state.service
+    caller = await service.verifier.caller(request.headers.getlist("authorization"))
+    subject = Subject(path_id(request, "clientExtId"), path_id(request, "userExtId") if of_a_user else "")
+    caller.demand(subject.client_ext_id, permissions)
+    if not accepts_json(request.headers):
+        raise NotAcceptable("The answer is application/json; your Accept header rules that out.")
+    return Call(request, caller, subject, service, await request.body())
 
 
 def depends(*permissions: str) -> Any:
@@ -133,9 +170,14 @@ def depends(*permissions: str) -> Any:
     return Depends(permitted(*permissions))
 
 
-def etag(version: int) -> str:
-    """Return the strong entity tag of a version."""
-    return f'"{version}"'
+def depends_for_client(*permissions: str) -> Any:
+    """Return `Depends(permitted_for_client(...))`, for use in an Annotated."""
+    return Depends(permitted_for_client(*permissions))
+
+
+def etag(version: int, *, changed_by_time: bool = False) -> str:
+    """Return the strong entity tag of a version, another one where time alone has changed the response."""
+    return f'"{version}u"' if changed_by_time else f'"{version}"'
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

@@ -1,6 +1,7 @@
 """The headers that every operation reads, and what the OpenAPI document says of them."""
 
 import hashlib
+import hmac
 import re
 from typing import Annotated
 
@@ -17,7 +18,8 @@ KEY_MAX_LENGTH = 255
 _ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,]*")
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
-_OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+# The version; with a "u" where time alone has changed the response since (call.etag). If-Match takes both.
+_OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
 _RANGES = {"*/*": 0, "application/*": 1, "application/json": 2}
 
 # The document says what a header looks like where it is sent; here None says that it is absent.
@@ -65,6 +67,14 @@ def idempotency_key(headers: Headers) -> str | None:
     return keys[0]
 
 
+def names_tag(headers: Headers, tag: str) -> bool:
+    """Tell whether If-None-Match names this entity tag, by weak comparison. Raises Malformed."""
+    value = ",".join(headers.getlist("if-none-match"))
+    if _versions(headers, "if-none-match") == "*":
+        return True
+    return tag in [given.removeprefix("W/") for given in _ONE_ENTITY_TAG.findall(value)]
+
+
 def precondition(headers: Headers) -> Precondition:
     """Return what If-Match and If-None-Match demand. Raises Malformed."""
     return Precondition(_versions(headers, "if-match"), _versions(headers, "if-none-match"))
@@ -88,9 +98,9 @@ def _version(tag: str) -> int:
     return int(ours[1]) if ours else -1
 
 
-def digest(*parts: str | bytes | None) -> str:
-    """Return the hex SHA-256 of the parts, each framed by its length so that no two lists collide."""
-    digest = hashlib.sha256()
+def digest(*parts: str | bytes | None, key: bytes = b"") -> str:
+    """Return the hex HMAC-SHA-256 of the parts, each framed by its length so that no two lists collide."""
+    digest = hmac.new(key, digestmod=hashlib.sha256)
     for part in parts:
         octets = b"" if part is None else part.encode() if isinstance(part, str) else part
         digest.update(b"%d:" % (-1 if part is None else len(octets)))

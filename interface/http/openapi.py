@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from interface.http.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
-from interface.http.schemas import CreateBody, ResetBody, UserBody
+from interface.http.schemas import CreateBody, PatchBody, PolicyBody, ResetBody, UserBody, VerifyBody
 
 Responses = dict[int | str, dict[str, Any]]
 
-_BODIES: list[type[BaseModel]] = [ResetBody, CreateBody, UserBody, Problem]
+_BODIES: list[type[BaseModel]] = [ResetBody, CreateBody, PatchBody, VerifyBody, UserBody, PolicyBody, Problem]
 _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
@@ -42,6 +42,31 @@ def writes(schema: type[BaseModel], description: str) -> Responses:
     return {200: _success(schema, description)} | _problems(*statuses)
 
 
+def patches(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a PATCH, whose body may name a version."""
+    return writes(schema, description) | _problems(409)
+
+
+def plain_writes(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a POST that shows no credential, and so no entity tag."""
+    responses = writes(schema, description)
+    del responses[200]["headers"]["ETag"]
+    return responses
+
+
+def lists(schema: type[BaseModel], description: str) -> Responses:
+    """Declare the responses of a GET of several, without an entity tag."""
+    responses = reads(schema, description)
+    del responses[304], responses[404], responses[200]["headers"]["ETag"]
+    return responses
+
+
+def deletes() -> Responses:
+    """Declare the responses of a DELETE."""
+    gone = {"description": "Deleted", "headers": {"traceparent": _TRACEPARENT}}
+    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, 500, 503)
+
+
 def creates(schema: type[BaseModel], description: str) -> Responses:
     """Declare the responses of a POST that makes something new."""
     responses = writes(schema, description)
@@ -50,9 +75,9 @@ def creates(schema: type[BaseModel], description: str) -> Responses:
     return {201: created} | responses
 
 
-def puts(schema: type[BaseModel], description: str) -> Responses:
+def puts(schema: type[BaseModel], description: str, *more: int) -> Responses:
     """Declare the responses of a PUT that makes or replaces."""
-    problems = _problems(400, 401, 403, 406, 412, 413, 415, 500, 503)
+    problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
     return {
         200: _success(schema, f"{description}, replaced"),
         201: _success(schema, f"{description}, new"),

@@ -26,6 +26,11 @@ UserExtId = Annotated[
 ]
 
 
+PolicyExtId = Annotated[
+    str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=_SCHEMA)
+]
+
+
 class _Segment(Convertor[str]):
     """A path segment, which may be empty: that is then a malformed id, not an unknown path."""
 

@@ -3,7 +3,21 @@
 CREDENTIAL_CREATE = "AccessControl.CredentialCreate"
 CREDENTIAL_MODIFY = "AccessControl.CredentialModify"
 CREDENTIAL_VIEW = "AccessControl.CredentialView"
+CREDENTIAL_DELETE = "AccessControl.CredentialDelete"
+CREDENTIAL_VERIFY = "AccessControl.CredentialVerify"
+POLICY_MODIFY = "AccessControl.PolicyModify"
+POLICY_VIEW = "AccessControl.PolicyView"
 USER_MODIFY = "AccessControl.UserModify"
 USER_VIEW = "AccessControl.UserView"
 
-PERMISSIONS = [CREDENTIAL_CREATE, CREDENTIAL_MODIFY, CREDENTIAL_VIEW, USER_MODIFY, USER_VIEW]
+PERMISSIONS = [
+    CREDENTIAL_CREATE,
+    CREDENTIAL_DELETE,
+    CREDENTIAL_MODIFY,
+    CREDENTIAL_VERIFY,
+    CREDENTIAL_VIEW,
+    POLICY_MODIFY,
+    POLICY_VIEW,
+    USER_MODIFY,
+    USER_VIEW,
+]

@@ -96,11 +96,17 @@ PROBLEMS: dict[type[Exception], Kind] = {
     application.TicketUnknown: Kind(404, "Not found", "errors.noRecord"),
     MethodNotAllowed: Kind(405, "Method not allowed", "errors.methodNotAllowed"),
     NotAcceptable: Kind(406, "Not acceptable", "errors.notAcceptable"),
+    application.PolicyNotFound: Kind(404, "Not found", "errors.noRecord"),
+    application.StaleVersion: Kind(
+        409, "The version is not the current one", "errors.optimisticLockingFailure"
+    ),
     application.PreconditionFailed: Kind(412, "Precondition failed", "errors.optimisticLockingFailure"),
     BodyTooLarge: Kind(413, "The body is too large", "errors.payloadTooLarge"),
     UnsupportedMediaType: Kind(415, "Unsupported media type", "errors.unsupportedMediaType"),
     domain.CredentialDisabled: Kind(422, "Not possible", "errors.policyViolation"),
     domain.CredentialArchived: Kind(422, "Not possible", "errors.policyViolation"),
+    domain.CredentialFinal: Kind(422, "Not possible", "errors.policyViolation"),
+    domain.PolicyFaulty: Kind(422, "Not possible", "errors.policyViolation"),
     application.PolicyUnknown: Kind(422, "Not possible", "errors.policyViolation"),
     application.TicketExists: Kind(422, "Not possible", "errors.ticketExists"),
     application.IdempotencyKeyReused: Kind(422, "Not possible", "errors.idempotencyKeyReused"),
@@ -132,7 +138,7 @@ class Problem(BaseModel):
 def problem_response(error: Exception) -> Response:
     """Return the response to an error of the table. Raises KeyError for any other."""
     kind = PROBLEMS[type(error)]
-    messages = error.faults if isinstance(error, Malformed) else (str(error),)
+    messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if isinstance(error, application.Unavailable):
         # What failed inside is the operator's to know: the log has it.

@@ -11,8 +11,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
 )
+
+from domain.policy import DEFAULT_POLICY, HashAlgorithm, SendingMethod, TicketPolicy
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -23,6 +26,11 @@ def _rfc3339(value: object) -> object:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError("give a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z")
     return value
+
+
+def _whole(value: object) -> object:
+    # To JSON, 7.0 is an integer; a text or a truth value is not.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _to_utc(moment: datetime) -> datetime:
@@ -50,6 +58,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_P
 Language = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["en"])
 ]
+
+
+# A signed 64-bit number, as every store keeps it; the policy's own rules are narrower, and say why.
+_Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(_whole)]
 
 
 class _Body(BaseModel):
@@ -85,3 +97,67 @@ class UserBody(_Body):
     email: Email
     name: Name | None = None
     language: Language | None = None
+
+
+class PatchBody(_Body):
+    """What to change; what is left out, or null, stays."""
+
+    stateName: Literal["active", "disabled", "archived"] | None = None
+    modificationComment: Comment | None = None
+    version: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True), BeforeValidator(_whole)] | None = None
+    policyExtId: ExtId | None = None
+    validity: ValidityBody | None = None
+
+
+class VerifyBody(_Body):
+    """The ticket that somebody presents."""
+
+    ticket: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
+
+
+class ParametersBody(_Body):
+    """The parameters of a policy; what is left out is as in the built-in policy."""
+
+    ticketLength: _Int = DEFAULT_POLICY.ticket_length
+    ticketCharacterSet: str = DEFAULT_POLICY.ticket_character_set
+    hashAlgorithm: HashAlgorithm = DEFAULT_POLICY.hash_algorithm
+    credentialLifetime: Annotated[_Int, Field(description="Milliseconds.")] = (
+        DEFAULT_POLICY.credential_lifetime
+    )
+    maxCredFailureCount: Annotated[_Int, Field(description="-1: off.")] = (
+        DEFAULT_POLICY.max_cred_failure_count
+    )
+    tmpLockingThreshold: Annotated[_Int, Field(description="-1: off.")] = DEFAULT_POLICY.tmp_locking_threshold
+    tmpLockingDuration: Annotated[_Int, Field(description="Milliseconds.")] = (
+        DEFAULT_POLICY.tmp_locking_duration
+    )
+    reusable: Annotated[bool, Field(strict=True)] = DEFAULT_POLICY.reusable
+    sendingMethod: Annotated[
+        list[SendingMethod], Field(description="In order; each next is tried where one fails.")
+    ] = [*DEFAULT_POLICY.sending_method]
+    closeToExpirationThreshold: Annotated[_Int, Field(description="Days; -1: off.")] = (
+        DEFAULT_POLICY.close_to_expiration_threshold
+    )
+
+    def policy(self) -> TicketPolicy:
+        """Return the parameters as the domain has them, unchecked."""
+        return TicketPolicy(
+            ticket_length=self.ticketLength,
+            ticket_character_set=self.ticketCharacterSet,
+            hash_algorithm=self.hashAlgorithm,
+            credential_lifetime=self.credentialLifetime,
+            max_cred_failure_count=self.maxCredFailureCount,
+            tmp_locking_threshold=self.tmpLockingThreshold,
+            tmp_locking_duration=self.tmpLockingDuration,
+            reusable=self.reusable,
+            sending_method=tuple(self.sendingMethod),
+            close_to_expiration_threshold=self.closeToExpirationThreshold,
+        )
+
+
+class PolicyBody(_Body):
+    """A policy, whole."""
+
+    parameters: ParametersBody = ParametersBody()
+    defaultPolicy: Annotated[bool, Field(strict=True)] = False
+    modificationComment: Comment | None = None

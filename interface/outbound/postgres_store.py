@@ -18,9 +18,10 @@ from psycopg.rows import DictRow, tuple_row
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Known, OutboxEntry
+from application.ports import Changes, Known, OutboxEntry, PolicyKey
 from application.recipient import Recipient
-from domain.ticket_credential import TicketCredential, stream_id
+from domain.event import Event
+from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.records import (
     JsonMapper,
@@ -28,6 +29,7 @@ from interface.outbound.records import (
     Row,
     to_answer,
     to_outbox_entry,
+    to_policy,
     to_recipient,
     to_records,
     to_ticket,
@@ -54,6 +56,14 @@ JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, user_ext_id) USING
 _SELECT_ANSWERS = """
 SELECT client_ext_id, command_id, row FROM answers
 JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, command_id) USING (client_ext_id, command_id)
+"""
+_SELECT_POLICIES = (
+    "SELECT client_ext_id, policy_ext_id, row FROM policies WHERE client_ext_id = ANY(%s::text[])"
+)
+_UPSERT_POLICIES = """
+INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
+ON CONFLICT (client_ext_id, policy_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
 """
 _INSERT_EVENTS = """
 INSERT INTO ticket_events (originator_id, originator_version, topic, state)
@@ -101,10 +111,13 @@ class PostgresStore:
         with _failures(), self._datastore.get_connection() as connection, connection.pipeline():
             tickets = _query(connection, _SELECT_ROWS.format(table="tickets"), _columns(subjects, 2))
             recipients = _query(connection, _SELECT_ROWS.format(table="recipients"), _columns(subjects, 2))
+            clients = list({subject.client_ext_id for subject in subjects})
+            policies = _query(connection, _SELECT_POLICIES, (clients,))
             answers = _query(connection, _SELECT_ANSWERS, _columns(commands, 2)) if commands else ()
             return Known(
                 tickets={Subject(client, user): to_ticket(row) for client, user, row in tickets},
                 recipients={Subject(client, user): to_recipient(row) for client, user, row in recipients},
+                policies={PolicyKey(client, policy): to_policy(row) for client, policy, row in policies},
                 answers={CommandKey(client, command): to_answer(row) for client, command, row in answers},
             )
 
@@ -114,11 +127,11 @@ class PostgresStore:
         with _failures():
             self._recorder.insert_events(stored, records=to_records(changes))
 
-    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+    def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
         with _failures():
             stored = self._recorder.select_events(stream_id(*subject))
-        return [cast("TicketCredential.Event", self._mapper.to_domain_event(event)) for event in stored]
+        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
@@ -162,6 +175,8 @@ class _Recorder(PostgresApplicationRecorder):
                     self._insert_events_in_commit_order(connection, stored_events)
                 if records.tickets:
                     _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 4))
+                if records.policies:
+                    _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
                 if records.outbox:
                     _query(connection, _INSERT_OUTBOX, _columns(records.outbox, 6))
                 if records.answers:

@@ -13,6 +13,7 @@ from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
 from application.command import Answer, Subject
+from application.policy_row import PolicyRow
 from application.ports import Changes, OutboxEntry
 from application.projection import TicketRow
 from application.recipient import Recipient
@@ -20,6 +21,7 @@ from application.recipient import Recipient
 _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(TicketRow).decode
 _recipient = msgspec.json.Decoder(Recipient).decode
+_policy = msgspec.json.Decoder(PolicyRow).decode
 _answer = msgspec.json.Decoder(Answer).decode
 
 Row = tuple[Any, ...]
@@ -61,6 +63,7 @@ class Records:
 
     tickets: list[Row]
     recipients: list[Row]
+    policies: list[Row]
     outbox: list[Row]
     answers: list[Row]
 
@@ -70,6 +73,7 @@ def to_records(changes: Changes) -> Records:
     return Records(
         tickets=[(*subject, row.version, _encode(row)) for subject, row in changes.tickets.items()],
         recipients=[(*subject, row.version, _encode(row)) for subject, row in changes.recipients.items()],
+        policies=[(*key, row.version, _encode(row)) for key, row in changes.policies.items()],
         outbox=[
             (*e.subject, e.stream.hex, e.version, e.sealed, e.minted.isoformat()) for e in changes.outbox
         ],
@@ -85,6 +89,11 @@ def to_ticket(row: bytes) -> TicketRow:
 def to_recipient(row: bytes) -> Recipient:
     """Return the recipient behind the `row` column."""
     return _recipient(row)
+
+
+def to_policy(row: bytes) -> PolicyRow:
+    """Return the policy behind the `row` column."""
+    return _policy(row)
 
 
 def to_answer(row: bytes) -> Answer:

@@ -20,6 +20,13 @@ CREATE TABLE recipients (
     row {bytes} NOT NULL,
     PRIMARY KEY (client_ext_id, user_ext_id)
 );
+CREATE TABLE policies (
+    client_ext_id {text} NOT NULL,
+    policy_ext_id {text} NOT NULL,
+    version {integer} NOT NULL,
+    row {bytes} NOT NULL,
+    PRIMARY KEY (client_ext_id, policy_ext_id)
+);
 CREATE TABLE outbox (
     client_ext_id {text} NOT NULL,
     user_ext_id {text} NOT NULL,

@@ -18,15 +18,17 @@ from eventsourcing.sqlite import (
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Known, OutboxEntry
+from application.ports import Changes, Known, OutboxEntry, PolicyKey
 from application.recipient import Recipient
-from domain.ticket_credential import TicketCredential, stream_id
+from domain.event import Event
+from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.records import (
     JsonMapper,
     Records,
     to_answer,
     to_outbox_entry,
+    to_policy,
     to_recipient,
     to_records,
     to_ticket,
@@ -87,6 +89,10 @@ class SqliteStore:
                     cursor, "SELECT row FROM recipients WHERE client_ext_id=? AND user_ext_id=?", subject
                 ):
                     known.recipients[subject] = to_recipient(row)
+            for client in {subject.client_ext_id for subject in subjects}:
+                cursor.execute("SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?", (client,))
+                for policy, row in cursor.fetchall():
+                    known.policies[PolicyKey(client, policy)] = to_policy(row)
             for key in commands:
                 if row := _select(
                     cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
@@ -100,11 +106,11 @@ class SqliteStore:
         with _failures():
             self._recorder.insert_events(stored, records=to_records(changes))
 
-    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+    def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
         with _failures():
             stored = self._recorder.select_events(stream_id(*subject))
-        return [cast("TicketCredential.Event", self._mapper.to_domain_event(event)) for event in stored]
+        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
@@ -149,6 +155,7 @@ class _Recorder(SQLiteApplicationRecorder):
                 ],
             )
             cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?)", records.tickets)
+            cursor.executemany("INSERT OR REPLACE INTO policies VALUES (?,?,?,?)", records.policies)
             cursor.executemany("INSERT INTO outbox VALUES (?,?,?,?,?,?)", records.outbox)
             cursor.executemany("INSERT INTO answers VALUES (?,?,?)", records.answers)
             for row in records.recipients:

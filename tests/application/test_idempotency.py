@@ -4,7 +4,7 @@ import pytest
 
 from application.errors import IdempotencyKeyReused
 from domain.errors import CredentialDisabled
-from domain.ticket_credential import State
+from domain.states import State
 from tests.support.fakes import SUBJECT, FakeStore
 from tests.support.service import Service
 

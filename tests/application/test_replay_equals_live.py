@@ -1,5 +1,6 @@
 """A machine that does anything in any order: what lives in the read row is what a replay of the events gives."""
 
+import contextlib
 from datetime import timedelta
 
 from eventsourcing.domain import BaseAggregate
@@ -10,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from application.errors import TicketExists
 from application.projection import fold, restore
 from domain.errors import Refusal
+from domain.policy import TicketPolicy
+from domain.states import SETTABLE, State
 from domain.ticket import ClearTicket, verify_ticket
-from domain.ticket_credential import State, TicketCredential
+from domain.ticket_credential import TicketCredential
 from tests.support.fakes import SUBJECT, FakeStore
 from tests.support.service import Service
 
@@ -28,14 +31,49 @@ class LifeOfATicket(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.service.commands.close()
 
-    @precondition(lambda self: SUBJECT not in self.store.known.tickets)
+    def has_ticket(self) -> bool:
+        row = self.store.known.tickets.get(SUBJECT)
+        return row is not None and not row.deleted
+
+    @precondition(lambda self: not self.has_ticket())
     @rule(state=st.sampled_from([State.ACTIVE, State.ACTIVE, State.DISABLED, State.ARCHIVED]))
     def create(self, state: State) -> None:
         self.service.create(state=state)
+        self.dead = [ticket for _, ticket in self.service.sealer.sealed[:-1]]
+        self.reset_count = 0
+
+    @rule(
+        state=st.none() | st.sampled_from(SETTABLE),
+        comment=st.none() | st.text(max_size=3),
+        days=st.integers(-9, 9),
+    )
+    def modify(self, state: State | None, comment: str | None, days: int) -> None:
+        with contextlib.suppress(Refusal):
+            self.service.modify(
+                state=state, reason=comment, valid_to=self.service.clock() + timedelta(days=days)
+            )
+
+    @rule(reusable=st.booleans(), threshold=st.sampled_from([-1, 1, 2]))
+    def define(self, *, reusable: bool, threshold: int) -> None:
+        self.service.define(
+            "default", policy=TicketPolicy(reusable=reusable, tmp_locking_threshold=threshold)
+        )
+
+    @rule(right=st.booleans())
+    def verify(self, *, right: bool) -> None:
+        tickets = [ticket for _, ticket in self.service.sealer.sealed]
+        with contextlib.suppress(Refusal):
+            answer = self.service.verify(tickets[-1] if right and tickets else "wrong")
+            assert right or not answer["verified"]
+
+    @rule()
+    def delete(self) -> None:
+        with contextlib.suppress(Refusal):
+            self.service.delete()
 
     @rule()
     def create_again(self) -> None:
-        if SUBJECT in self.store.known.tickets:
+        if self.has_ticket():
             try:
                 self.service.create()
             except TicketExists:

@@ -14,8 +14,8 @@ from application.errors import (
 )
 from application.read_ticket import read_ticket, read_user
 from domain.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.states import State
 from domain.ticket import verify_ticket
-from domain.ticket_credential import State
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
 

@@ -13,6 +13,7 @@ from application.errors import Conflict
 from application.ports import Changes, OutboxEntry
 from application.projection import fold
 from application.regenerate_ticket import RegenerateTicket
+from domain.policy import TicketPolicy
 from domain.ticket_credential import stream_id
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
@@ -97,6 +98,32 @@ def test_a_recipient_is_not_changed_on_the_ground_of_an_old_version(service: Ser
         service.store.commit(Changes(recipients={SUBJECT: replace(known, email="late@example.com")}))
 
     assert service.store.look_up([SUBJECT]).recipients[SUBJECT] == known
+
+
+def test_the_policies_of_a_client_come_with_each_of_its_users(
+    service: Service, open_store: Callable[[], StoreWithOutbox]
+) -> None:
+    service.define("letters", is_default=True)
+    service.define("mails", is_default=True, policy=TicketPolicy(reusable=True))
+
+    policies = open_store().look_up([STRANGER]).policies
+
+    assert {
+        key.policy_ext_id: (row.is_default, row.policy.reusable, row.version) for key, row in policies.items()
+    } == {
+        "letters": (False, False, 2),
+        "mails": (True, True, 1),
+    }
+    assert open_store().look_up([Subject("client-2")]).policies == {}
+
+
+def test_a_deleted_ticket_stays_known_as_deleted(service: Service) -> None:
+    service.register()
+    service.create()
+    service.delete()
+
+    assert service.store.look_up([SUBJECT]).tickets[SUBJECT].deleted
+    assert service.create().version == 3
 
 
 def test_each_minted_ticket_waits_in_the_outbox_with_its_recipient(

@@ -11,6 +11,7 @@ from tests.support.web import BASE, Web
 
 TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
 USER = f"{BASE}/{{clientExtId}}/users/{{userExtId}}"
+POLICIES = f"{BASE}/{{clientExtId}}/policies"
 
 # What the seed names, in its order.
 STATES = [
@@ -44,6 +45,12 @@ STATUSES = {
     ("get", TICKET): READ,
     ("put", USER): WRITE - {404, 422} | {200, 201},
     ("get", USER): READ,
+    ("patch", TICKET): WRITE | {200, 409},
+    ("delete", TICKET): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
+    ("post", f"{TICKET}/verify"): WRITE | {200},
+    ("get", POLICIES): READ - {304, 404},
+    ("get", f"{POLICIES}/{{policyExtId}}"): READ,
+    ("put", f"{POLICIES}/{{policyExtId}}"): WRITE - {404} | {200, 201},
 }
 
 

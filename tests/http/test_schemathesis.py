@@ -62,7 +62,7 @@ def _config(token: str) -> SchemathesisConfig:
             "checks": {
                 "enabled": True,
                 # What a well-formed request may meet: a version that moved on, and a rule of the domain.
-                "positive_data_acceptance": {"expected-statuses": ["2xx", "304", "404", "412", "422"]},
+                "positive_data_acceptance": {"expected-statuses": ["2xx", "304", "404", "409", "412", "422"]},
             },
             "phases": {"enabled": True},
         }

@@ -11,8 +11,9 @@ from application.errors import Conflict, SealBroken
 from application.ports import Changes, Known, OutboxEntry
 from application.recipient import Recipient
 from domain.attribution import Attribution
+from domain.event import Event
 from domain.ticket import ClearTicket
-from domain.ticket_credential import TicketCredential, stream_id
+from domain.ticket_credential import stream_id
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
 SUBJECT = Subject("client-123", "user-123")
@@ -72,11 +73,21 @@ class FakeSealer:
         return ticket
 
 
+class FakeSlowHash:
+    """Quick, and just as good for telling right from wrong."""
+
+    def hash(self, ticket: ClearTicket) -> str:
+        return "{ARGON2ID}" + hashlib.sha256(ticket.reveal().encode()).hexdigest()
+
+    def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
+        return self.hash(ticket) == ticket_hash
+
+
 @dataclass
 class FakeStore:
     """Store and Outbox in memory."""
 
-    events: dict[UUID, list[TicketCredential.Event]] = field(default_factory=dict)
+    events: dict[UUID, list[Event]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
     outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
 
@@ -84,6 +95,11 @@ class FakeStore:
         return Known(
             tickets={s: self.known.tickets[s] for s in subjects if s in self.known.tickets},
             recipients={s: self.known.recipients[s] for s in subjects if s in self.known.recipients},
+            policies={
+                key: row
+                for key, row in self.known.policies.items()
+                if key.client_ext_id in {subject.client_ext_id for subject in subjects}
+            },
             answers={c: self.known.answers[c] for c in commands if c in self.known.answers},
         )
 
@@ -103,10 +119,11 @@ class FakeStore:
         self.events = streams
         self.known.tickets.update(changes.tickets)
         self.known.recipients.update(changes.recipients)
+        self.known.policies.update(changes.policies)
         self.known.answers.update(changes.answers)
         self.outbox.update({_key(entry): entry for entry in changes.outbox})
 
-    def history(self, subject: Subject) -> Sequence[TicketCredential.Event]:
+    def history(self, subject: Subject) -> Sequence[Event]:
         return self.events.get(stream_id(*subject), [])
 
     def is_empty(self) -> bool:

@@ -1,6 +1,7 @@
 """The application wired over any store, with every port in the test's hands."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,17 @@ from typing import Any
 
 from application.command import Answer, Command
 from application.create_ticket import CreateTicket, create_ticket
+from application.define_policy import DefinePolicy, define_policy
 from application.group_commit import GroupCommit
+from application.minting import SlowWork
+from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.ports import Store
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
-from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer
+from application.verify_ticket import VerifyTicket, verify_ticket
+from domain.policy import TicketPolicy
+from domain.ticket import ClearTicket
+from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer, FakeSlowHash
 
 _ids = itertools.count()
 
@@ -34,18 +41,50 @@ class Service:
             {
                 CreateTicket: partial(create_ticket, **minting),  # type: ignore[arg-type]
                 RegenerateTicket: partial(regenerate_ticket, **minting),  # type: ignore[arg-type]
+                ModifyTicket: partial(modify_ticket, clock=self.clock),
+                DeleteTicket: partial(delete_ticket, clock=self.clock),
+                VerifyTicket: partial(verify_ticket, clock=self.clock, randomness=self.randomness),
+                DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),
             },
         )
+
+    def execute(self, command: Command) -> Answer:
+        """Run a command, with its slow work if it has any."""
+        while True:
+            try:
+                return self.commands.execute(command)
+            except SlowWork as work:
+                command = work.finish(FakeSlowHash())
+
+    def modify(self, **changes: Any) -> Answer:
+        return self.execute(command(ModifyTicket, **changes))
+
+    def delete(self, **changes: Any) -> Answer:
+        return self.execute(command(DeleteTicket, **changes))
+
+    def verify(self, ticket: ClearTicket | str, **changes: Any) -> dict[str, Any]:
+        clear = ClearTicket(ticket) if isinstance(ticket, str) else ticket
+        answer: dict[str, Any] = json.loads(self.execute(command(VerifyTicket, ticket=clear, **changes)).body)
+        return answer
+
+    def define(self, policy_ext_id: str, **changes: Any) -> Answer:
+        return self.execute(
+            command(DefinePolicy, policy_ext_id=policy_ext_id, **{"policy": TicketPolicy(), **changes})
+        )
+
+    def newest(self) -> ClearTicket:
+        """Return the ticket that was minted last."""
+        return self.sealer.sealed[-1][1]
 
     def register(self, **changes: Any) -> Answer:
         return self.commands.execute(command(RegisterUser, **{"email": "user@example.com", **changes}))
 
     def create(self, **changes: Any) -> Answer:
-        return self.commands.execute(command(CreateTicket, **changes))
+        return self.execute(command(CreateTicket, **changes))
 
     def regenerate(self, **changes: Any) -> Answer:
-        return self.commands.execute(command(RegenerateTicket, **changes))
+        return self.execute(command(RegenerateTicket, **changes))
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
 from interface.http.call import Service as HttpService
 from interface.http.permissions import PERMISSIONS
+from interface.http.slow_hashing import SlowHashing
 from interface.outbound.token_key import TokenKey
+from tests.support.fakes import FakeSlowHash
 from tests.support.service import Service, service_over
 
 BASE = "/nevisidm/api/core/v1"
@@ -71,7 +73,16 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
     verifier = TokenVerifier(keys_from_set(key.key_set()), issuer="tickets", audience="tickets")
     with service_over(store) as service:
         app = create_app(
-            HttpService(service.commands.submit, store, verifier, service.randomness.uuid), lifespan
+            HttpService(
+                submit=service.commands.submit,
+                finish=SlowHashing(FakeSlowHash()).finish,
+                store=store,
+                clock=service.clock,
+                verifier=verifier,
+                new_uuid=service.randomness.uuid,
+                digest_key=b"key",
+            ),
+            lifespan,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
             web = Web(client, service, key)

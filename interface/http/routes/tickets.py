@@ -6,17 +6,26 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from application.create_ticket import CreateTicket
-from application.projection import to_response
+from application.modify_ticket import DeleteTicket, ModifyTicket
+from application.projection import at, to_response
 from application.read_ticket import read_ticket
 from application.regenerate_ticket import RegenerateTicket
 from application.ticket_response import TicketResponse
-from domain.ticket_credential import State
+from application.verify_ticket import VerifyResponse, VerifyTicket
+from domain.states import State
+from domain.ticket import ClearTicket
 from interface.http.call import Call, depends, json_response
 from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
-from interface.http.openapi import body, creates, reads, writes
+from interface.http.openapi import body, creates, deletes, patches, plain_writes, reads, writes
 from interface.http.path import BASE_PATH
-from interface.http.permissions import CREDENTIAL_CREATE, CREDENTIAL_MODIFY, CREDENTIAL_VIEW
-from interface.http.schemas import CreateBody, ResetBody, ValidityBody
+from interface.http.permissions import (
+    CREDENTIAL_CREATE,
+    CREDENTIAL_DELETE,
+    CREDENTIAL_MODIFY,
+    CREDENTIAL_VERIFY,
+    CREDENTIAL_VIEW,
+)
+from interface.http.schemas import CreateBody, PatchBody, ResetBody, ValidityBody, VerifyBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"])
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
@@ -83,5 +92,68 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], if_none_match: If
 
     Required permission: AccessControl.CredentialView
     """
-    row = await call.read(read_ticket)
-    return call.found(to_response(row), row.version)
+    row, now = await call.read(read_ticket), call.service.clock()
+    return call.found(to_response(row, now), row.version, changed_by_time=at(row, now) is not row)
+
+
+@router.patch(
+    PATH,
+    summary="Update a ticket",
+    responses=patches(TicketResponse, "Ticket updated successfully"),
+    openapi_extra=body(PatchBody, required=True),
+)
+async def modify(
+    call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Changes the state, policy, validity or comment of a ticket credential; omitted fields stay.
+
+    `version`, when given, must be the current one, else 409. An archived ticket changes no more: 422.
+
+    Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
+    """
+    wanted = call.body(PatchBody)
+    validity = wanted.validity or ValidityBody()
+    command = ModifyTicket(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        version=wanted.version,
+        state=State(wanted.stateName) if wanted.stateName else None,
+        policy_ext_id=wanted.policyExtId,
+        valid_from=validity.from_,
+        valid_to=validity.to,
+    )
+    return json_response(await call.execute(command))
+
+
+@router.delete(PATH, summary="Delete a ticket", status_code=204, responses=deletes())
+async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: IfMatch = None) -> Response:
+    """Removes the ticket credential; its history stays. The user may then have a ticket again.
+
+    Required permission: AccessControl.CredentialDelete
+    """
+    await call.execute(DeleteTicket(**call.terms()))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.post(
+    f"{PATH}/verify",
+    summary="Verify a ticket",
+    responses=plain_writes(VerifyResponse, "Whether the ticket is accepted"),
+    openapi_extra=body(VerifyBody, required=True),
+)
+async def verify(
+    call: Annotated[Call, depends(CREDENTIAL_VERIFY)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Tells whether a ticket is the user's and may be used now, and counts it.
+
+    A wrong ticket counts, and locks the credential as its policy says. A refusal for any other reason does not
+    count. An accepted ticket is used up unless its policy says `reusable`.
+
+    Required permission: AccessControl.CredentialVerify
+    """
+    ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
+    return json_response(await call.execute(VerifyTicket(**call.terms(), ticket=ticket)))

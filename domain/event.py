@@ -1,0 +1,21 @@
+"""What every event of this service is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from eventsourcing.domain import CanMutateAggregate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(CanMutateAggregate[UUID]):
+    """A fact with who, why and by which request; see Attribution for the last six fields."""
+
+    originator_id: UUID
+    originator_version: int
+    timestamp: datetime
+    actor: str
+    reason: str | None
+    correlation_id: str
+    command_id: str
+    request_digest: str

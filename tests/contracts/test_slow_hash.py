@@ -1,0 +1,33 @@
+"""What every SlowHash does."""
+
+import pytest
+
+from application.ports import SlowHash
+from domain.ticket import ClearTicket, is_slow
+from interface.outbound.argon2_hash import Argon2Hash
+from tests.support.fakes import FakeSlowHash
+
+
+@pytest.fixture(params=["fake", "argon2"])
+def slow_hash(request: pytest.FixtureRequest) -> SlowHash:
+    return FakeSlowHash() if request.param == "fake" else Argon2Hash()
+
+
+def test_the_right_ticket_matches_and_no_other(slow_hash: SlowHash) -> None:
+    ticket_hash = slow_hash.hash(ClearTicket("ticket"))
+
+    assert slow_hash.matches(ClearTicket("ticket"), ticket_hash)
+    assert not slow_hash.matches(ClearTicket("other"), ticket_hash)
+
+
+def test_the_hash_says_what_it_is(slow_hash: SlowHash) -> None:
+    assert is_slow(slow_hash.hash(ClearTicket("ticket")))
+
+
+@pytest.mark.parametrize("ticket_hash", [None, "{ARGON2ID}", "{ARGON2ID}nonsense"])
+def test_nothing_matches_where_there_is_no_hash(slow_hash: SlowHash, ticket_hash: str | None) -> None:
+    assert not slow_hash.matches(ClearTicket(""), ticket_hash)
+
+
+def test_argon2id_has_the_parameters_of_owasp() -> None:
+    assert Argon2Hash().hash(ClearTicket("t")).startswith("{ARGON2ID}$argon2id$v=19$m=47104,t=1,p=1$")

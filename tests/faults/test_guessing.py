@@ -1,0 +1,65 @@
+"""Ten thousand wrong guesses at one credential, from 16 processes at once."""
+
+import multiprocessing
+import secrets
+from functools import partial
+
+from application.command import Subject
+from application.create_ticket import CreateTicket, create_ticket
+from application.group_commit import GroupCommit
+from application.register_user import RegisterUser, register_user
+from application.verify_ticket import VerifyTicket, verify_ticket
+from domain.ticket import ClearTicket
+from interface.outbound.aes_gcm_sealer import AesGcmSealer
+from interface.outbound.system import SystemRandomness, system_clock
+from tests.support.evidence import open_store
+from tests.support.service import command
+
+PROCESSES = 16
+GUESSES = 625
+SUBJECT = Subject("client-123", "user-123")
+
+
+def commands_over(database_url: str) -> GroupCommit:
+    minting = {
+        "clock": system_clock,
+        "randomness": SystemRandomness(),
+        "sealer": AesGcmSealer(bytes(32)),
+    }
+    return GroupCommit(
+        open_store(database_url),
+        {
+            RegisterUser: partial(register_user, clock=system_clock),
+            CreateTicket: partial(create_ticket, **minting),  # type: ignore[arg-type]
+            VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=SystemRandomness()),
+        },
+    )
+
+
+def guess(database_url: str) -> int:
+    """Guess wrong, and return how many guesses counted."""
+    commands = commands_over(database_url)
+    futures = [
+        commands.submit(command(VerifyTicket, ticket=ClearTicket(secrets.token_hex(12))))
+        for _ in range(GUESSES)
+    ]
+    answers = [future.result(120).unwrap().body for future in futures]
+    commands.close()
+    assert not any('"verified":true' in answer for answer in answers)
+    return sum('"wrong-ticket"' in answer for answer in answers)
+
+
+def test_wrong_guesses_count_right_never_unlock_and_leave_a_short_history(database_url: str) -> None:
+    commands = commands_over(database_url)
+    commands.execute(command(RegisterUser, email="user@example.com"))
+    commands.execute(command(CreateTicket))
+
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        counted = sum(pool.map(guess, [database_url] * PROCESSES))
+
+    store = open_store(database_url)
+    row = store.look_up([SUBJECT]).tickets[SUBJECT]
+    commands.close()
+    assert counted == row.failure_count == len(store.history(SUBJECT)) - 1
+    assert (counted, row.state_name) in {(2, "tmp-locked"), (3, "fail-locked")}
+    store.close()
