@@ -11,6 +11,7 @@ from application.policy_row import PolicyRow
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
+from domain.states import State
 from domain.ticket import ClearTicket
 
 
@@ -92,19 +93,55 @@ class Known:
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
 
 
+class Erasure(NamedTuple):
+    """A user to forget, in the version that is forgotten."""
+
+    subject: Subject
+    version: int
+
+
 @dataclass(frozen=True)
 class Changes:
     """All that must become true at the same moment (design, decision 5)."""
 
     events: list[Event] = field(default_factory=list)
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
-    recipients: dict[Subject, Recipient] = field(default_factory=dict)
+    recipients: list[Recipient | Erasure] = field(default_factory=list)
     policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     outbox: list[OutboxEntry] = field(default_factory=list)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.events or self.recipients or self.answers)
+
+
+class Place(NamedTuple):
+    """After which ticket a page goes on: the text of the column by which it is ordered, and the user's id."""
+
+    value: str
+    user_ext_id: str
+
+
+@dataclass(frozen=True)
+class TicketQuery:
+    """Which tickets of a client to find; what is None does not matter. Deleted ones are never found.
+
+    now: the moment at which the state is meant, since a temporary lock ends by itself.
+    """
+
+    client_ext_id: str
+    now: datetime
+    state: State | None = None
+    policy_ext_id: str | None = None
+    expires_before: datetime | None = None
+    last_modified_after: datetime | None = None
+
+    @property
+    def order(self) -> str:
+        """By which column the pages go on: that of the range that is asked for, else the user's id."""
+        if self.expires_before:
+            return "valid_to"
+        return "last_modified" if self.last_modified_after else "user_ext_id"
 
 
 class Store(Protocol):
@@ -122,6 +159,12 @@ class Store(Protocol):
 
     def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
+
+    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
+        """Return the next users of a client, by their ids. Raises StoreUnavailable."""
+
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+        """Return the next tickets that fit, in the query's order. Raises StoreUnavailable."""
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""

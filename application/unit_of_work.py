@@ -5,7 +5,7 @@ from typing import cast
 from application.command import Subject
 from application.errors import PolicyUnknown, TicketExists, TicketUnknown, UserUnknown
 from application.policy_row import PolicyRow, fold_policy
-from application.ports import Changes, Known, OutboxEntry, PolicyKey
+from application.ports import Changes, Erasure, Known, OutboxEntry, PolicyKey
 from application.projection import TicketRow, fold, restore
 from application.recipient import Recipient
 from domain.event import Event
@@ -109,7 +109,11 @@ class UnitOfWork:
 
     def save_recipient(self, recipient: Recipient) -> None:
         """Take over a new or changed user."""
-        self.changes.recipients[recipient.subject] = recipient
+        self.changes.recipients.append(recipient)
+
+    def erase(self, recipient: Recipient) -> None:
+        """Forget a user."""
+        self.changes.recipients.append(Erasure(recipient.subject, recipient.version))
 
     def hand_over(self, row: TicketRow, sealed: bytes) -> None:
         """Put the sealed ticket that the row's version minted into the outbox."""
@@ -122,9 +126,14 @@ def merge(known: Known, total: Changes, changes: Changes) -> None:
     """Add what one command changed to the whole of its batch, and let the next command see it."""
     total.events.extend(changes.events)
     total.outbox.extend(changes.outbox)
+    total.recipients.extend(changes.recipients)
+    for change in changes.recipients:
+        if isinstance(change, Erasure):
+            del known.recipients[change.subject]
+        else:
+            known.recipients[change.subject] = change
     for mine, theirs, new in (
         (known.tickets, total.tickets, changes.tickets),
-        (known.recipients, total.recipients, changes.recipients),
         (known.policies, total.policies, changes.policies),
         (known.answers, total.answers, changes.answers),
     ):

@@ -20,6 +20,7 @@ from application.command import Command, Subject
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
 from application.deliver_tickets import DeliveryWorker
+from application.erase_user import EraseUser, erase_user
 from application.errors import Unavailable
 from application.group_commit import GroupCommit, Handler
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
@@ -33,6 +34,7 @@ from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_se
 from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
+from interface.http.rate_limits import RateLimits
 from interface.http.slow_hashing import SlowHashing
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
 from interface.outbound.argon2_hash import Argon2Hash
@@ -82,6 +84,7 @@ def start(settings: Settings) -> Running:
         ModifyTicket: partial(modify_ticket, clock=system_clock),
         DeleteTicket: partial(delete_ticket, clock=system_clock),
         VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
+        EraseUser: partial(erase_user, clock=system_clock),
         DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
     }
@@ -121,6 +124,15 @@ def _key_finder(settings: Settings) -> KeyFinder:
         raise WrongSettings(f"the keys for tokens cannot be read: {error}") from error
 
 
+def _rate_limits(settings: Settings) -> RateLimits:
+    try:
+        return RateLimits(
+            per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
+        )
+    except ValueError as error:
+        raise WrongSettings(f"a rate limit is neither such as 600/minute nor off: {error}") from error
+
+
 def http_app(running: Running) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down."""
     settings = running.settings
@@ -139,6 +151,7 @@ def http_app(running: Running) -> FastAPI:
             verifier=TokenVerifier(
                 _key_finder(settings), issuer=settings.token_issuer, audience=settings.token_audience
             ),
+            rate_limits=_rate_limits(settings),
             new_uuid=SystemRandomness().uuid,
             digest_key=hashlib.sha256(b"request digest" + _outbox_key(settings)).digest(),
         ),
@@ -160,6 +173,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     # What would keep the service from starting is found here, once, and not in each worker.
     running = start(settings)
     _key_finder(settings)
+    _rate_limits(settings)
     try:
         if demo:
             _register_demo(running)

@@ -50,6 +50,18 @@ class Settings(BaseSettings):
     ] = 30
     token_issuer: Annotated[str, Field(min_length=1, description="`iss` that tokens must have")] = _OWN
     token_audience: Annotated[str, Field(min_length=1, description="`aud` that tokens must have")] = _OWN
+    rate_limit_per_caller: Annotated[
+        str,
+        Field(
+            description="verifications and resets of one caller, per process: such as `100/second`, or `off`"
+        ),
+    ] = "60000/minute"
+    rate_limit_per_credential: Annotated[
+        str,
+        Field(
+            description="verifications and resets of one ticket, per process: such as `10/minute`, or `off`"
+        ),
+    ] = "600/minute"
     max_waiting: Annotated[
         int, Field(ge=1, description="commands that may wait before callers get a 503")
     ] = 2048

@@ -29,6 +29,7 @@ from interface.http.headers import (
 )
 from interface.http.path import ClientExtId, UserExtId, path_id
 from interface.http.problems import Malformed, NotAcceptable, UnsupportedMediaType
+from interface.http.rate_limits import RateLimits
 
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
@@ -43,6 +44,7 @@ class Service:
     store: Store
     clock: Clock
     verifier: TokenVerifier
+    rate_limits: RateLimits
     new_uuid: Callable[[], UUID]
     digest_key: bytes
 
@@ -87,6 +89,10 @@ class Call:
             "retryable": retryable,
             "precondition": precondition(self.request.headers),
         }
+
+    def count(self) -> None:
+        """Count the request against its caller and its credential. Raises TooManyRequests."""
+        self.service.rate_limits.count(self.caller.actor, self.subject)
 
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""

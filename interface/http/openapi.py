@@ -36,9 +36,9 @@ def reads(schema: type[BaseModel], description: str) -> Responses:
     )
 
 
-def writes(schema: type[BaseModel], description: str) -> Responses:
+def writes(schema: type[BaseModel], description: str, *more: int) -> Responses:
     """Declare the responses of a POST that changes what is there."""
-    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, 500, 503)
+    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 500, 503)
     return {200: _success(schema, description)} | _problems(*statuses)
 
 
@@ -49,7 +49,7 @@ def patches(schema: type[BaseModel], description: str) -> Responses:
 
 def plain_writes(schema: type[BaseModel], description: str) -> Responses:
     """Declare the responses of a POST that shows no credential, and so no entity tag."""
-    responses = writes(schema, description)
+    responses = writes(schema, description, 429)
     del responses[200]["headers"]["ETag"]
     return responses
 
@@ -100,7 +100,7 @@ def _problem(status: int) -> dict[str, Any]:
     kinds = [kind for kind in (*PROBLEMS.values(), INTERNAL) if kind.status == status]
     codes = ", ".join(sorted({f"`{kind.code}`" for kind in kinds}))
     headers: dict[str, Any] = {"traceparent": _TRACEPARENT}
-    if status == INTERNAL.status + 3:
+    if status in (429, 503):
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string"}}
     if status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}

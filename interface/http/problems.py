@@ -72,6 +72,14 @@ class BodyTooLarge(HttpError):
     headers: Mapping[str, str] = {"Connection": "close"}
 
 
+class TooManyRequests(HttpError):
+    """More of these requests than one caller or credential may have."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after_seconds)}
+
+
 class UnsupportedMediaType(HttpError):
     """The body is not declared as JSON."""
 
@@ -110,6 +118,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     application.PolicyUnknown: Kind(422, "Not possible", "errors.policyViolation"),
     application.TicketExists: Kind(422, "Not possible", "errors.ticketExists"),
     application.IdempotencyKeyReused: Kind(422, "Not possible", "errors.idempotencyKeyReused"),
+    TooManyRequests: Kind(429, "Too many requests", "errors.tooManyRequests"),
     application.StoreUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
     KeysUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
     application.Overloaded: Kind(503, "Unavailable for now", "errors.unavailable"),

@@ -18,7 +18,8 @@ from psycopg.rows import DictRow, tuple_row
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Known, OutboxEntry, PolicyKey
+from application.ports import Changes, Erasure, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
 from domain.ticket_credential import stream_id
@@ -27,6 +28,7 @@ from interface.outbound.records import (
     JsonMapper,
     Records,
     Row,
+    ticket_conditions,
     to_answer,
     to_outbox_entry,
     to_policy,
@@ -70,13 +72,18 @@ INSERT INTO ticket_events (originator_id, originator_version, topic, state)
 SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])
 """
 _UPSERT_TICKETS = """
-INSERT INTO tickets (client_ext_id, user_ext_id, version, row)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
-ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
+INSERT INTO tickets
+(client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id, valid_to, last_modified)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
+                     %s::text[])
+ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
+    version = excluded.version, row = excluded.row, state_name = excluded.state_name,
+    locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
+    last_modified = excluded.last_modified
 """
-_UPSERT_RECIPIENTS = """
-INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
+_ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id = %s AND user_ext_id = %s AND version = %s"
+_UPSERT_RECIPIENT = """
+INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row) VALUES (%s, %s, %s, %s)
 ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
 WHERE old.version = excluded.version - 1
 """
@@ -133,6 +140,21 @@ class PostgresStore:
             stored = self._recorder.select_events(stream_id(*subject))
         return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
+    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
+        """Return the next users of a client, by their ids."""
+        statement = "SELECT row FROM recipients WHERE client_ext_id = %s AND user_ext_id > %s ORDER BY user_ext_id LIMIT %s"
+        with _failures(), self._datastore.get_connection() as connection:
+            return [
+                to_recipient(row) for (row,) in _query(connection, statement, (client_ext_id, after, limit))
+            ]
+
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+        """Return the next tickets that fit, in the query's order."""
+        condition, parameters = ticket_conditions(query, after, "%s")
+        statement = f"SELECT row FROM tickets WHERE {condition} LIMIT %s"
+        with _failures(), self._datastore.get_connection() as connection:
+            return [to_ticket(row) for (row,) in _query(connection, statement, (*parameters, limit))]
+
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
         with _failures(), self._datastore.get_connection() as connection:
@@ -174,16 +196,20 @@ class _Recorder(PostgresApplicationRecorder):
                 if stored_events:
                     self._insert_events_in_commit_order(connection, stored_events)
                 if records.tickets:
-                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 4))
+                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 9))
                 if records.policies:
                     _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
                 if records.outbox:
                     _query(connection, _INSERT_OUTBOX, _columns(records.outbox, 6))
                 if records.answers:
                     _query(connection, _INSERT_ANSWERS, _columns(records.answers, 3))
-                if records.recipients:
-                    upserted = _query(connection, _UPSERT_RECIPIENTS, _columns(records.recipients, 4))
-            if records.recipients and upserted.rowcount != len(records.recipients):
+                changed = [
+                    _query(connection, _ERASE_RECIPIENT, (*row.subject, row.version))
+                    if isinstance(row, Erasure)
+                    else _query(connection, _UPSERT_RECIPIENT, row)
+                    for row in records.recipients
+                ]
+            if any(cursor.rowcount != 1 for cursor in changed):
                 raise Conflict
         return None
 

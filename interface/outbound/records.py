@@ -14,9 +14,10 @@ from eventsourcing.utils import get_topic, resolve_topic
 
 from application.command import Answer, Subject
 from application.policy_row import PolicyRow
-from application.ports import Changes, OutboxEntry
+from application.ports import Changes, Erasure, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from domain.states import State
 
 _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(TicketRow).decode
@@ -62,7 +63,7 @@ class Records:
     """The rows of one transaction beside its events, each in the order of its table's columns."""
 
     tickets: list[Row]
-    recipients: list[Row]
+    recipients: list[Row | Erasure]
     policies: list[Row]
     outbox: list[Row]
     answers: list[Row]
@@ -71,14 +72,66 @@ class Records:
 def to_records(changes: Changes) -> Records:
     """Return the changes, but for the events, as rows."""
     return Records(
-        tickets=[(*subject, row.version, _encode(row)) for subject, row in changes.tickets.items()],
-        recipients=[(*subject, row.version, _encode(row)) for subject, row in changes.recipients.items()],
+        tickets=[_ticket_columns(row) for row in changes.tickets.values()],
+        recipients=[
+            change if isinstance(change, Erasure) else (*change.subject, change.version, _encode(change))
+            for change in changes.recipients
+        ],
         policies=[(*key, row.version, _encode(row)) for key, row in changes.policies.items()],
         outbox=[
             (*e.subject, e.stream.hex, e.version, e.sealed, e.minted.isoformat()) for e in changes.outbox
         ],
         answers=[(*key, _encode(answer)) for key, answer in changes.answers.items()],
     )
+
+
+# A deleted ticket is in no state, so that nobody finds it.
+_DELETED = "deleted"
+
+
+def _ticket_columns(row: TicketRow) -> Row:
+    return (
+        *row.subject,
+        row.version,
+        _encode(row),
+        _DELETED if row.deleted else row.state_name,
+        column_date(row.locked_until) if row.locked_until else "",
+        row.policy_ext_id,
+        column_date(row.valid_to),
+        column_date(row.last_modified),
+    )
+
+
+def column_date(moment: datetime) -> str:
+    """Return an aware UTC time as text that sorts as time does."""
+    return moment.isoformat(timespec="microseconds")
+
+
+def ticket_conditions(query: TicketQuery, after: Place | None, mark: str) -> tuple[str, list[str]]:
+    """Return the condition and the order of a search in SQL, and its parameters; `mark` is the placeholder."""
+    now = column_date(query.now)
+    wanted: list[tuple[str, list[str]]] = [(f"client_ext_id = {mark}", [query.client_ext_id])]
+    match query.state:
+        case None:
+            wanted.append((f"state_name <> {mark}", [_DELETED]))
+        case State.ACTIVE:
+            ran_out = f"(state_name = {mark} OR (state_name = {mark} AND locked_until <= {mark}))"
+            wanted.append((ran_out, [State.ACTIVE, State.TMP_LOCKED, now]))
+        case State.TMP_LOCKED:
+            wanted.append((f"state_name = {mark} AND locked_until > {mark}", [State.TMP_LOCKED, now]))
+        case state:
+            wanted.append((f"state_name = {mark}", [state]))
+    if query.policy_ext_id:
+        wanted.append((f"policy_ext_id = {mark}", [query.policy_ext_id]))
+    if query.expires_before:
+        wanted.append((f"valid_to < {mark}", [column_date(query.expires_before)]))
+    if query.last_modified_after:
+        wanted.append((f"last_modified > {mark}", [column_date(query.last_modified_after)]))
+    if after:
+        wanted.append((f"({query.order}, user_ext_id) > ({mark}, {mark})", [*after]))
+    condition = " AND ".join(condition for condition, _ in wanted)
+    parameters = [parameter for _, parameters in wanted for parameter in parameters]
+    return f"{condition} ORDER BY {query.order}, user_ext_id", parameters
 
 
 def to_ticket(row: bytes) -> TicketRow:

@@ -11,8 +11,17 @@ CREATE TABLE tickets (
     user_ext_id {text} NOT NULL,
     version {integer} NOT NULL,
     row {bytes} NOT NULL,
+    state_name {text} NOT NULL,
+    locked_until {text} NOT NULL,
+    policy_ext_id {text} NOT NULL,
+    valid_to {text} NOT NULL,
+    last_modified {text} NOT NULL,
     PRIMARY KEY (client_ext_id, user_ext_id)
 );
+CREATE INDEX tickets_by_state ON tickets (client_ext_id, state_name, user_ext_id);
+CREATE INDEX tickets_by_policy ON tickets (client_ext_id, policy_ext_id, user_ext_id);
+CREATE INDEX tickets_by_end ON tickets (client_ext_id, valid_to, user_ext_id);
+CREATE INDEX tickets_by_change ON tickets (client_ext_id, last_modified, user_ext_id);
 CREATE TABLE recipients (
     client_ext_id {text} NOT NULL,
     user_ext_id {text} NOT NULL,

@@ -18,7 +18,8 @@ from eventsourcing.sqlite import (
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Known, OutboxEntry, PolicyKey
+from application.ports import Changes, Erasure, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
 from domain.ticket_credential import stream_id
@@ -26,6 +27,7 @@ from interface.outbound import schema
 from interface.outbound.records import (
     JsonMapper,
     Records,
+    ticket_conditions,
     to_answer,
     to_outbox_entry,
     to_policy,
@@ -38,6 +40,11 @@ LOCK_TIMEOUT_SECONDS = 5
 # The library keeps one prepared statement per connection; we use about a dozen.
 _CACHED_STATEMENTS = 64
 
+_UPSERT_RECIPIENT = """
+INSERT INTO recipients VALUES (?,?,?,?)
+ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1
+"""
+_ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"
 _SELECT_PENDING = """
 SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, r.row
 FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
@@ -112,6 +119,22 @@ class SqliteStore:
             stored = self._recorder.select_events(stream_id(*subject))
         return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
+    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
+        """Return the next users of a client, by their ids."""
+        statement = (
+            "SELECT row FROM recipients WHERE client_ext_id=? AND user_ext_id>? ORDER BY user_ext_id LIMIT ?"
+        )
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(statement, (client_ext_id, after, limit))
+            return [to_recipient(row) for (row,) in cursor.fetchall()]
+
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+        """Return the next tickets that fit, in the query's order."""
+        condition, parameters = ticket_conditions(query, after, "?")
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(f"SELECT row FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
+            return [to_ticket(row) for (row,) in cursor.fetchall()]
+
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -154,16 +177,15 @@ class _Recorder(SQLiteApplicationRecorder):
                     for e in stored_events
                 ],
             )
-            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?)", records.tickets)
+            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?,?,?,?,?,?)", records.tickets)
             cursor.executemany("INSERT OR REPLACE INTO policies VALUES (?,?,?,?)", records.policies)
             cursor.executemany("INSERT INTO outbox VALUES (?,?,?,?,?,?)", records.outbox)
             cursor.executemany("INSERT INTO answers VALUES (?,?,?)", records.answers)
             for row in records.recipients:
-                cursor.execute(
-                    "INSERT INTO recipients VALUES (?,?,?,?) ON CONFLICT DO UPDATE"
-                    " SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1",
-                    row,
-                )
+                if isinstance(row, Erasure):
+                    cursor.execute(_ERASE_RECIPIENT, (*row.subject, row.version))
+                else:
+                    cursor.execute(_UPSERT_RECIPIENT, row)
                 if cursor.sqlite_cursor.rowcount != 1:
                     raise Conflict
         return None

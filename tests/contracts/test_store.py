@@ -95,7 +95,7 @@ def test_a_recipient_is_not_changed_on_the_ground_of_an_old_version(service: Ser
     known = service.store.look_up([SUBJECT]).recipients[SUBJECT]
 
     with pytest.raises(Conflict):
-        service.store.commit(Changes(recipients={SUBJECT: replace(known, email="late@example.com")}))
+        service.store.commit(Changes(recipients=[replace(known, email="late@example.com")]))
 
     assert service.store.look_up([SUBJECT]).recipients[SUBJECT] == known
 

@@ -384,7 +384,7 @@ def test_a_path_that_does_not_exist_is_not_found(server: Server, path: str) -> N
     server.refuses(404, "noRecord", "GET", path)
 
 
-ALLOWED = {RESET: "POST", f"{USER}/ticket": "DELETE, GET, PATCH, POST", USER: "GET, PUT"}
+ALLOWED = {RESET: "POST", f"{USER}/ticket": "DELETE, GET, PATCH, POST", USER: "DELETE, GET, PUT"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 

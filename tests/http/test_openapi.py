@@ -40,15 +40,18 @@ FIELDS = [
 READ = {200, 304, 400, 401, 403, 404, 406, 413, 500, 503}
 WRITE = {400, 401, 403, 404, 406, 412, 413, 415, 422, 500, 503}
 STATUSES = {
-    ("post", f"{TICKET}/reset"): WRITE | {200},
+    ("post", f"{TICKET}/reset"): WRITE | {200, 429},
     ("post", TICKET): WRITE | {201},
     ("get", TICKET): READ,
     ("put", USER): WRITE - {404, 422} | {200, 201},
     ("get", USER): READ,
     ("patch", TICKET): WRITE | {200, 409},
     ("delete", TICKET): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
-    ("post", f"{TICKET}/verify"): WRITE | {200},
+    ("post", f"{TICKET}/verify"): WRITE | {200, 429},
     ("get", POLICIES): READ - {304, 404},
+    ("get", f"{BASE}/{{clientExtId}}/users"): READ - {304, 404},
+    ("get", f"{BASE}/{{clientExtId}}/tickets"): READ - {304, 404},
+    ("delete", USER): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
     ("get", f"{POLICIES}/{{policyExtId}}"): READ,
     ("put", f"{POLICIES}/{{policyExtId}}"): WRITE - {404} | {200, 201},
 }

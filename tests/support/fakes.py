@@ -8,12 +8,14 @@ from uuid import UUID
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, SealBroken
-from application.ports import Changes, Known, OutboxEntry
+from application.ports import Changes, Erasure, Known, OutboxEntry, Place, TicketQuery
+from application.projection import TicketRow, at
 from application.recipient import Recipient
 from domain.attribution import Attribution
 from domain.event import Event
 from domain.ticket import ClearTicket
 from domain.ticket_credential import stream_id
+from interface.outbound.records import column_date
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
 SUBJECT = Subject("client-123", "user-123")
@@ -110,21 +112,52 @@ class FakeStore:
             if event.originator_version != len(stream) + 1:
                 raise Conflict
             stream.append(event)
-        for subject, recipient in changes.recipients.items():
-            known = self.known.recipients.get(subject)
-            if recipient.version != (known.version + 1 if known else 1):
+        recipients = dict(self.known.recipients)
+        for change in changes.recipients:
+            known = recipients.pop(change.subject, None)
+            version = known.version if known else 0
+            if change.version != (version if isinstance(change, Erasure) else version + 1):
                 raise Conflict
+            if not isinstance(change, Erasure):
+                recipients[change.subject] = change
         if changes.answers.keys() & self.known.answers.keys():
             raise Conflict
         self.events = streams
         self.known.tickets.update(changes.tickets)
-        self.known.recipients.update(changes.recipients)
+        self.known.recipients.clear()
+        self.known.recipients.update(recipients)
         self.known.policies.update(changes.policies)
         self.known.answers.update(changes.answers)
         self.outbox.update({_key(entry): entry for entry in changes.outbox})
 
     def history(self, subject: Subject) -> Sequence[Event]:
         return self.events.get(stream_id(*subject), [])
+
+    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
+        found = sorted(
+            recipient.user_ext_id
+            for recipient in self.known.recipients.values()
+            if recipient.client_ext_id == client_ext_id and recipient.user_ext_id > after
+        )
+        return [self.known.recipients[Subject(client_ext_id, user)] for user in found[:limit]]
+
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+        def place(row: TicketRow) -> Place:
+            value = getattr(row, query.order)
+            return Place(value if isinstance(value, str) else column_date(value), row.user_ext_id)
+
+        fitting = [
+            row
+            for row in self.known.tickets.values()
+            if row.client_ext_id == query.client_ext_id
+            and not row.deleted
+            and query.state in (None, at(row, query.now).state_name)
+            and query.policy_ext_id in (None, row.policy_ext_id)
+            and (query.expires_before is None or row.valid_to < query.expires_before)
+            and (query.last_modified_after is None or row.last_modified > query.last_modified_after)
+            and (after is None or place(row) > after)
+        ]
+        return sorted(fitting, key=place)[:limit]
 
     def is_empty(self) -> bool:
         return not self.known.recipients and not self.known.tickets

@@ -32,7 +32,13 @@ class Server:
         self.directory = directory
         self.log = (directory / f"server-{self.port}.log").open("wb")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        settings = {f"{PREFIX}DATABASE_URL": database_url, "PYTHONPATH": str(ROOT), **environment}
+        settings = {
+            f"{PREFIX}DATABASE_URL": database_url,
+            f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
+            f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
         self.process = subprocess.Popen(
             [
                 sys.executable,

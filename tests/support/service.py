@@ -11,6 +11,7 @@ from typing import Any
 from application.command import Answer, Command
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
+from application.erase_user import EraseUser, erase_user
 from application.group_commit import GroupCommit
 from application.minting import SlowWork
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
@@ -44,6 +45,7 @@ class Service:
                 ModifyTicket: partial(modify_ticket, clock=self.clock),
                 DeleteTicket: partial(delete_ticket, clock=self.clock),
                 VerifyTicket: partial(verify_ticket, clock=self.clock, randomness=self.randomness),
+                EraseUser: partial(erase_user, clock=self.clock),
                 DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),
             },
@@ -76,6 +78,9 @@ class Service:
     def newest(self) -> ClearTicket:
         """Return the ticket that was minted last."""
         return self.sealer.sealed[-1][1]
+
+    def erase(self, **changes: Any) -> Answer:
+        return self.execute(command(EraseUser, **changes))
 
     def register(self, **changes: Any) -> Answer:
         return self.commands.execute(command(RegisterUser, **{"email": "user@example.com", **changes}))

@@ -15,6 +15,7 @@ from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
 from interface.http.call import Service as HttpService
 from interface.http.permissions import PERMISSIONS
+from interface.http.rate_limits import RateLimits
 from interface.http.slow_hashing import SlowHashing
 from interface.outbound.token_key import TokenKey
 from tests.support.fakes import FakeSlowHash
@@ -79,6 +80,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 store=store,
                 clock=service.clock,
                 verifier=verifier,
+                rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
                 new_uuid=service.randomness.uuid,
                 digest_key=b"key",
             ),

@@ -1,12 +1,15 @@
 """The ticket of a user."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from application.create_ticket import CreateTicket
+from application.find import Page, find_tickets, place_of
 from application.modify_ticket import DeleteTicket, ModifyTicket
+from application.ports import TicketQuery
 from application.projection import at, to_response
 from application.read_ticket import read_ticket
 from application.regenerate_ticket import RegenerateTicket
@@ -14,9 +17,19 @@ from application.ticket_response import TicketResponse
 from application.verify_ticket import VerifyResponse, VerifyTicket
 from domain.states import State
 from domain.ticket import ClearTicket
-from interface.http.call import Call, depends, json_response
+from interface.http.call import Call, depends, depends_for_client, json_response
 from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
-from interface.http.openapi import body, creates, deletes, patches, plain_writes, reads, writes
+from interface.http.openapi import body, creates, deletes, lists, patches, plain_writes, reads, writes
+from interface.http.paging import (
+    ContinuationToken,
+    DateFilter,
+    Limit,
+    PolicyFilter,
+    StateName,
+    page,
+    page_response,
+    query_value,
+)
 from interface.http.path import BASE_PATH
 from interface.http.permissions import (
     CREDENTIAL_CREATE,
@@ -25,16 +38,18 @@ from interface.http.permissions import (
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
 )
-from interface.http.schemas import CreateBody, PatchBody, ResetBody, ValidityBody, VerifyBody
+from interface.http.schemas import CreateBody, Date, ExtId, PatchBody, ResetBody, ValidityBody, VerifyBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"])
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
+LIST = "/{clientExtId:segment}/tickets"
+TicketPage = Page[TicketResponse]
 
 
 @router.post(
     f"{PATH}/reset",
     summary="Regenerate a ticket",
-    responses=writes(TicketResponse, "Ticket regenerated successfully"),
+    responses=writes(TicketResponse, "Ticket regenerated successfully", 429),
     openapi_extra=body(ResetBody, required=False),
 )
 async def regenerate(
@@ -50,6 +65,7 @@ async def regenerate(
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
+    call.count()
     comment = call.optional_body(ResetBody).modificationComment
     return json_response(await call.execute(RegenerateTicket(**call.terms(), reason=comment)))
 
@@ -155,5 +171,37 @@ async def verify(
 
     Required permission: AccessControl.CredentialVerify
     """
+    call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
     return json_response(await call.execute(VerifyTicket(**call.terms(), ticket=ticket)))
+
+
+@router.get(LIST, summary="Find tickets", responses=lists(TicketPage, "A page of tickets"))
+async def find(
+    call: Annotated[Call, depends_for_client(CREDENTIAL_VIEW)],
+    stateName: StateName = None,  # noqa: N803
+    policyExtId: PolicyFilter = None,  # noqa: N803
+    expiresBefore: DateFilter = None,  # noqa: N803
+    lastModifiedAfter: DateFilter = None,  # noqa: N803
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the ticket credentials of a client that fit every filter, page by page; deleted ones never.
+
+    The state is the state now. Pages go on by key, so what stands throughout is neither missed nor shown twice.
+
+    Required permission: AccessControl.CredentialView
+    """
+    wanted, now = page(call.request), call.service.clock()
+    query = TicketQuery(
+        client_ext_id=call.subject.client_ext_id,
+        now=now,
+        state=query_value(call.request, "stateName", State),
+        policy_ext_id=query_value(call.request, "policyExtId", ExtId),
+        expires_before=query_value(call.request, "expiresBefore", Date),
+        last_modified_after=query_value(call.request, "lastModifiedAfter", Date),
+    )
+    found = await call.read(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
+    place = place_of(found.items[-1], query) if found.more else None
+    items = [to_response(row, now) for row in found.items]
+    return page_response(TicketPage(items=items, pagination=wanted.next(place)))

@@ -1,22 +1,29 @@
 """Users: the recipients of tickets."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from application.erase_user import EraseUser
+from application.find import Page, find_users
+from application.ports import Place
 from application.read_ticket import read_user
 from application.recipient import UserResponse, to_response
 from application.register_user import RegisterUser
-from interface.http.call import Call, depends, json_response
+from interface.http.call import Call, depends, depends_for_client, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
-from interface.http.openapi import body, puts, reads
+from interface.http.openapi import body, deletes, lists, puts, reads
+from interface.http.paging import ContinuationToken, Limit, page, page_response
 from interface.http.path import BASE_PATH
 from interface.http.permissions import USER_MODIFY, USER_VIEW
 from interface.http.schemas import UserBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["User"])
-PATH = "/{clientExtId:segment}/users/{userExtId:segment}"
+LIST = "/{clientExtId:segment}/users"
+PATH = f"{LIST}/{{userExtId:segment}}"
+UserPage = Page[UserResponse]
 
 
 @router.put(
@@ -45,3 +52,31 @@ async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMa
     """
     recipient = await call.read(read_user)
     return call.found(to_response(recipient), recipient.version)
+
+
+@router.delete(PATH, summary="Erase a user", status_code=204, responses=deletes())
+async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
+    """Erases all that is known of the user, and deletes the ticket; its history stays, with ids only.
+
+    Required permission: AccessControl.UserModify
+    """
+    await call.execute(EraseUser(**call.terms()))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.get(LIST, summary="List users", responses=lists(UserPage, "A page of users"))
+async def find(
+    call: Annotated[Call, depends_for_client(USER_VIEW)],
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the users of a client by their ids, page by page.
+
+    Required permission: AccessControl.UserView
+    """
+    wanted = page(call.request)
+    after = wanted.place.user_ext_id if wanted.place else ""
+    found = await call.read(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
+    place = Place("", found.items[-1].user_ext_id) if found.more else None
+    items = [to_response(recipient) for recipient in found.items]
+    return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -1,0 +1,157 @@
+"""What every Store finds, and how pages go on while others write."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.command import Subject
+from application.errors import TicketUnknown, UserUnknown
+from application.find import find_tickets, find_users, place_of
+from application.ports import Place, TicketQuery
+from application.projection import fold
+from application.read_ticket import read_ticket, read_user
+from domain.states import State
+from domain.ticket_credential import TicketCredential
+from tests.contracts.conftest import StoreWithOutbox
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service, service_over
+
+
+@pytest.fixture
+def service(store: StoreWithOutbox) -> Iterator[Service]:
+    with service_over(store) as service:
+        yield service
+
+
+def user(number: int) -> Subject:
+    return Subject("client-123", f"user-{number:02}")
+
+
+def given_tickets(service: Service, count: int) -> None:
+    """A ticket a minute, from 09:42 on."""
+    for number in range(count):
+        service.register(subject=user(number))
+        service.create(subject=user(number))
+        service.clock.advance(timedelta(minutes=1))
+
+
+def found(service: Service, limit: int = 1000, **conditions: Any) -> list[str]:
+    """Return the users whose tickets are found, over all pages."""
+    query = TicketQuery("client-123", service.clock(), **conditions)
+    users: list[str] = []
+    place: Place | None = None
+    while True:
+        page = find_tickets(query, place, limit, store=service.store)
+        users += [row.user_ext_id for row in page.items]
+        if not page.more:
+            return users
+        place = place_of(page.items[-1], query)
+
+
+def test_pages_hold_everything_once(service: Service) -> None:
+    given_tickets(service, 7)
+
+    for limit in (1, 2, 3, 7, 8):
+        assert found(service, limit) == [f"user-{number:02}" for number in range(7)]
+
+
+def test_another_client_and_a_deleted_ticket_are_not_found(service: Service) -> None:
+    given_tickets(service, 2)
+    other = Subject("client-2", "user-00")
+    service.register(subject=other)
+    service.create(subject=other)
+    service.delete(subject=user(0))
+
+    assert found(service) == ["user-01"]
+
+
+def test_the_state_is_the_state_now(service: Service) -> None:
+    given_tickets(service, 3)
+    service.modify(subject=user(0), state=State.DISABLED)
+    for _ in range(2):
+        service.verify("wrong", subject=user(1))
+
+    assert found(service, state=State.DISABLED) == ["user-00"]
+    assert found(service, state=State.TMP_LOCKED) == ["user-01"]
+    assert found(service, state=State.ACTIVE) == ["user-02"]
+    service.clock.advance(timedelta(minutes=1))
+    assert found(service, state=State.TMP_LOCKED) == []
+    assert found(service, state=State.ACTIVE) == ["user-01", "user-02"]
+
+
+def test_filters_hold_together(service: Service) -> None:
+    given_tickets(service, 6)
+    service.define("letters")
+    for number in (1, 3, 5):
+        service.modify(subject=user(number), policy_ext_id="letters")
+    service.modify(subject=user(5), valid_to=NOW + timedelta(days=1))
+    end = NOW + timedelta(days=5, minutes=2)
+
+    assert found(service, policy_ext_id="letters") == ["user-01", "user-03", "user-05"]
+    assert found(service, 1, expires_before=end) == ["user-05", "user-00", "user-01"]
+    assert found(service, policy_ext_id="letters", expires_before=end) == ["user-05", "user-01"]
+    assert found(service, 1, last_modified_after=NOW + timedelta(minutes=3)) == [
+        "user-04",
+        "user-01",
+        "user-03",
+        "user-05",
+    ]
+
+
+def test_what_stands_throughout_is_neither_missed_nor_shown_twice(service: Service) -> None:
+    given_tickets(service, 10)
+    query = TicketQuery("client-123", service.clock())
+
+    first = find_tickets(query, None, 4, store=service.store)
+    for number in (0, 3, 4):
+        service.delete(subject=user(number))
+    service.regenerate(subject=user(1))
+    second = find_tickets(query, place_of(first.items[-1], query), 100, store=service.store)
+
+    assert [row.user_ext_id for row in second.items] == [f"user-{number:02}" for number in range(5, 10)]
+
+
+def test_users_are_listed_by_their_ids(service: Service) -> None:
+    for number in (2, 0, 1):
+        service.register(subject=user(number))
+
+    first = find_users("client-123", "", 2, store=service.store)
+    rest = find_users("client-123", first.items[-1].user_ext_id, 2, store=service.store)
+
+    assert [r.user_ext_id for r in first.items] == ["user-00", "user-01"]
+    assert ([r.user_ext_id for r in rest.items], first.more, rest.more) == (["user-02"], True, False)
+
+
+def test_an_erased_user_leaves_ids_only(service: Service) -> None:
+    service.register(name="Una")
+    service.create()
+
+    service.erase(reason="asked to")
+
+    with pytest.raises(UserUnknown):
+        read_user(SUBJECT, store=service.store)
+    history = service.store.history(SUBJECT)
+    assert isinstance(history[-1], TicketCredential.TicketDeleted)
+    assert "Una" not in repr(history)
+    assert fold(None, history) == service.store.look_up([SUBJECT]).tickets[SUBJECT]
+
+
+def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -> None:
+    service.register()
+    service.create()
+    service.erase()
+
+    assert service.register(email="new@example.com").version == 1
+    with pytest.raises(TicketUnknown):
+        read_ticket(SUBJECT, store=service.store)
+    assert service.create().version == 3
+
+
+def test_who_is_erased_gets_no_mail(service: Service, store: StoreWithOutbox) -> None:
+    service.register()
+    service.create()
+    service.erase()
+
+    assert [recipient for _, recipient in store.pending(None, 10)] == [None]
