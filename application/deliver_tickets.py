@@ -1,9 +1,7 @@
 """Deliver the tickets that wait in the outbox."""
 
 import logging
-import threading
 
-from application.errors import Unavailable
 from application.ports import Delivery, Outbox, OutboxEntry, Sealer
 from application.recipient import Recipient
 
@@ -38,44 +36,3 @@ def _deliver(entry: OutboxEntry, recipient: Recipient | None, sealer: Sealer, de
         log.warning("ticket %s is not delivered yet: %s: %s", entry.delivery_id, type(error).__name__, error)
         return False
     return True
-
-
-class DeliveryWorker:
-    """Runs `deliver_tickets` in a thread: at the start, whenever it is woken, and every few seconds.
-
-    The regular look is what delivers the tickets of a process that crashed between commit and delivery.
-    """
-
-    def __init__(
-        self, *, outbox: Outbox, sealer: Sealer, delivery: Delivery, every_seconds: float = 5
-    ) -> None:
-        self._outbox, self._sealer, self._delivery = outbox, sealer, delivery
-        self._every_seconds = every_seconds
-        self._wake = threading.Event()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Look into the outbox now. Returns at once."""
-        self._wake.set()
-
-    def close(self) -> None:
-        """Look a last time, then stop."""
-        self._closing = True
-        self._wake.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            last_look = self._closing
-            self._wake.clear()
-            try:
-                deliver_tickets(outbox=self._outbox, sealer=self._sealer, delivery=self._delivery)
-            except Unavailable as error:
-                log.warning("the outbox is out of reach, tickets wait: %s", error)
-            except Exception:
-                log.exception("delivery failed, tickets wait")
-            if last_look:
-                return
-            self._wake.wait(self._every_seconds)

@@ -1,6 +1,7 @@
 """What the application needs of the world. Adapters name their mechanism; these name the need."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -122,6 +123,14 @@ class Place(NamedTuple):
     user_ext_id: str
 
 
+class Expiry(NamedTuple):
+    """After which ticket a page of expiring ones goes on."""
+
+    valid_to: datetime
+    client_ext_id: str
+    user_ext_id: str
+
+
 @dataclass(frozen=True)
 class TicketQuery:
     """Which tickets of a client to find; what is None does not matter. Deleted ones are never found.
@@ -165,6 +174,20 @@ class Store(Protocol):
 
     def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
         """Return the next tickets that fit, in the query's order. Raises StoreUnavailable."""
+
+    def expiring(
+        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+    ) -> Sequence[TicketRow]:
+        """Return the next live tickets of which is still to be said that they end before `soon`, or ended.
+
+        By their end, client and user. Raises StoreUnavailable.
+        """
+
+    def longest_warning_days(self) -> int:
+        """Return the longest closeToExpirationThreshold of any policy that was defined; -1 where there is none."""
+
+    def lease(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a name that one process at a time can hold, until it lets go or dies; False: another holds it."""
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""

@@ -48,6 +48,13 @@ class TicketRow:
     deleted: bool = False
 
     @property
+    def expiry_step(self) -> int:
+        """What was said of the ticket's end: 0 nothing, 1 that it comes soon, 2 that it came, or nothing will be."""
+        if self.deleted or self.expiry_recorded or self.state_name in (State.DISABLED, State.ARCHIVED):
+            return 2
+        return int(self.expiry_warned)
+
+    @property
     def subject(self) -> Subject:
         """The user to whom the credential belongs."""
         return Subject(self.client_ext_id, self.user_ext_id)

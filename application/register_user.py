@@ -36,7 +36,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
         version=known.version + 1 if known else 1,
     )
     if known and _says_the_same(known, recipient):
-        return command.done("changed", known.version, to_response(known))
+        return command.done("unchanged", known.version, to_response(known))
     unit.save_recipient(recipient)
     return command.done("changed" if known else "created", recipient.version, to_response(recipient))
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,11 +19,14 @@ from fastapi import FastAPI
 from application.command import Command, Subject
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
-from application.deliver_tickets import DeliveryWorker
+from application.deliver_tickets import deliver_tickets
 from application.erase_user import EraseUser, erase_user
 from application.errors import Unavailable
+from application.expire_tickets import ExpiryReport, NoteExpiry, expire_tickets, note_expiry
 from application.group_commit import GroupCommit, Handler
+from application.import_users import ImportReport, NoImport, import_users
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
+from application.periodic import Periodic
 from application.ports import Store
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
@@ -32,6 +35,7 @@ from interface.cli.commands import Actions, build_cli, fail
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
 from interface.http.call import Service
+from interface.http.envelope import new_traceparent
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
 from interface.http.rate_limits import RateLimits
@@ -47,6 +51,7 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
 
 DEMO = Subject("client-123", "user-123")
+_DELIVERY_EVERY_SECONDS = 5
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 
 
@@ -57,7 +62,7 @@ class Running:
     settings: Settings
     store: Store
     commands: GroupCommit
-    delivery: DeliveryWorker
+    delivery: Periodic
 
     def close(self) -> None:
         """Store and answer what waits, deliver it, and give everything back."""
@@ -74,7 +79,8 @@ def start(settings: Settings) -> Running:
         store = _open_store(settings)
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
-    delivery = DeliveryWorker(outbox=store, sealer=sealer, delivery=spool)
+    deliver = partial(deliver_tickets, outbox=store, sealer=sealer, delivery=spool)
+    delivery = Periodic("delivery", deliver, every_seconds=_DELIVERY_EVERY_SECONDS, eager=True)
     randomness = SystemRandomness()
     handlers: dict[type[Command], Handler] = {
         RegenerateTicket: partial(
@@ -84,6 +90,7 @@ def start(settings: Settings) -> Running:
         ModifyTicket: partial(modify_ticket, clock=system_clock),
         DeleteTicket: partial(delete_ticket, clock=system_clock),
         VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
+        NoteExpiry: partial(note_expiry, clock=system_clock),
         EraseUser: partial(erase_user, clock=system_clock),
         DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
@@ -96,6 +103,16 @@ def start(settings: Settings) -> Running:
         max_batch=settings.max_batch,
     )
     return Running(settings, store, commands, delivery)
+
+
+def _expire(running: Running) -> ExpiryReport | None:
+    return expire_tickets(
+        store=running.store,
+        clock=system_clock,
+        submit=running.commands.submit,
+        new_command_id=lambda: secrets.token_hex(16),
+        correlation_id=new_traceparent(),
+    )
 
 
 def _open_store(settings: Settings) -> SqliteStore | PostgresStore:
@@ -139,7 +156,10 @@ def http_app(running: Running) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        every_seconds = settings.expiry_every_seconds
+        expiry = Periodic("expiry", partial(_expire, running), every_seconds=every_seconds)
         yield
+        expiry.close()
         running.close()
 
     return create_app(
@@ -216,6 +236,38 @@ def sign_token(*, subject: str, clients: list[str], permissions: list[str], life
     )
 
 
+def run_expiry() -> ExpiryReport | None:
+    """Say now which tickets end soon or have ended; None where another process does it."""
+    running = start(read_settings())
+    try:
+        return _expire(running)
+    finally:
+        running.close()
+
+
+def import_from(
+    lines: Iterable[str], client_ext_id: str, *, actor: str, dry_run: bool, report: ImportReport
+) -> None:
+    """Register the users of a CSV file. Raises NoImport, Unavailable, WrongSettings."""
+    importing = partial(
+        import_users,
+        lines,
+        client_ext_id,
+        actor=actor,
+        correlation_id=new_traceparent(),
+        new_command_id=lambda: secrets.token_hex(16),
+        report=report,
+    )
+    if dry_run:
+        importing(submit=None)
+        return
+    running = start(read_settings())
+    try:
+        importing(submit=running.commands.submit)
+    finally:
+        running.close()
+
+
 def _register_demo(running: Running) -> None:
     if not running.store.is_empty():
         return
@@ -241,8 +293,10 @@ def _demo_greeting(settings: Settings, host: str, port: int) -> str:
 def main() -> None:
     """Run the command line."""
     try:
-        build_cli(Actions(serve=serve, sign_token=sign_token))()
-    except WrongSettings as error:
+        build_cli(
+            Actions(serve=serve, sign_token=sign_token, run_expiry=run_expiry, import_users=import_from)
+        )()
+    except (WrongSettings, NoImport, Unavailable) as error:
         fail(str(error))
 
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
             description="verifications and resets of one ticket, per process: such as `10/minute`, or `off`"
         ),
     ] = "600/minute"
+    expiry_every_seconds: Annotated[
+        int, Field(ge=1, description="how often the server looks for tickets that end soon or have ended")
+    ] = 600
     max_waiting: Annotated[
         int, Field(ge=1, description="commands that may wait before callers get a 503")
     ] = 2048

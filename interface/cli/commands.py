@@ -4,11 +4,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from application.expire_tickets import ExpiryReport
+from application.import_users import ImportReport
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -19,6 +25,8 @@ class Actions:
 
     serve: Callable[..., None]
     sign_token: Callable[..., str]
+    run_expiry: Callable[[], ExpiryReport | None]
+    import_users: Callable[..., None]
 
 
 def fail(message: str) -> NoReturn:
@@ -78,7 +86,81 @@ def build_cli(actions: Actions) -> typer.Typer:
             )
         )
 
+    _add_jobs(cli, actions)
+    _add_users(cli, actions)
     return cli
+
+
+def _add_jobs(cli: typer.Typer, actions: Actions) -> None:
+    jobs = typer.Typer(help="What a running server does by itself, done now.", no_args_is_help=True)
+    cli.add_typer(jobs, name="jobs")
+
+    @jobs.callback()
+    def _() -> None:
+        pass
+
+    @jobs.command()
+    def expire() -> None:
+        """Say of each ticket once that it ends soon, and once that it has ended."""
+        report = actions.run_expiry()
+        if report is None:
+            Console().print("Another process does it now.")
+        else:
+            Console().print(f"{report.soon} tickets end soon, {report.ended} have ended.", highlight=False)
+
+
+def _add_users(cli: typer.Typer, actions: Actions) -> None:
+    users = typer.Typer(help="Users: the recipients of tickets.", no_args_is_help=True)
+    cli.add_typer(users, name="users")
+
+    @users.callback()
+    def _() -> None:
+        pass
+
+    @users.command(name="import")
+    def import_(
+        file: Annotated[
+            Path, typer.Argument(help="CSV in UTF-8: userExtId,email,name,language.", dir_okay=False)
+        ],
+        client: Annotated[str, typer.Option(help="Client to whom the users belong.")],
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Check every line, and change nothing.")
+        ] = False,
+    ) -> None:
+        """Register the users of a file. Bad lines are reported and passed over; a second run changes nothing."""
+        report = ImportReport()
+        try:
+            with (
+                _progress() as progress,
+                progress.open(file, "r", encoding="utf-8-sig", newline="", description=file.name) as lines,
+            ):
+                actions.import_users(
+                    lines, client, actor="tickets users import", dry_run=dry_run, report=report
+                )
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{file} cannot be read: {error}")
+        for fault in report.faults:
+            Console(stderr=True, soft_wrap=True).print(fault, highlight=False, markup=False)
+        _print_report(report, dry_run=dry_run)
+        if report.faults:
+            raise SystemExit(1)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print_report(report: ImportReport, *, dry_run: bool) -> None:
+    table = Table(title="Checked, nothing changed" if dry_run else "Imported")
+    counts = {"good lines": report.good, "bad lines": len(report.faults)}
+    if not dry_run:
+        counts |= {"new": report.created, "changed": report.changed, "unchanged": report.unchanged}
+    for title in counts:
+        table.add_column(title, justify="right")
+    table.add_row(*map(str, counts.values()))
+    Console().print(table)
 
 
 def _lifetime(text: str) -> timedelta:

@@ -73,7 +73,12 @@ class Envelope:
             text = given[0].decode("latin-1")
             if _TRACEPARENT.fullmatch(text):
                 return text[:_TRACEPARENT_LENGTH]
-        return f"00-{self._new_id(16)}-{self._new_id(8)}-01"
+        return new_traceparent(self._new_id)
+
+
+def new_traceparent(new_id: Callable[[int], str] = secrets.token_hex) -> str:
+    """Return a trace context for work that nobody's request began."""
+    return f"00-{new_id(16)}-{new_id(8)}-01"
 
 
 class _BoundedBody:

@@ -9,11 +9,11 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
+from application.fields import ExtId
 from application.find import Pagination
 from application.ports import Place
 from domain.states import State
 from interface.http.problems import Malformed
-from interface.http.schemas import ExtId
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000

@@ -12,14 +12,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
 )
 
+from application.fields import Comment, ExtId, UserFields
 from domain.policy import DEFAULT_POLICY, HashAlgorithm, SendingMethod, TicketPolicy
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
-_PRINTABLE_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 
 def _rfc3339(value: object) -> object:
@@ -40,25 +38,7 @@ def _to_utc(moment: datetime) -> datetime:
         raise ValueError("the date is beyond the calendar") from None
 
 
-Comment = Annotated[str, StringConstraints(max_length=1000, pattern=_PRINTABLE_LINES)]
-ExtId = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_PRINTABLE)]
 Date = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_to_utc)]
-# What a mail transport takes in an envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
-# No question mark: in a header, =?…?= would be decoded (RFC 2047).
-Email = Annotated[
-    str,
-    StringConstraints(
-        max_length=254,
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}(\.[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}){0,3}"
-        r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,3}[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
-    ),
-    Field(examples=["user@example.com"]),
-]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
-Language = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["en"])
-]
-
 
 # A signed 64-bit number, as every store keeps it; the policy's own rules are narrower, and say why.
 _Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(_whole)]
@@ -91,12 +71,8 @@ class CreateBody(_Body):
     validity: ValidityBody | None = None
 
 
-class UserBody(_Body):
-    """All that is known of a user; what is left out is then unknown."""
-
-    email: Email
-    name: Name | None = None
-    language: Language | None = None
+class UserBody(UserFields):
+    """A user, whole."""
 
 
 class PatchBody(_Body):

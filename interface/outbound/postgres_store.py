@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import psycopg
@@ -18,16 +19,18 @@ from psycopg.rows import DictRow, tuple_row
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Erasure, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.records import (
+    EXPIRING,
     JsonMapper,
     Records,
     Row,
+    expiring_parameters,
     ticket_conditions,
     to_answer,
     to_outbox_entry,
@@ -73,13 +76,14 @@ SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])
 """
 _UPSERT_TICKETS = """
 INSERT INTO tickets
-(client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id, valid_to, last_modified)
+(client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id, valid_to, last_modified,
+ expiry_step)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
-                     %s::text[])
+                     %s::text[], %s::bigint[])
 ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
     version = excluded.version, row = excluded.row, state_name = excluded.state_name,
     locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
-    last_modified = excluded.last_modified
+    last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
 """
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id = %s AND user_ext_id = %s AND version = %s"
 _UPSERT_RECIPIENT = """
@@ -155,6 +159,33 @@ class PostgresStore:
         with _failures(), self._datastore.get_connection() as connection:
             return [to_ticket(row) for (row,) in _query(connection, statement, (*parameters, limit))]
 
+    def expiring(
+        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+    ) -> Sequence[TicketRow]:
+        """Return the next live tickets of which is still to be said that they end soon, or ended."""
+        parameters = expiring_parameters(ended, soon, after, limit)
+        with _failures(), self._datastore.get_connection() as connection:
+            return [to_ticket(row) for (row,) in _query(connection, EXPIRING.format(mark="%s"), parameters)]
+
+    def longest_warning_days(self) -> int:
+        """Return the longest closeToExpirationThreshold of any policy; -1 where there is none."""
+        with _failures(), self._datastore.get_connection() as connection:
+            rows = [to_policy(row) for (row,) in _query(connection, "SELECT row FROM policies", ())]
+        return max((row.policy.close_to_expiration_threshold for row in rows), default=-1)
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """Hold a name by an advisory lock of one connection, which PostgreSQL lets go when its process dies."""
+        with _failures(), self._datastore.get_connection() as connection:
+            lock = "hashtextextended(current_schema() || %s, 0)"
+            found = _query(connection, f"SELECT pg_try_advisory_lock({lock})", (name,)).fetchone()
+            held = bool(found and found[0])
+            try:
+                yield held
+            finally:
+                if held:
+                    _query(connection, f"SELECT pg_advisory_unlock({lock})", (name,))
+
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
         with _failures(), self._datastore.get_connection() as connection:
@@ -196,7 +227,7 @@ class _Recorder(PostgresApplicationRecorder):
                 if stored_events:
                     self._insert_events_in_commit_order(connection, stored_events)
                 if records.tickets:
-                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 9))
+                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 10))
                 if records.policies:
                     _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
                 if records.outbox:

@@ -14,7 +14,7 @@ from eventsourcing.utils import get_topic, resolve_topic
 
 from application.command import Answer, Subject
 from application.policy_row import PolicyRow
-from application.ports import Changes, Erasure, OutboxEntry, Place, TicketQuery
+from application.ports import Changes, Erasure, Expiry, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.states import State
@@ -99,6 +99,7 @@ def _ticket_columns(row: TicketRow) -> Row:
         row.policy_ext_id,
         column_date(row.valid_to),
         column_date(row.last_modified),
+        row.expiry_step,
     )
 
 
@@ -132,6 +133,24 @@ def ticket_conditions(query: TicketQuery, after: Place | None, mark: str) -> tup
     condition = " AND ".join(condition for condition, _ in wanted)
     parameters = [parameter for _, parameters in wanted for parameter in parameters]
     return f"{condition} ORDER BY {query.order}, user_ext_id", parameters
+
+
+# Of step 0 those that end soon, of step 1 those that have ended; each part is a range of one index.
+EXPIRING = """
+SELECT row FROM (
+    SELECT row, valid_to, client_ext_id, user_ext_id FROM tickets WHERE expiry_step = 0 AND valid_to <= {mark}
+    UNION ALL
+    SELECT row, valid_to, client_ext_id, user_ext_id FROM tickets WHERE expiry_step = 1 AND valid_to <= {mark}
+) AS expiring
+WHERE (valid_to, client_ext_id, user_ext_id) > ({mark}, {mark}, {mark})
+ORDER BY valid_to, client_ext_id, user_ext_id LIMIT {mark}
+"""
+
+
+def expiring_parameters(ended: datetime, soon: datetime, after: Expiry | None, limit: int) -> list[Any]:
+    """Return the parameters of EXPIRING."""
+    place = (column_date(after.valid_to), after.client_ext_id, after.user_ext_id) if after else ("", "", "")
+    return [column_date(soon), column_date(ended), *place, limit]
 
 
 def to_ticket(row: bytes) -> TicketRow:

@@ -16,12 +16,14 @@ CREATE TABLE tickets (
     policy_ext_id {text} NOT NULL,
     valid_to {text} NOT NULL,
     last_modified {text} NOT NULL,
+    expiry_step {integer} NOT NULL,
     PRIMARY KEY (client_ext_id, user_ext_id)
 );
 CREATE INDEX tickets_by_state ON tickets (client_ext_id, state_name, user_ext_id);
 CREATE INDEX tickets_by_policy ON tickets (client_ext_id, policy_ext_id, user_ext_id);
 CREATE INDEX tickets_by_end ON tickets (client_ext_id, valid_to, user_ext_id);
 CREATE INDEX tickets_by_change ON tickets (client_ext_id, last_modified, user_ext_id);
+CREATE INDEX tickets_by_expiry ON tickets (expiry_step, valid_to, client_ext_id, user_ext_id);
 CREATE TABLE recipients (
     client_ext_id {text} NOT NULL,
     user_ext_id {text} NOT NULL,

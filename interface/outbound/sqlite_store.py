@@ -1,9 +1,11 @@
 """The embedded store: one SQLite file, write-ahead log, every commit on the disk before it is answered."""
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,15 +20,17 @@ from eventsourcing.sqlite import (
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Erasure, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.records import (
+    EXPIRING,
     JsonMapper,
     Records,
+    expiring_parameters,
     ticket_conditions,
     to_answer,
     to_outbox_entry,
@@ -60,6 +64,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _failures():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -135,6 +140,32 @@ class SqliteStore:
             cursor.execute(f"SELECT row FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
             return [to_ticket(row) for (row,) in cursor.fetchall()]
 
+    def expiring(
+        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+    ) -> Sequence[TicketRow]:
+        """Return the next live tickets of which is still to be said that they end soon, or ended."""
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(EXPIRING.format(mark="?"), expiring_parameters(ended, soon, after, limit))
+            return [to_ticket(row) for (row,) in cursor.fetchall()]
+
+    def longest_warning_days(self) -> int:
+        """Return the longest closeToExpirationThreshold of any policy; -1 where there is none."""
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute("SELECT row FROM policies")
+            rows = [to_policy(row) for (row,) in cursor.fetchall()]
+        return max((row.policy.close_to_expiration_threshold for row in rows), default=-1)
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        """Hold a name by a lock on a file beside the database."""
+        with self._path.with_name(f"{self._path.name}.{name}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -177,7 +208,7 @@ class _Recorder(SQLiteApplicationRecorder):
                     for e in stored_events
                 ],
             )
-            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?,?,?,?,?,?)", records.tickets)
+            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?,?,?,?,?,?,?)", records.tickets)
             cursor.executemany("INSERT OR REPLACE INTO policies VALUES (?,?,?,?)", records.policies)
             cursor.executemany("INSERT INTO outbox VALUES (?,?,?,?,?,?)", records.outbox)
             cursor.executemany("INSERT INTO answers VALUES (?,?,?)", records.answers)

@@ -130,4 +130,31 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = tickets(tmp_path, "--help")
 
     assert done.returncode == 0
-    assert all(command in done.stdout for command in ("serve", "token"))
+    assert all(command in done.stdout for command in ("serve", "token", "users", "jobs"))
+
+
+def test_users_are_imported_from_a_file_with_a_report(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("userExtId,email\na,a@example.com\nb,nonsense\n")
+
+    dry = tickets(tmp_path, "users", "import", "users.csv", "--client", "c", "--dry-run")
+    done = tickets(tmp_path, "users", "import", "users.csv", "--client", "c")
+
+    assert (dry.returncode, done.returncode) == (1, 1)
+    assert "line 3: email:" in done.stderr
+    assert "nothing changed" in dry.stdout
+    assert re.search(r"│\s+1 │\s+1 │\s+1 │\s+0 │\s+0 │", done.stdout)
+
+
+@pytest.mark.parametrize("content", [None, b"wrong,header\n", b"userExtId,email\n\xff\xfe,a@b.ch\n"])
+def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "users.csv").write_bytes(content)
+
+    done = tickets(tmp_path, "users", "import", "users.csv", "--client", "c")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_expiry_job_says_what_it_did(tmp_path: Path) -> None:
+    assert tickets(tmp_path, "jobs", "expire").stdout == "0 tickets end soon, 0 have ended.\n"

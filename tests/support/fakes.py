@@ -1,14 +1,15 @@
 """Fakes for ports, and made-up facts; tests/contracts keeps the fakes honest."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, SealBroken
-from application.ports import Changes, Erasure, Known, OutboxEntry, Place, TicketQuery
+from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow, at
 from application.recipient import Recipient
 from domain.attribution import Attribution
@@ -92,6 +93,7 @@ class FakeStore:
     events: dict[UUID, list[Event]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
     outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
+    leases: set[str] = field(default_factory=set)
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
         return Known(
@@ -158,6 +160,34 @@ class FakeStore:
             and (after is None or place(row) > after)
         ]
         return sorted(fitting, key=place)[:limit]
+
+    def expiring(
+        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+    ) -> Sequence[TicketRow]:
+        def place(row: TicketRow) -> Expiry:
+            return Expiry(row.valid_to, *row.subject)
+
+        due = [
+            row
+            for row in self.known.tickets.values()
+            if (row.expiry_step == 0 and row.valid_to <= soon)
+            or (row.expiry_step == 1 and row.valid_to <= ended)
+        ]
+        return sorted((row for row in due if after is None or place(row) > after), key=place)[:limit]
+
+    def longest_warning_days(self) -> int:
+        return max(
+            (row.policy.close_to_expiration_threshold for row in self.known.policies.values()), default=-1
+        )
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[bool]:
+        if name in self.leases:
+            yield False
+            return
+        self.leases.add(name)
+        yield True
+        self.leases.remove(name)
 
     def is_empty(self) -> bool:
         return not self.known.recipients and not self.known.tickets

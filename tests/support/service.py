@@ -12,6 +12,7 @@ from application.command import Answer, Command
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
 from application.erase_user import EraseUser, erase_user
+from application.expire_tickets import NoteExpiry, note_expiry
 from application.group_commit import GroupCommit
 from application.minting import SlowWork
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
@@ -45,6 +46,7 @@ class Service:
                 ModifyTicket: partial(modify_ticket, clock=self.clock),
                 DeleteTicket: partial(delete_ticket, clock=self.clock),
                 VerifyTicket: partial(verify_ticket, clock=self.clock, randomness=self.randomness),
+                NoteExpiry: partial(note_expiry, clock=self.clock),
                 EraseUser: partial(erase_user, clock=self.clock),
                 DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),

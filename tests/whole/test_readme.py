@@ -87,12 +87,21 @@ def test_the_demo_prints_a_curl_line_that_resets_the_ticket(demo: tuple[Path, in
 
 def test_the_curl_example_gets_the_answer_that_is_printed_below_it(demo: tuple[Path, int, str]) -> None:
     directory, port, _ = demo
-    script = block("sh", "TOKEN=").replace(":8000/", f":{port}/")
+    script = block("sh", "Idempotency-Key").replace(":8000/", f":{port}/")
 
     first, again = shell(script, directory), shell(script, directory)
 
     assert first == again
     assert _shape(json.loads(first)) == _shape(json.loads(block("json", "resetCount")))
+
+
+def test_the_life_of_a_ticket_goes_as_it_is_printed(demo: tuple[Path, int, str]) -> None:
+    directory, port, _ = demo
+    script = block("sh", "API=").replace(":8000/", f":{port}/")
+
+    said = shell(script, directory)
+
+    assert [line.strip() for line in said.splitlines()] == block("text", "create:").splitlines()
 
 
 def test_the_table_of_settings_is_the_settings() -> None:

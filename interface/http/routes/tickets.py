@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from application.create_ticket import CreateTicket
+from application.fields import ExtId
 from application.find import Page, find_tickets, place_of
 from application.modify_ticket import DeleteTicket, ModifyTicket
 from application.ports import TicketQuery
@@ -38,7 +39,7 @@ from interface.http.permissions import (
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
 )
-from interface.http.schemas import CreateBody, Date, ExtId, PatchBody, ResetBody, ValidityBody, VerifyBody
+from interface.http.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"])
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"

@@ -1,0 +1,100 @@
+"""Each ticket's end is announced once and recorded once, over every Store."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from application.command import Subject
+from application.expire_tickets import ExpiryReport, expire_tickets
+from domain.policy import TicketPolicy
+from domain.states import State
+from tests.contracts.conftest import StoreWithOutbox
+from tests.support.fakes import TRACEPARENT
+from tests.support.service import Service, service_over
+
+_ids = itertools.count()
+
+
+@pytest.fixture
+def service(store: StoreWithOutbox) -> Iterator[Service]:
+    with service_over(store) as service:
+        yield service
+
+
+def user(number: int) -> Subject:
+    return Subject("client-123", f"user-{number}")
+
+
+def given_tickets(service: Service, count: int) -> None:
+    for number in range(count):
+        service.register(subject=user(number))
+        service.create(subject=user(number))
+
+
+def expire(service: Service) -> ExpiryReport | None:
+    return expire_tickets(
+        store=service.store,
+        clock=service.clock,
+        submit=service.commands.submit,
+        new_command_id=lambda: f"expiry-{next(_ids)}",
+        correlation_id=TRACEPARENT,
+    )
+
+
+def events(service: Service, number: int) -> list[str]:
+    return [type(event).__name__ for event in service.store.history(user(number))]
+
+
+def test_each_end_is_announced_once_and_recorded_once(service: Service) -> None:
+    given_tickets(service, 3)
+
+    assert [expire(service), expire(service)] == [ExpiryReport(soon=3), ExpiryReport()]
+    service.clock.advance(timedelta(days=5))
+    assert [expire(service), expire(service)] == [ExpiryReport(ended=3), ExpiryReport()]
+    assert events(service, 1) == ["TicketCreated", "TicketExpirySoon", "TicketExpired"]
+
+
+def test_the_policy_says_how_early(service: Service) -> None:
+    service.define("default", policy=TicketPolicy(close_to_expiration_threshold=2))
+    service.define("never", policy=TicketPolicy(close_to_expiration_threshold=-1))
+    given_tickets(service, 2)
+    service.modify(subject=user(1), policy_ext_id="never")
+
+    assert expire(service) == ExpiryReport()
+    service.clock.advance(timedelta(days=3))
+    assert expire(service) == ExpiryReport(soon=1)
+    service.clock.advance(timedelta(days=2))
+    assert expire(service) == ExpiryReport(ended=2)
+
+
+def test_a_new_ticket_is_announced_anew(service: Service) -> None:
+    given_tickets(service, 1)
+    service.clock.advance(timedelta(days=5))
+    expire(service)
+
+    service.regenerate(subject=user(0))
+
+    assert expire(service) == ExpiryReport(soon=1)
+
+
+def test_nothing_is_said_of_what_nobody_can_use(service: Service) -> None:
+    given_tickets(service, 3)
+    service.modify(subject=user(0), state=State.DISABLED)
+    service.modify(subject=user(1), state=State.ARCHIVED)
+    service.delete(subject=user(2))
+    service.clock.advance(timedelta(days=9))
+
+    assert expire(service) == ExpiryReport()
+    service.modify(subject=user(0), state=State.ACTIVE)
+    assert expire(service) == ExpiryReport(ended=1)
+
+
+def test_one_process_at_a_time_does_it(service: Service, open_store: Callable[[], StoreWithOutbox]) -> None:
+    given_tickets(service, 1)
+
+    with open_store().lease("expire") as held:
+        assert held
+        assert expire(service) is None
+    assert expire(service) == ExpiryReport(soon=1)
