@@ -72,16 +72,23 @@ def creates(schema: type[BaseModel], description: str) -> Responses:
     responses = writes(schema, description)
     created = responses.pop(200)
     created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
+    created["links"] = links_to(
+        "getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket"
+    )
     return {201: created} | responses
 
 
-def puts(schema: type[BaseModel], description: str, *more: int) -> Responses:
-    """Declare the responses of a PUT that makes or replaces."""
+def puts(schema: type[BaseModel], description: str, *more: int, links: dict[str, Any]) -> Responses:
+    """Declare the responses of a PUT that makes or replaces, and where one goes on from it."""
     problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
-    return {
-        200: _success(schema, f"{description}, replaced"),
-        201: _success(schema, f"{description}, new"),
-    } | problems
+    replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
+    return {200: replaced | {"links": links}, 201: new | {"links": links}} | problems
+
+
+def links_to(*operations: str, of: str = "userExtId") -> dict[str, Any]:
+    """Say which operations go on with what was just made."""
+    parameters = {name: f"$request.path.{name}" for name in ("clientExtId", of)}
+    return {operation: {"operationId": operation, "parameters": parameters} for operation in operations}
 
 
 def _success(schema: type[BaseModel], description: str) -> dict[str, Any]:

@@ -126,7 +126,9 @@ def ticket_conditions(query: TicketQuery, after: Place | None, mark: str) -> tup
         wanted.append((f"policy_ext_id = {mark}", [query.policy_ext_id]))
     if query.expires_before:
         wanted.append((f"valid_to < {mark}", [column_date(query.expires_before)]))
-    if query.last_modified_after:
+    # Where a page goes on by this column it begins behind the bound already; naming both would make SQLite
+    # walk from the bound.
+    if query.last_modified_after and not (after and query.order == "last_modified"):
         wanted.append((f"last_modified > {mark}", [column_date(query.last_modified_after)]))
     if after:
         wanted.append((f"({query.order}, user_ext_id) > ({mark}, {mark})", [*after]))

@@ -10,7 +10,7 @@ from application.policy_row import PolicyList, PolicyResponse, to_response
 from application.ports import PolicyKey
 from interface.http.call import Call, depends_for_client, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
-from interface.http.openapi import body, lists, puts, reads
+from interface.http.openapi import body, links_to, lists, puts, reads
 from interface.http.path import BASE_PATH, PolicyExtId, path_id
 from interface.http.permissions import POLICY_MODIFY, POLICY_VIEW
 from interface.http.schemas import PolicyBody
@@ -23,7 +23,8 @@ PATH = f"{LIST}/{{policyExtId:segment}}"
 @router.put(
     PATH,
     summary="Define or replace a policy",
-    responses=puts(PolicyResponse, "The policy", 422),
+    operation_id="definePolicy",
+    responses=puts(PolicyResponse, "The policy", 422, links=links_to("getPolicy", of="policyExtId")),
     openapi_extra=body(PolicyBody, required=True),
 )
 async def define(
@@ -49,7 +50,9 @@ async def define(
     return json_response(answer, 201 if answer.outcome == "created" else 200)
 
 
-@router.get(PATH, summary="Get a policy", responses=reads(PolicyResponse, "The policy"))
+@router.get(
+    PATH, summary="Get a policy", operation_id="getPolicy", responses=reads(PolicyResponse, "The policy")
+)
 async def get(
     call: Annotated[Call, depends_for_client(POLICY_VIEW)],
     policyExtId: PolicyExtId,  # noqa: N803
@@ -65,7 +68,12 @@ async def get(
     return call.found(to_response(row), row.version)
 
 
-@router.get(LIST, summary="List policies", responses=lists(PolicyList, "The policies of the client"))
+@router.get(
+    LIST,
+    summary="List policies",
+    operation_id="listPolicies",
+    responses=lists(PolicyList, "The policies of the client"),
+)
 async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Response:
     """Returns every policy that the client has defined. The built-in one, `default`, holds beside them.
 

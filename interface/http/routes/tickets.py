@@ -50,6 +50,7 @@ TicketPage = Page[TicketResponse]
 @router.post(
     f"{PATH}/reset",
     summary="Regenerate a ticket",
+    operation_id="regenerateTicket",
     responses=writes(TicketResponse, "Ticket regenerated successfully", 429),
     openapi_extra=body(ResetBody, required=False),
 )
@@ -74,6 +75,7 @@ async def regenerate(
 @router.post(
     PATH,
     summary="Create a ticket",
+    operation_id="createTicket",
     status_code=201,
     responses=creates(TicketResponse, "Ticket created successfully"),
     openapi_extra=body(CreateBody, required=False),
@@ -103,7 +105,12 @@ async def create(
     return json_response(await call.execute(command), 201, Location=call.request.url.path)
 
 
-@router.get(PATH, summary="Get a ticket", responses=reads(TicketResponse, "The ticket credential"))
+@router.get(
+    PATH,
+    summary="Get a ticket",
+    operation_id="getTicket",
+    responses=reads(TicketResponse, "The ticket credential"),
+)
 async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
     """Returns the ticket credential of a user.
 
@@ -116,6 +123,7 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], if_none_match: If
 @router.patch(
     PATH,
     summary="Update a ticket",
+    operation_id="updateTicket",
     responses=patches(TicketResponse, "Ticket updated successfully"),
     openapi_extra=body(PatchBody, required=True),
 )
@@ -144,7 +152,9 @@ async def modify(
     return json_response(await call.execute(command))
 
 
-@router.delete(PATH, summary="Delete a ticket", status_code=204, responses=deletes())
+@router.delete(
+    PATH, summary="Delete a ticket", operation_id="deleteTicket", status_code=204, responses=deletes()
+)
 async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: IfMatch = None) -> Response:
     """Removes the ticket credential; its history stays. The user may then have a ticket again.
 
@@ -157,6 +167,7 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
 @router.post(
     f"{PATH}/verify",
     summary="Verify a ticket",
+    operation_id="verifyTicket",
     responses=plain_writes(VerifyResponse, "Whether the ticket is accepted"),
     openapi_extra=body(VerifyBody, required=True),
 )
@@ -177,7 +188,9 @@ async def verify(
     return json_response(await call.execute(VerifyTicket(**call.terms(), ticket=ticket)))
 
 
-@router.get(LIST, summary="Find tickets", responses=lists(TicketPage, "A page of tickets"))
+@router.get(
+    LIST, summary="Find tickets", operation_id="findTickets", responses=lists(TicketPage, "A page of tickets")
+)
 async def find(
     call: Annotated[Call, depends_for_client(CREDENTIAL_VIEW)],
     stateName: StateName = None,  # noqa: N803

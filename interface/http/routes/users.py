@@ -14,7 +14,7 @@ from application.recipient import UserResponse, to_response
 from application.register_user import RegisterUser
 from interface.http.call import Call, depends, depends_for_client, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
-from interface.http.openapi import body, deletes, lists, puts, reads
+from interface.http.openapi import body, deletes, links_to, lists, puts, reads
 from interface.http.paging import ContinuationToken, Limit, page, page_response
 from interface.http.path import BASE_PATH
 from interface.http.permissions import USER_MODIFY, USER_VIEW
@@ -29,7 +29,8 @@ UserPage = Page[UserResponse]
 @router.put(
     PATH,
     summary="Register or replace a user",
-    responses=puts(UserResponse, "The user"),
+    operation_id="registerUser",
+    responses=puts(UserResponse, "The user", links=links_to("getUser", "createTicket", "eraseUser")),
     openapi_extra=body(UserBody, required=True),
 )
 async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
@@ -44,7 +45,7 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
     return json_response(answer, 201 if answer.outcome == "created" else 200)
 
 
-@router.get(PATH, summary="Get a user", responses=reads(UserResponse, "The user"))
+@router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
 async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
     """Returns what is known of a user.
 
@@ -54,7 +55,7 @@ async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMa
     return call.found(to_response(recipient), recipient.version)
 
 
-@router.delete(PATH, summary="Erase a user", status_code=204, responses=deletes())
+@router.delete(PATH, summary="Erase a user", operation_id="eraseUser", status_code=204, responses=deletes())
 async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
     """Erases all that is known of the user, and deletes the ticket; its history stays, with ids only.
 
@@ -64,7 +65,9 @@ async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch =
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
-@router.get(LIST, summary="List users", responses=lists(UserPage, "A page of users"))
+@router.get(
+    LIST, summary="List users", operation_id="listUsers", responses=lists(UserPage, "A page of users")
+)
 async def find(
     call: Annotated[Call, depends_for_client(USER_VIEW)],
     limit: Limit = None,
