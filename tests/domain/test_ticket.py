@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.policy import DEFAULT_POLICY, UNAMBIGUOUS_CHARACTERS, TicketPolicy
-from domain.ticket import ClearTicket, hash_ticket, mint, verify_ticket
+from domain.ticket import ClearTicket, hash_ticket, is_weaker, mint, verify_ticket
 from tests.support.fakes import FakeRandomness
 
 SALT = bytes(range(16))
@@ -75,3 +75,16 @@ def test_no_other_ticket_verifies(right: str, wrong: str) -> None:
 )
 def test_a_malformed_hash_verifies_nothing(malformed: str) -> None:
     assert not verify_ticket(ClearTicket(""), malformed)
+
+
+def test_an_imported_sha_1_hash_verifies_and_counts_as_the_weakest() -> None:
+    imported = "{SSHA}" + base64.b64encode(hashlib.sha1(b"ticket" + SALT).digest() + SALT).decode()
+
+    assert verify_ticket(ClearTicket("ticket"), imported)
+    assert not verify_ticket(ClearTicket("other"), imported)
+    assert is_weaker(imported, DEFAULT_POLICY)
+
+
+def test_a_hash_as_the_policy_asks_is_not_weaker() -> None:
+    assert not is_weaker(hash_ticket(ClearTicket("ticket"), SALT), DEFAULT_POLICY)
+    assert not is_weaker("{ARGON2ID}$argon2id$", DEFAULT_POLICY)
