@@ -1,5 +1,6 @@
 """Several server processes on one store."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,56 +14,88 @@ from application.command import Subject
 from tests.support.evidence import assert_whole
 from tests.support.server import Server, serving, until
 
-USER = "/client-123/users/user-0"
-SUBJECT = Subject("client-123", "user-0")
+PROCESSES = 3
+PAIRS = 10
 
 
 @pytest.fixture
 def servers(database_url: str, tmp_path: Path) -> Iterator[list[Server]]:
-    with ExitStack() as stack:
-        servers = [stack.enter_context(serving(tmp_path, database_url)) for _ in range(3)]
-        servers[0].client.put(USER, json={"email": "user-0@example.com"}).raise_for_status()
-        yield servers
+    """Servers that were started at once, on an empty store."""
+    with ExitStack() as stack, ThreadPoolExecutor(PROCESSES) as pool:
+        yield list(pool.map(lambda _: stack.enter_context(serving(tmp_path, database_url)), range(PROCESSES)))
+
+
+def given_user(servers: list[Server], user: str) -> str:
+    path = f"/client-123/users/{user}"
+    servers[0].client.put(path, json={"email": f"{user}@example.com"}).raise_for_status()
+    return f"{path}/ticket"
+
+
+def given_ticket(servers: list[Server], user: str) -> str:
+    path = given_user(servers, user)
+    servers[0].client.post(path).raise_for_status()
+    return path
 
 
 def at_once(servers: list[Server], path: str, count: int, **headers: str) -> list[httpx.Response]:
+    start = threading.Barrier(count)
+
+    def post(number: int) -> httpx.Response:
+        start.wait(30)
+        return servers[number % len(servers)].client.post(path, headers=headers)
+
     with ThreadPoolExecutor(count) as pool:
-        return list(
-            pool.map(lambda n: servers[n % len(servers)].client.post(path, headers=headers), range(count))
-        )
+        return list(pool.map(post, range(count)))
 
 
-def test_of_many_creates_at_once_one_wins(servers: list[Server]) -> None:
-    answers = at_once(servers, f"{USER}/ticket", 16)
+def statuses(answers: list[httpx.Response]) -> Counter[int]:
+    return Counter(answer.status_code for answer in answers)
 
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 422: 15}
-    assert {a.json()["errors"][0]["code"] for a in answers if a.status_code == 422} == {"errors.ticketExists"}
+
+def test_of_creates_at_once_one_wins(servers: list[Server]) -> None:
+    for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
+        path = given_user(servers, user)
+
+        answers = at_once(servers, path, count)
+
+        assert statuses(answers) == {201: 1, 422: count - 1}
+        refused = [answer.json()["errors"][0]["code"] for answer in answers if answer.status_code == 422]
+        assert refused == ["errors.ticketExists"] * (count - 1)
+        assert servers[-1].client.get(path).json()["version"] == 1
 
 
 def test_all_resets_at_once_happen_one_after_the_other(
     servers: list[Server], database_url: str, tmp_path: Path
 ) -> None:
-    servers[0].client.post(f"{USER}/ticket").raise_for_status()
+    counts = {"many": 60} | {f"pair-{number}": 2 for number in range(PAIRS)}
+    mails = tmp_path / "var" / "mail"
+    for user, count in counts.items():
+        answers = at_once(servers, f"{given_ticket(servers, user)}/reset", count)
 
-    answers = at_once(servers, f"{USER}/ticket/reset", 60)
+        assert statuses(answers) == {200: count}
+        assert sorted(answer.json()["resetCount"] for answer in answers) == list(range(1, count + 1))
 
-    assert sorted(answer.json()["resetCount"] for answer in answers) == list(range(1, 61))
-    until(lambda: len(list((tmp_path / "var" / "mail").glob("*.eml"))) == 61, "everything is delivered")
-    assert assert_whole(database_url, tmp_path / "var" / "mail", [SUBJECT])[SUBJECT].reset_count == 60
+    tickets = len(counts) + sum(counts.values())
+    until(lambda: len(list(mails.glob("*.eml"))) == tickets, "everything is delivered")
+    rows = assert_whole(database_url, mails, [Subject("client-123", user) for user in counts])
+    assert {subject.user_ext_id: row.reset_count for subject, row in rows.items()} == counts
 
 
 def test_of_resets_at_once_with_the_same_if_match_one_happens(servers: list[Server]) -> None:
-    servers[0].client.post(f"{USER}/ticket").raise_for_status()
+    for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
+        path = given_ticket(servers, user)
 
-    answers = at_once(servers, f"{USER}/ticket/reset", 16, **{"If-Match": '"1"'})
+        answers = at_once(servers, f"{path}/reset", count, **{"If-Match": '"1"'})
 
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 412: 15}
+        assert statuses(answers) == {200: 1, 412: count - 1}
+        assert servers[-1].client.get(path).json()["resetCount"] == 1
 
 
 def test_the_same_key_at_once_is_one_reset_with_one_answer(servers: list[Server]) -> None:
-    servers[0].client.post(f"{USER}/ticket").raise_for_status()
+    path = given_ticket(servers, "user-0")
 
-    answers = at_once(servers, f"{USER}/ticket/reset", 16, **{"Idempotency-Key": "key"})
+    answers = at_once(servers, f"{path}/reset", 16, **{"Idempotency-Key": "key"})
 
+    assert statuses(answers) == {200: 16}
     assert len({answer.content for answer in answers}) == 1
-    assert servers[1].client.get(f"{USER}/ticket").json()["version"] == 2
+    assert servers[-1].client.get(path).json()["version"] == 2

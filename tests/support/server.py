@@ -23,14 +23,27 @@ BASE = "/nevisidm/api/core/v1"
 
 
 class Server:
-    """`tickets serve` as a process group of its own, in a directory of its own."""
+    """`tickets serve` as a process group of its own, in a directory of its own.
 
-    def __init__(self, directory: Path, database_url: str, *arguments: str, **environment: str) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port: int = listener.getsockname()[1]
+    module: what runs as the command line: interface.main, or a test module that wires it with a fault.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        *arguments: str,
+        module: str = "interface.main",
+        **environment: str,
+    ) -> None:
+        # Bound, but never listening, it keeps the port free for the server alone until the end.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port: int = self._reserved.getsockname()[1]
         self.directory = directory
-        self.log = (directory / f"server-{self.port}.log").open("wb")
+        self.log = (directory / f"server-{self.port}.log").open("ab")
+        self._ended = False
         clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         settings = {
             f"{PREFIX}DATABASE_URL": database_url,
@@ -40,15 +53,7 @@ class Server:
             **environment,
         }
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.support.crashing_server",
-                "serve",
-                "--port",
-                str(self.port),
-                *arguments,
-            ],
+            [sys.executable, "-m", module, "serve", "--port", str(self.port), *arguments],
             cwd=directory,
             env={**clean, **settings},
             stdout=self.log,
@@ -58,8 +63,12 @@ class Server:
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}{BASE}", timeout=30, trust_env=False
         )
-        until(self._answers, "the server answers")
-        self.client.headers["Authorization"] = f"Bearer {_token(directory)}"
+        try:
+            until(self._answers, "the server answers")
+            self.client.headers["Authorization"] = f"Bearer {_token(directory)}"
+        except BaseException:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, Path(self.log.name).read_text()
@@ -69,17 +78,41 @@ class Server:
 
     def kill(self) -> None:
         """Kill every process of the server at once, as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask the server to stop, as a supervisor would, and return its exit status."""
+        try:
+            if not self._ended:
+                self.process.terminate()
+                self.process.wait(30)
+        finally:
+            self._end(signal.SIGKILL)
+        return self.process.returncode
+
+    def _end(self, last_signal: signal.Signals) -> None:
+        # Once only: after the group is reaped, its number may be that of another.
+        if self._ended:
+            return
+        self._ended = True
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, last_signal)
         self.process.wait(30)
         self.client.close()
         self.log.close()
+        self._reserved.close()
 
 
 @contextlib.contextmanager
-def serving(directory: Path, database_url: str, *arguments: str, **environment: str) -> Iterator[Server]:
+def serving(
+    directory: Path,
+    database_url: str,
+    *arguments: str,
+    module: str = "interface.main",
+    **environment: str,
+) -> Iterator[Server]:
     """Yield a running server; it is killed at the end."""
-    server = Server(directory, database_url, *arguments, **environment)
+    server = Server(directory, database_url, *arguments, module=module, **environment)
     try:
         yield server
     finally:
