@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import Struct
 from pydantic import BaseModel
 
 from application.errors import PreconditionFailed
@@ -105,8 +106,7 @@ class Command:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What a command came to: all that a retry needs to get the first answer again, byte for byte.
 
     outcome: such as "created" or "changed"; else the name of the Refusal, whose message is then the body.

@@ -1,24 +1,30 @@
 """Group commit: commands that arrive together are decided together and stored in one transaction.
 
-One writer thread per process takes what waits, runs each command on its aggregate, commits once, and answers
-each caller. It never waits for company: a single command is a batch of one (design, decision 6).
+One writer per process takes what waits, runs each command on its aggregate, commits once, and answers each
+caller. It never waits for company: a single command is a batch of one (design, decision 6).
+
+The writer is a task of the event loop that the callers are on, and only what waits for the store leaves it, to a
+thread. A writer thread would compete with the loop for the interpreter's lock at every statement, which cost more
+than the decisions themselves (ADR 6).
 """
 
+import asyncio
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple
 
-from application.command import Answer, Command
+from application.command import Answer, Command, CommandKey, Subject
 from application.errors import Conflict, IdempotencyKeyReused, Overloaded, StoreUnavailable, Unavailable
 from application.ports import Changes, Known, Store
 from application.unit_of_work import UnitOfWork, merge
 from domain.errors import Refusal
 
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 Handler = Callable[[Any, UnitOfWork], Answer]
 
 # Each conflict means that some other process got its commit through, so the whole always moves on;
@@ -31,7 +37,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Waiting:
     command: Command
-    future: Future[Answer] = field(default_factory=Future)
+    future: "asyncio.Future[Answer]"
 
 
 class GroupCommit:
@@ -39,7 +45,7 @@ class GroupCommit:
 
     handlers: which handler runs which type of command.
     after_commit: told that something was stored; must return at once.
-    max_waiting: commands that may wait before `submit` raises Overloaded.
+    max_waiting: commands that may wait before `execute` raises Overloaded.
     max_batch: commands that one transaction takes at most.
     """
 
@@ -58,87 +64,91 @@ class GroupCommit:
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
-        self._arrival = threading.Condition()
+        self._writer: asyncio.Task[None] | None = None
         self._closing = False
-        self._writer = threading.Thread(target=self._write, name="group-commit", daemon=True)
-        self._writer.start()
+        self._thread = ThreadPoolExecutor(1, "store")
 
-    def submit(self, command: Command) -> Future[Answer]:
-        """Queue the command; the future gives its answer (a refusal, too) or raises Unavailable.
+    async def execute(self, command: Command) -> Answer:
+        """Run the command and return its answer, a refusal too; see Answer.unwrap.
 
-        A future that is cancelled before the writer takes its command leaves nothing behind; one that is
-        cancelled later changes nothing: the command commits or not, never half. Raises Overloaded.
+        Always from the same event loop. A caller that is cancelled before its command is taken leaves nothing
+        behind; one that is cancelled later changes nothing: the command commits or not, never half.
+        Raises Unavailable (Overloaded among them), SlowWork.
         """
-        waiting = _Waiting(command)
-        with self._arrival:
-            if self._closing or len(self._waiting) >= self._max_waiting:
-                raise Overloaded("Too many requests wait to be stored.")
-            self._waiting.append(waiting)
-            self._arrival.notify()
-        return waiting.future
+        if self._closing or len(self._waiting) >= self._max_waiting:
+            raise Overloaded("Too many requests wait to be stored.")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(command, loop.create_future())
+        self._waiting.append(waiting)
+        if self._writer is None:
+            self._writer = loop.create_task(self._write())
+        return await waiting.future
 
-    def execute(self, command: Command) -> Answer:
-        """Run one command and wait for its answer. Raises its Refusal, or Unavailable."""
-        return self.submit(command).result().unwrap()
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """Take no more commands, store and answer those that wait, and stop."""
-        with self._arrival:
-            self._closing = True
-            self._arrival.notify()
-        self._writer.join()
+        self._closing = True
+        if self._writer is not None:
+            await self._writer
+        self._thread.shutdown()
 
-    def _write(self) -> None:
-        while batch := self._take():
-            self._store_and_answer(batch)
+    async def _write(self) -> None:
+        while self._waiting:
+            await self._store_and_answer(self._take())
+        self._writer = None
 
     def _take(self) -> list[_Waiting]:
-        with self._arrival:
-            while not self._waiting and not self._closing:
-                self._arrival.wait()
-            taken = list(islice(self._waiting, self._max_batch))
-            for _ in taken:
-                self._waiting.popleft()
-        live = [waiting for waiting in taken if waiting.future.set_running_or_notify_cancel()]
-        return live or (self._take() if taken else [])
+        count = min(len(self._waiting), self._max_batch)
+        taken = [self._waiting.popleft() for _ in range(count)]
+        return [waiting for waiting in taken if not waiting.future.cancelled()]
 
-    def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
+    async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
+        answers: Sequence[Answer | Exception]
         try:
-            answers = self._store_together(batch)
+            answers = await self._store_together([waiting.command for waiting in batch])
         except Unavailable as unavailable:
             answers = [unavailable] * len(batch)
         except Exception as error:
             if len(batch) > 1:
                 # Whatever it was, it shall harm only the command that caused it.
                 for waiting in batch:
-                    self._store_and_answer([waiting])
+                    await self._store_and_answer([waiting])
                 return
             log.exception("a command could not be stored")
             answers = [error]
         for waiting, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, BaseException):
+            if waiting.future.cancelled():
+                continue
+            if isinstance(answer, Exception):
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
 
-    def _store_together(self, batch: Sequence[_Waiting]) -> Sequence[Answer | Exception]:
-        commands = [waiting.command for waiting in batch]
-        for _ in range(MAX_ATTEMPTS):
-            known = self._store.look_up(
-                list({command.subject for command in commands}),
-                [command.key for command in commands if command.retryable],
-            )
+    async def _store_together(self, commands: Sequence[Command]) -> Sequence[Answer | Exception]:
+        subjects = list({command.subject for command in commands})
+        keys = [command.key for command in commands if command.retryable]
+        for _ in range(MAX_ATTEMPTS if commands else 0):
+            known = await self._look_up(subjects, keys)
             total = Changes()
             answers = [self._decide(command, known, total) for command in commands]
             if not total:
                 return answers
             try:
-                self._store.commit(total)
+                await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
             self._after_commit()
             return answers
+        if not commands:
+            return []
         raise StoreUnavailable("Too many others change the same ticket.")
+
+    async def _look_up(self, subjects: Sequence[Subject], keys: Sequence[CommandKey]) -> Known:
+        if self._store.reads_at_once:
+            return self._store.look_up(subjects, keys)
+        return await self._in_thread(self._store.look_up, subjects, keys)
+
+    async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _decide(self, command: Command, known: Known, total: Changes) -> Answer | Exception:
         try:
@@ -167,3 +177,32 @@ def _again(given: Answer, command: Command) -> Answer:
             IdempotencyKeyReused("This Idempotency-Key came before, with another request.")
         )
     return given
+
+
+class Background:
+    """Runs a GroupCommit for callers without an event loop: on one of its own, in a thread of its own."""
+
+    def __init__(self, commands: GroupCommit) -> None:
+        self._commands = commands
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, command: Command) -> "Future[Answer]":
+        """Queue the command; the future gives what `GroupCommit.execute` returns or raises. Raises Overloaded."""
+        if self._loop.is_closed():
+            raise Overloaded("The service stops.")
+        return asyncio.run_coroutine_threadsafe(self._commands.execute(command), self._loop)
+
+    def execute(self, command: Command) -> Answer:
+        """Run one command and wait for its answer. Raises its Refusal, Unavailable, or SlowWork."""
+        return self.submit(command).result().unwrap()
+
+    def close(self) -> None:
+        """Store and answer what waits, and stop."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._commands.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -154,7 +154,14 @@ class TicketQuery:
 
 
 class Store(Protocol):
-    """Where events, and what must be true with them, are kept."""
+    """Where events, and what must be true with them, are kept.
+
+    reads_at_once: a look-up by key takes microseconds and waits for nobody, so it needs no thread.
+    """
+
+    @property
+    def reads_at_once(self) -> bool:
+        """Tell it."""
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
         """Return what is committed of these. Raises StoreUnavailable."""

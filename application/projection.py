@@ -1,10 +1,12 @@
 """The read projection: a pure fold of events into a row, and of a row and a moment into the response."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from application.command import Subject
 from application.ticket_response import TicketResponse, ValidityResponse
@@ -13,8 +15,7 @@ from domain.states import State
 from domain.ticket_credential import TicketCredential, Validity, state_at
 
 
-@dataclass(frozen=True, kw_only=True)
-class TicketRow:
+class TicketRow(Struct, frozen=True, kw_only=True, gc=False):
     """The read model's row of one credential: its whole state after the event of that version.
 
     Times are aware UTC. The names are the response's, in snake case.

@@ -39,14 +39,18 @@ class ClearTicket:
 
 
 def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicket:
-    """Draw a new ticket by the policy.
+    """Draw a new ticket by the policy: one of all that it allows, each as likely as any other.
 
-    random_below: returns a uniformly random integer in [0, n) from a cryptographic source.
+    random_below: returns a uniformly random integer in [0, n) from a cryptographic source. It is asked once,
+    since each question to the operating system's source costs a system call.
     """
-    characters = policy.ticket_character_set
-    return ClearTicket(
-        "".join(characters[random_below(len(characters))] for _ in range(policy.ticket_length))
-    )
+    characters, length = policy.ticket_character_set, policy.ticket_length
+    number = random_below(len(characters) ** length)
+    drawn = []
+    for _ in range(length):
+        number, index = divmod(number, len(characters))
+        drawn.append(characters[index])
+    return ClearTicket("".join(drawn))
 
 
 def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         "var/mail"
     )
     mail_from: Annotated[str, Field(description="sender of the mails", min_length=3)] = "tickets@localhost"
+    deliver: Annotated[
+        bool,
+        Field(description="whether this process delivers the tickets that wait; another one does if not"),
+    ] = True
     outbox_key: Annotated[
         SecretStr | None, Field(description="key of the outbox, 32 bytes in base64; instead of the file")
     ] = None

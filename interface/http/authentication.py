@@ -1,10 +1,13 @@
 """Who calls: JWT bearer tokens (RFC 9068 in spirit), from a key set or from the service's own key."""
 
+import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from cachetools import TLRUCache
 from starlette.concurrency import run_in_threadpool
 
 from interface.http.problems import (
@@ -19,6 +22,7 @@ from interface.http.problems import (
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 ANY_CLIENT = "*"
 CLOCK_SKEW_SECONDS = 30
+_CACHED_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -71,21 +75,44 @@ def keys_from_url(url: str, *, lifespan_seconds: int, cooldown_seconds: int) -> 
 
 
 class TokenVerifier:
-    """Turns a bearer token into its Caller."""
+    """Turns a bearer token into its Caller.
 
-    def __init__(self, find_key: KeyFinder, *, issuer: str, audience: str) -> None:
+    A token that was verified is known by its SHA-256 until it expires, but for no longer than `trust_seconds`:
+    so long may a key that was withdrawn go on working, as it may where a fetched key set is cached.
+    """
+
+    def __init__(
+        self,
+        find_key: KeyFinder,
+        *,
+        issuer: str,
+        audience: str,
+        trust_seconds: float,
+        timer: Callable[[], float] = time.time,
+    ) -> None:
         self._find_key = find_key
         self._issuer = issuer
         self._audience = audience
 
+        def known_until(_: bytes, known: tuple[Caller, float], now: float) -> float:
+            return min(known[1], now + trust_seconds)
+
+        self._known: TLRUCache[bytes, tuple[Caller, float]] = TLRUCache(_CACHED_TOKENS, known_until, timer)
+
     async def caller(self, authorization: list[str]) -> Caller:
         """Return who sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
         scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("Send a token: Authorization: Bearer <JWT>.")
-        return await run_in_threadpool(self._verify, token.strip())
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._known.get(digest)
+        if known is None:
+            self._known[digest] = known = await run_in_threadpool(self._verify, token)
+        return known[0]
 
-    def _verify(self, token: str) -> Caller:
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        """Return the caller, and the time (Unix, seconds) from which the token is refused."""
         try:
             claims = jwt.decode(
                 token,
@@ -101,7 +128,8 @@ class TokenVerifier:
         except (jwt.PyJWTError, StopIteration, ValueError):
             # Which part of it is wrong is nobody's business but its issuer's.
             raise InvalidToken("This token is not accepted here.") from None
-        return Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
+        caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
+        return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS
 
 
 def _text(subject: object) -> str:

@@ -1,13 +1,12 @@
 """The headers that every operation reads, and what the OpenAPI document says of them."""
 
-import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Header
 from pydantic import WithJsonSchema
-from starlette.datastructures import Headers
 
 from application.command import Precondition
 from interface.http.problems import Malformed
@@ -51,6 +50,30 @@ IdempotencyKey = Annotated[
 ]
 
 
+class Headers:
+    """The headers of a request by their names in lower case, read once.
+
+    Starlette's own go through all of them for each question, of which an operation asks a dozen.
+    """
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in raw:
+            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    def getlist(self, name: str) -> list[str]:
+        """Return every value of the header, as sent."""
+        return self._values.get(name, [])
+
+    def get(self, name: str) -> str | None:
+        """Return the first value of the header, or None."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+
 def idempotency_key(headers: Headers) -> str | None:
     """Return the Idempotency-Key, or None. Raises Malformed."""
     keys = headers.getlist("idempotency-key")
@@ -81,9 +104,9 @@ def precondition(headers: Headers) -> Precondition:
 
 
 def _versions(headers: Headers, name: str) -> frozenset[int] | str | None:
-    value = ",".join(headers.getlist(name))
     if name not in headers:
         return None
+    value = ",".join(headers.getlist(name))
     if value.strip() == "*":
         return "*"
     if not _ENTITY_TAGS.fullmatch(value):
@@ -100,18 +123,19 @@ def _version(tag: str) -> int:
 
 def digest(*parts: str | bytes | None, key: bytes = b"") -> str:
     """Return the hex HMAC-SHA-256 of the parts, each framed by its length so that no two lists collide."""
-    digest = hmac.new(key, digestmod=hashlib.sha256)
-    for part in parts:
-        octets = b"" if part is None else part.encode() if isinstance(part, str) else part
-        digest.update(b"%d:" % (-1 if part is None else len(octets)))
-        digest.update(octets)
-    return digest.hexdigest()
+    framed = b"".join(b"-1:" if part is None else _framed(part) for part in parts)
+    return hmac.digest(key, framed, "sha256").hex()
+
+
+def _framed(part: str | bytes) -> bytes:
+    octets = part.encode() if isinstance(part, str) else part
+    return b"%d:%b" % (len(octets), octets)
 
 
 def is_json(headers: Headers) -> bool:
     """Tell whether the body is declared as JSON in UTF-8, once and without an encoding (RFC 9110, section 8)."""
     content_types = headers.getlist("content-type")
-    if len(content_types) != 1 or headers.get("content-encoding", "identity") != "identity":
+    if len(content_types) != 1 or headers.get("content-encoding") not in (None, "identity"):
         return False
     media_type, *parameters = [part.strip().lower() for part in content_types[0].split(";")]
     return media_type == "application/json" and all(
@@ -121,8 +145,10 @@ def is_json(headers: Headers) -> bool:
 
 def accepts_json(headers: Headers) -> bool:
     """Tell whether the caller takes JSON; the most specific range decides (RFC 9110, section 12.5.1)."""
+    if "accept" not in headers:
+        return True
     accept = ",".join(headers.getlist("accept")).lower()
-    if not accept.strip():
+    if accept.strip() in ("", "*/*", "application/json"):
         return True
     best, accepted = -1, False
     for item in accept.split(","):

@@ -110,6 +110,8 @@ class PostgresStore:
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
 
+    reads_at_once = False
+
     def __init__(self, url: str) -> None:
         with _failures():
             _migrate(url)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 from eventsourcing.sqlite import (
@@ -30,6 +31,7 @@ from interface.outbound.records import (
     EXPIRING,
     JsonMapper,
     Records,
+    Row,
     expiring_parameters,
     ticket_conditions,
     to_answer,
@@ -41,9 +43,16 @@ from interface.outbound.records import (
 )
 
 LOCK_TIMEOUT_SECONDS = 5
-# The library keeps one prepared statement per connection; we use about a dozen.
-_CACHED_STATEMENTS = 64
-
+# The library keeps one prepared statement per connection; we use some dozens.
+_CACHED_STATEMENTS = 128
+_MOST_ROWS = 128
+_INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
+# An update leaves alone the index entries that stay as they are; a replacement would write each anew.
+_ON_CONFLICT_UPDATE = """
+ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row, state_name=excluded.state_name,
+    locked_until=excluded.locked_until, policy_ext_id=excluded.policy_ext_id, valid_to=excluded.valid_to,
+    last_modified=excluded.last_modified, expiry_step=excluded.expiry_step
+"""
 _UPSERT_RECIPIENT = """
 INSERT INTO recipients VALUES (?,?,?,?)
 ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1
@@ -62,6 +71,8 @@ class SqliteStore:
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
     """
+
+    reads_at_once = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -201,17 +212,11 @@ class _Recorder(SQLiteApplicationRecorder):
         records: Records = kwargs["records"]
         # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.executemany(
-                "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES (?,?,?,?)",
-                [
-                    (cast("Any", e.originator_id).hex, e.originator_version, e.topic, e.state)
-                    for e in stored_events
-                ],
-            )
-            cursor.executemany("INSERT OR REPLACE INTO tickets VALUES (?,?,?,?,?,?,?,?,?,?)", records.tickets)
-            cursor.executemany("INSERT OR REPLACE INTO policies VALUES (?,?,?,?)", records.policies)
-            cursor.executemany("INSERT INTO outbox VALUES (?,?,?,?,?,?)", records.outbox)
-            cursor.executemany("INSERT INTO answers VALUES (?,?,?)", records.answers)
+            _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
+            _insert(cursor, "INSERT INTO tickets VALUES", records.tickets, _ON_CONFLICT_UPDATE)
+            _insert(cursor, "INSERT OR REPLACE INTO policies VALUES", records.policies)
+            _insert(cursor, "INSERT INTO outbox VALUES", records.outbox)
+            _insert(cursor, "INSERT INTO answers VALUES", records.answers)
             for row in records.recipients:
                 if isinstance(row, Erasure):
                     cursor.execute(_ERASE_RECIPIENT, (*row.subject, row.version))
@@ -242,6 +247,25 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _event_columns(event: StoredEvent) -> Row:
+    return cast("UUID", event.originator_id).hex, event.originator_version, event.topic, event.state
+
+
+def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[Row], on_conflict: str = "") -> None:
+    """Insert the rows by few statements, of 1, 2, 4, 8 … rows each, so that each stays prepared.
+
+    Each execution lets go of the interpreter's lock and has to get it back, which is dear beside a busy event loop.
+    """
+    begin = 0
+    while rest := len(rows) - begin:
+        count = 1 << (min(rest, _MOST_ROWS).bit_length() - 1)
+        chunk = rows[begin : begin + count]
+        row = f"({','.join('?' * len(chunk[0]))})"
+        parameters = [value for columns in chunk for value in columns]
+        cursor.execute(f"{statement} {','.join([row] * count)} {on_conflict}", parameters)
+        begin += count
 
 
 def _select(cursor: SQLiteCursor, statement: str, parameters: tuple[Any, ...]) -> Any:

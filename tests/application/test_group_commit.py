@@ -21,7 +21,7 @@ class GatedStore(FakeStore):
     """Holds its first look-up until the test lets go, so that what comes meanwhile becomes one batch."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(reads_at_once=False)
         self.gate = threading.Event()
         self.reached = threading.Event()
         self.commits: list[Changes] = []
@@ -194,12 +194,12 @@ def test_a_cancelled_command_leaves_nothing_behind() -> None:
 
 def test_more_than_may_wait_is_refused_at_once() -> None:
     with gated() as (service, store):
-        service.commands._max_waiting = 3
+        service.group_commit._max_waiting = 3
         for _ in range(3):
             submit(service, RegenerateTicket)
 
         with pytest.raises(Overloaded):
-            submit(service, RegenerateTicket)
+            submit(service, RegenerateTicket).result()
 
         store.gate.set()
 

@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from application.errors import IdempotencyKeyReused
 from domain.errors import CredentialDisabled

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from application.command import CommandKey, Subject
@@ -70,7 +71,9 @@ def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service)
     [_, second] = service.store.history(SUBJECT)
     row = service.store.look_up([SUBJECT]).tickets[SUBJECT]
     entry = OutboxEntry(SUBJECT, row.stream, 99, b"sealed", NOW)
-    late = Changes(events=[second], tickets={SUBJECT: replace(row, reset_count=99)}, outbox=[entry])
+    late = Changes(
+        events=[second], tickets={SUBJECT: msgspec.structs.replace(row, reset_count=99)}, outbox=[entry]
+    )
 
     with pytest.raises(Conflict):
         service.store.commit(late)

@@ -28,11 +28,24 @@ def test_a_minted_ticket_has_the_length_and_characters_of_the_policy() -> None:
 
 
 def test_every_character_of_the_policy_can_be_drawn() -> None:
-    drawn = iter(range(57))
+    each_once = sum(place * 57**place for place in range(57))
 
-    ticket = mint(TicketPolicy(ticket_length=57), lambda bound: next(drawn) % bound)
+    ticket = mint(TicketPolicy(ticket_length=57), lambda _: each_once)
 
     assert ticket.reveal() == UNAMBIGUOUS_CHARACTERS
+
+
+def test_a_ticket_is_one_of_all_that_the_policy_allows() -> None:
+    asked = []
+
+    def below(bound: int) -> int:
+        asked.append(bound)
+        return bound - 1
+
+    policy = TicketPolicy(ticket_length=30, ticket_character_set="abc")
+
+    assert mint(policy, below).reveal() == "c" * 30
+    assert asked == [3**30]
 
 
 def test_two_tickets_differ() -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from application.command import Subject
 from application.create_ticket import CreateTicket, create_ticket
-from application.group_commit import GroupCommit
+from application.group_commit import Background, GroupCommit
 from application.register_user import RegisterUser, register_user
 from application.verify_ticket import VerifyTicket, verify_ticket
 from domain.ticket import ClearTicket
@@ -20,13 +20,13 @@ GUESSES = 625
 SUBJECT = Subject("client-123", "user-123")
 
 
-def commands_over(database_url: str) -> GroupCommit:
+def commands_over(database_url: str) -> Background:
     minting = {
         "clock": system_clock,
         "randomness": SystemRandomness(),
         "sealer": AesGcmSealer(bytes(32)),
     }
-    return GroupCommit(
+    commands = GroupCommit(
         open_store(database_url),
         {
             RegisterUser: partial(register_user, clock=system_clock),
@@ -34,6 +34,7 @@ def commands_over(database_url: str) -> GroupCommit:
             VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=SystemRandomness()),
         },
     )
+    return Background(commands)
 
 
 def guess(database_url: str) -> int:

@@ -62,7 +62,7 @@ def token(algorithm: str, kid: str | None = None, **changes: Any) -> str:
 
 
 def verifier(find_key: KeyFinder) -> TokenVerifier:
-    return TokenVerifier(find_key, issuer="https://issuer.example", audience="tickets")
+    return TokenVerifier(find_key, issuer="https://issuer.example", audience="tickets", trust_seconds=300)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def everything() -> TokenVerifier:
 
 
 def caller(verifier: TokenVerifier, token: str) -> Caller:
-    return verifier._verify(token)
+    return verifier._verify(token)[0]
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])

@@ -94,6 +94,7 @@ class FakeStore:
     known: Known = field(default_factory=Known)
     outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
     leases: set[str] = field(default_factory=set)
+    reads_at_once: bool = True
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
         return Known(

@@ -13,7 +13,7 @@ from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
 from application.erase_user import EraseUser, erase_user
 from application.expire_tickets import NoteExpiry, note_expiry
-from application.group_commit import GroupCommit
+from application.group_commit import Background, GroupCommit
 from application.minting import SlowWork
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.ports import Store
@@ -38,7 +38,7 @@ class Service:
 
     def __post_init__(self) -> None:
         minting = {"clock": self.clock, "randomness": self.randomness, "sealer": self.sealer}
-        self.commands = GroupCommit(
+        self.group_commit = GroupCommit(
             self.store,
             {
                 CreateTicket: partial(create_ticket, **minting),  # type: ignore[arg-type]
@@ -52,6 +52,7 @@ class Service:
                 RegisterUser: partial(register_user, clock=self.clock),
             },
         )
+        self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:
         """Run a command, with its slow work if it has any."""

@@ -1,5 +1,6 @@
 """The HTTP edge over the application, in this process, with every port in the test's hands."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -71,11 +72,13 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
         yield
 
     key = TokenKey(keys / "token.pem")
-    verifier = TokenVerifier(keys_from_set(key.key_set()), issuer="tickets", audience="tickets")
+    verifier = TokenVerifier(
+        keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
+    )
     with service_over(store) as service:
         app = create_app(
             HttpService(
-                submit=service.commands.submit,
+                execute=lambda command: asyncio.wrap_future(service.commands.submit(command)),
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
                 clock=service.clock,

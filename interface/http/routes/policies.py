@@ -8,14 +8,14 @@ from starlette.responses import Response
 from application.define_policy import DefinePolicy, read_policies, read_policy
 from application.policy_row import PolicyList, PolicyResponse, to_response
 from application.ports import PolicyKey
-from interface.http.call import Call, depends_for_client, json_response
+from interface.http.call import Call, CallRoute, depends_for_client, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
 from interface.http.openapi import body, links_to, lists, puts, reads
 from interface.http.path import BASE_PATH, PolicyExtId, path_id
 from interface.http.permissions import POLICY_MODIFY, POLICY_VIEW
 from interface.http.schemas import PolicyBody
 
-router = APIRouter(prefix=BASE_PATH, tags=["Policy"])
+router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/policies"
 PATH = f"{LIST}/{{policyExtId:segment}}"
 

@@ -18,7 +18,7 @@ from application.ticket_response import TicketResponse
 from application.verify_ticket import VerifyResponse, VerifyTicket
 from domain.states import State
 from domain.ticket import ClearTicket
-from interface.http.call import Call, depends, depends_for_client, json_response
+from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response
 from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
 from interface.http.openapi import body, creates, deletes, lists, patches, plain_writes, reads, writes
 from interface.http.paging import (
@@ -41,7 +41,7 @@ from interface.http.permissions import (
 )
 from interface.http.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
 
-router = APIRouter(prefix=BASE_PATH, tags=["Ticket"])
+router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
 LIST = "/{clientExtId:segment}/tickets"
 TicketPage = Page[TicketResponse]
@@ -102,7 +102,7 @@ async def create(
         valid_from=validity.from_,
         valid_to=validity.to,
     )
-    return json_response(await call.execute(command), 201, Location=call.request.url.path)
+    return json_response(await call.execute(command), 201, Location=call.path)
 
 
 @router.get(

@@ -12,7 +12,7 @@ from application.ports import Place
 from application.read_ticket import read_user
 from application.recipient import UserResponse, to_response
 from application.register_user import RegisterUser
-from interface.http.call import Call, depends, depends_for_client, json_response
+from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response
 from interface.http.headers import IfMatch, IfNoneMatch
 from interface.http.openapi import body, deletes, links_to, lists, puts, reads
 from interface.http.paging import ContinuationToken, Limit, page, page_response
@@ -20,7 +20,7 @@ from interface.http.path import BASE_PATH
 from interface.http.permissions import USER_MODIFY, USER_VIEW
 from interface.http.schemas import UserBody
 
-router = APIRouter(prefix=BASE_PATH, tags=["User"])
+router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/users"
 PATH = f"{LIST}/{{userExtId:segment}}"
 UserPage = Page[UserResponse]

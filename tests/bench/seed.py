@@ -1,0 +1,87 @@
+"""Credentials to begin with, put into a store straight: their events, rows and users, but nothing to deliver."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from application.command import Subject
+from application.ports import Known, PolicyKey, Store
+from application.recipient import Recipient
+from application.unit_of_work import UnitOfWork
+from domain.attribution import Attribution
+from domain.policy import PolicyDefinition, TicketPolicy
+from domain.states import State
+from domain.ticket import ClearTicket, hash_ticket
+from domain.ticket_credential import TicketCredential, Validity
+
+CLIENT = "bench"
+TICKET = "the-ticket-of-the-bench"
+_POLICY = PolicyKey(CLIENT, "reusable")
+_CHUNK = 1000
+
+
+def subject(number: int) -> Subject:
+    """Return the user of that number."""
+    return Subject(CLIENT, f"user-{number}")
+
+
+def seed_policy(store: Store) -> None:
+    """Define the policy under which a ticket verifies again and again."""
+    unit = UnitOfWork(Known())
+    policy = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
+    unit.save_policy(PolicyDefinition.define(*_POLICY, policy, is_default=True, by=_by(datetime.now(UTC), 0)))
+    store.commit(unit.changes)
+
+
+def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
+    """Give each of these users a credential that was reset until its stream has this length."""
+    now = datetime.now(UTC)
+    ticket_hash = hash_ticket(ClearTicket(TICKET), b"the salt of the bench")
+    validity = Validity(now, now + timedelta(days=3650))
+    for chunk in _chunks(iter(numbers), max(1, _CHUNK // length)):
+        unit = UnitOfWork(Known())
+        for number in chunk:
+            by = _by(now, number)
+            credential = TicketCredential.create(
+                *subject(number),
+                ext_id=f"credential-{number}",
+                policy_ext_id=_POLICY.policy_ext_id,
+                state=State.ACTIVE,
+                ticket_hash=ticket_hash,
+                validity=validity,
+                by=by,
+            )
+            for _ in range(length - 1):
+                credential.regenerate(ticket_hash, validity, by=by)
+            unit.save(credential)
+            unit.save_recipient(_recipient(number, now))
+        store.commit(unit.changes)
+
+
+def _chunks(numbers: Iterator[int], size: int) -> Iterator[list[int]]:
+    while chunk := list(islice(numbers, size)):
+        yield chunk
+
+
+def _by(now: datetime, number: int) -> Attribution:
+    return Attribution(
+        timestamp=now,
+        actor="bench",
+        reason=None,
+        correlation_id="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        command_id=f"{number:032x}",
+        request_digest="0" * 64,
+    )
+
+
+def _recipient(number: int, now: datetime) -> Recipient:
+    return Recipient(
+        client_ext_id=CLIENT,
+        user_ext_id=subject(number).user_ext_id,
+        email=f"user-{number}@example.com",
+        name=None,
+        language=None,
+        created=now,
+        last_modified=now,
+        version=1,
+    )

@@ -1,0 +1,85 @@
+"""The real server, with two routes more: the ceiling (no store), and the textbook way; it counts its commits."""
+
+import json
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+
+from application.command import Answer
+from application.ports import Changes
+from interface import main
+from interface.http.call import Call, CallRoute, depends, json_response
+from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.settings import read_settings
+from tests.bench import textbook
+
+_BODY = json.dumps(
+    {
+        "created": "2026-11-23T09:42:00Z",
+        "lastModified": "2026-11-23T09:42:00Z",
+        "version": 1,
+        "extId": "8e24f7c4-4a6b-4f6e-9a0a-0f9d3c0f7b1e",
+        "userExtId": "user-0",
+        "policyExtId": "default",
+        "stateName": "active",
+        "stateChangeReason": "reset",
+        "stateChangeDetail": None,
+        "lastSuccessfulLoginDate": None,
+        "successfulLoginCount": 0,
+        "lastFailedLoginDate": None,
+        "failedLoginCount": 0,
+        "modificationComment": None,
+        "type": "Ticket Authorization",
+        "validity": {"from": "2026-11-23T09:42:00Z", "to": "2026-11-28T09:42:00Z"},
+        "ticket": "{SSHA256}" + "A" * 64,
+        "failureCount": 0,
+        "successCount": 0,
+        "resetCount": 1,
+    },
+    separators=(",", ":"),
+)
+
+
+def no_op_router() -> APIRouter:
+    """Return the route that does all that a reset does, but the work."""
+    routes = APIRouter(route_class=CallRoute)
+    answer = Answer(outcome="changed", body=_BODY, correlation_id="", request_digest="", version=1)
+
+    @routes.post("/no-op/{clientExtId:segment}/users/{userExtId:segment}")
+    async def no_op(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
+        call.count()
+        return json_response(answer)
+
+    return routes
+
+
+def worker_app() -> FastAPI:
+    """Return the app of one server process, as interface.main makes it, with the routes of the bench."""
+    logging.basicConfig(level=logging.WARNING)
+    settings = read_settings()
+    running = main.start(settings)
+    counts = {"commits": 0, "events": 0}
+    commit = running.store.commit
+
+    def counting(changes: Changes) -> None:
+        commit(changes)
+        counts["commits"] += 1
+        counts["events"] += len(changes.events)
+
+    running.store.commit = counting  # type: ignore[method-assign]
+    app = main.http_app(running)
+    app.include_router(no_op_router())
+    app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
+
+    @app.get("/counts")
+    async def tell_counts() -> dict[str, int]:
+        return counts
+
+    return app
+
+
+if __name__ == "__main__":
+    main.WORKER_APP = f"{__spec__.name}:worker_app"
+    main.main()

@@ -1,0 +1,124 @@
+"""The textbook way to do a reset: a sync route, the stock library, load, change, save. The baseline of the bench.
+
+It has the same authentication and the same response as ours, but no read row, no outbox and no idempotency.
+"""
+
+import os
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+from fastapi import APIRouter, Depends, Request
+from psycopg.conninfo import conninfo_to_dict
+
+from application.ticket_response import TicketResponse, ValidityResponse
+from domain.policy import DEFAULT_POLICY
+from domain.states import State
+from domain.ticket import hash_ticket, mint
+from interface.http.call import PermittedForUser
+from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.outbound.system import SystemRandomness
+
+_DATE = "2026-11-23T09:42:00Z"
+
+
+class Credential(Aggregate):
+    """A credential as a tutorial would have it."""
+
+    @event("Created")
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.ticket_hash = ""
+        self.reset_count = 0
+
+    @event("Regenerated")
+    def regenerate(self, ticket_hash: str) -> None:
+        """Take a new hash."""
+        self.ticket_hash = ticket_hash
+        self.reset_count += 1
+
+    @staticmethod
+    def create_id(user: str) -> UUID:
+        """Return the id of the user's credential."""
+        return uuid5(NAMESPACE_URL, user)
+
+
+class Credentials(Application[UUID]):
+    """The stock application."""
+
+    def create(self, user: str) -> None:
+        """Begin the credential of a user."""
+        self.save(Credential(user))
+
+    def regenerate(self, user: str, ticket_hash: str) -> Credential:
+        """Load, change, save."""
+        credential: Credential = self.repository.get(Credential.create_id(user))
+        credential.regenerate(ticket_hash)
+        self.save(credential)
+        return credential
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """Return the library's settings for a database of ours; its tables have names of their own."""
+    if database_url.startswith("sqlite:"):
+        path = database_url.removeprefix("sqlite:///") + ".textbook"
+        return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": path}
+    options = conninfo_to_dict(database_url)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": str(options["dbname"]),
+        "POSTGRES_HOST": str(options.get("host", "127.0.0.1")),
+        "POSTGRES_PORT": str(options.get("port", "5432")),
+        "POSTGRES_USER": str(options.get("user", "postgres")),
+        "POSTGRES_PASSWORD": str(options.get("password", "")) or "none",
+    }
+
+
+def router(credentials: Credentials) -> APIRouter:
+    """Return the route."""
+    routes = APIRouter()
+    randomness = SystemRandomness()
+
+    @routes.post(
+        "/textbook/{clientExtId:segment}/users/{userExtId:segment}",
+        dependencies=[Depends(PermittedForUser(CREDENTIAL_MODIFY, CREDENTIAL_VIEW).call)],
+    )
+    def reset(request: Request) -> TicketResponse:
+        ticket = mint(DEFAULT_POLICY, randomness.below)
+        ticket_hash = hash_ticket(ticket, randomness.octets(16))
+        user = request.path_params["userExtId"]
+        return _response(credentials.regenerate(user, ticket_hash))
+
+    return routes
+
+
+def _response(credential: Credential) -> TicketResponse:
+    values: dict[str, Any] = {
+        "created": _DATE,
+        "lastModified": _DATE,
+        "version": credential.version,
+        "extId": str(credential.id),
+        "userExtId": credential.user,
+        "policyExtId": "default",
+        "stateName": State.ACTIVE,
+        "stateChangeReason": "reset",
+        "stateChangeDetail": None,
+        "lastSuccessfulLoginDate": None,
+        "successfulLoginCount": 0,
+        "lastFailedLoginDate": None,
+        "failedLoginCount": 0,
+        "modificationComment": None,
+        "type": "Ticket Authorization",
+        "validity": ValidityResponse(from_=_DATE, to=_DATE),
+        "ticket": credential.ticket_hash,
+        "failureCount": 0,
+        "successCount": 0,
+        "resetCount": credential.reset_count,
+    }
+    return TicketResponse(**values)
+
+
+def open_textbook(database_url: str) -> Credentials:
+    """Return the application over the database."""
+    return Credentials(env={**os.environ, **environment(database_url)})
