@@ -27,6 +27,7 @@ from application.erase_user import EraseUser, erase_user
 from application.errors import Unavailable
 from application.expire_tickets import ExpiryReport, NoteExpiry, expire_tickets, note_expiry
 from application.group_commit import Background, GroupCommit, Handler
+from application.group_read import GroupRead
 from application.import_users import ImportReport, NoImport, import_users
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.periodic import Periodic
@@ -196,6 +197,7 @@ def http_app(running: Running) -> FastAPI:
     return create_app(
         Service(
             execute=running.commands.execute,
+            look_up=GroupRead(running.store).look_up,
             finish=SlowHashing(Argon2Hash()).finish,
             store=running.store,
             clock=system_clock,

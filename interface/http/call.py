@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from application.command import Answer, Command, Subject
 from application.minting import SlowWork
-from application.ports import Clock, Store
+from application.ports import Clock, Known, Store
 from interface.http.authentication import Caller, TokenVerifier
 from interface.http.headers import (
     Headers,
@@ -41,6 +41,7 @@ class Service:
     """What the routes reach of the application; interface/main.py wires it."""
 
     execute: Callable[[Command], Awaitable[Answer]]
+    look_up: Callable[[Subject], Awaitable[Known]]
     finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
     clock: Clock
@@ -113,9 +114,13 @@ class Call:
         self.request.state.traceparent = answer.correlation_id
         return answer.unwrap()
 
-    async def read(self, use_case: Callable[..., Result], of: object = None) -> Result:
-        """Run a reading use case about the user, or what `of` names, off the event loop."""
-        return await run_in_threadpool(use_case, of or self.subject, store=self.service.store)
+    async def read(self, use_case: Callable[[Subject, Known], Result]) -> Result:
+        """Run a use case that reads what is known of the user."""
+        return use_case(self.subject, await self.service.look_up(self.subject))
+
+    async def find(self, use_case: Callable[..., Result], of: object) -> Result:
+        """Run a use case that searches for what `of` names, off the event loop."""
+        return await run_in_threadpool(use_case, of, store=self.service.store)
 
     def found(self, response: BaseModel, version: int, *, changed_by_time: bool = False) -> Response:
         """Return the response to a GET: 304 without a body where the caller has this state already."""

@@ -54,49 +54,35 @@ FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
 WHERE (o.client_ext_id, o.stream, o.version) > (%s, %s, %s)
 ORDER BY o.client_ext_id, o.stream, o.version LIMIT %s
 """
-_SELECT_ROWS = """
-SELECT client_ext_id, user_ext_id, row FROM {table}
-JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, user_ext_id) USING (client_ext_id, user_ext_id)
+# One statement and no pipeline: the protocol of a round trip costs more than what it asks for.
+_LOOK_UP = """
+SELECT 'ticket', client_ext_id, user_ext_id, row FROM tickets
+JOIN unnest(%(clients)s::text[], %(users)s::text[]) AS wanted (client_ext_id, user_ext_id)
+USING (client_ext_id, user_ext_id)
+UNION ALL
+SELECT 'recipient', client_ext_id, user_ext_id, row FROM recipients
+JOIN unnest(%(clients)s::text[], %(users)s::text[]) AS wanted (client_ext_id, user_ext_id)
+USING (client_ext_id, user_ext_id)
+UNION ALL
+SELECT 'policy', client_ext_id, policy_ext_id, row FROM policies WHERE client_ext_id = ANY(%(clients)s::text[])
 """
 _SELECT_ANSWERS = """
-SELECT client_ext_id, command_id, row FROM answers
-JOIN unnest(%s::text[], %s::text[]) AS wanted (client_ext_id, command_id) USING (client_ext_id, command_id)
+UNION ALL
+SELECT 'answer', client_ext_id, command_id, row FROM answers
+JOIN unnest(%(key_clients)s::text[], %(keys)s::text[]) AS wanted (client_ext_id, command_id)
+USING (client_ext_id, command_id)
 """
-_SELECT_POLICIES = (
-    "SELECT client_ext_id, policy_ext_id, row FROM policies WHERE client_ext_id = ANY(%s::text[])"
-)
+_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 23)})"
 _UPSERT_POLICIES = """
 INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
 ON CONFLICT (client_ext_id, policy_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
-"""
-_INSERT_EVENTS = """
-INSERT INTO ticket_events (originator_id, originator_version, topic, state)
-SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])
-"""
-_UPSERT_TICKETS = """
-INSERT INTO tickets
-(client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id, valid_to, last_modified,
- expiry_step)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
-                     %s::text[], %s::bigint[])
-ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
-    version = excluded.version, row = excluded.row, state_name = excluded.state_name,
-    locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
-    last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
 """
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id = %s AND user_ext_id = %s AND version = %s"
 _UPSERT_RECIPIENT = """
 INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row) VALUES (%s, %s, %s, %s)
 ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
 WHERE old.version = excluded.version - 1
-"""
-_INSERT_OUTBOX = """
-INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::text[])
-"""
-_INSERT_ANSWERS = """
-INSERT INTO answers (client_ext_id, command_id, row) SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])
 """
 _DELETE_OUTBOX = """
 DELETE FROM outbox USING unnest(%s::text[], %s::text[], %s::bigint[]) AS done (client_ext_id, stream, version)
@@ -121,18 +107,24 @@ class PostgresStore:
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
         """Return what is committed of these. Raises StoreUnavailable."""
-        with _failures(), self._datastore.get_connection() as connection, connection.pipeline():
-            tickets = _query(connection, _SELECT_ROWS.format(table="tickets"), _columns(subjects, 2))
-            recipients = _query(connection, _SELECT_ROWS.format(table="recipients"), _columns(subjects, 2))
-            clients = list({subject.client_ext_id for subject in subjects})
-            policies = _query(connection, _SELECT_POLICIES, (clients,))
-            answers = _query(connection, _SELECT_ANSWERS, _columns(commands, 2)) if commands else ()
-            return Known(
-                tickets={Subject(client, user): to_ticket(row) for client, user, row in tickets},
-                recipients={Subject(client, user): to_recipient(row) for client, user, row in recipients},
-                policies={PolicyKey(client, policy): to_policy(row) for client, policy, row in policies},
-                answers={CommandKey(client, command): to_answer(row) for client, command, row in answers},
-            )
+        clients, users = _columns(subjects, 2)
+        key_clients, keys = _columns(commands, 2)
+        parameters = {"clients": clients, "users": users, "key_clients": key_clients, "keys": keys}
+        statement = _LOOK_UP + _SELECT_ANSWERS if commands else _LOOK_UP
+        known = Known()
+        with _failures(), self._datastore.get_connection() as connection:
+            rows = _query(connection, statement, parameters).fetchall()
+        for kind, client, key, row in rows:
+            match kind:
+                case "ticket":
+                    known.tickets[Subject(client, key)] = to_ticket(row)
+                case "recipient":
+                    known.recipients[Subject(client, key)] = to_recipient(row)
+                case "policy":
+                    known.policies[PolicyKey(client, key)] = to_policy(row)
+                case "answer":
+                    known.answers[CommandKey(client, key)] = to_answer(row)
+        return known
 
     def commit(self, changes: Changes) -> None:
         """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
@@ -224,36 +216,32 @@ class _Recorder(PostgresApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         records: Records = kwargs["records"]
-        with self.datastore.get_connection() as connection, connection.transaction():
-            with connection.pipeline():
-                if stored_events:
-                    self._insert_events_in_commit_order(connection, stored_events)
-                if records.tickets:
-                    _query(connection, _UPSERT_TICKETS, _columns(records.tickets, 10))
+        events = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
+        parameters = [
+            *_columns(events, 4),
+            *_columns(records.tickets, 10),
+            *_columns(records.outbox, 6),
+            *_columns(records.answers, 3),
+        ]
+        with self.datastore.get_connection() as connection:
+            if not records.policies and not records.recipients:
+                _query(connection, _STORE_CHANGES, parameters)
+                return None
+            with connection.transaction():
+                # First, since it takes the lock.
+                _query(connection, _STORE_CHANGES, parameters)
                 if records.policies:
                     _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
-                if records.outbox:
-                    _query(connection, _INSERT_OUTBOX, _columns(records.outbox, 6))
-                if records.answers:
-                    _query(connection, _INSERT_ANSWERS, _columns(records.answers, 3))
-                changed = [
-                    _query(connection, _ERASE_RECIPIENT, (*row.subject, row.version))
-                    if isinstance(row, Erasure)
-                    else _query(connection, _UPSERT_RECIPIENT, row)
-                    for row in records.recipients
-                ]
-            if any(cursor.rowcount != 1 for cursor in changed):
-                raise Conflict
+                with connection.pipeline():
+                    changed = [
+                        _query(connection, _ERASE_RECIPIENT, (*row.subject, row.version))
+                        if isinstance(row, Erasure)
+                        else _query(connection, _UPSERT_RECIPIENT, row)
+                        for row in records.recipients
+                    ]
+                if any(cursor.rowcount != 1 for cursor in changed):
+                    raise Conflict
         return None
-
-    def _insert_events_in_commit_order(self, connection: _Connection, events: Sequence[StoredEvent]) -> None:
-        # The lock makes the order of notification ids the order of commits: a reader of the log that has seen
-        # id n has then seen every smaller one (design, decision 8).
-        for statement in self.lock_table_statements:
-            connection.execute(statement)
-        connection.execute(f"NOTIFY {self.channel_name}")
-        rows = [(e.originator_id, e.originator_version, e.topic, e.state) for e in events]
-        _query(connection, _INSERT_EVENTS, _columns(rows, 4))
 
 
 def _datastore(url: str) -> PostgresDatastore:
@@ -277,9 +265,8 @@ def _datastore(url: str) -> PostgresDatastore:
         del connect[name]  # libpq's own defaults (a socket, the user's name, a password file) then hold
     connect.update(options)
     connect.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
-    connect["options"] = (
-        f"{options.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s".strip()
-    )
+    waits = f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={LOCK_TIMEOUT_SECONDS}s"
+    connect["options"] = f"{options.get('options', '')} {waits}".strip()
     return datastore
 
 
@@ -290,12 +277,14 @@ def _migrate(url: str) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
         found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
         for number, migration in schema.steps(schema.POSTGRES, found[0] if found else 0):
-            for statement in schema.statements(migration):
+            for statement in migration:
                 connection.execute(cast("Any", statement))
             connection.execute("INSERT INTO schema_version VALUES (%s)", (number,))
 
 
-def _query(connection: _Connection, statement: str, parameters: Sequence[Any]) -> psycopg.Cursor[Row]:
+def _query(
+    connection: _Connection, statement: str, parameters: Sequence[Any] | dict[str, Any]
+) -> psycopg.Cursor[Row]:
     cursor = connection.cursor(row_factory=tuple_row, binary=True)
     return cursor.execute(cast("Any", statement), parameters, prepare=True)
 

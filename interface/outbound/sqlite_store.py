@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
@@ -42,6 +42,8 @@ from interface.outbound.records import (
     to_ticket,
 )
 
+Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
+
 LOCK_TIMEOUT_SECONDS = 5
 # The library keeps one prepared statement per connection; we use some dozens.
 _CACHED_STATEMENTS = 128
@@ -52,6 +54,12 @@ _ON_CONFLICT_UPDATE = """
 ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row, state_name=excluded.state_name,
     locked_until=excluded.locked_until, policy_ext_id=excluded.policy_ext_id, valid_to=excluded.valid_to,
     last_modified=excluded.last_modified, expiry_step=excluded.expiry_step
+"""
+_LOOK_UP = """
+WITH wanted (client_ext_id, user_ext_id) AS (VALUES {wanted})
+SELECT 'ticket', client_ext_id, user_ext_id, row FROM wanted JOIN tickets USING (client_ext_id, user_ext_id)
+UNION ALL
+SELECT 'recipient', client_ext_id, user_ext_id, row FROM wanted JOIN recipients USING (client_ext_id, user_ext_id)
 """
 _UPSERT_RECIPIENT = """
 INSERT INTO recipients VALUES (?,?,?,?)
@@ -91,7 +99,7 @@ class SqliteStore:
             try:
                 cursor.execute("PRAGMA user_version")
                 for number, migration in schema.steps(schema.SQLITE, cursor.fetchone()[0]):
-                    for statement in schema.statements(migration):
+                    for statement in migration:
                         cursor.execute(statement)
                     cursor.execute(f"PRAGMA user_version = {number}")
             except BaseException:
@@ -103,15 +111,17 @@ class SqliteStore:
         """Return what is committed of these. Raises StoreUnavailable."""
         known = Known()
         with _failures(), self._datastore.transaction(commit=False) as cursor:
-            for subject in subjects:
-                if row := _select(
-                    cursor, "SELECT row FROM tickets WHERE client_ext_id=? AND user_ext_id=?", subject
-                ):
-                    known.tickets[subject] = to_ticket(row)
-                if row := _select(
-                    cursor, "SELECT row FROM recipients WHERE client_ext_id=? AND user_ext_id=?", subject
-                ):
-                    known.recipients[subject] = to_recipient(row)
+            # Each in one execution for several, as in _insert.
+            for chunk in _chunks(subjects):
+                wanted = ",".join(["(?,?)"] * len(chunk))
+                cursor.execute(
+                    _LOOK_UP.format(wanted=wanted), [text for subject in chunk for text in subject]
+                )
+                for kind, client, user, row in cursor.fetchall():
+                    if kind == "ticket":
+                        known.tickets[Subject(client, user)] = to_ticket(row)
+                    else:
+                        known.recipients[Subject(client, user)] = to_recipient(row)
             for client in {subject.client_ext_id for subject in subjects}:
                 cursor.execute("SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?", (client,))
                 for policy, row in cursor.fetchall():
@@ -254,17 +264,22 @@ def _event_columns(event: StoredEvent) -> Row:
 
 
 def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[Row], on_conflict: str = "") -> None:
-    """Insert the rows by few statements, of 1, 2, 4, 8 … rows each, so that each stays prepared.
+    """Insert the rows in few executions.
 
     Each execution lets go of the interpreter's lock and has to get it back, which is dear beside a busy event loop.
     """
+    for chunk in _chunks(rows):
+        row = f"({','.join('?' * len(chunk[0]))})"
+        parameters = [value for columns in chunk for value in columns]
+        cursor.execute(f"{statement} {','.join([row] * len(chunk))} {on_conflict}", parameters)
+
+
+def _chunks(rows: Sequence[Chunked]) -> Iterator[Sequence[Chunked]]:
+    """Cut the rows into chunks of 128, 64, 32 … 1, so that few different statements are prepared, and stay so."""
     begin = 0
     while rest := len(rows) - begin:
         count = 1 << (min(rest, _MOST_ROWS).bit_length() - 1)
-        chunk = rows[begin : begin + count]
-        row = f"({','.join('?' * len(chunk[0]))})"
-        parameters = [value for columns in chunk for value in columns]
-        cursor.execute(f"{statement} {','.join([row] * count)} {on_conflict}", parameters)
+        yield rows[begin : begin + count]
         begin += count
 
 

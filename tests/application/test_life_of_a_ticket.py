@@ -30,7 +30,7 @@ def ticket(service: Service) -> Service:
 
 
 def row(service: Service) -> Any:
-    return at(read_ticket(SUBJECT, store=service.store), service.clock())
+    return at(read_ticket(SUBJECT, service.store.look_up([SUBJECT])), service.clock())
 
 
 def events(service: Service) -> list[str]:

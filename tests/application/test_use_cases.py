@@ -85,7 +85,7 @@ def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
     service.create()
     service.regenerate()
 
-    ticket_hash = read_ticket(SUBJECT, store=service.store).ticket_hash
+    ticket_hash = read_ticket(SUBJECT, service.store.look_up([SUBJECT])).ticket_hash
 
     (_, old), (_, new) = service.sealer.sealed
     assert (verify_ticket(old, ticket_hash), verify_ticket(new, ticket_hash)) == (False, True)
@@ -97,12 +97,12 @@ def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
 def test_a_refused_reset_changes_nothing(service: Service, state: State, refusal: type[Exception]) -> None:
     service.register()
     service.create(state=state)
-    before = read_ticket(SUBJECT, store=service.store)
+    before = read_ticket(SUBJECT, service.store.look_up([SUBJECT]))
 
     with pytest.raises(refusal):
         service.regenerate()
 
-    assert read_ticket(SUBJECT, store=service.store) == before
+    assert read_ticket(SUBJECT, service.store.look_up([SUBJECT])) == before
     assert len(service.store.history(SUBJECT)) == 1
 
 
@@ -158,7 +158,7 @@ def test_registering_again_replaces_all_that_is_known(service: Service) -> None:
 
     answer = service.register(email="new@example.com")
 
-    user = read_user(SUBJECT, store=service.store)
+    user = read_user(SUBJECT, service.store.look_up([SUBJECT]))
     assert (user.email, user.name, user.language, user.version) == ("new@example.com", None, None, 2)
     assert (answer.outcome, answer.version) == ("changed", 2)
 

@@ -131,7 +131,7 @@ def test_an_erased_user_leaves_ids_only(service: Service) -> None:
     service.erase(reason="asked to")
 
     with pytest.raises(UserUnknown):
-        read_user(SUBJECT, store=service.store)
+        read_user(SUBJECT, service.store.look_up([SUBJECT]))
     history = service.store.history(SUBJECT)
     assert isinstance(history[-1], TicketCredential.TicketDeleted)
     assert "Una" not in repr(history)
@@ -145,7 +145,7 @@ def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -
 
     assert service.register(email="new@example.com").version == 1
     with pytest.raises(TicketUnknown):
-        read_ticket(SUBJECT, store=service.store)
+        read_ticket(SUBJECT, service.store.look_up([SUBJECT]))
     assert service.create().version == 3
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from application.group_read import GroupRead
 from application.ports import Store
 from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
@@ -79,6 +80,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
         app = create_app(
             HttpService(
                 execute=lambda command: asyncio.wrap_future(service.commands.submit(command)),
+                look_up=GroupRead(store).look_up,
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
                 clock=service.clock,

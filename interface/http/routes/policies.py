@@ -62,7 +62,7 @@ async def get(
 
     Required permission: AccessControl.PolicyView
     """
-    row = await call.read(
+    row = await call.find(
         read_policy, PolicyKey(call.subject.client_ext_id, path_id(call.request, "policyExtId"))
     )
     return call.found(to_response(row), row.version)
@@ -79,7 +79,7 @@ async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Respon
 
     Required permission: AccessControl.PolicyView
     """
-    rows = await call.read(read_policies, call.subject.client_ext_id)
+    rows = await call.find(read_policies, call.subject.client_ext_id)
     found = PolicyList(items=[to_response(row) for row in rows])
     return Response(
         found.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"}

@@ -215,7 +215,7 @@ async def find(
         expires_before=query_value(call.request, "expiresBefore", Date),
         last_modified_after=query_value(call.request, "lastModifiedAfter", Date),
     )
-    found = await call.read(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
+    found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
     place = place_of(found.items[-1], query) if found.more else None
     items = [to_response(row, now) for row in found.items]
     return page_response(TicketPage(items=items, pagination=wanted.next(place)))

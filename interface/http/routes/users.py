@@ -79,7 +79,7 @@ async def find(
     """
     wanted = page(call.request)
     after = wanted.place.user_ext_id if wanted.place else ""
-    found = await call.read(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
+    found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
     place = Place("", found.items[-1].user_ext_id) if found.more else None
     items = [to_response(recipient) for recipient in found.items]
     return page_response(UserPage(items=items, pagination=wanted.next(place)))
