@@ -1,13 +1,15 @@
 """What every command brings along, and what every command comes to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from pydantic import BaseModel
 
 from application.errors import PreconditionFailed
+from application.ticket_response import to_json
 from domain.attribution import Attribution
 from domain.errors import Refusal
 
@@ -75,11 +77,13 @@ class Command:
         """Where the answer to this command is kept."""
         return CommandKey(self.subject.client_ext_id, self.command_id)
 
-    def done(self, outcome: str, version: int | None, response: BaseModel | None) -> "Answer":
+    def done(
+        self, outcome: str, version: int | None, response: BaseModel | Mapping[str, Any] | None
+    ) -> "Answer":
         """Return the answer to this command now that it happened, such as "created" or "changed"."""
         return Answer(
             outcome=outcome,
-            body=response.model_dump_json(by_alias=True) if response else "",
+            body="" if response is None else to_json(response),
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
             version=version,

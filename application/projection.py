@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from application.command import Subject
-from application.ticket_response import TicketResponse, ValidityResponse
+from application.ticket_response import TicketResponse
 from domain.event import Event
 from domain.states import State
 from domain.ticket_credential import TicketCredential, Validity, state_at
@@ -249,7 +249,7 @@ def to_response(row: TicketRow, now: datetime) -> TicketResponse:
         failedLoginCount=row.failed_login_count,
         modificationComment=row.modification_comment,
         type="Ticket Authorization",
-        validity=ValidityResponse(from_=utc_date(row.valid_from), to=utc_date(row.valid_to)),
+        validity={"from": utc_date(row.valid_from), "to": utc_date(row.valid_to)},
         ticket=row.ticket_hash,
         failureCount=row.failure_count,
         successCount=row.success_count,

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from application.command import Answer, Command, Subject
 from application.minting import SlowWork
 from application.ports import Clock, Known, Store
+from application.ticket_response import to_json
 from interface.http.authentication import Caller, TokenVerifier
 from interface.http.headers import (
     Headers,
@@ -89,7 +90,7 @@ class Call:
         return {
             "subject": self.subject,
             "actor": self.caller.actor,
-            "correlation_id": self.request.state.traceparent,
+            "correlation_id": self.request.scope["state"]["traceparent"],
             "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
             if retryable
             else self.service.new_uuid().hex,
@@ -111,7 +112,7 @@ class Call:
             except SlowWork as work:
                 command = await self.service.finish(work)
         # A retry gets the first answer whole, its traceparent too.
-        self.request.state.traceparent = answer.correlation_id
+        self.request.scope["state"]["traceparent"] = answer.correlation_id
         return answer.unwrap()
 
     async def read(self, use_case: Callable[[Subject, Known], Result]) -> Result:
@@ -122,13 +123,15 @@ class Call:
         """Run a use case that searches for what `of` names, off the event loop."""
         return await run_in_threadpool(use_case, of, store=self.service.store)
 
-    def found(self, response: BaseModel, version: int, *, changed_by_time: bool = False) -> Response:
+    def found(
+        self, response: BaseModel | Mapping[str, Any], version: int, *, changed_by_time: bool = False
+    ) -> Response:
         """Return the response to a GET: 304 without a body where the caller has this state already."""
         tag = etag(version, changed_by_time=changed_by_time)
         headers = {"ETag": tag, "Cache-Control": "no-store"}
         if names_tag(self.headers, tag):
             return Response(status_code=304, headers=headers)
-        return Response(response.model_dump_json(by_alias=True), 200, headers, "application/json")
+        return Response(to_json(response), 200, headers, "application/json")
 
     def _request_digest(self) -> str:
         headers = self.headers

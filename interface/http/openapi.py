@@ -28,7 +28,7 @@ def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def reads(schema: type[BaseModel], description: str) -> Responses:
+def reads(schema: type, description: str) -> Responses:
     """Declare the responses of a GET with an entity tag."""
     unchanged = {"description": "Not modified", "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT}}
     return {200: _success(schema, description), 304: unchanged} | _problems(
@@ -36,25 +36,25 @@ def reads(schema: type[BaseModel], description: str) -> Responses:
     )
 
 
-def writes(schema: type[BaseModel], description: str, *more: int) -> Responses:
+def writes(schema: type, description: str, *more: int) -> Responses:
     """Declare the responses of a POST that changes what is there."""
     statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 500, 503)
     return {200: _success(schema, description)} | _problems(*statuses)
 
 
-def patches(schema: type[BaseModel], description: str) -> Responses:
+def patches(schema: type, description: str) -> Responses:
     """Declare the responses of a PATCH, whose body may name a version."""
     return writes(schema, description) | _problems(409)
 
 
-def plain_writes(schema: type[BaseModel], description: str) -> Responses:
+def plain_writes(schema: type, description: str) -> Responses:
     """Declare the responses of a POST that shows no credential, and so no entity tag."""
     responses = writes(schema, description, 429)
     del responses[200]["headers"]["ETag"]
     return responses
 
 
-def lists(schema: type[BaseModel], description: str) -> Responses:
+def lists(schema: type, description: str) -> Responses:
     """Declare the responses of a GET of several, without an entity tag."""
     responses = reads(schema, description)
     del responses[304], responses[404], responses[200]["headers"]["ETag"]
@@ -67,7 +67,7 @@ def deletes() -> Responses:
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, 500, 503)
 
 
-def creates(schema: type[BaseModel], description: str) -> Responses:
+def creates(schema: type, description: str) -> Responses:
     """Declare the responses of a POST that makes something new."""
     responses = writes(schema, description)
     created = responses.pop(200)
@@ -78,7 +78,7 @@ def creates(schema: type[BaseModel], description: str) -> Responses:
     return {201: created} | responses
 
 
-def puts(schema: type[BaseModel], description: str, *more: int, links: dict[str, Any]) -> Responses:
+def puts(schema: type, description: str, *more: int, links: dict[str, Any]) -> Responses:
     """Declare the responses of a PUT that makes or replaces, and where one goes on from it."""
     problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
     replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
@@ -91,7 +91,7 @@ def links_to(*operations: str, of: str = "userExtId") -> dict[str, Any]:
     return {operation: {"operationId": operation, "parameters": parameters} for operation in operations}
 
 
-def _success(schema: type[BaseModel], description: str) -> dict[str, Any]:
+def _success(schema: type, description: str) -> dict[str, Any]:
     return {
         "description": description,
         "model": schema,

@@ -1,14 +1,21 @@
-"""The real server, with two routes more: the ceiling (no store), and the textbook way; it counts its commits."""
+"""The real server, with routes more to compare with, and it counts its commits.
+
+The ceiling does all that a reset does but the work; the textbook way is what a tutorial would do; the unbatched way
+is ours without group commit.
+"""
 
 import json
 import logging
 from typing import Annotated
 
 from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from application.command import Answer
 from application.ports import Changes
+from application.regenerate_ticket import RegenerateTicket
+from application.unit_of_work import UnitOfWork
 from interface import main
 from interface.http.call import Call, CallRoute, depends, json_response
 from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
@@ -55,6 +62,24 @@ def no_op_router() -> APIRouter:
     return routes
 
 
+def unbatched_router(running: main.Running) -> APIRouter:
+    """Return the route that decides and stores each reset by itself, in a thread."""
+    routes = APIRouter(route_class=CallRoute)
+
+    def reset(command: RegenerateTicket) -> Answer:
+        unit = UnitOfWork(running.store.look_up([command.subject]))
+        answer = running.commands._handlers[RegenerateTicket](command, unit)
+        running.store.commit(unit.changes)
+        return answer
+
+    @routes.post("/unbatched/{clientExtId:segment}/users/{userExtId:segment}")
+    async def unbatched(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
+        call.count()
+        return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.terms())))
+
+    return routes
+
+
 def worker_app() -> FastAPI:
     """Return the app of one server process, as interface.main makes it, with the routes of the bench."""
     logging.basicConfig(level=logging.WARNING)
@@ -71,6 +96,7 @@ def worker_app() -> FastAPI:
     running.store.commit = counting  # type: ignore[method-assign]
     app = main.http_app(running)
     app.include_router(no_op_router())
+    app.include_router(unbatched_router(running))
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
 
     @app.get("/counts")

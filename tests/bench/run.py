@@ -1,0 +1,376 @@
+"""What a reset costs beside the ceiling and the textbook way. Run by `make bench` and `make bench-quick`.
+
+Every ratio is taken within one run, in rounds that take turns, so that what else the machine does hits all alike;
+a figure is the median of its rounds. Prints tables, and writes all of it to var/bench/latest.json.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from application.ports import Store
+from application.regenerate_ticket import RegenerateTicket
+from interface import main
+from interface.settings import Settings
+from tests.bench import load
+from tests.bench.seed import CLIENT, seed, subject
+from tests.bench.stage import OPERATIONS, STORES, Stage, environment, staged
+from tests.support.evidence import open_store
+
+LATEST = Path("var/bench/latest.json")
+PACKAGES = ("eventsourcing", "fastapi", "uvicorn", "uvloop", "httptools", "psycopg", "msgspec", "pydantic")
+_LONG = 10_000
+
+console = Console()
+progress = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long a bench takes."""
+
+    seconds: float
+    rounds: int
+    connections: tuple[int, ...]
+    operations: tuple[str, ...]
+    credentials: tuple[int, int]
+    workers: tuple[int, ...]
+    flushes_us: tuple[int, ...]
+
+
+FULL = Size(2, 5, (1, 16, 64), tuple(OPERATIONS), (1_000, 1_000_000), (1, 2, 4), (1_000, 5_000))
+QUICK = Size(1, 3, (64,), ("no-op", "textbook", "reset", "get"), (1_000, 20_000), (), (1_000,))
+
+
+@dataclass
+class Results:
+    """All figures of a run, and the targets."""
+
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+
+    def target(self, name: str, value: float, bound: float, *, at_most: bool) -> None:
+        """Note whether a target is met."""
+        met = value <= bound if at_most else value >= bound
+        sign = "≤" if at_most else "≥"
+        self.targets.append({"name": name, "value": round(value, 3), "target": f"{sign} {bound}", "met": met})
+
+    def of(self, store: str, operation: str, connections: int, part: str) -> list[dict[str, Any]]:
+        """Return the figures of the rounds of one operation."""
+        wanted = (store, operation, connections, part)
+        return [
+            f for f in self.figures if (f["store"], f["operation"], f["connections"], f["part"]) == wanted
+        ]
+
+    def ratio(self, figure: str, store: str, operation: str, to: str, connections: int) -> float:
+        """Return the median, over the rounds, of one operation's figure to another's."""
+        mine = self.of(store, operation, connections, "side by side")
+        theirs = self.of(store, to, connections, "side by side")
+        return median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True))
+
+
+def side_by_side(store: str, size: Size, results: Results) -> None:
+    """Measure every operation at every number of connections, in turns."""
+    with staged(store, with_textbook=True) as stage:
+        _warm_up(stage, size)
+        for connections in size.connections:
+            for turn in range(size.rounds):
+                for operation in size.operations:
+                    progress.print(f"{store}: {operation}, {connections} connections, round {turn + 1}")
+                    figures = stage.measure(operation, connections, size.seconds)
+                    results.figures.append({"part": "side by side", **figures})
+    most = max(size.connections)
+    name = f"{store}, {most} connections: "
+    ceiling, p99 = (0.45, 4) if store == "SQLite" else (0.35, 6)
+    textbook = 3.5 if store == "SQLite" else 3
+    reads = 0.7 if store == "SQLite" else 0.5
+    ratio = results.ratio
+    results.target(
+        f"{name}reset / no-op", ratio("per_second", store, "reset", "no-op", most), ceiling, at_most=False
+    )
+    results.target(
+        f"{name}reset / textbook",
+        ratio("per_second", store, "reset", "textbook", most),
+        textbook,
+        at_most=False,
+    )
+    results.target(
+        f"{name}reset p99 / no-op p99", ratio("p99_ms", store, "reset", "no-op", most), p99, at_most=True
+    )
+    results.target(
+        f"{name}get / no-op", ratio("per_second", store, "get", "no-op", most), reads, at_most=False
+    )
+    if "unbatched" in size.operations:
+        results.target(
+            f"{store}, 1 connection: reset p50 / unbatched p50",
+            ratio("p50_ms", store, "reset", "unbatched", 1),
+            1.2,
+            at_most=True,
+        )
+
+
+def _warm_up(stage: Stage, size: Size) -> None:
+    for operation in size.operations:
+        stage.measure(operation, 16, 0.5 if load.WITH_WRK is False else 1)
+
+
+def flatness(store: str, size: Size, results: Results) -> None:
+    """Measure a command, without HTTP, over the length of its stream and the number of credentials."""
+    few, many = size.credentials
+    with staged(store, credentials=few) as small, staged(store, credentials=many) as large:
+        for stage in (small, large):
+            opened = open_store(stage.url)
+            progress.print(f"{store}: filling in streams of {_LONG} events")
+            seed(opened, range(many, many + 20), length=_LONG)
+            seed(opened, range(many + 20, many + 40))
+            opened.close()
+        lengths = Costs(small.url)
+        long, short = range(many, many + 20), range(many + 20, many + 40)
+        ratio = _ratio_in_turns(lengths, long, lengths, short, results, f"{store}: stream of {_LONG}")
+        results.target(f"{store}: cost at stream length {_LONG} / at 1", ratio, 1.1, at_most=True)
+        lengths.close()
+        big, little = Costs(large.url), Costs(small.url)
+        spread = range(0, many, max(1, many // 997))
+        ratio = _ratio_in_turns(big, spread, little, range(few), results, f"{store}: {many} credentials")
+        results.target(f"{store}: cost at {many} credentials / at {few}", ratio, 1.2, at_most=True)
+        big.close()
+        little.close()
+        large.measure("reset", 64, size.seconds)
+        large.measure("get", 64, size.seconds)
+        results.target(
+            f"{store}: resident memory at {many} credentials, MiB", large.memory_mib(), 200, at_most=True
+        )
+
+
+class Costs:
+    """Runs resets one after the other on a store, and tells what each cost."""
+
+    def __init__(self, url: str) -> None:
+        directory = Path("var/bench/keys")
+        settings = Settings(
+            database_url=url,
+            mail_dir=directory / "mail",
+            outbox_key_file=directory / "outbox.key",
+            token_key_file=directory / "token.pem",
+            deliver=False,
+        )
+        self._running = main.start(settings)
+        self._commands = main.Background(self._running.commands)
+        self._number = 0
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self._running.store
+
+    def reset(self, number: int) -> float:
+        """Return the seconds that one reset takes."""
+        self._number += 1
+        command = RegenerateTicket(
+            subject=subject(number),
+            actor=CLIENT,
+            correlation_id="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            command_id=f"{self._number:032x}",
+            request_digest="0" * 64,
+        )
+        begin = time.perf_counter()
+        self._commands.execute(command)
+        return time.perf_counter() - begin
+
+    def close(self) -> None:
+        """Stop."""
+        self._commands.close()
+        self._running.close()
+
+
+def _ratio_in_turns(
+    mine: Costs, my_users: range, other: Costs, other_users: range, results: Results, what: str
+) -> float:
+    costs: tuple[list[float], list[float]] = ([], [])
+    for turn in range(1000):
+        costs[0].append(mine.reset(my_users[turn % len(my_users)]))
+        costs[1].append(other.reset(other_users[turn % len(other_users)]))
+    medians = [median(cost) * 1e6 for cost in costs]
+    results.figures.append(
+        {"part": "flatness", "what": what, "us": round(medians[0], 1), "reference_us": round(medians[1], 1)}
+        | {"store": "", "operation": "reset", "connections": 1}
+    )
+    return medians[0] / medians[1]
+
+
+def slow_disk(store: str, size: Size, results: Results) -> None:
+    """Measure resets, ours and the textbook's, where a flush takes longer."""
+    most = max(size.connections)
+    speeds: dict[int, list[float]] = {}
+    with _stages(store, (0, *size.flushes_us)) as stages:
+        for turn in range(size.rounds):
+            for flush, stage in stages.items():
+                for operation in ("reset", "textbook"):
+                    progress.print(f"{store}: {operation}, a flush of {flush} µs more, round {turn + 1}")
+                    figures = stage.measure(operation, most, size.seconds)
+                    results.figures.append({"part": "slow disk", "flush_us": flush, **figures})
+                    if operation == "reset":
+                        speeds.setdefault(flush, []).append(figures["per_second"])
+    ratio = median(slow / fast for slow, fast in zip(speeds[1_000], speeds[0], strict=True))
+    results.target(
+        f"{store}, {most} connections: reset with a flush of 1 ms / with none", ratio, 0.7, at_most=False
+    )
+
+
+class _stages:  # noqa: N801 - a context manager, used as a function
+    """Servers on stores with slower and slower disks, all at once, so that they can take turns."""
+
+    def __init__(self, store: str, flushes_us: tuple[int, ...]) -> None:
+        from contextlib import ExitStack  # noqa: PLC0415
+
+        self._stack = ExitStack()
+        self._store, self._flushes_us = store, flushes_us
+
+    def __enter__(self) -> dict[int, Stage]:
+        return {
+            flush: self._stack.enter_context(staged(self._store, with_textbook=True, flush_us=flush))
+            for flush in self._flushes_us
+        }
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def workers(size: Size, results: Results) -> None:
+    """Measure several server processes on one PostgreSQL, and one that delivers at the same time."""
+    for count in size.workers:
+        with staged("PostgreSQL", workers=count) as stage:
+            for turn in range(size.rounds):
+                for operation in ("reset", "get"):
+                    progress.print(f"PostgreSQL: {operation}, {count} workers, round {turn + 1}")
+                    figures = stage.measure(operation, 64, size.seconds)
+                    results.figures.append({"part": "workers", "workers": count, **figures})
+
+
+def delivering(store: str, size: Size, results: Results) -> None:
+    """Measure resets while the same process writes each ticket's mail."""
+    with staged(store, deliver=True) as stage:
+        for turn in range(size.rounds):
+            progress.print(f"{store}: reset, delivering, round {turn + 1}")
+            figures = stage.measure("reset", 64, size.seconds)
+            results.figures.append({"part": "delivering", **figures})
+
+
+def show(results: Results) -> None:
+    """Print the tables."""
+    for part in ("side by side", "slow disk", "workers", "delivering"):
+        rows = list(_medians([figures for figures in results.figures if figures["part"] == part]))
+        if not rows:
+            continue
+        table = Table(title=f"{part} (medians)")
+        extra = {"slow disk": "flush_us", "workers": "workers"}.get(part)
+        for title in (
+            "store",
+            "operation",
+            *([extra] if extra else []),
+            "conn.",
+            "per s",
+            "p50 ms",
+            "p99 ms",
+        ):
+            table.add_column(title, justify="left" if title in ("store", "operation") else "right")
+        for title in ("errors", "server CPU", "database CPU", "client CPU", "ev./commit", "stored", "lost"):
+            table.add_column(title, justify="right")
+        for row in rows:
+            shown = [row["store"], row["operation"], *([str(row[extra])] if extra else [])]
+            table.add_row(
+                *shown,
+                str(row["connections"]),
+                f"{row['per_second']:,.0f}",
+                f"{row['p50_ms']:.2f}",
+                f"{row['p99_ms']:.2f}",
+                str(row["errors"]),
+                *(f"{row[cpu]:.2f}" for cpu in ("server_cpu", "database_cpu", "client_cpu")),
+                str(row["events_per_commit"] or ""),
+                str(row.get("stored", "")),
+                str(row.get("lost", "")),
+            )
+        console.print(table)
+    for figures in results.figures:
+        if figures["part"] == "flatness":
+            console.print(
+                f"{figures['what']}: {figures['us']:,.0f} µs, reference {figures['reference_us']:,.0f} µs"
+            )
+    table = Table(title="targets")
+    for title in ("target", "value", "wanted", "met"):
+        table.add_column(title, justify="left" if title == "target" else "right")
+    for target in results.targets:
+        met = "[green]yes[/]" if target["met"] else "[bold red]no[/]"
+        table.add_row(target["name"], f"{target['value']:,}", target["target"], met)
+    console.print(table)
+    resets = [figures for figures in results.figures if "lost" in figures]
+    answered, stored = (sum(figures[name] for figures in resets) for name in ("answered", "stored"))
+    lost = sum(figures["lost"] for figures in resets)
+    console.print(f"resets answered: {answered:,}, stored: {stored:,}, lost: {lost}")
+
+
+def _medians(figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for one in figures:
+        key = (one["store"], one["operation"], one["connections"], one.get("flush_us"), one.get("workers"))
+        groups.setdefault(key, []).append(one)
+    for group in groups.values():
+        row = dict(group[0])
+        for name in ("per_second", "p50_ms", "p99_ms", "server_cpu", "database_cpu", "client_cpu"):
+            row[name] = median(one[name] for one in group)
+        for name in ("errors", "stored", "lost"):
+            if name in row:
+                row[name] = sum(one[name] for one in group)
+        yield row
+
+
+def run() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under two minutes: fewer, shorter rounds")
+    parser.add_argument("--part", action="append", help="only these parts; may be given several times")
+    arguments = parser.parse_args()
+    size = QUICK if arguments.quick else FULL
+    results, begin = Results(), time.time()
+    parts = {
+        "side by side": lambda: [side_by_side(store, size, results) for store in STORES],
+        "flatness": lambda: [flatness(store, size, results) for store in STORES],
+        "slow disk": lambda: [slow_disk(store, size, results) for store in STORES],
+        "workers": lambda: workers(size, results),
+        "delivering": lambda: [delivering(store, size, results) for store in STORES] if size is FULL else [],
+    }
+    for name, part in parts.items():
+        if not arguments.part or name in arguments.part:
+            part()
+    LATEST.write_text(
+        json.dumps(
+            {
+                "machine": environment(),
+                "python": platform.python_version(),
+                "versions": {package: version(package) for package in PACKAGES},
+                "client": "wrk" if load.WITH_WRK else "tests.bench.load",
+                "settings": {"quick": arguments.quick, "seconds": size.seconds, "rounds": size.rounds},
+                "began": begin,
+                "took_seconds": round(time.time() - begin),
+                "targets": results.targets,
+                "figures": results.figures,
+            },
+            indent=1,
+        )
+    )
+    show(results)
+    console.print(f"written to {LATEST}")
+
+
+if __name__ == "__main__":
+    run()
