@@ -7,18 +7,21 @@ a figure is the median of its rounds. Prints tables, and writes all of it to var
 import argparse
 import json
 import platform
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from application.ports import Store
+from application.group_commit import Background
 from application.regenerate_ticket import RegenerateTicket
 from interface import main
 from interface.settings import Settings
@@ -30,8 +33,9 @@ from tests.support.evidence import open_store
 LATEST = Path("var/bench/latest.json")
 PACKAGES = ("eventsourcing", "fastapi", "uvicorn", "uvloop", "httptools", "psycopg", "msgspec", "pydantic")
 _LONG = 10_000
+_STREAMS = 5
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 progress = Console(stderr=True)
 
 
@@ -46,10 +50,24 @@ class Size:
     credentials: tuple[int, int]
     workers: tuple[int, ...]
     flushes_us: tuple[int, ...]
+    on_slow_disk: tuple[str, ...]
+    delivering: bool
 
 
-FULL = Size(2, 5, (1, 16, 64), tuple(OPERATIONS), (1_000, 1_000_000), (1, 2, 4), (1_000, 5_000))
-QUICK = Size(1, 3, (64,), ("no-op", "textbook", "reset", "get"), (1_000, 20_000), (), (1_000,))
+FULL = Size(
+    2,
+    4,
+    (1, 16, 64),
+    tuple(OPERATIONS),
+    (1_000, 1_000_000),
+    (1, 2, 4),
+    (1_000, 5_000),
+    ("reset", "textbook"),
+    True,
+)
+QUICK = Size(
+    1, 3, (64,), ("no-op", "textbook", "reset", "get"), (1_000, 5_000), (), (1_000,), ("reset",), False
+)
 
 
 @dataclass
@@ -76,7 +94,7 @@ class Results:
         """Return the median, over the rounds, of one operation's figure to another's."""
         mine = self.of(store, operation, connections, "side by side")
         theirs = self.of(store, to, connections, "side by side")
-        return median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True))
+        return float(median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True)))
 
 
 def side_by_side(store: str, size: Size, results: Results) -> None:
@@ -131,11 +149,11 @@ def flatness(store: str, size: Size, results: Results) -> None:
         for stage in (small, large):
             opened = open_store(stage.url)
             progress.print(f"{store}: filling in streams of {_LONG} events")
-            seed(opened, range(many, many + 20), length=_LONG)
-            seed(opened, range(many + 20, many + 40))
+            seed(opened, range(many, many + _STREAMS), length=_LONG)
+            seed(opened, range(many + _STREAMS, many + 2 * _STREAMS))
             opened.close()
         lengths = Costs(small.url)
-        long, short = range(many, many + 20), range(many + 20, many + 40)
+        long, short = range(many, many + _STREAMS), range(many + _STREAMS, many + 2 * _STREAMS)
         ratio = _ratio_in_turns(lengths, long, lengths, short, results, f"{store}: stream of {_LONG}")
         results.target(f"{store}: cost at stream length {_LONG} / at 1", ratio, 1.1, at_most=True)
         lengths.close()
@@ -165,13 +183,8 @@ class Costs:
             deliver=False,
         )
         self._running = main.start(settings)
-        self._commands = main.Background(self._running.commands)
+        self._commands = Background(self._running.commands)
         self._number = 0
-
-    @property
-    def store(self) -> Store:
-        """The store."""
-        return self._running.store
 
     def reset(self, number: int) -> float:
         """Return the seconds that one reset takes."""
@@ -212,10 +225,14 @@ def slow_disk(store: str, size: Size, results: Results) -> None:
     """Measure resets, ours and the textbook's, where a flush takes longer."""
     most = max(size.connections)
     speeds: dict[int, list[float]] = {}
-    with _stages(store, (0, *size.flushes_us)) as stages:
+    with ExitStack() as stack:
+        stages = {
+            flush: stack.enter_context(staged(store, with_textbook=True, flush_us=flush))
+            for flush in (0, *size.flushes_us)
+        }
         for turn in range(size.rounds):
             for flush, stage in stages.items():
-                for operation in ("reset", "textbook"):
+                for operation in size.on_slow_disk:
                     progress.print(f"{store}: {operation}, a flush of {flush} µs more, round {turn + 1}")
                     figures = stage.measure(operation, most, size.seconds)
                     results.figures.append({"part": "slow disk", "flush_us": flush, **figures})
@@ -227,29 +244,10 @@ def slow_disk(store: str, size: Size, results: Results) -> None:
     )
 
 
-class _stages:  # noqa: N801 - a context manager, used as a function
-    """Servers on stores with slower and slower disks, all at once, so that they can take turns."""
-
-    def __init__(self, store: str, flushes_us: tuple[int, ...]) -> None:
-        from contextlib import ExitStack  # noqa: PLC0415
-
-        self._stack = ExitStack()
-        self._store, self._flushes_us = store, flushes_us
-
-    def __enter__(self) -> dict[int, Stage]:
-        return {
-            flush: self._stack.enter_context(staged(self._store, with_textbook=True, flush_us=flush))
-            for flush in self._flushes_us
-        }
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-
-def workers(size: Size, results: Results) -> None:
-    """Measure several server processes on one PostgreSQL, and one that delivers at the same time."""
-    for count in size.workers:
-        with staged("PostgreSQL", workers=count) as stage:
+def workers(store: str, size: Size, results: Results) -> None:
+    """Measure several server processes on one PostgreSQL."""
+    for count in size.workers if store == "PostgreSQL" else ():
+        with staged(store, workers=count) as stage:
             for turn in range(size.rounds):
                 for operation in ("reset", "get"):
                     progress.print(f"PostgreSQL: {operation}, {count} workers, round {turn + 1}")
@@ -259,6 +257,8 @@ def workers(size: Size, results: Results) -> None:
 
 def delivering(store: str, size: Size, results: Results) -> None:
     """Measure resets while the same process writes each ticket's mail."""
+    if not size.delivering:
+        return
     with staged(store, deliver=True) as stage:
         for turn in range(size.rounds):
             progress.print(f"{store}: reset, delivering, round {turn + 1}")
@@ -272,7 +272,7 @@ def show(results: Results) -> None:
         rows = list(_medians([figures for figures in results.figures if figures["part"] == part]))
         if not rows:
             continue
-        table = Table(title=f"{part} (medians)")
+        table = Table(title=f"{part} (medians)", box=SIMPLE)
         extra = {"slow disk": "flush_us", "workers": "workers"}.get(part)
         for title in (
             "store",
@@ -306,7 +306,7 @@ def show(results: Results) -> None:
             console.print(
                 f"{figures['what']}: {figures['us']:,.0f} µs, reference {figures['reference_us']:,.0f} µs"
             )
-    table = Table(title="targets")
+    table = Table(title="targets", box=SIMPLE)
     for title in ("target", "value", "wanted", "met"):
         table.add_column(title, justify="left" if title == "target" else "right")
     for target in results.targets:
@@ -342,16 +342,17 @@ def run() -> None:
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
     results, begin = Results(), time.time()
-    parts = {
-        "side by side": lambda: [side_by_side(store, size, results) for store in STORES],
-        "flatness": lambda: [flatness(store, size, results) for store in STORES],
-        "slow disk": lambda: [slow_disk(store, size, results) for store in STORES],
-        "workers": lambda: workers(size, results),
-        "delivering": lambda: [delivering(store, size, results) for store in STORES] if size is FULL else [],
+    parts: dict[str, Callable[[str, Size, Results], None]] = {
+        "side by side": side_by_side,
+        "flatness": flatness,
+        "slow disk": slow_disk,
+        "workers": workers,
+        "delivering": delivering,
     }
     for name, part in parts.items():
-        if not arguments.part or name in arguments.part:
-            part()
+        for store in STORES:
+            if not arguments.part or name in arguments.part:
+                part(store, size, results)
     LATEST.write_text(
         json.dumps(
             {

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from tests.support.server import BASE, Server, serving
 STORES = ("SQLite", "PostgreSQL")
 USERS = 1000
 _VAR = Path("var/bench")
+_IDLE_SECONDS = 0.005
 _TICKET = f"{BASE}/{CLIENT}/users/user-{{}}/ticket"
 # Those that are reset, and behind them those that are read and verified, whose ticket stays known.
 OPERATIONS = {
@@ -56,6 +58,7 @@ class Stage:
         figures = load.send(
             url, token, OPERATIONS[operation], self.directory, connections=connections, seconds=seconds
         )
+        self._settle()
         after, cpu_after = self._counts(), self._cpu()
         commits = after["commits"] - before["commits"]
         result = {
@@ -74,8 +77,15 @@ class Stage:
             result |= self._loss(figures, stored)
         return result
 
+    def _settle(self) -> None:
+        # wrk leaves its last requests behind; they shall not weigh on the next measurement.
+        busy = True
+        while busy:
+            before = self._cpu()[0]
+            time.sleep(0.05)
+            busy = self._cpu()[0] - before > _IDLE_SECONDS
+
     def _loss(self, figures: Figures, stored_before: int) -> dict[str, int]:
-        # wrk leaves its last requests behind when it ends; they are stored, too, a moment later.
         stored = stored_resets(self.url) - stored_before
         return {"stored": stored, "lost": max(0, figures.answered - stored)}
 
@@ -185,7 +195,7 @@ def _cpu_of(process: psutil.Process) -> float:
         total += times.user + times.system
     # What has ended meanwhile counts with its parent.
     times = process.cpu_times()
-    return total + times.children_user + times.children_system
+    return float(total + times.children_user + times.children_system)
 
 
 def environment() -> dict[str, str]:
