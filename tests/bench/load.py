@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -97,8 +98,7 @@ class _Connection(asyncio.Protocol):
         self._begin = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has one of its own
         self._send()
 
     def data_received(self, data: bytes) -> None:

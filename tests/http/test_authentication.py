@@ -1,8 +1,10 @@
 """Who is let in: by the service's own key, a key set in a file, and one behind a URL."""
 
 import asyncio
+import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from interface.http.authentication import (
+    CLOCK_SKEW_SECONDS,
     Caller,
     KeyFinder,
     TokenVerifier,
@@ -212,3 +215,56 @@ def test_a_key_set_out_of_reach_is_a_503_and_not_the_callers_fault(key_server: K
 
     with pytest.raises(KeysUnavailable):
         caller(over_url(key_server, 30), token("RS256"))
+
+
+def cached(trust_seconds: float) -> tuple[TokenVerifier, list[str], list[float]]:
+    """A verifier, the tokens for which it looked for a key, and its clock."""
+    asked: list[str] = []
+    now = [time.time()]
+    keys = keys_from_set(jwt.PyJWKSet.from_dict(key_set("EdDSA")))
+
+    def find_key(token: str) -> Any:
+        asked.append(token)
+        return keys(token)
+
+    found = TokenVerifier(
+        find_key,
+        issuer="https://issuer.example",
+        audience="tickets",
+        trust_seconds=trust_seconds,
+        timer=lambda: now[0],
+    )
+    return found, asked, now
+
+
+def test_a_token_is_verified_once_and_then_known() -> None:
+    verifier, asked, _ = cached(300)
+    known = token("EdDSA")
+
+    callers = [asyncio.run(verifier.caller([f"Bearer {known}"])) for _ in range(3)]
+
+    assert len(asked) == 1
+    assert len(set(callers)) == 1
+    with pytest.raises(InvalidToken):
+        asyncio.run(verifier.caller([f"Bearer {known[:-2]}AA"]))
+
+
+def test_a_known_token_is_refused_once_it_has_expired() -> None:
+    verifier, _, now = cached(10**6)
+    short = token("EdDSA", exp=int(now[0]) + 1)
+    asyncio.run(verifier.caller([f"Bearer {short}"]))
+
+    now[0] += CLOCK_SKEW_SECONDS + 2
+
+    assert hashlib.sha256(short.encode()).digest() not in verifier._known
+
+
+def test_a_known_token_is_verified_again_after_the_key_sets_lifespan() -> None:
+    verifier, asked, now = cached(300)
+    known = token("EdDSA")
+    asyncio.run(verifier.caller([f"Bearer {known}"]))
+
+    now[0] += 301
+    asyncio.run(verifier.caller([f"Bearer {known}"]))
+
+    assert len(asked) == 2
