@@ -86,12 +86,16 @@ def delivery_id(stream: UUID, version: int) -> str:
 
 @dataclass(frozen=True)
 class Known:
-    """What the store knows of some subjects, of their clients' policies, and of some commands."""
+    """What the store knows of some subjects, of their clients' policies and access logs, and of some commands.
+
+    access_versions: the version of a client's access log; missing where there is none.
+    """
 
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
     recipients: dict[Subject, Recipient] = field(default_factory=dict)
     policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
+    access_versions: dict[str, int] = field(default_factory=dict)
 
 
 class Erasure(NamedTuple):
@@ -103,14 +107,19 @@ class Erasure(NamedTuple):
 
 @dataclass(frozen=True)
 class Changes:
-    """All that must become true at the same moment (design, decision 5)."""
+    """All that must become true at the same moment (design, decision 5).
+
+    subjects: about whom each of the events is, in the same order.
+    """
 
     events: list[Event] = field(default_factory=list)
+    subjects: list[Subject] = field(default_factory=list)
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
     recipients: list[Recipient | Erasure] = field(default_factory=list)
     policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     outbox: list[OutboxEntry] = field(default_factory=list)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
+    access_versions: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.events or self.recipients or self.answers)

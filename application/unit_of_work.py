@@ -1,5 +1,6 @@
 """What the commands of one transaction see and change, before any of it is stored."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from application.command import Subject
@@ -8,6 +9,7 @@ from application.policy_row import PolicyRow, fold_policy
 from application.ports import Changes, Erasure, Known, OutboxEntry, PolicyKey
 from application.projection import TicketRow, fold, restore
 from application.recipient import Recipient
+from domain.access_log import AccessLog
 from domain.event import Event
 from domain.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, PolicyDefinition, TicketPolicy
 from domain.ticket_credential import TicketCredential
@@ -91,7 +93,7 @@ class UnitOfWork:
         if row is None:
             raise ValueError("a policy without an event is not saved")
         if events:
-            self.changes.events.extend(events)
+            self._take_over(events, Subject(definition.client_ext_id))
             self.changes.policies[key] = row
         return row
 
@@ -103,9 +105,22 @@ class UnitOfWork:
         if row is None:
             raise ValueError("a credential without an event is not saved")
         if events:
-            self.changes.events.extend(events)
+            self._take_over(events, subject)
             self.changes.tickets[subject] = row
         return row
+
+    def access_version(self, client_ext_id: str) -> int:
+        """Return the version of the client's access log; 0 where there is none."""
+        return self._known.access_versions.get(client_ext_id, 0)
+
+    def save_access(self, entry: AccessLog.AccessNoted) -> None:
+        """Take over an entry of an access log."""
+        self._take_over([entry], Subject(entry.client_ext_id, entry.user_ext_id))
+        self.changes.access_versions[entry.client_ext_id] = entry.originator_version
+
+    def _take_over(self, events: Sequence[Event], subject: Subject) -> None:
+        self.changes.events.extend(events)
+        self.changes.subjects.extend([subject] * len(events))
 
     def save_recipient(self, recipient: Recipient) -> None:
         """Take over a new or changed user."""
@@ -125,6 +140,8 @@ class UnitOfWork:
 def merge(known: Known, total: Changes, changes: Changes) -> None:
     """Add what one command changed to the whole of its batch, and let the next command see it."""
     total.events.extend(changes.events)
+    total.subjects.extend(changes.subjects)
+    known.access_versions.update(changes.access_versions)
     total.outbox.extend(changes.outbox)
     total.recipients.extend(changes.recipients)
     for change in changes.recipients:

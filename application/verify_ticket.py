@@ -16,6 +16,8 @@ from domain.policy import TicketPolicy
 from domain.ticket import ClearTicket, is_weaker
 from domain.ticket_credential import TicketCredential, Verdict
 
+LOCKED = "locked"
+
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyTicket(MintingCommand):
@@ -56,7 +58,7 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     row = unit.save(credential)
     locked_until = row.locked_until if verdict in (Verdict.LOCKED, Verdict.WRONG_TICKET) else None
     response = VerifyResponse(verified=verdict is None, reason=verdict, lockedUntil=utc_date(locked_until))
-    return command.done("verified", None, response)
+    return command.done(LOCKED if verdict is Verdict.LOCKED else "verified", None, response)
 
 
 def _upgraded_hash(

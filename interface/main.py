@@ -19,6 +19,8 @@ import jwt
 import uvicorn
 from fastapi import FastAPI
 
+from application.access_log import AccessNotes, NoteAccess, note_access
+from application.checkpoint import Witness, make_checkpoints, send_checkpoints
 from application.command import Answer, Command, Subject
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
@@ -47,15 +49,21 @@ from interface.http.slow_hashing import SlowHashing
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
 from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.durable_file import read_or_make
+from interface.outbound.ledger_keys import LedgerKeys
 from interface.outbound.mail_spool import MailSpool
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.outbound.token_key import TokenKey
+from interface.outbound.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+
+log = logging.getLogger(__name__)
 
 DEMO = Subject("client-123", "user-123")
 _DELIVERY_EVERY_SECONDS = 5
+_CHECKPOINTS_EVERY_SECONDS = 5
+_FLUSH_EVERY_SECONDS = 60
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
@@ -68,9 +76,10 @@ class Running:
     """The service without an edge: what HTTP and the command line drive."""
 
     settings: Settings
-    store: Store
+    store: SqliteStore | PostgresStore
     commands: GroupCommit
     delivery: Periodic | None
+    keys: LedgerKeys
 
     def close(self) -> None:
         """Deliver what waits, and give everything back. The commands are closed before, by who runs them."""
@@ -84,6 +93,7 @@ def start(settings: Settings) -> Running:
     try:
         sealer = AesGcmSealer(_outbox_key(settings))
         spool = MailSpool(settings.mail_dir, settings.mail_from)
+        keys = _ledger_keys(settings)
         store = _open_store(settings)
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
@@ -106,6 +116,7 @@ def start(settings: Settings) -> Running:
         EraseUser: partial(erase_user, clock=system_clock),
         DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
+        NoteAccess: partial(note_access, clock=system_clock),
     }
     commands = GroupCommit(
         store,
@@ -114,7 +125,7 @@ def start(settings: Settings) -> Running:
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return Running(settings, store, commands, delivery)
+    return Running(settings, store, commands, delivery, keys)
 
 
 @contextmanager
@@ -142,6 +153,40 @@ def _expire(running: Running, submit: Callable[[Command], Future[Answer]]) -> Ex
 def _open_store(settings: Settings) -> SqliteStore | PostgresStore:
     path = settings.sqlite_path
     return SqliteStore(path) if path else PostgresStore(settings.database_url)
+
+
+def _ledger_keys(settings: Settings) -> LedgerKeys:
+    return LedgerKeys(
+        settings.ledger_key_dir,
+        settings.ledger_name,
+        clock=system_clock,
+        overlap=timedelta(days=settings.ledger_key_overlap_days),
+    )
+
+
+def _witnesses(settings: Settings) -> list[Witness]:
+    witnesses: list[Witness] = []
+    if settings.checkpoint_dir:
+        witnesses.append(CheckpointDirectory(settings.checkpoint_dir))
+        if settings.checkpoint_tsa:
+            witnesses.append(TimeStampAuthority(settings.checkpoint_tsa, settings.checkpoint_dir))
+    if settings.checkpoint_webhook:
+        witnesses.append(CheckpointWebhook(settings.checkpoint_webhook))
+    return witnesses
+
+
+def _sign_ledgers(running: Running) -> None:
+    settings = running.settings
+    with running.store.lease("checkpoints") as held:
+        if held:
+            make_checkpoints(
+                ledger=running.store,
+                signer=running.keys,
+                clock=system_clock,
+                every_events=settings.checkpoint_every_events,
+                every=timedelta(seconds=settings.checkpoint_every_seconds),
+            )
+            send_checkpoints(ledger=running.store, witnesses=_witnesses(settings))
 
 
 def _outbox_key(settings: Settings) -> bytes:
@@ -177,6 +222,7 @@ def _rate_limits(settings: Settings) -> RateLimits:
 def http_app(running: Running) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down."""
     settings = running.settings
+    notes = AccessNotes(running.commands.execute, system_clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -188,9 +234,16 @@ def http_app(running: Running) -> FastAPI:
         expiry = Periodic(
             "expiry", partial(_expire, running, submit), every_seconds=settings.expiry_every_seconds
         )
+        checkpoints = Periodic(
+            "checkpoints", partial(_sign_ledgers, running), every_seconds=_CHECKPOINTS_EVERY_SECONDS
+        )
+        flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
         yield
         await asyncio.to_thread(expiry.close)
+        await asyncio.to_thread(checkpoints.close)
+        flushing.cancel()
+        await _flush(notes)
         await running.commands.close()
         await asyncio.to_thread(running.close)
 
@@ -200,6 +253,9 @@ def http_app(running: Running) -> FastAPI:
             look_up=GroupRead(running.store).look_up,
             finish=SlowHashing(Argon2Hash()).finish,
             store=running.store,
+            ledger=running.store,
+            signer=running.keys,
+            note_access=notes.note,
             clock=system_clock,
             verifier=TokenVerifier(
                 _key_finder(settings),
@@ -213,6 +269,19 @@ def http_app(running: Running) -> FastAPI:
         ),
         lifespan,
     )
+
+
+async def _flush_again_and_again(notes: AccessNotes) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY_SECONDS)
+        await _flush(notes)
+
+
+async def _flush(notes: AccessNotes) -> None:
+    try:
+        await notes.flush()
+    except Unavailable as error:
+        log.warning("counts of the access log are lost: %s", error)
 
 
 def _spare_the_collector() -> None:

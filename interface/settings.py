@@ -66,6 +66,41 @@ class Settings(BaseSettings):
             description="verifications and resets of one ticket, per process: such as `10/minute`, or `off`"
         ),
     ] = "600/minute"
+    ledger_name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            pattern=r"^[^\s+]+$",
+            description="name of the ledger keys, and what the origin of each client's ledger begins with",
+        ),
+    ] = "tickets"
+    ledger_key_dir: Annotated[
+        Path,
+        Field(description="the Ed25519 keys that sign checkpoints and evidence; made on the first start"),
+    ] = Path("var/keys/ledger")
+    ledger_key_overlap_days: Annotated[
+        int, Field(ge=0, description="how long the key before signs, too, after `tickets keys rotate`")
+    ] = 30
+    checkpoint_every_events: Annotated[
+        int, Field(ge=1, description="a client's ledger is signed when it has grown by so many entries …")
+    ] = 1000
+    checkpoint_every_seconds: Annotated[
+        int, Field(ge=1, description="… or has grown at all, after so long")
+    ] = 60
+    checkpoint_dir: Annotated[
+        Path | None,
+        Field(description="checkpoints are also written here: a directory out of the operator's reach"),
+    ] = None
+    checkpoint_webhook: Annotated[
+        str | None, Field(pattern=r"^https?://", description="checkpoints are also sent here, by POST")
+    ] = None
+    checkpoint_tsa: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://",
+            description="time stamp authority (RFC 3161) that stamps checkpoints; needs TICKETS_CHECKPOINT_DIR",
+        ),
+    ] = None
     expiry_every_seconds: Annotated[
         int, Field(ge=1, description="how often the server looks for tickets that end soon or have ended")
     ] = 600
@@ -102,6 +137,12 @@ class Settings(BaseSettings):
         named = {"token_issuer", "token_audience"} <= self.model_fields_set
         if (self.jwks_url or self.jwks_file) and not named:
             raise ValueError("with a key set, TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE must be set")
+        return self
+
+    @model_validator(mode="after")
+    def _stamps_are_kept(self) -> Self:
+        if self.checkpoint_tsa and not self.checkpoint_dir:
+            raise ValueError("TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR, where the stamps are kept")
         return self
 
     @property

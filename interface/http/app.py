@@ -16,12 +16,21 @@ from starlette.types import Lifespan
 from application.errors import Unavailable
 from domain.errors import Refusal
 from interface.http import openapi
-from interface.http.call import Service
+from interface.http.call import Service, note
 from interface.http.envelope import Envelope
-from interface.http.problems import BodyTooLarge, HttpError, MethodNotAllowed, NoSuchPath, problem_response
-from interface.http.routes import policies, tickets, users
+from interface.http.problems import (
+    PROBLEMS,
+    BodyTooLarge,
+    HttpError,
+    MethodNotAllowed,
+    NoSuchPath,
+    problem_response,
+)
+from interface.http.routes import audit, policies, tickets, users
 
-_ROUTERS = (tickets.router, users.router, policies.router)
+_ROUTERS = (tickets.router, users.router, policies.router, audit.router)
+# Refusals that the client's access log keeps.
+_NOTED = {403, 409, 412, 422, 429}
 
 
 def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -61,9 +70,15 @@ def _add_docs(app: FastAPI) -> None:
         )
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyTooLarge):
         raise error  # the envelope reads on before it answers
+    kind = PROBLEMS[type(error)]
+    if kind.status in _NOTED:
+        try:
+            await note(request, kind.code)
+        except Unavailable as unavailable:
+            return problem_response(unavailable)
     return problem_response(error)
 
 

@@ -14,7 +14,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.access_log import READ, NoteAccess
+from application.checkpoint import Signer
 from application.command import Answer, Command, Subject
+from application.ledger import Ledger
 from application.minting import SlowWork
 from application.ports import Clock, Known, Store
 from application.ticket_response import to_json
@@ -22,7 +25,7 @@ from interface.http.authentication import Caller, TokenVerifier
 from interface.http.headers import (
     Headers,
     Traceparent,
-    accepts_json,
+    accepts,
     digest,
     idempotency_key,
     is_json,
@@ -33,6 +36,7 @@ from interface.http.path import ClientExtId, UserExtId, path_id
 from interface.http.problems import Malformed, NotAcceptable, UnsupportedMediaType
 from interface.http.rate_limits import RateLimits
 
+JSON = "application/json"
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
@@ -45,6 +49,9 @@ class Service:
     look_up: Callable[[Subject], Awaitable[Known]]
     finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
+    ledger: Ledger
+    signer: Signer
+    note_access: Callable[[NoteAccess], Awaitable[None]]
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
@@ -119,6 +126,10 @@ class Call:
         """Run a use case that reads what is known of the user."""
         return use_case(self.subject, await self.service.look_up(self.subject))
 
+    async def note_read(self) -> None:
+        """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
+        await note(self.request, READ)
+
     async def find(self, use_case: Callable[..., Result], of: object) -> Result:
         """Run a use case that searches for what `of` names, off the event loop."""
         return await run_in_threadpool(use_case, of, store=self.service.store)
@@ -152,9 +163,10 @@ class Permitted:
     The order is fixed: 401 before anything, then 400 for the path, 403, 406.
     """
 
-    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool) -> None:
+    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_type: str) -> None:
         self._permissions = permissions
         self._of_a_user = of_a_user
+        self._media_type = media_type
 
     async def call(self, request: Request) -> Call:
         """Return the call. Raises HttpError, Unavailable."""
@@ -163,17 +175,18 @@ class Permitted:
         caller = await service.verifier.caller(headers.getlist("authorization"))
         user_ext_id = path_id(request, "userExtId") if self._of_a_user else ""
         subject = Subject(path_id(request, "clientExtId"), user_ext_id)
+        request.scope["state"]["access"] = (caller.actor, subject)
         caller.demand(subject.client_ext_id, self._permissions)
-        if not accepts_json(headers):
-            raise NotAcceptable("The answer is application/json; your Accept header rules that out.")
+        if not accepts(headers, self._media_type):
+            raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
         return Call(request, caller, subject, service, await request.body(), headers)
 
 
 class PermittedForUser(Permitted):
     """Of an operation that is about one user."""
 
-    def __init__(self, *permissions: str) -> None:
-        super().__init__(permissions, of_a_user=True)
+    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
+        super().__init__(permissions, of_a_user=True, media_type=media_type)
 
     def __call__(
         self,
@@ -187,8 +200,8 @@ class PermittedForUser(Permitted):
 class PermittedForClient(Permitted):
     """Of an operation that is about the client and no one user."""
 
-    def __init__(self, *permissions: str) -> None:
-        super().__init__(permissions, of_a_user=False)
+    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
+        super().__init__(permissions, of_a_user=False, media_type=media_type)
 
     def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
         """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
@@ -213,15 +226,35 @@ class CallRoute(APIRoute):
         endpoint = partial(self.endpoint, **declared)
 
         async def answer(request: Request) -> Response:
+            request.scope["state"]["operation"] = self.operation_id
             response: Response = await endpoint(call=await permitted.call(request))
             return response
 
         return answer
 
 
-def depends(*permissions: str) -> Any:
+async def note(request: Request, outcome: str) -> None:
+    """Keep in the client's access log what came of a request, once it is known who called. Raises Unavailable."""
+    state, service = request.scope["state"], request.app.state.service
+    if "access" not in state:
+        return
+    actor, subject = state["access"]
+    await service.note_access(
+        NoteAccess(
+            subject=subject,
+            actor=actor,
+            correlation_id=state["traceparent"],
+            command_id=service.new_uuid().hex,
+            request_digest="",
+            operation=state.get("operation") or "",
+            outcome=outcome,
+        )
+    )
+
+
+def depends(*permissions: str, media_type: str = JSON) -> Any:
     """Return the dependency of an operation about a user, for use in an Annotated."""
-    return Depends(PermittedForUser(*permissions))
+    return Depends(PermittedForUser(*permissions, media_type=media_type))
 
 
 def depends_for_client(*permissions: str) -> Any:

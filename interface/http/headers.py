@@ -19,8 +19,6 @@ _ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
 # The version; with a "u" where time alone has changed the response since (call.etag). If-Match takes both.
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
-_RANGES = {"*/*": 0, "application/*": 1, "application/json": 2}
-
 # The document says what a header looks like where it is sent; here None says that it is absent.
 _TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
 _KEY = WithJsonSchema(
@@ -143,17 +141,18 @@ def is_json(headers: Headers) -> bool:
     )
 
 
-def accepts_json(headers: Headers) -> bool:
-    """Tell whether the caller takes JSON; the most specific range decides (RFC 9110, section 12.5.1)."""
+def accepts(headers: Headers, media_type: str) -> bool:
+    """Tell whether the caller takes this type; the most specific range decides (RFC 9110, section 12.5.1)."""
     if "accept" not in headers:
         return True
     accept = ",".join(headers.getlist("accept")).lower()
-    if accept.strip() in ("", "*/*", "application/json"):
+    if accept.strip() in ("", "*/*", media_type):
         return True
+    ranges = {"*/*": 0, f"{media_type.partition('/')[0]}/*": 1, media_type: 2}
     best, accepted = -1, False
     for item in accept.split(","):
         media_range, *parameters = [part.strip() for part in item.split(";")]
-        specificity = _RANGES.get(media_range, -1)
+        specificity = ranges.get(media_range, -1)
         if specificity >= best and specificity >= 0:
             best = specificity
             accepted = not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)

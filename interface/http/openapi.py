@@ -54,11 +54,18 @@ def plain_writes(schema: type, description: str) -> Responses:
     return responses
 
 
-def lists(schema: type, description: str) -> Responses:
+def lists(schema: type, description: str, *more: int) -> Responses:
     """Declare the responses of a GET of several, without an entity tag."""
     responses = reads(schema, description)
     del responses[304], responses[404], responses[200]["headers"]["ETag"]
-    return responses
+    return responses | _problems(*more)
+
+
+def bundles(media_type: str, description: str) -> Responses:
+    """Declare the responses of a GET of a file."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    file = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: file} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
 
 
 def deletes() -> Responses:

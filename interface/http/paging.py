@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -12,8 +14,11 @@ from starlette.responses import Response
 from application.fields import ExtId
 from application.find import Pagination
 from application.ports import Place
+from application.ticket_response import to_json
 from domain.states import State
+from interface.http.call import Call
 from interface.http.problems import Malformed
+from interface.http.schemas import Date
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -38,6 +43,44 @@ DateFilter = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Query(description="A date and time with its offset (RFC 3339)."),
+]
+
+At = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Query(
+        description="The moment, with its offset (RFC 3339), at which the ticket is shown; 404 in the future."
+    ),
+]
+AtVersion = Annotated[
+    str | None,
+    WithJsonSchema({"type": "integer", "minimum": 1}),
+    Query(description="The version after whose event the ticket is shown."),
+]
+
+_CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$"
+FromFilter = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Query(alias="from", description="A date and time with its offset (RFC 3339)."),
+]
+_TEXT = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]+$"})
+ActorFilter = Annotated[str | None, _TEXT, Query(description="Who did it.")]
+UserFilter = Annotated[str | None, _TEXT, Query(description="The user whom it is about.")]
+TypeFilter = Annotated[
+    str | None,
+    _TEXT,
+    Query(description="What happened, such as `TicketRegenerated` or `AccessNoted`."),
+]
+CorrelationFilter = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": _CORRELATION}),
+    Query(description="The traceparent of the request, or its trace id alone."),
+]
+Since = Annotated[
+    str | None,
+    WithJsonSchema({"type": "integer", "minimum": 1}),
+    Query(description="The size of an older checkpoint that the evidence shall go on from."),
 ]
 
 
@@ -70,6 +113,23 @@ def page(request: Request) -> WantedPage:
     return WantedPage(int(limit), _place(token) if token else None)
 
 
+def page_of_numbers(request: Request) -> tuple[WantedPage, int]:
+    """Return which page is asked for, and after which number it goes on. Raises Malformed."""
+    wanted = page(request)
+    if wanted.place is None:
+        return wanted, 0
+    if not re.fullmatch(r"[0-9]{1,18}", wanted.place.value):
+        raise Malformed("continuationToken is none that this service gave.")
+    return wanted, int(wanted.place.value)
+
+
+def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
+    """Return a page of items that are numbered; the next one goes on after `last`, None: there is none."""
+    place = None if last is None else Place(str(last), "")
+    content = {"items": items, "_pagination": wanted.next(place).model_dump()}
+    return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
 def one(request: Request, name: str, default: str) -> str:
     """Return a query parameter that may be given once. Raises Malformed."""
     given = request.query_params.getlist(name)
@@ -87,6 +147,32 @@ def query_value(request: Request, name: str, kind: Any) -> Any:
         return TypeAdapter(kind).validate_python(text)
     except ValidationError as error:
         raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
+
+
+def numbered(request: Request, name: str) -> int | None:
+    """Return a query parameter that counts from 1, None where it is absent. Raises Malformed."""
+    text = one(request, name, "")
+    if name not in request.query_params:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
+        raise Malformed(f"{name} must be a whole number from 1.")
+    return int(text)
+
+
+def trace_id(request: Request) -> str | None:
+    """Return the trace id of `correlationId`, None where that is absent. Raises Malformed."""
+    text = one(request, "correlationId", "")
+    if "correlationId" not in request.query_params:
+        return None
+    found = re.fullmatch(_CORRELATION, text)
+    if not found:
+        raise Malformed("correlationId must be a traceparent, or its trace id of 32 hexadecimal digits.")
+    return found[1]
+
+
+def past(call: Call) -> tuple[datetime | None, int | None]:
+    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
+    return query_value(call.request, "at", Date), numbered(call.request, "atVersion")
 
 
 def page_response(found: BaseModel) -> Response:

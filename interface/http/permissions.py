@@ -5,6 +5,7 @@ CREDENTIAL_MODIFY = "AccessControl.CredentialModify"
 CREDENTIAL_VIEW = "AccessControl.CredentialView"
 CREDENTIAL_DELETE = "AccessControl.CredentialDelete"
 CREDENTIAL_VERIFY = "AccessControl.CredentialVerify"
+HISTORY_VIEW = "AccessControl.HistoryView"
 POLICY_MODIFY = "AccessControl.PolicyModify"
 POLICY_VIEW = "AccessControl.PolicyView"
 USER_MODIFY = "AccessControl.UserModify"
@@ -16,6 +17,7 @@ PERMISSIONS = [
     CREDENTIAL_MODIFY,
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
+    HISTORY_VIEW,
     POLICY_MODIFY,
     POLICY_VIEW,
     USER_MODIFY,

@@ -22,9 +22,11 @@ from application.errors import Conflict, StoreUnavailable
 from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
+from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.records import (
     EXPIRING,
     JsonMapper,
@@ -65,6 +67,10 @@ JOIN unnest(%(clients)s::text[], %(users)s::text[]) AS wanted (client_ext_id, us
 USING (client_ext_id, user_ext_id)
 UNION ALL
 SELECT 'policy', client_ext_id, policy_ext_id, row FROM policies WHERE client_ext_id = ANY(%(clients)s::text[])
+UNION ALL
+SELECT 'access', log.client_ext_id, max(version)::text, NULL FROM ledger
+JOIN unnest(%(log_clients)s::text[], %(logs)s::uuid[]) AS log (client_ext_id, stream)
+ON ledger.client_ext_id = log.client_ext_id AND ledger.stream = log.stream GROUP BY log.client_ext_id
 """
 _SELECT_ANSWERS = """
 UNION ALL
@@ -72,7 +78,7 @@ SELECT 'answer', client_ext_id, command_id, row FROM answers
 JOIN unnest(%(key_clients)s::text[], %(keys)s::text[]) AS wanted (client_ext_id, command_id)
 USING (client_ext_id, command_id)
 """
-_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 23)})"
+_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 28)})"
 _UPSERT_POLICIES = """
 INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
@@ -90,7 +96,7 @@ WHERE (outbox.client_ext_id, outbox.stream, outbox.version) = (done.client_ext_i
 """
 
 
-class PostgresStore:
+class PostgresStore(SqlLedger):
     """Implements the ports Store and Outbox; see there for what the methods promise.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
@@ -109,7 +115,12 @@ class PostgresStore:
         """Return what is committed of these. Raises StoreUnavailable."""
         clients, users = _columns(subjects, 2)
         key_clients, keys = _columns(commands, 2)
+        log_clients = list(set(clients))
         parameters = {"clients": clients, "users": users, "key_clients": key_clients, "keys": keys}
+        parameters |= {
+            "log_clients": log_clients,
+            "logs": [access_stream_id(client) for client in log_clients],
+        }
         statement = _LOOK_UP + _SELECT_ANSWERS if commands else _LOOK_UP
         known = Known()
         with _failures(), self._datastore.get_connection() as connection:
@@ -122,6 +133,8 @@ class PostgresStore:
                     known.recipients[Subject(client, key)] = to_recipient(row)
                 case "policy":
                     known.policies[PolicyKey(client, key)] = to_policy(row)
+                case "access":
+                    known.access_versions[client] = int(key)
                 case "answer":
                     known.answers[CommandKey(client, key)] = to_answer(row)
         return known
@@ -202,6 +215,15 @@ class PostgresStore:
             with _failures(), self._datastore.get_connection() as connection:
                 _query(connection, _DELETE_OUTBOX, _columns(keys, 3))
 
+    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        with _failures(), self._datastore.get_connection() as connection:
+            return _query(connection, statement.replace("?", "%s"), parameters).fetchall()
+
+    def _run(self, statement: str, rows: Sequence[Row]) -> None:
+        with _failures(), self._datastore.get_connection() as connection, connection.transaction():
+            for row in rows:
+                _query(connection, statement.replace("?", "%s"), row)
+
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
@@ -221,6 +243,7 @@ class _Recorder(PostgresApplicationRecorder):
             *_columns(events, 4),
             *_columns(records.tickets, 10),
             *_columns(records.outbox, 6),
+            *_columns(records.ledger, 5),
             *_columns(records.answers, 3),
         ]
         with self.datastore.get_connection() as connection:

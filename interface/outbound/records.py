@@ -17,6 +17,7 @@ from application.policy_row import PolicyRow
 from application.ports import Changes, Erasure, Expiry, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from domain.event import Event
 from domain.states import State
 
 _encode = msgspec.json.Encoder().encode
@@ -53,6 +54,12 @@ class JsonMapper(Mapper[UUID]):
         return event
 
 
+def decoded(topic: str, state: bytes) -> Event:
+    """Return the event behind stored bytes. Raises ValueError (msgspec.ValidationError) where they are none."""
+    event: Event = _decoder(topic)(state)
+    return event
+
+
 @cache
 def _decoder(topic: str) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(resolve_topic(topic)).decode
@@ -60,8 +67,12 @@ def _decoder(topic: str) -> Callable[[bytes], Any]:
 
 @dataclass(frozen=True)
 class Records:
-    """The rows of one transaction beside its events, each in the order of its table's columns."""
+    """The rows of one transaction beside its events, each in the order of its table's columns.
 
+    ledger: of each event its client, user, time, actor and trace; what else the ledger has, only the store knows.
+    """
+
+    ledger: list[Row]
     tickets: list[Row]
     recipients: list[Row | Erasure]
     policies: list[Row]
@@ -72,7 +83,11 @@ class Records:
 def to_records(changes: Changes) -> Records:
     """Return the changes, but for the events, as rows."""
     return Records(
-        tickets=[_ticket_columns(row) for row in changes.tickets.values()],
+        ledger=[
+            (*subject, column_date(event.timestamp), event.actor, event.correlation_id[3:35])
+            for event, subject in zip(changes.events, changes.subjects, strict=True)
+        ],
+        tickets=[ticket_columns(row) for row in changes.tickets.values()],
         recipients=[
             change if isinstance(change, Erasure) else (*change.subject, change.version, _encode(change))
             for change in changes.recipients
@@ -89,7 +104,14 @@ def to_records(changes: Changes) -> Records:
 _DELETED = "deleted"
 
 
-def _ticket_columns(row: TicketRow) -> Row:
+TICKET_COLUMNS = (
+    "client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id, valid_to, last_modified,"
+    " expiry_step"
+)
+
+
+def ticket_columns(row: TicketRow) -> Row:
+    """Return a ticket as the columns of its table."""
     return (
         *row.subject,
         row.version,

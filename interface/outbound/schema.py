@@ -122,11 +122,158 @@ BEGIN
 END $$
 """
 
+_LEDGER = """
+CREATE TABLE ledger (
+    client_ext_id {text} NOT NULL,
+    position {integer} NOT NULL,
+    stream {uuid} NOT NULL,
+    version {integer} NOT NULL,
+    user_ext_id {text} NOT NULL,
+    topic {text} NOT NULL,
+    occurred {text} NOT NULL,
+    actor {text} NOT NULL,
+    trace_id {text} NOT NULL,
+    leaf {bytes} NOT NULL,
+    PRIMARY KEY (client_ext_id, position)
+){without_rowid};
+CREATE UNIQUE INDEX ledger_by_stream ON ledger (client_ext_id, stream, version);
+CREATE INDEX ledger_by_user ON ledger (client_ext_id, user_ext_id, position);
+CREATE INDEX ledger_by_actor ON ledger (client_ext_id, actor, position);
+CREATE INDEX ledger_by_topic ON ledger (client_ext_id, topic, position);
+CREATE INDEX ledger_by_trace ON ledger (client_ext_id, trace_id, position);
+CREATE TABLE ledger_sizes (
+    client_ext_id {text} NOT NULL,
+    size {integer} NOT NULL,
+    PRIMARY KEY (client_ext_id)
+);
+CREATE TABLE ledger_tiles (
+    client_ext_id {text} NOT NULL,
+    number {integer} NOT NULL,
+    hash {bytes} NOT NULL,
+    PRIMARY KEY (client_ext_id, number)
+);
+CREATE TABLE checkpoints (
+    client_ext_id {text} NOT NULL,
+    size {integer} NOT NULL,
+    root {bytes} NOT NULL,
+    note {text} NOT NULL,
+    made {text} NOT NULL,
+    sent {integer} NOT NULL,
+    PRIMARY KEY (client_ext_id, size)
+);
+"""
+
+# What was stored before there was a ledger gets its positions in the order of the log. The client of a stream
+# stands in its first event, the user in that of a credential. leaf() and column_date() are functions of ours.
+_BACKFILL_SQLITE = """
+INSERT INTO ledger
+SELECT client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id,
+       leaf(client_ext_id, position, stream, version, topic, state)
+FROM (
+    SELECT json_extract(CAST(first.state AS TEXT), '$.client_ext_id') AS client_ext_id,
+           row_number() OVER (
+               PARTITION BY json_extract(CAST(first.state AS TEXT), '$.client_ext_id') ORDER BY event.rowid
+           ) AS position,
+           event.originator_id AS stream,
+           event.originator_version AS version,
+           coalesce(json_extract(CAST(first.state AS TEXT), '$.user_ext_id'), '') AS user_ext_id,
+           event.topic AS topic,
+           column_date(json_extract(CAST(event.state AS TEXT), '$.timestamp')) AS occurred,
+           json_extract(CAST(event.state AS TEXT), '$.actor') AS actor,
+           substr(json_extract(CAST(event.state AS TEXT), '$.correlation_id'), 4, 32) AS trace_id,
+           event.state AS state
+    FROM ticket_events AS event
+    JOIN ticket_events AS first ON first.originator_id = event.originator_id AND first.originator_version = 1
+);
+INSERT INTO ledger_sizes SELECT client_ext_id, count(*) FROM ledger GROUP BY client_ext_id
+"""
+
+_LEAF_POSTGRES = (
+    """
+CREATE FUNCTION ledger_framed(field bytea) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT int4send(length(field)) || field $$
+""",
+    """
+CREATE FUNCTION ledger_leaf(client text, "position" bigint, stream uuid, version bigint, topic text, state bytea)
+RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT sha256(
+    '\\x00'::bytea || ledger_framed('tickets-leaf-v1'::bytea) || ledger_framed(convert_to(client, 'UTF8'))
+    || ledger_framed(int8send("position")) || ledger_framed(uuid_send(stream)) || ledger_framed(int8send(version))
+    || ledger_framed(convert_to(topic, 'UTF8')) || ledger_framed(state)
+) $$
+""",
+)
+
+_BACKFILL_POSTGRES = """
+INSERT INTO ledger
+SELECT client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id,
+       ledger_leaf(client_ext_id, position, stream, version, topic, state)
+FROM (
+    SELECT first.json ->> 'client_ext_id' AS client_ext_id,
+           row_number() OVER (PARTITION BY first.json ->> 'client_ext_id' ORDER BY event.notification_id) AS position,
+           event.originator_id AS stream,
+           event.originator_version AS version,
+           coalesce(first.json ->> 'user_ext_id', '') AS user_ext_id,
+           event.topic AS topic,
+           to_char(
+               (convert_from(event.state, 'UTF8')::json ->> 'timestamp')::timestamptz AT TIME ZONE 'UTC',
+               'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+           ) AS occurred,
+           convert_from(event.state, 'UTF8')::json ->> 'actor' AS actor,
+           substr(convert_from(event.state, 'UTF8')::json ->> 'correlation_id', 4, 32) AS trace_id,
+           event.state AS state
+    FROM ticket_events AS event
+    JOIN (
+        SELECT originator_id, convert_from(state, 'UTF8')::json AS json FROM ticket_events
+        WHERE originator_version = 1
+    ) AS first USING (originator_id)
+) AS numbered;
+INSERT INTO ledger_sizes SELECT client_ext_id, count(*) FROM ledger GROUP BY client_ext_id
+"""
+
+# As before, and the ledger. Positions are given out under the lock, so they are dense and in the order of commits.
+_POSTGRES_COMMIT_WITH_LEDGER = _POSTGRES_COMMIT.replace(
+    "    answer_clients text[]",
+    "    event_clients text[], event_users text[], event_times text[], event_actors text[], event_traces text[],\n"
+    "    answer_clients text[]",
+).replace(
+    "        INSERT INTO tickets (client",
+    """\
+        INSERT INTO ledger_sizes AS known (client_ext_id, size)
+        SELECT client, count(*) FROM unnest(event_clients) AS changed (client) GROUP BY client ORDER BY client
+        ON CONFLICT (client_ext_id) DO UPDATE SET size = known.size + excluded.size;
+        INSERT INTO ledger (client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id,
+                            leaf)
+        SELECT client, place, stream, version, username, topic, occurred, actor, trace,
+               ledger_leaf(client, place, stream, version, topic, state)
+        FROM (
+            SELECT event.*, size - count(*) OVER (PARTITION BY client)
+                   + row_number() OVER (PARTITION BY client ORDER BY number) AS place
+            FROM unnest(event_clients, event_users, event_streams, event_versions, event_topics, event_states,
+                        event_times, event_actors, event_traces) WITH ORDINALITY
+                 AS event (client, username, stream, version, topic, state, occurred, actor, trace, number)
+            JOIN ledger_sizes ON client_ext_id = client
+        ) AS numbered;
+        INSERT INTO tickets (client""",
+)
+
 # Each migration is a list of statements.
-SQLITE = [_statements(_SQLITE_EVENTS + _TABLES.format(text="TEXT", integer="INTEGER", bytes="BLOB"))]
+_SQLITE_TYPES = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB", "uuid": "TEXT"}
+_POSTGRES_TYPES = {"text": 'text COLLATE "C"', "integer": "bigint", "bytes": "bytea", "uuid": "uuid"}
+SQLITE = [
+    _statements(_SQLITE_EVENTS + _TABLES.format(**_SQLITE_TYPES)),
+    _statements(_LEDGER.format(**_SQLITE_TYPES, without_rowid=" WITHOUT ROWID") + _BACKFILL_SQLITE),
+]
 POSTGRES = [
-    _statements(_POSTGRES_EVENTS + _TABLES.format(text='text COLLATE "C"', integer="bigint", bytes="bytea")),
+    _statements(_POSTGRES_EVENTS + _TABLES.format(**_POSTGRES_TYPES)),
     [_POSTGRES_COMMIT],
+    [
+        *_statements(_LEDGER.format(**_POSTGRES_TYPES, without_rowid="")),
+        *_LEAF_POSTGRES,
+        *_statements(_BACKFILL_POSTGRES),
+        "DROP FUNCTION store_changes",
+        _POSTGRES_COMMIT_WITH_LEDGER,
+    ],
 ]
 
 EVENTS_TABLE = "ticket_events"

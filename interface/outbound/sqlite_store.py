@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,17 +22,21 @@ from eventsourcing.sqlite import (
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, StoreUnavailable
+from application.ledger import leaf_of
 from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
+from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.records import (
     EXPIRING,
     JsonMapper,
     Records,
     Row,
+    column_date,
     expiring_parameters,
     ticket_conditions,
     to_answer,
@@ -55,6 +60,10 @@ ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row, state_name
     locked_until=excluded.locked_until, policy_ext_id=excluded.policy_ext_id, valid_to=excluded.valid_to,
     last_modified=excluded.last_modified, expiry_step=excluded.expiry_step
 """
+_SELECT_ACCESS_VERSION = "SELECT max(version) FROM ledger WHERE client_ext_id=? AND stream=?"
+_GROW_LEDGER = """
+INSERT INTO ledger_sizes VALUES (?,?) ON CONFLICT DO UPDATE SET size=size+excluded.size RETURNING size
+"""
 _LOOK_UP = """
 WITH wanted (client_ext_id, user_ext_id) AS (VALUES {wanted})
 SELECT 'ticket', client_ext_id, user_ext_id, row FROM wanted JOIN tickets USING (client_ext_id, user_ext_id)
@@ -74,7 +83,7 @@ ORDER BY o.client_ext_id, o.stream, o.version LIMIT ?
 """
 
 
-class SqliteStore:
+class SqliteStore(SqlLedger):
     """Implements the ports Store and Outbox; see there for what the methods promise.
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
@@ -126,6 +135,9 @@ class SqliteStore:
                 cursor.execute("SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?", (client,))
                 for policy, row in cursor.fetchall():
                     known.policies[PolicyKey(client, policy)] = to_policy(row)
+                cursor.execute(_SELECT_ACCESS_VERSION, (client, access_stream_id(client).hex))
+                if version := cursor.fetchone()[0]:
+                    known.access_versions[client] = version
             for key in commands:
                 if row := _select(
                     cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
@@ -210,6 +222,15 @@ class SqliteStore:
         with _failures(), self._datastore.transaction(commit=True) as cursor:
             cursor.executemany("DELETE FROM outbox WHERE client_ext_id=? AND stream=? AND version=?", keys)
 
+    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(statement, _hexed(parameters))
+            return list(cursor.fetchall())
+
+    def _run(self, statement: str, rows: Sequence[Row]) -> None:
+        with _failures(), self._datastore.transaction(commit=True) as cursor:
+            cursor.executemany(statement, [_hexed(row) for row in rows])
+
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
@@ -223,6 +244,7 @@ class _Recorder(SQLiteApplicationRecorder):
         # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
             _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
+            _insert(cursor, "INSERT INTO ledger VALUES", _ledger_rows(cursor, stored_events, records.ledger))
             _insert(cursor, "INSERT INTO tickets VALUES", records.tickets, _ON_CONFLICT_UPDATE)
             _insert(cursor, "INSERT OR REPLACE INTO policies VALUES", records.policies)
             _insert(cursor, "INSERT INTO outbox VALUES", records.outbox)
@@ -250,6 +272,9 @@ class _Pool(SQLiteConnectionPool):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.row_factory = sqlite3.Row
+        # For the migration that made the ledger.
+        connection.create_function("leaf", 6, _leaf, deterministic=True)
+        connection.create_function("column_date", 1, _column_date, deterministic=True)
         return SQLiteConnection(sqlite_conn=connection, max_age=self.max_age)
 
 
@@ -257,6 +282,34 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(value.hex if isinstance(value, UUID) else value for value in parameters)
+
+
+def _leaf(client: str, position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
+    return leaf_of(client, position, UUID(stream), version, topic, state)
+
+
+def _column_date(text: str) -> str:
+    return column_date(datetime.fromisoformat(text))
+
+
+def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], partial: Sequence[Row]) -> list[Row]:
+    """Give out the next positions of each client. The transaction has written already, so nobody else does."""
+    position: dict[str, int] = {}
+    for client, count in Counter(row[0] for row in partial).items():
+        cursor.execute(_GROW_LEDGER, (client, count))
+        position[client] = cursor.fetchone()[0] - count
+    rows = []
+    for event, (client, user, occurred, actor, trace) in zip(events, partial, strict=True):
+        position[client] += 1
+        stream = cast("UUID", event.originator_id)
+        key = (client, position[client], stream, event.originator_version, event.topic)
+        columns = (event.originator_version, user, event.topic, occurred, actor, trace)
+        rows.append((client, position[client], stream.hex, *columns, leaf_of(*key, event.state)))
+    return rows
 
 
 def _event_columns(event: StoredEvent) -> Row:

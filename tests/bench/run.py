@@ -180,6 +180,7 @@ class Costs:
             mail_dir=directory / "mail",
             outbox_key_file=directory / "outbox.key",
             token_key_file=directory / "token.pem",
+            ledger_key_dir=directory / "ledger",
             deliver=False,
         )
         self._running = main.start(settings)

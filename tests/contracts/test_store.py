@@ -72,7 +72,10 @@ def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service)
     row = service.store.look_up([SUBJECT]).tickets[SUBJECT]
     entry = OutboxEntry(SUBJECT, row.stream, 99, b"sealed", NOW)
     late = Changes(
-        events=[second], tickets={SUBJECT: msgspec.structs.replace(row, reset_count=99)}, outbox=[entry]
+        events=[second],
+        subjects=[SUBJECT],
+        tickets={SUBJECT: msgspec.structs.replace(row, reset_count=99)},
+        outbox=[entry],
     )
 
     with pytest.raises(Conflict):

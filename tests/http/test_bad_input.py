@@ -107,7 +107,12 @@ class Server:
         with contextlib.closing(sqlite3.connect(self.directory / "tickets.db")) as store:
             return [
                 store.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
-                for table in ("ticket_events", "tickets", "recipients", "answers")
+                for table in (
+                    "ticket_events WHERE topic <> 'AccessNoted'",  # that somebody was refused is kept
+                    "tickets",
+                    "recipients",
+                    "answers",
+                )
             ]
 
     def refuses(

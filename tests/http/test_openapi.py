@@ -54,6 +54,10 @@ STATUSES = {
     ("delete", USER): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
     ("get", f"{POLICIES}/{{policyExtId}}"): READ,
     ("put", f"{POLICIES}/{{policyExtId}}"): WRITE - {404} | {200, 201},
+    ("get", f"{TICKET}/history"): READ - {304},
+    ("get", f"{TICKET}/evidence"): READ - {304},
+    ("get", f"{BASE}/{{clientExtId}}/history"): READ - {304, 404},
+    ("get", f"{BASE}/{{clientExtId}}/checkpoints"): READ - {304, 404},
 }
 
 

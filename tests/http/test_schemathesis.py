@@ -38,6 +38,7 @@ def api(tmp_path: Path) -> Iterator[BaseSchema]:
         rate_limit_per_credential="off",
         outbox_key_file=tmp_path / "outbox.key",
         token_key_file=tmp_path / "token.pem",
+        ledger_key_dir=tmp_path / "ledger",
     )
     token = TokenKey(own.token_key_file).sign(
         subject="schemathesis",

@@ -12,6 +12,7 @@ from application.errors import Conflict, SealBroken
 from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow, at
 from application.recipient import Recipient
+from domain.access_log import access_stream_id
 from domain.attribution import Attribution
 from domain.event import Event
 from domain.ticket import ClearTicket
@@ -106,6 +107,11 @@ class FakeStore:
                 if key.client_ext_id in {subject.client_ext_id for subject in subjects}
             },
             answers={c: self.known.answers[c] for c in commands if c in self.known.answers},
+            access_versions={
+                client: len(self.events[access_stream_id(client)])
+                for client in {subject.client_ext_id for subject in subjects}
+                if access_stream_id(client) in self.events
+            },
         )
 
     def commit(self, changes: Changes) -> None:

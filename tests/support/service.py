@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from application.access_log import NoteAccess, note_access
 from application.command import Answer, Command
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
@@ -50,6 +51,7 @@ class Service:
                 EraseUser: partial(erase_user, clock=self.clock),
                 DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),
+                NoteAccess: partial(note_access, clock=self.clock),
             },
         )
         self.commands = Background(self.group_commit)

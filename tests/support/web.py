@@ -11,6 +11,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from application.access_log import AccessNotes
+from application.command import Answer, Command
 from application.group_read import GroupRead
 from application.ports import Store
 from interface.http.app import create_app
@@ -19,6 +21,7 @@ from interface.http.call import Service as HttpService
 from interface.http.permissions import PERMISSIONS
 from interface.http.rate_limits import RateLimits
 from interface.http.slow_hashing import SlowHashing
+from interface.outbound.ledger_keys import LedgerKeys
 from interface.outbound.token_key import TokenKey
 from tests.support.fakes import FakeSlowHash
 from tests.support.service import Service, service_over
@@ -77,12 +80,21 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
         keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
     )
     with service_over(store) as service:
+
+        async def execute(command: Command) -> Answer:
+            return await asyncio.wrap_future(service.commands.submit(command))
+
         app = create_app(
             HttpService(
-                execute=lambda command: asyncio.wrap_future(service.commands.submit(command)),
+                execute=execute,
                 look_up=GroupRead(store).look_up,
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
+                ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/test_audit.py has a real one
+                signer=LedgerKeys(
+                    keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)
+                ),
+                note_access=AccessNotes(execute, service.clock).note,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),

@@ -6,22 +6,26 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from application import projection
 from application.create_ticket import CreateTicket
 from application.fields import ExtId
 from application.find import Page, find_tickets, place_of
+from application.history import past_ticket
 from application.modify_ticket import DeleteTicket, ModifyTicket
 from application.ports import TicketQuery
-from application.projection import at, to_response
+from application.projection import to_response
 from application.read_ticket import read_ticket
 from application.regenerate_ticket import RegenerateTicket
 from application.ticket_response import TicketResponse
-from application.verify_ticket import VerifyResponse, VerifyTicket
+from application.verify_ticket import LOCKED, VerifyResponse, VerifyTicket
 from domain.states import State
 from domain.ticket import ClearTicket
-from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response
+from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response, note
 from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
 from interface.http.openapi import body, creates, deletes, lists, patches, plain_writes, reads, writes
 from interface.http.paging import (
+    At,
+    AtVersion,
     ContinuationToken,
     DateFilter,
     Limit,
@@ -29,6 +33,7 @@ from interface.http.paging import (
     StateName,
     page,
     page_response,
+    past,
     query_value,
 )
 from interface.http.path import BASE_PATH
@@ -38,6 +43,7 @@ from interface.http.permissions import (
     CREDENTIAL_MODIFY,
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
+    HISTORY_VIEW,
 )
 from interface.http.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
 
@@ -111,13 +117,27 @@ async def create(
     operation_id="getTicket",
     responses=reads(TicketResponse, "The ticket credential"),
 )
-async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
-    """Returns the ticket credential of a user.
+async def get(
+    call: Annotated[Call, depends(CREDENTIAL_VIEW)],
+    at: At = None,
+    atVersion: AtVersion = None,  # noqa: N803
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Returns the ticket credential of a user, as it is or, with `at` or `atVersion`, exactly as it was.
 
-    Required permission: AccessControl.CredentialView
+    Required permission: AccessControl.CredentialView; for the past AccessControl.HistoryView, too
     """
+    moment, version = past(call)
+    if moment or version is not None:
+        call.caller.demand(call.subject.client_ext_id, (HISTORY_VIEW,))
+        await call.note_read()
+        find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
+        row, now = await call.find(find_past, call.subject)
+        return call.found(
+            to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row
+        )
     row, now = await call.read(read_ticket), call.service.clock()
-    return call.found(to_response(row, now), row.version, changed_by_time=at(row, now) is not row)
+    return call.found(to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row)
 
 
 @router.patch(
@@ -185,7 +205,10 @@ async def verify(
     """
     call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
-    return json_response(await call.execute(VerifyTicket(**call.terms(), ticket=ticket)))
+    answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
+    if answer.outcome == LOCKED:
+        await note(call.request, "locked")
+    return json_response(answer)
 
 
 @router.get(

@@ -1,0 +1,142 @@
+"""Checkpoints: signed statements of what a client's ledger is at a size (C2SP tlog-checkpoint and signed-note)."""
+
+import base64
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Protocol
+from urllib.parse import quote
+
+from application.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree, head_leaf
+from application.merkle import root_of
+from application.ports import Clock
+
+_PAGE = 100
+
+log = logging.getLogger(__name__)
+
+
+class Signer(Protocol):
+    """Signs notes with the service's ledger keys."""
+
+    @property
+    def name(self) -> str:
+        """The name of the keys, which is also what the origin of each log begins with."""
+
+    def sign(self, text: str) -> str:
+        """Return the note: the text, an empty line, and a signature line of each key in force."""
+
+
+class Verifier(Protocol):
+    """Tells whether a checkpoint is one of ours."""
+
+    def verify(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether its note says what the checkpoint says, signed by a key of ours, an older one too."""
+
+
+class Witness(Protocol):
+    """Keeps checkpoints where the operator of this service cannot change them."""
+
+    def send(self, checkpoint: Checkpoint) -> None:
+        """Hand a checkpoint over for good. May be called again. Raises OSError."""
+
+
+def origin_of(signer: Signer, client_ext_id: str) -> str:
+    """Return the name of a client's log: each has one of its own."""
+    return f"{signer.name}/{quote(client_ext_id, safe='')}"
+
+
+def checkpoint_text(origin: str, size: int, root: bytes, heads: tuple[int, bytes] | None) -> str:
+    """Return what is signed. heads: how many streams there are, and the root over their heads."""
+    lines = [origin, str(size), base64.b64encode(root).decode()]
+    if heads:
+        lines.append(f"heads {heads[0]} {base64.b64encode(heads[1]).decode()}")
+    return "\n".join(lines) + "\n"
+
+
+def make_checkpoint(
+    client_ext_id: str, *, ledger: Ledger, signer: Signer, clock: Clock, with_heads: bool = False
+) -> Checkpoint | None:
+    """Sign the ledger of a client as it is now, and keep that; None where there is nothing to sign.
+
+    with_heads: also over the newest version of every stream, which makes completeness provable but takes as long
+    as going through the whole ledger. Raises LedgerBroken where the ledger does not go on from the newest
+    checkpoint: then nothing is signed. Raises StoreUnavailable.
+    """
+    size, newest = ledger.size(client_ext_id), ledger.newest_checkpoint(client_ext_id)
+    if newest is None and size == 0:
+        return None
+    tree = LedgerTree(ledger, client_ext_id)
+    if newest is not None:
+        _check(newest, size, tree)
+        if newest.size == size and (not with_heads or "\nheads " in newest.note):
+            return newest
+    begin = newest.size // TILE if newest else 0
+    tiles = [tree.computed_tile(number) for number in range(begin, size // TILE)]
+    ledger.keep_tiles(client_ext_id, begin, tiles)
+    root = tree.subtree(0, size)
+    heads = None
+    if with_heads:
+        streams = ledger.heads(client_ext_id, size)
+        heads = (len(streams), root_of(head_leaf(*head) for head in streams))
+    text = checkpoint_text(origin_of(signer, client_ext_id), size, root, heads)
+    checkpoint = Checkpoint(client_ext_id, size, root, signer.sign(text), clock())
+    ledger.keep_checkpoint(checkpoint)
+    return checkpoint
+
+
+def _check(newest: Checkpoint, size: int, tree: LedgerTree) -> None:
+    if newest.size > size:
+        raise LedgerBroken(
+            f"the ledger of {newest.client_ext_id!r} has {size} entries, but {newest.size} were signed"
+        )
+    if tree.subtree(0, newest.size) != newest.root:
+        raise LedgerBroken(
+            f"the first {newest.size} entries of the ledger of {newest.client_ext_id!r} are not those that were signed"
+        )
+
+
+def make_checkpoints(
+    *,
+    ledger: Ledger,
+    signer: Signer,
+    clock: Clock,
+    every_events: int,
+    every: timedelta,
+    make: Callable[..., Checkpoint | None] = make_checkpoint,
+) -> int:
+    """Sign the ledger of each client that has grown enough, or a while ago. Returns how many were made.
+
+    One that is broken is logged as an error, each time, and holds up no other. Raises StoreUnavailable.
+    """
+    made = 0
+    for client_ext_id, size in ledger.sizes():
+        newest = ledger.newest_checkpoint(client_ext_id)
+        grown = size - newest.size if newest else size
+        due = newest is None or grown >= every_events or (grown and clock() - newest.made >= every)
+        if grown >= 0 and not (due and grown):
+            continue
+        try:
+            make(client_ext_id, ledger=ledger, signer=signer, clock=clock)
+            made += 1
+        except LedgerBroken:
+            log.exception("no checkpoint of client %r was signed", client_ext_id)
+    return made
+
+
+def send_checkpoints(*, ledger: Ledger, witnesses: Sequence[Witness]) -> int:
+    """Send every checkpoint that was not yet sent to all witnesses. Returns how many were.
+
+    One that cannot be sent is tried again the next time. Raises StoreUnavailable.
+    """
+    sent = 0
+    for checkpoint in ledger.unsent_checkpoints(_PAGE) if witnesses else ():
+        try:
+            for witness in witnesses:
+                witness.send(checkpoint)
+        except OSError as error:
+            log.warning("a checkpoint of %r is not sent yet: %s", checkpoint.client_ext_id, error)
+            continue
+        ledger.mark_sent(checkpoint)
+        sent += 1
+    return sent

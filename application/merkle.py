@@ -1,0 +1,143 @@
+"""Merkle trees over hashes of leaves: roots, inclusion proofs and consistency proofs (RFC 9162, section 2.1).
+
+Own code: no well-kept Python library for it was found (docs/decisions/0007); the RFC's test vectors are tested.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+
+HASH_BYTES = 32
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+Subtree = Callable[[int, int], bytes]
+"""Returns the hash over the leaves from `begin` up to, but not with, `end`; both cut the tree where it is cut."""
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Return the hash of a leaf: SHA-256(0x00 ‖ entry)."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of a node: SHA-256(0x01 ‖ left ‖ right)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def cut(begin: int, end: int) -> int:
+    """Return where the tree over these leaves is cut: by the largest power of two that is less than their number."""
+    return begin + (1 << (end - begin - 1).bit_length() - 1)
+
+
+class Frontier:
+    """A tree that leaves are added to, in the space of its height."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._roots: list[bytes] = []  # of the full subtrees, from the largest to the smallest
+
+    def add(self, node: bytes, height: int = 0) -> None:
+        """Add the next leaf, or a full subtree of 2^height leaves where so far there is a multiple of that."""
+        self.size += 1 << height
+        full = self.size >> height
+        while full % 2 == 0:
+            node = node_hash(self._roots.pop(), node)
+            full //= 2
+        self._roots.append(node)
+
+    def root(self) -> bytes:
+        """Return the hash over all leaves."""
+        if not self._roots:
+            return EMPTY_ROOT
+        root = self._roots[-1]
+        for left in reversed(self._roots[:-1]):
+            root = node_hash(left, root)
+        return root
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the hash over these hashes of leaves."""
+    tree = Frontier()
+    for leaf in leaves:
+        tree.add(leaf)
+    return tree.root()
+
+
+def subtree_of(leaves: Sequence[bytes]) -> Subtree:
+    """Return the subtrees of a tree whose leaves are at hand."""
+
+    def subtree(begin: int, end: int) -> bytes:
+        return root_of(leaves[begin:end])
+
+    return subtree
+
+
+def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
+    """Return the proof that the leaf at the index (from 0) is in the tree of this size (RFC 9162, 2.1.3.1)."""
+    begin, end, proof = 0, size, []
+    while end - begin > 1:
+        middle = cut(begin, end)
+        if index < middle:
+            proof.append(subtree(middle, end))
+            end = middle
+        else:
+            proof.append(subtree(begin, middle))
+            begin = middle
+    return proof[::-1]
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """Return the root that the proof leads to, None where it has the wrong length (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < size:
+        return None
+    position, last, root = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return None
+        if position % 2 or position == last:
+            root = node_hash(sibling, root)
+            while position % 2 == 0 and position:
+                position, last = position // 2, last // 2
+        else:
+            root = node_hash(root, sibling)
+        position, last = position // 2, last // 2
+    return root if last == 0 else None
+
+
+def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:
+    """Return the proof that the tree of `old` leaves is the beginning of that of `size` (RFC 9162, 2.1.4.1)."""
+    if not 0 < old <= size:
+        raise ValueError("a consistency proof goes from at least one leaf to at least as many")
+    begin, end, proof, whole = 0, size, [], True
+    while old != end:
+        middle = cut(begin, end)
+        if old <= middle:
+            proof.append(subtree(middle, end))
+            end = middle
+        else:
+            proof.append(subtree(begin, middle))
+            begin, whole = middle, False
+    return [*([] if whole else [subtree(begin, end)]), *proof[::-1]]
+
+
+def is_consistent(old: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
+    """Tell whether the proof shows that the old tree is the beginning of the new one (RFC 9162, 2.1.4.2)."""
+    if old == size:
+        return not proof and old_root == root
+    if not 0 < old < size or not proof:
+        return False
+    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    position, last = old - 1, size - 1
+    while position % 2:
+        position, last = position // 2, last // 2
+    old_tree = new_tree = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if position % 2 or position == last:
+            old_tree, new_tree = node_hash(sibling, old_tree), node_hash(sibling, new_tree)
+            while position % 2 == 0 and position:
+                position, last = position // 2, last // 2
+        else:
+            new_tree = node_hash(new_tree, sibling)
+        position, last = position // 2, last // 2
+    return last == 0 and (old_tree, new_tree) == (old_root, root)

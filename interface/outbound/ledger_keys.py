@@ -1,0 +1,103 @@
+"""The Ed25519 keys that sign checkpoints and evidence, as C2SP signed notes."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from interface.outbound.durable_file import read_or_make
+
+_ED25519 = b"\x01"
+_FILE = re.compile(r"(\d{8}T\d{6}Z)\.pem")
+_FILE_DATE = "%Y%m%dT%H%M%SZ"
+
+
+class LedgerKeys:
+    """The keys in a directory, one file each, named by when the key was made; the newest is in force.
+
+    For `overlap` after a newer key was made the one before signs, too, so that who verifies has time to take over the
+    new one. A first key is made where there is none. Raises OSError, ValueError.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, *, clock: Callable[[], datetime], overlap: timedelta
+    ) -> None:
+        if not name or re.search(r"[\s+]", name):
+            raise ValueError(f"{name!r} cannot name a key: it must have no blank and no plus sign")
+        self._directory, self._name, self._clock, self._overlap = directory, name, clock, overlap
+        if not self._files():
+            self.rotate()
+
+    @property
+    def name(self) -> str:
+        """The name of the keys."""
+        return self._name
+
+    def sign(self, text: str) -> str:
+        """Return the note: the text, an empty line, and a signature line of each key in force."""
+        lines = [_signature_line(self._name, key, text) for key in self._in_force()]
+        return f"{text}\n{''.join(lines)}"
+
+    def public(self) -> list[tuple[str, str]]:
+        """Return when each key was made and its verifier key, the newest first."""
+        return [(file.stem, verifier_key(self._name, _load(file))) for file in reversed(self._files())]
+
+    def rotate(self) -> str:
+        """Make a new key, which is in force from now on. Returns its verifier key."""
+        file = self._directory / f"{self._clock().strftime(_FILE_DATE)}.pem"
+        pem = read_or_make(file, _new_key)
+        return verifier_key(self._name, _key(pem))
+
+    def _in_force(self) -> list[Ed25519PrivateKey]:
+        *older, newest = self._files()
+        keys = [_load(newest)]
+        made = datetime.strptime(newest.stem, _FILE_DATE).replace(tzinfo=UTC)
+        if older and self._clock() - made < self._overlap:
+            keys.append(_load(older[-1]))
+        return keys
+
+    def _files(self) -> list[Path]:
+        found = self._directory.iterdir() if self._directory.exists() else ()
+        return sorted(file for file in found if _FILE.fullmatch(file.name))
+
+
+def verifier_key(name: str, key: Ed25519PrivateKey) -> str:
+    """Return the public key as C2SP signed-note writes it: name+hash+base64."""
+    public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"{name}+{_key_hash(name, public).hex()}+{base64.b64encode(public).decode()}"
+
+
+def _signature_line(name: str, key: Ed25519PrivateKey, text: str) -> str:
+    public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    signature = _key_hash(name, public) + key.sign(text.encode())
+    return f"— {name} {base64.b64encode(signature).decode()}\n"
+
+
+def _key_hash(name: str, public: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+
+
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _load(file: Path) -> Ed25519PrivateKey:
+    return _key(file.read_bytes())
+
+
+def _key(pem: bytes) -> Ed25519PrivateKey:
+    key = load_pem_private_key(pem, None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("a ledger key must be an Ed25519 key")  # noqa: TRY004 - the file's content is wrong
+    return key

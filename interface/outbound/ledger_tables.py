@@ -1,0 +1,262 @@
+"""The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from application.command import Subject
+from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
+from application.projection import TicketRow
+from domain.event import Event
+from interface.outbound.records import TICKET_COLUMNS, column_date, decoded, ticket_columns
+
+# Processes decide by clocks of their own, so time rises with positions but for this much.
+_CLOCK_SKEW = timedelta(minutes=5)
+_ENTRY = """
+SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state
+FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version = version
+"""
+_ENTRY_OR_GAP = """
+SELECT client_ext_id, position, stream, version, user_ext_id, coalesce(ticket_events.topic, ledger.topic), occurred,
+       actor, trace_id, leaf, state
+FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version
+"""
+_COUNTS = """
+SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger), (SELECT count(*) FROM tickets),
+       (SELECT count(*) FROM ledger WHERE version = 1 AND topic = 'TicketCreated')
+"""
+_STRAYS = """
+SELECT originator_id, originator_version FROM ticket_events
+WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE stream = originator_id AND version = originator_version)
+"""
+_ROWS_WITHOUT_EVENTS = """
+SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
+    SELECT 1 FROM ledger WHERE ledger.client_ext_id = tickets.client_ext_id
+    AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
+)
+"""
+_ROWS_AT_ONCE = 500
+_REWRITE = f"""
+INSERT INTO tickets AS stored ({TICKET_COLUMNS}) VALUES ({",".join("?" * 10)})
+ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
+    version = excluded.version, row = excluded.row, state_name = excluded.state_name,
+    locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
+    last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
+WHERE stored.version <= excluded.version
+"""
+_CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
+
+
+class SqlLedger(ABC):
+    """Implements the port Ledger; see there for what the methods promise."""
+
+    @abstractmethod
+    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Return the rows of a query."""
+
+    @abstractmethod
+    def _run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement for each of these rows, in one transaction."""
+
+    def sizes(self) -> Sequence[tuple[str, int]]:
+        """Return the size of the ledger of every client that has one."""
+        rows = self._fetch("SELECT client_ext_id, size FROM ledger_sizes ORDER BY client_ext_id", ())
+        return [(client, size) for client, size in rows]
+
+    def size(self, client_ext_id: str) -> int:
+        """Return the position of the newest entry; 0 where there is none."""
+        rows = self._fetch("SELECT size FROM ledger_sizes WHERE client_ext_id = ?", (client_ext_id,))
+        return int(rows[0][0]) if rows else 0
+
+    def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
+        """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
+        rows = self._fetch(
+            "SELECT leaf FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ? ORDER BY position",
+            (client_ext_id, begin, end),
+        )
+        return [bytes(leaf) for (leaf,) in rows]
+
+    def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of the full tiles of these numbers, as far as they are kept without a gap."""
+        rows = self._fetch(
+            "SELECT number, hash FROM ledger_tiles WHERE client_ext_id = ? AND number >= ? AND number < ?"
+            " ORDER BY number",
+            (client_ext_id, begin, end),
+        )
+        return [bytes(tile) for index, (number, tile) in enumerate(rows) if number == begin + index]
+
+    def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
+        """Keep the hashes of full tiles from this number on; what is kept already stays."""
+        rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
+        self._run("INSERT INTO ledger_tiles VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+
+    def event(self, entry: LedgerEntry) -> Event:
+        """Return the event behind an entry. Raises ValueError where the stored bytes are none."""
+        return decoded(entry.topic, entry.state)
+
+    def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries by position."""
+        condition = "WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, after, limit)))
+
+    def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries of a stream by version."""
+        condition = "WHERE client_ext_id = ? AND stream = ? AND version > ? ORDER BY version LIMIT ?"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (subject.client_ext_id, stream, after, limit)))
+
+    def entries_by_stream(
+        self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
+    ) -> Sequence[LedgerEntry]:
+        """Return the next entries by stream and version, up to a stream; one without an event has an empty state."""
+        condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
+        rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
+        return _entries(rows)
+
+    def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Return the next positions with their leaves."""
+        rows = self._fetch(
+            "SELECT position, leaf FROM ledger WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?",
+            (client_ext_id, after, limit),
+        )
+        return [(position, bytes(leaf)) for position, leaf in rows]
+
+    def strays(self) -> Sequence[str]:
+        """Return events that are in no ledger, and rows of credentials that have no events, one text each."""
+        counts = self._fetch(_COUNTS, ())[0]
+        events, entries, rows, credentials = tuple(counts)
+        strays = []
+        if events != entries:
+            strays += [
+                f"stream {s}, version {v}: the event is in no ledger" for s, v in self._fetch(_STRAYS, ())
+            ]
+        if rows != credentials:
+            found = self._fetch(_ROWS_WITHOUT_EVENTS, ())
+            strays += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
+        return strays
+
+    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+        """Return whose stored row is not byte for byte the expected one."""
+        wanted = {row.subject: ticket_columns(row) for row in expected}
+        found: dict[Subject, tuple[Any, ...]] = {}
+        subjects = list(wanted)
+        for begin in range(0, len(subjects), _ROWS_AT_ONCE):
+            chunk = subjects[begin : begin + _ROWS_AT_ONCE]
+            marks = ",".join(["(?, ?)"] * len(chunk))
+            rows = self._fetch(
+                f"SELECT {TICKET_COLUMNS} FROM tickets WHERE (client_ext_id, user_ext_id) IN (VALUES {marks})",
+                [text for subject in chunk for text in subject],
+            )
+            for row in map(tuple, rows):
+                found[Subject(row[0], row[1])] = (*row[:3], bytes(row[3]), *row[4:])
+        return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
+
+    def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:
+        """Store these rows, but for those that are newer in the store."""
+        self._run(_REWRITE, [ticket_columns(row) for row in rows])
+
+    def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries by position that fit."""
+        wanted: list[tuple[str, Sequence[Any]]] = [("client_ext_id = ?", (query.client_ext_id,))]
+        for column, value in (
+            ("actor", query.actor),
+            ("ledger.topic", query.topic),
+            ("trace_id", query.trace_id),
+            ("user_ext_id", query.user_ext_id),
+        ):
+            if value is not None:
+                wanted.append((f"{column} = ?", (value,)))
+        if query.begin:
+            wanted.append(("occurred >= ?", (column_date(query.begin),)))
+            after = max(after, self._position_at(query.client_ext_id, query.begin - _CLOCK_SKEW))
+        wanted.append(("position > ?", (after,)))
+        if query.end:
+            wanted.append(("occurred < ?", (column_date(query.end),)))
+            last = self._position_at(query.client_ext_id, query.end + _CLOCK_SKEW)
+            wanted.append(("position <= ?", (last,)))
+        condition = " AND ".join(condition for condition, _ in wanted)
+        parameters = [value for _, values in wanted for value in values]
+        return _entries(
+            self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
+        )
+
+    def _position_at(self, client_ext_id: str, moment: datetime) -> int:
+        """Return up to which position the entries are older; by halves, since time rises with positions."""
+        text, older, newer = column_date(moment), 0, self.size(client_ext_id) + 1
+        while newer - older > 1:
+            middle = (older + newer) // 2
+            rows = self._fetch(
+                "SELECT occurred FROM ledger WHERE client_ext_id = ? AND position = ?",
+                (client_ext_id, middle),
+            )
+            if rows and rows[0][0] < text:
+                older = middle
+            else:
+                newer = middle
+        return older
+
+    def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
+        """Return the newest version of every stream among the first entries, by stream."""
+        rows = self._fetch(
+            "SELECT stream, max(version) FROM ledger WHERE client_ext_id = ? AND position <= ?"
+            " GROUP BY stream ORDER BY stream",
+            (client_ext_id, size),
+        )
+        return [(_uuid(stream), version) for stream, version in rows]
+
+    def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
+        """Return the next checkpoints by size."""
+        condition = "WHERE client_ext_id = ? AND size > ? ORDER BY size LIMIT ?"
+        return _checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id, after, limit)))
+
+    def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
+        """Return the checkpoint of the largest size."""
+        condition = "WHERE client_ext_id = ? ORDER BY size DESC LIMIT 1"
+        return next(iter(_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, in the place of one of the same size."""
+        row = (
+            checkpoint.client_ext_id,
+            checkpoint.size,
+            checkpoint.root,
+            checkpoint.note,
+            column_date(checkpoint.made),
+        )
+        self._run(
+            "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (client_ext_id, size) DO UPDATE"
+            " SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
+            [row],
+        )
+
+    def unsent_checkpoints(self, limit: int) -> Sequence[Checkpoint]:
+        """Return checkpoints that are still to be sent out of the operator's reach."""
+        return _checkpoints(
+            self._fetch(f"{_CHECKPOINT} WHERE sent = 0 ORDER BY client_ext_id, size LIMIT ?", (limit,))
+        )
+
+    def mark_sent(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint was sent."""
+        self._run(
+            "UPDATE checkpoints SET sent = 1 WHERE client_ext_id = ? AND size = ? AND note = ?",
+            [(checkpoint.client_ext_id, checkpoint.size, checkpoint.note)],
+        )
+
+
+def _entries(rows: Sequence[Any]) -> list[LedgerEntry]:
+    return [
+        LedgerEntry._make((*row[:2], _uuid(row[2]), *row[3:9], bytes(row[9]), bytes(row[10] or b"")))
+        for row in map(tuple, rows)
+    ]
+
+
+def _checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
+    return [
+        Checkpoint(client, size, bytes(root), note, datetime.fromisoformat(made))
+        for client, size, root, note, made in rows
+    ]
+
+
+def _uuid(stream: str | UUID) -> UUID:
+    return stream if isinstance(stream, UUID) else UUID(stream)
