@@ -3,41 +3,54 @@
 import asyncio
 import base64
 import gc
+import getpass
 import hashlib
 import logging
+import multiprocessing
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
 
 import jwt
 import uvicorn
 from fastapi import FastAPI
 
-from application.access_log import AccessNotes, NoteAccess, note_access
-from application.checkpoint import Witness, make_checkpoints, send_checkpoints
+from application.access_log import READ, AccessNotes, NoteAccess, note_access
+from application.checkpoint import Witness, make_checkpoint, make_checkpoints, send_checkpoints
 from application.command import Answer, Command, Subject
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
 from application.deliver_tickets import deliver_tickets
 from application.erase_user import EraseUser, erase_user
-from application.errors import Unavailable
+from application.errors import TicketUnknown, Unavailable
+from application.evidence import make_evidence
 from application.expire_tickets import ExpiryReport, NoteExpiry, expire_tickets, note_expiry
 from application.group_commit import Background, GroupCommit, Handler
 from application.group_read import GroupRead
+from application.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.import_users import ImportReport, NoImport, import_users
+from application.ledger import HistoryQuery, LedgerBroken
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.periodic import Periodic
 from application.ports import Store
+from application.projection import to_response
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
+from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.ticket_response import to_json
 from application.verify_ticket import VerifyTicket, verify_ticket
-from interface.cli.commands import Actions, build_cli, fail
+from domain.errors import Refusal
+from interface.cli.audit import AuditActions
+from interface.cli.commands import Actions, build_cli
+from interface.cli.messages import fail
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
 from interface.http.call import Service
@@ -49,7 +62,7 @@ from interface.http.slow_hashing import SlowHashing
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
 from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.durable_file import read_or_make
-from interface.outbound.ledger_keys import LedgerKeys
+from interface.outbound.ledger_keys import LedgerKeys, NoteVerifier, read_checkpoints
 from interface.outbound.mail_spool import MailSpool
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
@@ -60,10 +73,14 @@ from interface.settings import PREFIX, Settings, WrongSettings, read_settings
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 DEMO = Subject("client-123", "user-123")
 _DELIVERY_EVERY_SECONDS = 5
 _CHECKPOINTS_EVERY_SECONDS = 5
 _FLUSH_EVERY_SECONDS = 60
+_EXPORTED_AT_ONCE = 500
+_PARTS = 16
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
@@ -151,8 +168,12 @@ def _expire(running: Running, submit: Callable[[Command], Future[Answer]]) -> Ex
 
 
 def _open_store(settings: Settings) -> SqliteStore | PostgresStore:
-    path = settings.sqlite_path
-    return SqliteStore(path) if path else PostgresStore(settings.database_url)
+    return _open(settings.database_url)
+
+
+def _open(database_url: str) -> SqliteStore | PostgresStore:
+    path = database_url.removeprefix("sqlite:///")
+    return PostgresStore(database_url) if path == database_url else SqliteStore(Path(path))
 
 
 def _ledger_keys(settings: Settings) -> LedgerKeys:
@@ -396,13 +417,158 @@ def _demo_greeting(settings: Settings, host: str, port: int) -> str:
     )
 
 
+def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
+    """Keep that somebody reads what is watched, by the command line."""
+    subject = Subject(client, user)
+    background.execute(
+        NoteAccess(
+            subject=subject,
+            actor=f"command line: {getpass.getuser()}",
+            correlation_id=new_traceparent(),
+            command_id=secrets.token_hex(16),
+            request_digest="",
+            operation=operation,
+            outcome=READ,
+        )
+    )
+    return subject
+
+
+def show_history(client: str, user: str) -> list[HistoryItem]:
+    """Return all that happened to a user's ticket. Raises TicketUnknown, Unavailable, WrongSettings."""
+    with _in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets history")
+        return list(history(subject, ledger=running.store))
+
+
+def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
+    """Return a ticket as it was, as JSON. Raises TicketUnknown, Unavailable, WrongSettings."""
+    with _in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets replay")
+        moment = at or (None if version else system_clock())
+        row, now = past_ticket(subject, store=running.store, clock=system_clock, at=moment, version=version)
+        return to_json(to_response(row, now))
+
+
+def export_log(
+    client: str, begin: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
+) -> Iterator[LogItem]:
+    """Yield the entries of a client's ledger in a time. Raises Unavailable, WrongSettings."""
+    with _in_background(read_settings()) as (running, background):
+        _watched(background, client, "", "tickets audit export")
+        ledger, position = running.store, 0
+        size = ledger.size(client)
+        query = HistoryQuery(client, begin=begin, end=end)
+        while found := ledger.search(query, position, _EXPORTED_AT_ONCE):
+            for entry in found:
+                yield log_item(entry, ledger.event(entry))
+            position = found[-1].position
+            tell(position, size)
+
+
+def sign_now(client: str) -> str:
+    """Return a checkpoint of a client's ledger as it is now. Raises LedgerBroken, NothingToSign and as start does."""
+    with _in_background(read_settings()) as (running, _):
+        made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
+        if made is None:
+            raise TicketUnknown(f"Client {client!r} has no ledger: nothing ever happened in it.")
+        send_checkpoints(ledger=running.store, witnesses=_witnesses(running.settings))
+        return made.note
+
+
+def export_evidence(client: str, user: str, since: int | None) -> bytes:
+    """Return the evidence of a user's ticket. Raises TicketUnknown, LedgerBroken, Unavailable, WrongSettings."""
+    with _in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets evidence export")
+        return make_evidence(
+            subject, ledger=running.store, signer=running.keys, clock=system_clock, since=since
+        )
+
+
+def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) -> Findings:
+    """Compare the whole record with itself and with what was signed. Raises Unavailable, WrongSettings."""
+    settings = read_settings()
+    keys, store = _ledger_keys(settings), _open_store(settings)
+    findings = Findings()
+    try:
+        verifier = NoteVerifier([key for _, key in keys.public()])
+        outside = read_checkpoints(
+            [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
+        )
+        clients = [client for client, _ in store.sizes()]
+        clients += sorted({checkpoint.client_ext_id for checkpoint in outside} - set(clients))
+        for client in clients:
+            mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
+            findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
+        findings.faults.extend(store.strays())
+        for part in _in_parts(check_part, settings.database_url, clients, tell):
+            findings.add(part)
+    finally:
+        store.close()
+    return findings
+
+
+def rebuild_rows(tell: Callable[[int, int], None]) -> int:
+    """Make the read model anew from the events. Returns how many rows. Raises Unavailable, WrongSettings."""
+    settings = read_settings()
+    store = _open_store(settings)
+    clients = [client for client, _ in store.sizes()]
+    store.close()
+    return sum(_in_parts(rebuild_part, settings.database_url, clients, tell))
+
+
+def _in_parts(
+    work: Callable[[str, str, UUID, UUID], Result],
+    database_url: str,
+    clients: Sequence[str],
+    tell: Callable[[int, int], None],
+) -> Iterator[Result]:
+    """Do the work for every range of streams of every client, in as many processes as there are cores."""
+    parts = [(client, *streams) for client in clients for streams in stream_ranges(_PARTS)]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(work, database_url, *part) for part in parts]
+        for done, future in enumerate(futures, start=1):
+            yield future.result()
+            tell(done, len(parts))
+
+
+def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
+    """Check a range of streams, in a process of its own."""
+    store = _open(database_url)
+    try:
+        return check_streams(client, begin, end, ledger=store)
+    finally:
+        store.close()
+
+
+def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> int:
+    """Rebuild a range of streams, in a process of its own."""
+    store = _open(database_url)
+    try:
+        return rebuild(client, begin, end, ledger=store)
+    finally:
+        store.close()
+
+
 def main() -> None:
     """Run the command line."""
+    audit = AuditActions(
+        history=show_history,
+        past_ticket=show_past,
+        check=check_record,
+        rebuild=rebuild_rows,
+        export=export_log,
+        checkpoint=sign_now,
+        evidence=export_evidence,
+        public_keys=lambda: _ledger_keys(read_settings()).public(),
+        rotate=lambda: _ledger_keys(read_settings()).rotate(),
+    )
+    actions = Actions(
+        serve=serve, sign_token=sign_token, run_expiry=run_expiry, import_users=import_from, audit=audit
+    )
     try:
-        build_cli(
-            Actions(serve=serve, sign_token=sign_token, run_expiry=run_expiry, import_users=import_from)
-        )()
-    except (WrongSettings, NoImport, Unavailable) as error:
+        build_cli(actions)()
+    except (WrongSettings, NoImport, Unavailable, Refusal, LedgerBroken) as error:
         fail(str(error))
 
 

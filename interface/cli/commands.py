@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from application.expire_tickets import ExpiryReport
 from application.import_users import ImportReport
+from interface.cli.audit import AuditActions, add_audit
+from interface.cli.messages import fail
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -27,13 +28,7 @@ class Actions:
     sign_token: Callable[..., str]
     run_expiry: Callable[[], ExpiryReport | None]
     import_users: Callable[..., None]
-
-
-def fail(message: str) -> NoReturn:
-    """Say on one line what is wrong, and end with status 2."""
-    line = escape(" ".join(message.split()))
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]tickets:[/] {line}", highlight=False)
-    raise SystemExit(2)
+    audit: AuditActions
 
 
 def build_cli(actions: Actions) -> typer.Typer:
@@ -88,6 +83,7 @@ def build_cli(actions: Actions) -> typer.Typer:
 
     _add_jobs(cli, actions)
     _add_users(cli, actions)
+    add_audit(cli, actions.audit)
     return cli
 
 

@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -16,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from application.ledger import Checkpoint
 from interface.outbound.durable_file import read_or_make
+from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
 
 _ED25519 = b"\x01"
 _FILE = re.compile(r"(\d{8}T\d{6}Z)\.pem")
@@ -70,6 +73,36 @@ class LedgerKeys:
     def _files(self) -> list[Path]:
         found = self._directory.iterdir() if self._directory.exists() else ()
         return sorted(file for file in found if _FILE.fullmatch(file.name))
+
+
+class NoteVerifier:
+    """Tells whether a checkpoint is signed by one of these verifier keys, and says what its note says."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = parse_keys("\n".join(keys))
+
+    def verify(self, checkpoint: Checkpoint) -> bool:
+        """Tell it."""
+        try:
+            said = parse_checkpoint(checkpoint.note.encode(), self._keys, "the checkpoint")
+        except Wrong:
+            return False
+        client = unquote(said.origin.rpartition("/")[2])
+        return (client, said.size, said.root) == (checkpoint.client_ext_id, checkpoint.size, checkpoint.root)
+
+
+def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
+    """Return the checkpoints in files, and in directories of files named *.checkpoint. Raises OSError, ValueError."""
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(path.glob("*.checkpoint")) if path.is_dir() else [path]
+    found = []
+    for file in files:
+        note = file.read_text()
+        origin, size, root, *_ = note.split("\n")
+        client = unquote(origin.rpartition("/")[2])
+        found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
+    return found
 
 
 def verifier_key(name: str, key: Ed25519PrivateKey) -> str:
