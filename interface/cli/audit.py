@@ -1,7 +1,6 @@
 """The commands for audit and compliance."""
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from application.replay import Findings
+from application.ticket_response import to_json
 from interface.cli.messages import fail
 from interface.verify_evidence import Wrong, parse_keys, verify
 
@@ -63,18 +64,19 @@ def _add_history(cli: typer.Typer, actions: AuditActions) -> None:
         items = list(actions.history(client, user))
         if as_json:
             for item in items:
-                _print_line(json.dumps(item, ensure_ascii=False))
+                _print_line(to_json(item))
             return
         table = Table(title=f"Ticket of {user} in {client}", box=SIMPLE)
-        for title in ("version", "position"):
-            table.add_column(title, justify="right")
-        for title in ("time", "event", "actor", "reason", "what changed"):
-            table.add_column(title, overflow="fold")
+        table.add_column("version", justify="right")
+        table.add_column("what happened", no_wrap=True)
+        table.add_column("what changed", overflow="fold")
         for item in items:
+            said = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
+            reason = [f"reason: {item['reason']}"] if item["reason"] else []
             changes = [f"{c['field']}: {_shown(c['from'])} → {_shown(c['to'])}" for c in item["changes"]]
-            cells = (item["version"], item["position"], item["time"], item["type"], item["actor"])
-            table.add_row(*map(str, cells), item["reason"] or "", "\n".join(changes))
-        Console().print(table, markup=False)
+            cells = (str(item["version"]), "\n".join(said), "\n".join([*reason, *changes]))
+            table.add_row(*map(Text, cells))
+        Console().print(table)
 
 
 def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
@@ -149,9 +151,9 @@ def _add_export(cli: typer.Typer, actions: AuditActions) -> None:
         with _progress("exporting") as tell:
             for item in actions.export(client, _moment(begin), _moment(end), tell):
                 if writer:
-                    writer.writerow({**item, "details": json.dumps(item["details"], ensure_ascii=False)})
+                    writer.writerow({**item, "details": to_json(item["details"])})
                 else:
-                    _print_line(json.dumps(item, ensure_ascii=False))
+                    _print_line(to_json(item))
 
 
 def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:

@@ -1,0 +1,38 @@
+"""A store from before there was a ledger gets one, of the same bytes as if it had always had it."""
+
+from tests.support.evidence import open_store
+from tests.support.fakes import SUBJECT
+from tests.support.service import service_over
+
+_DROP = ["DROP TABLE ledger", "DROP TABLE ledger_sizes", "DROP TABLE ledger_tiles", "DROP TABLE checkpoints"]
+
+
+def test_an_old_store_gets_its_ledger(database_url: str) -> None:
+    store = open_store(database_url)
+    with service_over(store) as service:
+        service.define("letters")
+        for client in ("client-1", "client-2"):
+            subject = SUBJECT._replace(client_ext_id=client)
+            service.register(subject=subject)
+            service.create(subject=subject)
+            service.regenerate(subject=subject, reason="ünïcode 'quoted'")
+            service.delete(subject=subject)
+            service.create(subject=subject)
+    clients = [client for client, _ in store.sizes()]
+    before = {client: store.entries(client, 0, 100) for client in clients}
+    for statement in _DROP:
+        store._run(statement, [()])
+    if database_url.startswith("sqlite:"):
+        store._run("PRAGMA user_version = 1", [()])
+    else:
+        for function in ("store_changes", "ledger_leaf", "ledger_framed"):
+            store._run(f"DROP FUNCTION {function}", [()])
+        store._run("DELETE FROM schema_version WHERE version > 1", [()])
+    store.close()
+
+    migrated = open_store(database_url)
+
+    assert len(clients) == 3
+    assert {client: migrated.entries(client, 0, 100) for client, _ in migrated.sizes()} == before
+    assert migrated.strays() == []
+    migrated.close()
