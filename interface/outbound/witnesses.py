@@ -57,7 +57,10 @@ class TimeStampAuthority:
         answer = _post(self._url, request.as_bytes(), "application/timestamp-query")
         try:
             stamp = decode_timestamp_response(answer)
-            granted = stamp.status == 0 and stamp.tst_info.message_imprint == request.message_imprint
+            granted = stamp.status == 0 and (
+                stamp.tst_info.message_imprint.message == request.message_imprint.message
+                and stamp.tst_info.nonce == request.nonce
+            )
         except ValueError as error:
             raise OSError(f"the time stamp authority answered nonsense: {error}") from error
         if not granted:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -26,8 +25,10 @@ from application.regenerate_ticket import RegenerateTicket
 from interface import main
 from interface.settings import Settings
 from tests.bench import load
+from tests.bench.audit import audit, ledger_cost
+from tests.bench.results import FULL, QUICK, Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
-from tests.bench.stage import OPERATIONS, STORES, Stage, environment, staged
+from tests.bench.stage import STORES, Stage, environment, staged
 from tests.support.evidence import open_store
 
 LATEST = Path("var/bench/latest.json")
@@ -36,65 +37,6 @@ _LONG = 10_000
 _STREAMS = 5
 
 console = Console(width=None if sys.stdout.isatty() else 140)
-progress = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How long a bench takes."""
-
-    seconds: float
-    rounds: int
-    connections: tuple[int, ...]
-    operations: tuple[str, ...]
-    credentials: tuple[int, int]
-    workers: tuple[int, ...]
-    flushes_us: tuple[int, ...]
-    on_slow_disk: tuple[str, ...]
-    delivering: bool
-
-
-FULL = Size(
-    2,
-    4,
-    (1, 16, 64),
-    tuple(OPERATIONS),
-    (1_000, 1_000_000),
-    (1, 2, 4),
-    (1_000, 5_000),
-    ("reset", "textbook"),
-    True,
-)
-QUICK = Size(
-    1, 3, (64,), ("no-op", "textbook", "reset", "get"), (1_000, 5_000), (), (1_000,), ("reset",), False
-)
-
-
-@dataclass
-class Results:
-    """All figures of a run, and the targets."""
-
-    figures: list[dict[str, Any]] = field(default_factory=list)
-    targets: list[dict[str, Any]] = field(default_factory=list)
-
-    def target(self, name: str, value: float, bound: float, *, at_most: bool) -> None:
-        """Note whether a target is met."""
-        met = value <= bound if at_most else value >= bound
-        sign = "≤" if at_most else "≥"
-        self.targets.append({"name": name, "value": round(value, 3), "target": f"{sign} {bound}", "met": met})
-
-    def of(self, store: str, operation: str, connections: int, part: str) -> list[dict[str, Any]]:
-        """Return the figures of the rounds of one operation."""
-        wanted = (store, operation, connections, part)
-        return [
-            f for f in self.figures if (f["store"], f["operation"], f["connections"], f["part"]) == wanted
-        ]
-
-    def ratio(self, figure: str, store: str, operation: str, to: str, connections: int) -> float:
-        """Return the median, over the rounds, of one operation's figure to another's."""
-        mine = self.of(store, operation, connections, "side by side")
-        theirs = self.of(store, to, connections, "side by side")
-        return float(median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True)))
 
 
 def side_by_side(store: str, size: Size, results: Results) -> None:
@@ -269,12 +211,12 @@ def delivering(store: str, size: Size, results: Results) -> None:
 
 def show(results: Results) -> None:
     """Print the tables."""
-    for part in ("side by side", "slow disk", "workers", "delivering"):
+    for part in ("side by side", "slow disk", "workers", "delivering", "ledger"):
         rows = list(_medians([figures for figures in results.figures if figures["part"] == part]))
         if not rows:
             continue
         table = Table(title=f"{part} (medians)", box=SIMPLE)
-        extra = {"slow disk": "flush_us", "workers": "workers"}.get(part)
+        extra = {"slow disk": "flush_us", "workers": "workers", "ledger": "ledger"}.get(part)
         for title in (
             "store",
             "operation",
@@ -323,7 +265,14 @@ def show(results: Results) -> None:
 def _medians(figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for one in figures:
-        key = (one["store"], one["operation"], one["connections"], one.get("flush_us"), one.get("workers"))
+        key = (
+            one["store"],
+            one["operation"],
+            one["connections"],
+            one.get("flush_us"),
+            one.get("workers"),
+            one.get("ledger"),
+        )
         groups.setdefault(key, []).append(one)
     for group in groups.values():
         row = dict(group[0])
@@ -349,6 +298,8 @@ def run() -> None:
         "slow disk": slow_disk,
         "workers": workers,
         "delivering": delivering,
+        "ledger": ledger_cost,
+        "audit": audit,
     }
     for name, part in parts.items():
         for store in STORES:

@@ -112,6 +112,7 @@ def staged(
     flush_us: int = 0,
     workers: int = 1,
     deliver: bool = False,
+    without_ledger: bool = False,
 ) -> Iterator[Stage]:
     """Yield a server on a new store; it delivers only where that is asked for, since mails cost CPU, too."""
     _VAR.mkdir(parents=True, exist_ok=True)
@@ -127,6 +128,8 @@ def staged(
             credentials_app.close()
         module = "tests.bench.server" if workers == 1 else "interface.main"
         environment = {"TICKETS_DELIVER": str(deliver).lower(), **preload}
+        if without_ledger:
+            environment["TICKETS_TEST_WITHOUT_LEDGER"] = "1"
         arguments = ("--workers", str(workers))
         server = stack.enter_context(serving(directory, url, *arguments, module=module, **environment))
         yield Stage(store, url, directory, server, database)

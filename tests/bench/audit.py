@@ -1,0 +1,118 @@
+"""What the record costs: the ledger's share of a reset, and how fast history, replay and evidence are."""
+
+import re
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import httpx
+import psycopg
+
+from application.replay import check_streams, stream_ranges
+from interface import verify_evidence
+from tests.bench.results import Results, Size, progress
+from tests.bench.seed import CLIENT, seed, subject
+from tests.bench.stage import Stage, staged
+from tests.support.evidence import open_store
+
+_EVENTS = 1_000
+_READS = 100
+_OF_THE_LEDGER = re.compile(r"INSERT INTO ledger_sizes.*?AS numbered;", re.DOTALL)
+
+
+def ledger_cost(store: str, size: Size, results: Results) -> None:
+    """Measure resets with the ledger and without it, in turns."""
+    most, ratios = max(size.connections), []
+    with ExitStack() as stack:
+        stages = {
+            "with": stack.enter_context(staged(store)),
+            "without": stack.enter_context(staged(store, without_ledger=True)),
+        }
+        if store == "PostgreSQL":
+            _forget_the_ledger(stages["without"].url)
+        for stage in stages.values():
+            stage.measure("reset", most, size.seconds)
+        for turn in range(2 * size.rounds):
+            speeds = {}
+            for ledger, stage in stages.items():
+                progress.print(f"{store}: reset, {ledger} the ledger, round {turn + 1}")
+                figures = stage.measure("reset", most, size.seconds)
+                results.figures.append({"part": "ledger", "ledger": ledger, **figures})
+                speeds[ledger] = figures["per_second"]
+            ratios.append(speeds["with"] / speeds["without"])
+    results.target(f"{store}: reset with the ledger / without", median(ratios), 0.85, at_most=False)
+
+
+def _forget_the_ledger(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_get_functiondef('store_changes'::regproc)").fetchone()
+        assert row is not None
+        definition, found = _OF_THE_LEDGER.subn("", row[0])
+        assert found == 1
+        connection.execute(definition)
+
+
+def audit(store: str, size: Size, results: Results) -> None:
+    """Measure what an auditor waits for, over a ledger of many leaves."""
+    with staged(store, credentials=1) as stage:
+        progress.print(f"{store}: filling in a ledger of {size.leaves} entries")
+        opened = open_store(stage.url)
+        seed(opened, [1], length=_EVENTS)
+        seed(opened, range(2, 2 + (size.leaves - opened.size(CLIENT)) // 5), length=5)
+        _waits(store, stage, results)
+        progress.print(f"{store}: replay")
+        [(begin, end)] = stream_ranges(1)
+        before = time.process_time()
+        findings = check_streams(CLIENT, begin, end, ledger=opened)
+        speed = findings.events / (time.process_time() - before)
+        opened.close()
+        assert not findings.faults
+        results.target(
+            f"{store}: events replayed and checked per second of a core", speed, 30_000, at_most=False
+        )
+        _evidence(store, stage, size, results)
+
+
+def _waits(store: str, stage: Stage, results: Results) -> None:
+    path = f"http://127.0.0.1:{stage.server.port}/nevisidm/api/core/v1/{CLIENT}/users/{subject(1).user_ext_id}/ticket"
+    time.sleep(1)  # `at` goes by seconds
+    for what, query in (
+        ("its history, whole", f"/history?limit={_EVENTS}"),
+        ("its state in the middle", f"?atVersion={_EVENTS // 2}"),
+        ("its state by date", f"?at={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"),
+    ):
+        waits = []
+        for _ in range(_READS):
+            before = time.perf_counter()
+            answer = stage.server.client.get(path + query)
+            waits.append((time.perf_counter() - before) * 1000)
+            assert answer.status_code == httpx.codes.OK, answer.text
+        name = f"{store}: a credential of {_EVENTS:,} events, {what}, ms"
+        results.target(name, median(waits), 30, at_most=True)
+
+
+def _evidence(store: str, stage: Stage, size: Size, results: Results) -> None:
+    progress.print(f"{store}: evidence")
+    tickets = [str(Path(sys.executable).with_name("tickets"))]
+    environment = {"TICKETS_DATABASE_URL": stage.url}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            arguments, cwd=stage.directory, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    (stage.directory / "key.txt").write_text(run(*tickets, "keys", "public"))
+    before = time.perf_counter()
+    run(*tickets, "evidence", "export", CLIENT, subject(1).user_ext_id, "-o", "evidence.zip")
+    made = time.perf_counter()
+    said = run(sys.executable, verify_evidence.__file__, "evidence.zip", "--key", "key.txt")
+    assert said.startswith("VERIFIED"), said
+    verified = time.perf_counter() - made
+    name = f"{store}: evidence from {size.leaves:,} leaves"
+    results.target(f"{name}, verified in seconds", verified, 5, at_most=True)
+    results.target(f"{name}, made in seconds", made - before, 30, at_most=True)
