@@ -53,6 +53,8 @@ LOCK_TIMEOUT_SECONDS = 5
 # The library keeps one prepared statement per connection; we use some dozens.
 _CACHED_STATEMENTS = 128
 _MOST_ROWS = 128
+# 40 MB: a page that many commits change is brought into the database once for all of them.
+_CHECKPOINT_PAGES = 10_000
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
 # An update leaves alone the index entries that stay as they are; a replacement would write each anew.
 _ON_CONFLICT_UPDATE = """
@@ -60,7 +62,10 @@ ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row, state_name
     locked_until=excluded.locked_until, policy_ext_id=excluded.policy_ext_id, valid_to=excluded.valid_to,
     last_modified=excluded.last_modified, expiry_step=excluded.expiry_step
 """
-_SELECT_ACCESS_VERSION = "SELECT max(version) FROM ledger WHERE client_ext_id=? AND stream=?"
+_SELECT_OF_CLIENT = """
+SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?
+UNION ALL SELECT NULL, max(version) FROM ledger WHERE client_ext_id=? AND stream=?
+"""
 _GROW_LEDGER = """
 INSERT INTO ledger_sizes VALUES (?,?) ON CONFLICT DO UPDATE SET size=size+excluded.size RETURNING size
 """
@@ -132,12 +137,12 @@ class SqliteStore(SqlLedger):
                     else:
                         known.recipients[Subject(client, user)] = to_recipient(row)
             for client in {subject.client_ext_id for subject in subjects}:
-                cursor.execute("SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?", (client,))
-                for policy, row in cursor.fetchall():
+                cursor.execute(_SELECT_OF_CLIENT, (client, client, access_stream_id(client).hex))
+                *policies, (_, access_version) = cursor.fetchall()
+                for policy, row in policies:
                     known.policies[PolicyKey(client, policy)] = to_policy(row)
-                cursor.execute(_SELECT_ACCESS_VERSION, (client, access_stream_id(client).hex))
-                if version := cursor.fetchone()[0]:
-                    known.access_versions[client] = version
+                if access_version:
+                    known.access_versions[client] = access_version
             for key in commands:
                 if row := _select(
                     cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
@@ -271,6 +276,7 @@ class _Pool(SQLiteConnectionPool):
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.row_factory = sqlite3.Row
         # For the migration that made the ledger.
         connection.create_function("leaf", 6, _leaf, deterministic=True)
