@@ -13,7 +13,7 @@ from application.command import Subject
 from application.errors import TicketUnknown
 from application.ledger import HistoryQuery, Ledger, LedgerEntry
 from application.ports import Clock, Store
-from application.projection import TicketRow, fold, to_response, utc_date
+from application.projection import TicketRow, at, fold, to_response, utc_date
 from application.ticket_response import Count, TicketResponse, UtcDate
 from domain.event import Event
 from domain.ticket_credential import stream_id
@@ -99,9 +99,13 @@ def read_history(
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield everything that happened to the user's credential, oldest first. Raises TicketUnknown."""
     row: TicketRow | None = None
+    shown: dict[str, Any] = {}
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
         new = fold(row, [event])
+        # What time did by itself, the end of a lock, was not this event.
+        before = shown if row is None or at(row, event.timestamp) is row else _shown(row, event.timestamp)
+        shown = _shown(new, event.timestamp)
         yield {
             "version": entry.version,
             "position": entry.position,
@@ -110,7 +114,7 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
             "actor": event.actor,
             "reason": event.reason,
             "correlationId": event.correlation_id,
-            "changes": _changes(row, new, event.timestamp),
+            "changes": _changes(before, shown),
         }
         row = new
     if row is None:
@@ -158,13 +162,16 @@ def fingerprint(ticket_hash: str) -> str:
     return f"{algorithm[0] if algorithm else '{?}'} {digest}"
 
 
-def _changes(old: TicketRow | None, new: TicketRow | None, now: datetime) -> list[Change]:
-    before = _shown(old, now)
-    after = _shown(new, now)
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+    changes: list[Change] = [
+        {"field": field, "from": before.get(field), "to": value}
+        for field, value in after.items()
+        if before.get(field) != value
+    ]
+    gone = before.keys() - after.keys()
     return [
-        {"field": field, "from": before.get(field), "to": after.get(field)}
-        for field in before | after
-        if before.get(field) != after.get(field)
+        *changes,
+        *({"field": field, "from": before[field], "to": None} for field in before if field in gone),
     ]
 
 
