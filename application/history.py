@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,8 +13,8 @@ from application.command import Subject
 from application.errors import TicketUnknown
 from application.ledger import HistoryQuery, Ledger, LedgerEntry
 from application.ports import Clock, Store
-from application.projection import TicketRow, at, fold, to_response, utc_date
-from application.ticket_response import Count, TicketResponse, UtcDate
+from application.projection import TicketRow, at, fold, utc_date
+from application.ticket_response import Count, UtcDate
 from domain.event import Event
 from domain.ticket_credential import stream_id
 
@@ -99,13 +99,9 @@ def read_history(
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield everything that happened to the user's credential, oldest first. Raises TicketUnknown."""
     row: TicketRow | None = None
-    shown: dict[str, Any] = {}
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
         new = fold(row, [event])
-        # What time did by itself, the end of a lock, was not this event.
-        before = shown if row is None or at(row, event.timestamp) is row else _shown(row, event.timestamp)
-        shown = _shown(new, event.timestamp)
         yield {
             "version": entry.version,
             "position": entry.position,
@@ -114,7 +110,7 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
             "actor": event.actor,
             "reason": event.reason,
             "correlationId": event.correlation_id,
-            "changes": _changes(before, shown),
+            "changes": _changes(row, new, event.timestamp),
         }
         row = new
     if row is None:
@@ -162,35 +158,52 @@ def fingerprint(ticket_hash: str) -> str:
     return f"{algorithm[0] if algorithm else '{?}'} {digest}"
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    changes: list[Change] = [
-        {"field": field, "from": before.get(field), "to": value}
-        for field, value in after.items()
-        if before.get(field) != value
-    ]
-    gone = before.keys() - after.keys()
-    return [
-        *changes,
-        *({"field": field, "from": before[field], "to": None} for field in before if field in gone),
-    ]
+def _changes(old: TicketRow | None, new: TicketRow | None, now: datetime) -> list[Change]:
+    # What time did by itself, the end of a lock, was not this event.
+    before, after = old and at(old, now), new and at(new, now)
+    fields: Iterable[str] = _ROW_FIELDS
+    if before and after and before.deleted == after.deleted:
+        named = _ROW_FIELDS.items()
+        fields = [name for name, of_row in named if getattr(before, of_row) != getattr(after, of_row)]
+    changes = ((field, _shown(before, field), _shown(after, field)) for field in fields)
+    return [{"field": field, "from": was, "to": now_is} for field, was, now_is in changes if was != now_is]
 
 
-def _shown(row: TicketRow | None, now: datetime) -> dict[str, Any]:
+def _shown(row: TicketRow | None, field: str) -> Any:
     if row is None or row.deleted:
-        return {}
-    response: TicketResponse = to_response(row, now)
-    shown: dict[str, Any] = {name: value for name, value in response.items() if name not in _ALWAYS_CHANGE}
-    shown["ticket"] = fingerprint(response["ticket"])
-    shown |= {f"validity.{name}": value for name, value in shown.pop("validity").items()}
-    return shown
+        return None
+    value = getattr(row, _ROW_FIELDS[field])
+    if field == "ticket":
+        return fingerprint(value)
+    return utc_date(value) if isinstance(value, datetime) else value
 
 
 def _date(event: Event) -> str:
     return utc_date(event.timestamp) or ""
 
 
-# They stand in each item by themselves.
-_ALWAYS_CHANGE = ("version", "lastModified")
+# The response's fields, in its order, and where the row has them; but version and lastModified, which always change,
+# and type, which never does.
+_ROW_FIELDS = {
+    "created": "created",
+    "extId": "ext_id",
+    "userExtId": "user_ext_id",
+    "policyExtId": "policy_ext_id",
+    "stateName": "state_name",
+    "stateChangeReason": "state_change_reason",
+    "stateChangeDetail": "state_change_detail",
+    "lastSuccessfulLoginDate": "last_successful_login_date",
+    "successfulLoginCount": "successful_login_count",
+    "lastFailedLoginDate": "last_failed_login_date",
+    "failedLoginCount": "failed_login_count",
+    "modificationComment": "modification_comment",
+    "validity.from": "valid_from",
+    "validity.to": "valid_to",
+    "ticket": "ticket_hash",
+    "failureCount": "failure_count",
+    "successCount": "success_count",
+    "resetCount": "reset_count",
+}
 _SHOWN_ELSEWHERE = (
     "originator_id",
     "originator_version",

@@ -93,7 +93,8 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
         checkpoint: Annotated[
             list[Path] | None,
             typer.Option(
-                help="With --check: a checkpoint kept elsewhere, or a directory of them. Repeatable."
+                help="With --check: a checkpoint kept elsewhere, or a directory of them. Repeatable.",
+                exists=True,
             ),
         ] = None,
     ) -> None:

@@ -1,0 +1,52 @@
+"""What an auditor types wrong, and what the commands say of it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import tickets
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["history", "client-1", "nobody"], "never had a ticket"),
+        (["replay", "client-1", "nobody", "--at", "2026-03-03T12:00:00Z"], "had no such ticket"),
+        (["replay", "client-1", "nobody", "--at", "3 March"], "2026-03-03T12:00:00Z"),
+        (["audit", "export", "client-1", "--from", "yesterday"], "2026-03-03T12:00:00Z"),
+        (["checkpoint", "client-1"], "client-1"),
+        (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
+        (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
+        (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
+    ],
+)
+def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("no key\n")
+
+    done = tickets(tmp_path, *arguments)
+
+    assert done.returncode != 0
+    assert message in " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_new_store_is_whole(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "replay", "--check")
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_stamps_need_a_place(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "replay", "--check", TICKETS_CHECKPOINT_TSA="http://127.0.0.1/tsa")
+
+    assert done.returncode != 0
+    assert "TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_older_key_is_still_printed(tmp_path: Path) -> None:
+    first = tickets(tmp_path, "keys", "public").stdout
+    second = tickets(tmp_path, "keys", "rotate").stdout
+
+    assert tickets(tmp_path, "keys", "public").stdout == second
+    assert tickets(tmp_path, "keys", "public", "--all").stdout.splitlines() == [second.strip(), first.strip()]
