@@ -52,9 +52,11 @@ At = Annotated[
         description="The moment, with its offset (RFC 3339), at which the ticket is shown; 404 in the future."
     ),
 ]
+_MOST = 10**18 - 1  # below every store's 64 bits
+_NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
 AtVersion = Annotated[
     str | None,
-    WithJsonSchema({"type": "integer", "minimum": 1}),
+    _NUMBER,
     Query(description="The version after whose event the ticket is shown."),
 ]
 
@@ -79,7 +81,7 @@ CorrelationFilter = Annotated[
 ]
 Since = Annotated[
     str | None,
-    WithJsonSchema({"type": "integer", "minimum": 1}),
+    _NUMBER,
     Query(description="The size of an older checkpoint that the evidence shall go on from."),
 ]
 
@@ -155,7 +157,7 @@ def numbered(request: Request, name: str) -> int | None:
     if name not in request.query_params:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
-        raise Malformed(f"{name} must be a whole number from 1.")
+        raise Malformed(f"{name} must be a whole number from 1 to {_MOST}.")
     return int(text)
 
 
