@@ -23,6 +23,10 @@ class PolicyNotFound(Refusal):
     """The policy that is asked for is not there."""
 
 
+class PositionUnknown(Refusal):
+    """The client's ledger does not reach that far."""
+
+
 class StaleVersion(Refusal):
     """The version in the body is not the current one."""
 

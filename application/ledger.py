@@ -1,7 +1,7 @@
 """The ledger: every event of a client at its position 1, 2, 3 … without a gap, each as the leaf of a Merkle tree."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -89,6 +89,15 @@ class Ledger(Protocol):
     def size(self, client_ext_id: str) -> int:
         """Return the position of the newest entry; 0 where there is none."""
 
+    def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return the size of the ledgers of these clients, as far as they have one."""
+
+    def commits(self) -> Iterator[None]:
+        """Yield whenever something may have been committed since, by any process, and at least once a second.
+
+        It ends never, and survives what fails; close the generator to give back what it holds.
+        """
+
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
 
@@ -103,6 +112,14 @@ class Ledger(Protocol):
 
     def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position."""
+
+    def entries_of_topics(
+        self, client_ext_id: str, topics: Sequence[str], after: int, limit: int
+    ) -> Sequence[LedgerEntry]:
+        """Return the next entries of these topics by position."""
+
+    def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
+        """Return the newest position of these topics, up to and with `end`; 0 where there is none."""
 
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries of a stream by version."""

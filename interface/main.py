@@ -9,6 +9,8 @@ import logging
 import multiprocessing
 import os
 import secrets
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -38,6 +41,7 @@ from application.group_read import GroupRead
 from application.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.import_users import ImportReport, NoImport, import_users
 from application.ledger import HistoryQuery, LedgerBroken
+from application.live_feed import LiveFeed
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.periodic import Periodic
 from application.ports import Store
@@ -244,6 +248,7 @@ def http_app(running: Running) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down."""
     settings = running.settings
     notes = AccessNotes(running.commands.execute, system_clock)
+    live = LiveFeed(running.store, settings.ledger_name)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -260,7 +265,9 @@ def http_app(running: Running) -> FastAPI:
         )
         flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
+        _before_a_stop(live.stop)
         yield
+        await live.close()
         await asyncio.to_thread(expiry.close)
         await asyncio.to_thread(checkpoints.close)
         flushing.cancel()
@@ -275,6 +282,7 @@ def http_app(running: Running) -> FastAPI:
             finish=SlowHashing(Argon2Hash()).finish,
             store=running.store,
             ledger=running.store,
+            live=live,
             signer=running.keys,
             note_access=notes.note,
             clock=system_clock,
@@ -287,6 +295,7 @@ def http_app(running: Running) -> FastAPI:
             rate_limits=_rate_limits(settings),
             new_uuid=SystemRandomness().uuid,
             digest_key=hashlib.sha256(b"request digest" + _outbox_key(settings)).digest(),
+            patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
     )
@@ -303,6 +312,26 @@ async def _flush(notes: AccessNotes) -> None:
         await notes.flush()
     except Unavailable as error:
         log.warning("counts of the access log are lost: %s", error)
+
+
+def _before_a_stop(end: Callable[[], None]) -> None:
+    """Call `end` on the event loop when a signal asks the process to stop.
+
+    uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        then = signal.getsignal(number)
+
+        def stop(found: int, frame: FrameType | None, then: Any = then) -> None:
+            loop.call_soon_threadsafe(end)
+            if callable(then):
+                then(found, frame)
+
+        if callable(then):
+            signal.signal(number, stop)
 
 
 def _spare_the_collector() -> None:

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     expiry_every_seconds: Annotated[
         int, Field(ge=1, description="how often the server looks for tickets that end soon or have ended")
     ] = 600
+    stream_patience_seconds: Annotated[
+        int, Field(ge=1, description="a reader of a stream that takes nothing for so long is cut off")
+    ] = 10
     max_waiting: Annotated[
         int, Field(ge=1, description="commands that may wait before callers get a 503")
     ] = 2048

@@ -18,6 +18,7 @@ from application.access_log import READ, NoteAccess
 from application.checkpoint import Signer
 from application.command import Answer, Command, Subject
 from application.ledger import Ledger
+from application.live_feed import LiveFeed
 from application.minting import SlowWork
 from application.ports import Clock, Known, Store
 from application.ticket_response import to_json
@@ -50,6 +51,7 @@ class Service:
     finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
     ledger: Ledger
+    live: LiveFeed
     signer: Signer
     note_access: Callable[[NoteAccess], Awaitable[None]]
     clock: Clock
@@ -57,6 +59,7 @@ class Service:
     rate_limits: RateLimits
     new_uuid: Callable[[], UUID]
     digest_key: bytes
+    patience_seconds: float
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,16 @@ class Call:
     async def read(self, use_case: Callable[[Subject, Known], Result]) -> Result:
         """Run a use case that reads what is known of the user."""
         return use_case(self.subject, await self.service.look_up(self.subject))
+
+    def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
+        """Return what raises HttpError once the caller's token is no longer accepted."""
+        authorization = self.headers.getlist("authorization")
+
+        async def check() -> None:
+            caller = await self.service.verifier.caller(authorization)
+            caller.demand(self.subject.client_ext_id, permissions)
+
+        return check
 
     async def note_read(self) -> None:
         """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
@@ -257,9 +270,9 @@ def depends(*permissions: str, media_type: str = JSON) -> Any:
     return Depends(PermittedForUser(*permissions, media_type=media_type))
 
 
-def depends_for_client(*permissions: str) -> Any:
+def depends_for_client(*permissions: str, media_type: str = JSON) -> Any:
     """Return the dependency of an operation about the client, for use in an Annotated."""
-    return Depends(PermittedForClient(*permissions))
+    return Depends(PermittedForClient(*permissions, media_type=media_type))
 
 
 def etag(version: int, *, changed_by_time: bool = False) -> str:

@@ -4,15 +4,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from application.feed import CloudEvent
 from interface.http.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
 from interface.http.schemas import CreateBody, PatchBody, PolicyBody, ResetBody, UserBody, VerifyBody
 
 Responses = dict[int | str, dict[str, Any]]
 
 _BODIES: list[type[BaseModel]] = [ResetBody, CreateBody, PatchBody, VerifyBody, UserBody, PolicyBody, Problem]
+BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
 _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
@@ -66,6 +68,13 @@ def bundles(media_type: str, description: str) -> Responses:
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
     file = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: file} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
+
+
+def feeds(media_type: str, schema: dict[str, Any], description: str) -> Responses:
+    """Declare the responses of a GET of events."""
+    content = {media_type: {"schema": schema}}
+    found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
 
 
 def deletes() -> Responses:
@@ -131,6 +140,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         components = made.setdefault("components", {})
         components.setdefault("schemas", {}).update(definitions["$defs"])
+        _, events = TypeAdapter.json_schemas(
+            [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_REF
+        )
+        components["schemas"].update(events["$defs"])
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
         made["security"] = [{"token": []}]
         _remove_what_is_never_sent(made)

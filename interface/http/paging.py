@@ -11,6 +11,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
+from application.feed import TYPES, FeedQuery
 from application.fields import ExtId
 from application.find import Pagination
 from application.ports import Place
@@ -54,6 +55,7 @@ At = Annotated[
 ]
 _MOST = 10**18 - 1  # below every store's 64 bits
 _NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
+LONGEST_WAIT_SECONDS = 60
 AtVersion = Annotated[
     str | None,
     _NUMBER,
@@ -83,6 +85,24 @@ Since = Annotated[
     str | None,
     _NUMBER,
     Query(description="The size of an older checkpoint that the evidence shall go on from."),
+]
+
+
+After = Annotated[
+    str | None,
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _MOST, "default": 0}),
+    Query(description="The position that you saw last; 0 for the beginning."),
+]
+Wait = Annotated[
+    str | None,
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),
+    Query(description="How many seconds to wait for the next event where there is none yet."),
+]
+_TYPE = "|".join(TYPES)
+TypesFilter = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": f"^({_TYPE})(,({_TYPE}))*$"}),
+    Query(description="Only events of these types, separated by commas."),
 ]
 
 
@@ -151,14 +171,24 @@ def query_value(request: Request, name: str, kind: Any) -> Any:
         raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
 
 
-def numbered(request: Request, name: str) -> int | None:
-    """Return a query parameter that counts from 1, None where it is absent. Raises Malformed."""
+def numbered(request: Request, name: str, least: int = 1, most: int = _MOST) -> int | None:
+    """Return a query parameter that is a whole number, None where it is absent. Raises Malformed."""
     text = one(request, name, "")
     if name not in request.query_params:
         return None
-    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
-        raise Malformed(f"{name} must be a whole number from 1 to {_MOST}.")
+    if not (re.fullmatch(r"0|[1-9][0-9]{0,17}", text) and least <= int(text) <= most):
+        raise Malformed(f"{name} must be a whole number from {least} to {most}.")
     return int(text)
+
+
+def feed_query(request: Request, client_ext_id: str, after: int) -> FeedQuery:
+    """Return what of the client's feed is asked for. Raises Malformed."""
+    types = one(request, "types", "")
+    if "types" not in request.query_params:
+        return FeedQuery(client_ext_id, after)
+    if unknown := sorted(set(types.split(",")) - set(TYPES)):
+        raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
+    return FeedQuery(client_ext_id, after, frozenset(types.split(",")))
 
 
 def trace_id(request: Request) -> str | None:

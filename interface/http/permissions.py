@@ -5,6 +5,7 @@ CREDENTIAL_MODIFY = "AccessControl.CredentialModify"
 CREDENTIAL_VIEW = "AccessControl.CredentialView"
 CREDENTIAL_DELETE = "AccessControl.CredentialDelete"
 CREDENTIAL_VERIFY = "AccessControl.CredentialVerify"
+EVENT_VIEW = "AccessControl.EventView"
 HISTORY_VIEW = "AccessControl.HistoryView"
 POLICY_MODIFY = "AccessControl.PolicyModify"
 POLICY_VIEW = "AccessControl.PolicyView"
@@ -17,6 +18,7 @@ PERMISSIONS = [
     CREDENTIAL_MODIFY,
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
+    EVENT_VIEW,
     HISTORY_VIEW,
     POLICY_MODIFY,
     POLICY_VIEW,

@@ -102,6 +102,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     NoSuchPath: Kind(404, "Not found", "errors.noRecord"),
     application.UserUnknown: Kind(404, "Not found", "errors.noRecord"),
     application.TicketUnknown: Kind(404, "Not found", "errors.noRecord"),
+    application.PositionUnknown: Kind(404, "Not found", "errors.noRecord"),
     MethodNotAllowed: Kind(405, "Method not allowed", "errors.methodNotAllowed"),
     NotAcceptable: Kind(406, "Not acceptable", "errors.notAcceptable"),
     application.PolicyNotFound: Kind(404, "Not found", "errors.noRecord"),

@@ -1,7 +1,7 @@
 """The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -70,6 +70,16 @@ class SqlLedger(ABC):
         rows = self._fetch("SELECT size FROM ledger_sizes WHERE client_ext_id = ?", (client_ext_id,))
         return int(rows[0][0]) if rows else 0
 
+    def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return the size of the ledgers of these clients, as far as they have one."""
+        sizes: dict[str, int] = {}
+        for begin in range(0, len(client_ext_ids), _ROWS_AT_ONCE):
+            chunk = client_ext_ids[begin : begin + _ROWS_AT_ONCE]
+            marks = ",".join("?" * len(chunk))
+            statement = f"SELECT client_ext_id, size FROM ledger_sizes WHERE client_ext_id IN ({marks})"
+            sizes.update((client, size) for client, size in self._fetch(statement, chunk))
+        return sizes
+
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
         rows = self._fetch(
@@ -100,6 +110,26 @@ class SqlLedger(ABC):
         """Return the next entries by position."""
         condition = "WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?"
         return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, after, limit)))
+
+    def entries_of_topics(
+        self, client_ext_id: str, topics: Sequence[str], after: int, limit: int
+    ) -> Sequence[LedgerEntry]:
+        """Return the next entries of these topics by position."""
+        # A range of the index for each topic, so that a rare one is found as fast as any.
+        of_one = (
+            "SELECT * FROM (SELECT position FROM ledger WHERE client_ext_id = ? AND topic = ? AND position > ?"
+            " ORDER BY position LIMIT ?) AS of_one"
+        )
+        found = f"{' UNION ALL '.join([of_one] * len(topics))} ORDER BY position LIMIT ?"
+        ranges = [value for topic in topics for value in (client_ext_id, topic, after, limit)]
+        condition = f"WHERE client_ext_id = ? AND position IN ({found}) ORDER BY position"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
+
+    def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
+        """Return the newest position of these topics, up to and with `end`; 0 where there is none."""
+        statement = "SELECT max(position) FROM ledger WHERE client_ext_id = ? AND topic = ? AND position <= ?"
+        found = [self._fetch(statement, (client_ext_id, topic, end))[0][0] for topic in topics]
+        return max((position or 0 for position in found), default=0)
 
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries of a stream by version."""

@@ -1,5 +1,6 @@
 """The store for more than one process or machine: PostgreSQL."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,6 +49,7 @@ _Connection = psycopg.Connection[DictRow]
 CONNECT_TIMEOUT_SECONDS = 3
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
+_TOLD_EVERY_SECONDS = 1
 _MIGRATION_LOCK = 7_204_901
 
 _SELECT_PENDING = """
@@ -109,6 +111,7 @@ class PostgresStore(SqlLedger):
             _migrate(url)
             self._datastore = _datastore(url)
             self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
+        self._url = url
         self._mapper = JsonMapper()
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
@@ -223,6 +226,22 @@ class PostgresStore(SqlLedger):
         with _failures(), self._datastore.get_connection() as connection, connection.transaction():
             for row in rows:
                 _query(connection, statement.replace("?", "%s"), row)
+
+    def commits(self) -> Iterator[None]:
+        """Yield at every NOTIFY of a commit, and once a second, since one may be lost with its connection."""
+        while True:
+            yield
+            try:
+                with psycopg.connect(
+                    self._url, connect_timeout=CONNECT_TIMEOUT_SECONDS, autocommit=True
+                ) as connection:
+                    connection.execute("LISTEN ticket_events")
+                    yield  # what came before it listened
+                    while True:
+                        list(connection.notifies(timeout=_TOLD_EVERY_SECONDS, stop_after=1))
+                        yield
+            except psycopg.Error:
+                time.sleep(_TOLD_EVERY_SECONDS)
 
     def close(self) -> None:
         """Close the connections."""

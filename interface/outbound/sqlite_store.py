@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ LOCK_TIMEOUT_SECONDS = 5
 # The library keeps one prepared statement per connection; we use some dozens.
 _CACHED_STATEMENTS = 128
 _MOST_ROWS = 128
+_ASKED_EVERY_SECONDS = 0.005
+_TOLD_EVERY_SECONDS = 1
 # 40 MB: a page that many commits change is brought into the database once for all of them.
 _CHECKPOINT_PAGES = 10_000
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
@@ -236,6 +239,21 @@ class SqliteStore(SqlLedger):
         with _failures(), self._datastore.transaction(commit=True) as cursor:
             cursor.executemany(statement, [_hexed(row) for row in rows])
 
+    def commits(self) -> Iterator[None]:
+        """Yield whenever the file was changed by another connection: SQLite tells nobody, so it is asked."""
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            known, told = None, 0.0
+            while True:
+                found = _data_version(connection)
+                now = time.monotonic()
+                if found != known or now - told >= _TOLD_EVERY_SECONDS:
+                    known, told = found, now
+                    yield
+                time.sleep(_ASKED_EVERY_SECONDS)
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
@@ -288,6 +306,13 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _data_version(connection: sqlite3.Connection) -> int | None:
+    try:
+        return cast("int", connection.execute("PRAGMA data_version").fetchone()[0])
+    except sqlite3.Error:
+        return None  # locked for a moment; it is asked again
 
 
 def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:

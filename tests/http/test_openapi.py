@@ -58,6 +58,8 @@ STATUSES = {
     ("get", f"{TICKET}/evidence"): READ - {304},
     ("get", f"{BASE}/{{clientExtId}}/history"): READ - {304, 404},
     ("get", f"{BASE}/{{clientExtId}}/checkpoints"): READ - {304, 404},
+    ("get", f"{BASE}/{{clientExtId}}/events"): READ - {304},
+    ("get", f"{BASE}/{{clientExtId}}/events/stream"): READ - {304},
 }
 
 

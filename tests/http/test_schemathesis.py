@@ -51,7 +51,10 @@ def api(tmp_path: Path) -> Iterator[BaseSchema]:
     )
     schema = schemathesis.openapi.from_asgi("/openapi.json", http_app(start(own)), config=_config(token))
     schema.hook(filter_failure)
-    yield schema
+    schemathesis.hook(before_call)
+    # A stream has no end, and schemathesis waits for it: tests/http/test_feed.py has its bad input.
+    yield schema.exclude(operation_id="streamEvents")
+    schemathesis.hooks.unregister(before_call)
     shutdown_lifespans()
 
 
@@ -72,6 +75,12 @@ def _config(token: str) -> SchemathesisConfig:
             "phases": {"enabled": True},
         }
     )
+
+
+def before_call(_: Any, case: Case[Any], **__: Any) -> None:
+    """Wait for no event for longer than a second."""
+    if case.query and str(case.query.get("wait")).isdecimal() and int(case.query["wait"]) in range(2, 61):
+        case.query["wait"] = 1
 
 
 def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response) -> bool:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from application.access_log import AccessNotes
 from application.command import Answer, Command
 from application.group_read import GroupRead
+from application.live_feed import LiveFeed
 from application.ports import Store
 from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
@@ -74,7 +75,9 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await live.close()
 
+    live = LiveFeed(store, "tickets")  # type: ignore[arg-type]  # as below
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
         keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
@@ -91,6 +94,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
                 ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/test_audit.py has a real one
+                live=live,
                 signer=LedgerKeys(
                     keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)
                 ),
@@ -100,6 +104,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
                 new_uuid=service.randomness.uuid,
                 digest_key=b"key",
+                patience_seconds=10,
             ),
             lifespan,
         )

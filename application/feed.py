@@ -1,0 +1,184 @@
+"""The feed: every event of a client as a CloudEvent, by position, for those who follow from outside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, NotRequired
+from urllib.parse import quote
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from application.errors import PositionUnknown
+from application.ledger import Ledger, LedgerEntry
+from application.projection import utc_date
+from application.ticket_response import UtcDate, to_json
+from domain.access_log import AccessLog
+from domain.event import Event
+from domain.policy import PolicyDefinition
+from domain.states import State
+from domain.ticket_credential import TicketCredential
+
+PAGE = 1000
+TYPES = tuple(
+    sorted(
+        event.TOPIC
+        for owner in (TicketCredential, PolicyDefinition, AccessLog)
+        for event in vars(owner).values()
+        if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
+    )
+)
+# Wide enough for every position, so that the texts sort as the numbers do.
+_SEQUENCE_DIGITS = 19
+
+
+class EventData(TypedDict):
+    """What happened, to what, by whom and why; no hash, no ticket and no personal data."""
+
+    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
+    version: Annotated[int, Field(description="The version after it: of the ticket, where it is one's.")]
+    actor: str
+    reason: str | None
+    changed: Annotated[
+        dict[str, Any], Field(description="What it says beside that, in the names of the ticket's response.")
+    ]
+
+
+class CloudEvent(TypedDict):
+    """An event as CloudEvents 1.0 has it; `id` is its position in the client's ledger: 1, 2, 3 … without a gap."""
+
+    specversion: Annotated[str, Field(examples=["1.0"])]
+    id: Annotated[str, Field(description="The position, in decimal.", examples=["42"])]
+    source: Annotated[
+        str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
+    ]
+    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    time: UtcDate
+    datacontenttype: str
+    sequence: Annotated[
+        str, Field(description="The position in 19 digits, so that it sorts as text.", pattern="^[0-9]{19}$")
+    ]
+    traceparent: NotRequired[Annotated[str, Field(description="Of the request that it comes from.")]]
+    subject: NotRequired[Annotated[str, Field(description="The user whom it is about.")]]
+    data: EventData
+    previous: Annotated[
+        str,
+        Field(
+            description="The position of the event before it in this feed, as it is filtered; 0: it is the first."
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class FeedQuery:
+    """What of a client's feed: the events after a position; of these types, None: of all."""
+
+    client_ext_id: str
+    after: int = 0
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """An event, made ready once for everybody who follows.
+
+    head: its CloudEvent as JSON, but for the end, since `previous` differs by what is filtered.
+    """
+
+    position: int
+    type: str
+    head: bytes
+
+    def to_json(self, previous: int) -> bytes:
+        """Return the whole CloudEvent."""
+        return b'%s,"previous":"%d"}' % (self.head, previous)
+
+
+def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> Sequence[FeedEvent]:
+    """Return the next events by position. Raises StoreUnavailable.
+
+    origin: of the service's ledgers, that each client's begins with.
+    """
+    if query.types is None:
+        entries = ledger.entries(query.client_ext_id, query.after, limit)
+    else:
+        entries = ledger.entries_of_topics(query.client_ext_id, sorted(query.types), query.after, limit)
+    source = f"{origin}/{quote(query.client_ext_id, safe='')}"
+    return [_feed_event(entry, ledger.event(entry), source) for entry in entries]
+
+
+def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
+    """Return the position of the newest event, up to where the query begins, that it would have found.
+
+    Raises PositionUnknown where the ledger does not reach that far, StoreUnavailable.
+    """
+    size = ledger.size(query.client_ext_id)
+    if query.after > size:
+        raise PositionUnknown(
+            f"The ledger of the client ends at position {size}. If you were further once, it was put back: ask its operator."
+        )
+    if query.types is None:
+        return query.after
+    return ledger.newest_of_topics(query.client_ext_id, sorted(query.types), query.after)
+
+
+def joined(query: FeedQuery, events: Sequence[FeedEvent], before: int) -> list[bytes]:
+    """Return events that follow each other in a feed as JSON; `before` is the position of the one before them.
+
+    In the whole feed that is one less by definition, so that one that is lost in the store is missed.
+    """
+    if query.types is None:
+        return [event.to_json(event.position - 1) for event in events]
+    previous = [before, *(event.position for event in events)]
+    return [event.to_json(position) for event, position in zip(events, previous, strict=False)]
+
+
+def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": str(entry.position),
+        "source": source,
+        "type": entry.topic,
+        "time": utc_date(event.timestamp),
+        "datacontenttype": "application/json",
+        "sequence": f"{entry.position:0{_SEQUENCE_DIGITS}}",
+    }
+    if event.correlation_id:
+        attributes["traceparent"] = event.correlation_id
+    if entry.user_ext_id:
+        attributes["subject"] = entry.user_ext_id
+    attributes["data"] = {
+        "userExtId": entry.user_ext_id or None,
+        "version": entry.version,
+        "actor": event.actor,
+        "reason": event.reason,
+        "changed": _changed(vars(event)) | _IMPLIED.get(entry.topic, {}),
+    }
+    return FeedEvent(entry.position, entry.topic, to_json(attributes)[:-1].encode())
+
+
+def _changed(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: utc_date(said[field]) if isinstance(said[field], datetime) else said[field]
+        for field, name in _NAMES.items()
+        if field in said
+    }
+
+
+# What an event changes without a field of its own saying so (domain/ticket_credential.py).
+_IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
+# Fields of events by the names of the responses. A field that is not here, a hash above all, is never announced.
+_NAMES = {
+    "ext_id": "extId",
+    "policy_ext_id": "policyExtId",
+    "state_name": "stateName",
+    "locked_until": "lockedUntil",
+    "valid_from": "validity.from",
+    "valid_to": "validity.to",
+    "reset_count": "resetCount",
+    "is_default": "defaultPolicy",
+    "parameters": "parameters",
+    "operation": "operation",
+    "outcome": "outcome",
+    "count": "count",
+}

@@ -1,0 +1,115 @@
+"""What happens, for those who follow from outside."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from pydantic import WithJsonSchema
+from starlette.responses import Response
+
+from application.feed import FeedQuery, joined
+from interface.http.call import Call, CallRoute, depends_for_client
+from interface.http.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
+from interface.http.openapi import BATCH_OF_EVENTS, feeds
+from interface.http.paging import (
+    LONGEST_WAIT_SECONDS,
+    After,
+    Limit,
+    TypesFilter,
+    Wait,
+    feed_query,
+    numbered,
+    page,
+)
+from interface.http.path import BASE_PATH
+from interface.http.permissions import EVENT_VIEW
+from interface.http.problems import Malformed
+
+router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
+EVENTS = "/{clientExtId:segment}/events"
+BATCH = "application/cloudevents-batch+json"
+_LAST_EVENT_ID = "last-event-id"
+LastEventId = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}),
+    Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
+]
+
+
+@router.get(
+    EVENTS,
+    summary="Get the events after a position",
+    operation_id="getEvents",
+    responses=feeds(BATCH, BATCH_OF_EVENTS, "The next events, by position; none where nothing came"),
+)
+async def events(
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
+    after: After = None,
+    limit: Limit = None,
+    wait: Wait = None,
+    types: TypesFilter = None,
+) -> Response:
+    """Returns what happened in the client after a position, oldest first, as CloudEvents.
+
+    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Keep the id that you handled last and go on
+    after it. Each event names the one before it in `previous`: where that is not the one you saw last, you missed one.
+
+    Required permission: AccessControl.EventView
+    """
+    query = feed_query(
+        call.request, call.subject.client_ext_id, numbered(call.request, "after", least=0) or 0
+    )
+    seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    before, found = await call.service.live.read(query, page(call.request).limit, seconds)
+    content = b"[%s]" % b",".join(joined(query, found, before))
+    return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    f"{EVENTS}/stream",
+    summary="Follow the events as they happen",
+    operation_id="streamEvents",
+    responses=feeds(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
+)
+async def stream(
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
+    after: After = None,
+    types: TypesFilter = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Sends what happens in the client as server-sent events: each one's `data` is a CloudEvent, its `id` the position.
+
+    A reader that comes back sends the id that it saw last as Last-Event-ID, as browsers do by themselves. Where nothing
+    happens a comment comes every 15 seconds. Whenever the service ends the stream, the last event is named `end` and
+    says why.
+
+    Required permission: AccessControl.EventView
+    """
+    position = numbered(call.request, "after", least=0) or 0
+    query = feed_query(call.request, call.subject.client_ext_id, _last_event_id(call, position))
+    before = await call.service.live.before(query)
+    return EventStream(
+        _batches(call, query, before),
+        permit=call.still_permitted(EVENT_VIEW),
+        patience_seconds=call.service.patience_seconds,
+    )
+
+
+async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[list[Sent], None]:
+    async with aclosing(call.service.live.follow(query, idle_seconds=HEARTBEAT_SECONDS)) as batches:
+        async for found in batches:
+            yield [
+                Sent(event.position, content)
+                for event, content in zip(found, joined(query, found, before), strict=True)
+            ]
+            before = found[-1].position if found else before
+
+
+def _last_event_id(call: Call, position: int) -> int:
+    given = call.headers.getlist(_LAST_EVENT_ID)
+    if not given:
+        return position
+    if len(given) > 1 or not given[0].isascii() or not given[0].isdecimal() or len(given[0]) > len("1" * 18):
+        raise Malformed("Last-Event-ID must be the id of an event, a position, given once.")
+    return int(given[0])
