@@ -257,20 +257,13 @@ class _Recorder(PostgresApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         records: Records = kwargs["records"]
-        events = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
-        parameters = [
-            *_columns(events, 4),
-            *_columns(records.tickets, 10),
-            *_columns(records.outbox, 6),
-            *_columns(records.ledger, 5),
-            *_columns(records.answers, 3),
-        ]
+        parameters = _parameters(stored_events, records)
         with self.datastore.get_connection() as connection:
             if not records.policies and not records.recipients:
                 _query(connection, _STORE_CHANGES, parameters)
                 return None
             with connection.transaction():
-                # First, since it takes the lock.
+                # First, since it takes the locks.
                 _query(connection, _STORE_CHANGES, parameters)
                 if records.policies:
                     _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
@@ -284,6 +277,17 @@ class _Recorder(PostgresApplicationRecorder):
                 if any(cursor.rowcount != 1 for cursor in changed):
                     raise Conflict
         return None
+
+
+def _parameters(stored_events: Sequence[StoredEvent], records: Records) -> list[Any]:
+    events = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
+    return [
+        *_columns(events, 4),
+        *_columns(records.tickets, 10),
+        *_columns(records.outbox, 6),
+        *_columns(records.ledger, 5),
+        *_columns(records.answers, 3),
+    ]
 
 
 def _datastore(url: str) -> PostgresDatastore:

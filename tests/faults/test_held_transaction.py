@@ -1,0 +1,115 @@
+"""A transaction of PostgreSQL that is held open, with positions that it has taken: no reader passes over it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from application.command import Subject
+from application.create_ticket import CreateTicket, create_ticket
+from application.ports import Changes, Known
+from application.recipient import Recipient
+from application.unit_of_work import UnitOfWork
+from interface.outbound.postgres_store import _STORE_CHANGES, _parameters
+from interface.outbound.records import JsonMapper, to_records
+from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
+from tests.support.server import Server, serving
+from tests.support.service import command
+
+HELD_SECONDS = 10
+HELD, OTHER = "client-held", "client-other"
+
+
+def given_a_ticket(server: Server, client: str) -> str:
+    user = f"/{client}/users/user-0"
+    server.client.put(user, json={"email": "u@example.com"}).raise_for_status()
+    server.client.post(f"{user}/ticket").raise_for_status()
+    return f"{user}/ticket/reset"
+
+
+@contextmanager
+def held_open(database_url: str) -> Iterator[None]:
+    """Create a ticket in a transaction that commits only at the end."""
+    subject = Subject(HELD, "user-held")
+    recipient = Recipient(
+        **subject._asdict(),
+        email="h@example.com",
+        name=None,
+        language=None,
+        created=NOW,
+        last_modified=NOW,
+        version=1,
+    )
+    unit = UnitOfWork(Known(recipients={subject: recipient}))
+    create_ticket(
+        command(CreateTicket, subject=subject),
+        unit,
+        clock=FakeClock(),
+        randomness=FakeRandomness(),
+        sealer=FakeSealer(),
+    )
+    changes: Changes = unit.changes
+    stored = [JsonMapper().to_stored_event(event) for event in changes.events]
+    with psycopg.connect(database_url) as connection:
+        connection.execute(_STORE_CHANGES.encode(), _parameters(stored, to_records(changes)))
+        yield
+
+
+def read_until(server: Server, client: str, users: set[str], resets: int) -> list[tuple[int, str]]:
+    """Follow a client until so many resets were seen and an event of each of these users."""
+    seen: list[tuple[int, str]] = []
+    with server.client.stream("GET", f"/{client}/events/stream") as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                event = json.loads(line[6:])
+                seen.append((int(event["id"]), event["subject"]))
+                users.discard(event["subject"])
+                resets -= event["type"] == "TicketRegenerated"
+                if not users and resets <= 0:
+                    return seen
+    raise AssertionError("the stream ended")
+
+
+def test_no_reader_passes_over_a_transaction_that_is_held_open(postgres_url: str, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, postgres_url) as server,
+        serving(tmp_path, postgres_url) as writer,
+        ThreadPoolExecutor() as pool,
+    ):
+        resets = {client: given_a_ticket(server, client) for client in (HELD, OTHER)}
+        reads = [
+            pool.submit(read_until, server, HELD, {"user-held"}, 1),
+            pool.submit(read_until, server, OTHER, set(), 20),
+        ]
+        with held_open(postgres_url):
+            held = pool.submit(reset_until_it_happens, server, resets[HELD])
+            # Other clients go on meanwhile: each of these is answered while the transaction is open.
+            statuses = [writer.client.post(resets[OTHER]).status_code for _ in range(20)]
+            others = reads[1].result(HELD_SECONDS)
+            threading.Event().wait(HELD_SECONDS)
+            assert not reads[0].done()
+            tried = writer.client.get(f"/{HELD}/events").json()
+        held.result(30)
+        mine = reads[0].result(30)
+
+    assert statuses == [200] * 20
+    assert [position for position, _ in others] == list(range(1, 22))
+    assert [int(event["id"]) for event in tried] == [1]
+    assert [position for position, _ in mine] == [1, 2, 3]
+    assert [user for _, user in mine] == ["user-0", "user-held", "user-0"]
+
+
+def reset_until_it_happens(server: Server, path: str) -> None:
+    """Send a reset again, under its key, for as long as the client's ledger is held up."""
+    with httpx.Client(headers=server.client.headers, base_url=server.client.base_url, timeout=30) as client:
+        while True:
+            answer = client.post(path, headers={"Idempotency-Key": "held"})
+            if answer.status_code == httpx.codes.OK:
+                return
+            assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert answer.headers["Retry-After"]
