@@ -4,6 +4,7 @@ import logging
 
 from application.ports import Delivery, Outbox, OutboxEntry, Sealer
 from application.recipient import Recipient
+from domain.ticket import ClearTicket
 
 PAGE = 256
 
@@ -31,7 +32,8 @@ def _deliver(entry: OutboxEntry, recipient: Recipient | None, sealer: Sealer, de
     if recipient is None:
         return True  # erased meanwhile: nobody is left to whom this ticket may go
     try:
-        delivery.deliver(sealer.unseal(entry.sealed, bound_to=entry.delivery_id), recipient, entry)
+        ticket = ClearTicket(sealer.unseal(entry.sealed, bound_to=entry.delivery_id).reveal())
+        delivery.deliver(ticket, recipient, entry)
     except Exception as error:  # noqa: BLE001 - whatever it is, it holds up this ticket only
         log.warning("ticket %s is not delivered yet: %s: %s", entry.delivery_id, type(error).__name__, error)
         return False

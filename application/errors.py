@@ -27,6 +27,18 @@ class PositionUnknown(Refusal):
     """The client's ledger does not reach that far."""
 
 
+class SubscriptionUnknown(Refusal):
+    """The client has no such subscription."""
+
+
+class TooManySubscriptions(Refusal):
+    """The client has as many subscriptions as it may have."""
+
+
+class TargetRefused(Refusal):
+    """Nothing is sent to such a URL."""
+
+
 class StaleVersion(Refusal):
     """The version in the body is not the current one."""
 
@@ -61,4 +73,4 @@ class Overloaded(Unavailable):
 
 
 class SealBroken(Exception):
-    """A sealed ticket that this key does not open: another key, or a row that was changed or moved."""
+    """A sealed secret that this key does not open: another key, or a row that was changed or moved."""

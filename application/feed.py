@@ -1,9 +1,9 @@
 """The feed: every event of a client as a CloudEvent, by position, for those who follow from outside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired
 from urllib.parse import quote
 
 from pydantic import Field
@@ -17,13 +17,14 @@ from domain.access_log import AccessLog
 from domain.event import Event
 from domain.policy import PolicyDefinition
 from domain.states import State
+from domain.subscription import Subscription
 from domain.ticket_credential import TicketCredential
 
 PAGE = 1000
 TYPES = tuple(
     sorted(
         event.TOPIC
-        for owner in (TicketCredential, PolicyDefinition, AccessLog)
+        for owner in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
         for event in vars(owner).values()
         if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
     )
@@ -77,6 +78,10 @@ class FeedQuery:
     after: int = 0
     types: frozenset[str] | None = None
 
+    def wants(self, topic: str) -> bool:
+        """Tell whether events of this type are asked for."""
+        return self.types is None or topic in self.types
+
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
@@ -92,6 +97,17 @@ class FeedEvent:
     def to_json(self, previous: int) -> bytes:
         """Return the whole CloudEvent."""
         return b'%s,"previous":"%d"}' % (self.head, previous)
+
+
+class Batch(NamedTuple):
+    """Events that follow each other in a feed.
+
+    before: the position of the one before them. seen: up to where nothing else was to be found.
+    """
+
+    before: int
+    events: Sequence[FeedEvent]
+    seen: int
 
 
 def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> Sequence[FeedEvent]:
@@ -122,15 +138,15 @@ def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
     return ledger.newest_of_topics(query.client_ext_id, sorted(query.types), query.after)
 
 
-def joined(query: FeedQuery, events: Sequence[FeedEvent], before: int) -> list[bytes]:
-    """Return events that follow each other in a feed as JSON; `before` is the position of the one before them.
+def joined(query: FeedQuery, batch: Batch) -> list[bytes]:
+    """Return the events of a batch as JSON, each with the position of the one before it.
 
     In the whole feed that is one less by definition, so that one that is lost in the store is missed.
     """
     if query.types is None:
-        return [event.to_json(event.position - 1) for event in events]
-    previous = [before, *(event.position for event in events)]
-    return [event.to_json(position) for event, position in zip(events, previous, strict=False)]
+        return [event.to_json(event.position - 1) for event in batch.events]
+    previous = [batch.before, *(event.position for event in batch.events)]
+    return [event.to_json(position) for event, position in zip(batch.events, previous, strict=False)]
 
 
 def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
@@ -158,11 +174,18 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
 
 
 def _changed(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: utc_date(said[field]) if isinstance(said[field], datetime) else said[field]
-        for field, name in _NAMES.items()
-        if field in said
-    }
+    return {name: _shown(said[field]) for field, name in _NAMES.items() if field in said}
+
+
+def _shown(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {_camel_case(name): part for name, part in vars(value).items()}
+    return utc_date(value) if isinstance(value, datetime) else value
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
 
 
 # What an event changes without a field of its own saying so (domain/ticket_credential.py).
@@ -181,4 +204,8 @@ _NAMES = {
     "operation": "operation",
     "outcome": "outcome",
     "count": "count",
+    "name": "name",
+    "terms": "terms",
+    "status": "status",
+    "position": "position",
 }

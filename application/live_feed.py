@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import threading
-from collections import deque
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from itertools import islice
+from operator import attrgetter
 
 from application.errors import Unavailable
-from application.feed import PAGE, FeedEvent, FeedQuery, position_before, read_feed
+from application.feed import PAGE, Batch, FeedEvent, FeedQuery, position_before, read_feed
 from application.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 _HELD = 1_000
 _BATCH = 100
 _AGAIN_AFTER_SECONDS = 1
+_position = attrgetter("position")
 
 
 class _Tail:
@@ -27,7 +30,7 @@ class _Tail:
     """
 
     def __init__(self) -> None:
-        self.events: deque[FeedEvent] = deque(maxlen=_HELD)
+        self.events: list[FeedEvent] = []
         self.end: int | None = None
         self.changed = asyncio.Event()
         self.followers = 0
@@ -37,14 +40,16 @@ class _Tail:
         """The position after which every event is held."""
         return self.events[0].position - 1 if self.events else self.end or 0
 
-    def after(self, query: FeedQuery) -> list[FeedEvent]:
-        """Return the held events that the query asks for."""
-        newer = (event for event in self.events if event.position > query.after)
-        return [event for event in newer if query.types is None or event.type in query.types]
+    def after(self, query: FeedQuery, limit: int) -> list[FeedEvent]:
+        """Return the first held events that the query asks for."""
+        newer = islice(self.events, bisect_right(self.events, query.after, key=_position), None)
+        return list(islice((event for event in newer if query.wants(event.type)), limit))
 
     def add(self, events: Sequence[FeedEvent]) -> None:
         """Take newer events, and tell those who wait."""
         self.events.extend(events)
+        if len(self.events) > 2 * _HELD:
+            del self.events[:-_HELD]
         self.end = events[-1].position
         self.tell()
 
@@ -68,19 +73,14 @@ class LiveFeed:
         self._closing = threading.Event()
         self._reading: asyncio.Task[None] | None = None
 
-    async def read(
-        self, query: FeedQuery, limit: int, wait_seconds: float
-    ) -> tuple[int, Sequence[FeedEvent]]:
-        """Return the position before them and the next events, once there are any or the time is over.
-
-        Raises PositionUnknown, StoreUnavailable.
-        """
+    async def read(self, query: FeedQuery, limit: int, wait_seconds: float) -> Batch:
+        """Return the next events, once there are any or the time is over. Raises PositionUnknown, StoreUnavailable."""
         before = await self.before(query)
         found = await self._read(query, limit)
-        if not found and wait_seconds:
-            async with aclosing(self.follow(query, limit, wait_seconds)) as batches:
-                found = await anext(batches, [])
-        return before, found
+        if found or not wait_seconds:
+            return Batch(before, found, query.after)
+        async with aclosing(self.follow(query, before, limit, wait_seconds)) as batches:
+            return await anext(batches, Batch(before, (), query.after))
 
     async def before(self, query: FeedQuery) -> int:
         """Return the position of the event before the first that the query finds.
@@ -90,30 +90,30 @@ class LiveFeed:
         return await asyncio.to_thread(position_before, query, ledger=self._ledger)
 
     async def follow(
-        self, query: FeedQuery, limit: int = _BATCH, idle_seconds: float = 15
-    ) -> AsyncGenerator[Sequence[FeedEvent]]:
+        self, query: FeedQuery, before: int, limit: int = _BATCH, idle_seconds: float = 15
+    ) -> AsyncGenerator[Batch]:
         """Yield the next events, at most `limit` together, as they come; none where nothing came for a while.
 
-        It ends where the service stops. Raises StoreUnavailable.
+        before: the position of the event before them. It ends where the service stops. Raises StoreUnavailable.
         """
+        loop = asyncio.get_running_loop()
         with self._tail(query.client_ext_id) as tail:
+            idle_at = loop.time() + idle_seconds
             while not self._closing.is_set():
                 changed = tail.changed
                 if tail.end is None:
-                    await self._wait(changed, idle_seconds)  # for its first reading
+                    await _wait(changed, idle_seconds)  # for its first reading
                     continue
                 end = tail.end
-                if query.after < tail.begin:
-                    events = await self._read(query, limit)
-                else:
-                    events = tail.after(query)[:limit]
+                behind = query.after < tail.begin
+                events = await self._read(query, limit) if behind else tail.after(query, limit)
                 # Fewer than asked for: what comes next is newer than all there was.
-                seen = [event.position for event in events[-1:]] + [end] * (len(events) < limit)
-                query = replace(query, after=max(query.after, *seen))
-                if events:
-                    yield events
-                elif not await self._wait(changed, idle_seconds):
-                    yield []
+                reached = [event.position for event in events[-1:]] + [end] * (len(events) < limit)
+                query = replace(query, after=max(query.after, *reached))
+                if events or loop.time() >= idle_at or not await _wait(changed, idle_at - loop.time()):
+                    yield Batch(before, events, query.after)
+                    before = events[-1].position if events else before
+                    idle_at = loop.time() + idle_seconds
 
     def wake(self) -> None:
         """Look for newer events. Only on the event loop."""
@@ -147,14 +147,6 @@ class LiveFeed:
             if not tail.followers:
                 del self._tails[client_ext_id]
 
-    async def _wait(self, changed: asyncio.Event, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await changed.wait()
-        except TimeoutError:
-            return False
-        return True
-
     async def _read(self, query: FeedQuery, limit: int) -> Sequence[FeedEvent]:
         return await asyncio.to_thread(read_feed, query, limit, ledger=self._ledger, origin=self._origin)
 
@@ -179,6 +171,8 @@ class LiveFeed:
         await asyncio.to_thread(watching.join)
 
     async def _read_all(self) -> None:
+        if not self._tails:
+            return
         sizes = await asyncio.to_thread(self._ledger.sizes_of, list(self._tails))
         for client, tail in list(self._tails.items()):
             size = sizes.get(client, 0)
@@ -196,3 +190,12 @@ class LiveFeed:
             if self._closing.is_set():
                 return
             loop.call_soon_threadsafe(self.wake)
+
+
+async def _wait(changed: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await changed.wait()
+    except TimeoutError:
+        return False
+    return True

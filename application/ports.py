@@ -11,7 +11,15 @@ from application.command import Answer, CommandKey, Subject
 from application.policy_row import PolicyRow
 from application.projection import TicketRow
 from application.recipient import Recipient
+from application.subscription_row import (
+    Progress,
+    Subscribed,
+    SubscriptionChange,
+    SubscriptionHead,
+    SubscriptionKey,
+)
 from domain.event import Event
+from domain.secret import Secret
 from domain.states import State
 from domain.ticket import ClearTicket
 
@@ -37,13 +45,13 @@ class Randomness(Protocol):
 
 
 class Sealer(Protocol):
-    """Keeps a clear ticket secret between its commit and its delivery."""
+    """Keeps what the store must not know: a ticket between its commit and its delivery, where a subscription goes."""
 
-    def seal(self, ticket: ClearTicket, bound_to: str) -> bytes:
-        """Encrypt the ticket; only together with the same `bound_to` does it open again."""
+    def seal(self, secret: Secret, bound_to: str) -> bytes:
+        """Encrypt the secret; only together with the same `bound_to` does it open again."""
 
-    def unseal(self, sealed: bytes, bound_to: str) -> ClearTicket:
-        """Return the ticket. Raises SealBroken."""
+    def unseal(self, sealed: bytes, bound_to: str) -> Secret:
+        """Return the secret. Raises SealBroken."""
 
 
 class PolicyKey(NamedTuple):
@@ -89,6 +97,7 @@ class Known:
     """What the store knows of some subjects, of their clients' policies and access logs, and of some commands.
 
     access_versions: the version of a client's access log; missing where there is none.
+    subscriptions, ledger_sizes: of the clients that are subjects themselves; a deleted subscription, too.
     """
 
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
@@ -96,6 +105,8 @@ class Known:
     policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
     access_versions: dict[str, int] = field(default_factory=dict)
+    subscriptions: dict[SubscriptionKey, Subscribed] = field(default_factory=dict)
+    ledger_sizes: dict[str, int] = field(default_factory=dict)
 
 
 class Erasure(NamedTuple):
@@ -120,6 +131,7 @@ class Changes:
     outbox: list[OutboxEntry] = field(default_factory=list)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
     access_versions: dict[str, int] = field(default_factory=dict)
+    subscriptions: dict[SubscriptionKey, SubscriptionChange] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.events or self.recipients or self.answers)
@@ -162,6 +174,13 @@ class TicketQuery:
         return "last_modified" if self.last_modified_after else "user_ext_id"
 
 
+class Lease(Protocol):
+    """A name that this process holds."""
+
+    def holds(self) -> bool:
+        """Tell whether it still does: a store that was out of reach may have given it to another."""
+
+
 class Store(Protocol):
     """Where events, and what must be true with them, are kept.
 
@@ -202,14 +221,36 @@ class Store(Protocol):
     def longest_warning_days(self) -> int:
         """Return the longest closeToExpirationThreshold of any policy that was defined; -1 where there is none."""
 
-    def lease(self, name: str) -> AbstractContextManager[bool]:
-        """Hold a name that one process at a time can hold, until it lets go or dies; False: another holds it."""
+    def lease(self, name: str) -> AbstractContextManager["Lease | None"]:
+        """Hold a name that one process at a time can hold, until it lets go or dies; None: another holds it."""
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
 
     def close(self) -> None:
         """Give back connections and files."""
+
+
+class Subscriptions(Protocol):
+    """How far the subscribers got; the other side of `Changes.subscriptions`. Every method raises StoreUnavailable."""
+
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
+        """Return every subscription of a client that is not deleted, by name."""
+
+    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
+        """Return a subscription; None where there is none, or it is deleted."""
+
+    def subscription_heads(self) -> Sequence[SubscriptionHead]:
+        """Return the heads of all subscriptions that are pushed: those that are enabled, and are not polled."""
+
+    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+        """Keep how far subscribers got, each unless the subscription has another version by now."""
+
+    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
+        """Keep that the receiver of a subscription asked to get this state back."""
+
+    def end_verification(self, key: SubscriptionKey, state: str) -> None:
+        """Forget that it was asked."""
 
 
 class Outbox(Protocol):

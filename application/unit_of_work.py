@@ -1,6 +1,6 @@
 """What the commands of one transaction see and change, before any of it is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from application.command import Subject
@@ -9,9 +9,17 @@ from application.policy_row import PolicyRow, fold_policy
 from application.ports import Changes, Erasure, Known, OutboxEntry, PolicyKey
 from application.projection import TicketRow, fold, restore
 from application.recipient import Recipient
+from application.subscription_row import (
+    Progress,
+    Subscribed,
+    SubscriptionChange,
+    SubscriptionKey,
+    fold_subscription,
+)
 from domain.access_log import AccessLog
 from domain.event import Event
 from domain.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, PolicyDefinition, TicketPolicy
+from domain.subscription import Subscription
 from domain.ticket_credential import TicketCredential
 
 
@@ -97,6 +105,36 @@ class UnitOfWork:
             self.changes.policies[key] = row
         return row
 
+    def subscriptions(self) -> Mapping[SubscriptionKey, Subscribed]:
+        """Return the subscriptions of the client that is the subject, deleted ones among them."""
+        return self._known.subscriptions
+
+    def ledger_size(self, client_ext_id: str) -> int:
+        """Return the position of the client's newest event, when the client is the subject; 0: there is none."""
+        return self._known.ledger_sizes.get(client_ext_id, 0)
+
+    def save_subscription(
+        self, subscription: Subscription, sealed: bytes, position: int | None = None
+    ) -> Subscribed:
+        """Take over the events that the subscription triggered; return it as it is after them.
+
+        position: where it goes on from; None: from where it stands.
+        """
+        key = SubscriptionKey(subscription.client_ext_id, subscription.name)
+        known = self._known.subscriptions.get(key)
+        events = cast("list[Event]", subscription.collect_events())
+        if known and not events:
+            return known
+        row = fold_subscription(known.row if known else None, events)
+        if row is None:
+            raise ValueError("a subscription without an event is not saved")
+        reached = known.progress.acknowledged if known and position is None else position or 0
+        progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
+        subscribed = Subscribed(row, sealed, progress)
+        self._take_over(events, Subject(key.client_ext_id))
+        self.changes.subscriptions[key] = SubscriptionChange(subscribed, moved=position is not None)
+        return subscribed
+
     def save(self, credential: TicketCredential) -> TicketRow:
         """Take over the events that the credential triggered; return the row after them."""
         events = cast("list[Event]", credential.collect_events())
@@ -143,6 +181,11 @@ def merge(known: Known, total: Changes, changes: Changes) -> None:
     total.subjects.extend(changes.subjects)
     known.access_versions.update(changes.access_versions)
     total.outbox.extend(changes.outbox)
+    for key, later in changes.subscriptions.items():
+        earlier = total.subscriptions.get(key)
+        moved = later.moved or (earlier is not None and earlier.moved)
+        total.subscriptions[key] = later._replace(moved=moved)
+        known.subscriptions[key] = later.subscribed
     total.recipients.extend(changes.recipients)
     for change in changes.recipients:
         if isinstance(change, Erasure):

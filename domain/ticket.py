@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.policy import HashAlgorithm, TicketPolicy
+from domain.secret import Secret
 
 SALT_BYTES = 16
 _SSHA256 = "{SSHA256}"
@@ -16,26 +17,10 @@ ARGON2ID = "{ARGON2ID}"
 DECOY = _SSHA256 + "A" * 64
 
 
-class ClearTicket:
-    """The secret itself, on its way from minting to sealing or from a caller to verification.
+class ClearTicket(Secret):
+    """The secret itself, on its way from minting to sealing or from a caller to verification."""
 
-    It prints as `***`: only `reveal` gives the characters, so a search for that word finds every use.
-    """
-
-    __slots__ = ("_characters",)
-
-    def __init__(self, characters: str) -> None:
-        self._characters = characters
-
-    def reveal(self) -> str:
-        """Return the characters of the ticket."""
-        return self._characters
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a clear ticket is never pickled")
+    __slots__ = ()
 
 
 def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicket:

@@ -8,12 +8,13 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import random
 import secrets
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,12 +47,26 @@ from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket,
 from application.periodic import Periodic
 from application.ports import Store
 from application.projection import to_response
+from application.push import Pusher, Retries
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
 from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+    change_subscription_status,
+    define_subscription,
+    delete_subscription,
+    replay_subscription,
+)
+from application.subscription_row import SubscriptionKey
 from application.ticket_response import to_json
 from application.verify_ticket import VerifyTicket, verify_ticket
 from domain.errors import Refusal
+from domain.secret import Secret
+from domain.subscription import Method, Status
 from interface.cli.audit import AuditActions
 from interface.cli.commands import Actions, build_cli
 from interface.cli.messages import fail
@@ -68,10 +83,12 @@ from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.durable_file import read_or_make
 from interface.outbound.ledger_keys import LedgerKeys, NoteVerifier, read_checkpoints
 from interface.outbound.mail_spool import MailSpool
+from interface.outbound.outgoing_http import OutgoingHttp
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.outbound.token_key import TokenKey
+from interface.outbound.webhook_sender import WebhookSender
 from interface.outbound.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
 
@@ -86,6 +103,7 @@ _FLUSH_EVERY_SECONDS = 60
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
+_WEBHOOK_SECRET_BYTES = 32
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
 # What each server process runs; the bench names an app of its own here.
@@ -101,6 +119,7 @@ class Running:
     commands: GroupCommit
     delivery: Periodic | None
     keys: LedgerKeys
+    sealer: AesGcmSealer
 
     def close(self) -> None:
         """Deliver what waits, and give everything back. The commands are closed before, by who runs them."""
@@ -138,6 +157,12 @@ def start(settings: Settings) -> Running:
         DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
         NoteAccess: partial(note_access, clock=system_clock),
+        DefineSubscription: partial(
+            define_subscription, clock=system_clock, sealer=sealer, private_hosts=settings.private_hosts
+        ),
+        DeleteSubscription: partial(delete_subscription, clock=system_clock, sealer=sealer),
+        ReplaySubscription: partial(replay_subscription, clock=system_clock),
+        ChangeSubscriptionStatus: partial(change_subscription_status, clock=system_clock),
     }
     commands = GroupCommit(
         store,
@@ -146,7 +171,7 @@ def start(settings: Settings) -> Running:
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return Running(settings, store, commands, delivery, keys)
+    return Running(settings, store, commands, delivery, keys, sealer)
 
 
 @contextmanager
@@ -265,8 +290,11 @@ def http_app(running: Running) -> FastAPI:
         )
         flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
+        pushing = loop.create_task(_push(running, live)) if settings.push else None
         _before_a_stop(live.stop)
         yield
+        if pushing:
+            await _cancelled(pushing)
         await live.close()
         await asyncio.to_thread(expiry.close)
         await asyncio.to_thread(checkpoints.close)
@@ -293,12 +321,63 @@ def http_app(running: Running) -> FastAPI:
                 trust_seconds=settings.jwks_lifespan_seconds,
             ),
             rate_limits=_rate_limits(settings),
+            subscriptions=running.store,
             new_uuid=SystemRandomness().uuid,
+            new_webhook_secret=_new_webhook_secret,
             digest_key=hashlib.sha256(b"request digest" + _outbox_key(settings)).digest(),
             patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
     )
+
+
+def _new_webhook_secret() -> Secret:
+    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode())
+
+
+async def _push(running: Running, live: LiveFeed) -> None:
+    settings = running.settings
+    http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
+    pusher = Pusher(
+        store=running.store,
+        subscriptions=running.store,
+        live=live,
+        sealer=running.sealer,
+        senders={Method.WEBHOOK: WebhookSender(http, system_clock)},
+        park=partial(_park, running),
+        retries=Retries(
+            first=timedelta(seconds=settings.push_retry_seconds),
+            longest=timedelta(seconds=settings.push_longest_wait_seconds),
+            give_up_after=timedelta(hours=settings.push_give_up_hours),
+            jitter=random.SystemRandom().random,
+        ),
+        clock=system_clock,
+    )
+    try:
+        await pusher.run()
+    finally:
+        await http.close()
+
+
+async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
+    command = ChangeSubscriptionStatus(
+        subject=Subject(key.client_ext_id),
+        actor="tickets push",
+        reason=reason,
+        correlation_id=new_traceparent(),
+        command_id=secrets.token_hex(16),
+        request_digest="",
+        name=key.name,
+        status=Status.PARKED,
+        version=version,
+    )
+    (await running.commands.execute(command)).unwrap()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _flush_again_and_again(notes: AccessNotes) -> None:

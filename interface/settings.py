@@ -107,6 +107,26 @@ class Settings(BaseSettings):
     stream_patience_seconds: Annotated[
         int, Field(ge=1, description="a reader of a stream that takes nothing for so long is cut off")
     ] = 10
+    push: Annotated[
+        bool, Field(description="whether this process may push to subscriptions; one of those that may does")
+    ] = True
+    push_private_hosts: Annotated[
+        str | None,
+        Field(
+            description="hosts that subscriptions may name although they are in a private network or are reached by http,"
+            " separated by commas"
+        ),
+    ] = None
+    push_timeout_seconds: Annotated[
+        float, Field(gt=0, description="how long a subscriber may take to answer")
+    ] = 15
+    push_retry_seconds: Annotated[
+        float, Field(gt=0, description="wait before the second try; then twice as long each time …")
+    ] = 5
+    push_longest_wait_seconds: Annotated[float, Field(gt=0, description="… up to this")] = 21_600
+    push_give_up_hours: Annotated[
+        float, Field(gt=0, description="a subscription that failed for so long is parked")
+    ] = 72
     max_waiting: Annotated[
         int, Field(ge=1, description="commands that may wait before callers get a 503")
     ] = 2048
@@ -147,6 +167,12 @@ class Settings(BaseSettings):
         if self.checkpoint_tsa and not self.checkpoint_dir:
             raise ValueError("TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR, where the stamps are kept")
         return self
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """Return the hosts of push_private_hosts."""
+        hosts = (self.push_private_hosts or "").split(",")
+        return frozenset(host.strip().lower() for host in hosts if host.strip())
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -26,9 +26,16 @@ from interface.http.problems import (
     NoSuchPath,
     problem_response,
 )
-from interface.http.routes import audit, feed, policies, tickets, users
+from interface.http.routes import audit, feed, policies, subscriptions, tickets, users
 
-_ROUTERS = (tickets.router, users.router, policies.router, audit.router, feed.router)
+_ROUTERS = (
+    tickets.router,
+    users.router,
+    policies.router,
+    audit.router,
+    feed.router,
+    subscriptions.router,
+)
 # Refusals that the client's access log keeps.
 _NOTED = {403, 409, 412, 422, 429}
 

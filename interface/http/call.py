@@ -20,8 +20,9 @@ from application.command import Answer, Command, Subject
 from application.ledger import Ledger
 from application.live_feed import LiveFeed
 from application.minting import SlowWork
-from application.ports import Clock, Known, Store
+from application.ports import Clock, Known, Store, Subscriptions
 from application.ticket_response import to_json
+from domain.secret import Secret
 from interface.http.authentication import Caller, TokenVerifier
 from interface.http.headers import (
     Headers,
@@ -57,7 +58,9 @@ class Service:
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
+    subscriptions: Subscriptions
     new_uuid: Callable[[], UUID]
+    new_webhook_secret: Callable[[], Secret]
     digest_key: bytes
     patience_seconds: float
 
@@ -158,11 +161,11 @@ class Call:
         return Response(to_json(response), 200, headers, "application/json")
 
     def _request_digest(self) -> str:
-        headers = self.headers
+        headers, query = self.headers, self.request.scope["query_string"]
         # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
         return digest(
             self.request.method,
-            self.path,
+            self.path + (f"?{query.decode('latin-1')}" if query else ""),
             headers.get("if-match"),
             headers.get("if-none-match"),
             self.content,

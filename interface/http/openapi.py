@@ -9,11 +9,30 @@ from pydantic.json_schema import models_json_schema
 
 from application.feed import CloudEvent
 from interface.http.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
-from interface.http.schemas import CreateBody, PatchBody, PolicyBody, ResetBody, UserBody, VerifyBody
+from interface.http.schemas import (
+    CommentBody,
+    CreateBody,
+    PatchBody,
+    PolicyBody,
+    ResetBody,
+    SubscriptionBody,
+    UserBody,
+    VerifyBody,
+)
 
 Responses = dict[int | str, dict[str, Any]]
 
-_BODIES: list[type[BaseModel]] = [ResetBody, CreateBody, PatchBody, VerifyBody, UserBody, PolicyBody, Problem]
+_BODIES: list[type[BaseModel]] = [
+    ResetBody,
+    CreateBody,
+    PatchBody,
+    VerifyBody,
+    UserBody,
+    PolicyBody,
+    SubscriptionBody,
+    CommentBody,
+    Problem,
+]
 BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
 _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}

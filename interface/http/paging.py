@@ -93,6 +93,11 @@ After = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _MOST, "default": 0}),
     Query(description="The position that you saw last; 0 for the beginning."),
 ]
+FromPosition = Annotated[
+    str,
+    _NUMBER,
+    Query(alias="from", description="The position of the first event to send again."),
+]
 Wait = Annotated[
     str | None,
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),

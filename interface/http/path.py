@@ -31,6 +31,11 @@ PolicyExtId = Annotated[
 ]
 
 
+SubscriptionName = Annotated[
+    str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=_SCHEMA)
+]
+
+
 class _Segment(Convertor[str]):
     """A path segment, which may be empty: that is then a malformed id, not an unknown path."""
 

@@ -9,6 +9,8 @@ EVENT_VIEW = "AccessControl.EventView"
 HISTORY_VIEW = "AccessControl.HistoryView"
 POLICY_MODIFY = "AccessControl.PolicyModify"
 POLICY_VIEW = "AccessControl.PolicyView"
+SUBSCRIPTION_MODIFY = "AccessControl.SubscriptionModify"
+SUBSCRIPTION_VIEW = "AccessControl.SubscriptionView"
 USER_MODIFY = "AccessControl.UserModify"
 USER_VIEW = "AccessControl.UserView"
 
@@ -22,6 +24,8 @@ PERMISSIONS = [
     HISTORY_VIEW,
     POLICY_MODIFY,
     POLICY_VIEW,
+    SUBSCRIPTION_MODIFY,
+    SUBSCRIPTION_VIEW,
     USER_MODIFY,
     USER_VIEW,
 ]

@@ -12,11 +12,18 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    WithJsonSchema,
 )
 
+from application.feed import TYPES
 from application.fields import Comment, ExtId, UserFields
 from domain.policy import DEFAULT_POLICY, HashAlgorithm, SendingMethod, TicketPolicy
 
+# Standard Webhooks, "Symmetric": 24 to 64 bytes. Whole groups of base64, so that what fits also decodes.
+_GROUP, _ONE_MORE, _TWO_MORE = "[A-Za-z0-9+/]{4}", "[A-Za-z0-9+/]{2}==", "[A-Za-z0-9+/]{3}="
+_WEBHOOK_SECRET = re.compile(
+    f"^whsec_(?:(?:{_GROUP}){{8,20}}(?:{_ONE_MORE}|{_TWO_MORE})?|(?:{_GROUP}){{21}}(?:{_ONE_MORE})?)$"
+)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -38,10 +45,27 @@ def _to_utc(moment: datetime) -> datetime:
         raise ValueError("the date is beyond the calendar") from None
 
 
+def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
+    if secret and not _WEBHOOK_SECRET.fullmatch(secret.get_secret_value()):
+        raise ValueError("give whsec_ and 24 to 64 bytes in base64, padded")
+    return secret
+
+
+def _event_type(name: str) -> str:
+    if name not in TYPES:
+        raise ValueError(f"there is no such type; there are {', '.join(TYPES)}")
+    return name
+
+
+EventType = Annotated[str, AfterValidator(_event_type), WithJsonSchema({"type": "string", "enum": [*TYPES]})]
 Date = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_to_utc)]
 
 # A signed 64-bit number, as every store keeps it; the policy's own rules are narrower, and say why.
 _Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(_whole)]
+
+
+_BatchSize = Annotated[int, Field(ge=1, le=1000, strict=True), BeforeValidator(_whole)]
+_Position = Annotated[int, Field(ge=0, lt=2**63, strict=True), BeforeValidator(_whole)]
 
 
 class _Body(BaseModel):
@@ -129,6 +153,48 @@ class ParametersBody(_Body):
             sending_method=tuple(self.sendingMethod),
             close_to_expiration_threshold=self.closeToExpirationThreshold,
         )
+
+
+class SubscriptionBody(_Body):
+    """A subscription, whole: a webhook and what it gets."""
+
+    url: Annotated[
+        SecretStr,
+        Field(
+            min_length=1,
+            max_length=2000,
+            description="Where to, by https. Only its scheme, host and port are ever shown.",
+        ),
+    ]
+    types: Annotated[
+        list[EventType] | None,
+        Field(min_length=1, description="Only events of these types; null for all."),
+    ] = None
+    batchSize: Annotated[
+        _BatchSize, Field(description="1: an event per request; above: a batch of at most so many.")
+    ] = 1
+    after: Annotated[
+        _Position | None,
+        Field(
+            description="A new subscription begins after this position; null: with what happens from now on."
+        ),
+    ] = None
+    secret: Annotated[
+        SecretStr | None,
+        AfterValidator(_webhook_secret),
+        Field(
+            json_schema_extra={"pattern": _WEBHOOK_SECRET.pattern},
+            description="Signs, as Standard Webhooks has it: 24 to 64 bytes in base64 behind `whsec_`. One that is new "
+            "takes the place of the one before, which signs, too, for 24 hours. null: it stays, or the service makes one.",
+        ),
+    ] = None
+    modificationComment: Comment | None = None
+
+
+class CommentBody(_Body):
+    """Why."""
+
+    modificationComment: Comment | None = None
 
 
 class PolicyBody(_Body):

@@ -1,4 +1,4 @@
-"""Seals clear tickets with AES-256-GCM."""
+"""Seals secrets with AES-256-GCM."""
 
 import hashlib
 import secrets
@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from application.errors import SealBroken
-from domain.ticket import ClearTicket
+from domain.secret import Secret
 
 KEY_BYTES = 32
 _FORMAT = b"\x01"
@@ -20,7 +20,7 @@ _HEADER_BYTES = len(_FORMAT) + _KEY_ID_BYTES + _NONCE_BYTES
 class AesGcmSealer:
     """Sealed = format (1 byte) ‖ key id (4) ‖ nonce (12) ‖ ciphertext and tag.
 
-    `bound_to` is the associated data, so a sealed ticket that is moved to another row does not open.
+    `bound_to` is the associated data, so a sealed secret that is moved to another row does not open.
     key: 32 bytes. Raises ValueError for another length.
     """
 
@@ -33,16 +33,16 @@ class AesGcmSealer:
     def __repr__(self) -> str:
         return "AesGcmSealer(***)"
 
-    def seal(self, ticket: ClearTicket, bound_to: str) -> bytes:
-        """Encrypt the ticket; only together with the same `bound_to` does it open again."""
+    def seal(self, secret: Secret, bound_to: str) -> bytes:
+        """Encrypt the secret; only together with the same `bound_to` does it open again."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        ciphertext = self._cipher.encrypt(nonce, ticket.reveal().encode(), bound_to.encode())
+        ciphertext = self._cipher.encrypt(nonce, secret.reveal().encode(), bound_to.encode())
         return _FORMAT + self._key_id + nonce + ciphertext
 
-    def unseal(self, sealed: bytes, bound_to: str) -> ClearTicket:
-        """Return the ticket. Raises SealBroken."""
+    def unseal(self, sealed: bytes, bound_to: str) -> Secret:
+        """Return the secret. Raises SealBroken."""
         if sealed[:1] != _FORMAT or len(sealed) <= _HEADER_BYTES:
-            raise SealBroken("this is no sealed ticket that this version can open")
+            raise SealBroken("this is no sealed secret that this version can open")
         if sealed[1 : 1 + _KEY_ID_BYTES] != self._key_id:
             raise SealBroken("it was sealed with another outbox key than the one in use")
         try:
@@ -52,5 +52,5 @@ class AesGcmSealer:
                 bound_to.encode(),
             )
         except InvalidTag:
-            raise SealBroken("the sealed ticket was changed, or moved from another row") from None
-        return ClearTicket(clear.decode())
+            raise SealBroken("the sealed secret was changed, or moved from another row") from None
+        return Secret(clear.decode())

@@ -1,6 +1,5 @@
 """The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
 from application.projection import TicketRow
 from domain.event import Event
 from interface.outbound.records import TICKET_COLUMNS, column_date, decoded, ticket_columns
+from interface.outbound.sql_tables import SqlTables
 
 # Processes decide by clocks of their own, so time rises with positions but for this much.
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -49,16 +49,8 @@ WHERE stored.version <= excluded.version
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
-class SqlLedger(ABC):
+class SqlLedger(SqlTables):
     """Implements the port Ledger; see there for what the methods promise."""
-
-    @abstractmethod
-    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Return the rows of a query."""
-
-    @abstractmethod
-    def _run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run a statement for each of these rows, in one transaction."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the size of the ledger of every client that has one."""

@@ -42,6 +42,13 @@ from interface.outbound.records import (
     to_records,
     to_ticket,
 )
+from interface.outbound.subscription_tables import (
+    OF_CLIENT,
+    UPSERT,
+    SqlSubscriptions,
+    subscription_columns,
+    to_subscribed,
+)
 
 _Connection = psycopg.Connection[DictRow]
 
@@ -80,6 +87,9 @@ SELECT 'answer', client_ext_id, command_id, row FROM answers
 JOIN unnest(%(key_clients)s::text[], %(keys)s::text[]) AS wanted (client_ext_id, command_id)
 USING (client_ext_id, command_id)
 """
+_OF_CLIENT = OF_CLIENT.replace("?", "%s")
+_SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
+_UPSERT_SUBSCRIPTION = UPSERT.replace("?", "%s")
 _STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 28)})"
 _UPSERT_POLICIES = """
 INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
@@ -98,8 +108,8 @@ WHERE (outbox.client_ext_id, outbox.stream, outbox.version) = (done.client_ext_i
 """
 
 
-class PostgresStore(SqlLedger):
-    """Implements the ports Store and Outbox; see there for what the methods promise.
+class PostgresStore(SqlLedger, SqlSubscriptions):
+    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
@@ -128,6 +138,9 @@ class PostgresStore(SqlLedger):
         known = Known()
         with _failures(), self._datastore.get_connection() as connection:
             rows = _query(connection, statement, parameters).fetchall()
+            for subject in subjects:
+                if not subject.user_ext_id:
+                    _look_up_subscriptions(connection, subject.client_ext_id, known)
         for kind, client, key, row in rows:
             match kind:
                 case "ticket":
@@ -184,16 +197,16 @@ class PostgresStore(SqlLedger):
         return max((row.policy.close_to_expiration_threshold for row in rows), default=-1)
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[bool]:
+    def lease(self, name: str) -> Iterator["_Lease | None"]:
         """Hold a name by an advisory lock of one connection, which PostgreSQL lets go when its process dies."""
         with _failures(), self._datastore.get_connection() as connection:
             lock = "hashtextextended(current_schema() || %s, 0)"
             found = _query(connection, f"SELECT pg_try_advisory_lock({lock})", (name,)).fetchone()
             held = bool(found and found[0])
             try:
-                yield held
+                yield _Lease(connection) if held else None
             finally:
-                if held:
+                if held and not connection.closed:
                     _query(connection, f"SELECT pg_advisory_unlock({lock})", (name,))
 
     def is_empty(self) -> bool:
@@ -248,6 +261,21 @@ class PostgresStore(SqlLedger):
         self._datastore.close()
 
 
+class _Lease:
+    """A lock that lasts as long as its connection."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    def holds(self) -> bool:
+        """Tell whether the connection is still there."""
+        try:
+            _query(self._connection, "SELECT 1", ())
+        except psycopg.Error:
+            return False
+        return True
+
+
 class _Recorder(PostgresApplicationRecorder):
     """Inserts the events and the records of one transaction together.
 
@@ -259,7 +287,7 @@ class _Recorder(PostgresApplicationRecorder):
         records: Records = kwargs["records"]
         parameters = _parameters(stored_events, records)
         with self.datastore.get_connection() as connection:
-            if not records.policies and not records.recipients:
+            if not (records.policies or records.recipients or records.subscriptions):
                 _query(connection, _STORE_CHANGES, parameters)
                 return None
             with connection.transaction():
@@ -276,7 +304,16 @@ class _Recorder(PostgresApplicationRecorder):
                     ]
                 if any(cursor.rowcount != 1 for cursor in changed):
                     raise Conflict
+                for change in records.subscriptions:
+                    _query(connection, _UPSERT_SUBSCRIPTION, subscription_columns(change))
         return None
+
+
+def _look_up_subscriptions(connection: _Connection, client: str, known: Known) -> None:
+    rows = _query(connection, _OF_CLIENT, (client,))
+    known.subscriptions.update((found.row.key, found) for found in map(to_subscribed, rows))
+    size = _query(connection, _SELECT_SIZE, (client,)).fetchone()
+    known.ledger_sizes[client] = size[0] if size else 0
 
 
 def _parameters(stored_events: Sequence[StoredEvent], records: Records) -> list[Any]:

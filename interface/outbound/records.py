@@ -17,6 +17,7 @@ from application.policy_row import PolicyRow
 from application.ports import Changes, Erasure, Expiry, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from application.subscription_row import SubscriptionChange
 from domain.event import Event
 from domain.states import State
 
@@ -78,6 +79,7 @@ class Records:
     policies: list[Row]
     outbox: list[Row]
     answers: list[Row]
+    subscriptions: list[SubscriptionChange]
 
 
 def to_records(changes: Changes) -> Records:
@@ -97,6 +99,7 @@ def to_records(changes: Changes) -> Records:
             (*e.subject, e.stream.hex, e.version, e.sealed, e.minted.isoformat()) for e in changes.outbox
         ],
         answers=[(*key, _encode(answer)) for key, answer in changes.answers.items()],
+        subscriptions=list(changes.subscriptions.values()),
     )
 
 

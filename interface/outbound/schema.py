@@ -163,6 +163,22 @@ CREATE TABLE checkpoints (
 );
 """
 
+_SUBSCRIPTIONS = """
+CREATE TABLE subscriptions (
+    client_ext_id {text} NOT NULL,
+    name {text} NOT NULL,
+    version {integer} NOT NULL,
+    row {bytes} NOT NULL,
+    sealed {bytes} NOT NULL,
+    pushed {integer} NOT NULL,
+    deleted {integer} NOT NULL,
+    acknowledged {integer} NOT NULL,
+    progress {bytes} NOT NULL,
+    verification {text} NOT NULL,
+    PRIMARY KEY (client_ext_id, name)
+);
+"""
+
 # What was stored before there was a ledger gets its positions in the order of the log. The client of a stream
 # stands in its first event, the user in that of a credential. leaf() and column_date() are functions of ours.
 _BACKFILL_SQLITE = """
@@ -276,6 +292,7 @@ _POSTGRES_TYPES = {"text": 'text COLLATE "C"', "integer": "bigint", "bytes": "by
 SQLITE = [
     _statements(_SQLITE_EVENTS + _TABLES.format(**_SQLITE_TYPES)),
     _statements(_LEDGER.format(**_SQLITE_TYPES, without_rowid=" WITHOUT ROWID") + _BACKFILL_SQLITE),
+    _statements(_SUBSCRIPTIONS.format(**_SQLITE_TYPES)),
 ]
 POSTGRES = [
     _statements(_POSTGRES_EVENTS + _TABLES.format(**_POSTGRES_TYPES)),
@@ -288,6 +305,7 @@ POSTGRES = [
         _POSTGRES_COMMIT_WITH_LEDGER,
     ],
     ["DROP FUNCTION store_changes", _POSTGRES_COMMIT_BY_CLIENT],
+    _statements(_SUBSCRIPTIONS.format(**_POSTGRES_TYPES)),
 ]
 
 EVENTS_TABLE = "ticket_events"

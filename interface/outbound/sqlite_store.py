@@ -47,6 +47,13 @@ from interface.outbound.records import (
     to_records,
     to_ticket,
 )
+from interface.outbound.subscription_tables import (
+    OF_CLIENT,
+    UPSERT,
+    SqlSubscriptions,
+    subscription_columns,
+    to_subscribed,
+)
 
 Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
 
@@ -91,8 +98,8 @@ ORDER BY o.client_ext_id, o.stream, o.version LIMIT ?
 """
 
 
-class SqliteStore(SqlLedger):
-    """Implements the ports Store and Outbox; see there for what the methods promise.
+class SqliteStore(SqlLedger, SqlSubscriptions):
+    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
     """
@@ -139,13 +146,7 @@ class SqliteStore(SqlLedger):
                         known.tickets[Subject(client, user)] = to_ticket(row)
                     else:
                         known.recipients[Subject(client, user)] = to_recipient(row)
-            for client in {subject.client_ext_id for subject in subjects}:
-                cursor.execute(_SELECT_OF_CLIENT, (client, client, access_stream_id(client).hex))
-                *policies, (_, access_version) = cursor.fetchall()
-                for policy, row in policies:
-                    known.policies[PolicyKey(client, policy)] = to_policy(row)
-                if access_version:
-                    known.access_versions[client] = access_version
+            _look_up_clients(cursor, subjects, known)
             for key in commands:
                 if row := _select(
                     cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
@@ -197,15 +198,15 @@ class SqliteStore(SqlLedger):
         return max((row.policy.close_to_expiration_threshold for row in rows), default=-1)
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[bool]:
+    def lease(self, name: str) -> Iterator["_Lease | None"]:
         """Hold a name by a lock on a file beside the database."""
         with self._path.with_name(f"{self._path.name}.{name}.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
+                yield None
             else:
-                yield True
+                yield _Lease()
 
     def is_empty(self) -> bool:
         """Tell whether nothing was ever stored."""
@@ -259,6 +260,14 @@ class SqliteStore(SqlLedger):
         self._datastore.close()
 
 
+class _Lease:
+    """A lock on a file, which lasts as long as the process."""
+
+    def holds(self) -> bool:
+        """Tell that it does."""
+        return True
+
+
 class _Recorder(SQLiteApplicationRecorder):
     """Inserts the events and the records of one transaction together."""
 
@@ -279,6 +288,8 @@ class _Recorder(SQLiteApplicationRecorder):
                     cursor.execute(_UPSERT_RECIPIENT, row)
                 if cursor.sqlite_cursor.rowcount != 1:
                     raise Conflict
+            for change in records.subscriptions:
+                cursor.execute(UPSERT, subscription_columns(change))
         return None
 
 
@@ -306,6 +317,24 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _look_up_clients(cursor: SQLiteCursor, subjects: Sequence[Subject], known: Known) -> None:
+    for client in {subject.client_ext_id for subject in subjects}:
+        cursor.execute(_SELECT_OF_CLIENT, (client, client, access_stream_id(client).hex))
+        *policies, (_, access_version) = cursor.fetchall()
+        for policy, row in policies:
+            known.policies[PolicyKey(client, policy)] = to_policy(row)
+        if access_version:
+            known.access_versions[client] = access_version
+    for client, user in subjects:
+        if not user:
+            cursor.execute(OF_CLIENT, (client,))
+            known.subscriptions.update(
+                (found.row.key, found) for found in map(to_subscribed, cursor.fetchall())
+            )
+            size = _select(cursor, "SELECT size FROM ledger_sizes WHERE client_ext_id=?", (client,))
+            known.ledger_sizes[client] = size or 0
 
 
 def _data_version(connection: sqlite3.Connection) -> int | None:

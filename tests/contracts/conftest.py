@@ -5,13 +5,13 @@ from typing import Protocol
 
 import pytest
 
-from application.ports import Outbox, Store
+from application.ports import Outbox, Store, Subscriptions
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from tests.support.fakes import FakeStore
 
 
-class StoreWithOutbox(Store, Outbox, Protocol):
+class StoreWithOutbox(Store, Subscriptions, Outbox, Protocol):
     pass
 
 

@@ -11,6 +11,7 @@ from eventsourcing.persistence import StoredEvent
 from domain.access_log import AccessLog
 from domain.event import Event
 from domain.policy import PolicyDefinition
+from domain.subscription import Subscription
 from domain.ticket_credential import TicketCredential, stream_id
 from interface.outbound.records import JsonMapper
 
@@ -33,7 +34,7 @@ def test_a_stored_event_loads_and_is_stored_as_the_same_bytes(topic: str, state:
 def test_every_event_has_a_golden_line() -> None:
     events = {
         kind.TOPIC
-        for aggregate in (TicketCredential, PolicyDefinition, AccessLog)
+        for aggregate in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
         for kind in vars(aggregate).values()
         if isinstance(kind, type) and issubclass(kind, Event) and hasattr(kind, "TOPIC")
     }

@@ -12,6 +12,7 @@ from tests.support.web import BASE, Web
 TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
 USER = f"{BASE}/{{clientExtId}}/users/{{userExtId}}"
 POLICIES = f"{BASE}/{{clientExtId}}/policies"
+SUBSCRIPTIONS = f"{BASE}/{{clientExtId}}/subscriptions"
 
 # What the seed names, in its order.
 STATES = [
@@ -58,6 +59,12 @@ STATUSES = {
     ("get", f"{TICKET}/evidence"): READ - {304},
     ("get", f"{BASE}/{{clientExtId}}/history"): READ - {304, 404},
     ("get", f"{BASE}/{{clientExtId}}/checkpoints"): READ - {304, 404},
+    ("get", SUBSCRIPTIONS): READ - {304, 404},
+    ("get", f"{SUBSCRIPTIONS}/{{name}}"): READ - {304},
+    ("put", f"{SUBSCRIPTIONS}/{{name}}"): WRITE | {200, 201},
+    ("delete", f"{SUBSCRIPTIONS}/{{name}}"): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
+    ("post", f"{SUBSCRIPTIONS}/{{name}}/resume"): WRITE | {200},
+    ("post", f"{SUBSCRIPTIONS}/{{name}}/replay"): WRITE | {200},
     ("get", f"{BASE}/{{clientExtId}}/events"): READ - {304},
     ("get", f"{BASE}/{{clientExtId}}/events/stream"): READ - {304},
 }

@@ -4,7 +4,7 @@ from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
 from tests.support.service import service_over
 
-_DROP = ["DROP TABLE ledger", "DROP TABLE ledger_sizes", "DROP TABLE ledger_tiles", "DROP TABLE checkpoints"]
+_TABLES = ("ledger", "ledger_sizes", "ledger_tiles", "checkpoints", "subscriptions")
 
 
 def test_an_old_store_gets_its_ledger(database_url: str) -> None:
@@ -20,8 +20,8 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
             service.create(subject=subject)
     clients = [client for client, _ in store.sizes()]
     before = {client: store.entries(client, 0, 100) for client in clients}
-    for statement in _DROP:
-        store._run(statement, [()])
+    for table in _TABLES:
+        store._run(f"DROP TABLE {table}", [()])
     if database_url.startswith("sqlite:"):
         store._run("PRAGMA user_version = 1", [()])
     else:

@@ -1,20 +1,27 @@
 """Fakes for ports, and made-up facts; tests/contracts keeps the fakes honest."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from application.command import CommandKey, Subject
 from application.errors import Conflict, SealBroken
 from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, TicketQuery
 from application.projection import TicketRow, at
 from application.recipient import Recipient
+from application.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
 from domain.access_log import access_stream_id
 from domain.attribution import Attribution
 from domain.event import Event
+from domain.secret import Secret
+from domain.subscription import Method, Status
 from domain.ticket import ClearTicket
 from domain.ticket_credential import stream_id
 from interface.outbound.records import column_date
@@ -61,20 +68,20 @@ class FakeSealer:
     """Keeps the tickets in memory, and the seal is a number."""
 
     def __init__(self) -> None:
-        self.sealed: list[tuple[str, ClearTicket]] = []
+        self.sealed: list[tuple[str, Any]] = []
 
-    def seal(self, ticket: ClearTicket, bound_to: str) -> bytes:
-        self.sealed.append((bound_to, ticket))
+    def seal(self, secret: Secret, bound_to: str) -> bytes:
+        self.sealed.append((bound_to, secret))
         return b"seal %d" % (len(self.sealed) - 1)
 
-    def unseal(self, sealed: bytes, bound_to: str) -> ClearTicket:
+    def unseal(self, sealed: bytes, bound_to: str) -> Secret:
         try:
-            bound, ticket = self.sealed[int(sealed.removeprefix(b"seal "))]
+            bound, secret = self.sealed[int(sealed.removeprefix(b"seal "))]
         except (ValueError, IndexError):
             raise SealBroken("not a seal") from None
         if bound != bound_to:
             raise SealBroken("moved")
-        return ticket
+        return Secret(secret.reveal())
 
 
 class FakeSlowHash:
@@ -87,14 +94,21 @@ class FakeSlowHash:
         return self.hash(ticket) == ticket_hash
 
 
+class FakeLease:
+    def holds(self) -> bool:
+        return True
+
+
 @dataclass
 class FakeStore:
-    """Store and Outbox in memory."""
+    """Store, Subscriptions and Outbox in memory."""
 
     events: dict[UUID, list[Event]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
     outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
     leases: set[str] = field(default_factory=set)
+    verifications: dict[SubscriptionKey, str] = field(default_factory=dict)
+    ledger_sizes: Counter[str] = field(default_factory=Counter)
     reads_at_once: bool = True
 
     def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
@@ -111,6 +125,14 @@ class FakeStore:
                 client: len(self.events[access_stream_id(client)])
                 for client in {subject.client_ext_id for subject in subjects}
                 if access_stream_id(client) in self.events
+            },
+            subscriptions={
+                key: subscribed
+                for key, subscribed in self.known.subscriptions.items()
+                if Subject(key.client_ext_id) in subjects
+            },
+            ledger_sizes={
+                client: self.ledger_sizes[client] for client, user_ext_id in subjects if not user_ext_id
             },
         )
 
@@ -138,6 +160,44 @@ class FakeStore:
         self.known.policies.update(changes.policies)
         self.known.answers.update(changes.answers)
         self.outbox.update({_key(entry): entry for entry in changes.outbox})
+        self.ledger_sizes.update(subject.client_ext_id for subject in changes.subjects)
+        for key, (subscribed, moved) in changes.subscriptions.items():
+            before = self.known.subscriptions.get(key)
+            reached = subscribed.progress if moved or before is None else before.progress
+            progress = msgspec.structs.replace(subscribed.progress, acknowledged=reached.acknowledged)
+            self.known.subscriptions[key] = subscribed._replace(progress=progress)
+            self.verifications.pop(key, None)
+
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
+        return [
+            subscribed
+            for key, subscribed in sorted(self.known.subscriptions.items())
+            if key.client_ext_id == client_ext_id and not subscribed.row.deleted
+        ]
+
+    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
+        subscribed = self.known.subscriptions.get(key)
+        return None if subscribed is None or subscribed.row.deleted else subscribed
+
+    def subscription_heads(self) -> Sequence[SubscriptionHead]:
+        return [
+            SubscriptionHead(key, row.version, self.verifications.get(key, ""))
+            for key, (row, _, _) in self.known.subscriptions.items()
+            if not row.deleted and row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL
+        ]
+
+    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+        for key, version, progress in kept:
+            subscribed = self.known.subscriptions.get(key)
+            if subscribed and subscribed.row.version == version:
+                self.known.subscriptions[key] = subscribed._replace(progress=progress)
+
+    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
+        self.verifications[key] = state
+
+    def end_verification(self, key: SubscriptionKey, state: str) -> None:
+        if self.verifications.get(key) == state:
+            del self.verifications[key]
 
     def history(self, subject: Subject) -> Sequence[Event]:
         return self.events.get(stream_id(*subject), [])
@@ -188,12 +248,12 @@ class FakeStore:
         )
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[bool]:
+    def lease(self, name: str) -> Iterator["FakeLease | None"]:
         if name in self.leases:
-            yield False
+            yield None
             return
         self.leases.add(name)
-        yield True
+        yield FakeLease()
         self.leases.remove(name)
 
     def is_empty(self) -> bool:

@@ -20,6 +20,16 @@ from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket,
 from application.ports import Store
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
+from application.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+    change_subscription_status,
+    define_subscription,
+    delete_subscription,
+    replay_subscription,
+)
 from application.verify_ticket import VerifyTicket, verify_ticket
 from domain.policy import TicketPolicy
 from domain.ticket import ClearTicket
@@ -52,6 +62,15 @@ class Service:
                 DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),
                 NoteAccess: partial(note_access, clock=self.clock),
+                DefineSubscription: partial(
+                    define_subscription,
+                    clock=self.clock,
+                    sealer=self.sealer,
+                    private_hosts={"127.0.0.1"},
+                ),
+                DeleteSubscription: partial(delete_subscription, clock=self.clock, sealer=self.sealer),
+                ReplaySubscription: partial(replay_subscription, clock=self.clock),
+                ChangeSubscriptionStatus: partial(change_subscription_status, clock=self.clock),
             },
         )
         self.commands = Background(self.group_commit)
@@ -82,7 +101,7 @@ class Service:
 
     def newest(self) -> ClearTicket:
         """Return the ticket that was minted last."""
-        return self.sealer.sealed[-1][1]
+        return ClearTicket(self.sealer.sealed[-1][1].reveal())
 
     def erase(self, **changes: Any) -> Answer:
         return self.execute(command(EraseUser, **changes))

@@ -16,6 +16,7 @@ from application.command import Answer, Command
 from application.group_read import GroupRead
 from application.live_feed import LiveFeed
 from application.ports import Store
+from domain.secret import Secret
 from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
 from interface.http.call import Service as HttpService
@@ -102,7 +103,9 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
+                subscriptions=store,  # type: ignore[arg-type]  # every store is
                 new_uuid=service.randomness.uuid,
+                new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
                 digest_key=b"key",
                 patience_seconds=10,
             ),

@@ -61,8 +61,8 @@ async def events(
         call.request, call.subject.client_ext_id, numbered(call.request, "after", least=0) or 0
     )
     seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
-    before, found = await call.service.live.read(query, page(call.request).limit, seconds)
-    content = b"[%s]" % b",".join(joined(query, found, before))
+    batch = await call.service.live.read(query, page(call.request).limit, seconds)
+    content = b"[%s]" % b",".join(joined(query, batch))
     return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
 
 
@@ -97,13 +97,11 @@ async def stream(
 
 
 async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[list[Sent], None]:
-    async with aclosing(call.service.live.follow(query, idle_seconds=HEARTBEAT_SECONDS)) as batches:
-        async for found in batches:
-            yield [
-                Sent(event.position, content)
-                for event, content in zip(found, joined(query, found, before), strict=True)
-            ]
-            before = found[-1].position if found else before
+    following = call.service.live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
+    async with aclosing(following) as batches:
+        async for batch in batches:
+            contents = zip(batch.events, joined(query, batch), strict=True)
+            yield [Sent(event.position, content) for event, content in contents]
 
 
 def _last_event_id(call: Call, position: int) -> int:

@@ -1,0 +1,102 @@
+"""The table of subscriptions: the same statements on both stores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from application.subscription_row import (
+    Progress,
+    Subscribed,
+    SubscriptionChange,
+    SubscriptionHead,
+    SubscriptionKey,
+    SubscriptionRow,
+)
+from domain.subscription import Method, Status
+from interface.outbound.records import Row
+from interface.outbound.sql_tables import SqlTables
+
+_encode = msgspec.json.Encoder().encode
+_row = msgspec.json.Decoder(SubscriptionRow).decode
+_progress = msgspec.json.Decoder(Progress).decode
+
+# How far it got is the pusher's to say; a change of the subscription says it only where it moves it.
+UPSERT = """
+INSERT INTO subscriptions AS stored
+    (client_ext_id, name, version, row, sealed, pushed, deleted, acknowledged, progress, verification)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')
+ON CONFLICT (client_ext_id, name) DO UPDATE SET
+    version = excluded.version, row = excluded.row, sealed = excluded.sealed, pushed = excluded.pushed,
+    deleted = excluded.deleted, progress = excluded.progress, verification = '',
+    acknowledged = CASE WHEN ? THEN excluded.acknowledged ELSE stored.acknowledged END
+"""
+_SELECT = "SELECT row, sealed, acknowledged, progress FROM subscriptions"
+OF_CLIENT = f"{_SELECT} WHERE client_ext_id = ? ORDER BY name"
+
+
+class SqlSubscriptions(SqlTables):
+    """Implements the port Subscriptions; see there for what the methods promise."""
+
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
+        """Return every subscription of a client that is not deleted, by name."""
+        statement = f"{_SELECT} WHERE client_ext_id = ? AND deleted = 0 ORDER BY name"
+        return [to_subscribed(row) for row in self._fetch(statement, (client_ext_id,))]
+
+    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
+        """Return a subscription; None where there is none, or it is deleted."""
+        statement = f"{_SELECT} WHERE client_ext_id = ? AND name = ? AND deleted = 0"
+        rows = self._fetch(statement, key)
+        return to_subscribed(rows[0]) if rows else None
+
+    def subscription_heads(self) -> Sequence[SubscriptionHead]:
+        """Return the heads of all subscriptions that are pushed."""
+        rows = self._fetch(
+            "SELECT client_ext_id, name, version, verification FROM subscriptions WHERE pushed = 1", ()
+        )
+        return [SubscriptionHead(SubscriptionKey(*row[:2]), row[2], row[3]) for row in map(tuple, rows)]
+
+    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+        """Keep how far subscribers got, each unless the subscription has another version by now."""
+        self._run(
+            "UPDATE subscriptions SET acknowledged = ?, progress = ?"
+            " WHERE client_ext_id = ? AND name = ? AND version = ?",
+            [(progress.acknowledged, _encode(progress), *key, version) for key, version, progress in kept],
+        )
+
+    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
+        """Keep that the receiver of a subscription asked to get this state back."""
+        self._run(
+            "UPDATE subscriptions SET verification = ? WHERE client_ext_id = ? AND name = ?", [(state, *key)]
+        )
+
+    def end_verification(self, key: SubscriptionKey, state: str) -> None:
+        """Forget that it was asked."""
+        self._run(
+            "UPDATE subscriptions SET verification = '' WHERE client_ext_id = ? AND name = ? AND verification = ?",
+            [(*key, state)],
+        )
+
+
+def subscription_columns(change: SubscriptionChange) -> Row:
+    """Return a subscription as the parameters of UPSERT."""
+    row, sealed, progress = change.subscribed
+    pushed = row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL and not row.deleted
+    return (
+        *row.key,
+        row.version,
+        _encode(row),
+        sealed,
+        int(pushed),
+        int(row.deleted),
+        progress.acknowledged,
+        _encode(progress),
+        change.moved,
+    )
+
+
+def to_subscribed(columns: Any) -> Subscribed:
+    """Return the subscription behind the columns row, sealed, acknowledged and progress."""
+    row, sealed, acknowledged, progress = columns
+    kept = msgspec.structs.replace(_progress(progress), acknowledged=acknowledged)
+    return Subscribed(_row(row), bytes(sealed), kept)

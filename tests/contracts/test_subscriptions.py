@@ -1,0 +1,163 @@
+"""What every store does with subscriptions, real or fake."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from application.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+)
+from application.subscription_row import Progress, SubscriptionHead, SubscriptionKey
+from domain.secret import Secret
+from domain.subscription import Method, Status
+from tests.contracts.conftest import StoreWithOutbox
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service, command, service_over
+
+CLIENT = SUBJECT._replace(user_ext_id="")
+KEY = SubscriptionKey(CLIENT.client_ext_id, "siem")
+
+
+@pytest.fixture
+def service(store: StoreWithOutbox) -> Any:
+    with service_over(store) as service:
+        yield service
+
+
+def define(service: Service, name: str = "siem", **changes: Any) -> None:
+    terms = {
+        "method": Method.WEBHOOK,
+        "url": Secret("https://siem.example/hook"),
+        "secret": Secret("whsec_x"),
+    }
+    service.execute(command(DefineSubscription, subject=CLIENT, name=name, **{**terms, **changes}))
+
+
+def run(service: Service, kind: type[Any], **changes: Any) -> None:
+    service.execute(command(kind, subject=CLIENT, name="siem", **changes))
+
+
+def given_resets(service: Service, count: int) -> None:
+    service.register()
+    service.create()
+    for _ in range(count):
+        service.regenerate()
+
+
+def test_a_subscription_begins_with_what_happens_from_now_on_or_where_it_is_said(
+    service: Service, open_store: Callable[[], StoreWithOutbox]
+) -> None:
+    given_resets(service, 3)
+    define(service)
+    define(service, "provisioning", after=2)
+
+    found = open_store().list_subscriptions(KEY.client_ext_id)
+
+    assert [(one.row.name, one.progress.acknowledged) for one in found] == [("provisioning", 2), ("siem", 4)]
+    assert open_store().list_subscriptions("client-9") == []
+
+
+def test_progress_is_kept_for_the_version_that_it_was_made_in_only(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    define(service, after=0)
+    progress = Progress(
+        acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
+    )
+
+    store.keep_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "nobody"), 1, progress)])
+    store.keep_progress([(KEY, 2, Progress(acknowledged=99))])
+
+    found = store.subscription(KEY)
+    assert found is not None
+    assert found.progress == progress
+
+
+def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    given_resets(service, 3)
+    define(service)
+    store.keep_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
+
+    define(service, batch_size=10)
+
+    found = store.subscription(KEY)
+    assert found is not None
+    assert (found.row.version, found.row.terms.batch_size) == (2, 10)
+    assert found.progress == Progress(acknowledged=3, last_success=NOW)
+
+
+def test_a_replay_moves_the_position(service: Service, store: StoreWithOutbox) -> None:
+    given_resets(service, 3)
+    define(service)
+
+    run(service, ReplaySubscription, position=2)
+
+    found = store.subscription(KEY)
+    assert found is not None
+    assert found.progress.acknowledged == 1
+
+
+def test_the_heads_are_those_that_are_pushed(service: Service, store: StoreWithOutbox) -> None:
+    define(service)
+    define(service, "polled", method=Method.SET_POLL, url=None)
+    define(service, "paused")
+    service.execute(command(ChangeSubscriptionStatus, subject=CLIENT, name="paused", status=Status.PAUSED))
+
+    assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
+
+
+def test_a_verification_is_asked_and_ended_once(service: Service, store: StoreWithOutbox) -> None:
+    define(service)
+
+    store.ask_verification(KEY, "state")
+    assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
+    store.end_verification(KEY, "older")
+    assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
+    store.end_verification(KEY, "state")
+    assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
+
+
+def test_a_deleted_one_is_gone_and_may_come_again_in_the_same_stream(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    given_resets(service, 1)
+    define(service)
+    run(service, DeleteSubscription)
+    assert store.subscription(KEY) is None
+    assert store.subscription_heads() == []
+
+    define(service)
+
+    found = store.subscription(KEY)
+    assert found is not None
+    assert (found.row.version, found.row.status, found.progress.acknowledged) == (3, Status.ENABLED, 4)
+
+
+def test_a_command_in_the_same_batch_sees_the_one_before(service: Service, store: StoreWithOutbox) -> None:
+    given_resets(service, 2)
+    terms = {"subject": CLIENT, "name": "siem"}
+    define_ = command(
+        DefineSubscription,
+        **terms,
+        method=Method.WEBHOOK,
+        url=Secret("https://a.example"),
+        secret=Secret("whsec_x"),
+    )
+    commands = [
+        define_,
+        command(ReplaySubscription, **terms, position=1),
+        command(ChangeSubscriptionStatus, **terms, status=Status.PAUSED),
+    ]
+
+    for future in [service.commands.submit(one) for one in commands]:
+        future.result(10).unwrap()
+
+    found = store.subscription(KEY)
+    assert found is not None
+    assert (found.row.version, found.row.status, found.progress.acknowledged) == (3, Status.PAUSED, 0)

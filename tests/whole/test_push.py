@@ -1,0 +1,239 @@
+"""Webhooks from a real server to a real receiver, over real sockets."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.support.receiver import HANGS, OK, Received, answer, receiving
+from tests.support.server import Server, serving, until
+
+QUICK = {
+    "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
+    "TICKETS_PUSH_RETRY_SECONDS": "0.05",
+    "TICKETS_PUSH_LONGEST_WAIT_SECONDS": "0.2",
+}
+USER = "/client-123/users/user-0"
+SUBSCRIPTIONS = "/client-123/subscriptions"
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path, database_url, **QUICK) as server:
+        given_resets(server, 3)
+        yield server
+
+
+def given_resets(server: Server, count: int) -> None:
+    server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
+    server.client.post(f"{USER}/ticket").raise_for_status()
+    reset(server, count)
+
+
+def reset(server: Server, count: int) -> None:
+    for _ in range(count):
+        server.client.post(f"{USER}/ticket/reset").raise_for_status()
+
+
+def define(server: Server, name: str, url: str, **body: Any) -> Any:
+    answered = server.client.put(f"{SUBSCRIPTIONS}/{name}", json={"url": url, "after": 0, **body})
+    return answered.raise_for_status().json()
+
+
+def state(server: Server, name: str) -> Any:
+    return server.client.get(f"{SUBSCRIPTIONS}/{name}").raise_for_status().json()
+
+
+def verified(request: Received, secret: str) -> Any:
+    return Webhook(secret).verify(request.body, request.headers)
+
+
+def test_each_event_is_a_signed_request_in_order_and_what_was_taken_is_told(server: Server) -> None:
+    with receiving() as receiver:
+        secret = define(server, "siem", receiver.url("/hook"))["secret"]
+        until(lambda: len(receiver.received) == 5, "what happened before is sent")
+        reset(server, 1)
+        until(lambda: len(receiver.received) == 6, "what happens is sent")
+        until(lambda: state(server, "siem")["lag"] == 0, "the position is kept")
+
+    assert receiver.positions("/hook") == [1, 2, 3, 4, 5, 6]
+    assert [verified(request, secret)["id"] for request in receiver.received] == list("123456")
+    assert [request.headers["webhook-id"] for request in receiver.received[:2]] == [
+        "client-123:1",
+        "client-123:2",
+    ]
+    assert {request.headers["Content-Type"] for request in receiver.received} == {
+        "application/cloudevents+json"
+    }
+    feed = server.client.get("/client-123/events").json()
+    assert [request.events[0] for request in receiver.received] == feed
+    assert state(server, "siem")["acknowledged"] == 6
+
+
+def test_several_go_in_batches_and_only_of_the_types_that_are_asked_for(server: Server) -> None:
+    reset(server, 30)
+    with receiving() as receiver:
+        define(server, "siem", receiver.url("/hook"), batchSize=10, types=["TicketRegenerated"])
+        until(lambda: len(receiver.positions("/hook")) == 33, "all are sent")
+        until(lambda: state(server, "siem")["lag"] == 0, "what is not wanted is passed over")
+
+    sizes = [len(request.positions) for request in receiver.received]
+    events = [event for request in receiver.received for event in request.events]
+    assert max(sizes) == 10
+    assert [event["previous"] for event in events] == ["0", *(event["id"] for event in events[:-1])]
+    assert {event["type"] for event in events} == {"TicketRegenerated"}
+    assert receiver.received[0].headers["webhook-id"] == "client-123:2-11"
+    assert receiver.received[0].headers["Content-Type"] == "application/cloudevents-batch+json"
+
+
+def test_what_is_not_taken_comes_again_under_the_same_id_before_anything_else(server: Server) -> None:
+    tries = iter([answer(500), answer(503, "Retry-After: 0"), answer(302, "Location: /"), OK])
+    with receiving(lambda request: next(tries, OK) if request.positions == [2] else OK) as receiver:
+        define(server, "siem", receiver.url("/hook"))
+        until(lambda: receiver.positions("/hook")[-1:] == [5], "all are sent")
+
+    assert receiver.positions("/hook") == [1, 2, 2, 2, 2, 3, 4, 5]
+    assert len({request.headers["webhook-id"] for request in receiver.received[1:5]}) == 1
+
+
+def test_what_holds_up_is_told(server: Server) -> None:
+    with receiving(lambda _: answer(500)) as receiver:
+        define(server, "siem", receiver.url("/hook"))
+        until(lambda: state(server, "siem")["failures"] > 1, "it is tried again")
+        told = state(server, "siem")
+
+    assert (told["lastError"], told["status"], told["acknowledged"]) == ("answered 500", "enabled", 0)
+    assert told["failingSince"] <= told["nextTry"]
+    assert told["lag"] == 5
+
+
+def test_gone_is_parked_at_once_until_it_is_resumed(server: Server) -> None:
+    gone = [True]
+    with receiving(lambda request: answer(410) if gone[0] and request.positions == [2] else OK) as receiver:
+        define(server, "siem", receiver.url("/hook"))
+        until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
+        assert state(server, "siem")["statusReason"] == "answered 410"
+        gone[0] = False
+        server.client.post(f"{SUBSCRIPTIONS}/siem/resume").raise_for_status()
+        until(lambda: 5 in receiver.positions("/hook"), "all are sent")
+
+    assert receiver.positions("/hook")[:6] == [1, 2, 2, 3, 4, 5]
+    events = server.client.get("/client-123/events?types=SubscriptionStatusChanged").json()
+    assert [(event["data"]["actor"], event["data"]["changed"]["status"]) for event in events] == [
+        ("tickets push", "parked"),
+        ("helpdesk", "enabled"),
+    ]
+
+
+def test_a_replay_sends_again(server: Server) -> None:
+    with receiving() as receiver:
+        define(server, "siem", receiver.url("/hook"))
+        until(lambda: len(receiver.received) == 5, "all are sent")
+        server.client.post(f"{SUBSCRIPTIONS}/siem/replay?from=3").raise_for_status()
+        # The event of the replay itself may be sent before the replay begins.
+        until(lambda: receiver.positions("/hook")[5:].count(5) == 1, "the replay is sent")
+        until(lambda: receiver.positions("/hook")[-1] == 6, "and what came behind it")
+
+    assert receiver.positions("/hook")[-4:] == [3, 4, 5, 6]
+    assert receiver.positions("/hook")[:-4] in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
+
+
+def test_a_new_secret_and_the_one_before_both_sign(server: Server) -> None:
+    with receiving() as receiver:
+        first = define(server, "siem", receiver.url("/hook"))["secret"]
+        second = define(server, "other", receiver.url("/other"))["secret"]
+        define(server, "siem", receiver.url("/hook"), secret=second)
+
+        def signed_twice() -> bool:
+            reset(server, 1)
+            return any(" " in request.headers["webhook-signature"] for request in receiver.at("/hook")[-1:])
+
+        until(signed_twice, "the new secret is in use")
+
+    newest = receiver.at("/hook")[-1]
+    assert verified(newest, first) == verified(newest, second)
+
+
+def test_bad_receivers_hold_up_no_other(server: Server) -> None:
+    behaviours = {
+        "/hangs": HANGS,
+        "/redirects": answer(301, "Location: http://127.0.0.1:1/"),
+        "/fails": answer(500),
+        "/lies": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nlie",
+        "/floods": b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 200_000,
+        "/nonsense": b"\x00\r\n\r\n",
+    }
+    with receiving(lambda request: behaviours.get(request.path, OK)) as receiver:
+        for path in behaviours:
+            for number in range(3):
+                define(server, f"{path[1:]}-{number}", receiver.url(path))
+        define(server, "unknown", "https://nowhere.invalid/")
+        define(server, "private", "https://10.0.0.1/")
+        until(lambda: state(server, "fails-2")["failures"], "the bad ones are tried")
+        began = time.monotonic()
+        define(server, "good", receiver.url("/good"))
+        size = len(server.client.get("/client-123/events?limit=1000").json())
+        until(lambda: size in receiver.positions("/good"), "the good one gets all")
+        took = time.monotonic() - began
+        until(lambda: state(server, "redirects-0")["lastError"], "redirects are told")
+        until(lambda: state(server, "private")["lastError"], "a private host is told")
+        told = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
+
+    assert took < 5
+    assert receiver.positions("/good")[:size] == list(range(1, size + 1))
+    # A 2xx counts, whatever becomes of its body.
+    assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
+    assert "redirects are not followed" in told["redirects-0"]["lastError"]
+    assert "private network" in told["private"]["lastError"]
+    assert told["hangs-0"]["acknowledged"] == 0
+
+
+def test_after_long_enough_it_is_parked(sqlite_url: str, tmp_path: Path) -> None:
+    quick = QUICK | {"TICKETS_PUSH_GIVE_UP_HOURS": str(1 / 3600)}
+    with serving(tmp_path, sqlite_url, **quick) as server, receiving(lambda _: answer(500)) as receiver:
+        given_resets(server, 1)
+        define(server, "siem", receiver.url("/hook"))
+        until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
+        told = state(server, "siem")
+        tried = len(receiver.received)
+
+    assert told["statusReason"].startswith("tried ")
+    assert "answered 500" in told["statusReason"]
+    assert 4 < tried < 30
+
+
+def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path) -> None:
+    with receiving() as receiver, serving(tmp_path, database_url, **QUICK) as survivor:
+        with serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as silent:
+            given_resets(silent, 3)
+        with serving(tmp_path, database_url, **QUICK) as other:
+            define(other, "siem", receiver.url("/hook"))
+            until(lambda: len(receiver.received) == 5, "one of them pushes")
+            survivor.kill()
+            reset(other, 1)
+            began = time.monotonic()
+            until(lambda: 6 in receiver.positions("/hook"), "the other goes on")
+            took = time.monotonic() - began
+            until(lambda: state(other, "siem")["lag"] == 0, "the position is kept")
+
+    assert took < 5
+    positions = receiver.positions("/hook")
+    assert list(dict.fromkeys(positions)) == [1, 2, 3, 4, 5, 6]
+    assert json.loads(receiver.received[-1].body)["id"] == "6"
+
+
+def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, sqlite_url) as server, receiving() as receiver:
+        given_resets(server, 1)
+        refused = server.client.put(f"{SUBSCRIPTIONS}/siem", json={"url": receiver.url("/hook")})
+        define(server, "siem", receiver.url("/hook").replace("http:", "https:"))
+        until(lambda: state(server, "siem")["lastError"], "it is refused")
+        told = state(server, "siem")
+
+    assert refused.status_code == 422
+    assert "private network" in told["lastError"]
+    assert receiver.received == []
