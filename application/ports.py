@@ -246,11 +246,14 @@ class Subscriptions(Protocol):
     def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
         """Keep how far subscribers got, each unless the subscription has another version by now."""
 
-    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
-        """Keep that the receiver of a subscription asked to get this state back."""
+    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Keep what is still to be said about a subscription to its receiver, in the place of what was before."""
 
-    def end_verification(self, key: SubscriptionKey, state: str) -> None:
-        """Forget that it was asked."""
+    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Forget it."""
+
+    def notice(self, key: SubscriptionKey) -> str:
+        """Return what is still to be said; empty: nothing."""
 
 
 class Outbox(Protocol):

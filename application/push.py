@@ -88,7 +88,8 @@ class Retries:
 class Pusher:
     """Pushes; see the module.
 
-    park: ends the sending to a subscription, as long as it is of this version, for a reason.
+    compose_notice: returns the message that says something about a subscription itself. park: ends the sending to a
+    subscription, as long as it is of this version, for a reason.
     """
 
     store: Store
@@ -96,11 +97,13 @@ class Pusher:
     live: LiveFeed
     sealer: Sealer
     senders: Mapping[Method, Sender]
+    compose_notice: Callable[[Subscribed, str], Message]
     park: Callable[[SubscriptionKey, int, str], Awaitable[object]]
     retries: Retries
     clock: Clock
     _sendings: "dict[SubscriptionKey, _Sending]" = field(default_factory=dict)
     _reached: dict[SubscriptionKey, tuple[int, Progress]] = field(default_factory=dict)
+    _notices: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def run(self) -> None:
         """Push for as long as this process holds the lease, and wait for it else; until cancelled."""
@@ -145,6 +148,8 @@ class Pusher:
         for head in heads:
             if head.key not in self._sendings:
                 self._sendings[head.key] = _Sending(self, head)
+            if head.notice:
+                await self._begin_notice(head)
 
     async def _end(self, keys: Sequence[SubscriptionKey]) -> None:
         tasks = [self._sendings.pop(key).task for key in keys]
@@ -158,6 +163,22 @@ class Pusher:
         if kept:
             self._reached.clear()
             await asyncio.to_thread(self.subscriptions.keep_progress, kept)
+
+    async def _begin_notice(self, head: SubscriptionHead) -> None:
+        """Send a notice, once: it says what a receiver can also ask for."""
+        await asyncio.to_thread(self.subscriptions.take_notice, head.key, head.notice)
+        task = asyncio.create_task(self._send_notice(head))
+        self._notices.add(task)
+        task.add_done_callback(self._notices.discard)
+
+    async def _send_notice(self, head: SubscriptionHead) -> None:
+        try:
+            subscribed = await asyncio.to_thread(self.subscriptions.subscription, head.key)
+            if subscribed is not None:
+                sender = self.senders[subscribed.row.terms.method]
+                await sender.send(self.opened(subscribed), self.compose_notice(subscribed, head.notice))
+        except (NotTaken, SealBroken, Unavailable) as error:
+            log.warning("a notice of %s was not taken: %s", _named(head.key), error)
 
     def opened(self, subscribed: Subscribed) -> Target:
         """Return where a subscription goes to. Raises SealBroken."""

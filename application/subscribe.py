@@ -19,6 +19,7 @@ from application.errors import (
 from application.ledger import Ledger
 from application.ports import Clock, Sealer, Subscriptions
 from application.projection import utc_date
+from application.security_event import stream_updated_notice
 from application.subscription_row import (
     Subscribed,
     SubscriptionKey,
@@ -63,6 +64,7 @@ class DefineSubscription(SubscriptionCommand):
     types: tuple[str, ...] | None = None
     batch_size: int = 1
     audience: str | None = None
+    events_requested: tuple[str, ...] | None = None
     description: str | None = None
     after: int | None = None
 
@@ -81,10 +83,14 @@ class ReplaySubscription(SubscriptionCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSubscriptionStatus(SubscriptionCommand):
-    """Go on, wait or end. version: only while it is this one; None: whatever it is."""
+    """Go on, wait or end. version: only while it is this one; None: whatever it is.
+
+    announced: the receiver of security events, who did not ask for it, is told.
+    """
 
     status: Status
     version: int | None = None
+    announced: bool = False
 
 
 class SubscriptionResponse(BaseModel):
@@ -135,6 +141,8 @@ def define_subscription(
     known = unit.subscriptions().get(key)
     live = None if known is None or known.row.deleted else known
     command.precondition.check(live.row.version if live else None)
+    if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
+        raise TargetRefused(f"There is a subscription {command.name!r} of another kind. Choose another name.")
     former = _opened(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(
@@ -143,6 +151,7 @@ def define_subscription(
         types=command.types,
         batch_size=command.batch_size,
         audience=command.audience,
+        events_requested=command.events_requested,
         description=command.description,
     )
     if known:
@@ -193,7 +202,9 @@ def change_subscription_status(
         subscription = restore_subscription(subscribed.row)
         subscription.change_status(command.status, by=command.attribution(clock()))
         position = unit.ledger_size(subscribed.row.client_ext_id) if was_disabled else None
-        subscribed = unit.save_subscription(subscription, subscribed.sealed, position)
+        told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
+        notice = stream_updated_notice(command.status, command.reason) if told else ""
+        subscribed = unit.save_subscription(subscription, subscribed.sealed, position, notice)
     return _done(command, "changed", subscribed, unit)
 
 

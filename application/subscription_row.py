@@ -113,22 +113,26 @@ class Subscribed(NamedTuple):
 
 
 class SubscriptionChange(NamedTuple):
-    """A subscription to store. moved: it goes on from `progress.acknowledged`, else from where it stands."""
+    """A subscription to store. moved: it goes on from `progress.acknowledged`, else from where it stands.
+
+    notice: what is still to be said about it to its receiver.
+    """
 
     subscribed: Subscribed
     moved: bool
+    notice: str = ""
 
 
 @dataclass(frozen=True)
 class SubscriptionHead:
     """What tells whether there is something new to do for a subscription.
 
-    verification: the state that the receiver of security events asked to get back; empty: none.
+    notice: what is still to be said about it to its receiver; empty: nothing.
     """
 
     key: SubscriptionKey
     version: int
-    verification: str
+    notice: str
 
 
 def sealed_for(key: SubscriptionKey) -> str:

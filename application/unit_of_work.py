@@ -114,11 +114,11 @@ class UnitOfWork:
         return self._known.ledger_sizes.get(client_ext_id, 0)
 
     def save_subscription(
-        self, subscription: Subscription, sealed: bytes, position: int | None = None
+        self, subscription: Subscription, sealed: bytes, position: int | None = None, notice: str = ""
     ) -> Subscribed:
         """Take over the events that the subscription triggered; return it as it is after them.
 
-        position: where it goes on from; None: from where it stands.
+        position: where it goes on from; None: from where it stands. notice: what is to be said to the receiver.
         """
         key = SubscriptionKey(subscription.client_ext_id, subscription.name)
         known = self._known.subscriptions.get(key)
@@ -132,7 +132,7 @@ class UnitOfWork:
         progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
         subscribed = Subscribed(row, sealed, progress)
         self._take_over(events, Subject(key.client_ext_id))
-        self.changes.subscriptions[key] = SubscriptionChange(subscribed, moved=position is not None)
+        self.changes.subscriptions[key] = SubscriptionChange(subscribed, position is not None, notice)
         return subscribed
 
     def save(self, credential: TicketCredential) -> TicketRow:

@@ -41,7 +41,8 @@ class Terms:
     """What is sent, and to whom.
 
     origin: of the URL, such as `https://siem.example`; the rest of it may be a secret. types: None for all.
-    batch_size: events in one message at most. audience, description: of security event tokens.
+    batch_size: events in one message at most. Of security event tokens: audience, who gets them; events_requested,
+    which they asked for by their URIs, None for all; description, what they call it.
     """
 
     method: Method
@@ -49,6 +50,7 @@ class Terms:
     types: tuple[str, ...] | None = None
     batch_size: int = 1
     audience: str | None = None
+    events_requested: tuple[str, ...] | None = None
     description: str | None = None
 
 

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 import jwt
@@ -45,12 +46,15 @@ from application.ledger import HistoryQuery, LedgerBroken
 from application.live_feed import LiveFeed
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.periodic import Periodic
+from application.poll import Polling
 from application.ports import Store
 from application.projection import to_response
 from application.push import Pusher, Retries
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
 from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.security_event import SecurityEvents
+from application.security_stream import SecurityStreams
 from application.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -85,6 +89,8 @@ from interface.outbound.ledger_keys import LedgerKeys, NoteVerifier, read_checkp
 from interface.outbound.mail_spool import MailSpool
 from interface.outbound.outgoing_http import OutgoingHttp
 from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.set_keys import SetKeys
+from interface.outbound.set_sender import SetSender
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.outbound.token_key import TokenKey
@@ -120,6 +126,7 @@ class Running:
     delivery: Periodic | None
     keys: LedgerKeys
     sealer: AesGcmSealer
+    set_keys: SetKeys
 
     def close(self) -> None:
         """Deliver what waits, and give everything back. The commands are closed before, by who runs them."""
@@ -134,6 +141,7 @@ def start(settings: Settings) -> Running:
         sealer = AesGcmSealer(_outbox_key(settings))
         spool = MailSpool(settings.mail_dir, settings.mail_from)
         keys = _ledger_keys(settings)
+        set_keys = SetKeys(settings.set_key_file)
         store = _open_store(settings)
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
@@ -171,7 +179,7 @@ def start(settings: Settings) -> Running:
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return Running(settings, store, commands, delivery, keys, sealer)
+    return Running(settings, store, commands, delivery, keys, sealer, set_keys)
 
 
 @contextmanager
@@ -322,6 +330,12 @@ def http_app(running: Running) -> FastAPI:
             ),
             rate_limits=_rate_limits(settings),
             subscriptions=running.store,
+            streams=_streams(running),
+            polling=Polling(
+                running.store, running.store, live, _events(running), settings.ledger_name, system_clock
+            ),
+            public_url=settings.public_url,
+            key_set=running.set_keys.key_set,
             new_uuid=SystemRandomness().uuid,
             new_webhook_secret=_new_webhook_secret,
             digest_key=hashlib.sha256(b"request digest" + _outbox_key(settings)).digest(),
@@ -335,15 +349,33 @@ def _new_webhook_secret() -> Secret:
     return Secret("whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode())
 
 
+def _issuer(running: Running, client_ext_id: str) -> str:
+    """Return who issues the security events of a client: each is an issuer of its own."""
+    return f"{running.settings.public_url}{BASE_PATH}/{quote(client_ext_id, safe='')}"
+
+
+def _events(running: Running) -> SecurityEvents:
+    return SecurityEvents(partial(_issuer, running), running.set_keys, system_clock)
+
+
+def _streams(running: Running) -> SecurityStreams:
+    def poll_url(key: SubscriptionKey) -> str:
+        return f"{_issuer(running, key.client_ext_id)}/ssf/streams/{key.name}/events"
+
+    return SecurityStreams(running.store, running.sealer, partial(_issuer, running), poll_url)
+
+
 async def _push(running: Running, live: LiveFeed) -> None:
     settings = running.settings
     http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
+    sets = SetSender(http, _events(running))
     pusher = Pusher(
         store=running.store,
         subscriptions=running.store,
         live=live,
         sealer=running.sealer,
-        senders={Method.WEBHOOK: WebhookSender(http, system_clock)},
+        senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
+        compose_notice=sets.compose_notice,
         park=partial(_park, running),
         retries=Retries(
             first=timedelta(seconds=settings.push_retry_seconds),

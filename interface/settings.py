@@ -66,6 +66,19 @@ class Settings(BaseSettings):
             description="verifications and resets of one ticket, per process: such as `10/minute`, or `off`"
         ),
     ] = "600/minute"
+    public_url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[^/?#\s]+(?:/[^?#\s]*[^/?#\s])?$",
+            description="under which URL callers reach the service; its transmitters of security events are named by it",
+        ),
+    ] = "http://127.0.0.1:8000"
+    set_key_file: Annotated[
+        Path,
+        Field(
+            description="the RSA keys that sign security events, the first of them; made on the first start"
+        ),
+    ] = Path("var/keys/set.pem")
     ledger_name: Annotated[
         str,
         Field(

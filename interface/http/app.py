@@ -26,7 +26,7 @@ from interface.http.problems import (
     NoSuchPath,
     problem_response,
 )
-from interface.http.routes import audit, feed, policies, subscriptions, tickets, users
+from interface.http.routes import audit, feed, policies, security_events, subscriptions, tickets, users
 
 _ROUTERS = (
     tickets.router,
@@ -35,6 +35,8 @@ _ROUTERS = (
     audit.router,
     feed.router,
     subscriptions.router,
+    security_events.router,
+    security_events.well_known,
 )
 # Refusals that the client's access log keeps.
 _NOTED = {403, 409, 412, 422, 429}

@@ -20,7 +20,9 @@ from application.command import Answer, Command, Subject
 from application.ledger import Ledger
 from application.live_feed import LiveFeed
 from application.minting import SlowWork
+from application.poll import Polling
 from application.ports import Clock, Known, Store, Subscriptions
+from application.security_stream import SecurityStreams
 from application.ticket_response import to_json
 from domain.secret import Secret
 from interface.http.authentication import Caller, TokenVerifier
@@ -59,6 +61,10 @@ class Service:
     verifier: TokenVerifier
     rate_limits: RateLimits
     subscriptions: Subscriptions
+    streams: SecurityStreams
+    polling: Polling
+    public_url: str
+    key_set: Callable[[], Mapping[str, Any]]
     new_uuid: Callable[[], UUID]
     new_webhook_secret: Callable[[], Secret]
     digest_key: bytes

@@ -19,6 +19,14 @@ from interface.http.schemas import (
     UserBody,
     VerifyBody,
 )
+from interface.http.stream_schemas import (
+    PollBody,
+    StreamBody,
+    StreamChangeBody,
+    StreamReplacementBody,
+    StreamStatusBody,
+    StreamVerificationBody,
+)
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -31,6 +39,12 @@ _BODIES: list[type[BaseModel]] = [
     PolicyBody,
     SubscriptionBody,
     CommentBody,
+    StreamBody,
+    StreamChangeBody,
+    StreamReplacementBody,
+    StreamStatusBody,
+    StreamVerificationBody,
+    PollBody,
     Problem,
 ]
 BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
@@ -96,10 +110,25 @@ def feeds(media_type: str, schema: dict[str, Any], description: str) -> Response
     return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
 
 
-def deletes() -> Responses:
-    """Declare the responses of a DELETE."""
-    gone = {"description": "Deleted", "headers": {"traceparent": _TRACEPARENT}}
-    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, 500, 503)
+def deletes(description: str = "Deleted", *more: int) -> Responses:
+    """Declare the responses of a DELETE, or of another operation that answers without content."""
+    gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
+    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
+
+
+def shared(schema: type, description: str, status: int = 200) -> Responses:
+    """Declare the responses of an operation of Shared Signals that changes something, or may."""
+    responses = writes(schema, description)
+    done = responses.pop(200)
+    del done["headers"]["ETag"]
+    return {status: done} | responses
+
+
+def public(description: str) -> Responses:
+    """Declare the responses of a GET for which nobody needs a token."""
+    content = {"application/json": {"schema": {"type": "object"}}}
+    found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: found} | _problems(400, 413, 500)
 
 
 def creates(schema: type, description: str) -> Responses:

@@ -31,6 +31,7 @@ PolicyExtId = Annotated[
 ]
 
 
+StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=_SCHEMA)]
 SubscriptionName = Annotated[
     str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=_SCHEMA)
 ]

@@ -33,7 +33,8 @@ def _rfc3339(value: object) -> object:
     return value
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
+    """Return a number that is whole as an integer; whatever else it is, pydantic judges."""
     # To JSON, 7.0 is an integer; a text or a truth value is not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -61,11 +62,11 @@ EventType = Annotated[str, AfterValidator(_event_type), WithJsonSchema({"type": 
 Date = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_to_utc)]
 
 # A signed 64-bit number, as every store keeps it; the policy's own rules are narrower, and say why.
-_Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(_whole)]
+_Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(whole)]
 
 
-_BatchSize = Annotated[int, Field(ge=1, le=1000, strict=True), BeforeValidator(_whole)]
-_Position = Annotated[int, Field(ge=0, lt=2**63, strict=True), BeforeValidator(_whole)]
+_BatchSize = Annotated[int, Field(ge=1, le=1000, strict=True), BeforeValidator(whole)]
+_Position = Annotated[int, Field(ge=0, lt=2**63, strict=True), BeforeValidator(whole)]
 
 
 class _Body(BaseModel):
@@ -104,7 +105,7 @@ class PatchBody(_Body):
 
     stateName: Literal["active", "disabled", "archived"] | None = None
     modificationComment: Comment | None = None
-    version: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True), BeforeValidator(_whole)] | None = None
+    version: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True), BeforeValidator(whole)] | None = None
     policyExtId: ExtId | None = None
     validity: ValidityBody | None = None
 

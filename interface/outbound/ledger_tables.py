@@ -107,6 +107,8 @@ class SqlLedger(SqlTables):
         self, client_ext_id: str, topics: Sequence[str], after: int, limit: int
     ) -> Sequence[LedgerEntry]:
         """Return the next entries of these topics by position."""
+        if not topics:
+            return []
         # A range of the index for each topic, so that a rare one is found as fast as any.
         of_one = (
             "SELECT * FROM (SELECT position FROM ledger WHERE client_ext_id = ? AND topic = ? AND position > ?"

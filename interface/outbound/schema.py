@@ -174,7 +174,7 @@ CREATE TABLE subscriptions (
     deleted {integer} NOT NULL,
     acknowledged {integer} NOT NULL,
     progress {bytes} NOT NULL,
-    verification {text} NOT NULL,
+    notice {text} NOT NULL,
     PRIMARY KEY (client_ext_id, name)
 );
 """

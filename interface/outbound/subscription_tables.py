@@ -24,11 +24,11 @@ _progress = msgspec.json.Decoder(Progress).decode
 # How far it got is the pusher's to say; a change of the subscription says it only where it moves it.
 UPSERT = """
 INSERT INTO subscriptions AS stored
-    (client_ext_id, name, version, row, sealed, pushed, deleted, acknowledged, progress, verification)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '')
+    (client_ext_id, name, version, row, sealed, pushed, deleted, acknowledged, progress, notice)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (client_ext_id, name) DO UPDATE SET
     version = excluded.version, row = excluded.row, sealed = excluded.sealed, pushed = excluded.pushed,
-    deleted = excluded.deleted, progress = excluded.progress, verification = '',
+    deleted = excluded.deleted, progress = excluded.progress, notice = excluded.notice,
     acknowledged = CASE WHEN ? THEN excluded.acknowledged ELSE stored.acknowledged END
 """
 _SELECT = "SELECT row, sealed, acknowledged, progress FROM subscriptions"
@@ -52,7 +52,7 @@ class SqlSubscriptions(SqlTables):
     def subscription_heads(self) -> Sequence[SubscriptionHead]:
         """Return the heads of all subscriptions that are pushed."""
         rows = self._fetch(
-            "SELECT client_ext_id, name, version, verification FROM subscriptions WHERE pushed = 1", ()
+            "SELECT client_ext_id, name, version, notice FROM subscriptions WHERE pushed = 1", ()
         )
         return [SubscriptionHead(SubscriptionKey(*row[:2]), row[2], row[3]) for row in map(tuple, rows)]
 
@@ -64,18 +64,20 @@ class SqlSubscriptions(SqlTables):
             [(progress.acknowledged, _encode(progress), *key, version) for key, version, progress in kept],
         )
 
-    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
-        """Keep that the receiver of a subscription asked to get this state back."""
-        self._run(
-            "UPDATE subscriptions SET verification = ? WHERE client_ext_id = ? AND name = ?", [(state, *key)]
-        )
+    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Keep what is still to be said about a subscription to its receiver."""
+        statement = "UPDATE subscriptions SET notice = ? WHERE client_ext_id = ? AND name = ?"
+        self._run(statement, [(notice, *key)])
 
-    def end_verification(self, key: SubscriptionKey, state: str) -> None:
-        """Forget that it was asked."""
-        self._run(
-            "UPDATE subscriptions SET verification = '' WHERE client_ext_id = ? AND name = ? AND verification = ?",
-            [(*key, state)],
-        )
+    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Forget it."""
+        statement = "UPDATE subscriptions SET notice = '' WHERE client_ext_id = ? AND name = ? AND notice = ?"
+        self._run(statement, [(*key, notice)])
+
+    def notice(self, key: SubscriptionKey) -> str:
+        """Return what is still to be said; empty: nothing."""
+        rows = self._fetch("SELECT notice FROM subscriptions WHERE client_ext_id = ? AND name = ?", key)
+        return str(rows[0][0]) if rows else ""
 
 
 def subscription_columns(change: SubscriptionChange) -> Row:
@@ -91,6 +93,7 @@ def subscription_columns(change: SubscriptionChange) -> Row:
         int(row.deleted),
         progress.acknowledged,
         _encode(progress),
+        change.notice,
         change.moved,
     )
 

@@ -123,6 +123,7 @@ class Costs:
             outbox_key_file=directory / "outbox.key",
             token_key_file=directory / "token.pem",
             ledger_key_dir=directory / "ledger",
+            set_key_file=directory / "set.pem",
             deliver=False,
         )
         self._running = main.start(settings)

@@ -112,14 +112,14 @@ def test_the_heads_are_those_that_are_pushed(service: Service, store: StoreWithO
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 
-def test_a_verification_is_asked_and_ended_once(service: Service, store: StoreWithOutbox) -> None:
+def test_a_notice_is_asked_and_ended_once(service: Service, store: StoreWithOutbox) -> None:
     define(service)
 
-    store.ask_verification(KEY, "state")
+    store.leave_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.end_verification(KEY, "older")
+    store.take_notice(KEY, "older")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.end_verification(KEY, "state")
+    store.take_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 

@@ -12,6 +12,8 @@ from tests.support.web import BASE, Web
 TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
 USER = f"{BASE}/{{clientExtId}}/users/{{userExtId}}"
 POLICIES = f"{BASE}/{{clientExtId}}/policies"
+SSF = f"{BASE}/{{clientExtId}}/ssf"
+STREAMS = f"{SSF}/streams"
 SUBSCRIPTIONS = f"{BASE}/{{clientExtId}}/subscriptions"
 
 # What the seed names, in its order.
@@ -59,6 +61,17 @@ STATUSES = {
     ("get", f"{TICKET}/evidence"): READ - {304},
     ("get", f"{BASE}/{{clientExtId}}/history"): READ - {304, 404},
     ("get", f"{BASE}/{{clientExtId}}/checkpoints"): READ - {304, 404},
+    ("get", f"/.well-known/ssf-configuration{BASE}/{{clientExtId}}"): {200, 400, 413, 500},
+    ("get", "/.well-known/jwks.json"): {200, 400, 413, 500},
+    ("post", STREAMS): WRITE | {201},
+    ("get", STREAMS): READ - {304},
+    ("patch", STREAMS): WRITE | {200},
+    ("put", STREAMS): WRITE | {200},
+    ("delete", STREAMS): {204, 400, 401, 403, 404, 406, 412, 413, 500, 503},
+    ("get", f"{SSF}/status"): READ - {304},
+    ("post", f"{SSF}/status"): WRITE | {200},
+    ("post", f"{SSF}/verify"): {204, 400, 401, 403, 404, 406, 412, 413, 415, 500, 503},
+    ("post", f"{STREAMS}/{{streamId}}/events"): WRITE | {200},
     ("get", SUBSCRIPTIONS): READ - {304, 404},
     ("get", f"{SUBSCRIPTIONS}/{{name}}"): READ - {304},
     ("put", f"{SUBSCRIPTIONS}/{{name}}"): WRITE | {200, 201},
@@ -130,14 +143,16 @@ def test_every_error_is_a_problem_with_its_codes(document: Any) -> None:
     assert _schema(document, "ErrorMessage")["required"] == ["code", "message"]
 
 
-def test_every_operation_needs_the_token(document: Any) -> None:
+def test_every_operation_but_the_well_known_needs_the_token(document: Any) -> None:
     assert document["security"] == [{"token": []}]
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
-    assert not any(
-        "security" in operation
-        for operations in document["paths"].values()
+    public = {
+        path
+        for path, operations in document["paths"].items()
         for operation in operations.values()
-    )
+        if "security" in operation
+    }
+    assert public == {path for path in document["paths"] if path.startswith("/.well-known/")}
 
 
 def test_the_ticket_has_the_fields_of_the_seed_none_of_them_optional(document: Any) -> None:
@@ -168,7 +183,7 @@ def test_no_header_may_be_null(document: Any) -> None:
         parameter
         for operations in document["paths"].values()
         for operation in operations.values()
-        for parameter in operation["parameters"]
+        for parameter in operation.get("parameters", ())
         if parameter["in"] == "header"
     ]
 

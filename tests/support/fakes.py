@@ -107,7 +107,7 @@ class FakeStore:
     known: Known = field(default_factory=Known)
     outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
     leases: set[str] = field(default_factory=set)
-    verifications: dict[SubscriptionKey, str] = field(default_factory=dict)
+    notices: dict[SubscriptionKey, str] = field(default_factory=dict)
     ledger_sizes: Counter[str] = field(default_factory=Counter)
     reads_at_once: bool = True
 
@@ -161,12 +161,12 @@ class FakeStore:
         self.known.answers.update(changes.answers)
         self.outbox.update({_key(entry): entry for entry in changes.outbox})
         self.ledger_sizes.update(subject.client_ext_id for subject in changes.subjects)
-        for key, (subscribed, moved) in changes.subscriptions.items():
+        for key, (subscribed, moved, notice) in changes.subscriptions.items():
             before = self.known.subscriptions.get(key)
             reached = subscribed.progress if moved or before is None else before.progress
             progress = msgspec.structs.replace(subscribed.progress, acknowledged=reached.acknowledged)
             self.known.subscriptions[key] = subscribed._replace(progress=progress)
-            self.verifications.pop(key, None)
+            self.notices[key] = notice
 
     def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
         return [
@@ -181,7 +181,7 @@ class FakeStore:
 
     def subscription_heads(self) -> Sequence[SubscriptionHead]:
         return [
-            SubscriptionHead(key, row.version, self.verifications.get(key, ""))
+            SubscriptionHead(key, row.version, self.notices.get(key, ""))
             for key, (row, _, _) in self.known.subscriptions.items()
             if not row.deleted and row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL
         ]
@@ -192,12 +192,15 @@ class FakeStore:
             if subscribed and subscribed.row.version == version:
                 self.known.subscriptions[key] = subscribed._replace(progress=progress)
 
-    def ask_verification(self, key: SubscriptionKey, state: str) -> None:
-        self.verifications[key] = state
+    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
+        self.notices[key] = notice
 
-    def end_verification(self, key: SubscriptionKey, state: str) -> None:
-        if self.verifications.get(key) == state:
-            del self.verifications[key]
+    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
+        if self.notices.get(key) == notice:
+            del self.notices[key]
+
+    def notice(self, key: SubscriptionKey) -> str:
+        return self.notices.get(key, "")
 
     def history(self, subject: Subject) -> Sequence[Event]:
         return self.events.get(stream_id(*subject), [])

@@ -15,7 +15,10 @@ from application.access_log import AccessNotes
 from application.command import Answer, Command
 from application.group_read import GroupRead
 from application.live_feed import LiveFeed
+from application.poll import Polling
 from application.ports import Store
+from application.security_event import SecurityEvents
+from application.security_stream import SecurityStreams
 from domain.secret import Secret
 from interface.http.app import create_app
 from interface.http.authentication import TokenVerifier, keys_from_set
@@ -24,6 +27,7 @@ from interface.http.permissions import PERMISSIONS
 from interface.http.rate_limits import RateLimits
 from interface.http.slow_hashing import SlowHashing
 from interface.outbound.ledger_keys import LedgerKeys
+from interface.outbound.set_keys import SetKeys
 from interface.outbound.token_key import TokenKey
 from tests.support.fakes import FakeSlowHash
 from tests.support.service import Service, service_over
@@ -78,6 +82,10 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
         yield
         await live.close()
 
+    def issuer(client: str) -> str:
+        return f"https://tickets.example{BASE}/{client}"
+
+    set_keys = SetKeys(keys / "set.pem")
     live = LiveFeed(store, "tickets")  # type: ignore[arg-type]  # as below
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
@@ -104,6 +112,22 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
                 subscriptions=store,  # type: ignore[arg-type]  # every store is
+                streams=SecurityStreams(
+                    store,  # type: ignore[arg-type]
+                    service.sealer,
+                    issuer=issuer,
+                    poll_url=lambda key: f"{issuer(key.client_ext_id)}/ssf/streams/{key.name}/events",
+                ),
+                polling=Polling(
+                    store,  # type: ignore[arg-type]
+                    store,  # type: ignore[arg-type]
+                    live,
+                    SecurityEvents(issuer, set_keys, service.clock),
+                    "tickets",
+                    service.clock,
+                ),
+                public_url="https://tickets.example",
+                key_set=set_keys.key_set,
                 new_uuid=service.randomness.uuid,
                 new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
                 digest_key=b"key",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from standardwebhooks import Webhook
 
@@ -237,3 +238,53 @@ def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_p
     assert refused.status_code == 422
     assert "private network" in told["lastError"]
     assert receiver.received == []
+
+
+def test_security_events_are_pushed_with_the_header_that_is_asked_for(server: Server) -> None:
+    keys = jwt.PyJWKSet.from_dict(
+        server.client.get(f"http://127.0.0.1:{server.port}/.well-known/jwks.json").json()
+    )
+    with receiving(lambda _: answer(202)) as receiver:
+        delivery = {
+            "method": "urn:ietf:rfc:8935",
+            "endpoint_url": receiver.url("/sets"),
+            "authorization_header": "Bearer s3cret",
+        }
+        made = (
+            server.client.post("/client-123/ssf/streams", json={"delivery": delivery})
+            .raise_for_status()
+            .json()
+        )
+        server.client.post("/client-123/ssf/verify", json={"stream_id": made["stream_id"], "state": "x"})
+        until(lambda: len(receiver.received) == 1, "the verification is sent")
+        reset(server, 2)
+        until(lambda: len(receiver.received) == 3, "the resets are sent")
+
+    tokens = [request.body.decode() for request in receiver.received]
+    claims = [
+        jwt.decode(token, keys.keys[0], algorithms=["RS256"], audience="helpdesk", issuer=made["iss"])
+        for token in tokens
+    ]
+    assert [next(iter(claim["events"])).rpartition("/")[2] for claim in claims] == [
+        "verification",
+        "credential-change",
+        "credential-change",
+    ]
+    assert claims[0]["sub_id"]["id"] == made["stream_id"]
+    assert {request.headers["Authorization"] for request in receiver.received} == {"Bearer s3cret"}
+    assert {request.headers["Content-Type"] for request in receiver.received} == {"application/secevent+jwt"}
+
+
+def test_why_a_security_event_was_refused_is_told(server: Server) -> None:
+    said = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
+    with receiving(lambda _: answer(400, "Content-Type: application/json", body=said)) as receiver:
+        delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": receiver.url("/sets")}
+        made = (
+            server.client.post("/client-123/ssf/streams", json={"delivery": delivery})
+            .raise_for_status()
+            .json()
+        )
+        reset(server, 1)
+        until(lambda: state(server, made["stream_id"])["failures"], "it is tried")
+
+    assert state(server, made["stream_id"])["lastError"] == "answered 400: invalid_audience"

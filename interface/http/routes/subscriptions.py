@@ -169,6 +169,7 @@ async def resume(
         reason=wanted.modificationComment,
         name=path_id(call.request, "name"),
         status=Status.ENABLED,
+        announced=True,
     )
     return json_response(await call.execute(command))
 
