@@ -21,14 +21,13 @@ from domain.subscription import Subscription
 from domain.ticket_credential import TicketCredential
 
 PAGE = 1000
-TYPES = tuple(
-    sorted(
-        event.TOPIC
-        for owner in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
-        for event in vars(owner).values()
-        if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
-    )
-)
+EVENTS: dict[str, type[Event]] = {
+    event.TOPIC: event
+    for owner in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
+    for event in vars(owner).values()
+    if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
+}
+TYPES = tuple(sorted(EVENTS))
 # Wide enough for every position, so that the texts sort as the numbers do.
 _SEQUENCE_DIGITS = 19
 
@@ -174,7 +173,7 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
 
 
 def _changed(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _shown(said[field]) for field, name in _NAMES.items() if field in said}
+    return {name: _shown(said[field]) for field, name in NAMES.items() if field in said}
 
 
 def _shown(value: Any) -> Any:
@@ -191,7 +190,7 @@ def _camel_case(name: str) -> str:
 # What an event changes without a field of its own saying so (domain/ticket_credential.py).
 _IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
 # Fields of events by the names of the responses. A field that is not here, a hash above all, is never announced.
-_NAMES = {
+NAMES = {
     "ext_id": "extId",
     "policy_ext_id": "policyExtId",
     "state_name": "stateName",

@@ -8,14 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import Lifespan
 
 from application.errors import Unavailable
 from domain.errors import Refusal
-from interface.http import openapi
+from interface.http import asyncapi, openapi
 from interface.http.call import Service, note
 from interface.http.envelope import Envelope
 from interface.http.problems import (
@@ -54,6 +54,7 @@ def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
         middleware=[Middleware(Envelope)],
     )
     app.state.service = service
+    app.add_route("/asyncapi.json", lambda request: JSONResponse(asyncapi.document(request.app)))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     for kind in (HttpError, Refusal, Unavailable):
         app.add_exception_handler(kind, _problem)
