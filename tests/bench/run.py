@@ -29,6 +29,7 @@ from tests.bench.audit import audit, ledger_cost
 from tests.bench.results import FULL, QUICK, Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
 from tests.bench.stage import STORES, Stage, environment, staged
+from tests.bench.subscribers import depths, subscribers
 from tests.support.evidence import open_store
 
 LATEST = Path("var/bench/latest.json")
@@ -105,6 +106,7 @@ def flatness(store: str, size: Size, results: Results) -> None:
         results.target(f"{store}: cost at {many} credentials / at {few}", ratio, 1.2, at_most=True)
         big.close()
         little.close()
+        depths(store, large, results)
         large.measure("reset", 64, size.seconds)
         large.measure("get", 64, size.seconds)
         results.target(
@@ -212,12 +214,17 @@ def delivering(store: str, size: Size, results: Results) -> None:
 
 def show(results: Results) -> None:
     """Print the tables."""
-    for part in ("side by side", "slow disk", "workers", "delivering", "ledger"):
+    for part in ("side by side", "slow disk", "workers", "delivering", "ledger", "subscribers"):
         rows = list(_medians([figures for figures in results.figures if figures["part"] == part]))
         if not rows:
             continue
         table = Table(title=f"{part} (medians)", box=SIMPLE)
-        extra = {"slow disk": "flush_us", "workers": "workers", "ledger": "ledger"}.get(part)
+        extra = {
+            "slow disk": "flush_us",
+            "workers": "workers",
+            "ledger": "ledger",
+            "subscribers": "streams",
+        }.get(part)
         for title in (
             "store",
             "operation",
@@ -273,6 +280,7 @@ def _medians(figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             one.get("flush_us"),
             one.get("workers"),
             one.get("ledger"),
+            one.get("streams"),
         )
         groups.setdefault(key, []).append(one)
     for group in groups.values():
@@ -301,6 +309,7 @@ def run() -> None:
         "delivering": delivering,
         "ledger": ledger_cost,
         "audit": audit,
+        "subscribers": subscribers,
     }
     for name, part in parts.items():
         for store in STORES:

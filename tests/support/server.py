@@ -34,12 +34,13 @@ class Server:
         database_url: str,
         *arguments: str,
         module: str = "interface.main",
+        port: int = 0,
         **environment: str,
     ) -> None:
         # Bound, but never listening, it keeps the port free for the server alone until the end.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", 0))
+        self._reserved.bind(("127.0.0.1", port))
         self.port: int = self._reserved.getsockname()[1]
         self.directory = directory
         self.log = (directory / f"server-{self.port}.log").open("ab")
@@ -109,7 +110,7 @@ def serving(
     database_url: str,
     *arguments: str,
     module: str = "interface.main",
-    **environment: str,
+    **environment: Any,
 ) -> Iterator[Server]:
     """Yield a running server; it is killed at the end."""
     server = Server(directory, database_url, *arguments, module=module, **environment)

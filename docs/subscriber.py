@@ -1,0 +1,41 @@
+"""Follows a client's events, resumes after a crash, and notices a gap: subscriber.py URL CLIENT CURSOR_FILE."""
+
+import http.client
+import json
+import os
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+url, client, cursor = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+
+
+def handle(event: dict) -> None:
+    print(json.dumps(event), flush=True)  # Your own goes here. After a crash the last event may come again.
+
+
+def follow(last: int) -> None:
+    headers = {"Authorization": f"Bearer {os.environ['TICKETS_TOKEN']}", "Last-Event-ID": str(last)}
+    stream = f"{url}/nevisidm/api/core/v1/{client}/events/stream"
+    # Every 15 seconds something comes, if only a heartbeat: a line that is silent for longer is dead.
+    with urllib.request.urlopen(urllib.request.Request(stream, headers=headers), timeout=60) as lines:
+        for line in lines:
+            if line.startswith(b"event: end"):
+                return
+            if line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                if int(event["previous"]) != last:
+                    sys.exit(f"an event is missing between {last} and {event['id']}")
+                handle(event)
+                last = int(event["id"])
+                cursor.with_suffix(".new").write_text(str(last))
+                cursor.with_suffix(".new").replace(cursor)
+
+
+while True:
+    try:
+        follow(int(cursor.read_text()) if cursor.exists() else 0)
+    except (OSError, http.client.HTTPException) as error:
+        print(f"comes again in a second: {error}", file=sys.stderr)
+    time.sleep(1)
