@@ -1,9 +1,10 @@
 """NATS JetStream: one stream of all events, which itself tells how far it was published."""
 
+import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import nats
@@ -36,11 +37,12 @@ class NatsBroker:
         self._prefix = prefix
         self._connection: Client | None = None
         self._sequences: dict[str, dict[str, int]] = defaultdict(dict)
+        self._waiting: set[asyncio.Timeout] = set()
 
     async def connect(self) -> None:
         """Connect, and make the stream if it is not there. Raises BrokerUnavailable."""
         await self.close()
-        with self._failures():
+        async with self._answers():
             self._connection = await nats.connect(
                 [f"{self._url.scheme}://{host}" for host in self._url.hosts],
                 **self._login(),
@@ -48,6 +50,7 @@ class NatsBroker:
                 allow_reconnect=False,
                 connect_timeout=_CONNECT_SECONDS,
                 error_cb=_say_nothing,
+                closed_cb=self._give_up,
             )
             try:
                 await self._jetstream.stream_info(self._stream)
@@ -60,7 +63,7 @@ class NatsBroker:
         """Return the position of the client's newest message; None where its messages may have been dropped."""
         token = subject_token(client_ext_id)
         self._sequences.pop(token, None)
-        with self._failures():
+        async with self._answers():
             try:
                 newest = await self._jetstream.get_last_msg(self._stream, f"{self._prefix}.{token}.*")
             except NotFoundError:
@@ -74,7 +77,7 @@ class NatsBroker:
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Send one event after the other. Raises BrokerUnavailable, OutOfStep."""
         token = subject_token(client_ext_id)
-        with self._failures():
+        async with self._answers():
             for event in events:
                 await self._send(token, event)
 
@@ -122,12 +125,22 @@ class NatsBroker:
             return {"token": self._url.user}
         return {"user": self._url.user, "password": self._url.password}
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _answers(self) -> AsyncIterator[None]:
+        """Fail as soon as the connection is lost, and not only when an answer is overdue."""
         try:
-            yield
+            async with asyncio.timeout(None) as waiting:
+                self._waiting.add(waiting)
+                try:
+                    yield
+                finally:
+                    self._waiting.remove(waiting)
         except (nats.errors.Error, OSError, ValueError) as error:
-            raise BrokerUnavailable(f"{self._url}: {error or type(error).__name__}") from error
+            raise BrokerUnavailable(f"{self._url}: {str(error) or 'the connection was lost'}") from error
+
+    async def _give_up(self) -> None:
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time())
 
 
 def subject_token(client_ext_id: str) -> str:
