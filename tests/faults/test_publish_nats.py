@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
@@ -18,10 +17,11 @@ from application.publish import OutOfStep
 from interface.outbound.broker_url import parse_broker_url
 from interface.outbound.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets
-from tests.support.command import Command, command
+from tests.support.command import Command, publishing
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.nats import NatsServer, nats_server, needs_nats_server
-from tests.support.server import serving, until
+from tests.support.postgres import out_of_reach
+from tests.support.server import serving
 
 pytestmark = needs_nats_server
 
@@ -35,10 +35,6 @@ CALLERS = 4
 def broker(tmp_path: Path) -> Iterator[NatsServer]:
     with nats_server(tmp_path) as server:
         yield server
-
-
-def publishing(directory: Path, database_url: str, broker: NatsServer, output: str = "publish") -> Command:
-    return Command(directory, "publish", "--to", broker.url, output=output, TICKETS_DATABASE_URL=database_url)
 
 
 @contextmanager
@@ -56,9 +52,8 @@ def resetting(directory: Path, database_url: str) -> Iterator[None]:
 
 def assert_all_published(database_url: str, broker: NatsServer, publisher: Command) -> None:
     """What the stream holds ends up to be the ledgers: nothing twice, nothing missing, all in order."""
-    publisher.said("publishing to")
-    until(lambda: broker.size() >= size(database_url), "all is published")
-    assert publisher.stop() == 0
+    broker.has(size(database_url))
+    publisher.stop_publishing()
     assert broker.messages() == ledgers(database_url)
 
 
@@ -68,12 +63,12 @@ def test_clients_of_any_name_are_published_once_in_order_and_new_ones_are_found(
     first, second = ODD_CLIENTS
     given_ticket(database_url, first)
     reset(database_url, first, 150)
-    with command(tmp_path, "publish", "--to", broker.url, TICKETS_DATABASE_URL=database_url) as publisher:
-        until(lambda: broker.size() == 151, "what there was is published")
-        given_ticket(database_url, second)
-        reset(database_url, second, 20)
-        assert_all_published(database_url, broker, publisher)
+    publisher = publishing(tmp_path, database_url, broker.url)
+    broker.has(151)
+    given_ticket(database_url, second)
+    reset(database_url, second, 20)
 
+    assert_all_published(database_url, broker, publisher)
     assert broker.messages().keys() == set(ODD_CLIENTS)
 
 
@@ -81,9 +76,9 @@ def test_only_the_named_clients_are_published(sqlite_url: str, tmp_path: Path, b
     for client in ("client-1", "client-2", "client-3"):
         given_ticket(sqlite_url, client)
     arguments = ("publish", "--to", broker.url, "--client", "client-1", "--client", "client-3")
-    with command(tmp_path, *arguments, TICKETS_DATABASE_URL=sqlite_url) as publisher:
-        until(lambda: broker.size() == 2, "two are published")
-        publisher.stop()
+    publisher = Command(tmp_path, *arguments, TICKETS_DATABASE_URL=sqlite_url)
+    broker.has(2)
+    publisher.stop_publishing()
 
     assert broker.messages().keys() == {"client-1", "client-3"}
 
@@ -96,11 +91,10 @@ def test_kill_9_of_the_publisher_under_load_leaves_no_gap_and_no_double(
     chance = random.Random(SEED)
     with resetting(tmp_path, database_url):
         for _ in range(ROUNDS):
-            publisher = publishing(tmp_path, database_url, broker)
-            wanted = broker.size() + chance.randrange(1, 200)
-            until(lambda wanted=wanted: broker.size() >= wanted, "events are published")  # type: ignore[misc]
+            publisher = publishing(tmp_path, database_url, broker.url)
+            broker.has(broker.size() + chance.randrange(1, 200))
             publisher.kill()
-    assert_all_published(database_url, broker, publishing(tmp_path, database_url, broker, "last"))
+    assert_all_published(database_url, broker, publishing(tmp_path, database_url, broker.url))
 
 
 @pytest.mark.timeout(600)
@@ -108,11 +102,10 @@ def test_kill_9_of_the_broker_under_load_leaves_no_gap_and_no_double(
     sqlite_url: str, tmp_path: Path, broker: NatsServer
 ) -> None:
     chance = random.Random(SEED)
-    publisher = publishing(tmp_path, sqlite_url, broker)
+    publisher = publishing(tmp_path, sqlite_url, broker.url)
     with resetting(tmp_path, sqlite_url):
         for _ in range(ROUNDS):
-            wanted = broker.size() + chance.randrange(1, 200)
-            until(lambda wanted=wanted: broker.size() >= wanted, "events are published")  # type: ignore[misc]
+            broker.has(broker.size() + chance.randrange(1, 200))
             broker.kill()
             broker.start()
     assert_all_published(sqlite_url, broker, publisher)
@@ -122,9 +115,9 @@ def test_a_second_publisher_waits_and_takes_over(
     database_url: str, tmp_path: Path, broker: NatsServer
 ) -> None:
     given_ticket(database_url, "client-1")
-    first = publishing(tmp_path, database_url, broker, "first")
-    until(lambda: broker.size() == 1, "the first publishes")
-    second = publishing(tmp_path, database_url, broker, "second")
+    first = publishing(tmp_path, database_url, broker.url)
+    broker.has(1)
+    second = publishing(tmp_path, database_url, broker.url)
     second.said("another process publishes")
     first.kill()
     reset(database_url, "client-1", 5)
@@ -136,26 +129,13 @@ def test_a_store_that_goes_away_is_waited_for(
     postgres_url: str, postgres_server: str, tmp_path: Path, broker: NatsServer
 ) -> None:
     given_ticket(postgres_url, "client-1")
-    publisher = publishing(tmp_path, postgres_url, broker)
-    until(lambda: broker.size() == 1, "it publishes")
+    publisher = publishing(tmp_path, postgres_url, broker.url)
+    broker.has(1)
     with out_of_reach(postgres_server, postgres_url):
         publisher.said("the PostgreSQL store failed")
     reset(postgres_url, "client-1", 5)
 
     assert_all_published(postgres_url, broker, publisher)
-
-
-@contextmanager
-def out_of_reach(server_url: str, database_url: str) -> Iterator[None]:
-    """End every connection to a database, and let nobody connect until the end."""
-    name = database_url.partition("@/")[2].partition("?")[0]
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-        )
-        yield
-        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
 
 
 def test_a_purged_stream_is_gone_on_with_and_a_new_one_gets_everything(
@@ -176,9 +156,9 @@ def test_a_purged_stream_is_gone_on_with_and_a_new_one_gets_everything(
 
 
 def publish_all(directory: Path, database_url: str, broker: NatsServer, count: int) -> None:
-    publisher = publishing(directory, database_url, broker)
-    until(lambda: broker.size() == count, "all is published")
-    assert publisher.stop() == 0
+    publisher = publishing(directory, database_url, broker.url)
+    broker.has(count)
+    publisher.stop_publishing()
 
 
 def test_a_ledger_that_was_put_back_stops_the_publisher(
@@ -190,7 +170,7 @@ def test_a_ledger_that_was_put_back_stops_the_publisher(
     older = f"sqlite:///{tmp_path}/older.db"
     given_ticket(older, "client-1")
 
-    publisher = publishing(tmp_path, older, broker)
+    publisher = publishing(tmp_path, older, broker.url)
 
     assert publisher.wait() == 2
     publisher.said("'client-1' was published up to position 2, but its ledger ends at 1")

@@ -1,6 +1,7 @@
 """The real command line as a process that a test can kill; forked after the imports, so that it starts at once."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from interface.main import main
 from interface.settings import PREFIX
 from tests.support.server import until
 
+_numbers = itertools.count()
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [__name__, "interface.outbound.nats_broker", "interface.outbound.kafka_broker"]
@@ -20,14 +22,14 @@ _CONTEXT.set_forkserver_preload(
 
 
 class Command:
-    """`tickets` with these arguments, in a directory; what it prints is appended to two files there.
+    """`tickets` with these arguments, in a directory.
 
-    output: a file, or a FIFO that the test reads.
+    out: what it prints is appended there; a file, or a FIFO that the test reads. err: what it alone says beside that.
     """
 
     def __init__(self, directory: Path, *arguments: str, output: str = "out", **settings: str) -> None:
         self.out = directory / output
-        self.err = directory / f"{output}.err"
+        self.err = directory / f"err-{next(_numbers)}"
         self._process: ForkServerProcess = _CONTEXT.Process(
             target=_run, args=(directory, arguments, self.out, self.err, settings)
         )
@@ -37,6 +39,11 @@ class Command:
         """Kill it, as a power cut would."""
         self._process.kill()
         self._process.join()
+
+    def stop_publishing(self) -> None:
+        """Ask a publisher to end, once it has begun, and expect that it ends well."""
+        self.said("publishing to")
+        assert self.stop() == 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
         """Ask it to end, and return its exit status."""
@@ -62,6 +69,11 @@ def command(directory: Path, *arguments: str, output: str = "out", **settings: s
         yield running
     finally:
         running.kill()
+
+
+def publishing(directory: Path, database_url: str, broker_url: str) -> Command:
+    """Return a running publisher of every client, which says when it has begun."""
+    return Command(directory, "publish", "--to", broker_url, TICKETS_DATABASE_URL=database_url)
 
 
 def _run(directory: Path, arguments: tuple[str, ...], out: Path, err: Path, settings: dict[str, str]) -> None:

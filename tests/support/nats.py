@@ -76,6 +76,10 @@ class NatsServer:
 
         return asyncio.run(asked())
 
+    def has(self, count: int) -> None:
+        """Wait until the stream has so many messages."""
+        until(lambda: self.size() >= count, f"{count} messages are in the stream")
+
     def size(self) -> int:
         """Return how many messages the stream has."""
 
