@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -115,6 +115,7 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 _FLUSH_EVERY_SECONDS = 60
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
+_PUBLISHER_STOPS_WITHIN_SECONDS = 5
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 # A young collection per some 100 requests, in place of several per request.
@@ -747,9 +748,9 @@ def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, curso
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
     except (OSError, ValueError) as error:
         raise WrongSettings(f"--to: {error}") from None
-    target = f"{url.address} {topic}" if url.is_kafka else f"{url.address} {stream} {topic}"
+    place = f"topic {topic}" if url.is_kafka else f"stream {stream}, subjects {topic}.>"
     path = cursor or Path(f"var/publish-{url.extra}.json")
-    uvloop.run(_publish(settings, _broker(url, topic, stream), target, clients, path))
+    uvloop.run(_publish(settings, _broker(url, topic, stream), f"{url.address} {place}", clients, path))
 
 
 def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
@@ -770,23 +771,30 @@ def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
 
 async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
     patience = Patience(asyncio.Event(), SystemRandomness())
+    loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+
+    def stop() -> None:
+        patience.stop.set()
+        loop.call_later(_PUBLISHER_STOPS_WITHIN_SECONDS, publishing.cancel)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, patience.stop.set)
-    while not patience.stop.is_set():
-        try:
-            with _store_alone(settings) as store:
-                await publish(
-                    store=store,
-                    ledger=store,
-                    broker=broker,
-                    open_cursor=partial(open_cursor, cursor, target),
-                    target=target,
-                    origin=settings.ledger_name,
-                    clients=clients,
-                    patience=patience,
-                )
-        except Unavailable as error:
-            await patience.wait(error)
+        loop.add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        while not patience.stop.is_set():
+            try:
+                with _store_alone(settings) as store:
+                    await publish(
+                        store=store,
+                        ledger=store,
+                        broker=broker,
+                        open_cursor=partial(open_cursor, cursor, target),
+                        target=target,
+                        origin=settings.ledger_name,
+                        clients=clients,
+                        patience=patience,
+                    )
+            except Unavailable as error:
+                await patience.wait(error)
 
 
 def main() -> None:

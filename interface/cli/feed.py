@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -99,6 +100,10 @@ def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
         ] = None,
     ) -> None:
         """Publish every event of every client to NATS JetStream or Kafka, until a signal says stop."""
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", topic, re.ASCII):
+            fail("--topic, --subject: only letters, digits, - and _, with single dots between them")
+        if not re.fullmatch(r"[\w-]+", stream, re.ASCII):
+            fail("--stream: only letters, digits, - and _")
         actions.publish(to=to, clients=client or [], topic=topic, stream=stream, cursor=cursor)
 
 

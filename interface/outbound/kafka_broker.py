@@ -15,8 +15,10 @@ from application.feed import FeedEvent
 from application.publish import BrokerUnavailable
 from interface.outbound.broker_url import BrokerUrl
 
-_ANSWERED_WITHIN_SECONDS = 10
-_CLOSE_SECONDS = 5
+_REQUEST_SECONDS = 10
+# Longer, so that a request that fails tells why.
+_ANSWERED_WITHIN_SECONDS = 15
+_CLOSE_SECONDS = 2
 _HEADERS = [("content-type", b"application/cloudevents+json")]
 
 # It says what is out of reach ten times a second; the publisher says it once per try.
@@ -44,7 +46,7 @@ class KafkaBroker:
             bootstrap_servers=list(self._url.hosts),
             enable_idempotence=True,
             acks="all",
-            request_timeout_ms=_ANSWERED_WITHIN_SECONDS * 1000,
+            request_timeout_ms=_REQUEST_SECONDS * 1000,
             **self._security(),
         )
         try:

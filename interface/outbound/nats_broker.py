@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import quote
 
 import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import Header, StreamConfig
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from application.feed import FeedEvent
 from application.publish import BrokerUnavailable, OutOfStep
@@ -21,6 +22,9 @@ _CONNECT_SECONDS = 5
 _ACKNOWLEDGED_WITHIN_SECONDS = 5
 _WRONG_LAST_SEQUENCE = 10071
 _CONTENT_TYPE = "application/cloudevents+json"
+
+# It warns of every TLS connection of nats-py that the half-close of its reader has no effect.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 class NatsBroker:
@@ -48,6 +52,8 @@ class NatsBroker:
                 **self._login(),
                 # A connection that fails is given up, and with it what it may still have to send.
                 allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 connect_timeout=_CONNECT_SECONDS,
                 error_cb=_say_nothing,
                 closed_cb=self._give_up,
@@ -110,9 +116,10 @@ class NatsBroker:
     async def close(self) -> None:
         """Give back the connection."""
         self._sequences.clear()
-        if self._connection:
-            await self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(nats.errors.Error, OSError):
+                await connection.close()
 
     @property
     def _jetstream(self) -> JetStreamContext:
@@ -135,6 +142,8 @@ class NatsBroker:
                     yield
                 finally:
                     self._waiting.remove(waiting)
+        except ServiceUnavailableError as error:
+            raise BrokerUnavailable(f"{self._url}: JetStream does not answer") from error
         except (nats.errors.Error, OSError, ValueError) as error:
             raise BrokerUnavailable(f"{self._url}: {str(error) or 'the connection was lost'}") from error
 

@@ -31,7 +31,7 @@ class Command:
         self.out = directory / output
         self.err = directory / f"err-{next(_numbers)}"
         self._process: ForkServerProcess = _CONTEXT.Process(
-            target=_run, args=(directory, arguments, self.out, self.err, settings)
+            target=_run, args=(directory, arguments, self.out, self.err, settings), daemon=True
         )
         self._process.start()
 
