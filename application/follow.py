@@ -19,7 +19,7 @@ class Followed(NamedTuple):
 def follow(
     query: FeedQuery, *, ledger: Ledger, origin: str, tell: Callable[[str], None]
 ) -> Iterator[Followed | None]:
-    """Yield the events that the query asks for as they come; None where nothing came for a second.
+    """Yield the events that the query asks for as they come; None whenever there are no more, at least once a second.
 
     tell: hears once that the store is out of reach, and once that it is back; nothing is passed over meanwhile.
     Raises PositionUnknown, StoreUnavailable where the store is out of reach from the start.
@@ -28,16 +28,15 @@ def follow(
     away = False
     for _ in ledger.commits():
         try:
-            events = read_feed(query, PAGE, ledger=ledger, origin=origin)
             if away:
+                position_before(query, ledger=ledger)  # it may have been put back
                 away = False
                 tell("the store is back")
-            while events:
+            while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 for event, content in zip(events, joined(query, events, before), strict=True):
                     yield Followed(event.position, content)
                 before = events[-1].position
                 query = replace(query, after=before)
-                events = read_feed(query, PAGE, ledger=ledger, origin=origin)
         except Unavailable as error:
             if not away:
                 away = True

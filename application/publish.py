@@ -5,7 +5,8 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from application.errors import PositionUnknown, Unavailable
@@ -85,11 +86,9 @@ class Patience:
 
     async def pause(self, seconds: float) -> None:
         """Wait for so long, or until told to stop."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stop.wait()
-        except TimeoutError:
-            pass
 
 
 async def publish(
@@ -130,31 +129,23 @@ async def publish(
         await broker.close()
 
 
+@dataclass
 class _Session:
     """Publishing over one connection: whatever fails ends it, and the next one asks anew where to go on."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        broker: Broker,
-        cursor: Cursor,
-        origin: str,
-        clients: Collection[str],
-        patience: Patience,
-    ) -> None:
-        self._ledger = ledger
-        self._broker = broker
-        self._cursor = cursor
-        self._origin = origin
-        self._clients = clients
-        self._patience = patience
-        self._published: dict[str, int] = {}
-        self._places = asyncio.Semaphore(_CLIENTS_AT_ONCE)
+    ledger: Ledger
+    broker: Broker
+    cursor: Cursor
+    origin: str
+    clients: Collection[str]
+    patience: Patience
+    published: dict[str, int] = field(default_factory=dict)
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CLIENTS_AT_ONCE))
 
     async def run(self) -> None:
         """Publish what there is and what comes, until told to stop."""
-        stop = self._patience.stop
-        async with aclosing(_commits(self._ledger)) as commits:
+        stop = self.patience.stop
+        async with aclosing(_commits(self.ledger)) as commits:
             async for _ in commits:
                 while not stop.is_set() and await self._publish_pages():
                     pass
@@ -163,11 +154,11 @@ class _Session:
 
     async def _publish_pages(self) -> int:
         """Publish the next page of every client that has one. Returns how many events that were."""
-        sizes = await asyncio.to_thread(self._ledger.sizes)
+        sizes = await asyncio.to_thread(self.ledger.sizes)
         behind = [
             client
             for client, size in sizes
-            if (not self._clients or client in self._clients) and self._published.get(client, -1) < size
+            if (not self.clients or client in self.clients) and self.published.get(client, -1) < size
         ]
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -175,37 +166,35 @@ class _Session:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
-            await asyncio.to_thread(self._cursor.keep)
-        self._patience.reset()
+            await asyncio.to_thread(self.cursor.keep)
+        self.patience.reset()
         return sum(page.result() for page in pages)
 
     async def _publish_page(self, client: str) -> int:
-        async with self._places:
-            if self._patience.stop.is_set():
+        async with self.places:
+            if self.patience.stop.is_set():
                 return 0
-            if client not in self._published:
-                self._published[client] = await self._begin(client)
-            query = FeedQuery(client, self._published[client])
-            events = await asyncio.to_thread(
-                read_feed, query, _PAGE, ledger=self._ledger, origin=self._origin
-            )
+            if client not in self.published:
+                self.published[client] = await self._begin(client)
+            query = FeedQuery(client, self.published[client])
+            events = await asyncio.to_thread(read_feed, query, _PAGE, ledger=self.ledger, origin=self.origin)
             if not events:
                 return 0
             try:
-                await self._broker.publish(client, events)
+                await self.broker.publish(client, events)
             except OutOfStep as error:
                 log.warning("%s", error)
-                del self._published[client]
+                del self.published[client]
                 return 0
-            self._published[client] = events[-1].position
-            self._cursor.move(client, events[-1].position)
+            self.published[client] = events[-1].position
+            self.cursor.move(client, events[-1].position)
             return len(events)
 
     async def _begin(self, client: str) -> int:
-        position = await self._broker.position(client)
+        position = await self.broker.position(client)
         if position is None:
-            position = self._cursor.position(client)
-        size = await asyncio.to_thread(self._ledger.size, client)
+            position = self.cursor.position(client)
+        size = await asyncio.to_thread(self.ledger.size, client)
         if position > size:
             raise PositionUnknown(
                 f"Client {client!r} was published up to position {position}, but its ledger ends at {size}."

@@ -701,9 +701,9 @@ def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> int:
 def follow_feed(
     client: str, *, after: int, cursor: Path | None, types: frozenset[str] | None, tell: Callable[[str], None]
 ) -> Generator[bytes | None]:
-    """Yield the events of a client as JSON; the cursor moves when the next one is asked for.
+    """Yield the events of a client as JSON, None whenever there are no more.
 
-    None where nothing came for a second. Raises PositionUnknown, CursorRefused, Unavailable, WrongSettings.
+    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, WrongSettings.
     """
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"

@@ -28,7 +28,7 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 class FeedActions:
     """What the commands do; interface/main.py wires it.
 
-    follow: yields each event as JSON, and None where nothing came for a second.
+    follow: yields each event as JSON, and None whenever there are no more, at least once a second.
     """
 
     follow: Callable[..., Generator[bytes | None]]

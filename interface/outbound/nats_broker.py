@@ -74,7 +74,7 @@ class NatsBroker:
                 newest = await self._jetstream.get_last_msg(self._stream, f"{self._prefix}.{token}.*")
             except NotFoundError:
                 state = (await self._jetstream.stream_info(self._stream)).state
-                return None if state.first_seq > 1 else 0
+                return None if state.first_seq > 1 or state.num_deleted else 0
         try:
             return int(json.loads(newest.data or b"")["id"])
         except (ValueError, KeyError, TypeError):

@@ -138,20 +138,24 @@ def test_a_store_that_goes_away_is_waited_for(
     assert_all_published(postgres_url, broker, publisher)
 
 
-def test_a_purged_stream_is_gone_on_with_and_a_new_one_gets_everything(
-    sqlite_url: str, tmp_path: Path, broker: NatsServer
+@pytest.mark.parametrize("purged", ["tickets.>", "tickets.client-1.>"])
+def test_what_was_purged_is_not_published_again_but_a_new_stream_gets_everything(
+    sqlite_url: str, tmp_path: Path, broker: NatsServer, purged: str
 ) -> None:
+    given_ticket(sqlite_url, "client-0")
+    publish_all(tmp_path, sqlite_url, broker, 1)
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1", 2)
-    publish_all(tmp_path, sqlite_url, broker, 3)
+    publish_all(tmp_path, sqlite_url, broker, 4)
 
-    broker.ask(lambda jetstream: jetstream.purge_stream("TICKETS"))
+    broker.ask(lambda jetstream: jetstream.purge_stream("TICKETS", subject=purged))
+    left = broker.size()
     reset(sqlite_url, "client-1")
-    publish_all(tmp_path, sqlite_url, broker, 1)
+    publish_all(tmp_path, sqlite_url, broker, left + 1)
     assert broker.messages()["client-1"] == ledgers(sqlite_url)["client-1"][3:]
 
     broker.ask(lambda jetstream: jetstream.delete_stream("TICKETS"))
-    publish_all(tmp_path, sqlite_url, broker, 4)
+    publish_all(tmp_path, sqlite_url, broker, 5)
     assert broker.messages() == ledgers(sqlite_url)
 
 
