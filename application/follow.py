@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from application.errors import Unavailable
-from application.feed import PAGE, FeedQuery, joined, position_before, read_feed
+from application.feed import PAGE, Batch, FeedQuery, joined, position_before, read_feed
 from application.ledger import Ledger
 
 
@@ -33,9 +33,10 @@ def follow(
                 away = False
                 tell("the store is back")
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
-                for event, content in zip(events, joined(query, events, before), strict=True):
+                batch = Batch(before, events, seen=events[-1].position)
+                for event, content in zip(events, joined(query, batch), strict=True):
                     yield Followed(event.position, content)
-                before = events[-1].position
+                before = batch.seen
                 query = replace(query, after=before)
         except Unavailable as error:
             if not away:

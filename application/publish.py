@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from application.errors import PositionUnknown, Unavailable
 from application.feed import FeedEvent, FeedQuery, read_feed
 from application.ledger import Ledger
-from application.ports import Randomness, Store
+from application.ports import Lease, Randomness, Store
 
 log = logging.getLogger(__name__)
 
@@ -107,20 +107,20 @@ async def publish(
     target: names where to; one process at a time publishes there. clients: whose events; none: everybody's.
     Raises PositionUnknown where the broker is further than a ledger.
     """
-    lease = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
+    name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     alone = True
     try:
         while not patience.stop.is_set():
             try:
-                with store.lease(lease) as held:
-                    if held:
+                with store.lease(name) as lease:
+                    if lease:
                         with open_cursor() as cursor:
                             await broker.connect()
                             log.info("publishing to %s", target)
-                            await _Session(ledger, broker, cursor, origin, clients, patience).run()
+                            await _Session(lease, ledger, broker, cursor, origin, clients, patience).run()
                     elif alone:
                         log.info("another process publishes to %s: waiting until it ends", target)
-                    alone = bool(held)
+                    alone = lease is not None
                 if not alone:
                     await patience.pause(_LEASE_ASKED_EVERY_SECONDS)
             except (Unavailable, BrokerUnavailable) as error:
@@ -133,6 +133,7 @@ async def publish(
 class _Session:
     """Publishing over one connection: whatever fails ends it, and the next one asks anew where to go on."""
 
+    lease: Lease
     ledger: Ledger
     broker: Broker
     cursor: Cursor
@@ -143,14 +144,17 @@ class _Session:
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CLIENTS_AT_ONCE))
 
     async def run(self) -> None:
-        """Publish what there is and what comes, until told to stop."""
-        stop = self.patience.stop
+        """Publish what there is and what comes, until told to stop, or another may publish."""
         async with aclosing(_commits(self.ledger)) as commits:
             async for _ in commits:
-                while not stop.is_set() and await self._publish_pages():
-                    pass
-                if stop.is_set():
-                    return
+                published = 1
+                while published:
+                    if self.patience.stop.is_set():
+                        return
+                    if not await asyncio.to_thread(self.lease.holds):
+                        log.warning("the lease is lost: who holds it now goes on")
+                        return
+                    published = await self._publish_pages()
 
     async def _publish_pages(self) -> int:
         """Publish the next page of every client that has one. Returns how many events that were."""

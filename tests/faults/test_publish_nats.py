@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
@@ -17,6 +18,7 @@ from application.publish import OutOfStep
 from interface.outbound.broker_url import parse_broker_url
 from interface.outbound.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets
+from tests.support.certificates import self_signed
 from tests.support.command import Command, publishing
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.nats import NatsServer, nats_server, needs_nats_server
@@ -125,6 +127,23 @@ def test_a_second_publisher_waits_and_takes_over(
     assert_all_published(database_url, broker, second)
 
 
+def test_a_publisher_that_loses_its_lease_makes_way(
+    postgres_url: str, tmp_path: Path, broker: NatsServer
+) -> None:
+    given_ticket(postgres_url, "client-1")
+    first = publishing(tmp_path, postgres_url, broker.url)
+    broker.has(1)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
+            " WHERE locktype = 'advisory' AND datname = current_database()"
+        )
+    first.said("the lease is lost")
+    reset(postgres_url, "client-1", 5)
+
+    assert_all_published(postgres_url, broker, first)
+
+
 def test_a_store_that_goes_away_is_waited_for(
     postgres_url: str, postgres_server: str, tmp_path: Path, broker: NatsServer
 ) -> None:
@@ -163,6 +182,20 @@ def publish_all(directory: Path, database_url: str, broker: NatsServer, count: i
     publisher = publishing(directory, database_url, broker.url)
     broker.has(count)
     publisher.stop_publishing()
+
+
+def test_a_server_that_wants_tls_and_a_password_gets_both(sqlite_url: str, tmp_path: Path) -> None:
+    pem = str(self_signed(tmp_path / "server.pem"))
+    secured = ("--tls", "--tlscert", pem, "--tlskey", pem, "--user", "bob", "--pass", "geh:eim@")
+    with nats_server(tmp_path, *secured) as broker:
+        for password, words in (("wrong", "Authorization Violation"), ("geh%3Aeim%40", "publishing to")):
+            (tmp_path / "url").write_text(f"tls://bob:{password}@127.0.0.1:{broker.port}")
+            publisher = Command(
+                tmp_path, "publish", "--to", "@url", TICKETS_DATABASE_URL=sqlite_url, SSL_CERT_FILE=pem
+            )
+            publisher.said(words)
+            assert publisher.stop() == 0
+            assert password not in publisher.err.read_text()
 
 
 def test_a_ledger_that_was_put_back_stops_the_publisher(

@@ -29,9 +29,9 @@ needs_nats_server = pytest.mark.skipif(PROGRAM is None, reason="no nats-server: 
 
 
 class NatsServer:
-    """A server with JetStream that stores in a directory."""
+    """A server with JetStream that stores in a directory. arguments: of the program, beside these."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *arguments: str) -> None:
         # Bound, but never listening, it keeps the port free for the server, also while that is dead.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,15 +39,13 @@ class NatsServer:
         self.port: int = self._reserved.getsockname()[1]
         self.url = f"nats://127.0.0.1:{self.port}"
         self._directory = directory
+        self._arguments = ("-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(directory), *arguments)
         self.start()
 
     def start(self) -> None:
         """Start it, with what it has stored."""
         with (self._directory / "nats.log").open("ab") as log:
-            store = self._directory / "nats"
-            self._process = subprocess.Popen(
-                [PROGRAM or "", "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(store)], stderr=log
-            )
+            self._process = subprocess.Popen([PROGRAM or "", *self._arguments], stderr=log)
         until(self._answers, "the NATS server answers")
 
     def _answers(self) -> bool:
@@ -115,9 +113,9 @@ class NatsServer:
 
 
 @contextlib.contextmanager
-def nats_server(directory: Path) -> Iterator[NatsServer]:
+def nats_server(directory: Path, *arguments: str) -> Iterator[NatsServer]:
     """Yield a running server; it is killed at the end."""
-    server = NatsServer(directory)
+    server = NatsServer(directory, *arguments)
     try:
         yield server
     finally:
