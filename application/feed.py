@@ -86,11 +86,13 @@ class FeedQuery:
 class FeedEvent:
     """An event, made ready once for everybody who follows.
 
-    head: its CloudEvent as JSON, but for the end, since `previous` differs by what is filtered.
+    user_ext_id: empty where it is not about one user. head: its CloudEvent as JSON, but for the end, since
+    `previous` differs by what is filtered.
     """
 
     position: int
     type: str
+    user_ext_id: str
     head: bytes
 
     def to_json(self, previous: int) -> bytes:
@@ -169,7 +171,7 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
         "reason": event.reason,
         "changed": _changed(vars(event)) | _IMPLIED.get(entry.topic, {}),
     }
-    return FeedEvent(entry.position, entry.topic, to_json(attributes)[:-1].encode())
+    return FeedEvent(entry.position, entry.topic, entry.user_ext_id, to_json(attributes)[:-1].encode())
 
 
 def _changed(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,20 +12,21 @@ import random
 import secrets
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 from uuid import UUID
 
 import jwt
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from application.access_log import READ, AccessNotes, NoteAccess, note_access
@@ -38,6 +39,8 @@ from application.erase_user import EraseUser, erase_user
 from application.errors import TicketUnknown, Unavailable
 from application.evidence import make_evidence
 from application.expire_tickets import ExpiryReport, NoteExpiry, expire_tickets, note_expiry
+from application.feed import FeedQuery
+from application.follow import follow
 from application.group_commit import Background, GroupCommit, Handler
 from application.group_read import GroupRead
 from application.history import HistoryItem, LogItem, history, log_item, past_ticket
@@ -49,6 +52,7 @@ from application.periodic import Periodic
 from application.poll import Polling
 from application.ports import Store
 from application.projection import to_response
+from application.publish import Broker, Patience, publish
 from application.push import Pusher, Retries
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
@@ -73,6 +77,7 @@ from domain.secret import Secret
 from domain.subscription import Method, Status
 from interface.cli.audit import AuditActions
 from interface.cli.commands import Actions, build_cli
+from interface.cli.feed import FeedActions
 from interface.cli.messages import fail
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
@@ -84,6 +89,8 @@ from interface.http.rate_limits import RateLimits
 from interface.http.slow_hashing import SlowHashing
 from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
 from interface.outbound.argon2_hash import Argon2Hash
+from interface.outbound.broker_url import BrokerUrl, parse_broker_url
+from interface.outbound.cursor_file import CursorRefused, open_cursor
 from interface.outbound.durable_file import read_or_make
 from interface.outbound.ledger_keys import LedgerKeys, NoteVerifier, read_checkpoints
 from interface.outbound.mail_spool import MailSpool
@@ -108,6 +115,7 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 _FLUSH_EVERY_SECONDS = 60
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
+_PUBLISHER_STOPS_WITHIN_SECONDS = 5
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 # A young collection per some 100 requests, in place of several per request.
@@ -690,6 +698,105 @@ def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> int:
         store.close()
 
 
+def follow_feed(
+    client: str, *, after: int, cursor: Path | None, types: frozenset[str] | None, tell: Callable[[str], None]
+) -> Generator[bytes | None]:
+    """Yield the events of a client as JSON, None whenever there are no more.
+
+    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, WrongSettings.
+    """
+    settings = read_settings()
+    source = f"{settings.ledger_name}/{quote(client, safe='')}"
+    with _store_alone(settings) as store, open_cursor(cursor, source) if cursor else nullcontext() as kept:
+        query = FeedQuery(client, kept.position(client) if kept else after, types)
+        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=tell):
+            yield event.content if event else None
+            if event and kept:
+                kept.move(client, event.position)
+                with _uninterrupted():
+                    kept.keep()
+
+
+@contextmanager
+def _store_alone(settings: Settings) -> Iterator[SqliteStore | PostgresStore]:
+    try:
+        store = _open_store(settings)
+    except (OSError, RuntimeError) as error:
+        raise WrongSettings(str(error)) from error
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a signal wait, so that an end that is asked for leaves nothing half-done."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
+    """Publish until a signal says stop. Raises PositionUnknown, CursorRefused, WrongSettings."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    settings = read_settings()
+    try:
+        url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(f"--to: {error}") from None
+    place = f"topic {topic}" if url.is_kafka else f"stream {stream}, subjects {topic}.>"
+    path = cursor or Path(f"var/publish-{url.extra}.json")
+    uvloop.run(_publish(settings, _broker(url, topic, stream), f"{url.address} {place}", clients, path))
+
+
+def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
+    """Return the broker's adapter, whose library is there only where the extra is installed."""
+    try:
+        if url.is_kafka:
+            from interface.outbound.kafka_broker import KafkaBroker  # noqa: PLC0415
+
+            return KafkaBroker(url, topic)
+        from interface.outbound.nats_broker import NatsBroker  # noqa: PLC0415
+
+        return NatsBroker(url, stream, topic)
+    except ModuleNotFoundError:
+        raise WrongSettings(
+            f"{url.scheme}:// needs a library: pip install 'ticket-credential-service[{url.extra}]'"
+        ) from None
+
+
+async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
+    patience = Patience(asyncio.Event(), SystemRandomness())
+    loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+
+    def stop() -> None:
+        patience.stop.set()
+        loop.call_later(_PUBLISHER_STOPS_WITHIN_SECONDS, publishing.cancel)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        while not patience.stop.is_set():
+            try:
+                with _store_alone(settings) as store:
+                    await publish(
+                        store=store,
+                        ledger=store,
+                        broker=broker,
+                        open_cursor=partial(open_cursor, cursor, target),
+                        target=target,
+                        origin=settings.ledger_name,
+                        clients=clients,
+                        patience=patience,
+                    )
+            except Unavailable as error:
+                await patience.wait(error)
+
+
 def main() -> None:
     """Run the command line."""
     audit = AuditActions(
@@ -704,11 +811,16 @@ def main() -> None:
         rotate=lambda: _ledger_keys(read_settings()).rotate(),
     )
     actions = Actions(
-        serve=serve, sign_token=sign_token, run_expiry=run_expiry, import_users=import_from, audit=audit
+        serve=serve,
+        sign_token=sign_token,
+        run_expiry=run_expiry,
+        import_users=import_from,
+        audit=audit,
+        feed=FeedActions(follow=follow_feed, publish=publish_feeds),
     )
     try:
         build_cli(actions)()
-    except (WrongSettings, NoImport, Unavailable, Refusal, LedgerBroken) as error:
+    except (WrongSettings, NoImport, Unavailable, Refusal, LedgerBroken, CursorRefused) as error:
         fail(str(error))
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from application.expire_tickets import ExpiryReport
 from application.import_users import ImportReport
 from interface.cli.audit import AuditActions, add_audit
+from interface.cli.feed import FeedActions, add_feed
 from interface.cli.messages import fail
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -29,6 +30,7 @@ class Actions:
     run_expiry: Callable[[], ExpiryReport | None]
     import_users: Callable[..., None]
     audit: AuditActions
+    feed: FeedActions
 
 
 def build_cli(actions: Actions) -> typer.Typer:
@@ -84,6 +86,7 @@ def build_cli(actions: Actions) -> typer.Typer:
     _add_jobs(cli, actions)
     _add_users(cli, actions)
     add_audit(cli, actions.audit)
+    add_feed(cli, actions.feed)
     return cli
 
 

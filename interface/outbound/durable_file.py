@@ -1,4 +1,4 @@
-"""Files that hold secrets: whole or not there, on the disk, readable by the service's own user only."""
+"""Files that are whole or not there, on the disk, and readable by the service's own user only."""
 
 import contextlib
 import fcntl
@@ -15,14 +15,23 @@ def read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked_directory(path.parent) as directory:
+    with locked_directory(path.parent):
         if not path.exists():
-            draft = path.with_name(f".{path.name}.draft")
-            draft.unlink(missing_ok=True)
-            write_durably(draft, make())
-            draft.rename(path)
-            os.fsync(directory)
+            replace_durably(path, make())
     return path.read_bytes()
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """Write the file anew and bring it to the disk; until then it is what it was. Raises OSError."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    write_durably(draft, content)
+    draft.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -42,3 +51,19 @@ def locked_directory(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_beside(path: Path) -> Iterator[bool]:
+    """Keep other processes off a file that is written anew, by a lock beside it; False: another holds it.
+
+    A crash lets go. Raises OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -51,6 +51,19 @@ def fresh_database(server_url: str) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextmanager
+def out_of_reach(server_url: str, database_url: str) -> Iterator[None]:
+    """End every connection to a database, and let nobody connect until the end."""
+    name = database_url.partition("@/")[2].partition("?")[0]
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        yield
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
 def _with_database(url: str, name: str) -> str:
     options = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
     user, password = options.get("user", "postgres"), options.get("password", "")

@@ -1,0 +1,55 @@
+"""What stands in a store's ledgers, and how it gets there without a server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from application.command import Subject
+from application.feed import FeedQuery, read_feed
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.sqlite_store import SqliteStore
+from tests.support.evidence import open_store
+from tests.support.service import service_over
+
+ALL = 1_000_000
+
+
+@contextmanager
+def opened(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
+    """Yield a store that is closed at the end."""
+    store = open_store(database_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def given_ticket(database_url: str, client: str, user: str = "user-0") -> None:
+    """Create the ticket of a new user: one event."""
+    with opened(database_url) as store, service_over(store) as service:
+        service.register(subject=Subject(client, user))
+        service.create(subject=Subject(client, user))
+
+
+def reset(database_url: str, client: str, count: int = 1, user: str = "user-0") -> None:
+    """Reset the ticket of a user: an event each."""
+    with opened(database_url) as store, service_over(store) as service:
+        for _ in range(count):
+            service.regenerate(subject=Subject(client, user))
+
+
+def ledgers(database_url: str) -> dict[str, list[bytes]]:
+    """Return the feed of every client, as the JSON of its events."""
+    with opened(database_url) as store:
+        return {
+            client: [
+                event.to_json(event.position - 1)
+                for event in read_feed(FeedQuery(client), ALL, ledger=store, origin="tickets")
+            ]
+            for client, _ in store.sizes()
+        }
+
+
+def size(database_url: str) -> int:
+    """Return how many events there are."""
+    with opened(database_url) as store:
+        return sum(size for _, size in store.sizes())
