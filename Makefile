@@ -15,7 +15,7 @@ export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-static lint format types imports lock clean bench bench-quick bench-timing
+.PHONY: help run test check check-static lint format types imports lock clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+soak: $(READY) ## Kill servers, pushers and subscribers at random, 50 times on each store (some 45 minutes)
+	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
 
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
 	$(BIN)/python -m tests.bench.run
