@@ -114,6 +114,8 @@ class Pusher:
                         await self._push_while(lease)
             except Unavailable as error:
                 log.warning("pushing is put off: %s", error)
+            except Exception:
+                log.exception("pushing failed and is put off")
             await asyncio.sleep(_LEASE_EVERY_SECONDS)
 
     def reach(self, head: SubscriptionHead, progress: Progress) -> None:

@@ -12,7 +12,8 @@ url, client, cursor = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 
 
 def handle(event: dict) -> None:
-    print(json.dumps(event), flush=True)  # Your own goes here. After a crash the last event may come again.
+    # Your own goes here. After a crash the last event may come again.
+    print(json.dumps(event, ensure_ascii=False, separators=(",", ":")), flush=True)
 
 
 def follow(last: int) -> None:

@@ -465,8 +465,12 @@ def _spare_the_collector() -> None:
 
 def worker_app() -> FastAPI:
     """Return the app of one server process; uvicorn calls this in each."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _log_plainly()
     return http_app(start(read_settings()))
+
+
+def _log_plainly() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
 def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
@@ -742,7 +746,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
     """Publish until a signal says stop. Raises PositionUnknown, CursorRefused, WrongSettings."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _log_plainly()
     settings = read_settings()
     try:
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
@@ -797,6 +801,26 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                 await patience.wait(error)
 
 
+def push_alone() -> None:
+    """Push to subscriptions until a signal says stop. Raises WrongSettings."""
+    _log_plainly()
+    running = start(read_settings().model_copy(update={"deliver": False}))
+    uvloop.run(_push_until_stopped(running))
+
+
+async def _push_until_stopped(running: Running) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    live = LiveFeed(running.store, running.settings.ledger_name)
+    pushing = loop.create_task(_push(running, live))
+    await stopped.wait()
+    await _cancelled(pushing)
+    await live.close()
+    await running.commands.close()
+    await asyncio.to_thread(running.close)
+
+
 def main() -> None:
     """Run the command line."""
     audit = AuditActions(
@@ -816,7 +840,7 @@ def main() -> None:
         run_expiry=run_expiry,
         import_users=import_from,
         audit=audit,
-        feed=FeedActions(follow=follow_feed, publish=publish_feeds),
+        feed=FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone),
     )
     try:
         build_cli(actions)()

@@ -33,12 +33,18 @@ class FeedActions:
 
     follow: Callable[..., Generator[bytes | None]]
     publish: Callable[..., None]
+    push: Callable[[], None]
 
 
 def add_feed(cli: typer.Typer, actions: FeedActions) -> None:
     """Add the commands."""
     _add_follow(cli, actions)
     _add_publish(cli, actions)
+
+    @cli.command()
+    def push() -> None:
+        """Push to subscriptions beside the servers, until a signal says stop; one process at a time does."""
+        actions.push()
 
 
 def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:

@@ -10,6 +10,7 @@ import jwt
 import pytest
 from standardwebhooks import Webhook
 
+from tests.support.command import command
 from tests.support.receiver import HANGS, OK, Received, answer, receiving
 from tests.support.server import Server, serving, until
 
@@ -288,3 +289,17 @@ def test_why_a_security_event_was_refused_is_told(server: Server) -> None:
         until(lambda: state(server, made["stream_id"])["failures"], "it is tried")
 
     assert state(server, made["stream_id"])["lastError"] == "answered 400: invalid_audience"
+
+
+def test_a_process_of_its_own_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:
+    with receiving() as receiver, serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as server:
+        given_resets(server, 1)
+        define(server, "siem", receiver.url("/hook"))
+        with command(tmp_path, "push", TICKETS_DATABASE_URL=database_url, **QUICK) as pusher:
+            until(lambda: len(receiver.received) == 3, "it pushes")
+            status = pusher.stop()
+        reset(server, 1)
+        assert state(server, "siem")["lag"] == 1
+
+    assert status == 0
+    assert receiver.positions("/hook") == [1, 2, 3]
