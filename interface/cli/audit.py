@@ -32,7 +32,7 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class AuditActions:
-    """What the commands do; interface/main.py wires it. Progress is told as (done, of how many)."""
+    """What the commands do; interface/wiring wires it. Progress is told as (done, of how many)."""
 
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]

@@ -23,7 +23,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class Actions:
-    """What the commands do; interface/main.py wires it."""
+    """What the commands do; interface/wiring wires it."""
 
     serve: Callable[..., None]
     sign_token: Callable[..., str]

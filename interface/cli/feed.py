@@ -26,7 +26,7 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
 @dataclass(frozen=True)
 class FeedActions:
-    """What the commands do; interface/main.py wires it.
+    """What the commands do; interface/wiring wires it.
 
     follow: yields each event as JSON, and None whenever there are no more, at least once a second.
     """

@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes reach of the application; interface/main.py wires it."""
+    """What the routes reach of the application; interface/wiring wires it."""
 
     execute: Callable[[Command], Awaitable[Answer]]
     look_up: Callable[[Subject], Awaitable[Known]]

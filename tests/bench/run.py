@@ -22,8 +22,8 @@ from rich.table import Table
 
 from application.group_commit import Background
 from application.regenerate_ticket import RegenerateTicket
-from interface import main
 from interface.settings import Settings
+from interface.wiring.service import start
 from tests.bench import load
 from tests.bench.audit import audit, ledger_cost
 from tests.bench.results import FULL, QUICK, Results, Size, progress
@@ -128,7 +128,7 @@ class Costs:
             set_key_file=directory / "set.pem",
             deliver=False,
         )
-        self._running = main.start(settings)
+        self._running = start(settings)
         self._commands = Background(self._running.commands)
         self._number = 0
 

@@ -22,6 +22,8 @@ from interface.http.call import Call, CallRoute, depends, json_response
 from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.outbound import sqlite_store
 from interface.settings import read_settings
+from interface.wiring import server
+from interface.wiring.service import Running, start
 from tests.bench import textbook
 
 _BODY = json.dumps(
@@ -64,7 +66,7 @@ def no_op_router() -> APIRouter:
     return routes
 
 
-def unbatched_router(running: main.Running) -> APIRouter:
+def unbatched_router(running: Running) -> APIRouter:
     """Return the route that decides and stores each reset by itself, in a thread."""
     routes = APIRouter(route_class=CallRoute)
 
@@ -83,13 +85,13 @@ def unbatched_router(running: main.Running) -> APIRouter:
 
 
 def worker_app() -> FastAPI:
-    """Return the app of one server process, as interface.main makes it, with the routes of the bench."""
+    """Return the app of one server process, as interface.wiring.server makes it, with the routes of the bench."""
     logging.basicConfig(level=logging.WARNING)
     settings = read_settings()
     if "TICKETS_TEST_WITHOUT_LEDGER" in os.environ:
         # What the ledger costs is measured beside a store that leaves it out (PostgreSQL: tests.bench.audit).
         sqlite_store._ledger_rows = lambda *_: []
-    running = main.start(settings)
+    running = start(settings)
     counts = {"commits": 0, "events": 0}
     commit = running.store.commit
 
@@ -99,7 +101,7 @@ def worker_app() -> FastAPI:
         counts["events"] += len(changes.events)
 
     running.store.commit = counting  # type: ignore[method-assign]
-    app = main.http_app(running)
+    app = server.http_app(running)
     app.include_router(no_op_router())
     app.include_router(unbatched_router(running))
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
@@ -112,5 +114,5 @@ def worker_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    main.WORKER_APP = f"{__spec__.name}:worker_app"
+    server.WORKER_APP = f"{__spec__.name}:worker_app"
     main.main()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from interface.main import _broker
 from interface.outbound.broker_url import parse_broker_url
 from interface.settings import WrongSettings
+from interface.wiring.feed import _broker
 from tests.support.command import Command
 
 NOBODY = "127.0.0.1:1"

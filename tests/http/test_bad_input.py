@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from interface.http.permissions import PERMISSIONS
-from interface.main import http_app, start
 from interface.settings import Settings
+from interface.wiring.server import http_app
+from interface.wiring.service import start
 
 BASE = "/nevisidm/api/core/v1"
 USER = f"{BASE}/client-123/users/user-123"

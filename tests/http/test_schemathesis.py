@@ -19,10 +19,11 @@ from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.schemas import BaseSchema
 
 from interface.http.permissions import PERMISSIONS
-from interface.main import http_app, start
 from interface.outbound.system import system_clock
 from interface.outbound.token_key import TokenKey
 from interface.settings import Settings
+from interface.wiring.server import http_app
+from interface.wiring.service import start
 
 IN_CI = bool(os.environ.get("CI"))
 MAX_EXAMPLES = 50

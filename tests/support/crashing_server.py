@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from application.ports import Changes
 from interface import main
 from interface.outbound.mail_spool import MailSpool
+from interface.wiring import service
 
 BEFORE_COMMIT = "crash before commit"
 AFTER_COMMIT = "crash after commit"
@@ -41,8 +42,8 @@ def refuse_to_deliver(*_: object) -> NoReturn:
     raise OSError("the test lets nothing out")
 
 
-open_store = main._open_store
-main._open_store = open_crashing_store  # type: ignore[assignment]
+open_store = service.open_store
+service.open_store = open_crashing_store  # type: ignore[assignment]
 if NO_DELIVERY in os.environ:
     MailSpool.deliver = refuse_to_deliver  # type: ignore[method-assign, assignment]
 

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from interface.main import http_app, sign_token, start
 from interface.settings import Settings
+from interface.wiring.server import http_app, sign_token
+from interface.wiring.service import start
 from tests.support.server import until
 from tests.support.web import BASE
 

@@ -1,0 +1,129 @@
+"""What a process does beside its callers: end tickets, sign ledgers, push."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from urllib.parse import quote
+
+from application.checkpoint import Witness, make_checkpoints, send_checkpoints
+from application.command import Answer, Command, Subject
+from application.expire_tickets import ExpiryReport, expire_tickets
+from application.live_feed import LiveFeed
+from application.push import Pusher, Retries
+from application.security_event import SecurityEvents
+from application.subscribe import (
+    ChangeSubscriptionStatus,
+)
+from application.subscription_row import SubscriptionKey
+from domain.subscription import Method, Status
+from interface.http.envelope import new_traceparent
+from interface.http.path import BASE_PATH
+from interface.outbound.outgoing_http import OutgoingHttp
+from interface.outbound.set_sender import SetSender
+from interface.outbound.system import system_clock
+from interface.outbound.webhook_sender import WebhookSender
+from interface.outbound.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
+from interface.settings import Settings
+from interface.wiring.service import Running
+
+
+def expire(running: Running, submit: Callable[[Command], Future[Answer]]) -> ExpiryReport | None:
+    """Say which tickets end soon, and which have ended; None where another process does it now."""
+    return expire_tickets(
+        store=running.store,
+        clock=system_clock,
+        submit=submit,
+        new_command_id=lambda: secrets.token_hex(16),
+        correlation_id=new_traceparent(),
+    )
+
+
+def witnesses(settings: Settings) -> list[Witness]:
+    """Return who keeps checkpoints out of the operator's reach."""
+    found: list[Witness] = []
+    if settings.checkpoint_dir:
+        found.append(CheckpointDirectory(settings.checkpoint_dir))
+        if settings.checkpoint_tsa:
+            found.append(TimeStampAuthority(settings.checkpoint_tsa, settings.checkpoint_dir))
+    if settings.checkpoint_webhook:
+        found.append(CheckpointWebhook(settings.checkpoint_webhook))
+    return found
+
+
+def sign_ledgers(running: Running) -> None:
+    """Sign every ledger that has grown, and send what was signed, unless another process does it now."""
+    settings = running.settings
+    with running.store.lease("checkpoints") as held:
+        if held:
+            make_checkpoints(
+                ledger=running.store,
+                signer=running.keys,
+                clock=system_clock,
+                every_events=settings.checkpoint_every_events,
+                every=timedelta(seconds=settings.checkpoint_every_seconds),
+            )
+            send_checkpoints(ledger=running.store, witnesses=witnesses(settings))
+
+
+def issuer(running: Running, client_ext_id: str) -> str:
+    """Return who issues the security events of a client: each is an issuer of its own."""
+    return f"{running.settings.public_url}{BASE_PATH}/{quote(client_ext_id, safe='')}"
+
+
+def security_events(running: Running) -> SecurityEvents:
+    """Return what makes the tokens of streams."""
+    return SecurityEvents(partial(issuer, running), running.set_keys, system_clock)
+
+
+async def push(running: Running, live: LiveFeed) -> None:
+    """Push to subscriptions until cancelled."""
+    settings = running.settings
+    http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
+    sets = SetSender(http, security_events(running))
+    pusher = Pusher(
+        store=running.store,
+        subscriptions=running.store,
+        live=live,
+        sealer=running.sealer,
+        senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
+        compose_notice=sets.compose_notice,
+        park=partial(_park, running),
+        retries=Retries(
+            first=timedelta(seconds=settings.push_retry_seconds),
+            longest=timedelta(seconds=settings.push_longest_wait_seconds),
+            give_up_after=timedelta(hours=settings.push_give_up_hours),
+            jitter=random.SystemRandom().random,
+        ),
+        clock=system_clock,
+    )
+    try:
+        await pusher.run()
+    finally:
+        await http.close()
+
+
+async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
+    command = ChangeSubscriptionStatus(
+        subject=Subject(key.client_ext_id),
+        actor="tickets push",
+        reason=reason,
+        correlation_id=new_traceparent(),
+        command_id=secrets.token_hex(16),
+        request_digest="",
+        name=key.name,
+        status=Status.PARKED,
+        version=version,
+    )
+    (await running.commands.execute(command)).unwrap()
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancel a task, and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,288 @@
+"""The server: the HTTP edge over the service, and the processes that run it."""
+
+import asyncio
+import base64
+import gc
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import jwt
+import uvicorn
+from fastapi import FastAPI
+
+from application.access_log import AccessNotes
+from application.command import Answer, Command, Subject
+from application.create_ticket import CreateTicket
+from application.errors import Unavailable
+from application.group_commit import Background
+from application.group_read import GroupRead
+from application.live_feed import LiveFeed
+from application.periodic import Periodic
+from application.poll import Polling
+from application.ports import Store
+from application.register_user import RegisterUser
+from application.security_stream import SecurityStreams
+from application.subscription_row import SubscriptionKey
+from domain.secret import Secret
+from interface.http.app import create_app
+from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
+from interface.http.call import Service
+from interface.http.path import BASE_PATH
+from interface.http.permissions import PERMISSIONS
+from interface.http.rate_limits import RateLimits
+from interface.http.slow_hashing import SlowHashing
+from interface.outbound.argon2_hash import Argon2Hash
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.outbound.token_key import TokenKey
+from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+from interface.wiring.jobs import cancelled, expire, issuer, push, security_events, sign_ledgers
+from interface.wiring.service import Running, in_background, log_plainly, outbox_key, start
+
+log = logging.getLogger(__name__)
+DEMO = Subject("client-123", "user-123")
+_CHECKPOINTS_EVERY_SECONDS = 5
+_FLUSH_EVERY_SECONDS = 60
+_DEMO_TOKEN_LIFETIME = timedelta(hours=8)
+_WEBHOOK_SECRET_BYTES = 32
+# A young collection per some 100 requests, in place of several per request.
+_GC_THRESHOLDS = (10_000, 20, 20)
+# What each server process runs; the bench names an app of its own here.
+WORKER_APP = "interface.wiring.server:worker_app"
+
+
+def http_app(running: Running) -> FastAPI:
+    """Return the HTTP edge over the service; it closes the service when it shuts down."""
+    settings = running.settings
+    notes = AccessNotes(running.commands.execute, system_clock)
+    live = LiveFeed(running.store, settings.ledger_name)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def submit(command: Command) -> Future[Answer]:
+            return asyncio.run_coroutine_threadsafe(running.commands.execute(command), loop)
+
+        expiry = Periodic(
+            "expiry", partial(expire, running, submit), every_seconds=settings.expiry_every_seconds
+        )
+        checkpoints = Periodic(
+            "checkpoints", partial(sign_ledgers, running), every_seconds=_CHECKPOINTS_EVERY_SECONDS
+        )
+        flushing = loop.create_task(_flush_again_and_again(notes))
+        _spare_the_collector()
+        pushing = loop.create_task(push(running, live)) if settings.push else None
+        _before_a_stop(live.stop)
+        yield
+        if pushing:
+            await cancelled(pushing)
+        await live.close()
+        await asyncio.to_thread(expiry.close)
+        await asyncio.to_thread(checkpoints.close)
+        flushing.cancel()
+        await _flush(notes)
+        await running.commands.close()
+        await asyncio.to_thread(running.close)
+
+    return create_app(
+        Service(
+            execute=running.commands.execute,
+            look_up=GroupRead(running.store).look_up,
+            finish=SlowHashing(Argon2Hash()).finish,
+            store=running.store,
+            ledger=running.store,
+            live=live,
+            signer=running.keys,
+            note_access=notes.note,
+            clock=system_clock,
+            verifier=TokenVerifier(
+                _key_finder(settings),
+                issuer=settings.token_issuer,
+                audience=settings.token_audience,
+                trust_seconds=settings.jwks_lifespan_seconds,
+            ),
+            rate_limits=_rate_limits(settings),
+            subscriptions=running.store,
+            streams=_streams(running),
+            polling=Polling(
+                running.store,
+                running.store,
+                live,
+                security_events(running),
+                settings.ledger_name,
+                system_clock,
+            ),
+            public_url=settings.public_url,
+            key_set=running.set_keys.key_set,
+            new_uuid=SystemRandomness().uuid,
+            new_webhook_secret=_new_webhook_secret,
+            digest_key=hashlib.sha256(b"request digest" + outbox_key(settings)).digest(),
+            patience_seconds=settings.stream_patience_seconds,
+        ),
+        lifespan,
+    )
+
+
+def _key_finder(settings: Settings) -> KeyFinder:
+    if settings.jwks_url:
+        return keys_from_url(
+            settings.jwks_url,
+            lifespan_seconds=settings.jwks_lifespan_seconds,
+            cooldown_seconds=settings.jwks_cooldown_seconds,
+        )
+    try:
+        if settings.jwks_file:
+            return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
+        return keys_from_set(TokenKey(settings.token_key_file).key_set())
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        raise WrongSettings(f"the keys for tokens cannot be read: {error}") from error
+
+
+def _rate_limits(settings: Settings) -> RateLimits:
+    try:
+        return RateLimits(
+            per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
+        )
+    except ValueError as error:
+        raise WrongSettings(f"a rate limit is neither such as 600/minute nor off: {error}") from error
+
+
+def _new_webhook_secret() -> Secret:
+    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode())
+
+
+def _streams(running: Running) -> SecurityStreams:
+    def poll_url(key: SubscriptionKey) -> str:
+        return f"{issuer(running, key.client_ext_id)}/ssf/streams/{key.name}/events"
+
+    return SecurityStreams(running.store, running.sealer, partial(issuer, running), poll_url)
+
+
+async def _flush_again_and_again(notes: AccessNotes) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY_SECONDS)
+        await _flush(notes)
+
+
+async def _flush(notes: AccessNotes) -> None:
+    try:
+        await notes.flush()
+    except Unavailable as error:
+        log.warning("counts of the access log are lost: %s", error)
+
+
+def _before_a_stop(end: Callable[[], None]) -> None:
+    """Call `end` on the event loop when a signal asks the process to stop.
+
+    uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        then = signal.getsignal(number)
+
+        def stop(found: int, frame: FrameType | None, then: Any = then) -> None:
+            loop.call_soon_threadsafe(end)
+            if callable(then):
+                then(found, frame)
+
+        if callable(then):
+            signal.signal(number, stop)
+
+
+def _spare_the_collector() -> None:
+    """Take what was made at the start out of the garbage collector's rounds.
+
+    It stays for good, and going through it at every full collection stopped all requests for 40 ms (ADR 6).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def worker_app() -> FastAPI:
+    """Return the app of one server process; uvicorn calls this in each."""
+    log_plainly()
+    return http_app(start(read_settings()))
+
+
+def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
+    """Serve HTTP until a signal says stop."""
+    if database:
+        os.environ[f"{PREFIX}DATABASE_URL"] = database
+    settings = read_settings()
+    # What would keep the service from starting is found here, once, and not in each worker.
+    with in_background(settings) as (running, background):
+        _key_finder(settings)
+        _rate_limits(settings)
+        if demo:
+            _register_demo(running.store, background)
+            print(_demo_greeting(settings, host, port), flush=True)  # noqa: T201
+    uvicorn.run(
+        WORKER_APP,
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )
+
+
+def sign_token(*, subject: str, clients: list[str], permissions: list[str], lifetime: timedelta) -> str:
+    """Return a token signed with the service's own key. Raises WrongSettings where a key set is in use."""
+    settings = read_settings()
+    if settings.jwks_url or settings.jwks_file:
+        raise WrongSettings(
+            "tokens come from the issuer of the key set; this service accepts none of its own"
+        )
+    try:
+        key = TokenKey(settings.token_key_file)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(f"the key for tokens cannot be read: {error}") from error
+    return key.sign(
+        subject=subject,
+        clients=clients,
+        permissions=permissions or PERMISSIONS,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        now=system_clock(),
+        lifetime=lifetime,
+    )
+
+
+def _register_demo(store: Store, background: Background) -> None:
+    if not store.is_empty():
+        return
+    terms: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
+    background.execute(
+        RegisterUser(**terms, command_id=secrets.token_hex(16), email="user-123@example.com", name="Una User")
+    )
+    background.execute(CreateTicket(**terms, command_id=secrets.token_hex(16), reason="demo"))
+
+
+def _demo_greeting(settings: Settings, host: str, port: int) -> str:
+    token = sign_token(
+        subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
+    )
+    url = f"http://{host}:{port}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
+    return (
+        f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
+        f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
+        f"Each new ticket is mailed into {settings.mail_dir}/. All operations: http://{host}:{port}/docs\n"
+    )

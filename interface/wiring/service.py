@@ -1,0 +1,158 @@
+"""The service without an edge: what HTTP and the command line drive."""
+
+import base64
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from application.access_log import NoteAccess, note_access
+from application.command import Command
+from application.create_ticket import CreateTicket, create_ticket
+from application.define_policy import DefinePolicy, define_policy
+from application.deliver_tickets import deliver_tickets
+from application.erase_user import EraseUser, erase_user
+from application.errors import Unavailable
+from application.expire_tickets import NoteExpiry, note_expiry
+from application.group_commit import Background, GroupCommit, Handler
+from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
+from application.periodic import Periodic
+from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
+from application.register_user import RegisterUser, register_user
+from application.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+    change_subscription_status,
+    define_subscription,
+    delete_subscription,
+    replay_subscription,
+)
+from application.verify_ticket import VerifyTicket, verify_ticket
+from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
+from interface.outbound.durable_file import read_or_make
+from interface.outbound.ledger_keys import LedgerKeys
+from interface.outbound.mail_spool import MailSpool
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.set_keys import SetKeys
+from interface.outbound.sqlite_store import SqliteStore
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.settings import Settings, WrongSettings
+
+_DELIVERY_EVERY_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service without an edge: what HTTP and the command line drive."""
+
+    settings: Settings
+    store: SqliteStore | PostgresStore
+    commands: GroupCommit
+    delivery: Periodic | None
+    keys: LedgerKeys
+    sealer: AesGcmSealer
+    set_keys: SetKeys
+
+    def close(self) -> None:
+        """Deliver what waits, and give everything back. The commands are closed before, by who runs them."""
+        if self.delivery:
+            self.delivery.close()
+        self.store.close()
+
+
+def start(settings: Settings) -> Running:
+    """Start the service. Raises WrongSettings where a key or the store cannot be used."""
+    try:
+        sealer = AesGcmSealer(outbox_key(settings))
+        spool = MailSpool(settings.mail_dir, settings.mail_from)
+        keys = ledger_keys(settings)
+        set_keys = SetKeys(settings.set_key_file)
+        store = open_store(settings)
+    except (OSError, ValueError, RuntimeError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+    deliver = partial(deliver_tickets, outbox=store, sealer=sealer, delivery=spool)
+    delivery = (
+        Periodic("delivery", deliver, every_seconds=_DELIVERY_EVERY_SECONDS, eager=True)
+        if settings.deliver
+        else None
+    )
+    randomness = SystemRandomness()
+    handlers: dict[type[Command], Handler] = {
+        RegenerateTicket: partial(
+            regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
+        ),
+        CreateTicket: partial(create_ticket, clock=system_clock, randomness=randomness, sealer=sealer),
+        ModifyTicket: partial(modify_ticket, clock=system_clock),
+        DeleteTicket: partial(delete_ticket, clock=system_clock),
+        VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
+        NoteExpiry: partial(note_expiry, clock=system_clock),
+        EraseUser: partial(erase_user, clock=system_clock),
+        DefinePolicy: partial(define_policy, clock=system_clock),
+        RegisterUser: partial(register_user, clock=system_clock),
+        NoteAccess: partial(note_access, clock=system_clock),
+        DefineSubscription: partial(
+            define_subscription, clock=system_clock, sealer=sealer, private_hosts=settings.private_hosts
+        ),
+        DeleteSubscription: partial(delete_subscription, clock=system_clock, sealer=sealer),
+        ReplaySubscription: partial(replay_subscription, clock=system_clock),
+        ChangeSubscriptionStatus: partial(change_subscription_status, clock=system_clock),
+    }
+    commands = GroupCommit(
+        store,
+        handlers,
+        after_commit=delivery.wake if delivery else lambda: None,
+        max_waiting=settings.max_waiting,
+        max_batch=settings.max_batch,
+    )
+    return Running(settings, store, commands, delivery, keys, sealer, set_keys)
+
+
+@contextmanager
+def in_background(settings: Settings) -> Iterator[tuple[Running, Background]]:
+    """Start the service for a command line, which has no event loop, and stop it at the end."""
+    running = start(settings)
+    background = Background(running.commands)
+    try:
+        yield running, background
+    finally:
+        background.close()
+        running.close()
+
+
+def open_store(settings: Settings) -> SqliteStore | PostgresStore:
+    """Return the store of the settings. Raises StoreUnavailable, OSError, RuntimeError."""
+    return open_at(settings.database_url)
+
+
+def open_at(database_url: str) -> SqliteStore | PostgresStore:
+    """Return the store at a URL. Raises StoreUnavailable, OSError, RuntimeError."""
+    path = database_url.removeprefix("sqlite:///")
+    return PostgresStore(database_url) if path == database_url else SqliteStore(Path(path))
+
+
+def ledger_keys(settings: Settings) -> LedgerKeys:
+    """Return the keys that sign ledgers."""
+    return LedgerKeys(
+        settings.ledger_key_dir,
+        settings.ledger_name,
+        clock=system_clock,
+        overlap=timedelta(days=settings.ledger_key_overlap_days),
+    )
+
+
+def outbox_key(settings: Settings) -> bytes:
+    """Return the key of the outbox, made where there is none. Raises OSError."""
+    if settings.outbox_key:
+        return base64.b64decode(settings.outbox_key.get_secret_value())
+    return read_or_make(settings.outbox_key_file, lambda: secrets.token_bytes(KEY_BYTES))
+
+
+def log_plainly() -> None:
+    """Log to the standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
