@@ -48,7 +48,7 @@ def demo(tmp_path: Path) -> Iterator[tuple[Path, int, str]]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     server = subprocess.Popen(
-        ["bash", "-c", f"exec {block('sh', 'make run').strip()} PORT={port}"],
+        ["bash", "-c", f"exec {block('sh', 'make run').strip()} PORT={port} -o .venv/.ready"],
         cwd=tmp_path,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
