@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from msgspec import Struct
 from pydantic import BaseModel
@@ -26,6 +27,14 @@ class CommandKey(NamedTuple):
 
     client_ext_id: str
     command_id: str
+
+
+class DeliveryKey(NamedTuple):
+    """The ticket that the event of a version of a credential minted."""
+
+    client_ext_id: str
+    stream: UUID
+    version: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ def matches(condition: frozenset[int] | str | None, version: int | None) -> bool
 class Command:
     """A change that a caller asks for; see Attribution for the fields they share.
 
-    retryable: the caller gave an Idempotency-Key, so the answer is kept for a retry.
+    retryable: the caller gave an Idempotency-Key, so the answer is kept for a retry. former_digests: of the same request,
+    by the keys that were in force before.
     """
 
     subject: Subject
@@ -69,6 +79,7 @@ class Command:
     command_id: str
     request_digest: str
     retryable: bool = False
+    former_digests: tuple[str, ...] = ()
     precondition: Precondition = Precondition()
     reason: str | None = None
 
@@ -76,6 +87,11 @@ class Command:
     def key(self) -> CommandKey:
         """Where the answer to this command is kept."""
         return CommandKey(self.subject.client_ext_id, self.command_id)
+
+    @property
+    def delivery(self) -> DeliveryKey | None:
+        """Of which delivery the command is, if it is of one."""
+        return None
 
     def done(
         self, outcome: str, version: int | None, response: BaseModel | Mapping[str, Any] | None
@@ -123,6 +139,11 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     correlation_id: str
     request_digest: str
     version: int | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """The name of the Refusal; None where the command happened."""
+        return self.outcome if self.outcome in _refusals() else None
 
     def unwrap(self) -> "Answer":
         """Return the answer of a command that happened, or raise the Refusal of one that did not."""

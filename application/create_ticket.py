@@ -49,7 +49,7 @@ def create_ticket(
         by=by,
     )
     row = unit.save(credential)
-    seal_and_hand_over(ticket, row, unit, sealer)
+    seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
     return command.done("created", row.version, to_response(row, by.timestamp))
 
 

@@ -1,8 +1,9 @@
 """The feed: every event of a client as a CloudEvent, by position, for those who follow from outside."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, NamedTuple, NotRequired
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from application.ledger import Ledger, LedgerEntry
 from application.projection import utc_date
 from application.ticket_response import UtcDate, to_json
 from domain.access_log import AccessLog
+from domain.delivery import TicketDelivery
 from domain.event import Event
 from domain.policy import PolicyDefinition
 from domain.states import State
@@ -23,13 +25,14 @@ from domain.ticket_credential import TicketCredential
 PAGE = 1000
 EVENTS: dict[str, type[Event]] = {
     event.TOPIC: event
-    for owner in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
+    for owner in (TicketCredential, TicketDelivery, PolicyDefinition, AccessLog, Subscription)
     for event in vars(owner).values()
     if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
 }
 TYPES = tuple(sorted(EVENTS))
 # Wide enough for every position, so that the texts sort as the numbers do.
 _SEQUENCE_DIGITS = 19
+_AS_THEY_ARE = (str, int, type(None))
 
 
 class EventData(TypedDict):
@@ -169,19 +172,28 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
         "version": entry.version,
         "actor": event.actor,
         "reason": event.reason,
-        "changed": _changed(vars(event)) | _IMPLIED.get(entry.topic, {}),
+        "changed": _changed(event) | _IMPLIED.get(entry.topic, {}),
     }
     return FeedEvent(entry.position, entry.topic, entry.user_ext_id, to_json(attributes)[:-1].encode())
 
 
-def _changed(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _shown(said[field]) for field, name in NAMES.items() if field in said}
+def _changed(event: Event) -> dict[str, Any]:
+    said = vars(event)
+    return {name: _shown(said[field]) for field, name in _names_of(type(event))}
+
+
+@cache
+def _names_of(kind: type[Event]) -> Sequence[tuple[str, str]]:
+    known = {field.name for field in fields(kind)}
+    return [(field, name) for field, name in NAMES.items() if field in known]
 
 
 def _shown(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {_camel_case(name): part for name, part in vars(value).items()}
-    return utc_date(value) if isinstance(value, datetime) else value
+    if isinstance(value, _AS_THEY_ARE):
+        return value
+    if isinstance(value, datetime):
+        return utc_date(value)
+    return {_camel_case(name): part for name, part in vars(value).items()} if is_dataclass(value) else value
 
 
 def _camel_case(name: str) -> str:
@@ -209,4 +221,7 @@ NAMES = {
     "terms": "terms",
     "status": "status",
     "position": "position",
+    "ticket_version": "ticketVersion",
+    "delivery": "delivery",
+    "why": "why",
 }

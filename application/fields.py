@@ -20,6 +20,11 @@ Email = Annotated[
     ),
     Field(examples=["user@example.com"]),
 ]
+# So many lines, and so long, as the window of an envelope shows.
+AddressLine = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=_PRINTABLE)]
+PostalAddress = Annotated[
+    list[AddressLine], Field(min_length=1, max_length=6, examples=[["Bahnhofstrasse 1", "8001 Zürich"]])
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTABLE)]
 Language = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"), Field(examples=["en"])
@@ -31,6 +36,7 @@ class UserFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    email: Email
+    email: Email | None
     name: Name | None = None
     language: Language | None = None
+    postalAddress: PostalAddress | None = None

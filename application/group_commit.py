@@ -11,13 +11,15 @@ than the decisions themselves (ADR 6).
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
-from application.command import Answer, Command, CommandKey, Subject
+from application.command import Answer, Command, CommandKey, DeliveryKey, Subject
 from application.errors import Conflict, IdempotencyKeyReused, Overloaded, StoreUnavailable, Unavailable
 from application.ports import Changes, Known, Store
 from application.unit_of_work import UnitOfWork, merge
@@ -40,11 +42,19 @@ class _Waiting:
     future: "asyncio.Future[Answer]"
 
 
+class Batch(NamedTuple):
+    """Commands that were decided and stored together. answers: in the same order. seconds: how long that took."""
+
+    commands: Sequence[Command]
+    answers: Sequence[Answer | Exception]
+    seconds: float
+
+
 class GroupCommit:
     """Runs commands; see the module.
 
     handlers: which handler runs which type of command.
-    after_commit: told that something was stored; must return at once.
+    after_commit: told what was stored; observe: told of every batch; both must return at once.
     max_waiting: commands that may wait before `execute` raises Overloaded.
     max_batch: commands that one transaction takes at most.
     """
@@ -54,13 +64,16 @@ class GroupCommit:
         store: Store,
         handlers: Mapping[type[Command], Handler],
         *,
-        after_commit: Callable[[], None] = lambda: None,
+        after_commit: Callable[[Changes], None] = lambda _: None,
+        observe: Callable[[Batch], None] = lambda _: None,
         max_waiting: int = 2048,
         max_batch: int = 128,
     ) -> None:
         self._store = store
         self._handlers = handlers
         self._after_commit = after_commit
+        self._observe = observe
+        self._began: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
@@ -81,8 +94,19 @@ class GroupCommit:
         waiting = _Waiting(command, loop.create_future())
         self._waiting.append(waiting)
         if self._writer is None:
-            self._writer = loop.create_task(self._write())
+            # In no request's context, since it goes on for others.
+            self._writer = loop.create_task(self._write(), context=Context())
         return await waiting.future
+
+    @property
+    def queued(self) -> int:
+        """How many commands wait."""
+        return len(self._waiting)
+
+    def busy_seconds(self) -> float:
+        """Return for how long the batch at hand has been. From any thread."""
+        began = self._began
+        return 0 if began is None else time.monotonic() - began
 
     async def close(self) -> None:
         """Take no more commands, store and answer those that wait, and stop."""
@@ -103,8 +127,10 @@ class GroupCommit:
 
     async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
         answers: Sequence[Answer | Exception]
+        commands = [waiting.command for waiting in batch]
+        began = self._began = time.monotonic()
         try:
-            answers = await self._store_together([waiting.command for waiting in batch])
+            answers = await self._store_together(commands)
         except Unavailable as unavailable:
             answers = [unavailable] * len(batch)
         except Exception as error:
@@ -115,6 +141,8 @@ class GroupCommit:
                 return
             log.exception("a command could not be stored")
             answers = [error]
+        finally:
+            self._began = None
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.future.cancelled():
                 continue
@@ -122,12 +150,14 @@ class GroupCommit:
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
+        self._observe(Batch(commands, answers, time.monotonic() - began))
 
     async def _store_together(self, commands: Sequence[Command]) -> Sequence[Answer | Exception]:
         subjects = list({command.subject for command in commands})
         keys = [command.key for command in commands if command.retryable]
+        deliveries = [command.delivery for command in commands if command.delivery]
         for _ in range(MAX_ATTEMPTS if commands else 0):
-            known = await self._look_up(subjects, keys)
+            known = await self._look_up(subjects, keys, deliveries)
             total = Changes()
             answers = [self._decide(command, known, total) for command in commands]
             if not total:
@@ -136,16 +166,18 @@ class GroupCommit:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
-            self._after_commit()
+            self._after_commit(total)
             return answers
         if not commands:
             return []
         raise StoreUnavailable("Too many others change the same ticket.")
 
-    async def _look_up(self, subjects: Sequence[Subject], keys: Sequence[CommandKey]) -> Known:
+    async def _look_up(
+        self, subjects: Sequence[Subject], keys: Sequence[CommandKey], deliveries: Sequence[DeliveryKey]
+    ) -> Known:
         if self._store.reads_at_once:
-            return self._store.look_up(subjects, keys)
-        return await self._in_thread(self._store.look_up, subjects, keys)
+            return self._store.look_up(subjects, keys, deliveries)
+        return await self._in_thread(self._store.look_up, subjects, keys, deliveries)
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
@@ -172,7 +204,7 @@ class GroupCommit:
 
 
 def _again(given: Answer, command: Command) -> Answer:
-    if given.request_digest != command.request_digest:
+    if given.request_digest not in (command.request_digest, *command.former_digests):
         return command.refused(
             IdempotencyKeyReused("This Idempotency-Key came before, with another request.")
         )

@@ -1,10 +1,12 @@
 """Import users from the lines of a CSV file: any number of them; what is kept of a line is its id."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,7 +14,11 @@ from application.command import Answer, Command, Subject
 from application.fields import ExtId, UserFields
 from application.register_user import RegisterUser
 
-COLUMNS = ["userExtId", "email", "name", "language"]
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
+COLUMNS = ["userExtId", "email", "name", "language", "postalAddress"]
+_LINE_BREAK = re.compile(r"\||\r?\n")
 # Users that are handed to the writer before their answers are waited for.
 CHUNK = 1000
 
@@ -53,7 +59,7 @@ def import_users(
     rows = csv.reader(lines)
     header = next(rows, [])
     if header[:2] != COLUMNS[:2] or not set(header) <= set(COLUMNS) or len(set(header)) != len(header):
-        raise NoImport(f"the first line must be {','.join(COLUMNS)} (name and language may be left out)")
+        raise NoImport(f"the first line must be {','.join(COLUMNS)} (only the first two are needed)")
 
     def command(user: _Line) -> RegisterUser:
         command_id = new_command_id()
@@ -66,6 +72,7 @@ def import_users(
             email=user.email,
             name=user.name,
             language=user.language,
+            postal_address=tuple(user.postalAddress) if user.postalAddress else None,
         )
 
     users = _valid(rows, header, report)
@@ -75,11 +82,10 @@ def import_users(
                 _count(future.result().unwrap(), report)
 
 
-def _valid(rows: Iterator[list[str]], header: list[str], report: ImportReport) -> Iterator[_Line]:
+def _valid(rows: "CsvReader", header: list[str], report: ImportReport) -> Iterator[_Line]:
     seen: set[str] = set()
-    number = 1
     while True:
-        number += 1
+        number = rows.line_num + 1
         try:
             row = next(rows)
         except StopIteration:
@@ -93,12 +99,11 @@ def _valid(rows: Iterator[list[str]], header: list[str], report: ImportReport) -
             report.faults.append(f"line {number}: {len(row)} fields, the header has {len(header)}")
             continue
         try:
-            user = _Line.model_validate(
-                {name: value for name, value in zip(header, row, strict=True) if value}
-            )
+            user = _Line.model_validate(_fields(header, row))
         except ValidationError as error:
             what = "; ".join(
-                f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False)
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                for fault in error.errors(include_url=False)
             )
             report.faults.append(f"line {number}: {what}")
             continue
@@ -108,6 +113,14 @@ def _valid(rows: Iterator[list[str]], header: list[str], report: ImportReport) -
         seen.add(user.userExtId)
         report.good += 1
         yield user
+
+
+def _fields(header: list[str], row: list[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: value for name, value in zip(header, row, strict=True) if value}
+    if "postalAddress" in fields:
+        fields["postalAddress"] = [line.strip() for line in _LINE_BREAK.split(fields["postalAddress"])]
+        fields.setdefault("email", None)
+    return fields
 
 
 def _count(answer: Answer, report: ImportReport) -> None:

@@ -144,6 +144,9 @@ class Ledger(Protocol):
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position that fit."""
 
+    def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
+        """Return the newest entries of these topics that are about a user, the newest first."""
+
     def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of every stream among the first entries, by stream."""
 

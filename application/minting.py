@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from application.command import Command
-from application.ports import Randomness, Sealer, SlowHash, delivery_id
+from application.outbox import delivery_id
+from application.ports import Randomness, Sealer, SlowHash
 from application.projection import TicketRow
 from application.unit_of_work import UnitOfWork
-from domain.policy import HashAlgorithm, TicketPolicy
+from domain.policy import HashAlgorithm, SendingMethod, TicketPolicy
 from domain.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
 
 
@@ -91,6 +92,15 @@ def compares(
     raise SlowWork(finish)
 
 
-def seal_and_hand_over(ticket: ClearTicket, row: TicketRow, unit: UnitOfWork, sealer: Sealer) -> None:
-    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only."""
-    unit.hand_over(row, sealer.seal(ticket, bound_to=delivery_id(row.stream, row.version)))
+def seal_and_hand_over(
+    ticket: ClearTicket,
+    row: TicketRow,
+    policy: TicketPolicy,
+    unit: UnitOfWork,
+    sealer: Sealer,
+    correlation_id: str,
+) -> None:
+    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only; unless none is sent."""
+    if policy.sending_method != (SendingMethod.NONE,):
+        sealed = sealer.seal(ticket, bound_to=delivery_id(row.stream, row.version))
+        unit.hand_over(row, sealed, policy.sending_method, correlation_id)

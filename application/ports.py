@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from application.command import Answer, CommandKey, Subject
+from application.command import Answer, CommandKey, DeliveryKey, Subject
+from application.outbox import DeliveryChange, OutboxEntry, Trying, Waiting
 from application.policy_row import PolicyRow
 from application.projection import TicketRow
 from application.recipient import Recipient
@@ -53,6 +54,9 @@ class Sealer(Protocol):
     def unseal(self, sealed: bytes, bound_to: str) -> Secret:
         """Return the secret. Raises SealBroken."""
 
+    def is_new(self, sealed: bytes) -> bool:
+        """Tell whether it is sealed as it would be now, and not with a former key."""
+
 
 class PolicyKey(NamedTuple):
     """A policy of a client."""
@@ -72,32 +76,12 @@ class SlowHash(Protocol):
 
 
 @dataclass(frozen=True)
-class OutboxEntry:
-    """A clear ticket, sealed, that waits for its delivery."""
-
-    subject: Subject
-    stream: UUID
-    version: int
-    sealed: bytes
-    minted: datetime
-
-    @property
-    def delivery_id(self) -> str:
-        """The same for every attempt at this ticket, so that a double is recognisable."""
-        return delivery_id(self.stream, self.version)
-
-
-def delivery_id(stream: UUID, version: int) -> str:
-    """Return the identity of the ticket that the event of this version minted."""
-    return f"{stream}-{version}"
-
-
-@dataclass(frozen=True)
 class Known:
     """What the store knows of some subjects, of their clients' policies and access logs, and of some commands.
 
     access_versions: the version of a client's access log; missing where there is none.
     subscriptions, ledger_sizes: of the clients that are subjects themselves; a deleted subscription, too.
+    deliveries: of those in the outbox, how many events there are.
     """
 
     tickets: dict[Subject, TicketRow] = field(default_factory=dict)
@@ -107,6 +91,7 @@ class Known:
     access_versions: dict[str, int] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, Subscribed] = field(default_factory=dict)
     ledger_sizes: dict[str, int] = field(default_factory=dict)
+    deliveries: dict[DeliveryKey, int] = field(default_factory=dict)
 
 
 class Erasure(NamedTuple):
@@ -120,7 +105,7 @@ class Erasure(NamedTuple):
 class Changes:
     """All that must become true at the same moment (design, decision 5).
 
-    subjects: about whom each of the events is, in the same order.
+    subjects: about whom each of the events is, in the same order. retries: whose tickets are tried again now.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -132,9 +117,11 @@ class Changes:
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
     access_versions: dict[str, int] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, SubscriptionChange] = field(default_factory=dict)
+    deliveries: dict[DeliveryKey, DeliveryChange] = field(default_factory=dict)
+    retries: list[Subject] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.recipients or self.answers)
+        return bool(self.events or self.recipients or self.answers or self.retries)
 
 
 class Place(NamedTuple):
@@ -191,7 +178,12 @@ class Store(Protocol):
     def reads_at_once(self) -> bool:
         """Tell it."""
 
-    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+    def look_up(
+        self,
+        subjects: Sequence[Subject],
+        commands: Sequence[CommandKey] = (),
+        deliveries: Sequence[DeliveryKey] = (),
+    ) -> Known:
         """Return what is committed of these. Raises StoreUnavailable."""
 
     def commit(self, changes: Changes) -> None:
@@ -255,21 +247,39 @@ class Subscriptions(Protocol):
     def notice(self, key: SubscriptionKey) -> str:
         """Return what is still to be said; empty: nothing."""
 
+    def subscription_seals(
+        self, after: SubscriptionKey | None, limit: int
+    ) -> Sequence[tuple[SubscriptionKey, bytes]]:
+        """Return what is sealed of the next subscriptions of all, by key; of those that are deleted nothing."""
+
+    def reseal_subscription(self, key: SubscriptionKey, former: bytes, sealed: bytes) -> None:
+        """Put another seal in the place of the former one, if that is still there."""
+
 
 class Outbox(Protocol):
-    """The tickets that wait for their delivery; the other side of `Changes.outbox`."""
+    """The tickets that wait for their delivery; the other side of `Changes.outbox`. Every method raises StoreUnavailable."""
 
-    def pending(
-        self, after: OutboxEntry | None, limit: int
-    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
-        """Return the next entries in a fixed order, each with its recipient (None: erased)."""
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+        """Take the next tickets whose time has come, so that nobody else takes them before `until`.
 
-    def remove(self, entries: Sequence[OutboxEntry]) -> None:
-        """Forget the sealed tickets of these."""
+        Of a credential none is taken while somebody has another, so that the newest ticket arrives last.
+        lease: a name that nobody else gives.
+        """
 
+    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+        """Keep what was tried, and let go until the next try, unless somebody else has taken the ticket meanwhile."""
 
-class Delivery(Protocol):
-    """Brings clear tickets to their users."""
+    def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
+        """Keep these from the others until then, as far as nobody else has taken them."""
 
-    def deliver(self, ticket: ClearTicket, recipient: Recipient, entry: OutboxEntry) -> None:
-        """Hand one ticket over for good: when this returns, a crash no longer loses it. May be called again."""
+    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+        """Let somebody else take these at once."""
+
+    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+        """Return what waits for a user, or has failed, newest first."""
+
+    def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
+        """Return the next entries of all, by key."""
+
+    def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
+        """Put another seal in the place of the entry's, if it still has that."""

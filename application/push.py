@@ -19,6 +19,7 @@ from application.feed import Batch, FeedQuery
 from application.live_feed import LiveFeed
 from application.ports import Clock, Lease, Sealer, Store, Subscriptions
 from application.projection import utc_date
+from application.retries import Retries
 from application.subscription_row import (
     Progress,
     Subscribed,
@@ -66,22 +67,6 @@ class Sender(Protocol):
 
     async def send(self, target: Target, message: Message) -> None:
         """Hand over a message; when this returns, it is taken. Raises NotTaken."""
-
-
-@dataclass(frozen=True)
-class Retries:
-    """When a message that was not taken is sent again, and for how long. jitter: returns from 0 up to 1."""
-
-    first: timedelta
-    longest: timedelta
-    give_up_after: timedelta
-    jitter: Callable[[], float]
-
-    def wait(self, failures: int) -> timedelta:
-        """Return how long to wait after so many tries: twice as long each time, a quarter more or less."""
-        # Not from the power itself, which would be too long for a timedelta.
-        doubled = min(self.longest.total_seconds(), self.first.total_seconds() * 2.0 ** min(failures - 1, 64))
-        return timedelta(seconds=doubled * (0.75 + self.jitter() / 2))
 
 
 @dataclass

@@ -17,9 +17,10 @@ class Recipient:
 
     client_ext_id: str
     user_ext_id: str
-    email: str
+    email: str | None
     name: str | None
     language: str | None
+    postal_address: tuple[str, ...] | None = None
     created: datetime
     last_modified: datetime
     version: int
@@ -37,9 +38,12 @@ class UserResponse(BaseModel):
     lastModified: UtcDate | None
     version: Count
     extId: Annotated[str, Field(description="The external ID of the user.")]
-    email: str
+    email: Annotated[str | None, Field(description="null: tickets do not go there by mail.")]
     name: str | None
     language: Annotated[str | None, Field(description="Language of what is sent to the user (BCP 47).")]
+    postalAddress: Annotated[
+        list[str] | None, Field(description="The lines below the name; null: no letter goes there.")
+    ]
 
 
 def to_response(recipient: Recipient) -> UserResponse:
@@ -52,4 +56,5 @@ def to_response(recipient: Recipient) -> UserResponse:
         email=recipient.email,
         name=recipient.name,
         language=recipient.language,
+        postalAddress=list(recipient.postal_address) if recipient.postal_address else None,
     )

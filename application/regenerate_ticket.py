@@ -29,5 +29,5 @@ def regenerate_ticket(
     ticket, ticket_hash = mint_and_hash(command, policy, randomness)
     credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)
     row = unit.save(credential)
-    seal_and_hand_over(ticket, row, unit, sealer)
+    seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
     return command.done("changed", row.version, to_response(row, by.timestamp))

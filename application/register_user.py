@@ -1,6 +1,6 @@
 """Register a user: the recipient of tickets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from application.command import Answer, Command
 from application.ports import Clock
@@ -10,11 +10,12 @@ from application.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterUser(Command):
-    """Make this the user's address, name and language; what is None is unknown."""
+    """Make this the user's addresses, name and language; what is None is unknown."""
 
-    email: str
+    email: str | None
     name: str | None = None
     language: str | None = None
+    postal_address: tuple[str, ...] | None = None
 
 
 def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
@@ -31,6 +32,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
         email=command.email,
         name=command.name,
         language=command.language,
+        postal_address=command.postal_address,
         created=known.created if known else now,
         last_modified=now,
         version=known.version + 1 if known else 1,
@@ -42,4 +44,4 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
 
 
 def _says_the_same(one: Recipient, other: Recipient) -> bool:
-    return (one.email, one.name, one.language) == (other.email, other.name, other.language)
+    return one == replace(other, created=one.created, last_modified=one.last_modified, version=one.version)

@@ -1,12 +1,14 @@
 """What the commands of one transaction see and change, before any of it is stored."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import cast
 
-from application.command import Subject
+from application.command import DeliveryKey, Subject
 from application.errors import PolicyUnknown, TicketExists, TicketUnknown, UserUnknown
+from application.outbox import DeliveryChange, OutboxEntry, Trying
 from application.policy_row import PolicyRow, fold_policy
-from application.ports import Changes, Erasure, Known, OutboxEntry, PolicyKey
+from application.ports import Changes, Erasure, Known, PolicyKey
 from application.projection import TicketRow, fold, restore
 from application.recipient import Recipient
 from application.subscription_row import (
@@ -17,8 +19,15 @@ from application.subscription_row import (
     fold_subscription,
 )
 from domain.access_log import AccessLog
+from domain.delivery import TicketDelivery
 from domain.event import Event
-from domain.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, PolicyDefinition, TicketPolicy
+from domain.policy import (
+    DEFAULT_POLICY,
+    DEFAULT_POLICY_ID,
+    PolicyDefinition,
+    SendingMethod,
+    TicketPolicy,
+)
 from domain.subscription import Subscription
 from domain.ticket_credential import TicketCredential
 
@@ -168,11 +177,35 @@ class UnitOfWork:
         """Forget a user."""
         self.changes.recipients.append(Erasure(recipient.subject, recipient.version))
 
-    def hand_over(self, row: TicketRow, sealed: bytes) -> None:
+    def hand_over(
+        self, row: TicketRow, sealed: bytes, methods: tuple[SendingMethod, ...], correlation_id: str
+    ) -> None:
         """Put the sealed ticket that the row's version minted into the outbox."""
-        self.changes.outbox.append(
-            OutboxEntry(row.subject, row.stream, row.version, sealed, row.last_modified)
-        )
+        minted = (row.last_modified, methods, row.created, row.reset_count, correlation_id)
+        self.changes.outbox.append(OutboxEntry(row.subject, row.stream, row.version, sealed, *minted))
+
+    def delivery(self, key: DeliveryKey) -> int | None:
+        """Return how many events the delivery of a ticket in the outbox has; None: it is not there any more."""
+        return self._known.deliveries.get(key)
+
+    def save_delivery(
+        self,
+        key: DeliveryKey,
+        event: TicketDelivery.Event,
+        *,
+        kept: tuple[Trying, datetime | None] | None = None,
+    ) -> None:
+        """Take over what became of a delivery.
+
+        kept: what was tried with one that has failed, and until when it is kept; None: the sealed ticket goes.
+        """
+        trying, until = kept or (None, None)
+        self._take_over([event], Subject(event.client_ext_id, event.user_ext_id))
+        self.changes.deliveries[key] = DeliveryChange(event.originator_version, trying, until)
+
+    def retry_deliveries(self, subject: Subject) -> None:
+        """Have what waits for a user, or has failed, tried again now."""
+        self.changes.retries.append(subject)
 
 
 def merge(known: Known, total: Changes, changes: Changes) -> None:
@@ -181,6 +214,10 @@ def merge(known: Known, total: Changes, changes: Changes) -> None:
     total.subjects.extend(changes.subjects)
     known.access_versions.update(changes.access_versions)
     total.outbox.extend(changes.outbox)
+    total.retries.extend(changes.retries)
+    total.deliveries.update(changes.deliveries)
+    for delivery in changes.deliveries:
+        known.deliveries.pop(delivery, None)  # nothing more is said of it in the same batch
     for key, later in changes.subscriptions.items():
         earlier = total.subscriptions.get(key)
         moved = later.moved or (earlier is not None and earlier.moved)

@@ -6,6 +6,7 @@ from application.ledger import LedgerBroken
 from domain.errors import Refusal
 from interface.cli.audit import AuditActions
 from interface.cli.commands import Actions, build_cli
+from interface.cli.delivery import DeliveryActions
 from interface.cli.feed import FeedActions
 from interface.cli.messages import fail
 from interface.outbound.cursor_file import CursorRefused
@@ -18,6 +19,12 @@ from interface.wiring.audit import (
     show_history,
     show_past,
     sign_now,
+)
+from interface.wiring.delivery import (
+    check_templates,
+    deliver_alone,
+    render_template,
+    rotate_outbox_key,
 )
 from interface.wiring.feed import follow_feed, publish_feeds, push_alone
 from interface.wiring.server import serve, sign_token
@@ -37,6 +44,7 @@ def main() -> None:
         evidence=export_evidence,
         public_keys=lambda: ledger_keys(read_settings()).public(),
         rotate=lambda: ledger_keys(read_settings()).rotate(),
+        rotate_outbox=rotate_outbox_key,
     )
     actions = Actions(
         serve=serve,
@@ -45,6 +53,9 @@ def main() -> None:
         import_users=import_from,
         audit=audit,
         feed=FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone),
+        delivery=DeliveryActions(
+            deliver=deliver_alone, check_templates=check_templates, render_template=render_template
+        ),
     )
     try:
         build_cli(actions)()

@@ -1,13 +1,14 @@
 """Settings, from the environment (`TICKETS_*`); the README has the same table."""
 
-import base64
-import binascii
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from interface.outbound.outbox_keys import parse_outbox_keys
 
 PREFIX = "TICKETS_"
 # Read by the test suite, not by the service.
@@ -27,20 +28,87 @@ class Settings(BaseSettings):
     database_url: Annotated[
         str, Field(description="`sqlite:///PATH` or `postgresql://…` as libpq takes it")
     ] = "sqlite:///var/tickets.db"
-    mail_dir: Annotated[Path, Field(description="where the spool writes each ticket as an .eml file")] = Path(
-        "var/mail"
-    )
-    mail_from: Annotated[str, Field(description="sender of the mails", min_length=3)] = "tickets@localhost"
     deliver: Annotated[
         bool,
-        Field(description="whether this process delivers the tickets that wait; another one does if not"),
+        Field(description="whether the server delivers tickets; `tickets deliver` does if not"),
     ] = True
-    outbox_key: Annotated[
-        SecretStr | None, Field(description="key of the outbox, 32 bytes in base64; instead of the file")
+    smtp_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="mail server: `smtp://user:password@host:587` (STARTTLS), `smtps://…` (TLS) or `smtp+plain://host:25`"
+            " (neither)"
+        ),
     ] = None
-    outbox_key_file: Annotated[Path, Field(description="key of the outbox; made on the first start")] = Path(
-        "var/keys/outbox.key"
+    smtp_ca_file: Annotated[
+        Path | None,
+        Field(description="who vouches for the mail server, as PEM; else those whom the system trusts"),
+    ] = None
+    smtp_timeout_seconds: Annotated[
+        float, Field(gt=0, description="how long the mail server may take for a mail")
+    ] = 120
+    mail_dir: Annotated[
+        Path, Field(description="without a mail server, each mail is an .eml file in this directory")
+    ] = Path("var/mail")
+    mail_from: Annotated[
+        str, Field(description="sender of the mails, such as `Tickets <tickets@bank.example>`")
+    ] = "tickets@localhost"
+    letter_dir: Annotated[Path, Field(description="where PDFstore writes letters, for a printer")] = Path(
+        "var/letters"
     )
+    letter_window: Annotated[
+        Literal["left", "right"],
+        Field(description="where the envelope's window is: `left` (DIN 5008) or `right` (SN 010130)"),
+    ] = "left"
+    letter_sender: Annotated[
+        str, Field(min_length=1, max_length=90, description="the sender, on one line above the address")
+    ] = "Tickets"
+    template_dir: Annotated[
+        Path | None,
+        Field(
+            description="own texts, as `<client or _>/<language>/<kind>`: see `tickets templates check --help`"
+        ),
+    ] = None
+    language: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$",
+            description="of what is sent to users who have none, or one without texts",
+        ),
+    ] = "en"
+    time_zone: Annotated[str, Field(description="of the times in mails and letters")] = "UTC"
+    delivery_webhook_url: Annotated[
+        str | None,
+        Field(pattern=r"^https?://", description="the mailer of method Webhook; needs its key and a secret"),
+    ] = None
+    delivery_webhook_key_file: Annotated[
+        Path | None, Field(description="the mailer's public key, a JWK, for which tickets are encrypted")
+    ] = None
+    delivery_webhook_secret: Annotated[
+        SecretStr | None, Field(description="signs what is sent to the mailer: `whsec_` and base64")
+    ] = None
+    delivery_retry_seconds: Annotated[
+        float, Field(gt=0, description="wait before the second try; then twice as long each time …")
+    ] = 30
+    delivery_longest_wait_seconds: Annotated[float, Field(gt=0, description="… up to this")] = 3600
+    delivery_give_up_hours: Annotated[
+        float, Field(gt=0, description="a method that failed for so long is given up for the next one")
+    ] = 24
+    delivery_lease_seconds: Annotated[
+        float, Field(ge=1, description="how long a ticket waits whose process died while it delivered it")
+    ] = 30
+    outbox_key: Annotated[
+        SecretStr | None,
+        Field(
+            description="keys of the outbox, 32 bytes in base64 each; the first seals, all open; instead of the file"
+        ),
+    ] = None
+    outbox_key_command: Annotated[
+        str | None,
+        Field(description="command that prints them, run once at the start; instead of the file"),
+    ] = None
+    outbox_key_file: Annotated[
+        Path, Field(description="keys of the outbox; made on the first start, read again when it changes")
+    ] = Path("var/keys/outbox.key")
     token_key_file: Annotated[
         Path, Field(description="the service's own Ed25519 key for tokens; made on the first start")
     ] = Path("var/keys/token.pem")
@@ -156,15 +224,33 @@ class Settings(BaseSettings):
 
     @field_validator("outbox_key")
     @classmethod
-    def _good_key(cls, key: SecretStr | None) -> SecretStr | None:
-        try:
-            if key is not None and len(base64.b64decode(key.get_secret_value(), validate=True)) == 32:  # noqa: PLR2004
-                return key
-        except binascii.Error:
-            pass
-        if key is not None:
-            raise ValueError("must be 32 bytes in base64: openssl rand -base64 32")
-        return None
+    def _good_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            parse_outbox_keys(keys.get_secret_value())
+        return keys
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("is no time zone such as Europe/Zurich")
+        return name
+
+    @model_validator(mode="after")
+    def _one_source_of_outbox_keys(self) -> Self:
+        if self.outbox_key and self.outbox_key_command:
+            raise ValueError("TICKETS_OUTBOX_KEY and TICKETS_OUTBOX_KEY_COMMAND exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_mailer(self) -> Self:
+        parts = (self.delivery_webhook_url, self.delivery_webhook_key_file, self.delivery_webhook_secret)
+        if any(parts) and not all(parts):
+            raise ValueError(
+                "TICKETS_DELIVERY_WEBHOOK_URL, TICKETS_DELIVERY_WEBHOOK_KEY_FILE and TICKETS_DELIVERY_WEBHOOK_SECRET"
+                " belong together"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_keys(self) -> Self:

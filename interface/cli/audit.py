@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from application.replay import Findings
+from application.reseal import ResealReport
 from application.ticket_response import to_json
 from interface.cli.messages import fail
 from interface.verify_evidence import Wrong, parse_keys, verify
@@ -43,6 +44,7 @@ class AuditActions:
     evidence: Callable[[str, str, int | None], bytes]
     public_keys: Callable[[], list[tuple[str, str]]]
     rotate: Callable[[], str]
+    rotate_outbox: Callable[[Callable[[int], None]], ResealReport]
 
 
 def add_audit(cli: typer.Typer, actions: AuditActions) -> None:
@@ -212,7 +214,13 @@ def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
             soft_wrap=True,
         )
 
-    keys = typer.Typer(help="The keys that sign checkpoints and evidence.", no_args_is_help=True)
+    _add_keys(cli, actions)
+
+
+def _add_keys(cli: typer.Typer, actions: AuditActions) -> None:
+    keys = typer.Typer(
+        help="The keys that sign checkpoints and evidence, and those that seal tickets.", no_args_is_help=True
+    )
     cli.add_typer(keys, name="keys")
 
     @keys.command()
@@ -225,9 +233,32 @@ def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
             _print_line(key)
 
     @keys.command()
-    def rotate() -> None:
-        """Make a new key, in force from now on, and print its verifier key. The one before signs, too, for a while."""
-        _print_line(actions.rotate())
+    def rotate(
+        outbox: Annotated[
+            bool,
+            typer.Option("--outbox", help="The key of the outbox instead: seal what waits with a new one."),
+        ] = False,
+    ) -> None:
+        """Make a new key, in force from now on, and print its verifier key. The one before signs, too, for a while.
+
+        With --outbox: the one before opens, too, until the next rotation. Where the keys come from the environment or a
+        command, give the new one first and the one before behind it, restart every process, and then run this.
+        """
+        if not outbox:
+            _print_line(actions.rotate())
+            return
+        with _progress("sealing anew") as tell_progress:
+            report = actions.rotate_outbox(lambda done: tell_progress(done, done))
+        Console().print(
+            f"{report.tickets} tickets and {report.subscriptions} subscriptions are sealed anew.",
+            highlight=False,
+        )
+        if report.lost_tickets or report.lost_subscriptions:
+            fail(
+                f"{report.lost_tickets} tickets and {report.lost_subscriptions} subscriptions are sealed with a key that is"
+                " not there, and nothing else is lost with it: bring it back, or reset the tickets"
+                " (GET …/ticket/deliveries names them) and define the subscriptions anew"
+            )
 
 
 @contextmanager

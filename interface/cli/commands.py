@@ -15,6 +15,7 @@ from rich.table import Table
 from application.expire_tickets import ExpiryReport
 from application.import_users import ImportReport
 from interface.cli.audit import AuditActions, add_audit
+from interface.cli.delivery import DeliveryActions, add_delivery
 from interface.cli.feed import FeedActions, add_feed
 from interface.cli.messages import fail
 
@@ -31,6 +32,7 @@ class Actions:
     import_users: Callable[..., None]
     audit: AuditActions
     feed: FeedActions
+    delivery: DeliveryActions
 
 
 def build_cli(actions: Actions) -> typer.Typer:
@@ -87,6 +89,7 @@ def build_cli(actions: Actions) -> typer.Typer:
     _add_users(cli, actions)
     add_audit(cli, actions.audit)
     add_feed(cli, actions.feed)
+    add_delivery(cli, actions.delivery)
     return cli
 
 
@@ -119,7 +122,11 @@ def _add_users(cli: typer.Typer, actions: Actions) -> None:
     @users.command(name="import")
     def import_(
         file: Annotated[
-            Path, typer.Argument(help="CSV in UTF-8: userExtId,email,name,language.", dir_okay=False)
+            Path,
+            typer.Argument(
+                help="CSV in UTF-8: userExtId,email,name,language,postalAddress, whose lines are parted by |.",
+                dir_okay=False,
+            ),
         ],
         client: Annotated[str, typer.Option(help="Client to whom the users belong.")],
         dry_run: Annotated[

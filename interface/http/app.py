@@ -26,10 +26,20 @@ from interface.http.problems import (
     NoSuchPath,
     problem_response,
 )
-from interface.http.routes import audit, feed, policies, security_events, subscriptions, tickets, users
+from interface.http.routes import (
+    audit,
+    deliveries,
+    feed,
+    policies,
+    security_events,
+    subscriptions,
+    tickets,
+    users,
+)
 
 _ROUTERS = (
     tickets.router,
+    deliveries.router,
     users.router,
     policies.router,
     audit.router,

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from application.ledger import Ledger
 from application.live_feed import LiveFeed
 from application.minting import SlowWork
 from application.poll import Polling
-from application.ports import Clock, Known, Store, Subscriptions
+from application.ports import Clock, Known, Outbox, Store, Subscriptions
 from application.security_stream import SecurityStreams
 from application.ticket_response import to_json
 from domain.secret import Secret
@@ -60,6 +60,7 @@ class Service:
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
+    outbox: Outbox
     subscriptions: Subscriptions
     streams: SecurityStreams
     polling: Polling
@@ -67,7 +68,7 @@ class Service:
     key_set: Callable[[], Mapping[str, Any]]
     new_uuid: Callable[[], UUID]
     new_webhook_secret: Callable[[], Secret]
-    digest_key: bytes
+    digest_keys: Callable[[], Sequence[bytes]]
     patience_seconds: float
 
 
@@ -106,6 +107,7 @@ class Call:
         """Return what a command takes over from the call, but for its own fields."""
         key = idempotency_key(self.headers)
         retryable = key is not None and self.request.method in ("POST", "PATCH")
+        newest, *former = self.service.digest_keys()
         return {
             "subject": self.subject,
             "actor": self.caller.actor,
@@ -113,8 +115,9 @@ class Call:
             "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
             if retryable
             else self.service.new_uuid().hex,
-            "request_digest": self._request_digest(),
+            "request_digest": self._request_digest(newest),
             "retryable": retryable,
+            "former_digests": tuple(map(self._request_digest, former)) if retryable else (),
             "precondition": precondition(self.headers),
         }
 
@@ -166,7 +169,7 @@ class Call:
             return Response(status_code=304, headers=headers)
         return Response(to_json(response), 200, headers, "application/json")
 
-    def _request_digest(self) -> str:
+    def _request_digest(self, key: bytes) -> str:
         headers, query = self.headers, self.request.scope["query_string"]
         # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
         return digest(
@@ -175,7 +178,7 @@ class Call:
             headers.get("if-match"),
             headers.get("if-none-match"),
             self.content,
-            key=self.service.digest_key,
+            key=key,
         )
 
 

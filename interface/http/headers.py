@@ -12,6 +12,7 @@ from application.command import Precondition
 from interface.http.problems import Malformed
 
 KEY_MAX_LENGTH = 255
+LONGEST_WAIT_SECONDS = 30
 
 # RFC 9110, section 8.8.3. Only our own strong tags can match; any other well-formed tag is simply not current.
 _ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
@@ -19,6 +20,9 @@ _ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
 # The version; with a "u" where time alone has changed the response since (call.etag). If-Match takes both.
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
+# RFC 7240, section 2: commas part preferences, but those within quotation marks.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+_SECONDS = re.compile(r'(")?([0-9]+)(?(1)")')
 # The document says what a header looks like where it is sent; here None says that it is absent.
 _TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
 _KEY = WithJsonSchema(
@@ -44,6 +48,15 @@ IdempotencyKey = Annotated[
     _KEY,
     Header(
         description="The same key, caller and request again gets the first answer; nothing happens twice."
+    ),
+]
+
+
+Prefer = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(
+        description="`wait=10`: answer once the ticket is delivered, at most so many seconds later, 30 at most (RFC 7240)."
     ),
 ]
 
@@ -86,6 +99,19 @@ def idempotency_key(headers: Headers) -> str | None:
             f"Idempotency-Key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters, given once."
         )
     return keys[0]
+
+
+def preferred_wait(headers: Headers) -> int | None:
+    """Return for how many seconds the caller prefers to wait, None for not; what is no number is passed over.
+
+    The first one counts (RFC 7240, section 2).
+    """
+    for preference in _PREFERENCE.findall(",".join(headers.getlist("prefer"))):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = _SECONDS.fullmatch(value.strip())
+            return min(int(seconds[2].lstrip("0")[:9] or "0"), LONGEST_WAIT_SECONDS) if seconds else None
+    return None
 
 
 def names_tag(headers: Headers, tag: str) -> bool:

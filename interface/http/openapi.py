@@ -63,6 +63,21 @@ def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
+def told_of_delivery(responses: Responses) -> Responses:
+    """Declare what is answered to Prefer: wait."""
+    for status, response in responses.items():
+        if status in (200, 201):
+            response["headers"] |= {
+                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
+                "Ticket-Delivery": {
+                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
+                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
+                    "schema": {"type": "string"},
+                },
+            }
+    return responses
+
+
 def reads(schema: type, description: str) -> Responses:
     """Declare the responses of a GET with an entity tag."""
     unchanged = {"description": "Not modified", "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT}}
@@ -122,6 +137,14 @@ def shared(schema: type, description: str, status: int = 200) -> Responses:
     done = responses.pop(200)
     del done["headers"]["ETag"]
     return {status: done} | responses
+
+
+def queues(schema: type, description: str) -> Responses:
+    """Declare the responses of a POST that has something done soon."""
+    responses = writes(schema, description, 429)
+    accepted = responses.pop(200)
+    del accepted["headers"]["ETag"], responses[412], responses[415]
+    return {202: accepted} | responses
 
 
 def public(description: str) -> Responses:

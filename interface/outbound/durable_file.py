@@ -34,6 +34,23 @@ def replace_durably(path: Path, content: bytes) -> None:
         os.close(directory)
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Bring the file to the disk unless it is there already; it appears whole or not at all. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked_directory(path.parent):
+        if not path.exists():
+            # One process at a time writes here, so a draft is what a crash left over.
+            replace_durably(path, content)
+
+
+def clear_of_drafts(directory: Path) -> None:
+    """Make the directory, or remove what a crash left over in it. Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked_directory(directory):
+        for draft in directory.glob(".*.draft"):
+            draft.unlink()
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Create the file with mode 0600 and bring it to the disk. Raises FileExistsError, OSError."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -205,6 +205,14 @@ class SqlLedger(SqlTables):
             self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
         )
 
+    def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
+        """Return the newest entries of these topics that are about a user, the newest first."""
+        marks = ",".join("?" * len(topics))
+        condition = f"WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic IN ({marks})"
+        return _entries(
+            self._fetch(f"{_ENTRY} {condition} ORDER BY position DESC LIMIT ?", (*subject, *topics, limit))
+        )
+
     def _position_at(self, client_ext_id: str, moment: datetime) -> int:
         """Return up to which position the entries are older; by halves, since time rises with positions."""
         text, older, newer = column_date(moment), 0, self.size(client_ext_id) + 1

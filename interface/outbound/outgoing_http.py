@@ -23,12 +23,15 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 class OutgoingHttp:
     """Sends by POST.
 
-    private_hosts: hosts that may have addresses of the own network. timeout_seconds: for the whole of a request.
+    private_hosts: hosts that may have addresses of the own network; any_host: all may. timeout_seconds: for the whole of a request.
     Addresses are checked when the connection is made, to that very address, so no answer of the DNS comes in between.
     """
 
-    def __init__(self, private_hosts: Collection[str], *, timeout_seconds: float) -> None:
+    def __init__(
+        self, private_hosts: Collection[str] = (), *, any_host: bool = False, timeout_seconds: float
+    ) -> None:
         self._private_hosts = private_hosts
+        self._any_host = any_host
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._timeout_seconds = timeout_seconds
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -52,7 +55,7 @@ class OutgoingHttp:
         self._sessions.clear()
 
     def _session(self, url: str) -> aiohttp.ClientSession:
-        private = URL(url).host in self._private_hosts
+        private = self._any_host or URL(url).host in self._private_hosts
         if private not in self._sessions:
             connector = aiohttp.TCPConnector(
                 limit=0,  # each subscription has one request at a time; one that hangs holds up no other
@@ -69,8 +72,9 @@ class OutgoingHttp:
 class Refused(NotTaken):
     """An answer that is no 2xx."""
 
-    def __init__(self, said: str, content: bytes, *, gone: bool, retry_after: timedelta) -> None:
-        super().__init__(said, gone=gone, retry_after=retry_after)
+    def __init__(self, said: str, status: int, content: bytes, *, retry_after: timedelta) -> None:
+        super().__init__(said, gone=status == HTTPStatus.GONE, retry_after=retry_after)
+        self.status = status
         self.content = content
 
 
@@ -123,8 +127,8 @@ def _check(response: aiohttp.ClientResponse, content: bytes) -> None:
     redirects = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
     raise Refused(
         f"answered {status}" + (": redirects are not followed" if redirects else ""),
+        status,
         content,
-        gone=status == HTTPStatus.GONE,
         retry_after=_retry_after(response.headers.get("Retry-After")),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
+from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import (
@@ -18,9 +19,9 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, tuple_row
 
-from application.command import CommandKey, Subject
+from application.command import CommandKey, DeliveryKey, Subject
 from application.errors import Conflict, StoreUnavailable
-from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.ports import Changes, Erasure, Expiry, Known, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.access_log import access_stream_id
@@ -28,6 +29,14 @@ from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.ledger_tables import SqlLedger
+from interface.outbound.outbox_tables import (
+    FAIL,
+    RETRY,
+    SqlOutbox,
+    failed_columns,
+    key_columns,
+    outbox_columns,
+)
 from interface.outbound.records import (
     EXPIRING,
     JsonMapper,
@@ -36,7 +45,6 @@ from interface.outbound.records import (
     expiring_parameters,
     ticket_conditions,
     to_answer,
-    to_outbox_entry,
     to_policy,
     to_recipient,
     to_records,
@@ -59,12 +67,6 @@ STATEMENT_TIMEOUT_SECONDS = 10
 _TOLD_EVERY_SECONDS = 1
 _MIGRATION_LOCK = 7_204_901
 
-_SELECT_PENDING = """
-SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, r.row
-FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
-WHERE (o.client_ext_id, o.stream, o.version) > (%s, %s, %s)
-ORDER BY o.client_ext_id, o.stream, o.version LIMIT %s
-"""
 # One statement and no pipeline: the protocol of a round trip costs more than what it asks for.
 _LOOK_UP = """
 SELECT 'ticket', client_ext_id, user_ext_id, row FROM tickets
@@ -90,7 +92,9 @@ USING (client_ext_id, command_id)
 _OF_CLIENT = OF_CLIENT.replace("?", "%s")
 _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 _UPSERT_SUBSCRIPTION = UPSERT.replace("?", "%s")
-_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 28)})"
+_FAIL = FAIL.replace("?", "%s")
+_RETRY = RETRY.replace("?", "%s")
+_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 29)})"
 _UPSERT_POLICIES = """
 INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
 SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
@@ -102,19 +106,26 @@ INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row) VALUES 
 ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
 WHERE old.version = excluded.version - 1
 """
-_DELETE_OUTBOX = """
-DELETE FROM outbox USING unnest(%s::text[], %s::text[], %s::bigint[]) AS done (client_ext_id, stream, version)
-WHERE (outbox.client_ext_id, outbox.stream, outbox.version) = (done.client_ext_id, done.stream, done.version)
+_END = """
+DELETE FROM outbox USING unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS done (client, credential, ticket, events)
+WHERE (client_ext_id, stream, version, so_far) = (client, credential, ticket, events)
+"""
+_LOOK_UP_DELIVERY = """
+UNION ALL
+SELECT 'delivery', client_ext_id, stream || '-' || version, so_far::text::bytea FROM outbox
+JOIN unnest(%(delivery_clients)s::text[], %(streams)s::text[], %(versions)s::bigint[])
+    AS wanted (client_ext_id, stream, version) USING (client_ext_id, stream, version)
 """
 
 
-class PostgresStore(SqlLedger, SqlSubscriptions):
+class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
     """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
 
     reads_at_once = False
+    _skipping = "FOR UPDATE SKIP LOCKED"
 
     def __init__(self, url: str) -> None:
         with _failures():
@@ -124,7 +135,12 @@ class PostgresStore(SqlLedger, SqlSubscriptions):
         self._url = url
         self._mapper = JsonMapper()
 
-    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+    def look_up(
+        self,
+        subjects: Sequence[Subject],
+        commands: Sequence[CommandKey] = (),
+        deliveries: Sequence[DeliveryKey] = (),
+    ) -> Known:
         """Return what is committed of these. Raises StoreUnavailable."""
         clients, users = _columns(subjects, 2)
         key_clients, keys = _columns(commands, 2)
@@ -135,31 +151,25 @@ class PostgresStore(SqlLedger, SqlSubscriptions):
             "logs": [access_stream_id(client) for client in log_clients],
         }
         statement = _LOOK_UP + _SELECT_ANSWERS if commands else _LOOK_UP
+        if deliveries:
+            statement += _LOOK_UP_DELIVERY
+            columns = _columns([key_columns(key) for key in deliveries], 3)
+            parameters |= dict(zip(("delivery_clients", "streams", "versions"), columns, strict=True))
         known = Known()
         with _failures(), self._datastore.get_connection() as connection:
             rows = _query(connection, statement, parameters).fetchall()
             for subject in subjects:
                 if not subject.user_ext_id:
                     _look_up_subscriptions(connection, subject.client_ext_id, known)
-        for kind, client, key, row in rows:
-            match kind:
-                case "ticket":
-                    known.tickets[Subject(client, key)] = to_ticket(row)
-                case "recipient":
-                    known.recipients[Subject(client, key)] = to_recipient(row)
-                case "policy":
-                    known.policies[PolicyKey(client, key)] = to_policy(row)
-                case "access":
-                    known.access_versions[client] = int(key)
-                case "answer":
-                    known.answers[CommandKey(client, key)] = to_answer(row)
+        for row in rows:
+            _add(known, *row)
         return known
 
     def commit(self, changes: Changes) -> None:
         """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with _failures():
-            self._recorder.insert_events(stored, records=to_records(changes))
+            self._recorder.insert_events(stored, records=to_records(changes), changes=changes)
 
     def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
@@ -215,25 +225,12 @@ class PostgresStore(SqlLedger, SqlSubscriptions):
             found = _query(connection, "SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
             return found.fetchone() is None
 
-    def pending(
-        self, after: OutboxEntry | None, limit: int
-    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
-        """Return the next entries in the order of client, stream and version."""
-        start = (after.subject.client_ext_id, after.stream.hex, after.version) if after else ("", "", 0)
-        with _failures(), self._datastore.get_connection() as connection:
-            rows = _query(connection, _SELECT_PENDING, (*start, limit)).fetchall()
-        return [(to_outbox_entry(row[:6]), to_recipient(row[6]) if row[6] else None) for row in rows]
-
-    def remove(self, entries: Sequence[OutboxEntry]) -> None:
-        """Forget the sealed tickets of these."""
-        keys = [(entry.subject.client_ext_id, entry.stream.hex, entry.version) for entry in entries]
-        if keys:
-            with _failures(), self._datastore.get_connection() as connection:
-                _query(connection, _DELETE_OUTBOX, _columns(keys, 3))
-
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.get_connection() as connection:
             return _query(connection, statement.replace("?", "%s"), parameters).fetchall()
+
+    def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        return self._fetch(statement, parameters)  # each statement commits by itself
 
     def _run(self, statement: str, rows: Sequence[Row]) -> None:
         with _failures(), self._datastore.get_connection() as connection, connection.transaction():
@@ -285,9 +282,16 @@ class _Recorder(PostgresApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         records: Records = kwargs["records"]
-        parameters = _parameters(stored_events, records)
+        changes: Changes = kwargs["changes"]
+        parameters = _parameters(stored_events, records, changes)
         with self.datastore.get_connection() as connection:
-            if not (records.policies or records.recipients or records.subscriptions):
+            if not (
+                changes.policies
+                or changes.recipients
+                or changes.subscriptions
+                or changes.deliveries
+                or changes.retries
+            ):
                 _query(connection, _STORE_CHANGES, parameters)
                 return None
             with connection.transaction():
@@ -304,9 +308,40 @@ class _Recorder(PostgresApplicationRecorder):
                     ]
                 if any(cursor.rowcount != 1 for cursor in changed):
                     raise Conflict
-                for change in records.subscriptions:
+                for change in changes.subscriptions.values():
                     _query(connection, _UPSERT_SUBSCRIPTION, subscription_columns(change))
+                _change_deliveries(connection, changes)
         return None
+
+
+def _add(known: Known, kind: str, client: str, key: str, row: bytes) -> None:
+    match kind:
+        case "ticket":
+            known.tickets[Subject(client, key)] = to_ticket(row)
+        case "recipient":
+            known.recipients[Subject(client, key)] = to_recipient(row)
+        case "policy":
+            known.policies[PolicyKey(client, key)] = to_policy(row)
+        case "access":
+            known.access_versions[client] = int(key)
+        case "answer":
+            known.answers[CommandKey(client, key)] = to_answer(row)
+        case "delivery":
+            stream, _, version = key.rpartition("-")
+            known.deliveries[DeliveryKey(client, UUID(stream), int(version))] = int(row)
+
+
+def _change_deliveries(connection: _Connection, changes: Changes) -> None:
+    ended = [(key, change.so_far) for key, change in changes.deliveries.items() if change.trying is None]
+    if ended:
+        columns = _columns([(*key_columns(key), so_far - 1) for key, so_far in ended], 4)
+        if _query(connection, _END, columns).rowcount != len(ended):
+            raise Conflict
+    for key, (so_far, trying, until) in changes.deliveries.items():
+        if trying and _query(connection, _FAIL, failed_columns(key, so_far, trying, until)).rowcount != 1:
+            raise Conflict
+    for subject in changes.retries:
+        _query(connection, _RETRY, subject)
 
 
 def _look_up_subscriptions(connection: _Connection, client: str, known: Known) -> None:
@@ -316,12 +351,12 @@ def _look_up_subscriptions(connection: _Connection, client: str, known: Known) -
     known.ledger_sizes[client] = size[0] if size else 0
 
 
-def _parameters(stored_events: Sequence[StoredEvent], records: Records) -> list[Any]:
+def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes: Changes) -> list[Any]:
     events = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
     return [
         *_columns(events, 4),
         *_columns(records.tickets, 10),
-        *_columns(records.outbox, 6),
+        *_columns([outbox_columns(entry) for entry in changes.outbox], 7),
         *_columns(records.ledger, 5),
         *_columns(records.answers, 3),
     ]

@@ -12,12 +12,11 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
-from application.command import Answer, Subject
+from application.command import Answer
 from application.policy_row import PolicyRow
-from application.ports import Changes, Erasure, Expiry, OutboxEntry, Place, TicketQuery
+from application.ports import Changes, Erasure, Expiry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
-from application.subscription_row import SubscriptionChange
 from domain.event import Event
 from domain.states import State
 
@@ -77,9 +76,7 @@ class Records:
     tickets: list[Row]
     recipients: list[Row | Erasure]
     policies: list[Row]
-    outbox: list[Row]
     answers: list[Row]
-    subscriptions: list[SubscriptionChange]
 
 
 def to_records(changes: Changes) -> Records:
@@ -95,11 +92,7 @@ def to_records(changes: Changes) -> Records:
             for change in changes.recipients
         ],
         policies=[(*key, row.version, _encode(row)) for key, row in changes.policies.items()],
-        outbox=[
-            (*e.subject, e.stream.hex, e.version, e.sealed, e.minted.isoformat()) for e in changes.outbox
-        ],
         answers=[(*key, _encode(answer)) for key, answer in changes.answers.items()],
-        subscriptions=list(changes.subscriptions.values()),
     )
 
 
@@ -198,15 +191,3 @@ def to_policy(row: bytes) -> PolicyRow:
 def to_answer(row: bytes) -> Answer:
     """Return the answer behind the `row` column."""
     return _answer(row)
-
-
-def to_outbox_entry(row: Row) -> OutboxEntry:
-    """Return the entry behind the columns of the outbox."""
-    client_ext_id, user_ext_id, stream, version, sealed, minted = row
-    return OutboxEntry(
-        Subject(client_ext_id, user_ext_id),
-        UUID(stream),
-        version,
-        bytes(sealed),
-        datetime.fromisoformat(minted),
-    )

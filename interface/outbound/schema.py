@@ -179,6 +179,19 @@ CREATE TABLE subscriptions (
 );
 """
 
+# What was in the outbox before is due at once, by mail.
+_OUTBOX = """
+ALTER TABLE outbox ADD COLUMN terms {text} NOT NULL DEFAULT '{{}}';
+ALTER TABLE outbox ADD COLUMN so_far {integer} NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN standing {text} NOT NULL DEFAULT 'queued';
+ALTER TABLE outbox ADD COLUMN trying {text} NOT NULL DEFAULT '{{}}';
+ALTER TABLE outbox ADD COLUMN next_try {text} NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN leased_until {text} NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN lease {text} NOT NULL DEFAULT '';
+CREATE INDEX outbox_by_next_try ON outbox (next_try);
+CREATE INDEX outbox_by_user ON outbox (client_ext_id, user_ext_id, version);
+"""
+
 # What was stored before there was a ledger gets its positions in the order of the log. The client of a stream
 # stands in its first event, the user in that of a credential. leaf() and column_date() are functions of ours.
 _BACKFILL_SQLITE = """
@@ -286,6 +299,23 @@ _POSTGRES_COMMIT_BY_CLIENT = _POSTGRES_COMMIT_WITH_LEDGER.replace(_GROW_LEDGERS,
     "        LOCK TABLE ticket_events IN EXCLUSIVE MODE;\n", _GROW_LEDGERS
 )
 
+# As before, and by which methods a ticket is sent.
+_POSTGRES_COMMIT_WITH_TERMS = _POSTGRES_COMMIT_BY_CLIENT.replace(
+    "outbox_seals bytea[], outbox_minted text[],",
+    "outbox_seals bytea[], outbox_minted text[], outbox_terms text[],",
+).replace(
+    """\
+        INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted)
+        SELECT * FROM unnest(outbox_clients, outbox_users, outbox_streams, outbox_versions, outbox_seals,
+                             outbox_minted);
+""",
+    """\
+        INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted, terms)
+        SELECT * FROM unnest(outbox_clients, outbox_users, outbox_streams, outbox_versions, outbox_seals,
+                             outbox_minted, outbox_terms);
+""",
+)
+
 # Each migration is a list of statements.
 _SQLITE_TYPES = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB", "uuid": "TEXT"}
 _POSTGRES_TYPES = {"text": 'text COLLATE "C"', "integer": "bigint", "bytes": "bytea", "uuid": "uuid"}
@@ -293,6 +323,7 @@ SQLITE = [
     _statements(_SQLITE_EVENTS + _TABLES.format(**_SQLITE_TYPES)),
     _statements(_LEDGER.format(**_SQLITE_TYPES, without_rowid=" WITHOUT ROWID") + _BACKFILL_SQLITE),
     _statements(_SUBSCRIPTIONS.format(**_SQLITE_TYPES)),
+    _statements(_OUTBOX.format(**_SQLITE_TYPES)),
 ]
 POSTGRES = [
     _statements(_POSTGRES_EVENTS + _TABLES.format(**_POSTGRES_TYPES)),
@@ -306,6 +337,11 @@ POSTGRES = [
     ],
     ["DROP FUNCTION store_changes", _POSTGRES_COMMIT_BY_CLIENT],
     _statements(_SUBSCRIPTIONS.format(**_POSTGRES_TYPES)),
+    [
+        *_statements(_OUTBOX.format(**_POSTGRES_TYPES)),
+        "DROP FUNCTION store_changes",
+        _POSTGRES_COMMIT_WITH_TERMS,
+    ],
 ]
 
 EVENTS_TABLE = "ticket_events"

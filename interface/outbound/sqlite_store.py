@@ -21,10 +21,11 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
-from application.command import CommandKey, Subject
+from application.command import CommandKey, DeliveryKey, Subject
 from application.errors import Conflict, StoreUnavailable
 from application.ledger import leaf_of
-from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, PolicyKey, TicketQuery
+from application.outbox import DeliveryChange
+from application.ports import Changes, Erasure, Expiry, Known, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.access_log import access_stream_id
@@ -32,6 +33,16 @@ from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
 from interface.outbound.ledger_tables import SqlLedger
+from interface.outbound.outbox_tables import (
+    END,
+    FAIL,
+    LOOK_UP,
+    RETRY,
+    SqlOutbox,
+    failed_columns,
+    key_columns,
+    outbox_columns,
+)
 from interface.outbound.records import (
     EXPIRING,
     JsonMapper,
@@ -41,7 +52,6 @@ from interface.outbound.records import (
     expiring_parameters,
     ticket_conditions,
     to_answer,
-    to_outbox_entry,
     to_policy,
     to_recipient,
     to_records,
@@ -65,6 +75,9 @@ _ASKED_EVERY_SECONDS = 0.005
 _TOLD_EVERY_SECONDS = 1
 # 40 MB: a page that many commits change is brought into the database once for all of them.
 _CHECKPOINT_PAGES = 10_000
+_INSERT_OUTBOX = (
+    "INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted, terms) VALUES"
+)
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
 # An update leaves alone the index entries that stay as they are; a replacement would write each anew.
 _ON_CONFLICT_UPDATE = """
@@ -90,15 +103,9 @@ INSERT INTO recipients VALUES (?,?,?,?)
 ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1
 """
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"
-_SELECT_PENDING = """
-SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, r.row
-FROM outbox o LEFT JOIN recipients r USING (client_ext_id, user_ext_id)
-WHERE (o.client_ext_id, o.stream, o.version) > (?, ?, ?)
-ORDER BY o.client_ext_id, o.stream, o.version LIMIT ?
-"""
 
 
-class SqliteStore(SqlLedger, SqlSubscriptions):
+class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox):
     """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
@@ -131,7 +138,12 @@ class SqliteStore(SqlLedger, SqlSubscriptions):
                 raise
             connection.commit()
 
-    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+    def look_up(
+        self,
+        subjects: Sequence[Subject],
+        commands: Sequence[CommandKey] = (),
+        deliveries: Sequence[DeliveryKey] = (),
+    ) -> Known:
         """Return what is committed of these. Raises StoreUnavailable."""
         known = Known()
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -152,13 +164,17 @@ class SqliteStore(SqlLedger, SqlSubscriptions):
                     cursor, "SELECT row FROM answers WHERE client_ext_id=? AND command_id=?", key
                 ):
                     known.answers[key] = to_answer(row)
+            for delivery in deliveries:
+                so_far = _select(cursor, LOOK_UP, key_columns(delivery))
+                if so_far is not None:
+                    known.deliveries[delivery] = so_far
         return known
 
     def commit(self, changes: Changes) -> None:
         """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with _failures():
-            self._recorder.insert_events(stored, records=to_records(changes))
+            self._recorder.insert_events(stored, records=to_records(changes), changes=changes)
 
     def history(self, subject: Subject) -> Sequence[Event]:
         """Return every event of the credential, oldest first."""
@@ -213,26 +229,13 @@ class SqliteStore(SqlLedger, SqlSubscriptions):
         with _failures(), self._datastore.transaction(commit=False) as cursor:
             return not _select(cursor, "SELECT 1 FROM recipients UNION SELECT 1 FROM tickets LIMIT 1", ())
 
-    def pending(
-        self, after: OutboxEntry | None, limit: int
-    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
-        """Return the next entries in the order of client, stream and version."""
-        start = (after.subject.client_ext_id, after.stream.hex, after.version) if after else ("", "", 0)
-        with _failures(), self._datastore.transaction(commit=False) as cursor:
-            cursor.execute(_SELECT_PENDING, (*start, limit))
-            rows = cursor.fetchall()
-        return [(to_outbox_entry(tuple(row)[:6]), to_recipient(row[6]) if row[6] else None) for row in rows]
-
-    def remove(self, entries: Sequence[OutboxEntry]) -> None:
-        """Forget the sealed tickets of these."""
-        if not entries:
-            return
-        keys = [(entry.subject.client_ext_id, entry.stream.hex, entry.version) for entry in entries]
-        with _failures(), self._datastore.transaction(commit=True) as cursor:
-            cursor.executemany("DELETE FROM outbox WHERE client_ext_id=? AND stream=? AND version=?", keys)
-
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.transaction(commit=False) as cursor:
+            cursor.execute(statement, _hexed(parameters))
+            return list(cursor.fetchall())
+
+    def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        with _failures(), self._datastore.transaction(commit=True) as cursor:
             cursor.execute(statement, _hexed(parameters))
             return list(cursor.fetchall())
 
@@ -273,13 +276,14 @@ class _Recorder(SQLiteApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         records: Records = kwargs["records"]
+        changes: Changes = kwargs["changes"]
         # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
             _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
             _insert(cursor, "INSERT INTO ledger VALUES", _ledger_rows(cursor, stored_events, records.ledger))
             _insert(cursor, "INSERT INTO tickets VALUES", records.tickets, _ON_CONFLICT_UPDATE)
             _insert(cursor, "INSERT OR REPLACE INTO policies VALUES", records.policies)
-            _insert(cursor, "INSERT INTO outbox VALUES", records.outbox)
+            _insert(cursor, _INSERT_OUTBOX, [outbox_columns(entry) for entry in changes.outbox])
             _insert(cursor, "INSERT INTO answers VALUES", records.answers)
             for row in records.recipients:
                 if isinstance(row, Erasure):
@@ -288,8 +292,12 @@ class _Recorder(SQLiteApplicationRecorder):
                     cursor.execute(_UPSERT_RECIPIENT, row)
                 if cursor.sqlite_cursor.rowcount != 1:
                     raise Conflict
-            for change in records.subscriptions:
+            for change in changes.subscriptions.values():
                 cursor.execute(UPSERT, subscription_columns(change))
+            for key, delivery in changes.deliveries.items():
+                _change_delivery(cursor, key, delivery)
+            for subject in changes.retries:
+                cursor.execute(RETRY, subject)
         return None
 
 
@@ -317,6 +325,15 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+
+
+def _change_delivery(cursor: SQLiteCursor, key: DeliveryKey, change: DeliveryChange) -> None:
+    if change.trying is None:
+        cursor.execute(END, (*key_columns(key), change.so_far - 1))
+    else:
+        cursor.execute(FAIL, failed_columns(key, change.so_far, change.trying, change.until))
+    if cursor.sqlite_cursor.rowcount != 1:
+        raise Conflict
 
 
 def _look_up_clients(cursor: SQLiteCursor, subjects: Sequence[Subject], known: Known) -> None:

@@ -79,6 +79,22 @@ class SqlSubscriptions(SqlTables):
         rows = self._fetch("SELECT notice FROM subscriptions WHERE client_ext_id = ? AND name = ?", key)
         return str(rows[0][0]) if rows else ""
 
+    def subscription_seals(
+        self, after: SubscriptionKey | None, limit: int
+    ) -> Sequence[tuple[SubscriptionKey, bytes]]:
+        """Return what is sealed of the next subscriptions of all, by key; of those that are deleted nothing."""
+        rows = self._fetch(
+            "SELECT client_ext_id, name, sealed FROM subscriptions WHERE (client_ext_id, name) > (?, ?) AND deleted = 0"
+            " ORDER BY client_ext_id, name LIMIT ?",
+            (*(after or ("", "")), limit),
+        )
+        return [(SubscriptionKey(client, name), bytes(sealed)) for client, name, sealed in map(tuple, rows)]
+
+    def reseal_subscription(self, key: SubscriptionKey, former: bytes, sealed: bytes) -> None:
+        """Put another seal in the place of the former one, if that is still there."""
+        statement = "UPDATE subscriptions SET sealed = ? WHERE client_ext_id = ? AND name = ? AND sealed = ?"
+        self._run(statement, [(sealed, *key, former)])
+
 
 def subscription_columns(change: SubscriptionChange) -> Row:
     """Return a subscription as the parameters of UPSERT."""

@@ -130,7 +130,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
 def push_alone() -> None:
     """Push to subscriptions until a signal says stop. Raises WrongSettings."""
     log_plainly()
-    running = start(read_settings().model_copy(update={"deliver": False}))
+    running = start(read_settings())
     uvloop.run(_push_until_stopped(running))
 
 

@@ -14,7 +14,8 @@ from application.checkpoint import Witness, make_checkpoints, send_checkpoints
 from application.command import Answer, Command, Subject
 from application.expire_tickets import ExpiryReport, expire_tickets
 from application.live_feed import LiveFeed
-from application.push import Pusher, Retries
+from application.push import Pusher
+from application.retries import Retries
 from application.security_event import SecurityEvents
 from application.subscribe import (
     ChangeSubscriptionStatus,

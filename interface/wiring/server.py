@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import gc
-import hashlib
 import logging
 import os
 import secrets
@@ -46,8 +45,9 @@ from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+from interface.wiring.delivery import deliver, delivery_of
 from interface.wiring.jobs import cancelled, expire, issuer, push, security_events, sign_ledgers
-from interface.wiring.service import Running, in_background, log_plainly, outbox_key, start
+from interface.wiring.service import Running, in_background, log_plainly, start
 
 log = logging.getLogger(__name__)
 DEMO = Subject("client-123", "user-123")
@@ -66,6 +66,7 @@ def http_app(running: Running) -> FastAPI:
     settings = running.settings
     notes = AccessNotes(running.commands.execute, system_clock)
     live = LiveFeed(running.store, settings.ledger_name)
+    delivery = delivery_of(settings) if settings.deliver else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,10 +84,12 @@ def http_app(running: Running) -> FastAPI:
         flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
         pushing = loop.create_task(push(running, live)) if settings.push else None
+        delivering = loop.create_task(deliver(running, delivery)) if delivery else None
         _before_a_stop(live.stop)
         yield
-        if pushing:
-            await cancelled(pushing)
+        for task in (pushing, delivering):
+            if task:
+                await cancelled(task)
         await live.close()
         await asyncio.to_thread(expiry.close)
         await asyncio.to_thread(checkpoints.close)
@@ -113,6 +116,7 @@ def http_app(running: Running) -> FastAPI:
                 trust_seconds=settings.jwks_lifespan_seconds,
             ),
             rate_limits=_rate_limits(settings),
+            outbox=running.store,
             subscriptions=running.store,
             streams=_streams(running),
             polling=Polling(
@@ -127,7 +131,7 @@ def http_app(running: Running) -> FastAPI:
             key_set=running.set_keys.key_set,
             new_uuid=SystemRandomness().uuid,
             new_webhook_secret=_new_webhook_secret,
-            digest_key=hashlib.sha256(b"request digest" + outbox_key(settings)).digest(),
+            digest_keys=running.digest_keys,
             patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
@@ -227,6 +231,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     with in_background(settings) as (running, background):
         _key_finder(settings)
         _rate_limits(settings)
+        delivery_of(settings)
         if demo:
             _register_demo(running.store, background)
             print(_demo_greeting(settings, host, port), flush=True)  # noqa: T201
@@ -284,5 +289,5 @@ def _demo_greeting(settings: Settings, host: str, port: int) -> str:
     return (
         f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
         f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
-        f"Each new ticket is mailed into {settings.mail_dir}/. All operations: http://{host}:{port}/docs\n"
+        f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: http://{host}:{port}/docs\n"
     )

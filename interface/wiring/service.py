@@ -1,26 +1,30 @@
 """The service without an edge: what HTTP and the command line drive."""
 
-import base64
+import hashlib
 import logging
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from application.access_log import NoteAccess, note_access
 from application.command import Command
 from application.create_ticket import CreateTicket, create_ticket
 from application.define_policy import DefinePolicy, define_policy
-from application.deliver_tickets import deliver_tickets
 from application.erase_user import EraseUser, erase_user
 from application.errors import Unavailable
 from application.expire_tickets import NoteExpiry, note_expiry
 from application.group_commit import Background, GroupCommit, Handler
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
-from application.periodic import Periodic
+from application.ports import Changes
+from application.record_delivery import (
+    RecordDelivery,
+    RetryDeliveries,
+    record_delivery,
+    retry_deliveries,
+)
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
 from application.subscribe import (
@@ -34,17 +38,14 @@ from application.subscribe import (
     replay_subscription,
 )
 from application.verify_ticket import VerifyTicket, verify_ticket
-from interface.outbound.aes_gcm_sealer import KEY_BYTES, AesGcmSealer
-from interface.outbound.durable_file import read_or_make
+from interface.outbound.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.ledger_keys import LedgerKeys
-from interface.outbound.mail_spool import MailSpool
+from interface.outbound.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import Settings, WrongSettings
-
-_DELIVERY_EVERY_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -54,35 +55,43 @@ class Running:
     settings: Settings
     store: SqliteStore | PostgresStore
     commands: GroupCommit
-    delivery: Periodic | None
+    stored: "Stored"
     keys: LedgerKeys
+    outbox_keys: Callable[[], Sequence[bytes]]
     sealer: AesGcmSealer
     set_keys: SetKeys
 
     def close(self) -> None:
-        """Deliver what waits, and give everything back. The commands are closed before, by who runs them."""
-        if self.delivery:
-            self.delivery.close()
+        """Give everything back. The commands are closed before, by who runs them."""
         self.store.close()
+
+    def digest_keys(self) -> Sequence[bytes]:
+        """Return the keys of the digests of requests, the one in force first."""
+        return _digest_keys(tuple(self.outbox_keys()))
+
+
+@dataclass
+class Stored:
+    """Tells those who listen what was stored, on the event loop of the commands."""
+
+    tickets_to_deliver: Callable[[], None] = lambda: None
+
+    def __call__(self, changes: Changes) -> None:
+        """Tell it."""
+        if changes.outbox or changes.retries:
+            self.tickets_to_deliver()
 
 
 def start(settings: Settings) -> Running:
     """Start the service. Raises WrongSettings where a key or the store cannot be used."""
     try:
-        sealer = AesGcmSealer(outbox_key(settings))
-        spool = MailSpool(settings.mail_dir, settings.mail_from)
+        keys_of_outbox = outbox_keys(settings)
         keys = ledger_keys(settings)
         set_keys = SetKeys(settings.set_key_file)
         store = open_store(settings)
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
-    deliver = partial(deliver_tickets, outbox=store, sealer=sealer, delivery=spool)
-    delivery = (
-        Periodic("delivery", deliver, every_seconds=_DELIVERY_EVERY_SECONDS, eager=True)
-        if settings.deliver
-        else None
-    )
-    randomness = SystemRandomness()
+    sealer, stored, randomness = AesGcmSealer(keys_of_outbox), Stored(), SystemRandomness()
     handlers: dict[type[Command], Handler] = {
         RegenerateTicket: partial(
             regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
@@ -96,6 +105,8 @@ def start(settings: Settings) -> Running:
         DefinePolicy: partial(define_policy, clock=system_clock),
         RegisterUser: partial(register_user, clock=system_clock),
         NoteAccess: partial(note_access, clock=system_clock),
+        RecordDelivery: partial(record_delivery, clock=system_clock),
+        RetryDeliveries: retry_deliveries,
         DefineSubscription: partial(
             define_subscription, clock=system_clock, sealer=sealer, private_hosts=settings.private_hosts
         ),
@@ -106,11 +117,11 @@ def start(settings: Settings) -> Running:
     commands = GroupCommit(
         store,
         handlers,
-        after_commit=delivery.wake if delivery else lambda: None,
+        after_commit=stored,
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return Running(settings, store, commands, delivery, keys, sealer, set_keys)
+    return Running(settings, store, commands, stored, keys, keys_of_outbox, sealer, set_keys)
 
 
 @contextmanager
@@ -146,11 +157,20 @@ def ledger_keys(settings: Settings) -> LedgerKeys:
     )
 
 
-def outbox_key(settings: Settings) -> bytes:
-    """Return the key of the outbox, made where there is none. Raises OSError."""
+def outbox_keys(settings: Settings) -> Callable[[], Sequence[bytes]]:
+    """Return what returns the keys of the outbox; a file is made where there is none. Raises OSError, ValueError."""
     if settings.outbox_key:
-        return base64.b64decode(settings.outbox_key.get_secret_value())
-    return read_or_make(settings.outbox_key_file, lambda: secrets.token_bytes(KEY_BYTES))
+        keys = parse_outbox_keys(settings.outbox_key.get_secret_value())
+    elif settings.outbox_key_command:
+        keys = outbox_keys_of(settings.outbox_key_command)
+    else:
+        return OutboxKeyFile(settings.outbox_key_file)
+    return lambda: keys
+
+
+@cache
+def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
+    return [hashlib.sha256(b"request digest" + key).digest() for key in outbox_keys]
 
 
 def log_plainly() -> None:

@@ -17,11 +17,11 @@ class CountingStore(FakeStore):
         self.look_ups: list[Sequence[Subject]] = []
         self.failure: Exception | None = None
 
-    def look_up(self, subjects: Sequence[Subject], commands: Any = ()) -> Known:
+    def look_up(self, subjects: Sequence[Subject], commands: Any = (), deliveries: Any = ()) -> Known:
         self.look_ups.append(subjects)
         if self.failure:
             raise self.failure
-        return super().look_up(subjects, commands)
+        return super().look_up(subjects, commands, deliveries)
 
 
 @pytest.mark.parametrize("reads_at_once", [True, False])

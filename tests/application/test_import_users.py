@@ -74,6 +74,73 @@ def test_every_bad_line_is_reported_with_its_number_and_the_good_ones_go_in(serv
     assert [user[0] for user in users(service)] == ["a", "z"]
 
 
+def addresses(service: Service) -> list[Any]:
+    return [
+        (user.user_ext_id, user.email, user.postal_address)
+        for user in find_users("client-123", "", 10_000, store=service.store).items
+    ]
+
+
+def test_a_postal_address_is_one_field_whose_lines_are_parted_by_bars_or_breaks(service: Service) -> None:
+    report = imported(
+        service,
+        "userExtId,email,name,language,postalAddress\n",
+        "a,a@example.com,,,Bahnhofstrasse 1|8001 Zürich\n",
+        'b,b@example.com,,,"Bahnhofstrasse 2 | Postfach, 2. Stock\r\n',
+        '8001 Zürich"\n',
+        "c,c@example.com,,,\n",
+    )
+
+    assert addresses(service) == [
+        ("a", "a@example.com", ("Bahnhofstrasse 1", "8001 Zürich")),
+        ("b", "b@example.com", ("Bahnhofstrasse 2", "Postfach, 2. Stock", "8001 Zürich")),
+        ("c", "c@example.com", None),
+    ]
+    assert (report.good, report.faults) == (3, [])
+
+
+def test_who_has_a_postal_address_needs_no_email(service: Service) -> None:
+    report = imported(
+        service, "userExtId,email,postalAddress\n", "a,,Bahnhofstrasse 1|8001 Zürich\n", "b,,\n"
+    )
+
+    assert addresses(service) == [("a", None, ("Bahnhofstrasse 1", "8001 Zürich"))]
+    assert report.faults == ["line 3: email: Field required"]
+
+
+def test_without_the_column_nobody_has_a_postal_address_any_more(service: Service) -> None:
+    imported(service, "userExtId,email,postalAddress\n", "a,a@example.com,Bahnhofstrasse 1|8001 Zürich\n")
+
+    report = imported(service, "userExtId,email\n", "a,a@example.com\n")
+
+    assert (report.changed, addresses(service)) == (1, [("a", "a@example.com", None)])
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("|".join(["x"] * 7), "line 2: postalAddress: List should have at most 6 items"),
+        (f"Bahnhofstrasse 1|{'x' * 61}", "line 2: postalAddress.1: String should have at most 60 characters"),
+        ("Bahnhofstrasse 1||8001 Zürich", "line 2: postalAddress.1: String should have at least 1 character"),
+        ("|8001 Zürich", "line 2: postalAddress.0: String should have at least 1 character"),
+        (" | ", "line 2: postalAddress.0: String should have at least 1 character"),
+        ("Bahnhof\tstrasse 1", "line 2: postalAddress.0: String should match pattern"),
+    ],
+)
+def test_a_bad_postal_address_is_reported_with_its_line_number(
+    service: Service, address: str, fault: str
+) -> None:
+    report = imported(
+        service,
+        "userExtId,email,postalAddress\n",
+        f"a,a@example.com,{address}\n",
+        "b,,Bahnhofstrasse 1|8001 Zürich\n",
+    )
+
+    assert [found[: len(fault)] for found in report.faults] == [fault]
+    assert [user[0] for user in addresses(service)] == ["b"]
+
+
 @pytest.mark.parametrize(
     "header", ["", "email,userExtId\n", "userExtId,email,phone\n", "userExtId,email,name,name\n"]
 )

@@ -14,7 +14,7 @@ from tests.bench.seed import CLIENT, seed
 from tests.support.command import Command, command
 from tests.support.ledgers import given_ticket, ledgers, opened, reset
 from tests.support.postgres import out_of_reach
-from tests.support.server import serving, until
+from tests.support.server import NO_DELIVERY, serving, until
 
 EVENTS = 300
 
@@ -43,7 +43,7 @@ def ledger(sqlite_url: str) -> str:
 def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, tmp_path: Path) -> None:
     path = f"/{CLIENT}/users/user-0"
     with (
-        serving(tmp_path, database_url) as server,
+        serving(tmp_path, database_url, **NO_DELIVERY) as server,
         command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=database_url) as every,
         command(
             tmp_path,

@@ -9,6 +9,7 @@ from application.ports import Outbox, Store, Subscriptions
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from tests.support.fakes import FakeStore
+from tests.support.service import Service, service_over
 
 
 class StoreWithOutbox(Store, Subscriptions, Outbox, Protocol):
@@ -41,3 +42,9 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], StoreWit
 @pytest.fixture
 def store(open_store: Callable[[], StoreWithOutbox]) -> StoreWithOutbox:
     return open_store()
+
+
+@pytest.fixture
+def service(store: StoreWithOutbox) -> Iterator[Service]:
+    with service_over(store) as service:
+        yield service

@@ -1,10 +1,8 @@
 """Each ticket's end is announced once and recorded once, over every Store."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-
-import pytest
 
 from application.command import Subject
 from application.expire_tickets import ExpiryReport, expire_tickets
@@ -12,15 +10,9 @@ from domain.policy import TicketPolicy
 from domain.states import State
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import TRACEPARENT
-from tests.support.service import Service, service_over
+from tests.support.service import Service
 
 _ids = itertools.count()
-
-
-@pytest.fixture
-def service(store: StoreWithOutbox) -> Iterator[Service]:
-    with service_over(store) as service:
-        yield service
 
 
 def user(number: int) -> Subject:

@@ -1,6 +1,5 @@
 """What every Store finds, and how pages go on while others write."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,17 +11,12 @@ from application.find import find_tickets, find_users, place_of
 from application.ports import Place, TicketQuery
 from application.projection import fold
 from application.read_ticket import read_ticket, read_user
+from domain.delivery import Obsolete
 from domain.states import State
 from domain.ticket_credential import TicketCredential
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service, service_over
-
-
-@pytest.fixture
-def service(store: StoreWithOutbox) -> Iterator[Service]:
-    with service_over(store) as service:
-        yield service
+from tests.support.service import Service
 
 
 def user(number: int) -> Subject:
@@ -154,4 +148,6 @@ def test_who_is_erased_gets_no_mail(service: Service, store: StoreWithOutbox) ->
     service.create()
     service.erase()
 
-    assert [recipient for _, recipient in store.pending(None, 10)] == [None]
+    [waiting] = store.waiting(SUBJECT)
+    assert waiting.recipient is None
+    assert waiting.obsolete(NOW) is Obsolete.ERASED

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,23 +10,17 @@ import pytest
 from application.command import CommandKey, Subject
 from application.create_ticket import CreateTicket
 from application.errors import Conflict
-from application.ports import Changes, OutboxEntry
+from application.outbox import OutboxEntry
+from application.ports import Changes
 from application.projection import fold
 from application.regenerate_ticket import RegenerateTicket
 from domain.policy import TicketPolicy
-from domain.ticket_credential import stream_id
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over
 
 OTHER = Subject("client-123", "user-4é5/\u4e16\U0001f511")
 STRANGER = Subject("client-123", "stranger")
-
-
-@pytest.fixture
-def service(store: StoreWithOutbox) -> Any:
-    with service_over(store) as service:
-        yield service
 
 
 def test_a_new_store_is_empty(store: StoreWithOutbox) -> None:
@@ -64,7 +57,9 @@ def test_the_row_is_the_fold_of_the_history(service: Service) -> None:
         assert fold(None, history) == service.store.look_up([subject]).tickets[subject]
 
 
-def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service) -> None:
+def test_a_version_is_stored_once_and_the_loser_leaves_nothing(
+    service: Service, store: StoreWithOutbox
+) -> None:
     service.register()
     service.create()
     service.regenerate()
@@ -83,7 +78,7 @@ def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service)
 
     assert service.store.look_up([SUBJECT]).tickets[SUBJECT] == row
     assert len(service.store.history(SUBJECT)) == 2
-    assert entry not in waiting(service.store)
+    assert entry not in store.outbox_page(None, 10)
 
 
 def test_an_answer_is_kept_once(service: Service, store: StoreWithOutbox) -> None:
@@ -132,40 +127,6 @@ def test_a_deleted_ticket_stays_known_as_deleted(service: Service) -> None:
     assert service.create().version == 3
 
 
-def test_each_minted_ticket_waits_in_the_outbox_with_its_recipient(
-    service: Service, store: StoreWithOutbox
-) -> None:
-    service.register()
-    service.create()
-    service.regenerate()
-
-    pending = store.pending(None, 10)
-
-    assert [(entry.subject, entry.version) for entry, _ in pending] == [(SUBJECT, 1), (SUBJECT, 2)]
-    assert {entry.stream for entry, _ in pending} == {stream_id(*SUBJECT)}
-    assert {recipient.email for _, recipient in pending if recipient} == {"user@example.com"}
-    assert [entry.minted for entry, _ in pending] == [NOW, NOW]
-    for entry, _ in pending:
-        service.sealer.unseal(entry.sealed, entry.delivery_id)
-
-
-def test_the_outbox_is_read_in_pages_and_forgets_what_is_removed(
-    service: Service, store: StoreWithOutbox
-) -> None:
-    for subject in (SUBJECT, OTHER):
-        service.register(subject=subject)
-        service.create(subject=subject)
-        service.regenerate(subject=subject)
-    everything = waiting(store)
-
-    first = [entry for entry, _ in store.pending(None, 3)]
-    rest = [entry for entry, _ in store.pending(first[-1], 3)]
-    store.remove(first)
-
-    assert first + rest == everything
-    assert waiting(store) == rest
-
-
 def test_concurrent_processes_lose_nothing(open_store: Callable[[], StoreWithOutbox]) -> None:
     with service_over(open_store()) as first, service_over(open_store()) as second:
         if first.store is second.store:
@@ -200,7 +161,3 @@ def test_of_two_creates_at_once_one_wins(open_store: Callable[[], StoreWithOutbo
             "TicketExists",
             "created",
         ]
-
-
-def waiting(store: Any) -> list[OutboxEntry]:
-    return [entry for entry, _ in store.pending(None, 100)]

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from application.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -16,16 +14,10 @@ from domain.secret import Secret
 from domain.subscription import Method, Status
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service, command, service_over
+from tests.support.service import Service, command
 
 CLIENT = SUBJECT._replace(user_ext_id="")
 KEY = SubscriptionKey(CLIENT.client_ext_id, "siem")
-
-
-@pytest.fixture
-def service(store: StoreWithOutbox) -> Any:
-    with service_over(store) as service:
-        yield service
 
 
 def define(service: Service, name: str = "siem", **changes: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from domain.access_log import AccessLog
+from domain.delivery import TicketDelivery
 from domain.event import Event
 from domain.policy import PolicyDefinition
 from domain.subscription import Subscription
@@ -34,7 +35,7 @@ def test_a_stored_event_loads_and_is_stored_as_the_same_bytes(topic: str, state:
 def test_every_event_has_a_golden_line() -> None:
     events = {
         kind.TOPIC
-        for aggregate in (TicketCredential, PolicyDefinition, AccessLog, Subscription)
+        for aggregate in (TicketCredential, TicketDelivery, PolicyDefinition, AccessLog, Subscription)
         for kind in vars(aggregate).values()
         if isinstance(kind, type) and issubclass(kind, Event) and hasattr(kind, "TOPIC")
     }

@@ -24,7 +24,7 @@ def commands_over(database_url: str) -> Background:
     minting = {
         "clock": system_clock,
         "randomness": SystemRandomness(),
-        "sealer": AesGcmSealer(bytes(32)),
+        "sealer": AesGcmSealer(lambda: [bytes(32)]),
     }
     commands = GroupCommit(
         open_store(database_url),

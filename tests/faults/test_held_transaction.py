@@ -18,7 +18,7 @@ from application.unit_of_work import UnitOfWork
 from interface.outbound.postgres_store import _STORE_CHANGES, _parameters
 from interface.outbound.records import JsonMapper, to_records
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
-from tests.support.server import Server, serving
+from tests.support.server import NO_DELIVERY, Server, serving
 from tests.support.service import command
 
 HELD_SECONDS = 10
@@ -56,7 +56,7 @@ def held_open(database_url: str) -> Iterator[None]:
     changes: Changes = unit.changes
     stored = [JsonMapper().to_stored_event(event) for event in changes.events]
     with psycopg.connect(database_url) as connection:
-        connection.execute(_STORE_CHANGES.encode(), _parameters(stored, to_records(changes)))
+        connection.execute(_STORE_CHANGES.encode(), _parameters(stored, to_records(changes), changes))
         yield
 
 
@@ -77,8 +77,8 @@ def read_until(server: Server, client: str, users: set[str], resets: int) -> lis
 
 def test_no_reader_passes_over_a_transaction_that_is_held_open(postgres_url: str, tmp_path: Path) -> None:
     with (
-        serving(tmp_path, postgres_url) as server,
-        serving(tmp_path, postgres_url) as writer,
+        serving(tmp_path, postgres_url, **NO_DELIVERY) as server,
+        serving(tmp_path, postgres_url, **NO_DELIVERY) as writer,
         ThreadPoolExecutor() as pool,
     ):
         resets = {client: given_a_ticket(server, client) for client in (HELD, OTHER)}

@@ -141,6 +141,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = Settings(
         database_url=f"sqlite:///{directory}/tickets.db",
         mail_dir=directory / "mail",
+        letter_dir=directory / "letters",
+        deliver=False,  # which would be in the log beside what is looked at
         outbox_key_file=directory / "outbox.key",
         token_key_file=directory / "token.pem",
     )
@@ -196,7 +198,6 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
         *NOT_TEXT,
         *CONTROLS,
         *LINES,
-        None,
         "",
         "@",
         "user",
@@ -216,6 +217,11 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
     ],
     ("user", "name"): [*NOT_TEXT, *CONTROLS, *LINES, "", "x" * 201, LONG],
     ("user", "language"): [*NOT_TEXT, *CONTROLS, *LINES, "", "e", "en_GB", "en-", "de\n", LONG],
+    ("user", "postalAddress"): [
+        *("a", 1, True, {}, []),
+        *([line] for line in [*NOT_TEXT, *CONTROLS, *LINES, "", "x" * 61, LONG]),
+        ["x"] * 7,
+    ],
 }
 
 

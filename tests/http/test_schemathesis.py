@@ -35,6 +35,7 @@ def api(tmp_path: Path) -> Iterator[BaseSchema]:
     own = Settings(
         database_url=f"sqlite:///{tmp_path}/tickets.db",
         mail_dir=tmp_path / "mail",
+        letter_dir=tmp_path / "letters",
         rate_limit_per_caller="off",
         rate_limit_per_credential="off",
         outbox_key_file=tmp_path / "outbox.key",

@@ -239,7 +239,11 @@ def test_an_id_may_hold_any_printable_character(web: Web) -> None:
 
 
 def test_the_whole_answer_to_registering_a_user(web: Web) -> None:
-    answer = web.client.put(USER, json={"email": "una@example.com", "name": "Una", "language": "de-CH"})
+    address = ["Bahnhofstrasse 1", "8001 Zürich"]
+    answer = web.client.put(
+        USER,
+        json={"email": "una@example.com", "name": "Una", "language": "de-CH", "postalAddress": address},
+    )
 
     assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
     assert answer.json() == snapshot(
@@ -251,6 +255,7 @@ def test_the_whole_answer_to_registering_a_user(web: Web) -> None:
             "email": "una@example.com",
             "name": "Una",
             "language": "de-CH",
+            "postalAddress": ["Bahnhofstrasse 1", "8001 Zürich"],
         }
     )
     assert web.client.get(USER).json() == answer.json()

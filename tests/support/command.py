@@ -1,6 +1,7 @@
 """The real command line as a process that a test can kill; forked after the imports, so that it starts at once."""
 
 import contextlib
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -25,13 +26,21 @@ class Command:
     """`tickets` with these arguments, in a directory.
 
     out: what it prints is appended there; a file, or a FIFO that the test reads. err: what it alone says beside that.
+    before: a test module that is imported first, and wires it with a fault.
     """
 
-    def __init__(self, directory: Path, *arguments: str, output: str = "out", **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        output: str = "out",
+        before: str = "",
+        **settings: str,
+    ) -> None:
         self.out = directory / output
         self.err = directory / f"err-{next(_numbers)}"
         self._process: ForkServerProcess = _CONTEXT.Process(
-            target=_run, args=(directory, arguments, self.out, self.err, settings), daemon=True
+            target=_run, args=(directory, arguments, self.out, self.err, settings, before), daemon=True
         )
         self._process.start()
 
@@ -76,7 +85,14 @@ def publishing(directory: Path, database_url: str, broker_url: str) -> Command:
     return Command(directory, "publish", "--to", broker_url, TICKETS_DATABASE_URL=database_url)
 
 
-def _run(directory: Path, arguments: tuple[str, ...], out: Path, err: Path, settings: dict[str, str]) -> None:
+def _run(
+    directory: Path,
+    arguments: tuple[str, ...],
+    out: Path,
+    err: Path,
+    settings: dict[str, str],
+    before: str,
+) -> None:
     os.chdir(directory)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
@@ -84,4 +100,6 @@ def _run(directory: Path, arguments: tuple[str, ...], out: Path, err: Path, sett
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.argv = ["tickets", *arguments]
+    if before:
+        importlib.import_module(before)
     main()

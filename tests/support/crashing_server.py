@@ -4,9 +4,10 @@ import os
 import signal
 from typing import Any, NoReturn
 
+from application.deliver_tickets import NotDelivered
 from application.ports import Changes
 from interface import main
-from interface.outbound.mail_spool import MailSpool
+from interface.outbound.couriers import MailSpool
 from interface.wiring import service
 
 BEFORE_COMMIT = "crash before commit"
@@ -37,15 +38,15 @@ def open_crashing_store(*arguments: Any) -> Any:
     return store
 
 
-def refuse_to_deliver(*_: object) -> NoReturn:
+async def refuse_to_deliver(*_: object) -> NoReturn:
     """Stand for a spool that is not reached before the crash."""
-    raise OSError("the test lets nothing out")
+    raise NotDelivered("the test lets nothing out", "test")
 
 
 open_store = service.open_store
 service.open_store = open_crashing_store  # type: ignore[assignment]
 if NO_DELIVERY in os.environ:
-    MailSpool.deliver = refuse_to_deliver  # type: ignore[method-assign, assignment]
+    MailSpool.send = refuse_to_deliver  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     main.main()

@@ -7,10 +7,12 @@ import stat
 from pathlib import Path
 
 from application.command import Subject
-from application.ports import OutboxEntry, delivery_id
+from application.deliveries import TOPICS
+from application.outbox import OutboxEntry, delivery_id
 from application.projection import TicketRow, fold
+from domain.delivery import TicketDelivery
 from domain.ticket import ClearTicket, verify_ticket
-from domain.ticket_credential import TicketCredential
+from domain.ticket_credential import TicketCredential, stream_id
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 
@@ -31,14 +33,16 @@ def ticket_in(mail: Path) -> ClearTicket:
 def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketRow]:
     """Assert that nothing is half-done, and return the rows.
 
-    The row is the fold of its events; versions are dense; each minted ticket has its mail or its sealed row;
-    the newest mail's ticket is the one that verifies.
+    The row is the fold of its events; versions are dense; each minted ticket has its sealed row, or the record that it
+    was delivered, which its mail then was, or that it was replaced; the newest mail's ticket is the one that verifies.
     """
     store = open_store(database_url)
     try:
         rows = store.look_up(subjects).tickets
         waiting = {entry.delivery_id for entry in _outbox(store)}
-        minted = set()
+        minted: set[str] = set()
+        delivered: set[str] = set()
+        ended: set[str] = set()
         for subject in subjects:
             history = store.history(subject)
             assert fold(None, history) == rows.get(subject)
@@ -51,8 +55,15 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 and (mail := mails / f"{delivery_id(history[-1].originator_id, len(history))}.eml").exists()
             ):
                 assert verify_ticket(ticket_in(mail), rows[subject].ticket_hash)
-        delivered = {mail.stem for mail in mails.glob("*.eml")}
-        assert minted == waiting | delivered
+            for event in _said(store, subject):
+                name = delivery_id(stream_id(*subject), event.ticket_version)
+                known = ended if isinstance(event, TicketDelivery.TicketDeliveryEnded) else delivered
+                assert (
+                    name not in waiting | delivered | ended
+                )  # each is recorded once, with the end of its row
+                known.add(name)
+        assert minted == waiting | delivered | ended
+        assert delivered <= {mail.stem for mail in mails.glob("*.eml")} <= minted
         assert {stat.S_IMODE(mail.stat().st_mode) for mail in mails.iterdir()} <= {0o600}
         return rows
     finally:
@@ -70,6 +81,11 @@ def outbox_of(database_url: str) -> list[OutboxEntry]:
 
 def _outbox(store: SqliteStore | PostgresStore) -> list[OutboxEntry]:
     entries: list[OutboxEntry] = []
-    while page := store.pending(entries[-1] if entries else None, 1000):
-        entries += [entry for entry, _ in page]
+    while page := store.outbox_page(entries[-1].key if entries else None, 1000):
+        entries += page
     return entries
+
+
+def _said(store: SqliteStore | PostgresStore, subject: Subject) -> list[TicketDelivery.Event]:
+    found = [store.event(entry) for entry in store.newest_of_user(subject, TOPICS, 10_000)]
+    return [event for event in found if isinstance(event, TicketDelivery.Event)]

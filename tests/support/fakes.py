@@ -4,16 +4,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from application.command import CommandKey, Subject
+from application.command import CommandKey, DeliveryKey, Subject
 from application.errors import Conflict, SealBroken
-from application.ports import Changes, Erasure, Expiry, Known, OutboxEntry, Place, TicketQuery
+from application.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
 from application.projection import TicketRow, at
 from application.recipient import Recipient
 from application.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
@@ -69,10 +70,14 @@ class FakeSealer:
 
     def __init__(self) -> None:
         self.sealed: list[tuple[str, Any]] = []
+        self.oldest_new = 0
 
     def seal(self, secret: Secret, bound_to: str) -> bytes:
         self.sealed.append((bound_to, secret))
         return b"seal %d" % (len(self.sealed) - 1)
+
+    def is_new(self, sealed: bytes) -> bool:
+        return int(sealed.removeprefix(b"seal ")) >= self.oldest_new
 
     def unseal(self, sealed: bytes, bound_to: str) -> Secret:
         try:
@@ -100,19 +105,36 @@ class FakeLease:
 
 
 @dataclass
+class FakeOutboxRow:
+    entry: OutboxEntry
+    so_far: int = 0
+    standing: Standing = Standing.QUEUED
+    trying: Trying = field(default_factory=Trying)
+    next_try: datetime | None = None
+    lease: str = ""
+    leased_until: datetime | None = None
+
+
+@dataclass
 class FakeStore:
     """Store, Subscriptions and Outbox in memory."""
 
     events: dict[UUID, list[Event]] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
-    outbox: dict[tuple[str, str, int], OutboxEntry] = field(default_factory=dict)
+    outbox: dict[DeliveryKey, FakeOutboxRow] = field(default_factory=dict)
     leases: set[str] = field(default_factory=set)
     notices: dict[SubscriptionKey, str] = field(default_factory=dict)
     ledger_sizes: Counter[str] = field(default_factory=Counter)
     reads_at_once: bool = True
 
-    def look_up(self, subjects: Sequence[Subject], commands: Sequence[CommandKey] = ()) -> Known:
+    def look_up(
+        self,
+        subjects: Sequence[Subject],
+        commands: Sequence[CommandKey] = (),
+        deliveries: Sequence[DeliveryKey] = (),
+    ) -> Known:
         return Known(
+            deliveries={key: self.outbox[key].so_far for key in deliveries if key in self.outbox},
             tickets={s: self.known.tickets[s] for s in subjects if s in self.known.tickets},
             recipients={s: self.known.recipients[s] for s in subjects if s in self.known.recipients},
             policies={
@@ -153,13 +175,17 @@ class FakeStore:
                 recipients[change.subject] = change
         if changes.answers.keys() & self.known.answers.keys():
             raise Conflict
+        for delivery, (so_far, _, _) in changes.deliveries.items():
+            if delivery not in self.outbox or self.outbox[delivery].so_far != so_far - 1:
+                raise Conflict
         self.events = streams
         self.known.tickets.update(changes.tickets)
         self.known.recipients.clear()
         self.known.recipients.update(recipients)
         self.known.policies.update(changes.policies)
         self.known.answers.update(changes.answers)
-        self.outbox.update({_key(entry): entry for entry in changes.outbox})
+        self.outbox.update({entry.key: FakeOutboxRow(entry) for entry in changes.outbox})
+        self._change_deliveries(changes)
         self.ledger_sizes.update(subject.client_ext_id for subject in changes.subjects)
         for key, (subscribed, moved, notice) in changes.subscriptions.items():
             before = self.known.subscriptions.get(key)
@@ -167,6 +193,18 @@ class FakeStore:
             progress = msgspec.structs.replace(subscribed.progress, acknowledged=reached.acknowledged)
             self.known.subscriptions[key] = subscribed._replace(progress=progress)
             self.notices[key] = notice
+
+    def _change_deliveries(self, changes: Changes) -> None:
+        for key, change in changes.deliveries.items():
+            if change.trying is None:
+                del self.outbox[key]
+                continue
+            row = self.outbox[key]
+            row.so_far, row.trying, row.next_try = change.so_far, change.trying, change.until
+            row.standing, row.lease, row.leased_until = Standing.FAILED, "", None
+        for row in self.outbox.values():
+            if row.entry.subject in changes.retries:
+                row.standing, row.trying, row.next_try = Standing.QUEUED, Trying(), None
 
     def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
         return [
@@ -262,24 +300,78 @@ class FakeStore:
     def is_empty(self) -> bool:
         return not self.known.recipients and not self.known.tickets
 
-    def pending(
-        self, after: OutboxEntry | None, limit: int
-    ) -> Sequence[tuple[OutboxEntry, Recipient | None]]:
-        keys = sorted(key for key in self.outbox if after is None or key > _key(after))
-        return [
-            (self.outbox[key], self.known.recipients.get(self.outbox[key].subject)) for key in keys[:limit]
+    def subscription_seals(
+        self, after: SubscriptionKey | None, limit: int
+    ) -> Sequence[tuple[SubscriptionKey, bytes]]:
+        seals = [
+            (key, sealed)
+            for key, (row, sealed, _) in sorted(self.known.subscriptions.items())
+            if not row.deleted and (after is None or key > after)
         ]
+        return seals[:limit]
 
-    def remove(self, entries: Sequence[OutboxEntry]) -> None:
-        for entry in entries:
-            self.outbox.pop(_key(entry), None)
+    def reseal_subscription(self, key: SubscriptionKey, former: bytes, sealed: bytes) -> None:
+        subscribed = self.known.subscriptions[key]
+        if subscribed.sealed == former:
+            self.known.subscriptions[key] = subscribed._replace(sealed=sealed)
+
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+        leased = {
+            row.entry.stream for row in self.outbox.values() if row.leased_until and row.leased_until > now
+        }
+        due = [
+            row
+            for row in self.outbox.values()
+            if (row.next_try is None or row.next_try <= now) and row.entry.stream not in leased
+        ]
+        taken = sorted(due, key=lambda row: (row.next_try is not None, row.next_try))[:limit]
+        for row in taken:
+            row.lease, row.leased_until = lease, until
+        return [self._waiting(row) for row in taken]
+
+    def _waiting(self, row: FakeOutboxRow) -> Waiting:
+        known, subject = self.known, row.entry.subject
+        return Waiting(
+            row.entry,
+            known.recipients.get(subject),
+            known.tickets.get(subject),
+            row.trying,
+            row.so_far,
+            row.standing,
+            row.next_try,
+        )
+
+    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+        row = self.outbox.get(key)
+        if row and row.lease == lease:
+            row.trying, row.next_try, row.lease, row.leased_until = trying, next_try, "", None
+
+    def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
+        for key in keys:
+            if key in self.outbox and self.outbox[key].lease == lease:
+                self.outbox[key].leased_until = until
+
+    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+        for key in keys:
+            if key in self.outbox and self.outbox[key].lease == lease:
+                self.outbox[key].lease, self.outbox[key].leased_until = "", None
+
+    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+        rows = [row for row in self.outbox.values() if row.entry.subject == subject]
+        newest_first = sorted(rows, key=lambda row: row.entry.version, reverse=True)
+        return [self._waiting(row) for row in newest_first]
+
+    def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
+        keys = sorted(key for key in self.outbox if after is None or key > after)
+        return [self.outbox[key].entry for key in keys[:limit]]
+
+    def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
+        row = self.outbox.get(entry.key)
+        if row and row.entry.sealed == entry.sealed:
+            row.entry = replace(row.entry, sealed=sealed)
 
     def close(self) -> None:
         pass
-
-
-def _key(entry: OutboxEntry) -> tuple[str, str, int]:
-    return (entry.subject.client_ext_id, entry.stream.hex, entry.version)
 
 
 def attribution(**changes: object) -> Attribution:

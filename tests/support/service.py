@@ -18,6 +18,12 @@ from application.group_commit import Background, GroupCommit
 from application.minting import SlowWork
 from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.ports import Store
+from application.record_delivery import (
+    RecordDelivery,
+    RetryDeliveries,
+    record_delivery,
+    retry_deliveries,
+)
 from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.register_user import RegisterUser, register_user
 from application.subscribe import (
@@ -62,6 +68,8 @@ class Service:
                 DefinePolicy: partial(define_policy, clock=self.clock),
                 RegisterUser: partial(register_user, clock=self.clock),
                 NoteAccess: partial(note_access, clock=self.clock),
+                RecordDelivery: partial(record_delivery, clock=self.clock),
+                RetryDeliveries: retry_deliveries,
                 DefineSubscription: partial(
                     define_subscription,
                     clock=self.clock,

@@ -111,6 +111,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
+                outbox=store,  # type: ignore[arg-type]  # every store is one
                 subscriptions=store,  # type: ignore[arg-type]  # every store is
                 streams=SecurityStreams(
                     store,  # type: ignore[arg-type]
@@ -130,7 +131,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 key_set=set_keys.key_set,
                 new_uuid=service.randomness.uuid,
                 new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
-                digest_key=b"key",
+                digest_keys=lambda: [b"key"],
                 patience_seconds=10,
             ),
             lifespan,

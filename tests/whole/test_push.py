@@ -12,9 +12,10 @@ from standardwebhooks import Webhook
 
 from tests.support.command import command
 from tests.support.receiver import HANGS, OK, Received, answer, receiving
-from tests.support.server import Server, serving, until
+from tests.support.server import NO_DELIVERY, Server, serving, until
 
 QUICK = {
+    **NO_DELIVERY,
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
     "TICKETS_PUSH_RETRY_SECONDS": "0.05",
     "TICKETS_PUSH_LONGEST_WAIT_SECONDS": "0.2",
@@ -229,7 +230,7 @@ def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path
 
 
 def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, sqlite_url) as server, receiving() as receiver:
+    with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server, receiving() as receiver:
         given_resets(server, 1)
         refused = server.client.put(f"{SUBSCRIPTIONS}/siem", json={"url": receiver.url("/hook")})
         define(server, "siem", receiver.url("/hook").replace("http:", "https:"))

@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,27 @@ def shell(script: str, directory: Path) -> str:
     ).stdout
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until_it_listens(port: int) -> None:
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(port)
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[tuple[Path, int, str]]:
     """`make run` in a checkout whose environment is ready; yields the directory, the port and what it printed."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy2(ROOT / name, tmp_path)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         ["bash", "-c", f"exec {block('sh', 'make run').strip()} PORT={port} -o .venv/.ready"],
         cwd=tmp_path,
@@ -104,6 +118,34 @@ def test_the_life_of_a_ticket_goes_as_it_is_printed(demo: tuple[Path, int, str])
     assert [line.strip() for line in said.splitlines()] == block("text", "create:").splitlines()
 
 
+def test_a_ticket_reaches_a_mail_server_as_it_is_printed(tmp_path: Path) -> None:
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    ports = free_port(), free_port()
+
+    def here(script: str) -> str:
+        return script.replace("8025", str(ports[0])).replace("8010", str(ports[1]))
+
+    started = here(block("sh", "aiosmtpd")) + "wait"
+    servers = subprocess.Popen(
+        ["bash", "-c", started],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for port in ports:
+            wait_until_it_listens(port)
+        said = shell(here(block("sh", "Prefer: wait=5")), tmp_path)
+    finally:
+        os.killpg(servers.pid, signal.SIGTERM)
+        servers.wait(20)
+
+    printed = block("text", "ticket-delivery")
+    assert re.sub(r"\d{4}-\S+Z", "…", said).replace("\r", "") == re.sub(r"\d{4}-\S+Z", "…", printed)
+
+
 def test_the_table_of_settings_is_the_settings() -> None:
     documented = re.findall(r"^\| `(TICKETS_\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
 
@@ -116,7 +158,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
 def test_every_file_of_the_map_is_there() -> None:
     named = re.findall(r"^\| `([a-z_/.]+)` \|", README, re.MULTILINE)
 
-    assert len(named) == 8
+    assert len(named) == 9
     assert all((ROOT / name).exists() for name in named)
 
 

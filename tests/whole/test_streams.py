@@ -12,7 +12,7 @@ import psutil
 
 from tests.bench.seed import CLIENT, seed
 from tests.support.evidence import open_store
-from tests.support.server import BASE, Server, serving
+from tests.support.server import NO_DELIVERY, BASE, Server, serving
 
 EVENTS = 20_000
 
@@ -39,7 +39,10 @@ def given_a_ticket(server: Server) -> None:
 
 
 def test_a_reader_sees_what_another_process_commits_and_resumes(database_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, database_url) as server, serving(tmp_path, database_url) as other:
+    with (
+        serving(tmp_path, database_url, **NO_DELIVERY) as server,
+        serving(tmp_path, database_url, **NO_DELIVERY) as other,
+    ):
         given_a_ticket(other)
         with streaming(server, "client-123") as lines:
             assert next_event(lines)["id"] == "1"
@@ -53,7 +56,7 @@ def test_a_reader_sees_what_another_process_commits_and_resumes(database_url: st
 
 
 def test_a_server_that_stops_says_goodbye(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, sqlite_url) as server:
+    with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server:
         given_a_ticket(server)
         with streaming(server, "client-123") as lines:
             next_event(lines)
@@ -69,7 +72,7 @@ def test_who_does_not_read_costs_no_memory_and_is_told_so(sqlite_url: str, tmp_p
     store = open_store(sqlite_url)
     seed(store, range(EVENTS // 10), length=10)
     store.close()
-    with serving(tmp_path, sqlite_url, TICKETS_STREAM_PATIENCE_SECONDS="1") as server:
+    with serving(tmp_path, sqlite_url, **NO_DELIVERY, TICKETS_STREAM_PATIENCE_SECONDS="1") as server:
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
         with socket.socket() as reader:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from application.security_event import _CHANGES
-from tests.support.server import ROOT, Server, serving
+from tests.support.server import NO_DELIVERY, ROOT, Server, serving
 
 DOC = (ROOT / "docs" / "subscribers.md").read_text()
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     (commands / "python").symlink_to(sys.executable)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     url = f"sqlite:///{tmp_path}/var/tickets.db"
-    with serving(tmp_path, url, TICKETS_PUSH_PRIVATE_HOSTS="127.0.0.1") as server:
+    with serving(tmp_path, url, **NO_DELIVERY, TICKETS_PUSH_PRIVATE_HOSTS="127.0.0.1") as server:
         user = "/client-123/users/user-123"
         server.client.put(user, json={"email": "user-123@example.com"}).raise_for_status()
         server.client.post(f"{user}/ticket").raise_for_status()

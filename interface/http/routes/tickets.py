@@ -21,8 +21,18 @@ from application.verify_ticket import LOCKED, VerifyResponse, VerifyTicket
 from domain.states import State
 from domain.ticket import ClearTicket
 from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response, note
-from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch
-from interface.http.openapi import body, creates, deletes, lists, patches, plain_writes, reads, writes
+from interface.http.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
+from interface.http.openapi import (
+    body,
+    creates,
+    deletes,
+    lists,
+    patches,
+    plain_writes,
+    reads,
+    told_of_delivery,
+    writes,
+)
 from interface.http.paging import (
     At,
     AtVersion,
@@ -45,6 +55,7 @@ from interface.http.permissions import (
     CREDENTIAL_VIEW,
     HISTORY_VIEW,
 )
+from interface.http.routes.deliveries import delivery_headers
 from interface.http.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
@@ -57,13 +68,14 @@ TicketPage = Page[TicketResponse]
     f"{PATH}/reset",
     summary="Regenerate a ticket",
     operation_id="regenerateTicket",
-    responses=writes(TicketResponse, "Ticket regenerated successfully", 429),
+    responses=told_of_delivery(writes(TicketResponse, "Ticket regenerated successfully", 429)),
     openapi_extra=body(ResetBody, required=False),
 )
 async def regenerate(
     call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)],
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> Response:
     """Regenerates the ticket value for the specified user, resetting the ticket hash.
 
@@ -75,7 +87,8 @@ async def regenerate(
     """
     call.count()
     comment = call.optional_body(ResetBody).modificationComment
-    return json_response(await call.execute(RegenerateTicket(**call.terms(), reason=comment)))
+    answer = await call.execute(RegenerateTicket(**call.terms(), reason=comment))
+    return json_response(answer, 200, **await delivery_headers(call, answer))
 
 
 @router.post(
@@ -83,13 +96,14 @@ async def regenerate(
     summary="Create a ticket",
     operation_id="createTicket",
     status_code=201,
-    responses=creates(TicketResponse, "Ticket created successfully"),
+    responses=told_of_delivery(creates(TicketResponse, "Ticket created successfully")),
     openapi_extra=body(CreateBody, required=False),
 )
 async def create(
     call: Annotated[Call, depends(CREDENTIAL_CREATE)],
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
 ) -> Response:
     """Creates the ticket credential of a user. One per user: a second is 422.
 
@@ -108,7 +122,8 @@ async def create(
         valid_from=validity.from_,
         valid_to=validity.to,
     )
-    return json_response(await call.execute(command), 201, Location=call.path)
+    answer = await call.execute(command)
+    return json_response(answer, 201, Location=call.path, **await delivery_headers(call, answer))
 
 
 @router.get(

@@ -34,13 +34,19 @@ UserPage = Page[UserResponse]
     openapi_extra=body(UserBody, required=True),
 )
 async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
-    """Makes this all that is known of the user: where tickets are sent, and in which language.
+    """Makes this all that is known of the user: where tickets are sent, and in which language. Without an `email` they go by letter.
 
     Required permission: AccessControl.UserModify
     """
     user = call.body(UserBody)
     answer = await call.execute(
-        RegisterUser(**call.terms(), email=user.email, name=user.name, language=user.language)
+        RegisterUser(
+            **call.terms(),
+            email=user.email,
+            name=user.name,
+            language=user.language,
+            postal_address=tuple(user.postalAddress) if user.postalAddress else None,
+        )
     )
     return json_response(answer, 201 if answer.outcome == "created" else 200)
 

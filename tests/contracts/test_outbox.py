@@ -1,0 +1,230 @@
+"""What every Outbox does."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.command import DeliveryKey, Subject
+from application.outbox import Standing, Trying
+from application.record_delivery import RecordDelivery, RetryDeliveries
+from application.reseal import reseal
+from domain.delivery import Attempt, Obsolete
+from domain.policy import SendingMethod, TicketPolicy
+from domain.ticket_credential import stream_id
+from tests.contracts.conftest import StoreWithOutbox
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service, command
+
+OTHER = Subject("client-123", "user-456")
+SOON, LATER = NOW + timedelta(seconds=30), NOW + timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def _a_ticket(service: Service) -> None:
+    service.register()
+    service.create()
+
+
+def key_of(subject: Subject = SUBJECT, version: int = 1) -> DeliveryKey:
+    return DeliveryKey(subject.client_ext_id, stream_id(*subject), version)
+
+
+def record(service: Service, key: DeliveryKey | None = None, **changes: Any) -> str:
+    attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="250")
+    fields: dict[str, Any] = {"attempt": attempt, "delivered": True, **changes}
+    return service.execute(command(RecordDelivery, key_of_delivery=key or key_of(), **fields)).outcome
+
+
+def taken(store: StoreWithOutbox, lease: str = "mine", now: Any = NOW, limit: int = 10) -> list[int]:
+    return [found.entry.version for found in store.take(lease, now, now + timedelta(seconds=30), limit)]
+
+
+def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    service.define(
+        "letters", policy=TicketPolicy(sending_method=(SendingMethod.PDF_STORE, SendingMethod.EMAIL))
+    )
+    service.modify(policy_ext_id="letters")
+    service.regenerate()
+
+    newest, oldest = store.waiting(SUBJECT)
+
+    assert (oldest.entry.version, newest.entry.version) == (1, 3)
+    assert oldest.entry.methods == (SendingMethod.EMAIL,)
+    assert newest.entry.methods == (SendingMethod.PDF_STORE, SendingMethod.EMAIL)
+    assert newest.recipient
+    assert newest.recipient.email == "user@example.com"
+    assert newest.ticket
+    assert newest.ticket.version == 3
+    assert (newest.entry.minted, newest.standing, newest.next_try) == (NOW, Standing.QUEUED, None)
+    assert (newest.obsolete(NOW), oldest.obsolete(NOW)) == (None, Obsolete.REPLACED)
+    for found in (newest, oldest):
+        service.sealer.unseal(found.entry.sealed, found.entry.delivery_id)
+
+
+def test_a_policy_without_a_method_puts_nothing_into_the_outbox(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    service.define("none", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
+    service.modify(policy_ext_id="none")
+    service.regenerate()
+
+    assert [found.entry.version for found in store.waiting(SUBJECT)] == [1]
+
+
+def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
+    service: Service, open_store: Callable[[], StoreWithOutbox]
+) -> None:
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    store, other = open_store(), open_store()
+
+    assert taken(store, limit=1) + taken(other, "theirs") == [1, 1]
+    assert taken(other, "theirs") == []
+    assert taken(other, "theirs", SOON) == [1, 1]
+    # Whose lease it is no more changes nothing.
+    store.postpone(key_of(), "mine", Trying(attempts=9), LATER)
+    store.let_go("mine", [key_of()])
+    store.extend("mine", [key_of()], LATER)
+    assert store.waiting(SUBJECT)[-1].trying == Trying()
+    assert taken(store, "mine", SOON) == []
+
+
+def test_a_ticket_waits_while_somebody_has_the_one_that_it_replaces(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    assert taken(store) == [1]
+    service.regenerate()
+    assert taken(store, "theirs") == []
+
+    store.postpone(key_of(), "mine", Trying(), LATER)
+
+    assert taken(store, "theirs") == [2]
+    assert sorted(taken(store, now=LATER)) == [1, 2]
+
+
+def test_a_lease_can_be_made_longer_and_let_go(store: StoreWithOutbox) -> None:
+    assert taken(store) == [1]
+    store.extend("mine", [key_of()], LATER)
+    assert taken(store, "theirs", SOON) == []
+
+    store.let_go("mine", [key_of()])
+
+    assert taken(store, "theirs") == [1]
+
+
+def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
+    store: StoreWithOutbox,
+) -> None:
+    trying = Trying(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
+    taken(store)
+    store.postpone(key_of(), "mine", trying, SOON)
+
+    assert taken(store, "theirs") == []
+    [found] = store.take("theirs", SOON, LATER, 10)
+    assert (found.trying, found.next_try) == (trying, SOON)
+
+
+def test_the_oldest_that_is_due_is_taken_first(service: Service, store: StoreWithOutbox) -> None:
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    store.take("mine", NOW, LATER, 10)
+    store.postpone(key_of(), "mine", Trying(), SOON)
+    store.postpone(key_of(OTHER), "mine", Trying(), NOW)
+
+    [first] = store.take("theirs", LATER, LATER, 1)
+
+    assert first.entry.subject == OTHER
+
+
+def test_a_record_of_success_takes_the_sealed_ticket_away(service: Service, store: StoreWithOutbox) -> None:
+    assert record(service) == "recorded"
+
+    assert store.waiting(SUBJECT) == []
+    assert record(service) == "gone"
+
+
+def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
+    service: Service, store: StoreWithOutbox
+) -> None:
+    taken(store)
+    record(service, delivered=False, trying=Trying(attempts=1, last_error="no"), until=LATER)
+
+    [failed] = store.waiting(SUBJECT)
+    assert (failed.standing, failed.next_try, failed.so_far) == (Standing.FAILED, LATER, 1)
+    assert failed.trying.last_error == "no"
+    assert taken(store, now=SOON) == []
+
+    service.execute(command(RetryDeliveries))
+
+    [again] = store.waiting(SUBJECT)
+    assert (again.standing, again.next_try, again.trying) == (Standing.QUEUED, None, Trying())
+    assert taken(store) == [1]
+    assert record(service) == "recorded"
+    assert store.waiting(SUBJECT) == []
+
+
+def test_a_retry_is_of_one_user(service: Service, store: StoreWithOutbox) -> None:
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    for subject in (SUBJECT, OTHER):
+        record(service, key_of(subject), subject=subject, delivered=False, until=LATER)
+
+    service.execute(command(RetryDeliveries, subject=OTHER))
+
+    assert taken(store) == [1]
+    assert store.waiting(SUBJECT)[0].standing is Standing.FAILED
+
+
+def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: StoreWithOutbox) -> None:
+    record(service)
+
+    assert store.look_up([SUBJECT]).tickets[SUBJECT].version == 1
+    assert len(store.history(SUBJECT)) == 1
+
+
+def test_the_outbox_is_read_in_pages(service: Service, store: StoreWithOutbox) -> None:
+    service.regenerate()
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+
+    everything = store.outbox_page(None, 10)
+    first = store.outbox_page(None, 2)
+
+    assert [*first, *store.outbox_page(first[-1].key, 2)] == everything
+    assert {entry.key for entry in everything} == {key_of(), key_of(version=2), key_of(OTHER)}
+
+
+def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: StoreWithOutbox) -> None:
+    service.regenerate()
+    sealer = service.sealer
+    sealer.oldest_new = len(sealer.sealed)
+
+    report = reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None)
+
+    assert (report.tickets, report.lost_tickets) == (2, 0)
+    for entry in store.outbox_page(None, 10):
+        assert sealer.is_new(entry.sealed)
+        sealer.unseal(entry.sealed, entry.delivery_id)
+    assert reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None).tickets == 0
+
+
+def test_what_no_key_opens_is_counted_and_left(service: Service, store: StoreWithOutbox) -> None:
+    [entry] = store.outbox_page(None, 10)
+    store.reseal(entry, b"seal 999")
+    service.sealer.oldest_new = 1000
+
+    report = reseal(outbox=store, subscriptions=store, sealer=service.sealer, tell=lambda _: None)
+
+    assert (report.tickets, report.lost_tickets) == (0, 1)
+
+
+def test_a_seal_that_has_changed_meanwhile_is_left(store: StoreWithOutbox) -> None:
+    [entry] = store.outbox_page(None, 10)
+    store.reseal(entry, b"seal 7")
+    store.reseal(entry, b"seal 8")
+
+    assert store.outbox_page(None, 10)[0].sealed == b"seal 7"

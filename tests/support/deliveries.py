@@ -1,0 +1,141 @@
+"""Tickets that are minted without a server, what became of their deliveries, and what a mail server has of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from application.command import Command, Subject
+from application.create_ticket import CreateTicket
+from application.deliveries import TOPICS
+from application.group_commit import Background
+from application.regenerate_ticket import RegenerateTicket
+from application.register_user import RegisterUser
+from domain.delivery import TicketDelivery
+from domain.ticket import ClearTicket, verify_ticket
+from interface.settings import Settings
+from interface.wiring.service import in_background
+from tests.support.evidence import outbox_of
+from tests.support.ledgers import opened
+from tests.support.mail_server import Mail, MailServer, ticket_of
+from tests.support.server import until
+from tests.support.service import command
+
+CLIENT = "client-123"
+# With which nobody waits for long.
+QUICK = {
+    "TICKETS_DELIVERY_RETRY_SECONDS": "0.05",
+    "TICKETS_DELIVERY_LONGEST_WAIT_SECONDS": "0.5",
+    "TICKETS_PUSH": "False",
+}
+
+
+def smtp(server: MailServer, **settings: str) -> dict[str, str]:
+    """Return the settings of who delivers by a mail server, and tries again soon."""
+    return {**QUICK, "TICKETS_SMTP_URL": f"smtp+plain://127.0.0.1:{server.port}", **settings}
+
+
+def subjects(count: int) -> list[Subject]:
+    """Return so many users."""
+    return [Subject(CLIENT, f"user-{number}") for number in range(count)]
+
+
+def address(subject: Subject) -> str:
+    """Return where the mails of a user go."""
+    return f"{subject.user_ext_id}@example.com"
+
+
+@contextmanager
+def minting(directory: Path, database_url: str) -> Iterator["Minting"]:
+    """Yield who mints tickets with the keys of the servers in a directory, and delivers none."""
+    keys = directory / "var" / "keys"
+    settings = Settings(
+        database_url=database_url,
+        outbox_key_file=keys / "outbox.key",
+        token_key_file=keys / "token.pem",
+        ledger_key_dir=keys / "ledger",
+        set_key_file=keys / "set.pem",
+    )
+    with in_background(settings) as (_, commands):
+        yield Minting(commands)
+
+
+class Minting:
+    """Mints tickets."""
+
+    def __init__(self, commands: Background) -> None:
+        self._commands = commands
+
+    def create(self, *users: Subject, email: str | None = None) -> None:
+        """Register each of the users, and create the ticket."""
+        for user in users:
+            self._execute(RegisterUser, subject=user, email=email or address(user))
+            self._execute(CreateTicket, subject=user)
+
+    def reset(self, *users: Subject) -> None:
+        """Reset the ticket of each of the users."""
+        for user in users:
+            self._execute(RegenerateTicket, subject=user)
+
+    def _execute(self, kind: type[Command], **changes: Any) -> None:
+        self._commands.execute(command(kind, **changes))
+
+
+def all_over(database_url: str, seconds: float = 30) -> None:
+    """Wait until nothing waits for its delivery."""
+    until(lambda: not outbox_of(database_url), "everything is delivered", seconds)
+
+
+def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[TicketDelivery.Event]]:
+    """Return what was recorded of the deliveries to each user, the newest first."""
+    with opened(database_url) as store:
+        found = {
+            user: [store.event(entry) for entry in store.newest_of_user(user, TOPICS, 100_000)]
+            for user in users
+        }
+    return {
+        user: [event for event in events if isinstance(event, TicketDelivery.Event)]
+        for user, events in found.items()
+    }
+
+
+def assert_last_mails_verify(database_url: str, server: MailServer, users: Sequence[Subject]) -> None:
+    """Assert that the last mail of each user holds the ticket that is in force; no ticket is shown."""
+    last = {mail.to: mail.message for mail in list(server.taken)}
+    wrong = [
+        user.user_ext_id
+        for user in users
+        if address(user) not in last or not holds_ticket_of(database_url, user, last[address(user)])
+    ]
+    assert wrong == []
+
+
+def holds_ticket_of(database_url: str, user: Subject, message: EmailMessage) -> bool:
+    """Tell whether a mail holds the ticket that is in force."""
+    with opened(database_url) as store:
+        ticket_hash = store.look_up([user]).tickets[user].ticket_hash
+    return verify_ticket(ClearTicket(ticket_of(message)), ticket_hash)
+
+
+def lease_end(database_url: str) -> str:
+    """Return until when the only ticket that waits is leased, as the store writes it."""
+    with opened(database_url) as store:
+        rows = store._fetch("SELECT leased_until FROM outbox", ())
+    return str(rows[0][0])
+
+
+def message_ids(mails: Sequence[Mail]) -> list[str]:
+    """Return the Message-ID of each mail."""
+    return [str(mail.message["Message-ID"]) for mail in mails]
+
+
+def assert_doubles_are_the_same(server: MailServer) -> int:
+    """Assert that mails with the same Message-ID are the same, each to one user; return how many came again."""
+    first: dict[str, Mail] = {}
+    different = 0
+    for identity, mail in zip(message_ids(server.taken), server.taken, strict=True):
+        before = first.setdefault(identity, mail)
+        different += (before.to, before.content) != (mail.to, mail.content)
+    assert different == 0
+    return len(server.taken) - len(first)

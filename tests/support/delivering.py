@@ -1,0 +1,184 @@
+"""Deliverers beside a service, and couriers that do as they are told."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from application.command import Answer, Command, Subject
+from application.deliver_tickets import Courier, Deliverer, NotDelivered
+from application.deliveries import TOPICS
+from application.outbox import Waiting
+from application.ports import Outbox
+from application.retries import Retries
+from domain.delivery import TicketDelivery
+from domain.policy import SendingMethod
+from domain.ticket import ClearTicket
+from tests.support.fakes import SUBJECT, TRACEPARENT, FakeStore
+from tests.support.service import Service
+
+HANGS = "hangs"
+RETRIES = Retries(
+    first=timedelta(seconds=30),
+    longest=timedelta(hours=1),
+    give_up_after=timedelta(hours=24),
+    jitter=lambda: 0.5,
+)
+_numbers = itertools.count()
+
+
+def later(said: str = "the test is busy", answer: str = "451") -> NotDelivered:
+    """Return a failure that may pass."""
+    return NotDelivered(said, answer)
+
+
+def never(said: str = "the test never takes it", answer: str = "550") -> NotDelivered:
+    """Return a failure that stays."""
+    return NotDelivered(said, answer, final=True)
+
+
+@dataclass
+class FakeCourier:
+    """Does what is planned, one after the other, and then takes every ticket; what hangs does so until `open`."""
+
+    planned: list[str | Exception] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    tickets: list[ClearTicket] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+        outcome = self.planned.pop(0) if self.planned else "250"
+        self.tickets.append(ticket)
+        self.waiting.append(waiting)
+        if outcome == HANGS:
+            while not self.gate.is_set():  # noqa: ASYNC110 - another thread opens it
+                await asyncio.sleep(0.005)
+            return "250"
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @property
+    def versions(self) -> list[int]:
+        """Which tickets it was given, by the version that minted each."""
+        return [waiting.entry.version for waiting in list(self.waiting)]
+
+    def open(self) -> None:
+        """Let what hangs go on."""
+        self.gate.set()
+
+
+class OneAtATime:
+    """Lets one thread at a time into a fake store, as the transactions of a real one do."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found):
+            return found
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                return found(*arguments, **named)
+
+        return call
+
+
+class Delivering:
+    """A deliverer that runs in a thread of its own until it is stopped. close: gives back what the couriers hold."""
+
+    def __init__(
+        self,
+        service: Service,
+        couriers: Mapping[SendingMethod, Courier],
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+        **terms: Any,
+    ) -> None:
+        fields: dict[str, Any] = {
+            "outbox": service.store,
+            "couriers": couriers,
+            "sealer": service.sealer,
+            "execute": _executing(service),
+            "retries": RETRIES,
+            "clock": service.clock,
+            "lease": f"lease-{next(_numbers)}",
+            "lease_for": timedelta(seconds=30),
+            "new_command_id": lambda: f"delivery-{next(_numbers)}",
+            "correlation_id": lambda: TRACEPARENT,
+        }
+        self._close = close
+        self._loop = asyncio.new_event_loop()
+        self._deliverer = Deliverer(**{**fields, **terms})
+        self._task = self._loop.create_task(self._deliverer.run())
+        self._thread = threading.Thread(target=self._run, name="delivering")
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have it look at once."""
+        self._loop.call_soon_threadsafe(self._deliverer.wake)
+
+    def ask_to_stop(self) -> None:
+        """Cancel it, and do not wait."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def stop(self) -> None:
+        """Cancel it, and wait until it has let go of everything."""
+        self.ask_to_stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._until_cancelled())
+
+    async def _until_cancelled(self) -> None:
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._close:
+            await self._close()
+
+
+@contextmanager
+def delivering(
+    service: Service, couriers: Mapping[SendingMethod, Courier], **terms: Any
+) -> Iterator[Delivering]:
+    """Yield a running deliverer; it is stopped at the end."""
+    running = Delivering(service, couriers, **terms)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def said_of(store: Any, subject: Subject = SUBJECT) -> list[TicketDelivery.Event]:
+    """Return what is recorded of the deliveries to a user, oldest first, from a fake store or a real one."""
+    if not hasattr(store, "newest_of_user"):
+        events = [event for stream in store.events.values() for event in stream]
+        return [
+            event
+            for event in events
+            if isinstance(event, TicketDelivery.Event)
+            and (event.client_ext_id, event.user_ext_id) == tuple(subject)
+        ]
+    entries = store.newest_of_user(subject, TOPICS, 10_000)
+    found = [store.event(entry) for entry in reversed(entries)]
+    return [event for event in found if isinstance(event, TicketDelivery.Event)]
+
+
+def outbox_of(service: Service) -> Outbox:
+    """Return the outbox of the service: every store is one."""
+    return service.store  # type: ignore[return-value]
+
+
+def _executing(service: Service) -> Callable[[Command], Any]:
+    async def execute(command: Command) -> Answer:
+        return await asyncio.wrap_future(service.commands.submit(command))
+
+    return execute

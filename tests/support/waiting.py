@@ -1,0 +1,51 @@
+"""Tickets that wait for their delivery, made up but for what a test says."""
+
+from datetime import timedelta
+from typing import Any
+
+from application.command import Subject
+from application.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.projection import TicketRow
+from application.recipient import Recipient
+from domain.states import State
+from domain.ticket import ClearTicket
+from domain.ticket_credential import stream_id
+from tests.support.fakes import NOW, SUBJECT
+
+TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
+
+
+def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> Waiting:
+    """Return a ticket that waits. recipient: what is known of the user, but for what is made up."""
+    known = {
+        "email": "una@example.com",
+        "name": "Una Üser",
+        "language": None,
+        "postal_address": ("Bahnhofstrasse 1", "8001 Zürich"),
+        **recipient,
+    }
+    of_user: dict[str, Any] = {"client_ext_id": subject.client_ext_id, "user_ext_id": subject.user_ext_id}
+    row = TicketRow(
+        **of_user,
+        stream=stream_id(*subject),
+        version=version,
+        ext_id="ticket",
+        policy_ext_id="default",
+        state_name=State.ACTIVE,
+        state_change_reason="",
+        ticket_hash="",
+        created=NOW,
+        last_modified=NOW,
+        valid_from=NOW,
+        valid_to=NOW + timedelta(days=5),
+        modification_comment=None,
+    )
+    return Waiting(
+        OutboxEntry(subject, row.stream, version, b"", NOW),
+        Recipient(**of_user, created=NOW, last_modified=NOW, version=1, **known),
+        row,
+        Trying(),
+        0,
+        Standing.QUEUED,
+        None,
+    )
