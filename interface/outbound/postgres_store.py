@@ -15,9 +15,8 @@ from eventsourcing.persistence import (
     OperationalError,
     StoredEvent,
 )
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, tuple_row
+from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.rows import tuple_row
 
 from application.command import CommandKey, DeliveryKey, Subject
 from application.errors import Conflict, StoreUnavailable
@@ -36,6 +35,12 @@ from interface.outbound.outbox_tables import (
     failed_columns,
     key_columns,
     outbox_columns,
+)
+from interface.outbound.postgres_connections import (
+    Connection,
+    connection_options,
+    on_the_standby_too,
+    open_datastore,
 )
 from interface.outbound.records import (
     EXPIRING,
@@ -58,12 +63,6 @@ from interface.outbound.subscription_tables import (
     to_subscribed,
 )
 
-_Connection = psycopg.Connection[DictRow]
-
-# Every wait is bounded by seconds; the library's defaults let a save hang for five minutes.
-CONNECT_TIMEOUT_SECONDS = 3
-LOCK_TIMEOUT_SECONDS = 5
-STATEMENT_TIMEOUT_SECONDS = 10
 _TOLD_EVERY_SECONDS = 1
 _MIGRATION_LOCK = 7_204_901
 
@@ -130,7 +129,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
     def __init__(self, url: str) -> None:
         with _failures():
             _migrate(url)
-            self._datastore = _datastore(url)
+            self._datastore = open_datastore(url)
             self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._url = url
         self._mapper = JsonMapper()
@@ -242,9 +241,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
         while True:
             yield
             try:
-                with psycopg.connect(
-                    self._url, connect_timeout=CONNECT_TIMEOUT_SECONDS, autocommit=True
-                ) as connection:
+                with psycopg.connect(**connection_options(self._url), autocommit=True) as connection:
                     connection.execute("LISTEN ticket_events")
                     yield  # what came before it listened
                     while True:
@@ -261,7 +258,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
 class _Lease:
     """A lock that lasts as long as its connection."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def holds(self) -> bool:
@@ -284,7 +281,7 @@ class _Recorder(PostgresApplicationRecorder):
         records: Records = kwargs["records"]
         changes: Changes = kwargs["changes"]
         parameters = _parameters(stored_events, records, changes)
-        with self.datastore.get_connection() as connection:
+        with self.datastore.get_connection() as connection, on_the_standby_too(connection):
             if not (
                 changes.policies
                 or changes.recipients
@@ -331,7 +328,7 @@ def _add(known: Known, kind: str, client: str, key: str, row: bytes) -> None:
             known.deliveries[DeliveryKey(client, UUID(stream), int(version))] = int(row)
 
 
-def _change_deliveries(connection: _Connection, changes: Changes) -> None:
+def _change_deliveries(connection: Connection, changes: Changes) -> None:
     ended = [(key, change.so_far) for key, change in changes.deliveries.items() if change.trying is None]
     if ended:
         columns = _columns([(*key_columns(key), so_far - 1) for key, so_far in ended], 4)
@@ -344,7 +341,7 @@ def _change_deliveries(connection: _Connection, changes: Changes) -> None:
         _query(connection, _RETRY, subject)
 
 
-def _look_up_subscriptions(connection: _Connection, client: str, known: Known) -> None:
+def _look_up_subscriptions(connection: Connection, client: str, known: Known) -> None:
     rows = _query(connection, _OF_CLIENT, (client,))
     known.subscriptions.update((found.row.key, found) for found in map(to_subscribed, rows))
     size = _query(connection, _SELECT_SIZE, (client,)).fetchone()
@@ -362,34 +359,8 @@ def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes:
     ]
 
 
-def _datastore(url: str) -> PostgresDatastore:
-    options = conninfo_to_dict(url)
-    named = {name: str(options.pop(name, "")) for name in ("dbname", "host", "port", "user", "password")}
-    datastore = PostgresDatastore(
-        named["dbname"],
-        named["host"],
-        named["port"],
-        named["user"],
-        named["password"],
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        pool_size=1,
-        max_overflow=15,
-        max_waiting=256,
-        lock_timeout=LOCK_TIMEOUT_SECONDS,
-        idle_in_transaction_session_timeout=STATEMENT_TIMEOUT_SECONDS,
-    )
-    connect = cast("dict[str, Any]", datastore.pool.kwargs)
-    for name in [name for name, value in named.items() if not value]:
-        del connect[name]  # libpq's own defaults (a socket, the user's name, a password file) then hold
-    connect.update(options)
-    connect.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
-    waits = f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={LOCK_TIMEOUT_SECONDS}s"
-    connect["options"] = f"{options.get('options', '')} {waits}".strip()
-    return datastore
-
-
 def _migrate(url: str) -> None:
-    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+    with psycopg.connect(**connection_options(url)) as connection:
         # Several processes may start at once on an empty database; one makes the tables, the others wait.
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
@@ -401,10 +372,14 @@ def _migrate(url: str) -> None:
 
 
 def _query(
-    connection: _Connection, statement: str, parameters: Sequence[Any] | dict[str, Any]
+    connection: Connection, statement: str, parameters: Sequence[Any] | dict[str, Any]
 ) -> psycopg.Cursor[Row]:
     cursor = connection.cursor(row_factory=tuple_row, binary=True)
-    return cursor.execute(cast("Any", statement), parameters, prepare=True)
+    try:
+        return cursor.execute(cast("Any", statement), parameters, prepare=True)
+    except psycopg.errors.ReadOnlySqlTransaction:
+        connection.close()  # its server is no longer the one that takes writes; the pool finds that one
+        raise
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
