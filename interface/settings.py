@@ -28,6 +28,13 @@ class Settings(BaseSettings):
     database_url: Annotated[
         str, Field(description="`sqlite:///PATH` or `postgresql://…` as libpq takes it")
     ] = "sqlite:///var/tickets.db"
+    read_database_url: Annotated[
+        str | None,
+        Field(
+            pattern="^postgres(ql)?://",
+            description="a standby, for reads that may be some seconds old: search, histories and the feed",
+        ),
+    ] = None
     deliver: Annotated[
         bool,
         Field(description="whether the server delivers tickets; `tickets deliver` does if not"),
@@ -265,6 +272,12 @@ class Settings(BaseSettings):
     def _stamps_are_kept(self) -> Self:
         if self.checkpoint_tsa and not self.checkpoint_dir:
             raise ValueError("TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR, where the stamps are kept")
+        return self
+
+    @model_validator(mode="after")
+    def _standby_of_a_server(self) -> Self:
+        if self.read_database_url and self.sqlite_path:
+            raise ValueError("TICKETS_READ_DATABASE_URL needs PostgreSQL: SQLite has no standby")
         return self
 
     @property

@@ -47,13 +47,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes reach of the application; interface/wiring wires it."""
+    """What the routes reach of the application; interface/wiring wires it.
+
+    store, history: for searches, whose findings may be a little old.
+    """
 
     execute: Callable[[Command], Awaitable[Answer]]
     look_up: Callable[[Subject], Awaitable[Known]]
     finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
     ledger: Ledger
+    history: Ledger
     live: LiveFeed
     signer: Signer
     note_access: Callable[[NoteAccess], Awaitable[None]]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -250,9 +251,52 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
             except psycopg.Error:
                 time.sleep(_TOLD_EVERY_SECONDS)
 
+    def place(self) -> str:
+        """Return how far the server's own log goes now; a standby that has this has all that is committed."""
+        return str(self._fetch("SELECT pg_current_wal_lsn()::text", ())[0][0])
+
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
+
+
+class Behind(Exception):
+    """A standby that has not got as far as it must have to answer."""
+
+
+class PostgresStandby(PostgresStore):
+    """A PostgresStore that can only be read, since a server that takes no writes is enough for it.
+
+    patience_seconds: how long a caller waits for a connection.
+    """
+
+    def __init__(self, url: str, patience_seconds: float) -> None:
+        self._datastore = open_datastore(url, patience_seconds)
+        self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
+        self._url = url
+        self._mapper = JsonMapper()
+        self.needed = ("", 0)
+
+    def has(self, place: str) -> bool:
+        """Tell whether it got as far as this place of the primary's log."""
+        statement = "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= ?::text::pg_lsn"
+        return bool(self._fetch(statement, (place,))[0][0])
+
+    def having(self, client_ext_id: str, position: int) -> "PostgresStandby":
+        """Return the same, but it raises Behind where the client's ledger does not reach that position yet."""
+        other = copy(self)
+        other.needed = (client_ext_id, position)
+        return other
+
+    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        client, position = self.needed
+        with _failures(), self._datastore.get_connection() as connection:
+            if position:
+                # On this very connection, since there may be several standbys.
+                found = _query(connection, _SELECT_SIZE, (client,)).fetchone()
+                if not found or found[0] < position:
+                    raise Behind
+            return _query(connection, statement.replace("?", "%s"), parameters).fetchall()
 
 
 class _Lease:

@@ -65,7 +65,7 @@ def http_app(running: Running) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down."""
     settings = running.settings
     notes = AccessNotes(running.commands.execute, system_clock)
-    live = LiveFeed(running.store, settings.ledger_name)
+    live = LiveFeed(running.reads, settings.ledger_name)
     delivery = delivery_of(settings) if settings.deliver else None
 
     @asynccontextmanager
@@ -103,8 +103,9 @@ def http_app(running: Running) -> FastAPI:
             execute=running.commands.execute,
             look_up=GroupRead(running.store).look_up,
             finish=SlowHashing(Argon2Hash()).finish,
-            store=running.store,
+            store=running.reads,
             ledger=running.store,
+            history=running.reads,
             live=live,
             signer=running.keys,
             note_access=notes.note,

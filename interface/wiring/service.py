@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from application.access_log import NoteAccess, note_access
@@ -44,6 +44,7 @@ from interface.outbound.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.sqlite_store import SqliteStore
+from interface.outbound.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import Settings, WrongSettings
 
@@ -63,11 +64,21 @@ class Running:
 
     def close(self) -> None:
         """Give everything back. The commands are closed before, by who runs them."""
+        if self.reads is not self.store:
+            self.reads.close()
         self.store.close()
 
     def digest_keys(self) -> Sequence[bytes]:
         """Return the keys of the digests of requests, the one in force first."""
         return _digest_keys(tuple(self.outbox_keys()))
+
+    @cached_property
+    def reads(self) -> SqliteStore | PostgresStore:
+        """Where to read what may be a little old: a standby, if there is one."""
+        url = self.settings.read_database_url
+        if url is None or isinstance(self.store, SqliteStore):
+            return self.store
+        return StandbyReads(self.store, url)
 
 
 @dataclass

@@ -22,7 +22,7 @@ def running_server() -> Iterator[str]:
         return
     directory = Path(tempfile.mkdtemp(prefix="tickets-postgres-"))
     try:
-        server = _server_from_the_wheel(directory)
+        server = server_from_the_wheel(directory)
         try:
             yield server.get_uri()
         finally:
@@ -31,7 +31,7 @@ def running_server() -> Iterator[str]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _server_from_the_wheel(directory: Path) -> Any:
+def server_from_the_wheel(directory: Path) -> Any:
     # On import it decides where its lock file lies: by default in /tmp, where another user's may be in the way.
     (directory / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as environment:

@@ -103,6 +103,7 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
                 ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/test_audit.py has a real one
+                history=store,  # type: ignore[arg-type]
                 live=live,
                 signer=LedgerKeys(
                     keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)

@@ -81,7 +81,7 @@ async def history(
     """
     wanted, after = page_of_numbers(call.request)
     await call.note_read()
-    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.service.ledger)
+    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.service.history)
     items, more = await run_in_threadpool(read, call.subject)
     return number_page(wanted, list(items), items[-1]["version"] if more else None)
 
@@ -120,7 +120,7 @@ async def search(
         end=query_value(call.request, "to", Date),
     )
     await call.note_read()
-    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.service.ledger)
+    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.service.history)
     items, more = await run_in_threadpool(read, query)
     return number_page(wanted, list(items), items[-1]["position"] if more else None)
 
