@@ -56,8 +56,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-soak: $(READY) ## Kill servers, pushers and subscribers at random, 50 times on each store (some 45 minutes)
+soak: $(READY) ## Kill servers, pushers and subscribers 50 times on each store, and the primary 10 times (some 50 minutes)
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
+	TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
 	$(BIN)/python -m tests.bench.run

@@ -1,15 +1,13 @@
 """Every subscriber sees every event, in order, whatever is killed and when."""
 
-import json
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.follower import Follower
 from tests.support.receiver import HANGS, OK, Received, Receiver, answer, receiving
 from tests.support.server import ROOT, Server, until
 
@@ -58,42 +57,6 @@ class Cluster:
     def client(self) -> httpx.Client:
         """Of a server that is there now."""
         return self.servers[0].client
-
-
-class Follower:
-    """A process that prints events and resumes by a file; it may be killed and started again."""
-
-    def __init__(self, command: list[str], directory: Path, output: Path, **environment: str) -> None:
-        self._command = command
-        self._directory = directory
-        self._output = output
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._output.open("ab") as output, self._output.with_suffix(".err").open("ab") as errors:
-            return subprocess.Popen(
-                self._command, cwd=self._directory, env=self._environment, stdout=output, stderr=errors
-            )
-
-    def kill(self) -> None:
-        self.stop()
-        # What was cut off in the middle of a line is no event; the next begins on a line of its own.
-        with self._output.open("ab") as output:
-            output.write(b"\n")
-        self.process = self._start()
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def events(self) -> list[Any]:
-        """Return what was printed so far."""
-        found = []
-        for line in self._output.read_text().splitlines():
-            with suppress(ValueError):
-                found.append(json.loads(line))
-        return found
 
 
 @dataclass
