@@ -199,7 +199,11 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
     with ExitStack() as stack:
         both = stack.enter_context(two_servers())
         receiver = stack.enter_context(receiving())
-        servers = [stack.enter_context(serving(tmp_path, both.url, **SETTINGS)) for _ in range(2)]
+        # One reads the feed from the primary, the other from whichever stands by.
+        servers = [
+            stack.enter_context(serving(tmp_path, both.url, **SETTINGS, **more))
+            for more in ({}, {"TICKETS_READ_DATABASE_URL": both.read_url})
+        ]
         given_tickets(servers[0])
         hook = {"url": receiver.url("/hook"), "after": 0, "batchSize": 10}
         servers[0].client.put(f"/{CLIENT}/subscriptions/hook", json=hook).raise_for_status()

@@ -51,7 +51,7 @@ def _binaries() -> Path | None:
 class TwoServers:
     """The monitor and the two servers, `a` and `b`, in a directory of their own.
 
-    url: names both, and connects to the one that takes writes.
+    url: names both, and connects to the one that takes writes. read_url: connects to the other one, if it is there.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -61,6 +61,7 @@ class TwoServers:
         self._monitor_url = f"postgres://autoctl_node@127.0.0.1:{self._ports['monitor']}/pg_auto_failover"
         hosts = f"127.0.0.1:{self._ports['a']},127.0.0.1:{self._ports['b']}"
         self.url = f"postgresql://postgres@{hosts}/tickets?target_session_attrs=read-write"
+        self.read_url = self.url.replace("read-write", "prefer-standby")
 
     def start(self) -> None:
         """Make all three, and wait until one server stands by."""
