@@ -55,6 +55,7 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 _FLUSH_EVERY_SECONDS = 60
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
+_WORKER_HANGS_AFTER_SECONDS = 60
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
 # What each server process runs; the bench names an app of its own here.
@@ -247,6 +248,9 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         access_log=False,
         log_level="warning",
         server_header=False,
+        # By default uvicorn kills a worker that does not answer it within five seconds, and on a busy machine its imports
+        # alone take longer: it is killed and started for ever.
+        timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
 
 
