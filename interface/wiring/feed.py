@@ -138,7 +138,7 @@ async def _push_until_stopped(running: Running) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    live = LiveFeed(running.store, running.settings.ledger_name)
+    live = LiveFeed(running.reads, running.settings.ledger_name)
     pushing = loop.create_task(push(running, live))
     await stopped.wait()
     await cancelled(pushing)
