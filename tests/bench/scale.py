@@ -1,0 +1,196 @@
+"""How much one log takes, and what bounds it: `python -m tests.bench.scale` prints the figures of docs/scale.md.
+
+First the whole service with one to three processes, then the database alone, which is given ready batches by several
+connections: of one client, whose ledger they wait for, or each of its own. All of it without a standby, with one, and
+with one that every commit waits for.
+"""
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from application.command import Subject
+from application.ports import Changes, Known
+from application.unit_of_work import UnitOfWork, merge
+from domain.attribution import Attribution
+from domain.states import State
+from domain.ticket import ClearTicket, hash_ticket
+from domain.ticket_credential import TicketCredential, Validity
+from interface.outbound.postgres_store import PostgresStore
+from tests.bench import load
+from tests.bench.stage import OPERATIONS, USERS, fill
+from tests.support.postgres import fresh_database
+from tests.support.server import serving
+from tests.support.standby import Standby, standing_by
+
+SECONDS = 4
+ROUNDS = 2
+CONNECTIONS = 4
+# An outbox row holds a sealed ticket of this size.
+_SEALED = bytes(60)
+_WAITS = """
+SELECT coalesce(wait_event_type || '/' || wait_event, 'running') FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+
+def service(url: str, processes: int) -> tuple[float, float, float]:
+    """Return resets per second, and the median and 99th percentile of their time in milliseconds."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        serving(Path(directory), url, "--workers", str(processes), TICKETS_DELIVER="false") as server,
+    ):
+        token = server.client.headers["Authorization"].removeprefix("Bearer ")
+        address = f"http://127.0.0.1:{server.port}"
+        found = [
+            load.send(address, token, OPERATIONS["reset"], Path(directory), connections=64, seconds=SECONDS)
+            for _ in range(1 + ROUNDS)
+        ][1:]
+    assert not any(figures.errors for figures in found)
+    return (
+        median(figures.per_second for figures in found),
+        median(figures.p50_ms for figures in found),
+        median(figures.p99_ms for figures in found),
+    )
+
+
+def database(url: str, batch: int, *, one_client: bool) -> tuple[float, dict[str, float]]:
+    """Return events per second of several connections, and what share of their time they waited for what."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(CONNECTIONS + 1)
+    done = context.SimpleQueue()
+    writers = [
+        context.Process(
+            target=_write,
+            args=(url, "shared" if one_client else f"client-{number}", number, batch, ready, done),
+        )
+        for number in range(CONNECTIONS)
+    ]
+    for writer in writers:
+        writer.start()
+    waits: dict[str, int] = {}
+    with psycopg.connect(url, autocommit=True) as watching:
+        ready.wait()
+        end = time.monotonic() + SECONDS - 0.5
+        while time.monotonic() < end:
+            for (wait,) in watching.execute(_WAITS).fetchall():
+                waits[wait] = waits.get(wait, 0) + 1
+            time.sleep(0.01)
+    for writer in writers:
+        writer.join()
+    total = sum(waits.values())
+    shares = {wait: count / total for wait, count in sorted(waits.items(), key=lambda item: -item[1])[:3]}
+    return sum(done.get() for _ in writers) / SECONDS, shares
+
+
+def _write(
+    url: str, client: str, number: int, batch: int, ready: Barrier, done: "multiprocessing.SimpleQueue[int]"
+) -> None:
+    with closing(PostgresStore(url)) as store:
+        batches = _batches(client, f"{batch}-{number}-{time.monotonic_ns()}", batch)
+        store.commit(next(batches))
+        ready.wait()
+        end, written = time.monotonic() + SECONDS, 0
+        while time.monotonic() < end:
+            store.commit(next(batches))
+            written += batch
+        done.put(written)
+
+
+def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
+    """Yield what the resets of so many users change, again and again."""
+    now = datetime.now(UTC)
+    ticket_hash = hash_ticket(ClearTicket("the-ticket-of-the-bench"), b"the salt of the bench")
+    validity = Validity(now, now + timedelta(days=5))
+    by = Attribution(
+        timestamp=now,
+        actor="bench",
+        reason=None,
+        correlation_id="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        command_id="0" * 32,
+        request_digest="0" * 64,
+    )
+    subjects = [Subject(client, f"{name}-{number}") for number in range(batch)]
+    credentials = [
+        TicketCredential.create(
+            *subject,
+            ext_id=f"{subject.user_ext_id}",
+            policy_ext_id="default",
+            state=State.ACTIVE,
+            ticket_hash=ticket_hash,
+            validity=validity,
+            by=by,
+        )
+        for subject in subjects
+    ]
+    known = Known()
+    while True:
+        unit = UnitOfWork(known)
+        for credential in credentials:
+            unit.hand_over(unit.save(credential), _SEALED)
+        merge(known, Changes(), unit.changes)
+        yield unit.changes
+        for credential in credentials:
+            credential.regenerate(ticket_hash, validity, by=by)
+
+
+@contextmanager
+def synchronous(standby: Standby) -> Iterator[None]:
+    """Let every commit wait for the standby, until the end."""
+    with psycopg.connect(standby.primary_url, autocommit=True) as primary:
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.execute("SELECT pg_reload_conf()")
+        yield
+        primary.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
+        primary.execute("SELECT pg_reload_conf()")
+
+
+def _measure(standby: Standby, *, alone: bool) -> None:
+    kinds: dict[str, Callable[[], AbstractContextManager[None]]] = {"alone": nullcontext}
+    if not alone:
+        kinds = {"standby": nullcontext, "synchronous": partial(synchronous, standby)}
+    for batch, one_client in product((1, 32, 128), (True, False)):
+        for kind, setting in kinds.items():
+            with fresh_database(standby.primary_url) as url, setting():
+                per_second, waits = database(url, batch, one_client=one_client)
+            whose = "one client" if one_client else "a client each"
+            shares = ", ".join(f"{wait} {share:.0%}" for wait, share in waits.items())
+            _print(
+                f"{kind}, {CONNECTIONS} connections, {whose}, {batch} a commit: {per_second:,.0f}/s ({shares})"
+            )
+    for processes in (1, 2, 3):
+        for kind, setting in kinds.items():
+            with fresh_database(standby.primary_url) as url, setting():
+                fill(url, 2 * USERS)
+                per_second, p50, p99 = service(url, processes)
+            _print(
+                f"{kind}, {processes} processes: {per_second:,.0f} resets/s, p50 {p50:.0f}, p99 {p99:.0f} ms"
+            )
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Measure all of it, some five minutes."""
+    with standing_by() as standby:
+        _measure(standby, alone=False)
+        standby.kill()
+        _measure(standby, alone=True)
+
+
+if __name__ == "__main__":
+    main()
