@@ -221,6 +221,13 @@ class Settings(BaseSettings):
     max_batch: Annotated[
         int, Field(ge=1, le=1024, description="commands that one transaction takes at most")
     ] = 128
+    secrets_dir: Annotated[
+        Path | None,
+        Field(
+            description="directory of files named like settings (`tickets_database_url`) for those that the environment does"
+            " not have"
+        ),
+    ] = None
 
     @field_validator("database_url")
     @classmethod
@@ -297,11 +304,24 @@ def read_settings() -> Settings:
     """Return the settings of the environment. Raises WrongSettings with one clear line."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)}
+    secrets_dir = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    given |= _secret_files(secrets_dir) if secrets_dir else set()
     if unknown := sorted(given - known):
         raise WrongSettings(f"{', '.join(unknown)}: no such setting; the README lists them")
     try:
-        return Settings()
+        return Settings(_secrets_dir=secrets_dir)
+    except OSError as error:
+        raise WrongSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
         raise WrongSettings(name + fault["msg"].removeprefix("Value error, ")) from None
+
+
+def _secret_files(directory: str) -> set[str]:
+    """Return the settings that a directory of secrets has files for; a mounted one has other entries, too."""
+    try:
+        names = {entry.name.upper() for entry in Path(directory).iterdir()}
+    except OSError as error:
+        raise WrongSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
+    return {name for name in names if name.startswith(PREFIX)}

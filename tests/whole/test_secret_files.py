@@ -1,0 +1,55 @@
+"""Settings that are secrets come from files, as systemd, compose and Kubernetes hand them over."""
+
+from pathlib import Path
+
+import pytest
+
+from interface.settings import WrongSettings, read_settings
+
+URL = "postgresql://tickets:made-up@db/tickets"
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("TICKETS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("TICKETS_SECRETS_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_a_setting_is_read_from_the_file_of_its_name(secrets: Path) -> None:
+    (secrets / "tickets_database_url").write_text(URL + "\n")
+    (secrets / "outbox.key").write_bytes(b"\x00" * 32)
+
+    assert read_settings().database_url == URL
+
+
+def test_the_environment_goes_before_a_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets / "tickets_database_url").write_text(URL)
+    monkeypatch.setenv("TICKETS_DATABASE_URL", "sqlite:///own.db")
+
+    assert read_settings().database_url == "sqlite:///own.db"
+
+
+def test_a_file_that_names_no_setting_stops_the_start(secrets: Path) -> None:
+    (secrets / "tickets_databse_url").write_text(URL)
+
+    with pytest.raises(WrongSettings, match=r"^TICKETS_DATABSE_URL: no such setting"):
+        read_settings()
+
+
+def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
+    (secrets / "tickets_database_url").write_text("made-up")
+
+    with pytest.raises(
+        WrongSettings, match=r"^TICKETS_DATABASE_URL: must be sqlite:///PATH or postgresql://…$"
+    ):
+        read_settings()
+
+
+def test_a_directory_that_is_not_there_stops_the_start(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets / "none"))
+
+    with pytest.raises(WrongSettings, match=r"^TICKETS_SECRETS_DIR: .*No such file or directory"):
+        read_settings()
