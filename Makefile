@@ -15,7 +15,7 @@ export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-static lint format types imports lock clean soak bench bench-quick bench-timing
+.PHONY: help run test check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,17 @@ bench-timing: $(READY) ## Measure whether refused verifications can be told apar
 lock: $(READY) ## Pin the newest versions of everything, with hashes, in requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --upgrade --extra dev --output-file requirements.lock pyproject.toml
+
+SBOM ?= dist/sbom.json
+SBOM_ARGS ?= --validate
+
+sbom: $(READY) ## List what an installation holds, from the lock, as CycloneDX in SBOM (dist/sbom.json)
+	@mkdir -p $(dir $(SBOM))
+	$(BIN)/python deploy/locked.py runtime | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
+	  --output-reproducible $(SBOM_ARGS) --output-file $(SBOM) -
+
+audit: $(READY) ## Ask whether a package of the lock has a known vulnerability (needs the network)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove the environment and all caches (not var/)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
