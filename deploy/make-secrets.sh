@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes every secret that the files beside this one use, once, in a directory that only its owner may enter:
+#
+#     sh deploy/make-secrets.sh DIRECTORY [HOST-OF-POSTGRESQL]
+#
+# A file that is there stays as it is. Run by root, it gives each file to the user that reads it in a container.
+set -eu
+umask 077
+directory=$1
+host=${2:-db}
+service=10001  # the user in deploy/Dockerfile
+database=999   # the user in Debian's image of PostgreSQL
+mkdir -p "$directory"
+cd "$directory"
+
+make() { # FILE OWNER COMMAND …: what the command prints
+  [ -e "$1" ] && return
+  file=$1 owner=$2
+  shift 2
+  "$@" > "$file.draft"
+  chmod 0400 "$file.draft"
+  if [ "$(id -u)" = 0 ]; then chown "$owner:$owner" "$file.draft"; fi
+  mv "$file.draft" "$file"
+}
+
+url() { printf 'postgresql://tickets:%s@%s/tickets\n' "$(cat postgres_password)" "$host"; }
+
+make postgres_password "$database" openssl rand -hex 32
+make tickets_database_url "$service" url
+make outbox.key "$service" openssl rand 32
+make token.pem "$service" openssl genpkey -algorithm ed25519
+make ledger.pem "$service" openssl genpkey -algorithm ed25519
+make set.pem "$service" openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:3072

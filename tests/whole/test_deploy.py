@@ -1,0 +1,392 @@
+"""What deploy/ holds is as its formats, the linters and the service itself want it; what can only be run elsewhere is linted."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from interface.settings import PREFIX, Settings, read_settings
+from interface.wiring.service import in_background
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+BIN = Path(sys.executable).parent
+KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+UNIT = (DEPLOY / "tickets.service").read_text()
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+# The oldest and the newest cluster that the manifests are for.
+KUBERNETES = ("1.30.0", "1.37.0")
+# As systemd-analyze counts: 10 is a unit without any of it, below 2 is its best class.
+MOST_EXPOSED = 1.5
+EXTRAS = ("", "nats", "kafka")
+
+needs_systemd = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (Debian's package systemd)"
+)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    lint(str(BIN / "hadolint"), str(DEPLOY / "Dockerfile"))
+
+
+def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+    faulty = tmp_path / "Dockerfile"
+    faulty.write_text(DOCKERFILE.replace("USER 10001:10001", "USER root"))
+
+    with pytest.raises(AssertionError, match="DL3002"):
+        lint(str(BIN / "hadolint"), str(faulty))
+
+
+def test_the_image_runs_as_a_fixed_user_checks_itself_and_starts_no_shell() -> None:
+    last = DOCKERFILE.split("\nFROM ")[-1].replace("\\\n", " ")
+    said = dict(re.findall(r"^(USER|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT|CMD) +(.*)$", last, re.MULTILINE))
+
+    assert said["USER"] == "10001:10001"
+    assert said["STOPSIGNAL"] == "SIGTERM"
+    assert "/livez" in said["HEALTHCHECK"]
+    assert all(isinstance(json.loads(said[name]), list) for name in ("ENTRYPOINT", "CMD"))
+    assert isinstance(json.loads(said["HEALTHCHECK"].partition("CMD")[2]), list)
+
+
+def test_the_image_takes_what_has_its_hash_in_the_lock_only_and_runs_no_code_to_install_it() -> None:
+    installs = re.findall(r"pip install ([^&]*)", DOCKERFILE.replace("\\\n", " "))
+
+    assert len(installs) == 3
+    assert all(
+        "--no-index" in install or ("--require-hashes" in install and "--only-binary :all:" in install)
+        for install in installs
+    )
+
+
+def test_only_what_the_image_is_built_from_is_sent_to_be_built() -> None:
+    first, *allowed = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    copied = set(re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE))
+
+    assert first == "*"
+    assert {line.removeprefix("!") for line in allowed if line.startswith("!")} == {
+        name for line in copied for name in line.split()
+    }
+
+
+def test_what_is_installed_is_what_the_wheel_depends_on_and_all_of_it() -> None:
+    locked = part("runtime")
+
+    assert closure() <= locked.keys()
+    assert not {"pytest", "mypy", "hypothesis", "hatchling", "pip-audit"} & locked.keys()
+
+
+def test_what_is_installed_has_the_versions_and_the_hashes_of_the_lock() -> None:
+    whole = entries((ROOT / "requirements.lock").read_text())
+
+    assert all(whole[name] == entry for name, entry in (part("runtime") | part("build")).items())
+    assert all("--hash=sha256:" in entry for entry in part("runtime").values())
+
+
+def test_the_bill_of_materials_lists_every_dependency_with_its_version_and_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "sbom.json"
+    lint(
+        "make",
+        "-o",
+        ".venv/.ready",
+        f"BIN={BIN}",
+        f"SBOM={path}",
+        "SBOM_ARGS=--no-validate",
+        "sbom",
+        cwd=ROOT,
+    )
+
+    bill = json.loads(path.read_text())
+    listed = {canonicalize_name(part["name"]): part for part in bill["components"]}
+
+    assert bill["metadata"]["component"]["name"] == "ticket-credential-service"
+    assert closure() <= listed.keys()
+    assert {name: part["version"] for name, part in listed.items()} == {
+        canonicalize_name(name): re.findall(r"==([^ ;]+)", entry)[0]
+        for name, entry in part("runtime").items()
+    }
+    assert all(
+        reference.get("hashes")
+        for found in listed.values()
+        for reference in found["externalReferences"]
+        if reference["type"] == "distribution"
+    )
+
+
+def test_compose_is_as_its_specification_has_it() -> None:
+    lint(
+        str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_a_service_of_compose_is_confined(name: str) -> None:
+    service = COMPOSE["services"][name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service.get("privileged")
+    assert service["healthcheck"].get("test") or service["restart"] == "no"
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
+
+
+def test_no_secret_stands_in_a_file_of_deploy() -> None:
+    environments = [service.get("environment", {}) for service in COMPOSE["services"].values()]
+    environments += [manifest["data"] for manifest in manifests("ConfigMap")]
+    given = [(name, str(value)) for environment in environments for name, value in environment.items()]
+
+    assert not [name for name, value in given if re.search("PASSWORD|SECRET|KEY", name) and value[0] != "/"]
+    assert not [name for name, value in given if re.search("://[^/]*@", value)]
+    assert not manifests("Secret")
+
+
+def test_every_setting_that_is_named_in_deploy_is_one() -> None:
+    for file in (f for f in DEPLOY.rglob("*") if f.is_file() and "secrets" not in f.parts):
+        named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", file.read_text()))
+        named |= {
+            name.upper() for name in re.findall(r"\btickets_(?:database|smtp)_[a-z]+\b", file.read_text())
+        }
+        assert named <= KNOWN, file
+
+
+@pytest.mark.xfail(reason="until there is `tickets migrate`", strict=True)
+def test_every_command_that_is_named_in_deploy_is_one() -> None:
+    named = {COMPOSE["services"]["migrate"]["command"][0], COMPOSE["services"]["tickets"]["command"][0]}
+    named |= set(re.findall(r"^Exec\w+=\S*/tickets (\w+)", UNIT, re.MULTILINE))
+    for deployment in manifests("Deployment"):
+        named |= {container["args"][0] for container in containers(deployment)}
+
+    assert named == {"migrate", "serve"}
+    help_text = lint(sys.executable, "-m", "interface.main", "--help", cwd=ROOT)
+    assert all(re.search(rf"^│ {name} ", help_text, re.MULTILINE) for name in named)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_manifests_are_as_the_api_of_kubernetes_has_it(version: str) -> None:
+    for manifest in all_manifests():
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_manifest_with_a_name_that_the_api_does_not_have_is_found() -> None:
+    [deployment] = manifests("Deployment")
+    probe = deployment["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+    probe["httpget"] = probe.pop("httpGet")
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="httpget"):
+        kubernetes_validate.validate(deployment, KUBERNETES[-1], strict=True)
+
+
+def test_every_pod_is_within_the_restricted_profile() -> None:
+    [deployment] = manifests("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} <= {
+        *("configMap", "emptyDir", "persistentVolumeClaim", "secret")
+    }
+    for container in containers(deployment):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+
+
+def test_a_pod_gets_requests_when_it_is_ready_and_is_replaced_when_it_is_not_alive() -> None:
+    [deployment] = manifests("Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    paths = {
+        kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+    }
+
+    assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+
+
+def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
+    [deployment] = manifests("Deployment")
+    [service], [budget], [policy] = (
+        manifests(kind) for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy")
+    )
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+
+    chosen = [
+        deployment["spec"]["selector"]["matchLabels"],
+        service["spec"]["selector"],
+        budget["spec"]["selector"]["matchLabels"],
+        policy["spec"]["podSelector"]["matchLabels"],
+        *(constraint["labelSelector"]["matchLabels"] for constraint in spread),
+    ]
+    assert all(labels == selector for selector in chosen)
+    assert budget["spec"]["minAvailable"] < deployment["spec"]["replicas"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_what_stops_the_service_waits_longer_than_the_service_takes() -> None:
+    graces = [field.default for name, field in Settings.model_fields.items() if "grace" in name]
+    [deployment] = manifests("Deployment")
+    waits = {
+        "compose": int(COMPOSE["services"]["tickets"]["stop_grace_period"].removesuffix("s")),
+        "systemd": int(re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.MULTILINE)[0]),
+        # Its hook before the signal takes five.
+        "kubernetes": deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] - 5,
+    }
+
+    assert all(wait > grace for wait in waits.values() for grace in graces), waits
+
+
+@needs_systemd
+def test_systemd_takes_the_unit(unit: Path) -> None:
+    assert lint("systemd-analyze", "verify", str(unit)) == ""
+
+
+@needs_systemd
+def test_systemd_finds_what_is_wrong(unit: Path) -> None:
+    unit.write_text(unit.read_text().replace("ProtectHome=yes", "ProtectHouse=yes"))
+
+    assert "ProtectHouse" in lint("systemd-analyze", "verify", str(unit))
+
+
+@needs_systemd
+def test_the_unit_is_hardly_exposed(unit: Path) -> None:
+    threshold = str(round(MOST_EXPOSED * 10))
+
+    report = lint("systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", str(unit))
+
+    assert "Overall exposure level" in report
+
+
+def test_the_service_runs_where_no_memory_is_both_written_and_executed(tmp_path: Path) -> None:
+    # What MemoryDenyWriteExecute= asks of the kernel: prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
+    script = (
+        "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);"
+        "libc.prctl(65, 1, 0, 0, 0) == 0 or sys.exit(77);"
+        "os.execv(sys.executable, [sys.executable, '-m', 'interface.main', 'replay', '--check'])"
+    )
+    done = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    if done.returncode == 77:
+        pytest.skip("this kernel does not know PR_SET_MDWE (Linux 6.3)")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_secrets_that_are_made_are_those_that_the_service_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    lint("sh", str(DEPLOY / "make-secrets.sh"), str(secrets), "db.example", cwd=tmp_path)
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    lint("sh", str(DEPLOY / "make-secrets.sh"), str(secrets), cwd=tmp_path)
+
+    assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
+    assert {file.stat().st_mode & 0o777 for file in secrets.iterdir()} == {0o400}
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert set(COMPOSE["secrets"]) <= before.keys()
+    credentials = set(re.findall(r"^LoadCredential=\S+:/etc/tickets/secrets/(\S+)$", UNIT, re.MULTILINE))
+    assert credentials <= before.keys()
+
+    for name in ("outbox.key", "token.pem", "set.pem"):
+        monkeypatch.setenv(f"{PREFIX}{name.partition('.')[0].upper()}_KEY_FILE", str(secrets / name))
+    (tmp_path / "ledger").mkdir()
+    shutil.copy(secrets / "ledger.pem", tmp_path / "ledger" / "20261125T000000Z.pem")
+    monkeypatch.setenv("TICKETS_LEDGER_KEY_DIR", str(tmp_path / "ledger"))
+    monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets))
+    url = read_settings().database_url
+    assert (url.startswith("postgresql://tickets:"), url.endswith("@db.example/tickets")) == (True, True)
+    monkeypatch.setenv("TICKETS_DATABASE_URL", f"sqlite:///{tmp_path}/tickets.db")
+    with in_background(read_settings()) as (running, _):
+        assert running.set_keys.key_set()["keys"]
+    assert [file.name for file in (tmp_path / "ledger").iterdir()] == ["20261125T000000Z.pem"]
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, with a program that is there in the place of the one that is installed elsewhere."""
+    path = tmp_path / "tickets.service"
+    path.write_text(UNIT.replace("/opt/tickets/bin/tickets", sys.executable))
+    return path
+
+
+def manifests(kind: str) -> list[Any]:
+    return [manifest for manifest in all_manifests() if manifest["kind"] == kind]
+
+
+def all_manifests() -> list[Any]:
+    return list(itertools.chain.from_iterable(yaml.safe_load_all(path.read_text()) for path in MANIFESTS))
+
+
+def containers(deployment: Any) -> list[Any]:
+    pod = deployment["spec"]["template"]["spec"]
+    return [*pod["initContainers"], *pod["containers"]]
+
+
+def part(what: str) -> dict[str, str]:
+    return entries(lint(sys.executable, str(DEPLOY / "locked.py"), what))
+
+
+def entries(lock: str) -> dict[str, str]:
+    found = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]
+    return {entry.partition("==")[0]: entry for entry in found}
+
+
+def closure() -> set[str]:
+    """Return the names of all that the wheel depends on here, through whatever, as the installed packages say it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [line for extra in EXTRAS if extra for line in project["optional-dependencies"][extra]]
+    waiting = [Requirement(line) for line in (*project["dependencies"], *optional)]
+    found: dict[str, set[str]] = {}
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        new = {"", *requirement.extras} - found.get(name, set())
+        if not new:
+            continue
+        found.setdefault(name, set()).update(new)
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if any(not needed.marker or needed.marker.evaluate({"extra": extra}) for extra in new):
+                waiting.append(needed)
+    return set(found)
+
+
+def lint(*command: str, cwd: Path | None = None) -> str:
+    """Run a tool, and return what it says. Raises AssertionError where it says no."""
+    done = run(*command, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run(*command: str, cwd: Path | None, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**clean, "COLUMNS": "200", "NO_COLOR": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
