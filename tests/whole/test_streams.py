@@ -12,7 +12,7 @@ import psutil
 
 from tests.bench.seed import CLIENT, seed
 from tests.support.evidence import open_store
-from tests.support.server import NO_DELIVERY, BASE, Server, serving
+from tests.support.server import BASE, NO_DELIVERY, Server, serving
 
 EVENTS = 20_000
 
