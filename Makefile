@@ -56,9 +56,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-soak: $(READY) ## Kill servers, pushers and subscribers 50 times on each store, and the primary 10 times (some 50 minutes)
+soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some 75 minutes)
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
 	TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
+	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x tests/faults/test_failing_mail_server.py
 
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
 	$(BIN)/python -m tests.bench.run

@@ -26,6 +26,7 @@ from interface.settings import Settings
 from interface.wiring.service import start
 from tests.bench import load
 from tests.bench.audit import audit, ledger_cost
+from tests.bench.delivery import delivering
 from tests.bench.results import FULL, QUICK, Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
 from tests.bench.stage import STORES, Stage, environment, staged
@@ -201,17 +202,6 @@ def workers(store: str, size: Size, results: Results) -> None:
                     results.figures.append({"part": "workers", "workers": count, **figures})
 
 
-def delivering(store: str, size: Size, results: Results) -> None:
-    """Measure resets while the same process writes each ticket's mail."""
-    if not size.delivering:
-        return
-    with staged(store, deliver=True) as stage:
-        for turn in range(size.rounds):
-            progress.print(f"{store}: reset, delivering, round {turn + 1}")
-            figures = stage.measure("reset", 64, size.seconds)
-            results.figures.append({"part": "delivering", **figures})
-
-
 def show(results: Results) -> None:
     """Print the tables."""
     for part in ("side by side", "slow disk", "workers", "delivering", "ledger", "subscribers"):
@@ -222,6 +212,7 @@ def show(results: Results) -> None:
         extra = {
             "slow disk": "flush_us",
             "workers": "workers",
+            "delivering": "mails",
             "ledger": "ledger",
             "subscribers": "streams",
         }.get(part)
@@ -279,6 +270,7 @@ def _medians(figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             one["connections"],
             one.get("flush_us"),
             one.get("workers"),
+            one.get("mails"),
             one.get("ledger"),
             one.get("streams"),
         )

@@ -24,6 +24,7 @@ from application.command import Subject
 from application.ports import Changes, Known
 from application.unit_of_work import UnitOfWork, merge
 from domain.attribution import Attribution
+from domain.policy import SendingMethod
 from domain.states import State
 from domain.ticket import ClearTicket, hash_ticket
 from domain.ticket_credential import TicketCredential, Validity
@@ -138,7 +139,7 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
     while True:
         unit = UnitOfWork(known)
         for credential in credentials:
-            unit.hand_over(unit.save(credential), _SEALED)
+            unit.hand_over(unit.save(credential), _SEALED, (SendingMethod.EMAIL,), "")
         merge(known, Changes(), unit.changes)
         yield unit.changes
         for credential in credentials:

@@ -111,10 +111,10 @@ def staged(
     with_textbook: bool = False,
     flush_us: int = 0,
     workers: int = 1,
-    deliver: bool = False,
+    smtp_port: int | None = None,
     without_ledger: bool = False,
 ) -> Iterator[Stage]:
-    """Yield a server on a new store; it delivers only where that is asked for, since mails cost CPU, too."""
+    """Yield a server on a new store; it delivers only where a mail server is named, since mails cost CPU, too."""
     _VAR.mkdir(parents=True, exist_ok=True)
     preload = slow_flush(flush_us)
     with ExitStack() as stack:
@@ -127,12 +127,22 @@ def staged(
                 credentials_app.create(subject(number).user_ext_id)
             credentials_app.close()
         module = "tests.bench.server" if workers == 1 else "interface.main"
-        environment = {"TICKETS_DELIVER": str(deliver).lower(), **preload}
+        environment = {**delivery(smtp_port), **preload}
         if without_ledger:
             environment["TICKETS_TEST_WITHOUT_LEDGER"] = "1"
         arguments = ("--workers", str(workers))
         server = stack.enter_context(serving(directory, url, *arguments, module=module, **environment))
         yield Stage(store, url, directory, server, database)
+
+
+def delivery(smtp_port: int | None) -> dict[str, str]:
+    """Return the settings of who delivers by a mail server; it may take as long as it likes for a mail."""
+    if smtp_port is None:
+        return {"TICKETS_DELIVER": "false"}
+    return {
+        "TICKETS_SMTP_URL": f"smtp+plain://127.0.0.1:{smtp_port}",
+        "TICKETS_SMTP_TIMEOUT_SECONDS": "3600",
+    }
 
 
 def fill(url: str, credentials: int) -> None:

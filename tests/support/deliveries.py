@@ -52,6 +52,7 @@ def minting(directory: Path, database_url: str) -> Iterator["Minting"]:
     keys = directory / "var" / "keys"
     settings = Settings(
         database_url=database_url,
+        migrate_at_start=True,
         outbox_key_file=keys / "outbox.key",
         token_key_file=keys / "token.pem",
         ledger_key_dir=keys / "ledger",
