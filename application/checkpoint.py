@@ -113,7 +113,9 @@ def make_checkpoints(
     for client_ext_id, size in ledger.sizes():
         newest = ledger.newest_checkpoint(client_ext_id)
         grown = size - newest.size if newest else size
-        due = newest is None or grown >= every_events or (grown and clock() - newest.made >= every)
+        # One from the future is of before the clock was set back, and would put off the next until then.
+        recent = newest is not None and timedelta() <= clock() - newest.made < every
+        due = grown >= every_events or not recent
         if grown >= 0 and not (due and grown):
             continue
         try:

@@ -110,7 +110,8 @@ class Deliverer:
     async def _extend(self) -> None:
         """Keep what is under way from the others for longer."""
         now = self.clock()
-        if self._extended is None or now - self._extended > self.lease_for / 3:
+        # Or the clock was set back.
+        if self._extended is None or not timedelta() <= now - self._extended <= self.lease_for / 3:
             keys = list(self._running.values())
             await asyncio.to_thread(self.outbox.extend, self.lease, keys, now + self.lease_for)
             self._extended = now
@@ -164,9 +165,9 @@ class Deliverer:
         try:
             await self._deliver_or_put_off(waiting)
         except Unavailable as error:
-            log.warning("ticket %s: %s", waiting.entry.delivery_id, error)
+            log.warning("ticket %s: %s", waiting.delivery_id, error)
         except Exception:
-            log.exception("ticket %s: its delivery failed, and is tried again", waiting.entry.delivery_id)
+            log.exception("ticket %s: its delivery failed, and is tried again", waiting.delivery_id)
 
     async def _deliver_or_put_off(self, waiting: Waiting) -> None:
         trying = waiting.trying
@@ -227,7 +228,7 @@ class Deliverer:
         since = trying.failing_since or now
         trying = replace(trying, failures=trying.failures + 1, failing_since=since, last_error=str(failure))
         next_try = now + self.retries.wait(trying.failures)
-        log.warning("ticket %s is not delivered by %s: %s", waiting.entry.delivery_id, method, failure)
+        log.warning("ticket %s is not delivered by %s: %s", waiting.delivery_id, method, failure)
         if not failure.final and next_try - since < self.retries.give_up_after:
             await self._postpone(waiting, trying, next_try)
             return None

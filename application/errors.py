@@ -68,6 +68,10 @@ class StoreUnavailable(Unavailable):
     """The store is out of reach, locked for too long, or cannot write."""
 
 
+class KeyMissing(Unavailable):
+    """A key that signs is not where it should be."""
+
+
 class Overloaded(Unavailable):
     """More commands wait than the service lets wait."""
 

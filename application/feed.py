@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from application.eras import NO_ERAS, Eras, EventId
 from application.errors import PositionUnknown
 from application.ledger import Ledger, LedgerEntry
 from application.projection import utc_date
@@ -51,7 +52,13 @@ class CloudEvent(TypedDict):
     """An event as CloudEvents 1.0 has it; `id` is its position in the client's ledger: 1, 2, 3 … without a gap."""
 
     specversion: Annotated[str, Field(examples=["1.0"])]
-    id: Annotated[str, Field(description="The position, in decimal.", examples=["42"])]
+    id: Annotated[
+        str,
+        Field(
+            description="The position, in decimal; where the store was ever restored from a backup, with the era behind it.",
+            examples=["42"],
+        ),
+    ]
     source: Annotated[
         str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
     ]
@@ -67,18 +74,22 @@ class CloudEvent(TypedDict):
     previous: Annotated[
         str,
         Field(
-            description="The position of the event before it in this feed, as it is filtered; 0: it is the first."
+            description="The id of the event before it in this feed, as it is filtered; 0: it is the first."
         ),
     ]
 
 
 @dataclass(frozen=True)
 class FeedQuery:
-    """What of a client's feed: the events after a position; of these types, None: of all."""
+    """What of a client's feed: the events after a position; of these types, None: of all.
+
+    era: of the event at that position, as somebody saw it who has it from elsewhere; None: it is the store's own.
+    """
 
     client_ext_id: str
     after: int = 0
     types: frozenset[str] | None = None
+    era: str | None = None
 
     def wants(self, topic: str) -> bool:
         """Tell whether events of this type are asked for."""
@@ -97,10 +108,16 @@ class FeedEvent:
     type: str
     user_ext_id: str
     head: bytes
+    eras: Eras = NO_ERAS
+
+    @property
+    def id(self) -> EventId:
+        """Which event it is, for good."""
+        return self.eras.at(self.position)
 
     def to_json(self, previous: int) -> bytes:
         """Return the whole CloudEvent."""
-        return b'%s,"previous":"%d"}' % (self.head, previous)
+        return b'%s,"previous":"%s"}' % (self.head, str(self.eras.at(previous)).encode())
 
 
 class Batch(NamedTuple):
@@ -124,7 +141,8 @@ def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> S
     else:
         entries = ledger.entries_of_topics(query.client_ext_id, sorted(query.types), query.after, limit)
     source = f"{origin}/{quote(query.client_ext_id, safe='')}"
-    return [_feed_event(entry, ledger.event(entry), source) for entry in entries]
+    eras = ledger.eras(query.client_ext_id) if entries else NO_ERAS
+    return [_feed_event(entry, ledger.event(entry), source, eras) for entry in entries]
 
 
 def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
@@ -137,9 +155,21 @@ def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
         raise PositionUnknown(
             f"The ledger of the client ends at position {size}. If you were further once, it was put back: ask its operator."
         )
+    if query.era is not None:
+        check_known(EventId(query.after, query.era), ledger.eras(query.client_ext_id))
     if query.types is None:
         return query.after
     return ledger.newest_of_topics(query.client_ext_id, sorted(query.types), query.after)
+
+
+def check_known(seen: EventId, eras: Eras) -> None:
+    """Raise PositionUnknown where another event stands at the position of this one by now."""
+    if not eras.holds(seen):
+        end = eras.end_of(seen.era)
+        upto = "" if end is None else f" What you saw up to position {end} holds."
+        raise PositionUnknown(
+            f"Event {seen} is not in the ledger of the client any more: the ledger was put back.{upto} Ask its operator."
+        )
 
 
 def joined(query: FeedQuery, batch: Batch) -> list[bytes]:
@@ -153,10 +183,10 @@ def joined(query: FeedQuery, batch: Batch) -> list[bytes]:
     return [event.to_json(position) for event, position in zip(batch.events, previous, strict=False)]
 
 
-def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
+def _feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> FeedEvent:
     attributes: dict[str, Any] = {
         "specversion": "1.0",
-        "id": str(entry.position),
+        "id": str(eras.at(entry.position)),
         "source": source,
         "type": entry.topic,
         "time": utc_date(event.timestamp),
@@ -174,16 +204,17 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str) -> FeedEvent:
         "reason": event.reason,
         "changed": _changed(event) | _IMPLIED.get(entry.topic, {}),
     }
-    return FeedEvent(entry.position, entry.topic, entry.user_ext_id, to_json(attributes)[:-1].encode())
+    head = to_json(attributes)[:-1].encode()
+    return FeedEvent(entry.position, entry.topic, entry.user_ext_id, head, eras)
 
 
-def _changed(event: Event) -> dict[str, Any]:
+def _changed(event: Any) -> dict[str, Any]:
     said = vars(event)
-    return {name: _shown(said[field]) for field, name in _names_of(type(event))}
+    return {name: _shown(said[field]) for field, name in _names_of(event.__class__)}
 
 
 @cache
-def _names_of(kind: type[Event]) -> Sequence[tuple[str, str]]:
+def _names_of(kind: Any) -> Sequence[tuple[str, str]]:
     known = {field.name for field in fields(kind)}
     return [(field, name) for field, name in NAMES.items() if field in known]
 

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from application.eras import EventId
 from application.errors import Unavailable
 from application.feed import PAGE, Batch, FeedQuery, joined, position_before, read_feed
 from application.ledger import Ledger
 
 
 class Followed(NamedTuple):
-    """An event at its position, with its CloudEvent as JSON."""
+    """An event with its CloudEvent as JSON."""
 
-    position: int
+    id: EventId
     content: bytes
 
 
@@ -35,9 +36,9 @@ def follow(
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 batch = Batch(before, events, seen=events[-1].position)
                 for event, content in zip(events, joined(query, batch), strict=True):
-                    yield Followed(event.position, content)
+                    yield Followed(event.id, content)
                 before = batch.seen
-                query = replace(query, after=before)
+                query = replace(query, after=before, era=events[-1].id.era)
         except Unavailable as error:
             if not away:
                 away = True

@@ -43,7 +43,10 @@ class _Waiting:
 
 
 class Batch(NamedTuple):
-    """Commands that were decided and stored together. answers: in the same order. seconds: how long that took."""
+    """Commands that were decided and stored together. answers: in the same order. seconds: how long that took.
+
+    One that came again, and got the answer of before, is not among them.
+    """
 
     commands: Sequence[Command]
     answers: Sequence[Answer | Exception]
@@ -54,7 +57,7 @@ class GroupCommit:
     """Runs commands; see the module.
 
     handlers: which handler runs which type of command.
-    after_commit: told what was stored; observe: told of every batch; both must return at once.
+    after_commit: told what was stored; must return at once. So must `observe`, which is told of every batch.
     max_waiting: commands that may wait before `execute` raises Overloaded.
     max_batch: commands that one transaction takes at most.
     """
@@ -65,14 +68,13 @@ class GroupCommit:
         handlers: Mapping[type[Command], Handler],
         *,
         after_commit: Callable[[Changes], None] = lambda _: None,
-        observe: Callable[[Batch], None] = lambda _: None,
         max_waiting: int = 2048,
         max_batch: int = 128,
     ) -> None:
         self._store = store
         self._handlers = handlers
         self._after_commit = after_commit
-        self._observe = observe
+        self.observe: Callable[[Batch], None] = lambda _: None
         self._began: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
@@ -128,9 +130,10 @@ class GroupCommit:
     async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
         answers: Sequence[Answer | Exception]
         commands = [waiting.command for waiting in batch]
-        began = self._began = time.monotonic()
+        began, again = time.monotonic(), set[int]()
+        self._began = began
         try:
-            answers = await self._store_together(commands)
+            answers, again = await self._store_together(commands)
         except Unavailable as unavailable:
             answers = [unavailable] * len(batch)
         except Exception as error:
@@ -150,26 +153,38 @@ class GroupCommit:
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
-        self._observe(Batch(commands, answers, time.monotonic() - began))
+        new = [number for number in range(len(commands)) if number not in again]
+        if new:
+            seconds = time.monotonic() - began
+            self.observe(
+                Batch([commands[number] for number in new], [answers[number] for number in new], seconds)
+            )
 
-    async def _store_together(self, commands: Sequence[Command]) -> Sequence[Answer | Exception]:
+    async def _store_together(
+        self, commands: Sequence[Command]
+    ) -> tuple[Sequence[Answer | Exception], set[int]]:
+        """Return the answers, and which of them were given before."""
         subjects = list({command.subject for command in commands})
         keys = [command.key for command in commands if command.retryable]
         deliveries = [command.delivery for command in commands if command.delivery]
         for _ in range(MAX_ATTEMPTS if commands else 0):
             known = await self._look_up(subjects, keys, deliveries)
-            total = Changes()
-            answers = [self._decide(command, known, total) for command in commands]
+            total, again = Changes(), set[int]()
+            answers: list[Answer | Exception] = []
+            for number, command in enumerate(commands):
+                if command.retryable and command.key in known.answers:
+                    again.add(number)
+                answers.append(self._decide(command, known, total))
             if not total:
-                return answers
+                return answers, again
             try:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
             self._after_commit(total)
-            return answers
+            return answers, again
         if not commands:
-            return []
+            return [], set()
         raise StoreUnavailable("Too many others change the same ticket.")
 
     async def _look_up(

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 
 from application.command import Subject
 from application.ports import Known, Store
@@ -22,7 +23,8 @@ class GroupRead:
         future: asyncio.Future[Known] = loop.create_future()
         self._waiting.append((subject, future))
         if self._reader is None:
-            self._reader = loop.create_task(self._read())
+            # In no request's context, since it goes on for others.
+            self._reader = loop.create_task(self._read(), context=Context())
         return await future
 
     async def _read(self) -> None:

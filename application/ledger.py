@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from application.command import Subject
+from application.eras import Eras
 from application.merkle import HASH_BYTES, Frontier, leaf_hash
 from application.projection import TicketRow
 from domain.event import Event
@@ -91,6 +92,9 @@ class Ledger(Protocol):
 
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the size of the ledgers of these clients, as far as they have one."""
+
+    def eras(self, client_ext_id: str) -> Eras:
+        """Return the eras of a client's ledger: when the store was put back, and to which position."""
 
     def commits(self) -> Iterator[None]:
         """Yield whenever something may have been committed since, by any process, and at least once a second.

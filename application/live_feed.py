@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from contextvars import Context
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
@@ -135,7 +136,8 @@ class LiveFeed:
     @contextmanager
     def _tail(self, client_ext_id: str) -> Iterator[_Tail]:
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().create_task(self._read_on())
+            # In no request's context, since it goes on for others.
+            self._reading = asyncio.get_running_loop().create_task(self._read_on(), context=Context())
         tail = self._tails.setdefault(client_ext_id, _Tail())
         tail.followers += 1
         if tail.end is None:

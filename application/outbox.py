@@ -46,7 +46,7 @@ class OutboxEntry:
 
     @property
     def delivery_id(self) -> str:
-        """The same for every attempt at this ticket, so that a double is recognisable."""
+        """What its seal is bound to."""
         return delivery_id(self.stream, self.version)
 
 
@@ -82,7 +82,7 @@ class DeliveryChange(NamedTuple):
 class Waiting:
     """A ticket in the outbox with whom it is for (None: erased) and what it belongs to now.
 
-    so_far: how many events its delivery has. next_try: None for at once.
+    so_far: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/eras.py).
     """
 
     entry: OutboxEntry
@@ -92,6 +92,15 @@ class Waiting:
     so_far: int
     standing: Standing
     next_try: datetime | None
+    era: str = ""
+
+    @property
+    def delivery_id(self) -> str:
+        """The same for every attempt at this ticket, so that a double is recognisable, and of no other.
+
+        A store that was put back gives the versions after the cut to other tickets.
+        """
+        return f"{self.entry.delivery_id}~{self.era}" if self.era else self.entry.delivery_id
 
     def obsolete(self, now: datetime) -> Obsolete | None:
         """Return why the ticket is not to be sent any more; None where it is."""

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from application.eras import NO_ERAS
 from application.feed import FeedEvent, FeedQuery, read_feed
 from application.ledger import Ledger
 from application.live_feed import LiveFeed
 from application.ports import Clock, Subscriptions
-from application.security_event import SecurityEvents, notice_jti, position_of
+from application.security_event import SecurityEvents, event_of, notice_jti
 from application.subscription_row import Progress, Subscribed, SubscriptionRow
 from domain.subscription import Status
 
@@ -84,7 +85,10 @@ class Polling:
         if notice and notice_jti(row.name, notice) in said:
             self.subscriptions.take_notice(row.key, notice)
             notice = ""
-        positions = {position for jti in said if (position := position_of(jti, row.name))}
+        known = [named for named in (event_of(jti, row.name) for jti in said) if named]
+        eras = self.ledger.eras(row.client_ext_id) if known else NO_ERAS
+        # Of an event that was lost when the store was put back, nothing is to be taken down.
+        positions = {named.position for named in known if named.position and eras.holds(named)}
         if not positions:
             return progress, notice
         pending = {*progress.beyond, *positions}

@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from application.eras import EventId
 from application.errors import PositionUnknown, Unavailable
-from application.feed import FeedEvent, FeedQuery, read_feed
+from application.feed import FeedEvent, FeedQuery, check_known, read_feed
 from application.ledger import Ledger
 from application.ports import Lease, Randomness, Store
 
@@ -38,8 +39,8 @@ class Broker(Protocol):
     async def connect(self) -> None:
         """Be ready, over a new connection where the one before failed."""
 
-    async def position(self, client_ext_id: str) -> int | None:
-        """Return the position of the newest event of a client that it holds; None where it cannot tell."""
+    async def newest(self, client_ext_id: str) -> EventId | None:
+        """Return the newest event of a client that it holds; None where it cannot tell."""
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Hand over events that follow each other; when it returns, the broker has acknowledged all of them.
@@ -52,12 +53,12 @@ class Broker(Protocol):
 
 
 class Cursor(Protocol):
-    """The position of each client up to which everything was published, kept across crashes."""
+    """The event of each client up to which everything was published, kept across crashes."""
 
-    def position(self, client_ext_id: str) -> int:
-        """Return the position; 0 where nothing was published."""
+    def last(self, client_ext_id: str) -> EventId:
+        """Return the event; position 0 where nothing was published."""
 
-    def move(self, client_ext_id: str, position: int) -> None:
+    def move(self, client_ext_id: str, event: EventId) -> None:
         """Note that this event was published."""
 
     def keep(self) -> None:
@@ -191,20 +192,27 @@ class _Session:
                 del self.published[client]
                 return 0
             self.published[client] = events[-1].position
-            self.cursor.move(client, events[-1].position)
+            self.cursor.move(client, events[-1].id)
             return len(events)
 
     async def _begin(self, client: str) -> int:
-        position = await self.broker.position(client)
-        if position is None:
-            position = self.cursor.position(client)
+        last = await self.broker.newest(client)
+        if last is None:
+            last = self.cursor.last(client)
         size = await asyncio.to_thread(self.ledger.size, client)
-        if position > size:
+        if last.position > size:
             raise PositionUnknown(
-                f"Client {client!r} was published up to position {position}, but its ledger ends at {size}."
+                f"Client {client!r} was published up to position {last}, but its ledger ends at {size}."
                 " It was put back: nothing more is published before its operator has said what holds."
             )
-        return position
+        try:
+            check_known(last, await asyncio.to_thread(self.ledger.eras, client))
+        except PositionUnknown as error:
+            raise PositionUnknown(
+                f"Client {client!r} was published up to position {last}. {error}"
+                " Nothing more is published before its operator has said what holds."
+            ) from None
+        return last.position
 
 
 async def _commits(ledger: Ledger) -> AsyncGenerator[None]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from application.checkpoint import Verifier
 from application.command import Subject
+from application.eras import Era
 from application.ledger import TILE, Checkpoint, Ledger, LedgerEntry, leaf_of
 from application.merkle import Frontier
 from application.projection import TicketRow, fold
@@ -18,12 +19,16 @@ _FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
 
 @dataclass
 class Findings:
-    """How much was looked at, and what differs: one text each, which names the place."""
+    """How much was looked at, and what differs: one text each, which names the place.
+
+    lost: what was signed, and was lost when the store was restored from a backup.
+    """
 
     events: int = 0
     credentials: int = 0
     checkpoints: int = 0
     faults: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         """Take over the findings of another part."""
@@ -31,6 +36,7 @@ class Findings:
         self.credentials += other.credentials
         self.checkpoints += other.checkpoints
         self.faults.extend(other.faults)
+        self.lost.extend(other.lost)
 
 
 def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
@@ -112,6 +118,8 @@ def check_ledger(
     """
     findings = Findings()
     signed = _signed(client_ext_id, ledger, verifier, outside, findings)
+    # The store's own checkpoints were put back with it, so that only others can know more.
+    losses = _Losses(client_ext_id, ledger, outside, findings)
     tree, tile, position = Frontier(), Frontier(), 0
     tiles = iter(_tiles(client_ext_id, ledger))
     while page := ledger.positions(client_ext_id, position, PAGE):
@@ -130,18 +138,45 @@ def check_ledger(
                 tile = Frontier()
             for checkpoint in signed.pop(position, ()):
                 if checkpoint.root != tree.root():
-                    findings.faults.append(
-                        f"client {client_ext_id!r}: the first {position} entries are not those that were signed"
-                    )
+                    losses.note(checkpoint, f"the first {position} entries are not those that were signed")
     for size in sorted(signed):
-        findings.faults.append(
-            f"client {client_ext_id!r}: {size} entries were signed, but the ledger has only {position}"
-        )
+        losses.note(signed[size][0], f"{size} entries were signed, but the ledger has only {position}")
+    losses.tell()
     if ledger.size(client_ext_id) != position:
         findings.faults.append(
             f"client {client_ext_id!r}: its size is noted wrong, there are {position} entries"
         )
     return findings
+
+
+class _Losses:
+    """Tells what a restore of the store has lost from what somebody changed, by checkpoints from outside of it."""
+
+    def __init__(
+        self, client_ext_id: str, ledger: Ledger, outside: Sequence[Checkpoint], findings: Findings
+    ) -> None:
+        self._client = f"client {client_ext_id!r}"
+        self._eras = ledger.eras(client_ext_id)
+        self._outside = outside
+        self._findings = findings
+        self._sizes: dict[Era, set[int]] = {}
+
+    def note(self, checkpoint: Checkpoint, fault: str) -> None:
+        """Take down a checkpoint that the ledger does not fit."""
+        cut = self._eras.cut_before(checkpoint.size)
+        if cut and checkpoint in self._outside:
+            self._sizes.setdefault(cut, set()).add(checkpoint.size)
+        else:
+            self._findings.faults.append(f"{self._client}: {fault}")
+
+    def tell(self) -> None:
+        """Say what was lost."""
+        for era, sizes in self._sizes.items():
+            self._findings.lost.append(
+                f"{self._client}: the store was restored on {era.began} to position {era.after} of this ledger, and is older than"
+                f" what was signed: {max(sizes)} entries were, and what stood behind position {era.after} is lost (it is shown by"
+                f" the checkpoints from elsewhere of {', '.join(map(str, sorted(sizes)))} entries)"
+            )
 
 
 def _signed(

@@ -1,7 +1,6 @@
 """Security events: what happens as OpenID Shared Signals has it, a CAEP `credential-change` in a token (RFC 8417)."""
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from application.eras import EventId, parse_event_id
 from application.feed import CloudEvent, FeedEvent
 from application.ports import Clock
 from application.subscription_row import SubscriptionRow
@@ -119,7 +119,7 @@ class SecurityEvents:
             "iss": self.issuer(row.client_ext_id),
             "sub": said["data"]["userExtId"],
         }
-        claims = self._claims(row, jti_of(row.name, event.position), subject, {CREDENTIAL_CHANGE: change})
+        claims = self._claims(row, jti_of(row.name, event.id), subject, {CREDENTIAL_CHANGE: change})
         if trace := said.get("traceparent"):
             claims["txn"] = trace.split("-")[1]
         return Token(claims["jti"], self.signer.sign(claims))
@@ -143,15 +143,18 @@ class SecurityEvents:
         }
 
 
-def jti_of(stream_id: str, position: int) -> str:
+def jti_of(stream_id: str, event: EventId) -> str:
     """Return the identity of the token of an event in a stream."""
-    return f"{stream_id}:{position}"
+    return f"{stream_id}:{event}"
 
 
-def position_of(jti: str, stream_id: str) -> int | None:
-    """Return the position of the event that a token of the stream is about; None: it is about none."""
-    named, _, position = jti.rpartition(":")
-    return int(position) if named == stream_id and re.fullmatch(r"[1-9][0-9]{0,17}", position) else None
+def event_of(jti: str, stream_id: str) -> EventId | None:
+    """Return the event that a token of the stream is about; None: it is about none."""
+    named, _, event = jti.rpartition(":")
+    try:
+        return parse_event_id(event) if named == stream_id else None
+    except ValueError:
+        return None
 
 
 def notice_jti(stream_id: str, notice: str) -> str:

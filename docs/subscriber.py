@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -16,8 +17,8 @@ def handle(event: dict) -> None:
     print(json.dumps(event, ensure_ascii=False, separators=(",", ":")), flush=True)
 
 
-def follow(last: int) -> None:
-    headers = {"Authorization": f"Bearer {os.environ['TICKETS_TOKEN']}", "Last-Event-ID": str(last)}
+def follow(last: str) -> None:
+    headers = {"Authorization": f"Bearer {os.environ['TICKETS_TOKEN']}", "Last-Event-ID": last}
     stream = f"{url}/nevisidm/api/core/v1/{client}/events/stream"
     # Every 15 seconds something comes, if only a heartbeat: a line that is silent for longer is dead.
     with urllib.request.urlopen(urllib.request.Request(stream, headers=headers), timeout=60) as lines:
@@ -26,17 +27,21 @@ def follow(last: int) -> None:
                 return
             if line.startswith(b"data: "):
                 event = json.loads(line[6:])
-                if int(event["previous"]) != last:
+                if event["previous"] != last:
                     sys.exit(f"an event is missing between {last} and {event['id']}")
                 handle(event)
-                last = int(event["id"])
-                cursor.with_suffix(".new").write_text(str(last))
+                last = event["id"]
+                cursor.with_suffix(".new").write_text(last)
                 cursor.with_suffix(".new").replace(cursor)
 
 
 while True:
     try:
-        follow(int(cursor.read_text()) if cursor.exists() else 0)
+        follow(cursor.read_text() if cursor.exists() else "0")
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            sys.exit(f"the ledger was put back to before what was seen here: {json.load(error)['detail']}")
+        print(f"comes again in a second: {error}", file=sys.stderr)
     except (OSError, http.client.HTTPException) as error:
         print(f"comes again in a second: {error}", file=sys.stderr)
     time.sleep(1)

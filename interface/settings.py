@@ -1,6 +1,8 @@
 """Settings, from the environment (`TICKETS_*`); the README has the same table."""
 
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
@@ -14,6 +16,9 @@ PREFIX = "TICKETS_"
 # Read by the test suite, not by the service.
 _TEST_PREFIX = "TICKETS_TEST_"
 _OWN = "tickets"
+_YEAR_SECONDS = 31_536_000
+# As browsers send it: scheme, host in lower case, and the port if it is not the scheme's own.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class WrongSettings(Exception):
@@ -35,6 +40,57 @@ class Settings(BaseSettings):
             description="a standby, for reads that may be some seconds old: search, histories and the feed",
         ),
     ] = None
+    migrate_at_start: Annotated[
+        bool,
+        Field(
+            description="bring PostgreSQL's schema up to date at the start; else `tickets migrate` does. SQLite's always is"
+        ),
+    ] = False
+    grace_seconds: Annotated[
+        int,
+        Field(ge=2, description="how long a server may take to answer what it has begun when it is stopped"),
+    ] = 30
+    tls_cert_file: Annotated[
+        Path | None,
+        Field(
+            description="serve by TLS (1.2 or later), with this certificate and those that vouch for it, as PEM"
+        ),
+    ] = None
+    tls_key_file: Annotated[Path | None, Field(description="its private key, as PEM, not encrypted")] = None
+    hsts_seconds: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="for so long browsers shall insist on TLS; else a year with `TICKETS_TLS_CERT_FILE`, and not without",
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        str | None,
+        Field(
+            description="addresses and networks, separated by commas, whose `X-Forwarded-For` says who calls; else nobody's"
+        ),
+    ] = None
+    cors_origins: Annotated[
+        str | None,
+        Field(
+            description="origins, separated by commas, whose pages may call the service: such as `https://desk.example`"
+        ),
+    ] = None
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Field(description="`json`: an object per line; `text`: for people; `auto`: text on a terminal"),
+    ] = "auto"
+    log_requests: Annotated[bool, Field(description="log each request, too")] = False
+    metrics_token: Annotated[
+        SecretStr | None,
+        Field(description="what `/metrics` wants as a bearer token; without it everybody may read them"),
+    ] = None
+    traces: Annotated[
+        bool,
+        Field(
+            description="send traces by OTLP, to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; needs the extra `otel`"
+        ),
+    ] = False
     deliver: Annotated[
         bool,
         Field(description="whether the server delivers tickets; `tickets deliver` does if not"),
@@ -192,6 +248,9 @@ class Settings(BaseSettings):
     expiry_every_seconds: Annotated[
         int, Field(ge=1, description="how often the server looks for tickets that end soon or have ended")
     ] = 600
+    request_patience_seconds: Annotated[
+        int, Field(ge=1, description="a caller whose request has not come whole within so long is cut off")
+    ] = 20
     stream_patience_seconds: Annotated[
         int, Field(ge=1, description="a reader of a stream that takes nothing for so long is cut off")
     ] = 10
@@ -243,6 +302,23 @@ class Settings(BaseSettings):
             parse_outbox_keys(keys.get_secret_value())
         return keys
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_proxies(cls, text: str | None) -> str | None:
+        try:
+            for network in _listed(text):
+                ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"{error}; must be such as 10.0.0.7,10.1.0.0/16") from None
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, text: str | None) -> str | None:
+        if not all(map(_ORIGIN.fullmatch, _listed(text))):
+            raise ValueError("must be origins such as https://desk.example, without a path, and none for all")
+        return text
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -254,6 +330,12 @@ class Settings(BaseSettings):
     def _one_source_of_outbox_keys(self) -> Self:
         if self.outbox_key and self.outbox_key_command:
             raise ValueError("TICKETS_OUTBOX_KEY and TICKETS_OUTBOX_KEY_COMMAND exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_with_its_key(self) -> Self:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("TICKETS_TLS_CERT_FILE and TICKETS_TLS_KEY_FILE belong together")
         return self
 
     @model_validator(mode="after")
@@ -290,8 +372,24 @@ class Settings(BaseSettings):
     @property
     def private_hosts(self) -> frozenset[str]:
         """Return the hosts of push_private_hosts."""
-        hosts = (self.push_private_hosts or "").split(",")
-        return frozenset(host.strip().lower() for host in hosts if host.strip())
+        return frozenset(host.lower() for host in _listed(self.push_private_hosts))
+
+    @property
+    def proxies(self) -> list[str]:
+        """Return the addresses and networks of trusted_proxies."""
+        return _listed(self.trusted_proxies)
+
+    @property
+    def origins(self) -> list[str]:
+        """Return the origins of cors_origins."""
+        return _listed(self.cors_origins)
+
+    @property
+    def insist_on_tls_seconds(self) -> int | None:
+        """Return for how long browsers shall insist on TLS, None where nothing is to be said of it."""
+        if self.hsts_seconds is None and self.tls_cert_file:
+            return _YEAR_SECONDS
+        return self.hsts_seconds
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -316,6 +414,10 @@ def read_settings() -> Settings:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
         raise WrongSettings(name + fault["msg"].removeprefix("Value error, ")) from None
+
+
+def _listed(text: str | None) -> list[str]:
+    return [item.strip() for item in (text or "").split(",") if item.strip()]
 
 
 def _secret_files(directory: str) -> set[str]:

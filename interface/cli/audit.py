@@ -104,7 +104,9 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
         if check:
             with _progress("checking") as tell:
                 findings = actions.check(checkpoint or [], tell)
-            _report(findings)
+            report_findings(findings)
+            if findings.faults or findings.lost:
+                raise SystemExit(1)
             return
         if not client or not user:
             fail("name a client and a user, or give --check")
@@ -118,16 +120,18 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
         Console().print(f"{count} credentials were made anew from their events.", highlight=False)
 
 
-def _report(findings: Findings) -> None:
+def report_findings(findings: Findings) -> None:
+    """Say what a check of the record found."""
     console = Console(stderr=True, soft_wrap=True)
     for fault in findings.faults[:_LISTED]:
         console.print(f"differs: {fault}", highlight=False, markup=False)
     if len(findings.faults) > _LISTED:
         console.print(f"… and {len(findings.faults) - _LISTED} more", highlight=False)
+    for loss in findings.lost:
+        console.print(f"lost: {loss}", highlight=False, markup=False)
     looked = f"{findings.events:,} events, {findings.credentials:,} credentials, {findings.checkpoints:,} checkpoints"
-    Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs", highlight=False)
-    if findings.faults:
-        raise SystemExit(1)
+    lost = ", but signed entries are lost" if findings.lost else ""
+    Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
 
 
 def _add_export(cli: typer.Typer, actions: AuditActions) -> None:

@@ -15,9 +15,11 @@ from rich.table import Table
 from application.expire_tickets import ExpiryReport
 from application.import_users import ImportReport
 from interface.cli.audit import AuditActions, add_audit
+from interface.cli.backup import BackupActions, add_backup
 from interface.cli.delivery import DeliveryActions, add_delivery
 from interface.cli.feed import FeedActions, add_feed
 from interface.cli.messages import fail
+from interface.cli.operations import OperationActions, add_operations
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -33,6 +35,8 @@ class Actions:
     audit: AuditActions
     feed: FeedActions
     delivery: DeliveryActions
+    backup: BackupActions
+    operations: OperationActions
 
 
 def build_cli(actions: Actions) -> typer.Typer:
@@ -90,6 +94,8 @@ def build_cli(actions: Actions) -> typer.Typer:
     add_audit(cli, actions.audit)
     add_feed(cli, actions.feed)
     add_delivery(cli, actions.delivery)
+    add_backup(cli, actions.backup)
+    add_operations(cli, actions.operations)
     return cli
 
 

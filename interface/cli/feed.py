@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from application.eras import EventId, parse_event_id
 from application.feed import TYPES, CloudEvent
 from interface.cli.messages import fail, tell
 
-_LAST_POSITION = 10**18 - 1
 _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
 
@@ -51,9 +51,7 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
     @cli.command()
     def follow(
         client: Annotated[str, typer.Argument(help="Client (tenant).")],
-        after: Annotated[
-            int | None, typer.Option(min=0, max=_LAST_POSITION, help="The position that you saw last.")
-        ] = None,
+        after: Annotated[str | None, typer.Option(help="The id that you saw last.", metavar="ID")] = None,
         cursor: Annotated[
             Path | None,
             typer.Option(help="A file that keeps the position that was printed last.", dir_okay=False),
@@ -67,7 +65,9 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         shown = bytes if as_json else _reader()
-        events = actions.follow(client, after=after or 0, cursor=cursor, types=_types(types), tell=tell)
+        events = actions.follow(
+            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), tell=tell
+        )
         with closing(events):
             for event in events:
                 if event is None:
@@ -111,6 +111,13 @@ def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
         if not re.fullmatch(r"[\w-]+", stream, re.ASCII):
             fail("--stream: only letters, digits, - and _")
         actions.publish(to=to, clients=client or [], topic=topic, stream=stream, cursor=cursor)
+
+
+def _event_id(text: str) -> EventId:
+    try:
+        return parse_event_id(text)
+    except ValueError as error:
+        fail(f"--after: {error}")
 
 
 def _types(text: str | None) -> frozenset[str] | None:

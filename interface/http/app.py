@@ -1,5 +1,7 @@
 """The HTTP application: routes, errors and documents put together."""
 
+from collections.abc import Callable, Collection
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,16 +10,17 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from application.errors import Unavailable
 from domain.errors import Refusal
 from interface.http import asyncapi, openapi
 from interface.http.call import Service, note
-from interface.http.envelope import Envelope
+from interface.http.envelope import Envelope, Exchange
 from interface.http.problems import (
     PROBLEMS,
     BodyTooLarge,
@@ -30,12 +33,14 @@ from interface.http.routes import (
     audit,
     deliveries,
     feed,
+    health,
     policies,
     security_events,
     subscriptions,
     tickets,
     users,
 )
+from interface.http.secure_headers import NOTHING, policy_of_page, secure_headers
 
 _ROUTERS = (
     tickets.router,
@@ -47,21 +52,60 @@ _ROUTERS = (
     subscriptions.router,
     security_events.router,
     security_events.well_known,
+    health.router,
 )
+_TITLE = "Ticket credentials"
+_DOCS = "/docs"
+_ASSETS = f"{_DOCS}/assets"
+# What pages of other origins may send, and may read beside the body, where CORS is on.
+_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+_SENT_HEADERS = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"),
+    *("Last-Event-ID", "traceparent"),
+)
+_SHOWN_HEADERS = ("ETag", "Location", "Retry-After", "traceparent", "Ticket-Delivery", "Preference-Applied")
 # Refusals that the client's access log keeps.
 _NOTED = {403, 409, 412, 422, 429}
 
 
-def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """Return the ASGI application over the service."""
+def create_app(
+    service: Service,
+    lifespan: Lifespan[FastAPI],
+    observe: Callable[[Exchange], None] = lambda _: None,
+    *,
+    cors_origins: Collection[str] = (),
+    hsts_seconds: int | None = None,
+) -> FastAPI:
+    """Return the ASGI application over the service.
+
+    observe: told of every request that was answered. cors_origins: whose pages may call the service.
+    hsts_seconds: for how long browsers shall insist on TLS, None for not.
+    """
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=_TITLE,
+        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+        # Else it has a stranger on the internet fetch and judge the document.
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    policy_of_docs = policy_of_page(bytes(page.body).decode())
+    envelope = Middleware(
+        Envelope,
+        observe=observe,
+        headers=secure_headers(NOTHING, hsts_seconds),
+        headers_of={_DOCS: secure_headers(policy_of_docs, hsts_seconds)},
+        around=partial(_with_cors, origins=cors_origins) if cors_origins else None,
+    )
     app = FastAPI(
-        title="Ticket credentials",
+        title=_TITLE,
         version=version("ticket-credential-service"),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Envelope)],
+        middleware=[envelope],
     )
     app.state.service = service
     app.add_route("/asyncapi.json", lambda request: JSONResponse(asyncapi.document(request.app)))
@@ -71,23 +115,21 @@ def create_app(service: Service, lifespan: Lifespan[FastAPI]) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_route)
     for router in _ROUTERS:
         app.include_router(router)
-    _add_docs(app)
+    assets = Path(fastapi_offline.__file__).with_name("static")
+    app.mount(_ASSETS, StaticFiles(directory=assets), name="docs-assets")
+    app.add_route(_DOCS, lambda _: page)
     return app
 
 
-def _add_docs(app: FastAPI) -> None:
-    assets = Path(fastapi_offline.__file__).with_name("static")
-    app.mount("/docs/assets", StaticFiles(directory=assets), name="docs-assets")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=app.title,
-            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="/docs/assets/swagger-ui.css",
-            swagger_favicon_url="/docs/assets/favicon.png",
-        )
+def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
+    """Let pages of these origins call. Without credentials: a token is sent by who has it, a cookie by the browser."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=_METHODS,
+        allow_headers=_SENT_HEADERS,
+        expose_headers=_SHOWN_HEADERS,
+    )
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ from application.live_feed import LiveFeed
 from application.minting import SlowWork
 from application.poll import Polling
 from application.ports import Clock, Known, Outbox, Store, Subscriptions
+from application.readiness import Readiness
 from application.security_stream import SecurityStreams
 from application.ticket_response import to_json
 from domain.secret import Secret
@@ -72,6 +73,9 @@ class Service:
     key_set: Callable[[], Mapping[str, Any]]
     new_uuid: Callable[[], UUID]
     new_webhook_secret: Callable[[], Secret]
+    readiness: Callable[[], Awaitable[Readiness]]
+    exposition: Callable[[], bytes]
+    metrics_token: Secret | None
     digest_keys: Callable[[], Sequence[bytes]]
     patience_seconds: float
 

@@ -1,17 +1,24 @@
 """The outermost layer: what holds for every request, whatever its path. Plain ASGI, to be cheap."""
 
+import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interface.http.problems import BodyTooLarge, internal_error_response, problem_response
+from interface.http.secure_headers import Headers
 
 BODY_LIMIT_BYTES = 16 * 1024
 _DRAIN_BYTES = 1024 * 1024
+_DRAIN_SECONDS = 1
 
 # W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may go on after the flags.
 _TRACEPARENT = re.compile(
@@ -23,16 +30,54 @@ _TRACEPARENT_LENGTH = 55
 log = logging.getLogger(__name__)
 
 
+# The id of the request at hand and of its trace, for what is logged meanwhile.
+AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
+
+
+class Exchange(NamedTuple):
+    """A request that was answered. operation: None where the path has none. is_root: the trace begins with it.
+
+    address: of the caller, as the trusted proxies say.
+    """
+
+    operation: str | None
+    method: str
+    status: int
+    seconds: float
+    traceparent: str
+    is_root: bool
+    actor: str | None
+    client_ext_id: str | None
+    address: str | None = None
+
+
 class Envelope:
     """Bounds the body, takes over or makes the traceparent, and turns what nobody caught into a 500 with an id.
+
+    observe: told of every request that was answered; must return at once.
+    headers: what every response has; headers_of: instead, those of a path.
+    around: what is put around the answers, those to what nobody caught, too.
 
     It also routes by the path as it was sent, still percent-encoded, so that an id may hold any character, an
     encoded slash too, and is decoded once, after routing.
     """
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[int], str] = secrets.token_hex) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        new_id: Callable[[int], str] = secrets.token_hex,
+        observe: Callable[[Exchange], None] = lambda _: None,
+        *,
+        headers: Headers,
+        headers_of: Mapping[str, Headers],
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+    ) -> None:
         self._app = app
         self._new_id = new_id
+        self._observe = observe
+        self._headers = headers
+        self._headers_of = headers_of
+        self._serve = around(self._answer) if around else self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -41,23 +86,50 @@ class Envelope:
             return
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         state = scope.setdefault("state", {})
-        state["traceparent"] = self._traceparent(scope)
-        body = _BoundedBody(scope, receive)
-        started = False
+        given = _given_traceparent(scope)
+        traceparent = state["traceparent"] = given or new_traceparent(self._new_id)
+        began, status = time.monotonic(), 0
+        headers = self._headers_of.get(scope["path"], self._headers)
 
-        async def send_with_traceparent(message: Message) -> None:
-            nonlocal started
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], (b"traceparent", state["traceparent"].encode())]
+                status = message["status"]
+                traced = (b"traceparent", state["traceparent"].encode())
+                message["headers"] = [*message["headers"], traced, *headers]
+            await send(message)
+
+        # What is logged meanwhile tells of which request it is.
+        token = AT_HAND.set((self._new_id(8), traceparent[3:35]))
+        try:
+            await self._serve(scope, receive, send_with_headers)
+            if status:
+                actor, subject = state.get("access", (None, None))
+                client, address = subject and subject.client_ext_id, scope.get("client")
+                seconds, operation = time.monotonic() - began, state.get("operation")
+                self._observe(
+                    Exchange(
+                        *(operation, scope["method"], status, seconds, traceparent, not given, actor, client),
+                        address=address and address[0],
+                    )
+                )
+        finally:
+            AT_HAND.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, state, started = _BoundedBody(scope, receive), scope["state"], False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
             body.check_declared_length()
-            await self._app(scope, body.receive, send_with_traceparent)
+            await self._app(scope, body.receive, send_and_note)
         except BodyTooLarge as error:
             await body.drain()
-            await problem_response(error)(scope, receive, send_with_traceparent)
+            await problem_response(error)(scope, receive, send_and_note)
         except ClientDisconnect:
             return  # nobody is left to answer
         except Exception:
@@ -65,15 +137,13 @@ class Envelope:
             log.exception("%s %s %s", instance, state["traceparent"], scope["method"])
             if started:
                 raise
-            await internal_error_response(instance)(scope, receive, send_with_traceparent)
+            await internal_error_response(instance)(scope, receive, send_and_note)
 
-    def _traceparent(self, scope: Scope) -> str:
-        given: list[bytes] = [value for name, value in scope["headers"] if name == b"traceparent"]
-        if len(given) == 1:
-            text = given[0].decode("latin-1")
-            if _TRACEPARENT.fullmatch(text):
-                return text[:_TRACEPARENT_LENGTH]
-        return new_traceparent(self._new_id)
+
+def _given_traceparent(scope: Scope) -> str | None:
+    given: list[bytes] = [value for name, value in scope["headers"] if name == b"traceparent"]
+    text = given[0].decode("latin-1") if len(given) == 1 else ""
+    return text[:_TRACEPARENT_LENGTH] if _TRACEPARENT.fullmatch(text) else None
 
 
 def new_traceparent(new_id: Callable[[int], str] = secrets.token_hex) -> str:
@@ -105,8 +175,12 @@ class _BoundedBody:
 
     async def drain(self) -> None:
         """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
-        while not self._ended and self._received <= _DRAIN_BYTES:
-            await self._next()
+        if any(name == b"expect" for name, _ in self._scope["headers"]):
+            return  # it waits for a word before it sends, and to read on is to give it
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._ended and self._received <= _DRAIN_BYTES:
+                    await self._next()
 
     async def _next(self) -> Message:
         message = await self._receive()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from application.eras import EventId
 from application.errors import Unavailable
 from application.ticket_response import to_json
 from interface.http.problems import HttpError
@@ -24,7 +25,7 @@ _LAST_TRIES = 3
 class Sent(NamedTuple):
     """An event that is sent: by this id the reader resumes."""
 
-    id: int
+    id: EventId
     data: bytes
 
 
@@ -98,7 +99,7 @@ class EventStream(Response):
 
 
 def _message(sent: Sent) -> bytes:
-    return b"id: %d\ndata: %s\n\n" % sent
+    return b"id: %s\ndata: %s\n\n" % (str(sent.id).encode(), sent.data)
 
 
 async def _gone(receive: Receive) -> None:

@@ -11,6 +11,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
+from application.eras import PATTERN, EventId, parse_event_id
 from application.feed import TYPES, FeedQuery
 from application.fields import ExtId
 from application.find import Pagination
@@ -88,10 +89,11 @@ Since = Annotated[
 ]
 
 
+EVENT_ID = {"type": "string", "pattern": f"^{PATTERN}$"}
 After = Annotated[
     str | None,
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _MOST, "default": 0}),
-    Query(description="The position that you saw last; 0 for the beginning."),
+    WithJsonSchema(EVENT_ID | {"default": "0"}),
+    Query(description="The id of the event that you saw last; 0 for the beginning."),
 ]
 FromPosition = Annotated[
     str,
@@ -186,14 +188,24 @@ def numbered(request: Request, name: str, least: int = 1, most: int = _MOST) -> 
     return int(text)
 
 
-def feed_query(request: Request, client_ext_id: str, after: int) -> FeedQuery:
+def after_event(request: Request) -> EventId:
+    """Return after which event somebody wants to go on. Raises Malformed."""
+    try:
+        return parse_event_id(one(request, "after", "0"))
+    except ValueError:
+        raise Malformed(
+            "after must be the id of an event: a whole number from 0, and what stands behind it."
+        ) from None
+
+
+def feed_query(request: Request, client_ext_id: str, after: EventId) -> FeedQuery:
     """Return what of the client's feed is asked for. Raises Malformed."""
     types = one(request, "types", "")
     if "types" not in request.query_params:
-        return FeedQuery(client_ext_id, after)
+        return FeedQuery(client_ext_id, after.position, era=after.era)
     if unknown := sorted(set(types.split(",")) - set(TYPES)):
         raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
-    return FeedQuery(client_ext_id, after, frozenset(types.split(",")))
+    return FeedQuery(client_ext_id, after.position, frozenset(types.split(",")), after.era)
 
 
 def trace_id(request: Request) -> str | None:

@@ -45,7 +45,7 @@ class MailCourier:
         if waiting.recipient is None or waiting.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
         message = await _made(self._compose, ticket, waiting)
-        return await self._transport.send(message, waiting.recipient.email, waiting.entry.delivery_id)
+        return await self._transport.send(message, waiting.recipient.email, waiting.delivery_id)
 
 
 class MailSpool:
@@ -74,7 +74,7 @@ class LetterStore:
         if waiting.recipient is None or not waiting.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
         letter = await _made(self._letters.render, ticket, waiting)
-        await _written(self._directory / f"{waiting.entry.delivery_id}.pdf", letter)
+        await _written(self._directory / f"{waiting.delivery_id}.pdf", letter)
         return "stored"
 
 

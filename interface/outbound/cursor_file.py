@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from application.eras import PATTERN, EventId, parse_event_id
 from application.errors import StoreUnavailable
 from interface.outbound.durable_file import locked_beside, replace_durably
 
@@ -16,25 +17,29 @@ class CursorRefused(Exception):
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
+    """positions: a number; or, with the era of the event behind it, a text."""
+
     of: str
-    positions: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
+    positions: dict[
+        str, Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=f"^{PATTERN}$")]
+    ]
 
 
 class CursorFile:
-    """The position of each client up to which everything was handed on. Implements the port Cursor."""
+    """The event of each client up to which everything was handed on. Implements the port Cursor."""
 
     def __init__(self, path: Path, content: _Content) -> None:
         self._path = path
         self._content = content
         self._moved = False
 
-    def position(self, client_ext_id: str) -> int:
-        """Return the position of the event of a client that was handed on last; 0: none was."""
-        return self._content.positions.get(client_ext_id, 0)
+    def last(self, client_ext_id: str) -> EventId:
+        """Return the event of a client that was handed on last; position 0: none was."""
+        return parse_event_id(str(self._content.positions.get(client_ext_id, 0)))
 
-    def move(self, client_ext_id: str, position: int) -> None:
+    def move(self, client_ext_id: str, event: EventId) -> None:
         """Note that this event was handed on."""
-        self._content.positions[client_ext_id] = position
+        self._content.positions[client_ext_id] = str(event) if event.era else event.position
         self._moved = True
 
     def keep(self) -> None:

@@ -27,11 +27,16 @@ def replace_durably(path: Path, content: bytes) -> None:
     draft.unlink(missing_ok=True)
     write_durably(draft, content)
     draft.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    bring_to_disk(path.parent)
+
+
+def bring_to_disk(directory: Path) -> None:
+    """Bring to the disk which files are in a directory. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def write_once(path: Path, content: bytes) -> None:

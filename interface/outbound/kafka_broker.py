@@ -11,6 +11,7 @@ from urllib.parse import quote
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from application.eras import EventId
 from application.feed import FeedEvent
 from application.publish import BrokerUnavailable
 from interface.outbound.broker_url import BrokerUrl
@@ -57,7 +58,7 @@ class KafkaBroker:
             raise self._unavailable(error) from error
         self._producer = producer
 
-    async def position(self, _: str) -> int | None:
+    async def newest(self, _: str) -> EventId | None:
         """Return None: a topic is not asked for its newest message of a client."""
         return None
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from application.errors import KeyMissing
 from application.ledger import Checkpoint
 from interface.outbound.durable_file import read_or_make
 from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
@@ -48,7 +49,7 @@ class LedgerKeys:
         return self._name
 
     def sign(self, text: str) -> str:
-        """Return the note: the text, an empty line, and a signature line of each key in force."""
+        """Return the note: the text, an empty line, and a signature line of each key in force. Raises KeyMissing."""
         lines = [_signature_line(self._name, key, text) for key in self._in_force()]
         return f"{text}\n{''.join(lines)}"
 
@@ -63,7 +64,10 @@ class LedgerKeys:
         return verifier_key(self._name, _key(pem))
 
     def _in_force(self) -> list[Ed25519PrivateKey]:
-        *older, newest = self._files()
+        files = self._files()
+        if not files:
+            raise KeyMissing(f"there is no key in {self._directory}")
+        *older, newest = files
         keys = [_load(newest)]
         made = datetime.strptime(newest.stem, _FILE_DATE).replace(tzinfo=UTC)
         if older and self._clock() - made < self._overlap:

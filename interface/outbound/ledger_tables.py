@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from application.command import Subject
+from application.eras import Era, Eras
 from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
 from application.projection import TicketRow
 from domain.event import Event
@@ -46,6 +47,16 @@ ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
     last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
 WHERE stored.version <= excluded.version
 """
+# A client without a cut had no ledger when the era began.
+_ERAS = """
+SELECT name, coalesce(size, 0), began FROM eras
+LEFT JOIN era_cuts ON era_cuts.client_ext_id = ? AND era_cuts.number = eras.number ORDER BY eras.number
+"""
+_CUT = """
+INSERT INTO era_cuts SELECT client_ext_id, (SELECT coalesce(max(number), 1) + 1 FROM eras), size FROM ledger_sizes
+WHERE size > 0 ON CONFLICT (client_ext_id, number) DO UPDATE SET size = excluded.size
+"""
+_BEGIN_ERA = "INSERT INTO eras SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
@@ -71,6 +82,15 @@ class SqlLedger(SqlTables):
             statement = f"SELECT client_ext_id, size FROM ledger_sizes WHERE client_ext_id IN ({marks})"
             sizes.update((client, size) for client, size in self._fetch(statement, chunk))
         return sizes
+
+    def eras(self, client_ext_id: str) -> Eras:
+        """Return the eras of a client's ledger: when the store was put back, and to which position."""
+        return Eras([Era(*row) for row in map(tuple, self._fetch(_ERAS, (client_ext_id,)))])
+
+    def begin_era(self, name: str, now: datetime) -> None:
+        """Say that the store was put back to what it is now. Cuts without their era say nothing."""
+        self._run(_CUT, [()])
+        self._run(_BEGIN_ERA, [(name, column_date(now))])
 
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""

@@ -110,7 +110,7 @@ class MailComposer:
         message["Subject"] = _one_line(self.templates.render("subject.txt", None, waiting))
         message["Date"] = _whole_second(waiting.entry.minted)
         # The same for every attempt, so that a double is recognisable.
-        message["Message-ID"] = f"<{waiting.entry.delivery_id}@{self.sender.domain}>"
+        message["Message-ID"] = f"<{waiting.delivery_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
         return message
 

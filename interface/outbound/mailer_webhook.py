@@ -70,7 +70,7 @@ class MailerWebhook:
 
     async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
         """Send the ticket, and return "2xx" where it was taken. Raises NotDelivered."""
-        message_id, now = waiting.entry.delivery_id, self._clock()
+        message_id, now = waiting.delivery_id, self._clock()
         content = to_json(
             {
                 "type": "ticket.minted",

@@ -14,6 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
+from application.eras import EventId, parse_event_id
 from application.feed import FeedEvent
 from application.publish import BrokerUnavailable, OutOfStep
 from interface.outbound.broker_url import BrokerUrl
@@ -65,8 +66,8 @@ class NatsBroker:
                     StreamConfig(name=self._stream, subjects=[f"{self._prefix}.>"])
                 )
 
-    async def position(self, client_ext_id: str) -> int | None:
-        """Return the position of the client's newest message; None where its messages may have been dropped."""
+    async def newest(self, client_ext_id: str) -> EventId | None:
+        """Return the event of the client's newest message; None where its messages may have been dropped."""
         token = subject_token(client_ext_id)
         self._sequences.pop(token, None)
         async with self._answers():
@@ -74,9 +75,9 @@ class NatsBroker:
                 newest = await self._jetstream.get_last_msg(self._stream, f"{self._prefix}.{token}.*")
             except NotFoundError:
                 state = (await self._jetstream.stream_info(self._stream)).state
-                return None if state.first_seq > 1 or state.num_deleted else 0
+                return None if state.first_seq > 1 or state.num_deleted else EventId(0)
         try:
-            return int(json.loads(newest.data or b"")["id"])
+            return parse_event_id(json.loads(newest.data or b"")["id"])
         except (ValueError, KeyError, TypeError):
             raise BrokerUnavailable(f"{self._url} holds a foreign message as {newest.subject}") from None
 
@@ -93,7 +94,7 @@ class NatsBroker:
         if event.type not in sequences:
             sequences[event.type] = await self._newest_sequence(subject)
         headers = {
-            Header.MSG_ID: f"{token}:{event.position}",
+            Header.MSG_ID: f"{token}:{event.id}",
             Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(sequences[event.type]),
             "Content-Type": _CONTENT_TYPE,
         }

@@ -32,7 +32,8 @@ _KEY = "client_ext_id = ? AND stream = ? AND version = ?"
 _ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
 _WAITING = """
 SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, o.terms, r.row, t.row, o.trying,
-       o.so_far, o.standing, o.next_try
+       o.so_far, o.standing, o.next_try,
+       (SELECT name FROM eras WHERE began <= o.minted ORDER BY number DESC LIMIT 1)
 FROM outbox o
 LEFT JOIN recipients r ON r.client_ext_id = o.client_ext_id AND r.user_ext_id = o.user_ext_id
 LEFT JOIN tickets t ON t.client_ext_id = o.client_ext_id AND t.user_ext_id = o.user_ext_id
@@ -167,7 +168,7 @@ def failed_columns(key: DeliveryKey, so_far: int, trying: Trying, until: datetim
 
 def to_waiting(columns: Row) -> Waiting:
     """Return what waits behind the columns of the joined tables."""
-    recipient, ticket, trying, so_far, standing, next_try = columns[7:]
+    recipient, ticket, trying, so_far, standing, next_try, era = columns[7:]
     return Waiting(
         entry=_to_entry(columns[:7]),
         recipient=to_recipient(recipient) if recipient else None,
@@ -176,6 +177,7 @@ def to_waiting(columns: Row) -> Waiting:
         so_far=so_far,
         standing=Standing(standing),
         next_try=datetime.fromisoformat(next_try) if next_try else None,
+        era=era or "",
     )
 
 

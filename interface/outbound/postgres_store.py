@@ -17,6 +17,7 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.errors import UndefinedTable
 from psycopg.rows import tuple_row
 
 from application.command import CommandKey, DeliveryKey, Subject
@@ -28,6 +29,7 @@ from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
+from interface.outbound.figures_tables import SqlFigures
 from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.outbox_tables import (
     FAIL,
@@ -66,6 +68,7 @@ from interface.outbound.subscription_tables import (
 
 _TOLD_EVERY_SECONDS = 1
 _MIGRATION_LOCK = 7_204_901
+_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 
 # One statement and no pipeline: the protocol of a round trip costs more than what it asks for.
 _LOOK_UP = """
@@ -118,22 +121,28 @@ JOIN unnest(%(delivery_clients)s::text[], %(streams)s::text[], %(versions)s::big
 """
 
 
-class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox):
+class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
     """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
 
     reads_at_once = False
+    newest_schema = len(schema.POSTGRES)
     _skipping = "FOR UPDATE SKIP LOCKED"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
         with _failures():
-            _migrate(url)
+            (_migrate if migrate else _check_schema)(url)
             self._datastore = open_datastore(url)
             self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._url = url
         self._mapper = JsonMapper()
+
+    def schema_version(self) -> int:
+        """Return the number of the newest migration that the store has."""
+        [(version,)] = self._fetch(_SCHEMA_VERSION, ())
+        return int(version)
 
     def look_up(
         self,
@@ -403,12 +412,26 @@ def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes:
     ]
 
 
+def schema_version_at(url: str) -> int:
+    """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
+    with _failures(), psycopg.connect(**connection_options(url)) as connection:
+        try:
+            found = connection.execute(_SCHEMA_VERSION).fetchone()
+        except UndefinedTable:
+            found = None
+    return found[0] if found else 0
+
+
+def _check_schema(url: str) -> None:
+    schema.check_current(schema.POSTGRES, schema_version_at(url))
+
+
 def _migrate(url: str) -> None:
     with psycopg.connect(**connection_options(url)) as connection:
         # Several processes may start at once on an empty database; one makes the tables, the others wait.
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
-        found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        found = connection.execute(_SCHEMA_VERSION).fetchone()
         for number, migration in schema.steps(schema.POSTGRES, found[0] if found else 0):
             for statement in migration:
                 connection.execute(cast("Any", statement))

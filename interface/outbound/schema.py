@@ -192,6 +192,22 @@ CREATE INDEX outbox_by_next_try ON outbox (next_try);
 CREATE INDEX outbox_by_user ON outbox (client_ext_id, user_ext_id, version);
 """
 
+# One row of eras per restore from a backup, and how far each client's ledger went then; few, and the same for all.
+_ERAS = """
+CREATE TABLE eras (
+    number {integer} NOT NULL,
+    name {text} NOT NULL,
+    began {text} NOT NULL,
+    PRIMARY KEY (number)
+);
+CREATE TABLE era_cuts (
+    client_ext_id {text} NOT NULL,
+    number {integer} NOT NULL,
+    size {integer} NOT NULL,
+    PRIMARY KEY (client_ext_id, number)
+)
+"""
+
 # What was stored before there was a ledger gets its positions in the order of the log. The client of a stream
 # stands in its first event, the user in that of a credential. leaf() and column_date() are functions of ours.
 _BACKFILL_SQLITE = """
@@ -324,6 +340,7 @@ SQLITE = [
     _statements(_LEDGER.format(**_SQLITE_TYPES, without_rowid=" WITHOUT ROWID") + _BACKFILL_SQLITE),
     _statements(_SUBSCRIPTIONS.format(**_SQLITE_TYPES)),
     _statements(_OUTBOX.format(**_SQLITE_TYPES)),
+    _statements(_ERAS.format(**_SQLITE_TYPES)),
 ]
 POSTGRES = [
     _statements(_POSTGRES_EVENTS + _TABLES.format(**_POSTGRES_TYPES)),
@@ -342,9 +359,18 @@ POSTGRES = [
         "DROP FUNCTION store_changes",
         _POSTGRES_COMMIT_WITH_TERMS,
     ],
+    _statements(_ERAS.format(**_POSTGRES_TYPES)),
 ]
 
 EVENTS_TABLE = "ticket_events"
+
+
+def check_current(migrations: list[list[str]], version: int) -> None:
+    """Raise RuntimeError where the store is of another version than this program."""
+    if steps(migrations, version):
+        raise RuntimeError(
+            f"the store has schema version {version}, this program has {len(migrations)}: run `tickets migrate`"
+        )
 
 
 def steps(migrations: list[list[str]], version: int) -> list[tuple[int, list[str]]]:

@@ -124,6 +124,20 @@ class SmtpTransport:
             except (SMTPException, OSError, ValueError) as error:
                 raise _no_answer(error) from None
 
+    async def check(self) -> None:
+        """Connect, encrypt and log in as for a mail, and send none. Raises NotDelivered."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await _quit(await self._new())
+        except (TimeoutError, SMTPTimeoutError):
+            raise NotDelivered(
+                f"the mail server did not answer within {self._timeout_seconds:g} seconds", "timeout"
+            ) from None
+        except SMTPResponseException as error:
+            raise _not_taken(error) from None
+        except (SMTPException, OSError, ValueError) as error:
+            raise _no_answer(error) from None
+
     async def close(self) -> None:
         """Give back the connections."""
         idle, self._idle = self._idle, []

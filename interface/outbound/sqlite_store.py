@@ -6,13 +6,19 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.persistence import (
+    ConnectionUnavailableError,
+    IntegrityError,
+    PersistenceError,
+    StoredEvent,
+)
 from eventsourcing.sqlite import (
     SQLiteApplicationRecorder,
     SQLiteConnection,
@@ -32,6 +38,7 @@ from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
 from interface.outbound import schema
+from interface.outbound.figures_tables import SqlFigures
 from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.outbox_tables import (
     END,
@@ -57,6 +64,7 @@ from interface.outbound.records import (
     to_records,
     to_ticket,
 )
+from interface.outbound.sqlite_lock import share
 from interface.outbound.subscription_tables import (
     OF_CLIENT,
     UPSERT,
@@ -105,21 +113,27 @@ ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE versi
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"
 
 
-class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox):
+class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
     """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
     """
 
     reads_at_once = True
+    newest_schema = len(schema.SQLITE)
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _failures():
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._datastore = _Datastore(f"file:{path}")
-            self._migrate()
+            self._shared = share(path)
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._datastore = _Datastore(f"file:{path}")
+                self._migrate()
+            except BaseException:
+                os.close(self._shared)
+                raise
         self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._mapper = JsonMapper()
 
@@ -137,6 +151,11 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox):
                 connection.rollback()
                 raise
             connection.commit()
+
+    def schema_version(self) -> int:
+        """Return the number of the newest migration that the store has."""
+        [(version,)] = self._fetch("PRAGMA user_version", ())
+        return int(version)
 
     def look_up(
         self,
@@ -216,7 +235,9 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox):
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
         """Hold a name by a lock on a file beside the database."""
-        with self._path.with_name(f"{self._path.name}.{name}.lock").open("w") as file:
+        with _failures():
+            lock = self._path.with_name(f"{self._path.name}.{name}.lock").open("a")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -261,6 +282,17 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox):
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
+        if self._shared >= 0:
+            os.close(self._shared)
+            self._shared = -1
+
+
+def schema_version_at(path: Path) -> int:
+    """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
+    if not path.exists():
+        return 0
+    with _failures(), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 class _Lease:
@@ -325,6 +357,32 @@ class _Datastore(SQLiteDatastore):
     def __init__(self, db_name: str) -> None:
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
+        self._writer = Lock()
+
+    @contextmanager
+    def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
+        """Lend a connection, to one writer at a time.
+
+        The library's pool waits for the writer before it with all readers behind it, those of the event loop too, and
+        where it then cannot open a connection, it takes nobody else for a writer ever again.
+        """
+        if commit and not self._writer.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            raise ConnectionUnavailableError("others have been writing for too long")
+        try:
+            connection = self.pool.get_connection()
+            try:
+                yield connection
+            except (PersistenceError, sqlite3.Error) as error:
+                # One that failed may be in its transaction still, or was opened while nothing could be written: SQLite
+                # then opens for reading only, and for good.
+                if not isinstance(error, IntegrityError):
+                    connection.close()
+                raise
+            finally:
+                self.pool.put_connection(connection)
+        finally:
+            if commit:
+                self._writer.release()
 
 
 def _change_delivery(cursor: SQLiteCursor, key: DeliveryKey, change: DeliveryChange) -> None:

@@ -26,7 +26,7 @@ class WebhookSender:
         terms, client = subscribed.row.terms, subscribed.row.client_ext_id
         types = None if terms.types is None else frozenset(terms.types)
         contents = joined(FeedQuery(client, types=types), batch)
-        first, last = batch.events[0].position, batch.events[-1].position
+        first, last = batch.events[0].id, batch.events[-1].id
         # Of the characters that an id may have, a full stop would end it in what is signed.
         named = quote(client, safe="").replace(".", "%2E")
         if terms.batch_size == 1:

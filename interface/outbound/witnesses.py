@@ -23,7 +23,7 @@ class CheckpointDirectory:
 
     def send(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint and bring it to the disk. Raises OSError."""
-        keep(self._directory, f"{_name(checkpoint)}.checkpoint", checkpoint.note.encode())
+        keep(self._directory, f"{_name(checkpoint, self._directory)}.checkpoint", checkpoint.note.encode())
 
 
 class CheckpointWebhook:
@@ -65,7 +65,7 @@ class TimeStampAuthority:
             raise OSError(f"the time stamp authority answered nonsense: {error}") from error
         if not granted:
             raise OSError("the time stamp authority did not stamp the checkpoint")
-        keep(self._directory, f"{_name(checkpoint)}.tsr", answer)
+        keep(self._directory, f"{_name(checkpoint, self._directory)}.tsr", answer)
 
 
 def keep(directory: Path, name: str, content: bytes) -> None:
@@ -79,8 +79,20 @@ def keep(directory: Path, name: str, content: bytes) -> None:
             draft.rename(path)
 
 
-def _name(checkpoint: Checkpoint) -> str:
-    return f"{quote(checkpoint.client_ext_id, safe='')}-{checkpoint.size:012}"
+def _name(checkpoint: Checkpoint, directory: Path) -> str:
+    """Return how a checkpoint's files are called.
+
+    After a restore there may be one of the same size already that says something else: both are kept.
+    """
+    name = f"{quote(checkpoint.client_ext_id, safe='')}-{checkpoint.size:012}"
+    known = directory / f"{name}.checkpoint"
+    if known.exists() and _root_line(known.read_text()) != _root_line(checkpoint.note):
+        return f"{name}-{checkpoint.root.hex()[:16]}"
+    return name
+
+
+def _root_line(note: str) -> list[str]:
+    return note.split("\n")[2:3]
 
 
 def _post(url: str, content: bytes, media_type: str) -> bytes:

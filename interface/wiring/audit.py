@@ -31,6 +31,8 @@ from interface.wiring.service import in_background, ledger_keys, open_at, open_s
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
+# So many entries are gone through before another process has started.
+_FEW = 10_000
 
 
 def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
@@ -117,7 +119,8 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
         findings.faults.extend(store.strays())
-        for part in _in_parts(check_part, settings.database_url, clients, tell):
+        entries = sum(size for _, size in store.sizes())
+        for part in _in_parts(check_part, settings.database_url, clients, entries, tell):
             findings.add(part)
     finally:
         store.close()
@@ -128,18 +131,25 @@ def rebuild_rows(tell: Callable[[int, int], None]) -> int:
     """Make the read model anew from the events. Returns how many rows. Raises Unavailable, WrongSettings."""
     settings = read_settings()
     store = open_store(settings)
-    clients = [client for client, _ in store.sizes()]
+    sizes = store.sizes()
     store.close()
-    return sum(_in_parts(rebuild_part, settings.database_url, clients, tell))
+    clients, entries = [client for client, _ in sizes], sum(size for _, size in sizes)
+    return sum(_in_parts(rebuild_part, settings.database_url, clients, entries, tell))
 
 
 def _in_parts(
     work: Callable[[str, str, UUID, UUID], Result],
     database_url: str,
     clients: Sequence[str],
+    entries: int,
     tell: Callable[[int, int], None],
 ) -> Iterator[Result]:
     """Do the work for every range of streams of every client, in as many processes as there are cores."""
+    if entries < _FEW:
+        for client in clients:
+            for streams in stream_ranges(1):
+                yield work(database_url, client, *streams)
+        return
     parts = [(client, *streams) for client in clients for streams in stream_ranges(_PARTS)]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(work, database_url, *part) for part in parts]

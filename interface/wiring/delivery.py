@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import uvloop
 
 from application.command import Subject
-from application.deliver_tickets import Courier, Deliverer
+from application.deliver_tickets import Courier, Deliverer, Tried
 from application.outbox import OutboxEntry, Standing, Trying, Waiting
 from application.projection import TicketRow
 from application.recipient import Recipient
@@ -35,7 +35,8 @@ from interface.outbound.system import system_clock
 from interface.outbound.templates import SAMPLE_TICKET, WITH_TICKET, TemplateFaulty, Templates
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.jobs import cancelled
-from interface.wiring.service import Running, in_background, log_plainly, start
+from interface.wiring.service import Running, in_background, log_as_set, start
+from interface.wiring.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,10 @@ def templates(settings: Settings) -> Templates:
     )
 
 
-async def deliver(running: Running, delivery: Delivery) -> None:
-    """Deliver tickets until cancelled."""
+async def deliver(
+    running: Running, delivery: Delivery, observe: Callable[[Tried], None] = lambda _: None
+) -> None:
+    """Deliver tickets until cancelled. observe: told of every try."""
     settings = running.settings
     deliverer = Deliverer(
         outbox=running.store,
@@ -136,6 +139,7 @@ async def deliver(running: Running, delivery: Delivery) -> None:
         lease_for=timedelta(seconds=settings.delivery_lease_seconds),
         new_command_id=lambda: secrets.token_hex(16),
         correlation_id=new_traceparent,
+        observe=observe,
     )
     running.stored.tickets_to_deliver = deliverer.wake
     try:
@@ -146,8 +150,8 @@ async def deliver(running: Running, delivery: Delivery) -> None:
 
 def deliver_alone() -> None:
     """Deliver until a signal says stop. Raises WrongSettings."""
-    log_plainly()
     settings = read_settings()
+    log_as_set(settings)
     delivery = delivery_of(settings)
     uvloop.run(_deliver_until_stopped(start(settings), delivery))
 
@@ -156,11 +160,14 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    delivering = loop.create_task(deliver(running, delivery))
+    telemetry = Telemetry(running)
+    running.commands.observe = telemetry.batch
+    delivering = loop.create_task(deliver(running, delivery, telemetry.tried))
     await stopped.wait()
     await cancelled(delivering)
     await running.commands.close()
     await asyncio.to_thread(running.close)
+    await asyncio.to_thread(telemetry.close)
 
 
 def check_templates() -> tuple[Sequence[str], Sequence[str]]:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import uvloop
 
+from application.eras import EventId
 from application.errors import Unavailable
 from application.feed import FeedQuery
 from application.follow import follow
@@ -23,13 +24,18 @@ from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.jobs import cancelled, push
-from interface.wiring.service import Running, log_plainly, open_store, start
+from interface.wiring.service import Running, log_as_set, open_store, start
 
 _PUBLISHER_STOPS_WITHIN_SECONDS = 5
 
 
 def follow_feed(
-    client: str, *, after: int, cursor: Path | None, types: frozenset[str] | None, tell: Callable[[str], None]
+    client: str,
+    *,
+    after: EventId,
+    cursor: Path | None,
+    types: frozenset[str] | None,
+    tell: Callable[[str], None],
 ) -> Generator[bytes | None]:
     """Yield the events of a client as JSON, None whenever there are no more.
 
@@ -38,11 +44,12 @@ def follow_feed(
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
     with _store_alone(settings) as store, open_cursor(cursor, source) if cursor else nullcontext() as kept:
-        query = FeedQuery(client, kept.position(client) if kept else after, types)
+        last = kept.last(client) if kept else after
+        query = FeedQuery(client, last.position, types, last.era)
         for event in follow(query, ledger=store, origin=settings.ledger_name, tell=tell):
             yield event.content if event else None
             if event and kept:
-                kept.move(client, event.position)
+                kept.move(client, event.id)
                 with _uninterrupted():
                     kept.keep()
 
@@ -72,8 +79,8 @@ def _uninterrupted() -> Iterator[None]:
 
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
     """Publish until a signal says stop. Raises PositionUnknown, CursorRefused, WrongSettings."""
-    log_plainly()
     settings = read_settings()
+    log_as_set(settings)
     try:
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
     except (OSError, ValueError) as error:
@@ -129,8 +136,9 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
 
 def push_alone() -> None:
     """Push to subscriptions until a signal says stop. Raises WrongSettings."""
-    log_plainly()
-    running = start(read_settings())
+    settings = read_settings()
+    log_as_set(settings)
+    running = start(settings)
     uvloop.run(_push_until_stopped(running))
 
 

@@ -4,17 +4,20 @@ import asyncio
 import base64
 import gc
 import logging
+import multiprocessing
 import os
+import resource
 import secrets
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import uvicorn
@@ -36,6 +39,7 @@ from application.subscription_row import SubscriptionKey
 from domain.secret import Secret
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
+from interface.http.bounded_protocol import BoundedProtocol
 from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
@@ -45,9 +49,13 @@ from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+from interface.telemetry.metrics import MULTIPROCESS_DIR
 from interface.wiring.delivery import deliver, delivery_of
 from interface.wiring.jobs import cancelled, expire, issuer, push, security_events, sign_ledgers
-from interface.wiring.service import Running, in_background, log_plainly, start
+from interface.wiring.service import Running, in_background, log_as_set, start
+from interface.wiring.telemetry import Telemetry, probe_of
+from interface.wiring.tls import check_certificate, tls_context
+from interface.wiring.workers import SIGNALLED, Workers
 
 log = logging.getLogger(__name__)
 DEMO = Subject("client-123", "user-123")
@@ -58,6 +66,8 @@ _WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
+# Of their patience.
+_STREAMS_END_WITHIN = 5
 # What each server process runs; the bench names an app of its own here.
 WORKER_APP = "interface.wiring.server:worker_app"
 
@@ -68,6 +78,8 @@ def http_app(running: Running) -> FastAPI:
     notes = AccessNotes(running.commands.execute, system_clock)
     live = LiveFeed(running.reads, settings.ledger_name)
     delivery = delivery_of(settings) if settings.deliver else None
+    telemetry, probe = Telemetry(running), probe_of(running)
+    running.commands.observe = telemetry.batch
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,8 +97,13 @@ def http_app(running: Running) -> FastAPI:
         flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
         pushing = loop.create_task(push(running, live)) if settings.push else None
-        delivering = loop.create_task(deliver(running, delivery)) if delivery else None
-        _before_a_stop(live.stop)
+        delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
+
+        def end() -> None:
+            probe.stop()
+            live.stop()
+
+        _before_a_stop(end, settings.grace_seconds)
         yield
         for task in (pushing, delivering):
             if task:
@@ -98,7 +115,9 @@ def http_app(running: Running) -> FastAPI:
         await _flush(notes)
         await running.commands.close()
         await asyncio.to_thread(running.close)
+        await asyncio.to_thread(telemetry.close)
 
+    metrics_token = settings.metrics_token
     return create_app(
         Service(
             execute=running.commands.execute,
@@ -134,9 +153,15 @@ def http_app(running: Running) -> FastAPI:
             new_uuid=SystemRandomness().uuid,
             new_webhook_secret=_new_webhook_secret,
             digest_keys=running.digest_keys,
+            readiness=probe,
+            exposition=telemetry.exposition,
+            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token else None,
             patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
+        telemetry.request,
+        cors_origins=settings.origins,
+        hsts_seconds=settings.insist_on_tls_seconds,
     )
 
 
@@ -188,24 +213,45 @@ async def _flush(notes: AccessNotes) -> None:
         log.warning("counts of the access log are lost: %s", error)
 
 
-def _before_a_stop(end: Callable[[], None]) -> None:
+def _before_a_stop(end: Callable[[], None], grace_seconds: float) -> None:
     """Call `end` on the event loop when a signal asks the process to stop.
 
-    uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own.
+    uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own. A second
+    signal ends the process at once, and so does the end of its grace: what was answered is on the disk. To one of
+    several workers a second signal says nothing: who signals all of them (a terminal, systemd) signals the process that
+    they are under, too, which passes it on.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
+    stopping = False
     for number in (signal.SIGINT, signal.SIGTERM):
         then = signal.getsignal(number)
 
         def stop(found: int, frame: FrameType | None, then: Any = then) -> None:
+            nonlocal stopping
+            if stopping and multiprocessing.parent_process():
+                return
+            if stopping:
+                os._exit(SIGNALLED + found)
+            stopping = True
+            _end_after(grace_seconds)
             loop.call_soon_threadsafe(end)
             if callable(then):
                 then(found, frame)
 
         if callable(then):
             signal.signal(number, stop)
+
+
+def _end_after(seconds: float) -> None:
+    def end() -> None:
+        log.error("not stopped within %g seconds: what is still under way is cut off", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _spare_the_collector() -> None:
@@ -220,8 +266,9 @@ def _spare_the_collector() -> None:
 
 def worker_app() -> FastAPI:
     """Return the app of one server process; uvicorn calls this in each."""
-    log_plainly()
-    return http_app(start(read_settings()))
+    settings = read_settings()
+    log_as_set(settings)
+    return http_app(start(settings))
 
 
 def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
@@ -229,29 +276,83 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     if database:
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
+    log_as_set(settings)
     # What would keep the service from starting is found here, once, and not in each worker.
     with in_background(settings) as (running, background):
         _key_finder(settings)
         _rate_limits(settings)
         delivery_of(settings)
+        check_certificate(settings)
         if demo:
             _register_demo(running.store, background)
             print(_demo_greeting(settings, host, port), flush=True)  # noqa: T201
-    uvicorn.run(
+    # uvicorn stops, and then raises the signal that it was stopped by once more: by then all is done.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    _open_as_many_files_as_allowed()
+    with _counts_of(workers):
+        _run_uvicorn(settings, host, port, workers)
+
+
+@contextmanager
+def _counts_of(workers: int) -> Iterator[None]:
+    """Have several processes count together."""
+    if workers == 1 or MULTIPROCESS_DIR in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="tickets-metrics-") as directory:
+        os.environ[MULTIPROCESS_DIR] = directory
+        yield
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Every connection is one, and a shell or systemd allows 1024 unless a process asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
+    return partial(
+        BoundedProtocol,
+        patience_seconds=settings.request_patience_seconds,
+        # A stream tries for some time longer to tell its reader why it ends.
+        reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
+    )
+
+
+def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None:
+    config = uvicorn.Config(
         WORKER_APP,
         factory=True,
         host=host,
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", _protocol(settings)),
         access_log=False,
+        # The logs of uvicorn go where ours go.
+        log_config=None,
         log_level="warning",
         server_header=False,
+        # By default uvicorn believes whoever calls from the same machine.
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
+        ssl_context_factory=tls_context if settings.tls_cert_file else None,
+        # The rest is for what the service itself has to end.
+        timeout_graceful_shutdown=max(1, settings.grace_seconds * 2 // 3),
         # By default uvicorn kills a worker that does not answer it within five seconds, and on a busy machine its imports
         # alone take longer: it is killed and started for ever.
         timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
+    if workers > 1:
+        Workers(config, [config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):  # what SIGINT raises when all is done
+        server.run()
+    if not server.started:
+        raise SystemExit(1)
 
 
 def sign_token(*, subject: str, clients: list[str], permissions: list[str], lifetime: timedelta) -> str:
@@ -290,9 +391,10 @@ def _demo_greeting(settings: Settings, host: str, port: int) -> str:
     token = sign_token(
         subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
     )
-    url = f"http://{host}:{port}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
+    here = f"{'https' if settings.tls_cert_file else 'http'}://{host}:{port}"
+    url = f"{here}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
     return (
         f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
         f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
-        f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: http://{host}:{port}/docs\n"
+        f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: {here}/docs\n"
     )

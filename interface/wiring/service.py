@@ -1,7 +1,7 @@
 """The service without an edge: what HTTP and the command line drive."""
 
 import hashlib
-import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,11 +42,13 @@ from interface.outbound.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.ledger_keys import LedgerKeys
 from interface.outbound.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
 from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.private_files import too_open
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import Settings, WrongSettings
+from interface.telemetry.logs import log_to_stderr
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,26 @@ class Stored:
             self.tickets_to_deliver()
 
 
+def key_files(settings: Settings) -> Sequence[Path]:
+    """Return the files of the keys that a server needs to go on."""
+    files: list[Path] = []
+    if not (settings.outbox_key or settings.outbox_key_command):
+        files.append(settings.outbox_key_file)
+    if not (settings.jwks_url or settings.jwks_file):
+        files.append(settings.token_key_file)
+    return files
+
+
+def secret_files(settings: Settings) -> Sequence[Path]:
+    """Return the files that nobody but the service may read."""
+    files = [*key_files(settings), settings.set_key_file, *settings.ledger_key_dir.glob("*.pem")]
+    return [*files, *filter(None, [settings.sqlite_path, settings.tls_key_file])]
+
+
 def start(settings: Settings) -> Running:
-    """Start the service. Raises WrongSettings where a key or the store cannot be used."""
+    """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it."""
+    if faults := list(too_open(secret_files(settings))):
+        raise WrongSettings("; ".join(faults))
     try:
         keys_of_outbox = outbox_keys(settings)
         keys = ledger_keys(settings)
@@ -149,13 +169,16 @@ def in_background(settings: Settings) -> Iterator[tuple[Running, Background]]:
 
 def open_store(settings: Settings) -> SqliteStore | PostgresStore:
     """Return the store of the settings. Raises StoreUnavailable, OSError, RuntimeError."""
-    return open_at(settings.database_url)
+    return open_at(settings.database_url, migrate=settings.migrate_at_start)
 
 
-def open_at(database_url: str) -> SqliteStore | PostgresStore:
-    """Return the store at a URL. Raises StoreUnavailable, OSError, RuntimeError."""
+def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:
+    """Return the store at a URL; a SQLite file is always brought up to date.
+
+    Raises StoreUnavailable, OSError, RuntimeError where the schema is not this program's.
+    """
     path = database_url.removeprefix("sqlite:///")
-    return PostgresStore(database_url) if path == database_url else SqliteStore(Path(path))
+    return PostgresStore(database_url, migrate=migrate) if path == database_url else SqliteStore(Path(path))
 
 
 def ledger_keys(settings: Settings) -> LedgerKeys:
@@ -184,6 +207,7 @@ def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
     return [hashlib.sha256(b"request digest" + key).digest() for key in outbox_keys]
 
 
-def log_plainly() -> None:
+def log_as_set(settings: Settings) -> None:
     """Log to the standard error."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    log_to_stderr(as_json=as_json)

@@ -234,11 +234,11 @@ def test_a_repeat_is_refused_by_the_broker_also_when_its_id_is_forgotten(
         await held_up.connect()
         await held_up.publish("client-1", events[:2])
         await other.connect()
-        assert await other.position("client-1") == 2
+        assert await other.newest("client-1") == (2, "")
         await other.publish("client-1", events[2:])
         with pytest.raises(OutOfStep):
             await asyncio.wait_for(publish_again_and_again(held_up), 30)
-        assert await held_up.position("client-1") == 4
+        assert await held_up.newest("client-1") == (4, "")
         await held_up.close()
         await other.close()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message
 
+from application.eras import EventId
 from application.errors import StoreUnavailable
 from interface.http.event_stream import EventStream, Sent
 from interface.http.problems import InvalidToken
@@ -55,7 +56,7 @@ async def forever() -> AsyncGenerator[list[Sent], None]:
     number = 0
     while True:
         number += 1
-        yield [Sent(number, b"{}")]
+        yield [Sent(EventId(number), b"{}")]
         await asyncio.sleep(0)
 
 
@@ -70,7 +71,7 @@ async def run(
 
 def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
     async def batches() -> AsyncGenerator[list[Sent], None]:
-        yield [Sent(1, b'{"a":1}'), Sent(2, b"{}")]
+        yield [Sent(EventId(1), b'{"a":1}'), Sent(EventId(2), b"{}")]
         yield []
 
     reader = reading()
@@ -118,7 +119,7 @@ def test_the_reader_who_leaves_ends_the_following() -> None:
 
     async def batches() -> AsyncGenerator[list[Sent], None]:
         try:
-            yield [Sent(1, b"{}")]
+            yield [Sent(EventId(1), b"{}")]
             await asyncio.Event().wait()
         finally:
             ended.append(True)
@@ -151,7 +152,7 @@ def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
 
 def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
     async def broken() -> AsyncGenerator[list[Sent], None]:
-        yield [Sent(1, b"{}")]
+        yield [Sent(EventId(1), b"{}")]
         raise StoreUnavailable("secret inside")
 
     reader = reading()

@@ -6,12 +6,13 @@ import psycopg
 
 from interface.outbound.postgres_store import PostgresStore
 
-# Those of the library's table, whose events do not know their client but by their ledger, and the number of the schema.
-# docs/scale.md says what would have to be done about them.
+# Those of the library's table, whose events do not know their client but by their ledger, the number of the schema,
+# and when the store was put back from a backup. docs/scale.md says what would have to be done about them.
 WITHOUT_CLIENT = {
     "ticket_events_pkey",
     "ticket_events_notification_id_idx",
     "schema_version_pkey",
+    "eras_pkey",
 }
 _KEYS = """
 SELECT key.relname, array_agg(attname ORDER BY array_position(indkey, attnum))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -45,11 +46,13 @@ class Server:
         self._reserved.bind(("127.0.0.1", port))
         self.port: int = self._reserved.getsockname()[1]
         self.directory = directory
+        self.database_url = database_url
         self.log = (directory / f"server-{self.port}.log").open("ab")
         self._ended = False
         clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         settings = {
             f"{PREFIX}DATABASE_URL": database_url,
+            f"{PREFIX}MIGRATE_AT_START": "True",
             f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
             f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
             "PYTHONPATH": str(ROOT),
@@ -63,8 +66,12 @@ class Server:
             stderr=self.log,
             start_new_session=True,
         )
+        certificate = environment.get(f"{PREFIX}TLS_CERT_FILE")
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}{BASE}", timeout=30, trust_env=False
+            base_url=f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}{BASE}",
+            timeout=30,
+            trust_env=False,
+            verify=ssl.create_default_context(cafile=certificate) if certificate else True,
         )
         try:
             until(self._answers, "the server answers")

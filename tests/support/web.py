@@ -17,6 +17,7 @@ from application.group_read import GroupRead
 from application.live_feed import LiveFeed
 from application.poll import Polling
 from application.ports import Store
+from application.readiness import Probe
 from application.security_event import SecurityEvents
 from application.security_stream import SecurityStreams
 from domain.secret import Secret
@@ -74,8 +75,8 @@ class Web:
 
 
 @contextmanager
-def web_over(store: Store, keys: Path) -> Iterator[Web]:
-    """Yield the HTTP edge over a store."""
+def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
+    """Yield the HTTP edge over a store. edge: what else `create_app` is told."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -133,9 +134,13 @@ def web_over(store: Store, keys: Path) -> Iterator[Web]:
                 new_uuid=service.randomness.uuid,
                 new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
                 digest_keys=lambda: [b"key"],
+                readiness=Probe({}),
+                exposition=lambda: b"",
+                metrics_token=None,
                 patience_seconds=10,
             ),
             lifespan,
+            **edge,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
             web = Web(client, service, key)

@@ -158,7 +158,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
 def test_every_file_of_the_map_is_there() -> None:
     named = re.findall(r"^\| `([a-z_/.]+)` \|", README, re.MULTILINE)
 
-    assert len(named) == 9
+    assert len(named) == 10
     assert all((ROOT / name).exists() for name in named)
 
 

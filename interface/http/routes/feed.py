@@ -8,16 +8,19 @@ from fastapi import APIRouter, Header
 from pydantic import WithJsonSchema
 from starlette.responses import Response
 
+from application.eras import EventId, parse_event_id
 from application.feed import FeedQuery, joined
 from interface.http.call import Call, CallRoute, depends_for_client
 from interface.http.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
 from interface.http.openapi import BATCH_OF_EVENTS, feeds
 from interface.http.paging import (
+    EVENT_ID,
     LONGEST_WAIT_SECONDS,
     After,
     Limit,
     TypesFilter,
     Wait,
+    after_event,
     feed_query,
     numbered,
     page,
@@ -32,7 +35,7 @@ BATCH = "application/cloudevents-batch+json"
 _LAST_EVENT_ID = "last-event-id"
 LastEventId = Annotated[
     str | None,
-    WithJsonSchema({"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}),
+    WithJsonSchema(EVENT_ID),
     Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
 ]
 
@@ -57,9 +60,7 @@ async def events(
 
     Required permission: AccessControl.EventView
     """
-    query = feed_query(
-        call.request, call.subject.client_ext_id, numbered(call.request, "after", least=0) or 0
-    )
+    query = feed_query(call.request, call.subject.client_ext_id, after_event(call.request))
     seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
     batch = await call.service.live.read(query, page(call.request).limit, seconds)
     content = b"[%s]" % b",".join(joined(query, batch))
@@ -86,8 +87,8 @@ async def stream(
 
     Required permission: AccessControl.EventView
     """
-    position = numbered(call.request, "after", least=0) or 0
-    query = feed_query(call.request, call.subject.client_ext_id, _last_event_id(call, position))
+    last = _last_event_id(call, after_event(call.request))
+    query = feed_query(call.request, call.subject.client_ext_id, last)
     before = await call.service.live.before(query)
     return EventStream(
         _batches(call, query, before),
@@ -101,13 +102,15 @@ async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[
     async with aclosing(following) as batches:
         async for batch in batches:
             contents = zip(batch.events, joined(query, batch), strict=True)
-            yield [Sent(event.position, content) for event, content in contents]
+            yield [Sent(event.id, content) for event, content in contents]
 
 
-def _last_event_id(call: Call, position: int) -> int:
+def _last_event_id(call: Call, after: EventId) -> EventId:
     given = call.headers.getlist(_LAST_EVENT_ID)
     if not given:
-        return position
-    if len(given) > 1 or not given[0].isascii() or not given[0].isdecimal() or len(given[0]) > len("1" * 18):
-        raise Malformed("Last-Event-ID must be the id of an event, a position, given once.")
-    return int(given[0])
+        return after
+    try:
+        [text] = given
+        return parse_event_id(text)
+    except ValueError:
+        raise Malformed("Last-Event-ID must be the id of an event, given once.") from None

@@ -1,0 +1,152 @@
+"""Metrics for Prometheus. Labels name operations, reasons and subscriptions, never a user."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from application.command import Answer
+from application.deliver_tickets import Tried
+from application.errors import Unavailable
+from application.figures import Figures
+from application.group_commit import Batch
+from application.ports import Clock
+from application.regenerate_ticket import RegenerateTicket
+from interface.http.envelope import Exchange
+
+# Where several server processes keep their counts, so that a scrape of one sees all of them.
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """Counts what this process does, and says it together with how the store stands.
+
+    figures, queue: of the store, and how many commands wait in this process.
+    """
+
+    def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self._requests = Counter(
+            "tickets_http_requests", "Requests.", ["operation", "method", "status"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "tickets_http_request_seconds",
+            "From a request to the end of its answer.",
+            ["operation"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._resets = Counter("tickets_resets", "Tickets that were reset.", registry=registry)
+        self._refusals = Counter(
+            "tickets_refusals", "Commands that were refused.", ["reason"], registry=registry
+        )
+        self._batch = Histogram(
+            "tickets_batch_commands",
+            "Commands that were stored together.",
+            buckets=_COMMANDS,
+            registry=registry,
+        )
+        self._commit = Histogram(
+            "tickets_commit_seconds",
+            "Deciding and storing a batch.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._failed = Counter(
+            "tickets_batches_failed", "Batches that the store did not take.", registry=registry
+        )
+        self._tries = Counter(
+            "tickets_delivery_tries",
+            "Tries to hand over a ticket, by the method and what was answered.",
+            ["method", "answer"],
+            registry=registry,
+        )
+        self._standing = _Standing(figures, queue, clock)
+
+    def request(self, exchange: Exchange) -> None:
+        """Count a request."""
+        # A caller can make up methods and paths without end, and each would be kept.
+        operation, method = (exchange.operation, exchange.method) if exchange.operation else ("none", "any")
+        self._requests.labels(operation, method, str(exchange.status)).inc()
+        self._request_seconds.labels(operation).observe(exchange.seconds)
+
+    def batch(self, batch: Batch) -> None:
+        """Count what was decided and stored together."""
+        self._batch.observe(len(batch.commands))
+        self._commit.observe(batch.seconds)
+        failed = False
+        for command, answer in zip(batch.commands, batch.answers, strict=True):
+            if isinstance(answer, Answer) and answer.refusal:
+                self._refusals.labels(answer.refusal).inc()
+            elif isinstance(answer, Answer) and isinstance(command, RegenerateTicket):
+                self._resets.inc()
+            failed |= isinstance(answer, Unavailable)
+        if failed:
+            self._failed.inc()
+
+    def tried(self, tried: Tried) -> None:
+        """Count a try to hand over a ticket."""
+        self._tries.labels(tried.method, tried.answer).inc()
+
+    def exposition(self) -> bytes:
+        """Return all of it in the text format of Prometheus."""
+        counted = self._registry
+        if os.environ.get(MULTIPROCESS_DIR):
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        standing = CollectorRegistry()
+        standing.register(self._standing)
+        return generate_latest(counted) + generate_latest(standing)
+
+
+class _Standing(Collector):
+    """How the store stands, asked at each scrape; where it cannot be asked it says so, and nothing else."""
+
+    def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
+        self._figures = figures
+        self._queue = queue
+        self._clock = clock
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges."""
+        yield GaugeMetricFamily(
+            "tickets_queue_commands", "Commands that wait in the process that was asked.", self._queue()
+        )
+        try:
+            figures = self._figures()
+        except Unavailable:
+            yield GaugeMetricFamily("tickets_store_up", "Whether the store can be asked.", 0)
+            return
+        yield GaugeMetricFamily("tickets_store_up", "Whether the store can be asked.", 1)
+        outbox = GaugeMetricFamily(
+            "tickets_outbox_tickets", "Tickets that wait for their delivery, or failed.", labels=["standing"]
+        )
+        for standing, count in figures.outbox.items():
+            outbox.add_metric([standing], count)
+        yield outbox
+        yield self._age(
+            "tickets_outbox_oldest_seconds", "Age of the oldest ticket that waits.", figures.oldest_queued
+        )
+        lags = GaugeMetricFamily(
+            "tickets_subscription_lag_events",
+            "How many events a pushed subscription is behind.",
+            labels=["client", "subscription"],
+        )
+        for key, lag in figures.lags.items():
+            lags.add_metric([key.client_ext_id, key.name], lag)
+        yield lags
+        yield self._age(
+            "tickets_checkpoint_age_seconds",
+            "Age of the oldest event that no checkpoint covers.",
+            figures.unsigned_since,
+        )
+
+    def _age(self, name: str, what: str, since: datetime | None) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, what, (self._clock() - since).total_seconds() if since else 0)

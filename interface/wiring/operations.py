@@ -1,0 +1,211 @@
+"""What the commands for operators do."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from application.deliver_tickets import NotDelivered
+from application.errors import Unavailable
+from interface.cli.operations import Finding, Health
+from interface.outbound.postgres_connections import connection_options
+from interface.outbound.postgres_store import PostgresStore, schema_version_at
+from interface.outbound.private_files import too_open
+from interface.outbound.smtp import SmtpTransport
+from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
+from interface.settings import Settings, WrongSettings, read_settings
+from interface.wiring.delivery import delivery_of, templates
+from interface.wiring.service import ledger_keys, open_at, outbox_keys, secret_files
+from interface.wiring.tls import check_certificate, days_left
+
+_SKEW_SECONDS = 2
+_OLD_KEY_DAYS = 366
+_ENDS_SOON_DAYS = 14
+_SMTP_SECONDS = 10
+
+
+def migrate() -> tuple[int, int]:
+    """Bring the schema up to date. Returns the version before and after. Raises WrongSettings."""
+    settings = read_settings()
+    path = settings.sqlite_path
+    try:
+        before = sqlite_version_at(path) if path else schema_version_at(settings.database_url)
+        with closing(open_at(settings.database_url, migrate=True)) as store:
+            return before, store.schema_version()
+    except (OSError, RuntimeError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+
+
+def examine() -> Iterator[Finding]:
+    """Yield what every check found."""
+    try:
+        settings = read_settings()
+    except WrongSettings as error:
+        yield Finding("settings", Health.BAD, str(error), "correct it; the README lists all settings")
+        return
+    yield Finding("settings", Health.GOOD, "all can be used")
+    checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+        "store": _store,
+        "keys": _keys,
+        "permissions": _permissions,
+        "certificate": _certificate,
+        "delivery": _delivery,
+        "mail server": _mail_server,
+    }
+    for name, check in checks.items():
+        try:
+            yield from check(settings)
+        except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
+            yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "tell the developers")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    path = settings.sqlite_path
+    if path and not path.exists():
+        yield Finding("store", Health.WARNING, f"{path} is not there yet", "the first start makes it")
+        return
+    try:
+        with closing(open_at(settings.database_url)) as store:
+            yield Finding("store", Health.GOOD, f"can be reached, schema version {store.schema_version()}")
+            if isinstance(store, PostgresStore):
+                yield _clock(settings)
+    except RuntimeError as error:
+        yield Finding(
+            "store", Health.BAD, str(error), "run `tickets migrate`, or the program that is new enough"
+        )
+    except (OSError, Unavailable) as error:
+        yield Finding(
+            "store", Health.BAD, str(error), "check TICKETS_DATABASE_URL, and that the database is running"
+        )
+
+
+def _clock(settings: Settings) -> Finding:
+    with psycopg.connect(**connection_options(settings.database_url)) as connection:
+        began = datetime.now(UTC)
+        found = connection.execute("SELECT clock_timestamp()").fetchone()
+        ended = datetime.now(UTC)
+    there = found[0] if found else began
+    ahead = max((began - there).total_seconds(), (there - ended).total_seconds(), 0)
+    if ahead > _SKEW_SECONDS:
+        return Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both, by NTP")
+    return Finding("clock", Health.GOOD, "as the database's")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    sources = {
+        "outbox key": (
+            None if settings.outbox_key or settings.outbox_key_command else settings.outbox_key_file
+        ),
+        "token key": None if settings.jwks_url or settings.jwks_file else settings.token_key_file,
+        "security event key": settings.set_key_file,
+    }
+    for name, path in sources.items():
+        if path and not path.exists():
+            yield Finding(
+                name,
+                Health.WARNING,
+                f"{path} is not there",
+                "the first start makes it; if it was there before, put it back from your backup first",
+            )
+    if settings.ledger_key_dir.exists():
+        made, _ = ledger_keys(settings).public()[0]
+        yield Finding("ledger key", Health.GOOD, f"the newest was made {made}")
+    else:
+        yield Finding(
+            "ledger key",
+            Health.WARNING,
+            f"{settings.ledger_key_dir} is not there",
+            "the first start makes it; if it was there before, put it back from your backup first",
+        )
+    if sources["outbox key"] is None or sources["outbox key"].exists():
+        try:
+            count = len(outbox_keys(settings)())
+        except (OSError, ValueError) as error:
+            yield Finding("outbox key", Health.BAD, str(error), "put the key back from your backup")
+        else:
+            yield Finding("outbox key", Health.GOOD, f"{count} in the ring")
+
+
+def _permissions(settings: Settings) -> Iterator[Finding]:
+    faults = list(too_open(secret_files(settings)))
+    for fault in faults:
+        found, _, advice = fault.partition(": ")
+        yield Finding("permissions", Health.BAD, found, advice)
+    if not faults:
+        yield Finding("permissions", Health.GOOD, "keys and database are the service's own")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_cert_file is None:
+        return
+    try:
+        check_certificate(settings)
+    except WrongSettings as error:
+        yield Finding("certificate", Health.BAD, str(error), "correct the setting, or the file")
+        return
+    left = days_left(settings.tls_cert_file)
+    advice = "put the renewed one in its place, and restart: it is read at the start only"
+    if left < 0:
+        yield Finding("certificate", Health.BAD, "has ended", advice)
+    elif left < _ENDS_SOON_DAYS:
+        yield Finding("certificate", Health.WARNING, f"ends in {left} days", advice)
+    else:
+        yield Finding("certificate", Health.GOOD, f"ends in {left} days")
+
+
+def _delivery(settings: Settings) -> Iterator[Finding]:
+    if faults := templates(settings).check():
+        for fault in faults:
+            yield Finding("templates", Health.BAD, fault, "tickets templates check")
+    else:
+        yield Finding("templates", Health.GOOD, "all can be used")
+    directories = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
+    for directory in directories:
+        yield _writable(directory)
+    try:
+        delivery_of(settings)
+    except WrongSettings as error:
+        yield Finding("delivery", Health.BAD, str(error), "correct the setting")
+
+
+def _writable(directory: Path) -> Finding:
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        user = f"uid {os.geteuid()}"
+        return Finding(
+            "directory", Health.BAD, f"{directory}: {error.strerror}", f"let the service ({user}) write there"
+        )
+    return Finding("directory", Health.GOOD, f"{directory} can be written")
+
+
+def _mail_server(settings: Settings) -> Iterator[Finding]:
+    if settings.smtp_url is None:
+        yield Finding(
+            "mail server",
+            Health.WARNING,
+            f"none: mails are files in {settings.mail_dir}",
+            "set TICKETS_SMTP_URL, unless something takes them from there",
+        )
+        return
+    short = settings.model_copy(
+        update={"smtp_timeout_seconds": min(settings.smtp_timeout_seconds, _SMTP_SECONDS)}
+    )
+    [transport] = [part for part in delivery_of(short).closing if isinstance(part, SmtpTransport)]
+    try:
+        asyncio.run(transport.check())
+    except NotDelivered as error:
+        yield Finding(
+            "mail server", Health.BAD, str(error), "check TICKETS_SMTP_URL and TICKETS_SMTP_CA_FILE"
+        )
+    else:
+        yield Finding("mail server", Health.GOOD, "lets us in")

@@ -1,0 +1,40 @@
+"""TLS of our own, for who has no proxy that ends it."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from cryptography import x509
+
+from interface.outbound.system import system_clock
+from interface.settings import Settings, WrongSettings
+
+_PASSPHRASE_MISSING = ""
+
+
+def check_certificate(settings: Settings) -> None:
+    """Raise WrongSettings where the certificate and its key cannot be served with."""
+    if settings.tls_cert_file is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password of ours OpenSSL would ask the terminal for the passphrase of an encrypted key, and wait.
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, lambda: _PASSPHRASE_MISSING)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(
+            f"TICKETS_TLS_CERT_FILE and TICKETS_TLS_KEY_FILE cannot be used: {error}"
+        ) from error
+
+
+def tls_context(_: uvicorn.Config, made: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Return the context that uvicorn makes, for TLS 1.2 or later, whatever the system would take."""
+    context = made()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def days_left(certificate: Path) -> int:
+    """Return how many whole days a certificate holds from now on; below 0 once it has ended."""
+    [own, *_] = x509.load_pem_x509_certificates(certificate.read_bytes())
+    return (own.not_valid_after_utc - system_clock()).days

@@ -1,0 +1,144 @@
+"""What an operator watches, as every store says it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from application.checkpoint import Signer, make_checkpoint
+from application.outbox import Standing, Trying
+from application.subscribe import ChangeSubscriptionStatus, DefineSubscription, DeleteSubscription
+from application.subscription_row import Progress, SubscriptionKey
+from domain.delivery import Attempt
+from domain.policy import SendingMethod
+from domain.secret import Secret
+from domain.subscription import Method, Status
+from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.sqlite_store import SqliteStore
+from tests.contracts.test_outbox import key_of, record
+from tests.support.evidence import open_store
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service, command, service_over
+
+OTHER = SUBJECT._replace(client_ext_id="other")
+MINUTE = timedelta(minutes=1)
+SIEM = SubscriptionKey("client-123", "siem")
+Watched = SqliteStore | PostgresStore
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Watched]:
+    store = open_store(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def service(store: Watched) -> Iterator[Service]:
+    with service_over(store) as service:
+        yield service
+
+
+class FakeSigner:
+    """Signs nothing, and says so."""
+
+    name = "tickets"
+
+    def sign(self, text: str) -> str:
+        return f"{text}\n— nobody\n"
+
+
+def sign(store: Watched, service: Service, client: str = "client-123") -> None:
+    signer: Signer = FakeSigner()
+    assert make_checkpoint(client, ledger=store, signer=signer, clock=service.clock)
+
+
+def subscribe(service: Service, name: str = "siem", method: Method = Method.WEBHOOK) -> None:
+    service.execute(
+        command(
+            DefineSubscription,
+            subject=SUBJECT._replace(user_ext_id=""),
+            name=name,
+            method=method,
+            url=Secret("http://127.0.0.1/hook"),
+            secret=Secret("whsec_x"),
+        )
+    )
+
+
+def test_a_new_store_has_nothing_to_tell(store: Watched) -> None:
+    figures = store.figures()
+
+    assert figures.outbox == {Standing.QUEUED: 0, Standing.FAILED: 0}
+    assert (figures.oldest_queued, figures.lags, figures.unsigned_since) == (None, {}, None)
+
+
+def test_it_has_the_newest_schema_that_the_program_knows(store: Watched) -> None:
+    assert store.schema_version() == store.newest_schema > 1
+
+
+def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_says_since_when(
+    store: Watched, service: Service
+) -> None:
+    service.register()
+    service.create()
+    service.clock.advance(MINUTE)
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    both = store.figures()
+    attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
+    record(service, attempt=attempt, delivered=False, trying=Trying(attempts=1), until=NOW + MINUTE)
+    one = store.figures()
+    record(service, key_of(OTHER), subject=OTHER)
+    none = store.figures()
+
+    assert (both.outbox, both.oldest_queued) == ({Standing.QUEUED: 2, Standing.FAILED: 0}, NOW)
+    assert (one.outbox, one.oldest_queued) == ({Standing.QUEUED: 1, Standing.FAILED: 1}, NOW + MINUTE)
+    assert (none.outbox, none.oldest_queued) == ({Standing.QUEUED: 0, Standing.FAILED: 1}, None)
+
+
+def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Watched, service: Service) -> None:
+    service.register()
+    service.create()
+    for name in ("siem", "paused", "deleted"):
+        subscribe(service, name)
+    of_client = {"subject": SUBJECT._replace(user_ext_id="")}
+    service.execute(command(ChangeSubscriptionStatus, **of_client, name="paused", status=Status.PAUSED))
+    service.execute(command(DeleteSubscription, **of_client, name="deleted"))
+    before = store.figures().lags
+    service.regenerate()
+    service.regenerate()
+    after = store.figures().lags
+    subscribed = store.subscription(SIEM)
+    assert subscribed
+    position = store.size("client-123")
+    store.keep_progress([(SIEM, subscribed.row.version, Progress(acknowledged=position - 1))])
+    nearly = store.figures().lags
+
+    assert set(before) == set(after) == {SIEM}
+    assert after[SIEM] - before[SIEM] == 2
+    assert nearly == {SIEM: 1}
+
+
+def test_what_no_checkpoint_covers_says_since_when(store: Watched, service: Service) -> None:
+    service.register()
+    service.create()
+    never_signed = store.figures().unsigned_since
+    sign(store, service)
+    signed = store.figures().unsigned_since
+    # Nothing happens for a year: that is no reason to worry.
+    service.clock.advance(timedelta(days=365))
+    idle = store.figures().unsigned_since
+    service.regenerate()
+    grown_at = service.clock()
+    service.clock.advance(MINUTE)
+    service.regenerate()
+    grown = store.figures().unsigned_since
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    sign(store, service)
+    of_the_other = store.figures().unsigned_since
+
+    assert (never_signed, signed, idle) == (NOW, None, None)
+    assert grown == grown_at
+    assert of_the_other == grown_at + MINUTE

@@ -1,0 +1,80 @@
+"""The database is stopped, cut off or locked under load: callers get a 503, and all goes on once it is back."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.load import tracebacks, under_load
+from tests.support.own_postgres import OwnPostgres, own_postgres
+from tests.support.server import serving
+
+RECOVERS_WITHIN_SECONDS = 10
+QUICK = {"TICKETS_DELIVERY_LEASE_SECONDS": "2"}
+# Longer than a commit waits for a lock.
+LOCKED_SECONDS = 7
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[OwnPostgres]:
+    with own_postgres() as own:
+        yield own
+
+
+def test_postgres_stopped_and_started_costs_no_answered_reset(postgres: OwnPostgres, tmp_path: Path) -> None:
+    with serving(tmp_path, postgres.new_database(), **QUICK) as server, under_load(server) as load:
+        recoveries = []
+        for how in ("fast", "immediate"):
+            postgres.stop(how)
+            gone = time.monotonic()
+            load.refused(gone)
+            load.refused(gone, "/readyz")
+            postgres.start()
+            recoveries.append(load.answers_again(time.monotonic()))
+            load.so_many_more(50)
+        load.ready_again(time.monotonic())
+        load.stop()
+        load.report("PostgreSQL stopped and started", recoveries)
+        load.assert_that_it_was_bearable()
+        load.assert_nothing_lost()
+        assert max(recoveries) < RECOVERS_WITHIN_SECONDS
+        assert not tracebacks(server)
+
+
+def test_connections_that_are_killed_again_and_again_cost_no_answered_reset(
+    postgres: OwnPostgres, tmp_path: Path
+) -> None:
+    with serving(tmp_path, postgres.new_database(), **QUICK) as server, under_load(server) as load:
+        recoveries, killed = [], 0
+        for _ in range(10):
+            killed += postgres.end_connections()
+            recoveries.append(load.answers_again(time.monotonic()))
+            load.so_many_more(20)
+        load.stop()
+        load.report(f"{killed} connections killed", recoveries)
+        load.assert_that_it_was_bearable()
+        load.assert_nothing_lost()
+        assert max(recoveries) < RECOVERS_WITHIN_SECONDS
+        assert killed >= len(recoveries)
+        assert not tracebacks(server)
+
+
+def test_a_sqlite_file_that_somebody_else_locks_for_long_costs_no_answered_reset(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, sqlite_url, **QUICK) as server, under_load(server) as load:
+        with closing(sqlite3.connect(tmp_path / "var" / "tickets.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            load.refused(time.monotonic())
+            time.sleep(LOCKED_SECONDS)
+        recoveries = [load.answers_again(time.monotonic())]
+        load.ready_again(time.monotonic())
+        load.stop()
+        load.report("SQLite locked by another", recoveries)
+        load.assert_that_it_was_bearable()
+        load.assert_nothing_lost()
+        assert max(recoveries) < RECOVERS_WITHIN_SECONDS
+        assert not tracebacks(server)

@@ -1,0 +1,76 @@
+"""The disk is really full: callers get a 503, and once there is space again all goes on by itself, with nothing lost."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.disks import full, small_disk
+from tests.support.load import Load, tracebacks, under_load
+from tests.support.own_postgres import own_postgres
+from tests.support.server import Server, serving
+
+QUICK: Any = {"TICKETS_DELIVERY_RETRY_SECONDS": "0.5", "TICKETS_DELIVERY_LEASE_SECONDS": "2"}
+RECOVERS_WITHIN_SECONDS = 10
+
+
+def fill_twice(disk: Path, load: Load) -> list[float]:
+    """Fill the disk, and free it again; return how long it took each time until all went on."""
+    recoveries = []
+    for _ in range(2):
+        with full(disk):
+            load.refused(time.monotonic())
+            time.sleep(0.5)
+        recoveries.append(load.answers_again(time.monotonic()))
+        load.so_many_more(50)
+    load.ready_again(time.monotonic())
+    return recoveries
+
+
+def assert_all_is_well(load: Load, server: Server, recoveries: list[float]) -> None:
+    load.stop()
+    load.assert_that_it_was_bearable()
+    load.assert_nothing_lost()
+    assert max(recoveries) < RECOVERS_WITHIN_SECONDS
+    assert not tracebacks(server)
+
+
+def test_a_full_disk_under_sqlite_the_mails_and_the_keys_costs_no_answered_reset(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/var/tickets.db"
+    with (
+        small_disk(tmp_path / "var", 48) as disk,
+        serving(tmp_path, url, **QUICK) as server,
+        under_load(server) as load,
+    ):
+        recoveries = fill_twice(disk, load)
+        load.report("disk full, SQLite", recoveries)
+        assert_all_is_well(load, server, recoveries)
+
+
+def test_a_full_disk_under_postgres_costs_no_answered_reset(tmp_path: Path) -> None:
+    with (
+        own_postgres(megabytes=160) as postgres,
+        serving(tmp_path, postgres.new_database(), **QUICK) as server,
+        under_load(server) as load,
+    ):
+        recoveries = fill_twice(postgres.disk, load)
+        load.report("disk full, PostgreSQL", recoveries)
+        assert_all_is_well(load, server, recoveries)
+
+
+def test_no_space_for_the_log_of_postgres_costs_no_answered_reset(tmp_path: Path) -> None:
+    """PostgreSQL then ends itself (PANIC), and comes back when who supervises it starts it and there is space."""
+    with (
+        own_postgres(megabytes=160) as postgres,
+        serving(tmp_path, postgres.new_database(), **QUICK) as server,
+        under_load(server) as load,
+    ):
+        with full(postgres.disk):
+            postgres.use_up_the_log()
+            load.refused(time.monotonic())
+            time.sleep(0.5)
+        freed = time.monotonic()
+        postgres.start()
+        recoveries = [load.answers_again(freed)]
+        load.ready_again(time.monotonic())
+        load.report("no space for the log, PostgreSQL", recoveries)
+        assert_all_is_well(load, server, recoveries)

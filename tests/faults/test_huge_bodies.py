@@ -1,0 +1,94 @@
+"""Bodies of 1 GB: refused with a 413 before they are read, and without memory for them."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.load import tracebacks
+from tests.support.server import Server, serving
+from tests.support.sockets import connect, head, memory, read_to_the_end
+
+GIGABYTE, MEGABYTE = 1 << 30, 1 << 20
+BLOCK = bytes(64 * 1024)
+# What the socket buffers of both sides hold, and what is read to spare a caller a broken line.
+MOST_SENT = 32 * MEGABYTE
+ANSWERED_WITHIN_SECONDS = 3
+RESET = "/client-123/users/user-0/ticket/reset"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory: Path = tmp_path_factory.mktemp("huge")
+    with serving(directory, f"sqlite:///{directory}/var/tickets.db") as running:
+        yield running
+        assert not tracebacks(running)
+
+
+def send(server: Server, length: str, block: bytes, token: bool = True) -> tuple[int, bytes]:
+    """Send a gigabyte, unless the server ends it; return how much of it was sent, and the answer."""
+    sent = 0
+    with connect(server) as connection:
+        given = head(server, "POST", RESET, length)
+        connection.sendall(given if token else given.replace(b"Authorization", b"X-Nothing"))
+        try:
+            while sent < GIGABYTE:
+                connection.sendall(block)
+                sent += len(block)
+        except ConnectionError:
+            pass
+        return sent, read_to_the_end(connection)
+
+
+@pytest.mark.parametrize(
+    ("length", "block"),
+    [
+        (f"Content-Length: {GIGABYTE}", BLOCK),
+        ("Transfer-Encoding: chunked", b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)),
+        ("Transfer-Encoding: chunked", b"1\r\n \r\n" * 10_000),
+    ],
+)
+@pytest.mark.parametrize("token", [True, False])
+def test_a_gigabyte_is_neither_read_nor_kept(server: Server, length: str, block: bytes, token: bool) -> None:
+    before = memory(server)
+
+    sent, answer = send(server, length, block, token)
+
+    assert sent < MOST_SENT
+    assert memory(server) - before < MOST_SENT
+    # A caller who goes on sending may lose the answer with its broken line; one who looks, does not: see below.
+    assert not answer or answer.split(b"\r\n")[0] in (
+        b"HTTP/1.1 413 Request Entity Too Large",
+        b"HTTP/1.1 413 Content Too Large",
+        b"HTTP/1.1 401 Unauthorized",
+    )
+    assert server.client.get("/", timeout=5).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("more", "block"),
+    [
+        (("Content-Length: 1073741824",), b""),
+        (("Content-Length: 1073741824", "Expect: 100-continue"), b""),
+        (("Content-Length: 1073741824",), BLOCK),
+        (("Transfer-Encoding: chunked",), b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)),
+    ],
+)
+def test_who_looks_before_going_on_is_told_413(server: Server, more: tuple[str, ...], block: bytes) -> None:
+    answer, began = b"", time.monotonic()
+    with connect(server) as connection:
+        connection.sendall(head(server, "POST", RESET, *more))
+        while not answer:
+            connection.settimeout(5)
+            connection.sendall(block)
+            connection.settimeout(0.1)
+            with suppress(TimeoutError):
+                answer = connection.recv(65536)
+        answer += read_to_the_end(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+    assert time.monotonic() - began < ANSWERED_WITHIN_SECONDS

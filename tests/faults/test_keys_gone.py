@@ -1,0 +1,112 @@
+"""Key files are gone, while the service runs and when it starts: what then goes on, what not, and how it is put right."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from application.command import Subject
+from tests.support.evidence import assert_whole, outbox_of
+from tests.support.load import tracebacks, under_load
+from tests.support.server import NO_DELIVERY, serving, until
+
+QUICK: Any = {
+    "TICKETS_DELIVERY_RETRY_SECONDS": "0.2",
+    "TICKETS_DELIVERY_LONGEST_WAIT_SECONDS": "0.5",
+    "TICKETS_DELIVERY_LEASE_SECONDS": "2",
+    "TICKETS_CHECKPOINT_EVERY_SECONDS": "1",
+}
+USER = "/client-123/users/user-0"
+
+
+@contextmanager
+def without(keys: Path) -> Iterator[None]:
+    """Move the keys away until the end."""
+    away = keys.with_name("away")
+    keys.rename(away)
+    try:
+        yield
+    finally:
+        if keys.exists():
+            shutil.rmtree(keys)
+        away.rename(keys)
+
+
+def test_keys_that_are_gone_while_it_runs_cost_no_reset_and_no_delivery(
+    database_url: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, database_url, **QUICK) as server, under_load(server) as load:
+        with without(tmp_path / "var" / "keys"):
+            gone = time.monotonic()
+            load.answers_again(gone)
+            load.refused(gone, "/readyz")
+            evidence = server.client.get(f"{USER}/ticket/evidence")
+            load.so_many_more(50)
+        back = time.monotonic()
+        recovery = load.answers_again(back)
+        load.ready_again(back)
+        until(
+            lambda: server.client.get(f"{USER}/ticket/evidence").status_code == httpx.codes.OK,
+            "evidence is signed again",
+        )
+        load.stop()
+        load.report("keys gone while running", [recovery])
+        load.assert_that_it_was_bearable()
+        load.assert_nothing_lost()
+        resets = {one.status for one in load.answers if one.path.endswith("/reset")}
+        assert not tracebacks(server)
+
+    assert resets == {httpx.codes.OK}
+    assert evidence.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert evidence.headers["Retry-After"]
+
+
+def test_what_waits_under_a_key_that_is_gone_at_the_start_is_delivered_once_the_key_is_back(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """A start without the file makes a new key, which does not open what waits; nothing of it is given up or lost."""
+    key, away = tmp_path / "var" / "keys" / "outbox.key", tmp_path / "outbox.key"
+    with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server:
+        server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
+        server.client.post(f"{USER}/ticket").raise_for_status()
+    key.rename(away)
+    with serving(tmp_path, sqlite_url, **QUICK) as server:
+        until(lambda: "not delivered" in Path(server.log.name).read_text(), "its delivery is tried")
+        waiting = outbox_of(sqlite_url)
+        reset = server.client.post(f"{USER}/ticket/reset")
+        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "what is sealed anew is delivered")
+
+        key.write_bytes(key.read_bytes() + away.read_bytes())
+        began = time.monotonic()
+        until(lambda: not outbox_of(sqlite_url), "all is delivered")
+        recovery = time.monotonic() - began
+        print(f"outbox key gone at the start: delivered {recovery:.2f} s after it was put back")  # noqa: T201
+        assert not tracebacks(server)
+
+    assert len(waiting) == 1
+    assert reset.status_code == httpx.codes.OK
+    assert_whole(sqlite_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
+
+
+def test_a_token_key_that_is_gone_at_the_start_is_a_401_until_it_is_back(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    key, away = tmp_path / "var" / "keys" / "token.pem", tmp_path / "token.pem"
+    with serving(tmp_path, sqlite_url) as server:
+        token = server.client.headers["Authorization"]
+        server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
+    key.rename(away)
+    with serving(tmp_path, sqlite_url) as server:
+        old = server.client.get(USER, headers={"Authorization": token})
+        new = server.client.get(USER)
+        assert not tracebacks(server)
+    away.rename(key)
+    with serving(tmp_path, sqlite_url) as server:
+        again = server.client.get(USER, headers={"Authorization": token})
+
+    assert (old.status_code, new.status_code) == (httpx.codes.UNAUTHORIZED, httpx.codes.OK)
+    assert again.status_code == httpx.codes.OK

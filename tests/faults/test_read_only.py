@@ -1,0 +1,52 @@
+"""The kernel makes the file system read-only: nothing is lost, and all goes on once it is repaired.
+
+As it does when it finds an error; it then lets nobody write again before the file system was unmounted, so the service
+is started anew, as systemd does that.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.cli.test_commands import tickets
+from tests.support.disks import breakable_disk
+from tests.support.load import Load, tracebacks, under_load
+from tests.support.server import serving
+
+QUICK: Any = {"TICKETS_DELIVERY_RETRY_SECONDS": "0.5", "TICKETS_DELIVERY_LEASE_SECONDS": "2"}
+RECOVERS_WITHIN_SECONDS = 15
+
+
+def test_a_file_system_that_turns_read_only_costs_no_answered_reset(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/var/tickets.db"
+    with breakable_disk(tmp_path, tmp_path / "var") as disk, serving(tmp_path, url, **QUICK) as server:
+        with under_load(server) as load:
+            disk.break_it()
+            load.refused(time.monotonic())
+            time.sleep(1)
+            assert reads_go_on(load)
+
+            started_anew = tickets(tmp_path, "serve", "--port", str(server.port), TICKETS_DATABASE_URL=url)
+
+            load.moving = True
+            assert server.stop() == 0
+            disk.repair()
+            repaired = time.monotonic()
+            with serving(tmp_path, url, port=server.port, **QUICK) as again:
+                recovery = load.answers_again(repaired)
+                load.stop()
+                load.report("read-only file system", [recovery])
+                load.assert_that_it_was_bearable()
+                load.assert_nothing_lost()
+                assert recovery < RECOVERS_WITHIN_SECONDS
+                assert not tracebacks(again)
+        assert started_anew.returncode not in (0, None)
+        assert "Read-only file system" in started_anew.stderr
+        assert "Traceback" not in started_anew.stderr
+
+
+def reads_go_on(load: Load) -> bool:
+    """Tell whether what is stored can be read."""
+    return load.server.client.get("/client-123/users/user-0/ticket").status_code == httpx.codes.OK

@@ -1,0 +1,31 @@
+"""A clock for a server of a test's own, by libfaketime, which the test can set while the server runs."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Clock:
+    """The clock; environment: what a server that goes by it is started with."""
+
+    def __init__(self, directory: Path) -> None:
+        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        if not libraries:
+            pytest.skip("no libfaketime here: apt-get install libfaketime")
+        self._file = directory / "clock"
+        self.set(0)
+        self.environment: Any = {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",
+            # What measures how long something takes goes on as it does when a clock is set.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, seconds: float) -> None:
+        """Set it to so many seconds from the real time."""
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(f"{seconds:+f}\n")
+        os.replace(draft, self._file)

@@ -1,0 +1,40 @@
+"""Wires `tickets backup` and `tickets restore` with a kill -9 at the point that TICKETS_TEST_CRASH names."""
+
+import os
+import signal
+from pathlib import Path
+
+from interface.outbound import sqlite_backup
+
+CRASH = "TICKETS_TEST_CRASH"
+copy, rename = sqlite_backup._copy, Path.rename
+
+
+def die_at(point: str) -> None:
+    """End this process as a power cut would, if this is the point."""
+    if os.environ[CRASH] == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def copy_until(source: Path, draft: Path, tell: sqlite_backup.Tell) -> None:
+    """Copy, but no further than to the point."""
+
+    def tell_until(what: str, done: int, of: int) -> None:
+        if done * 2 >= of:
+            die_at(what)
+        tell(what, done, of)
+
+    copy(source, draft, tell_until)
+
+
+def rename_until(path: Path, target: Path) -> Path:
+    """Rename, unless it ends before."""
+    die_at("rename")
+    renamed = rename(path, target)
+    die_at("renamed")
+    return renamed
+
+
+sqlite_backup._PAGES_AT_ONCE = 1
+sqlite_backup._copy = copy_until
+Path.rename = rename_until  # type: ignore[assignment, method-assign]

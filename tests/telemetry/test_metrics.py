@@ -1,0 +1,283 @@
+"""The metrics of a service as it is wired: each thing is counted once, whatever callers make up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from application.command import Answer
+from application.deliver_tickets import Tried
+from application.errors import StoreUnavailable
+from application.figures import Figures
+from application.group_commit import Batch
+from application.outbox import Standing
+from application.regenerate_ticket import RegenerateTicket
+from application.subscription_row import SubscriptionKey
+from domain.policy import SendingMethod
+from interface.http.envelope import Exchange
+from interface.settings import Settings
+from interface.telemetry.metrics import Metrics
+from interface.wiring.server import http_app, sign_token
+from interface.wiring.service import start
+from tests.support.fakes import NOW, TRACEPARENT, FakeClock
+from tests.support.server import BASE, NO_DELIVERY, Server, serving
+from tests.support.service import command
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+USER = f"{BASE}/client-123/users/user-1"
+TICKET = f"{USER}/ticket"
+
+
+def parsed(text: str) -> Samples:
+    """Return every sample; each stands there once."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = sample.name, frozenset(sample.labels.items())
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def value(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((f"tickets_{name}", frozenset(labels.items())))
+
+
+def scraped(client: TestClient | httpx.Client) -> Samples:
+    return parsed(client.get("/metrics").raise_for_status().text)
+
+
+@contextmanager
+def served(database_url: str, **settings: Any) -> Iterator[TestClient]:
+    running = start(Settings(database_url=database_url, migrate_at_start=True, push=False, **settings))
+    with TestClient(http_app(running), raise_server_exceptions=False) as client:
+        token = sign_token(subject="helpdesk", clients=["*"], permissions=[], lifetime=timedelta(hours=1))
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+@pytest.fixture
+def client(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("interface.wiring.telemetry._FIGURES_KEPT_SECONDS", 0)
+    with served(database_url, deliver=False) as client:
+        yield client
+
+
+def given_a_ticket(client: TestClient) -> None:
+    client.put(USER, json={"email": "una@example.com"}).raise_for_status()
+    client.post(TICKET).raise_for_status()
+
+
+def test_requests_are_counted_by_what_they_ask_for_and_what_they_got(client: TestClient) -> None:
+    given_a_ticket(client)
+    for _ in range(3):
+        client.post(f"{TICKET}/reset")
+    client.post(f"{TICKET}/reset", headers={"If-Match": '"99"'})
+    client.get(f"{TICKET}", headers={"Authorization": "Bearer wrong"})
+    samples = scraped(client)
+
+    operations = {
+        dict(labels)["operation"]: dict(labels)["method"]
+        for name, labels in samples
+        if name == "tickets_http_requests_total"
+    }
+    [reset] = [name for name in operations if "reset" in name.lower() or "regenerate" in name.lower()]
+    assert value(samples, "http_requests_total", operation=reset, method="POST", status="200") == 3
+    assert value(samples, "http_requests_total", operation=reset, method="POST", status="412") == 1
+    assert value(samples, "http_request_seconds_count", operation=reset) == 4
+    unauthenticated = [
+        count
+        for (name, labels), count in samples.items()
+        if name == "tickets_http_requests_total" and ("status", "401") in labels
+    ]
+    assert unauthenticated == [1]
+
+
+def test_resets_and_refusals_are_counted_once_however_often_they_are_asked_for(client: TestClient) -> None:
+    given_a_ticket(client)
+    for _ in range(3):  # the same one
+        assert client.post(f"{TICKET}/reset", headers={"Idempotency-Key": "a"}).status_code == 200
+    assert client.post(f"{TICKET}/reset").status_code == 200
+    for _ in range(2):
+        assert client.post(f"{TICKET}/reset", headers={"If-Match": '"99"'}).status_code == 412
+    client.post(f"{TICKET}/verify", json={"ticket": "wrong"})
+    samples = scraped(client)
+
+    assert value(samples, "resets_total") == 2
+    refusals = {
+        dict(labels)["reason"]: count
+        for (name, labels), count in samples.items()
+        if name == "tickets_refusals_total"
+    }
+    assert list(refusals.values()) == [2]
+
+
+def test_commits_and_what_waits_are_measured(client: TestClient) -> None:
+    given_a_ticket(client)
+    for _ in range(3):
+        client.post(f"{TICKET}/reset")
+    samples = scraped(client)
+
+    commits = value(samples, "commit_seconds_count") or 0
+    assert commits == value(samples, "batch_commands_count") == 5
+    assert value(samples, "batch_commands_sum") == 5
+    assert 0 < (value(samples, "commit_seconds_sum") or 0) < 60
+    assert value(samples, "batches_failed_total") == 0
+    assert value(samples, "queue_commands") == 0
+    assert value(samples, "store_up") == 1
+    assert value(samples, "outbox_tickets", standing="queued") == 4
+    assert value(samples, "outbox_tickets", standing="failed") == 0
+    assert 0 < (value(samples, "outbox_oldest_seconds") or 0) < 60
+    assert 0 <= (value(samples, "checkpoint_age_seconds") or 0) < 60
+
+
+def test_a_subscription_that_is_behind_is_told_by_its_name(client: TestClient) -> None:
+    given_a_ticket(client)
+    siem = f"{BASE}/client-123/subscriptions/siem"
+    client.put(siem, json={"url": "https://siem.example/hook"}).raise_for_status()
+    client.post(f"{TICKET}/reset").raise_for_status()
+    lag = value(scraped(client), "subscription_lag_events", client="client-123", subscription="siem")
+
+    assert lag
+    assert lag >= 1
+
+
+def test_what_callers_make_up_makes_no_label(client: TestClient) -> None:
+    client.get("/nothing")
+    before = {(name, labels) for name, labels in scraped(client)}
+    for number in range(50):
+        client.get(f"/made/up/{number}")
+        client.request(f"MADE{number}", f"/made/up/{number}")
+        client.request(f"MADE{number}", f"{BASE}/client-{number}/users/user-{number}/ticket")
+        client.get(f"{BASE}/client-{number}/users/user-{number}/ticket", headers={"Authorization": "x"})
+        client.get(f"{BASE}/client-{number}/users/user-{number}/ticket")
+        client.get(f"{BASE}/client-{number}/policies/policy-{number}")
+    samples = scraped(client)
+
+    grown = {labels for name, labels in set(samples) - before if name == "tickets_http_requests_total"}
+    assert len(grown) <= 6
+    assert value(samples, "http_requests_total", operation="none", method="any", status="404")
+    assert not any(
+        "MADE" in part or "made" in part for _, labels in samples for pair in labels for part in pair
+    )
+    # Nor does a client or a user.
+    assert not any(
+        "client-4" in part or "user-4" in part for _, labels in samples for pair in labels for part in pair
+    )
+
+
+def test_tries_to_deliver_are_counted_by_their_method_and_answer(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with served(sqlite_url) as client:
+        client.put(USER, json={"email": "una@example.com"}).raise_for_status()
+        client.post(TICKET, headers={"Prefer": "wait=10"}).raise_for_status()
+        samples = scraped(client)
+
+    tries = {
+        labels: count for (name, labels), count in samples.items() if name == "tickets_delivery_tries_total"
+    }
+    assert list(tries.values()) == [1]
+    [labels] = tries
+    assert dict(labels)["method"] == SendingMethod.EMAIL
+
+
+def test_several_workers_are_one_to_who_scrapes_them(database_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, database_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
+        server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
+        server.client.post("/client-123/users/user-1/ticket").raise_for_status()
+        reset_over_new_connections(server, 40)
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as monitor:
+            for _ in range(10):
+                samples = parsed(monitor.get("/metrics", headers={"Connection": "close"}).text)
+                # Of both, whichever was asked; the store's figures stand there once.
+                assert value(samples, "resets_total") == 40
+                assert value(samples, "outbox_tickets", standing="queued") == 41
+                assert value(samples, "store_up") == 1
+        left = server.stop()
+
+    assert left == 0
+
+
+def reset_over_new_connections(server: Server, count: int) -> None:
+    for _ in range(count):
+        server.client.post(
+            "/client-123/users/user-1/ticket/reset", headers={"Connection": "close"}
+        ).raise_for_status()
+
+
+def metrics_of(figures: Any = None, queue: int = 0) -> Metrics:
+    clock = FakeClock()
+    clock.advance(timedelta(minutes=5))
+
+    def asked() -> Figures:
+        if figures is None:
+            raise StoreUnavailable("gone")
+        return figures  # type: ignore[no-any-return]
+
+    return Metrics(asked, lambda: queue, clock)
+
+
+def test_the_figures_of_the_store_are_told_as_they_are() -> None:
+    figures = Figures(
+        outbox={Standing.QUEUED: 7, Standing.FAILED: 2},
+        oldest_queued=NOW,
+        lags={SubscriptionKey('cli"ent\n', "siem\\"): 3},
+        unsigned_since=NOW + timedelta(minutes=4),
+    )
+
+    samples = parsed(metrics_of(figures, queue=12).exposition().decode())
+
+    assert value(samples, "outbox_tickets", standing="queued") == 7
+    assert value(samples, "outbox_tickets", standing="failed") == 2
+    assert value(samples, "outbox_oldest_seconds") == 300
+    assert value(samples, "subscription_lag_events", client='cli"ent\n', subscription="siem\\") == 3
+    assert value(samples, "checkpoint_age_seconds") == 60
+    assert value(samples, "queue_commands") == 12
+
+
+def test_where_nothing_waits_the_ages_are_zero() -> None:
+    samples = parsed(metrics_of(Figures({}, None, {}, None)).exposition().decode())
+
+    assert value(samples, "outbox_oldest_seconds") == value(samples, "checkpoint_age_seconds") == 0
+
+
+def test_a_store_that_is_out_of_reach_takes_nothing_else_with_it() -> None:
+    metrics = metrics_of(None, queue=3)
+    metrics.request(Exchange("op", "GET", 503, 0.1, TRACEPARENT, True, None, None))
+    samples = parsed(metrics.exposition().decode())
+
+    assert value(samples, "store_up") == 0
+    assert value(samples, "queue_commands") == 3
+    assert value(samples, "http_requests_total", operation="op", method="GET", status="503") == 1
+    assert not any(name.startswith("tickets_outbox") for name, _ in samples)
+
+
+def test_a_batch_that_the_store_did_not_take_is_counted_and_none_of_its_resets() -> None:
+    metrics = metrics_of()
+    reset = command(RegenerateTicket)
+    done = Answer(outcome="changed", body="{}", correlation_id="", request_digest="")
+    refused = Answer(outcome="TicketUnknown", body="no", correlation_id="", request_digest="")
+    metrics.batch(Batch([reset, reset], [StoreUnavailable("gone")] * 2, 0.2))
+    metrics.batch(Batch([reset, reset, reset], [done, refused, ValueError("odd")], 0.2))
+    samples = parsed(metrics.exposition().decode())
+
+    assert value(samples, "batches_failed_total") == 1
+    assert value(samples, "resets_total") == 1
+
+
+def test_a_try_is_counted_by_its_code() -> None:
+    metrics = metrics_of()
+    for answer in ("250", "451", "451"):
+        metrics.tried(Tried(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
+    samples = parsed(metrics.exposition().decode())
+
+    assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2

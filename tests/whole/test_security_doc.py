@@ -1,0 +1,49 @@
+"""Each promise of docs/security.md names the tests that hold it, and they are there."""
+
+import ast
+import re
+
+import pytest
+
+from tests.support.server import ROOT
+
+DOC = (ROOT / "docs" / "security.md").read_text()
+HEADINGS = {"cannot", "---"}
+PROMISES = [
+    row
+    for line in DOC.splitlines()
+    if line.startswith("|")
+    and (row := [cell.strip() for cell in line.strip("|").split("|")])[0] not in HEADINGS
+]
+# Whom the issue asks about.
+ATTACKERS = [
+    "With the database",
+    "With a token",
+    "With the log",
+    "With the mailbox",
+    "With the outbox key",
+    "On the network",
+    "As a receiver",
+    "With a backup",
+    "As operator",
+]
+
+
+def test_every_attacker_is_told_apart_and_each_has_promises() -> None:
+    sections = re.split(r"^\*\*", DOC, flags=re.MULTILINE)[1:]
+
+    assert [section.partition("**")[0].partition(",")[0] for section in sections] == ATTACKERS
+    for section in sections:
+        assert "| cannot | held by |" in section
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise[0])
+def test_a_promise_names_tests_that_are_there(promise: list[str]) -> None:
+    _, held_by = promise
+    names = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", held_by)
+
+    assert names
+    assert held_by == ", ".join(f"`{path}::{name}`" for path, name in names)
+    for path, name in names:
+        tree = ast.parse((ROOT / path).read_text())
+        assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]

@@ -1,0 +1,349 @@
+"""How a service ends when it is asked to, and what keeps one from starting."""
+
+import os
+import re
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from interface.outbound import schema
+from tests.faults.test_crashes import USERS, Caller, assert_every_answer_is_stored, given_tickets
+from tests.support.command import Command, command
+from tests.support.deliveries import minting, smtp, subjects
+from tests.support.evidence import open_store
+from tests.support.mail_server import HANGS, MailServer, mail_server
+from tests.support.server import NO_DELIVERY, Server, serving, until
+
+CALLERS = 6
+GRACE_SECONDS = 20
+
+
+@pytest.fixture
+def hanging() -> Iterator[MailServer]:
+    with mail_server(lambda _step, _to: HANGS) as mails:
+        yield mails
+
+
+def log_of(server: Server) -> str:
+    return Path(server.log.name).read_text()
+
+
+@contextmanager
+def reading(server: Server) -> Iterator[list[str]]:
+    """Follow a client's events by a stream until it ends; yields what it said so far."""
+    said: list[str] = []
+    begun = threading.Event()
+
+    def read() -> None:
+        with (
+            httpx.Client(
+                base_url=server.client.base_url, headers=server.client.headers, trust_env=False
+            ) as own,
+            suppress(httpx.TransportError),
+            own.stream("GET", "/client-123/events/stream", timeout=60) as answer,
+        ):
+            for line in answer.iter_lines():
+                said.append(line)
+                begun.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        assert begun.wait(30)
+        yield said
+    finally:
+        reader.join(30)
+
+
+def reset_until_gone(caller: Caller, server: Server) -> None:
+    """Reset again and again; a connection that the server is about to close is left for a new one."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(
+        base_url=server.client.base_url,
+        headers=server.client.headers,
+        timeout=30,
+        trust_env=False,
+        limits=limits,
+    ) as client:
+        while True:
+            try:
+                caller.reset(client)
+            except httpx.ConnectError:
+                return
+
+
+@contextmanager
+def under_load(server: Server, callers: list[Caller]) -> Iterator[None]:
+    """Reset from several callers; at the end each has met a server that is gone, and nothing else."""
+    with ThreadPoolExecutor(len(callers)) as pool:
+        ends = [pool.submit(reset_until_gone, caller, server) for caller in callers]
+        until(lambda: sum(len(caller.answered) for caller in callers) >= 50, "resets are answered")
+        yield
+        for end in ends:
+            end.result(30)
+
+
+def ended(server: Server, seconds: float) -> int:
+    """Wait until it has ended, and return its exit status."""
+    return server.process.wait(seconds)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_lets_everybody_have_their_answer(
+    database_url: str, tmp_path: Path, hanging: MailServer, workers: int, number: signal.Signals
+) -> None:
+    settings = smtp(hanging, TICKETS_GRACE_SECONDS=str(GRACE_SECONDS))
+    callers = [Caller(USERS[index % len(USERS)]) for index in range(CALLERS)]
+    with serving(tmp_path, database_url, "--workers", str(workers), **settings) as server:
+        given_tickets(server, USERS)
+        until(lambda: hanging.connections, "a mail hangs")
+        with reading(server) as said, under_load(server, callers):
+            begin = time.monotonic()
+            # To every process, as a terminal and systemd do it.
+            os.killpg(server.process.pid, number)
+            status = ended(server, GRACE_SECONDS)
+            seconds = time.monotonic() - begin
+        content = log_of(server)
+
+    assert status == 0, content
+    assert seconds < GRACE_SECONDS / 2
+    assert "event: end" in said
+    # Whoever sent one had an answer, and what was stored somebody was told.
+    unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
+    assert not any(unanswered.values())
+    assert "Traceback" not in content
+    assert "cut off" not in content
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_it_at_once(
+    sqlite_url: str, tmp_path: Path, hanging: MailServer, workers: int
+) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", str(workers), **smtp(hanging)) as server:
+        given_tickets(server, ["user-0"])
+        until(lambda: hanging.connections, "a mail hangs, which a stop waits for")
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: not accepts(server), "it stops")
+        assert server.process.poll() is None
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        status = ended(server, 10)
+        seconds = time.monotonic() - begin
+        left = processes_of(server)
+
+    assert status == 128 + signal.SIGTERM
+    assert seconds < 2
+    assert left == []
+
+
+def accepts(server: Server) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{server.port}/livez", trust_env=False, timeout=5)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def processes_of(server: Server) -> list[str]:
+    """Return the processes of its group that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+            if group == str(server.process.pid) and state != "Z":
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_is_not_done_in_time_says_so_and_fails(
+    sqlite_url: str, tmp_path: Path, hanging: MailServer, workers: int
+) -> None:
+    settings = smtp(hanging, TICKETS_GRACE_SECONDS="2")
+    with serving(tmp_path, sqlite_url, "--workers", str(workers), **settings) as server:
+        given_tickets(server, ["user-0"])
+        until(lambda: hanging.connections, "a mail hangs, which a stop waits for")
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        status = ended(server, 10)
+        seconds = time.monotonic() - begin
+        content = log_of(server)
+
+    assert status == 1
+    assert 2 <= seconds < 5
+    assert "not stopped within 2 seconds: what is still under way is cut off" in content
+    assert "Traceback" not in content
+
+
+def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: str, tmp_path: Path) -> None:
+    settings = {
+        **NO_DELIVERY,
+        "TICKETS_TRACES": "True",
+        "TICKETS_GRACE_SECONDS": "10",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+    }
+    with serving(tmp_path, sqlite_url, **settings) as server:
+        given_tickets(server, ["user-0"])
+        begin = time.monotonic()
+        assert server.stop() == 0
+        seconds = time.monotonic() - begin
+
+    assert seconds < 9
+    assert "cut off" not in log_of(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_delivers_alone_ends_well(
+    sqlite_url: str, tmp_path: Path, hanging: MailServer, number: signal.Signals
+) -> None:
+    with minting(tmp_path, sqlite_url) as minter:
+        minter.create(*subjects(1))
+    with command(tmp_path, "deliver", **smtp(hanging)) as worker:
+        until(lambda: hanging.connections, "a mail hangs")
+        assert worker.stop(number) == 0
+
+    assert "Traceback" not in worker.err.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_pushes_or_publishes_alone_ends_well(
+    sqlite_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    with minting(tmp_path, sqlite_url) as minter:
+        minter.create(*subjects(1))
+    with (
+        command(tmp_path, "push", output="pushed") as pusher,
+        command(tmp_path, "publish", "--to", "nats://127.0.0.1:1", output="published") as publisher,
+    ):
+        publisher.said("the next try is in")
+        until((tmp_path / "var" / "tickets.db.push.lock").exists, "it pushes")
+        assert (pusher.stop(number), publisher.stop(number)) == (0, 0)
+
+    assert pusher.err.read_text() == ""
+    assert "Traceback" not in publisher.err.read_text()
+
+
+def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int | None, str]:
+    running = Command(directory, *arguments, **settings)
+    try:
+        return running.wait(), running.err.read_text()
+    finally:
+        running.kill()
+
+
+def make_newer(database_url: str) -> int:
+    """Bring a store to a schema that no program knows yet; returns the newest that this one knows."""
+    open_store(database_url).close()
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(f"PRAGMA user_version = {len(schema.SQLITE) + 1}")
+        return len(schema.SQLITE)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO schema_version VALUES (%s)", (len(schema.POSTGRES) + 1,))
+    return len(schema.POSTGRES)
+
+
+@pytest.mark.parametrize("migrates", ["False", "True"])
+@pytest.mark.parametrize(
+    "arguments", [["serve"], ["deliver"], ["push"], ["migrate"], ["replay", "--check"]], ids=" ".join
+)
+def test_a_newer_schema_stops_the_start_with_one_line(
+    database_url: str, tmp_path: Path, arguments: list[str], migrates: str
+) -> None:
+    knows = make_newer(database_url)
+
+    status, said = end_of(
+        tmp_path, *arguments, TICKETS_DATABASE_URL=database_url, TICKETS_MIGRATE_AT_START=migrates
+    )
+
+    assert (status, said) == (
+        2,
+        f"tickets: the store has schema version {knows + 1}, this program knows {knows}: run a newer one\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["deliver"], ["push"]], ids=" ".join)
+def test_a_server_of_postgresql_that_was_not_migrated_says_what_to_run(
+    postgres_url: str, tmp_path: Path, arguments: list[str]
+) -> None:
+    status, said = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
+
+    newest = len(schema.POSTGRES)
+    assert (status, said) == (
+        2,
+        f"tickets: the store has schema version 0, this program has {newest}: run `tickets migrate`\n",
+    )
+
+
+def test_once_it_is_migrated_it_serves(postgres_url: str, tmp_path: Path) -> None:
+    assert end_of(tmp_path, "migrate", TICKETS_DATABASE_URL=postgres_url) == (0, "")
+    assert end_of(tmp_path, "migrate", TICKETS_DATABASE_URL=postgres_url) == (0, "")
+    with serving(tmp_path, postgres_url, TICKETS_MIGRATE_AT_START="False", **NO_DELIVERY) as server:
+        given_tickets(server, ["user-0"])
+
+    newest = len(schema.POSTGRES)
+    assert (tmp_path / "out").read_text() == (
+        f"The schema has version {newest} now; it had 0.\nThe schema has version {newest}, as before.\n"
+    )
+
+
+def test_several_migrate_at_once_and_one_does_it(database_url: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                command(tmp_path, "migrate", output=f"out-{number}", TICKETS_DATABASE_URL=database_url)
+            )
+            for number in range(5)
+        ]
+        ends = [(process.wait(), process.err.read_text()) for process in running]
+    with closing(open_store(database_url)) as store:
+        found = store.schema_version()
+        newest = store.newest_schema
+
+    assert ends == [(0, "")] * 5
+    assert found == newest
+    for process in running:
+        assert re.match(
+            rf"The schema has version {newest}( now; it had 0\.|, as before\.)\n", process.out.read_text()
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "advice"),
+    [
+        ("var/keys/outbox.key", 0o644, "others may read var/keys/outbox.key: chmod 600 var/keys/outbox.key"),
+        ("var/keys/outbox.key", 0o640, "others may read var/keys/outbox.key: chmod 600 var/keys/outbox.key"),
+        ("var/keys/token.pem", 0o604, "others may read var/keys/token.pem: chmod 600 var/keys/token.pem"),
+        ("var/keys/set.pem", 0o644, "others may read var/keys/set.pem: chmod 600 var/keys/set.pem"),
+        ("var/keys", 0o777, "others may replace what is in var/keys: chmod 700 var/keys"),
+        (
+            "var/keys/ledger",
+            0o770,
+            "others may replace what is in var/keys/ledger: chmod 700 var/keys/ledger",
+        ),
+        ("var/tickets.db", 0o644, "others may read var/tickets.db: chmod 600 var/tickets.db"),
+    ],
+)
+def test_what_others_may_read_or_replace_stops_the_start_and_says_what_to_do(
+    tmp_path: Path, path: str, mode: int, advice: str
+) -> None:
+    with minting(tmp_path, f"sqlite:///{tmp_path}/var/tickets.db"):
+        pass
+    (tmp_path / path).chmod(mode)
+
+    for arguments in (["serve"], ["deliver"], ["push"]):
+        status, said = end_of(tmp_path, *arguments)
+        assert status == 2
+        assert said.startswith("tickets: others may ")
+        assert said.count("\n") == 1
+        assert advice in said
