@@ -30,11 +30,28 @@ _POOL_GIVES_UP_AFTER_SECONDS = 1
 
 def connection_options(url: str) -> dict[str, Any]:
     """Return what to connect with: what the URL says, and what it should where it does not."""
-    named = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+    named = _named(url)
     options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_GIVEN_UP_AFTER_TEN_SECONDS, **named}
     if "," in str(options.get("host", "")):
         options.setdefault("target_session_attrs", "read-write")
     return options
+
+
+def _named(url: str) -> dict[str, Any]:
+    """Return what the URL says. Raises ProgrammingError, which repeats nothing of it.
+
+    A password that is not percent-encoded is read as part of the host or the port, with which libpq's errors begin.
+    """
+    try:
+        named = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.Error:
+        named = None
+    ports, hosts = str((named or {}).get("port", "")), str((named or {}).get("host", ""))
+    if named is None or "@" in hosts or not all(port.isdigit() for port in ports.split(",") if port):
+        raise psycopg.ProgrammingError(
+            "its URL cannot be read: percent-encode what is special in user, password and host"
+        )
+    return named
 
 
 def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) -> PostgresDatastore:

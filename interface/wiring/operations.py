@@ -14,10 +14,13 @@ from application.deliver_tickets import NotDelivered
 from application.errors import Unavailable
 from interface.cli.operations import Finding, Health
 from interface.outbound.postgres_connections import connection_options
-from interface.outbound.postgres_store import PostgresStore, schema_version_at
+from interface.outbound.postgres_store import schema_version_at
 from interface.outbound.private_files import too_open
+from interface.outbound.set_keys import SetKeys
 from interface.outbound.smtp import SmtpTransport
+from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
+from interface.outbound.token_key import TokenKey
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.delivery import delivery_of, templates
 from interface.wiring.service import ledger_keys, open_at, outbox_keys, secret_files
@@ -60,6 +63,8 @@ def examine() -> Iterator[Finding]:
     for name, check in checks.items():
         try:
             yield from check(settings)
+        except WrongSettings as error:
+            yield Finding(name, Health.BAD, str(error), "correct the setting")
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
             yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "tell the developers")
 
@@ -70,10 +75,15 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("store", Health.WARNING, f"{path} is not there yet", "the first start makes it")
         return
     try:
-        with closing(open_at(settings.database_url)) as store:
-            yield Finding("store", Health.GOOD, f"can be reached, schema version {store.schema_version()}")
-            if isinstance(store, PostgresStore):
-                yield _clock(settings)
+        if path:
+            yield _sqlite(path)
+            yield _writable(path.parent)
+        else:
+            with closing(open_at(settings.database_url)) as store:
+                yield Finding(
+                    "store", Health.GOOD, f"can be reached, schema version {store.schema_version()}"
+                )
+            yield _clock(settings)
     except RuntimeError as error:
         yield Finding(
             "store", Health.BAD, str(error), "run `tickets migrate`, or the program that is new enough"
@@ -82,6 +92,21 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "store", Health.BAD, str(error), "check TICKETS_DATABASE_URL, and that the database is running"
         )
+
+
+def _sqlite(path: Path) -> Finding:
+    # Not opened as a server does it, which would bring it up to date: who asks for a diagnosis wants nothing changed.
+    version, newest = sqlite_version_at(path), SqliteStore.newest_schema
+    if version > newest:
+        raise RuntimeError(f"the store has schema version {version}, this program knows {newest}")
+    if version < newest:
+        return Finding(
+            "store",
+            Health.WARNING,
+            f"schema version {version}, this program has {newest}",
+            "the next start brings it up to date: make a backup first",
+        )
+    return Finding("store", Health.GOOD, f"can be read, schema version {version}")
 
 
 def _clock(settings: Settings) -> Finding:
@@ -97,38 +122,33 @@ def _clock(settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    sources = {
-        "outbox key": (
-            None if settings.outbox_key or settings.outbox_key_command else settings.outbox_key_file
-        ),
-        "token key": None if settings.jwks_url or settings.jwks_file else settings.token_key_file,
-        "security event key": settings.set_key_file,
-    }
-    for name, path in sources.items():
-        if path and not path.exists():
-            yield Finding(
-                name,
-                Health.WARNING,
-                f"{path} is not there",
-                "the first start makes it; if it was there before, put it back from your backup first",
-            )
-    if settings.ledger_key_dir.exists():
-        made, _ = ledger_keys(settings).public()[0]
-        yield Finding("ledger key", Health.GOOD, f"the newest was made {made}")
+    """Read each key, and make none: one that is missing may be in a backup."""
+    if settings.outbox_key or settings.outbox_key_command:
+        yield _key("outbox key", None, lambda: f"{len(outbox_keys(settings)())} in the ring")
     else:
-        yield Finding(
-            "ledger key",
+        path = settings.outbox_key_file
+        yield _key("outbox key", path, lambda: f"{len(outbox_keys(settings)())} in the ring")
+    if not (settings.jwks_url or settings.jwks_file):
+        token_key = settings.token_key_file
+        yield _key("token key", token_key, lambda: f"{TokenKey(token_key) and token_key} can be used")
+    set_key = settings.set_key_file
+    yield _key("security event key", set_key, lambda: f"{SetKeys(set_key) and set_key} can be used")
+    newest = max(settings.ledger_key_dir.glob("*.pem"), default=settings.ledger_key_dir / "*.pem")
+    yield _key("ledger key", newest, lambda: f"the newest was made {ledger_keys(settings).public()[0][0]}")
+
+
+def _key(name: str, path: Path | None, read: Callable[[], str]) -> Finding:
+    if path and not path.exists():
+        return Finding(
+            name,
             Health.WARNING,
-            f"{settings.ledger_key_dir} is not there",
+            f"{path} is not there",
             "the first start makes it; if it was there before, put it back from your backup first",
         )
-    if sources["outbox key"] is None or sources["outbox key"].exists():
-        try:
-            count = len(outbox_keys(settings)())
-        except (OSError, ValueError) as error:
-            yield Finding("outbox key", Health.BAD, str(error), "put the key back from your backup")
-        else:
-            yield Finding("outbox key", Health.GOOD, f"{count} in the ring")
+    try:
+        return Finding(name, Health.GOOD, read())
+    except (OSError, ValueError) as error:
+        return Finding(name, Health.BAD, str(error), "put the key back from your backup")
 
 
 def _permissions(settings: Settings) -> Iterator[Finding]:
@@ -167,10 +187,10 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
     directories = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
     for directory in directories:
         yield _writable(directory)
-    try:
-        delivery_of(settings)
-    except WrongSettings as error:
-        yield Finding("delivery", Health.BAD, str(error), "correct the setting")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        # Nothing is made where the service would make it, perhaps as another user than it.
+        directory = Path(elsewhere)
+        delivery_of(settings.model_copy(update={"mail_dir": directory, "letter_dir": directory}))
 
 
 def _writable(directory: Path) -> Finding:
@@ -200,7 +220,10 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
     short = settings.model_copy(
         update={"smtp_timeout_seconds": min(settings.smtp_timeout_seconds, _SMTP_SECONDS)}
     )
-    [transport] = [part for part in delivery_of(short).closing if isinstance(part, SmtpTransport)]
+    try:
+        [transport] = [part for part in delivery_of(short).closing if isinstance(part, SmtpTransport)]
+    except WrongSettings:
+        return  # the check of the delivery says what is wrong
     try:
         asyncio.run(transport.check())
     except NotDelivered as error:

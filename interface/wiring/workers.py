@@ -25,6 +25,12 @@ class Workers(Multiprocess):
         """Stop."""
         self._stop(signal.SIGTERM)
 
+    def terminate_all(self) -> None:
+        """Ask all to stop. Nobody is let in to wait for one who takes no more."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
+
     def join_all(self) -> None:
         """Wait until all have ended."""
         for worker in self.processes:

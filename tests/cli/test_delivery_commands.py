@@ -252,6 +252,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
     (tmp_path / "short.key").write_bytes(b"s3cr3t")
+    (tmp_path / "short.key").chmod(0o600)
 
     done = run(tmp_path, "deliver", **settings)
 
@@ -277,6 +278,7 @@ def given_sealed(directory: Path, database_url: str, key: bytes | None = None) -
         path = directory / "var" / "keys" / "outbox.key"
         path.parent.mkdir(parents=True)
         path.write_bytes(key)
+        path.chmod(0o600)
     with minting(directory, database_url) as minter:
         minter.create(*subjects(2))
         minter._execute(

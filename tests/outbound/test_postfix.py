@@ -75,9 +75,9 @@ def send(server: Postfix, *mails: tuple[EmailMessage, str], url: str = "") -> li
 
 async def all_closed() -> None:
     """Wait until the other side has said goodbye, too, by TLS; what is not closed by then was forgotten."""
-    open_ones = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
-        while open_ones:  # noqa: ASYNC110 - nothing tells
+        while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 
 

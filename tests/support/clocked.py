@@ -1,6 +1,5 @@
 """A clock for a server of a test's own, by libfaketime, which the test can set while the server runs."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,4 +27,4 @@ class Clock:
         """Set it to so many seconds from the real time."""
         draft = self._file.with_suffix(".draft")
         draft.write_text(f"{seconds:+f}\n")
-        os.replace(draft, self._file)
+        draft.replace(self._file)

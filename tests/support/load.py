@@ -22,7 +22,7 @@ CALLERS = 8
 # What a caller of a service in trouble may have to wait for its refusal: a lock or a connection, and a little.
 LONGEST_SECONDS = 12
 # The event loop goes on, whatever the store does.
-ALIVE_WITHIN_SECONDS = 2
+ALIVE_WITHIN_SECONDS = 4
 _RESET_PAUSE_SECONDS = 0.01
 _LOOK_PAUSE_SECONDS = 0.05
 _LIVE, _READY = "/livez", "/readyz"
