@@ -91,8 +91,12 @@ def test_who_reads_sqlite_does_not_wait_for_those_who_wait_to_write(tmp_path: Pa
     with closing(store), closing(other), ThreadPoolExecutor(2) as writers:
         other.execute("BEGIN IMMEDIATE")
         ends = [
-            writers.submit(store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]),
-            writers.submit(store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]),
+            writers.submit(
+                store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]
+            ),
+            writers.submit(
+                store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]
+            ),
         ]
         time.sleep(0.2)
         began = time.monotonic()

@@ -172,9 +172,7 @@ def test_the_metrics_are_for_who_has_their_token(sqlite_url: str) -> None:
             "Bearer",
         ]
         refused = [client.get("/metrics")]
-        refused += [
-            client.get("/metrics", headers=sent(text)) for text in wrong
-        ]
+        refused += [client.get("/metrics", headers=sent(text)) for text in wrong]
         # A caller's token opens the tickets, and not this.
         refused.append(client.get("/metrics", headers=caller()))
         given = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})

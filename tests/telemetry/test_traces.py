@@ -145,7 +145,15 @@ def test_nothing_in_a_trace_is_secret_or_names_a_user(
 
     told = json.dumps([span.to_json() for span in spans()])
     assert len(spans()) > 5
-    for secret in (clear, authorization.split()[1], "user-4711", "una@example.com", "Zenobia", "helpdesk", "in-the-query"):
+    for secret in (
+        clear,
+        authorization.split()[1],
+        "user-4711",
+        "una@example.com",
+        "Zenobia",
+        "helpdesk",
+        "in-the-query",
+    ):
         found = secret in told
         assert not found
 
