@@ -56,7 +56,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some 75 minutes)
+soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some two hours and a half)
+	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x tests/faults/test_soak.py
+	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x tests/faults/test_crashes.py
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
 	TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x tests/faults/test_failing_mail_server.py

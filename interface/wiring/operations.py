@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jwt
 import psycopg
 
 from application.deliver_tickets import NotDelivered
@@ -22,12 +23,11 @@ from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
 from interface.outbound.token_key import TokenKey
 from interface.settings import Settings, WrongSettings, read_settings
-from interface.wiring.delivery import delivery_of, templates
+from interface.wiring.delivery import Delivery, delivery_of, templates
 from interface.wiring.service import ledger_keys, open_at, outbox_keys, secret_files
 from interface.wiring.tls import check_certificate, days_left
 
 _SKEW_SECONDS = 2
-_OLD_KEY_DAYS = 366
 _ENDS_SOON_DAYS = 14
 _SMTP_SECONDS = 10
 
@@ -123,21 +123,22 @@ def _clock(settings: Settings) -> Finding:
 
 def _keys(settings: Settings) -> Iterator[Finding]:
     """Read each key, and make none: one that is missing may be in a backup."""
-    if settings.outbox_key or settings.outbox_key_command:
-        yield _key("outbox key", None, lambda: f"{len(outbox_keys(settings)())} in the ring")
-    else:
-        path = settings.outbox_key_file
-        yield _key("outbox key", path, lambda: f"{len(outbox_keys(settings)())} in the ring")
-    if not (settings.jwks_url or settings.jwks_file):
-        token_key = settings.token_key_file
-        yield _key("token key", token_key, lambda: f"{TokenKey(token_key) and token_key} can be used")
-    set_key = settings.set_key_file
-    yield _key("security event key", set_key, lambda: f"{SetKeys(set_key) and set_key} can be used")
+    given = settings.outbox_key or settings.outbox_key_command
+    yield _key(
+        "outbox key",
+        None if given else settings.outbox_key_file,
+        lambda _: f"{len(outbox_keys(settings)())} in the ring",
+    )
+    if settings.jwks_file:
+        yield _key("token issuer", settings.jwks_file, _key_set)
+    elif not settings.jwks_url:
+        yield _key("token key", settings.token_key_file, _usable(TokenKey))
+    yield _key("security event key", settings.set_key_file, _usable(SetKeys))
     newest = max(settings.ledger_key_dir.glob("*.pem"), default=settings.ledger_key_dir / "*.pem")
-    yield _key("ledger key", newest, lambda: f"the newest was made {ledger_keys(settings).public()[0][0]}")
+    yield _key("ledger key", newest, lambda _: f"the newest was made {ledger_keys(settings).public()[0][0]}")
 
 
-def _key(name: str, path: Path | None, read: Callable[[], str]) -> Finding:
+def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
     if path and not path.exists():
         return Finding(
             name,
@@ -146,9 +147,22 @@ def _key(name: str, path: Path | None, read: Callable[[], str]) -> Finding:
             "the first start makes it; if it was there before, put it back from your backup first",
         )
     try:
-        return Finding(name, Health.GOOD, read())
-    except (OSError, ValueError) as error:
-        return Finding(name, Health.BAD, str(error), "put the key back from your backup")
+        return Finding(name, Health.GOOD, read(path or Path()))
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        said = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
+        return Finding(name, Health.BAD, said, "put the key back from your backup")
+
+
+def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
+    def read(path: Path) -> str:
+        kind(path)
+        return f"{path} can be used"
+
+    return read
+
+
+def _key_set(path: Path) -> str:
+    return f"{len(jwt.PyJWKSet.from_json(path.read_text()).keys)} keys in {path}"
 
 
 def _permissions(settings: Settings) -> Iterator[Finding]:
@@ -187,10 +201,14 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
     directories = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
     for directory in directories:
         yield _writable(directory)
+    _who_delivers(settings)
+
+
+def _who_delivers(settings: Settings) -> Delivery:
+    """Return who would, and make no directory for it: the service may be another user than who asks."""
     with tempfile.TemporaryDirectory() as elsewhere:
-        # Nothing is made where the service would make it, perhaps as another user than it.
-        directory = Path(elsewhere)
-        delivery_of(settings.model_copy(update={"mail_dir": directory, "letter_dir": directory}))
+        made = Path(elsewhere)
+        return delivery_of(settings.model_copy(update={"mail_dir": made, "letter_dir": made}))
 
 
 def _writable(directory: Path) -> Finding:
@@ -221,7 +239,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
         update={"smtp_timeout_seconds": min(settings.smtp_timeout_seconds, _SMTP_SECONDS)}
     )
     try:
-        [transport] = [part for part in delivery_of(short).closing if isinstance(part, SmtpTransport)]
+        [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
     except WrongSettings:
         return  # the check of the delivery says what is wrong
     try:

@@ -19,7 +19,7 @@ from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVE
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.server import Server, serving, until
 
-ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "20"))
+ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
 SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8

@@ -24,7 +24,7 @@ from tests.support.mail_server import OK, mail_server
 from tests.support.postgres import out_of_reach
 from tests.support.server import Server, until
 
-SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.25")) * 60
+SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.15")) * 60
 SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 CLIENTS, USERS, CALLERS = 3, 40, 6
 FAULT_EVERY_SECONDS = 6

@@ -190,8 +190,8 @@ def test_tries_to_deliver_are_counted_by_their_method_and_answer(
     assert dict(labels)["method"] == SendingMethod.EMAIL
 
 
-def test_several_workers_are_one_to_who_scrapes_them(database_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, database_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
+def test_several_workers_are_one_to_who_scrapes_them(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
         reset_over_new_connections(server, 40)

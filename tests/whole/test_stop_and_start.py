@@ -82,11 +82,24 @@ def ended(server: Server, seconds: float) -> int:
 
 
 @pytest.mark.parametrize(
-    ("workers", "number"), [(1, signal.SIGTERM), (2, signal.SIGTERM), (2, signal.SIGINT)]
+    ("store", "workers", "number"),
+    [
+        ("sqlite", 1, signal.SIGTERM),
+        ("sqlite", 2, signal.SIGTERM),
+        ("sqlite", 2, signal.SIGINT),
+        ("postgres", 1, signal.SIGTERM),
+        ("postgres", 2, signal.SIGTERM),
+    ],
 )
 def test_a_signal_under_load_lets_everybody_have_their_answer(
-    database_url: str, tmp_path: Path, hanging: MailServer, workers: int, number: signal.Signals
+    store: str,
+    tmp_path: Path,
+    hanging: MailServer,
+    workers: int,
+    number: signal.Signals,
+    request: pytest.FixtureRequest,
 ) -> None:
+    database_url: str = request.getfixturevalue(f"{store}_url")
     settings = smtp(hanging, TICKETS_GRACE_SECONDS=str(GRACE_SECONDS))
     (tmp_path / "var" / "mail").mkdir(parents=True)
     callers = [Caller(USERS[index % len(USERS)]) for index in range(CALLERS)]
