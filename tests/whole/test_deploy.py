@@ -168,7 +168,6 @@ def test_every_setting_that_is_named_in_deploy_is_one() -> None:
         assert named <= KNOWN, file
 
 
-@pytest.mark.xfail(reason="until there is `tickets migrate`", strict=True)
 def test_every_command_that_is_named_in_deploy_is_one() -> None:
     named = {COMPOSE["services"]["migrate"]["command"][0], COMPOSE["services"]["tickets"]["command"][0]}
     named |= set(re.findall(r"^Exec\w+=\S*/tickets (\w+)", UNIT, re.MULTILINE))

@@ -124,7 +124,6 @@ def test_installed_it_serves_a_reset_and_spools_the_mail(tickets: Path, tmp_path
     assert answer.json()["resetCount"] == 1
 
 
-@pytest.mark.xfail(reason="until the service has /livez and /readyz", strict=True)
 def test_the_health_checks_of_the_image_and_of_compose_pass_while_it_serves_and_then_fail(
     tickets: Path, tmp_path: Path
 ) -> None:
