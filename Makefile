@@ -15,7 +15,7 @@ export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help faults run test check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,11 +56,14 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: wants root, and an idle machine (some 10 minutes)
+	TICKETS_TEST_FAULTS=1 $(BIN)/python -m pytest tests/faults
+
 soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some two hours and a half)
 	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x tests/faults/test_soak.py
 	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x tests/faults/test_crashes.py
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
-	TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
+	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x tests/faults/test_failing_mail_server.py
 
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
