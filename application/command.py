@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -153,5 +154,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
         return self
 
 
+@cache
 def _refusals() -> dict[str, type[Refusal]]:
+    # Once: it is asked for each answer, and all refusals are in domain/errors.py and application/errors.py.
     return {refusal.__name__: refusal for refusal in Refusal.__subclasses__()}

@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
@@ -112,36 +113,32 @@ class SmtpTransport:
     async def send(self, message: EmailMessage, to: str, _name: str) -> str:
         """Hand a mail over, and return the server's code. Raises NotDelivered."""
         content = message.as_bytes()
-        async with self._free:
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    return await self._send(content, to)
-            except (TimeoutError, SMTPTimeoutError):
-                said = f"the mail server did not take it within {self._timeout_seconds:g} seconds"
-                raise NotDelivered(said, "timeout") from None
-            except SMTPResponseException as error:
-                raise _not_taken(error) from None
-            except (SMTPException, OSError, ValueError) as error:
-                raise _no_answer(error) from None
+        async with self._free, self._told("take it"):
+            return await self._send(content, to)
 
     async def check(self) -> None:
         """Connect, encrypt and log in as for a mail, and send none. Raises NotDelivered."""
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await _quit(await self._new())
-        except (TimeoutError, SMTPTimeoutError):
-            raise NotDelivered(
-                f"the mail server did not answer within {self._timeout_seconds:g} seconds", "timeout"
-            ) from None
-        except SMTPResponseException as error:
-            raise _not_taken(error) from None
-        except (SMTPException, OSError, ValueError) as error:
-            raise _no_answer(error) from None
+        async with self._told("answer"):
+            await _quit(await self._new())
 
     async def close(self) -> None:
         """Give back the connections."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection) for connection in idle))
+
+    @asynccontextmanager
+    async def _told(self, what: str) -> AsyncIterator[None]:
+        """Bound how long the server may take, and tell as NotDelivered what goes wrong with it."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                yield
+        except (TimeoutError, SMTPTimeoutError):
+            said = f"the mail server did not {what} within {self._timeout_seconds:g} seconds"
+            raise NotDelivered(said, "timeout") from None
+        except SMTPResponseException as error:
+            raise _not_taken(error) from None
+        except (SMTPException, OSError, ValueError) as error:
+            raise _no_answer(error) from None
 
     async def _send(self, content: bytes, to: str) -> str:
         connection = await self._kept() or await self._new()

@@ -1,9 +1,7 @@
 """How tickets are brought to their users, and what the commands for it do."""
 
 import asyncio
-import random
 import secrets
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +15,6 @@ from application.outbox import OutboxEntry, Standing, Trying, Waiting
 from application.projection import TicketRow
 from application.recipient import Recipient
 from application.reseal import ResealReport, reseal
-from application.retries import Retries
 from domain.policy import SendingMethod
 from domain.states import State
 from domain.ticket import ClearTicket
@@ -34,7 +31,7 @@ from interface.outbound.smtp import SmtpTransport, parse_smtp_url
 from interface.outbound.system import system_clock
 from interface.outbound.templates import SAMPLE_TICKET, WITH_TICKET, TemplateFaulty, Templates
 from interface.settings import Settings, WrongSettings, read_settings
-from interface.wiring.jobs import cancelled
+from interface.wiring.jobs import retries, until_stopped
 from interface.wiring.service import Running, in_background, log_as_set, start
 from interface.wiring.telemetry import Telemetry
 
@@ -128,11 +125,10 @@ async def deliver(
         couriers=delivery.couriers,
         sealer=running.sealer,
         execute=running.commands.execute,
-        retries=Retries(
-            first=timedelta(seconds=settings.delivery_retry_seconds),
-            longest=timedelta(seconds=settings.delivery_longest_wait_seconds),
-            give_up_after=timedelta(hours=settings.delivery_give_up_hours),
-            jitter=random.SystemRandom().random,
+        retries=retries(
+            settings.delivery_retry_seconds,
+            settings.delivery_longest_wait_seconds,
+            settings.delivery_give_up_hours,
         ),
         clock=system_clock,
         lease=secrets.token_hex(16),
@@ -157,14 +153,9 @@ def deliver_alone() -> None:
 
 
 async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     telemetry = Telemetry(running)
     running.commands.observe = telemetry.batch
-    delivering = loop.create_task(deliver(running, delivery, telemetry.tried))
-    await stopped.wait()
-    await cancelled(delivering)
+    await until_stopped(deliver(running, delivery, telemetry.tried))
     await running.commands.close()
     await asyncio.to_thread(running.close)
     await asyncio.to_thread(telemetry.close)

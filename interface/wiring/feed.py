@@ -23,7 +23,7 @@ from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness
 from interface.settings import Settings, WrongSettings, read_settings
-from interface.wiring.jobs import cancelled, push
+from interface.wiring.jobs import push, until_stopped
 from interface.wiring.service import Running, log_as_set, open_store, start
 
 _PUBLISHER_STOPS_WITHIN_SECONDS = 5
@@ -143,13 +143,8 @@ def push_alone() -> None:
 
 
 async def _push_until_stopped(running: Running) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     live = LiveFeed(running.reads, running.settings.ledger_name)
-    pushing = loop.create_task(push(running, live))
-    await stopped.wait()
-    await cancelled(pushing)
+    await until_stopped(push(running, live))
     await live.close()
     await running.commands.close()
     await asyncio.to_thread(running.close)

@@ -3,11 +3,13 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from application.checkpoint import Witness, make_checkpoints, send_checkpoints
@@ -94,11 +96,8 @@ async def push(running: Running, live: LiveFeed) -> None:
         senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
         compose_notice=sets.compose_notice,
         park=partial(_park, running),
-        retries=Retries(
-            first=timedelta(seconds=settings.push_retry_seconds),
-            longest=timedelta(seconds=settings.push_longest_wait_seconds),
-            give_up_after=timedelta(hours=settings.push_give_up_hours),
-            jitter=random.SystemRandom().random,
+        retries=retries(
+            settings.push_retry_seconds, settings.push_longest_wait_seconds, settings.push_give_up_hours
         ),
         clock=system_clock,
     )
@@ -121,6 +120,26 @@ async def _park(running: Running, key: SubscriptionKey, version: int, reason: st
         version=version,
     )
     (await running.commands.execute(command)).unwrap()
+
+
+def retries(first_seconds: float, longest_seconds: float, give_up_hours: float) -> Retries:
+    """Return when what failed is tried again."""
+    return Retries(
+        first=timedelta(seconds=first_seconds),
+        longest=timedelta(seconds=longest_seconds),
+        give_up_after=timedelta(hours=give_up_hours),
+        jitter=random.SystemRandom().random,
+    )
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until a signal says stop."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    task = loop.create_task(work)
+    await stopped.wait()
+    await cancelled(task)
 
 
 async def cancelled(task: "asyncio.Task[None]") -> None:
