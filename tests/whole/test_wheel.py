@@ -32,17 +32,7 @@ CLEAN = {
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    _run(
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "--target",
-        "wheel",
-        "--directory",
-        str(directory),
-        cwd=ROOT,
-    )
+    _build_into(directory)
     [built] = directory.glob("*.whl")
     return built
 
@@ -93,17 +83,7 @@ def test_every_file_of_the_wheel_has_the_hash_that_its_record_says(wheel: Path) 
 
 
 def test_the_same_source_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    _run(
-        sys.executable,
-        "-m",
-        "hatchling",
-        "build",
-        "--target",
-        "wheel",
-        "--directory",
-        str(tmp_path),
-        cwd=ROOT,
-    )
+    _build_into(tmp_path)
 
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
 
@@ -185,6 +165,11 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
 
 def _digest(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def _build_into(directory: Path) -> None:
+    command = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory")
+    _run(*command, str(directory), cwd=ROOT)
 
 
 def _run(*command: str, cwd: Path) -> str:
