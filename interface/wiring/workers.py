@@ -1,8 +1,12 @@
 """Several server processes under one, which stop as one does."""
 
 import signal
+import time
+from multiprocessing.connection import wait
 
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 # As a shell says it.
 SIGNALLED = 128
@@ -24,6 +28,38 @@ class Workers(Multiprocess):
     def handle_term(self) -> None:
         """Stop."""
         self._stop(signal.SIGTERM)
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace who has ended or hangs; stop where one cannot start.
+
+        uvicorn's own asks a process, and then heeds no signal until it answers: one that dies meanwhile, such as by a
+        signal to all while it starts, held up the stop for as long as one may hang.
+        """
+        for number, worker in enumerate(self.processes):
+            if self._is_well(worker):
+                continue
+            worker.kill()
+            worker.join()
+            if worker.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()
+                return
+            self.processes[number] = Process(self.config, self.sockets)
+            self.processes[number].start()
+
+    def _is_well(self, worker: Process) -> bool:
+        """Ask a process whether it is well. Who did not answer before a signal came counts as well."""
+        hangs_at = time.monotonic() + self.config.timeout_worker_healthcheck
+        try:
+            worker.parent_conn.send(b"ping")
+            while time.monotonic() < hangs_at and worker.process.is_alive():
+                if self.should_exit.is_set() or self.signal_queue:
+                    return True
+                if wait([worker.parent_conn], _LOOK_EVERY_SECONDS):
+                    worker.parent_conn.recv()
+                    return True
+        except (OSError, EOFError):
+            pass
+        return False
 
     def terminate_all(self) -> None:
         """Ask all to stop. Nobody is let in to wait for one who takes no more."""

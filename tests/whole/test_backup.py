@@ -130,6 +130,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             server.client.put(f"/{CLIENT}/subscriptions/siem", json=hook).raise_for_status()
             with load(server):
                 until(lambda: position(server) > 20, "the load is on")
+                assert run(directory, "checkpoint", CLIENT, **settings)[0] == 0
                 before = position(server)
                 assert run(directory, "backup", "b.db", **settings)[0] == 0
                 after = position(server)

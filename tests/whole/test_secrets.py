@@ -20,7 +20,6 @@ from interface.outbound.couriers import MailSpool
 from interface.settings import Settings
 from interface.wiring.server import http_app, sign_token
 from interface.wiring.service import start
-from tests.support import talkative
 from tests.support.certificates import self_signed, server_context
 from tests.support.command import command
 from tests.support.deliveries import QUICK, all_over
@@ -34,6 +33,8 @@ _HOUR = timedelta(hours=1)
 WAIT = {"Prefer": "wait=10"}
 PASSWORD = "the-password-at-the-mail-server"
 USERS, RESETS = 2, 2
+# By its name: whoever imports it makes every logger of its process tell all.
+TALKATIVE = "tests.support.talkative"
 
 
 def test_a_clear_ticket_is_nowhere_but_in_its_mail(
@@ -95,8 +96,8 @@ def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_repe
             "PYTHONASYNCIODEBUG": "1",
         }
         with (
-            serving(tmp_path, database_url, module=talkative.__name__, **settings) as server,
-            command(tmp_path, "deliver", before=talkative.__name__, **settings),
+            serving(tmp_path, database_url, module=TALKATIVE, **settings) as server,
+            command(tmp_path, "deliver", before=TALKATIVE, **settings),
         ):
             seen.all_of(server.client)
             users = [f"/client-123/users/user-{number}" for number in range(USERS)]

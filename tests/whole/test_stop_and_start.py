@@ -110,7 +110,8 @@ def test_a_signal_under_load_lets_everybody_have_their_answer(
             begin = time.monotonic()
             # To every process, as a terminal and systemd do it.
             os.killpg(server.process.pid, number)
-            status = ended(server, GRACE_SECONDS)
+            # Long enough that one which is late has said so.
+            status = ended(server, GRACE_SECONDS + 5)
             seconds = time.monotonic() - begin
         content = log_of(server)
 
@@ -122,6 +123,15 @@ def test_a_signal_under_load_lets_everybody_have_their_answer(
     assert not any(unanswered.values())
     assert "Traceback" not in content
     assert "cut off" not in content
+
+
+def workers_of(server: Server) -> list[int]:
+    """Return the processes that the first one of a server has started to serve."""
+    return [
+        int(number)
+        for number in processes_of(server)
+        if b"spawn_main" in (Path("/proc") / number / "cmdline").read_bytes()
+    ]
 
 
 @contextmanager
@@ -181,6 +191,33 @@ def processes_of(server: Server) -> list[str]:
             if group == str(server.process.pid) and state != "Z":
                 found.append(path.parent.name)
     return found
+
+
+def test_one_that_hangs_keeps_no_other_from_stopping(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
+        hanging, other = workers_of(server)
+        os.kill(hanging, signal.SIGSTOP)
+        since = time.monotonic()
+        until(
+            lambda: time.monotonic() > since + 1, "it was asked whether it is well, which is twice a second"
+        )
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: str(other) not in processes_of(server), "the other has ended")
+        os.kill(hanging, signal.SIGCONT)
+        assert ended(server, 30) == 0
+
+    assert log_of(server) == ""
+
+
+def test_one_that_is_killed_is_replaced(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
+        first = workers_of(server)
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: first[0] not in workers_of(server) and len(workers_of(server)) == 2, "another runs")
+        given_tickets(server, ["user-0"])
+        assert server.stop() == 0
+
+    assert log_of(server) == ""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
