@@ -13,12 +13,15 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from interface.http.envelope import new_traceparent
 from interface.http.problems import MEDIA_TYPE, ErrorMessage, Problem
+from interface.http.secure_headers import Headers
 
 HEAD_LIMIT_BYTES = 64 * 1024
 # More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
+    400: ("The request is no HTTP", "errors.invalidData"),
     408: ("The request took too long", "errors.invalidData"),
     413: ("The body is too large", "errors.payloadTooLarge"),
     431: ("The head of the request is too large", "errors.invalidData"),
@@ -30,14 +33,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     patience_seconds: in which a request must have come whole, from the connection or its first byte on.
     reader_patience_seconds: after which a reader is cut off who takes nothing of an answer.
+    headers: what every answer has that is given here, before the application sees a request.
     """
 
     def __init__(
-        self, *arguments: Any, patience_seconds: float, reader_patience_seconds: float, **named: Any
+        self,
+        *arguments: Any,
+        patience_seconds: float,
+        reader_patience_seconds: float,
+        headers: Headers,
+        **named: Any,
     ) -> None:
         super().__init__(*arguments, **named)
         self._patience_seconds = patience_seconds
         self._reader_patience_seconds = reader_patience_seconds
+        self._headers_of_refusals = headers
         self._received = 0
         self._until_whole: asyncio.TimerHandle | None = None
         self._until_read: asyncio.TimerHandle | None = None
@@ -65,6 +75,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._cut_off(413, "The request is too large.")
         elif self._until_whole is None:
             self._await_the_rest()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, as plain text
+        """Refuse what is no HTTP, unless an answer is on its way that this would be taken for a part of."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -115,20 +131,27 @@ class BoundedProtocol(HttpToolsProtocol):
         misses_its_body = self._head_is_whole and unanswered and not self.cycle.response_started
         misses_its_head = not self._head_is_whole and not unanswered
         if misses_its_body or misses_its_head:
-            self.transport.write(_answer(status, message))
+            self._refuse(status, message)
         self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        title, code = _PROBLEMS[status]
+        problem = Problem(
+            title=title, status=status, detail=message, errors=[ErrorMessage(code=code, message=message)]
+        )
+        content = problem.model_dump_json(exclude_none=True).encode()
+        headers = {
+            b"content-type": MEDIA_TYPE.encode(),
+            b"content-length": str(len(content)).encode(),
+            b"cache-control": b"no-store",
+            b"connection": b"close",
+            b"traceparent": new_traceparent().encode(),
+            **dict(self._headers_of_refusals),
+        }
+        head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + content)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer:
         timer.cancel()
-
-
-def _answer(status: int, message: str) -> bytes:
-    title, code = _PROBLEMS[status]
-    problem = Problem(
-        title=title, status=status, detail=message, errors=[ErrorMessage(code=code, message=message)]
-    )
-    content = problem.model_dump_json(exclude_none=True).encode()
-    head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
-    return STATUS_LINE[status] + head.encode() + content

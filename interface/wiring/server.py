@@ -44,6 +44,7 @@ from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
 from interface.http.rate_limits import RateLimits
+from interface.http.secure_headers import NOTHING, secure_headers
 from interface.http.slow_hashing import SlowHashing
 from interface.outbound.argon2_hash import Argon2Hash
 from interface.outbound.system import SystemRandomness, system_clock
@@ -316,6 +317,7 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
         patience_seconds=settings.request_patience_seconds,
         # A stream tries for some time longer to tell its reader why it ends.
         reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
+        headers=secure_headers(NOTHING, settings.insist_on_tls_seconds),
     )
 
 
