@@ -422,6 +422,16 @@ def schema_version_at(url: str) -> int:
     return found[0] if found else 0
 
 
+def others_at(url: str) -> list[int]:
+    """Return the processes of the server that serve others of this user on the database. Raises StoreUnavailable."""
+    with _failures(), psycopg.connect(**connection_options(url)) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid"
+        )
+        return [pid for (pid,) in found]
+
+
 def _check_schema(url: str) -> None:
     schema.check_current(schema.POSTGRES, schema_version_at(url))
 

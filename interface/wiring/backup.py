@@ -5,6 +5,8 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from application.errors import Unavailable
+from interface.outbound.postgres_store import others_at
 from interface.outbound.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
 from interface.outbound.sqlite_lock import alone
 from interface.outbound.system import SystemRandomness, system_clock
@@ -39,23 +41,32 @@ def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
 def mark_restored() -> str:
     """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, WrongSettings."""
     settings, era = read_settings(), _new_era()
-    if settings.sqlite_path:
-        if not settings.sqlite_path.exists():
-            raise BackupRefused(f"there is no database {settings.sqlite_path}")
-        with alone(settings.sqlite_path) as nobody_else:
-            if not nobody_else:
-                raise BackupRefused(
-                    f"{settings.sqlite_path} is in use: stop every process of the service first"
-                )
     try:
+        _check_that_nobody_uses(settings)
         store = open_store(settings)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
     try:
         store.begin_era(era, system_clock())
     finally:
         store.close()
     return era
+
+
+def _check_that_nobody_uses(settings: Settings) -> None:
+    """Raise BackupRefused where a process does that could write without the new era."""
+    if settings.sqlite_path is None:
+        if others := others_at(settings.database_url):
+            raise BackupRefused(
+                "the database is in use: stop every process of the service first"
+                f" (pg_stat_activity has {', '.join(map(str, others))} of the same user)"
+            )
+        return
+    if not settings.sqlite_path.exists():
+        raise BackupRefused(f"there is no database {settings.sqlite_path}")
+    with alone(settings.sqlite_path) as nobody_else:
+        if not nobody_else:
+            raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
 
 
 def _new_era() -> str:

@@ -444,9 +444,10 @@ def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, t
     assert "lost" not in said
 
 
-def test_a_store_that_is_in_use_is_not_said_to_be_restored(sqlite_url: str, tmp_path: Path) -> None:
-    with opened(sqlite_url):
-        status, said = run(tmp_path, "restored", TICKETS_DATABASE_URL=sqlite_url)
+def test_a_store_that_is_in_use_is_not_said_to_be_restored(database_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, database_url, **NO_DELIVERY) as server:
+        status, said = run(tmp_path, "restored", TICKETS_DATABASE_URL=database_url)
+        assert server.stop() == 0
 
     assert status == 2
     assert "is in use: stop every process of the service first" in said
