@@ -111,16 +111,25 @@ def secret_files(settings: Settings) -> Sequence[Path]:
     return [*files, *filter(None, [settings.sqlite_path, settings.tls_key_file])]
 
 
-def start(settings: Settings) -> Running:
-    """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it."""
+def start(settings: Settings, *, make_lost_key: bool = False) -> Running:
+    """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it.
+
+    make_lost_key: make a new key of the outbox even where the store holds what the one that is gone has sealed.
+    """
     if faults := list(too_open(secret_files(settings))):
         raise WrongSettings("; ".join(faults))
     try:
-        keys_of_outbox = outbox_keys(settings)
         keys = ledger_keys(settings)
         set_keys = SetKeys(settings.set_key_file)
         store = open_store(settings)
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+    try:
+        if not make_lost_key:
+            _check_that_no_key_is_lost(settings, store)
+        keys_of_outbox = outbox_keys(settings)
+    except (OSError, ValueError, Unavailable) as error:
+        store.close()
         raise WrongSettings(str(error)) from error
     sealer, stored, randomness = AesGcmSealer(keys_of_outbox), Stored(), SystemRandomness()
     handlers: dict[type[Command], Handler] = {
@@ -155,10 +164,23 @@ def start(settings: Settings) -> Running:
     return Running(settings, store, commands, stored, keys, keys_of_outbox, sealer, set_keys)
 
 
+def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
+    """Raise ValueError where a store that is in use would get a new key of the outbox."""
+    path = settings.outbox_key_file
+    if settings.outbox_key or settings.outbox_key_command or store.is_empty():
+        return
+    # Looked for after the store, since a process that starts at the same time makes the key first.
+    if not path.exists():
+        raise ValueError(
+            f"{path} is not there, though the store is in use: put the key back from your backup. Where there is none,"
+            " `tickets keys rotate --outbox` makes a new one, and what waits for its delivery is lost"
+        )
+
+
 @contextmanager
-def in_background(settings: Settings) -> Iterator[tuple[Running, Background]]:
+def in_background(settings: Settings, *, make_lost_key: bool = False) -> Iterator[tuple[Running, Background]]:
     """Start the service for a command line, which has no event loop, and stop it at the end."""
-    running = start(settings)
+    running = start(settings, make_lost_key=make_lost_key)
     background = Background(running.commands)
     try:
         yield running, background
