@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.load import tracebacks, under_load
 from tests.support.server import Server, serving, until
-from tests.support.sockets import connect, connections, drip, head, memory
+from tests.support.sockets import connect, connections, drip, head, memory, read_alive
 
 PATIENCE_SECONDS = 2
 EVERY_SECONDS = 0.2
@@ -85,7 +85,7 @@ def test_a_connection_goes_on_for_as_long_as_its_requests_come_in_time(server: S
             connection.sendall(request[:10])
             time.sleep(PATIENCE_SECONDS / 2)
             connection.sendall(request[10:])
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert read_alive(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_head_without_an_end_is_refused(server: Server) -> None:

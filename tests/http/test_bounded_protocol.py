@@ -9,7 +9,7 @@ import pytest
 
 from tests.http.test_secure_headers import EVERY, NOTHING
 from tests.support.server import NO_DELIVERY, Server, serving
-from tests.support.sockets import connect, head, read_to_the_end
+from tests.support.sockets import connect, head, read_alive, read_to_the_end
 
 RESET = "/client-123/users/user-0/ticket/reset"
 
@@ -61,9 +61,7 @@ def test_what_is_no_http_is_a_400(server: Server, sent: bytes) -> None:
 def test_what_is_no_http_behind_a_request_spoils_no_answer(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        first = b""
-        while not first.endswith(b'{"status":"alive"}'):
-            first += connection.recv(1024)
+        read_alive(connection)
         connection.sendall(b"\x00\r\n\r\n")
         assert_refused(read_to_the_end(connection), 400)
 

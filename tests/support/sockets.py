@@ -61,6 +61,16 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return answer
 
 
+def read_alive(connection: socket.socket) -> bytes:
+    """Return a whole answer of `/livez`, which comes in pieces, on a connection that stays open."""
+    answer = b""
+    while not answer.endswith(b'{"status":"alive"}'):
+        received = connection.recv(65536)
+        assert received, answer
+        answer += received
+    return answer
+
+
 def memory(server: Server) -> int:
     """Return how many bytes of memory the processes of a server hold."""
     return sum(process.memory_info().rss for process in processes(server))
