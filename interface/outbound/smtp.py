@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
@@ -91,8 +91,14 @@ def parse_smtp_url(text: str) -> SmtpUrl:
 @dataclass
 class _Connection:
     smtp: SMTP
+    transport: asyncio.Transport
     mails: int = 0
     used_at: float = 0
+
+    def drop(self) -> None:
+        """Give the line up at once: a goodbye by TLS, or what was not sent yet, would wait for a server that hangs."""
+        self.transport.abort()
+        self.smtp.close()
 
 
 class SmtpTransport:
@@ -151,7 +157,7 @@ class SmtpTransport:
             await self._keep(connection)
             raise
         except BaseException:
-            smtp.close()  # an answer may still come, which would be taken for that to the next mail
+            connection.drop()  # an answer may still come, which would be taken for that to the next mail
             raise
         await self._keep(connection)
         return str(code)
@@ -169,7 +175,8 @@ class SmtpTransport:
             timeout=self._timeout_seconds,
         )
         await smtp.connect()
-        return _Connection(smtp)
+        # The types of uvloop are not asyncio's, but do the same.
+        return _Connection(smtp, cast("asyncio.Transport", smtp.transport))
 
     async def _kept(self) -> _Connection | None:
         """Return a connection of before that the server still answers on."""
@@ -180,7 +187,7 @@ class SmtpTransport:
                 if connection.used_at > oldest:
                     await connection.smtp.rset()
                     return connection
-            connection.smtp.close()
+            connection.drop()
         return None
 
     async def _keep(self, connection: _Connection) -> None:
@@ -220,4 +227,4 @@ def _no_answer(error: Exception) -> NotDelivered:
 async def _quit(connection: _Connection) -> None:
     with suppress(SMTPException, OSError, TimeoutError):
         await connection.smtp.quit(timeout=_QUIT_SECONDS)
-    connection.smtp.close()
+    connection.drop()

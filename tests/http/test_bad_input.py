@@ -148,7 +148,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     app = http_app(start(settings))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, http="httptools", log_level="critical", access_log=False)
+        # The loggers of this process are left as they are.
+        config = uvicorn.Config(app, http="httptools", log_config=None, log_level=None, access_log=False)
         uvicorn_server = uvicorn.Server(config)
         thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from application.deliver_tickets import NotDelivered
@@ -152,6 +156,40 @@ def test_tls_from_the_start(certificate: Path) -> None:
         assert send(f"smtps://localhost:{server.port}", ca_file=certificate) == ["250"]
 
     assert server.taken[0].encrypted
+
+
+@contextmanager
+def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
+    """Greet the first caller, and then read nothing, not even a goodbye; yields the port."""
+    over = threading.Event()
+
+    def greet(listening: socket.socket) -> None:
+        with context.wrap_socket(listening.accept()[0], server_side=True) as line:
+            line.sendall(b"220 here\r\n")
+            over.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        greeting = threading.Thread(target=greet, args=(listening,))
+        greeting.start()
+        yield listening.getsockname()[1]
+        over.set()
+        greeting.join()
+
+
+def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
+    """By itself TLS waits half a minute for a goodbye of the other side."""
+
+    async def run(url: str) -> tuple[str, list[str]]:
+        said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
+        await asyncio.sleep(0)  # the line is closed in the next turn of the loop
+        lines = psutil.Process().net_connections("tcp")
+        return said, [line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port]
+
+    with greets_and_hangs(server_context(certificate)) as port:
+        said, lines = asyncio.run(run(f"smtps://localhost:{port}"))
+
+    assert said.startswith("timeout: ")
+    assert psutil.CONN_ESTABLISHED not in lines
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
