@@ -25,9 +25,19 @@ def replace_durably(path: Path, content: bytes) -> None:
     """Write the file anew and bring it to the disk; until then it is what it was. Raises OSError."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
-    write_durably(draft, content)
+    write_durably(draft, content, like=path)
     draft.rename(path)
     bring_to_disk(path.parent)
+
+
+def give_to_owner_of(path: Path, descriptor: int) -> None:
+    """Give an open file to the owner of another, or of its directory where that is not there. Raises OSError.
+
+    Where root runs a command of the service, the service could not read what it leaves behind.
+    """
+    if os.geteuid() == 0:
+        owner = (path if path.exists() else path.parent).stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def bring_to_disk(directory: Path) -> None:
@@ -56,9 +66,13 @@ def clear_of_drafts(directory: Path) -> None:
             draft.unlink()
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Create the file with mode 0600 and bring it to the disk. Raises FileExistsError, OSError."""
+def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> None:
+    """Create the file with mode 0600 and bring it to the disk. Raises FileExistsError, OSError.
+
+    like: whose owner it gets.
+    """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        give_to_owner_of(like or path.parent, file.fileno())
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

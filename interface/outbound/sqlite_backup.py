@@ -10,13 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 from interface.outbound import schema
-from interface.outbound.durable_file import bring_to_disk
+from interface.outbound.durable_file import bring_to_disk, give_to_owner_of
 from interface.outbound.sqlite_lock import alone, lock_of, share
 from interface.outbound.sqlite_store import SqliteStore
 
 # 4 MB: some milliseconds, after which the progress is told and a signal is heard.
 _PAGES_AT_ONCE = 1024
-_BESIDE = ("-journal", "-wal", "-shm")
+_LOGS = ("-wal", "-journal")
+_BESIDE = (*_LOGS, "-shm")
 
 Tell = Callable[[str, int, int], None]
 
@@ -76,7 +77,13 @@ def restore_backup(
                 raise BackupRefused(
                     f"{database} is in use: stop every process of the service first (serve, deliver, push, publish, follow)"
                 )
-            full = _holds_something(database)
+            lost = _log_of_none(database)
+            if lost and not replace:
+                raise BackupRefused(
+                    f"{lost} may hold the last commits of a database that is not there: bring that back first, or give"
+                    " --force, which keeps it beside, under another name"
+                )
+            full = lost or _holds_something(database)
             if full and not replace:
                 raise BackupRefused(
                     f"{database} is not empty: --force keeps it beside, under another name, and puts the backup in its place"
@@ -87,6 +94,8 @@ def restore_backup(
                 os.fsync(descriptor)
                 _fold(database)
                 kept = _keep(database, now) if full else None
+                _remove_beside(database)  # SQLite would take a log for that of the new file
+                give_to_owner_of(database, descriptor)
                 draft.rename(database)
                 bring_to_disk(database.parent)
     return Restored(kept, era)
@@ -196,6 +205,12 @@ def _known_version(database: Path, named: Path) -> None:
         )
 
 
+def _log_of_none(database: Path) -> Path | None:
+    """Return the log of a database that is gone, such as one that was moved aside by its own name only."""
+    logs = [_beside(database, suffix) for suffix in _LOGS]
+    return next((log for log in logs if log.exists()), None) if not database.exists() else None
+
+
 def _holds_something(database: Path) -> bool:
     if not database.exists() or not (database.stat().st_size or _beside(database, "-wal").exists()):
         return False
@@ -237,9 +252,11 @@ def _fold(database: Path) -> None:
 def _keep(database: Path, now: datetime) -> Path:
     """Give the database, and its log if it could not be read, another name; it keeps its own until it is replaced."""
     kept = _beside(database, f".before-restore-{now:%Y%m%dT%H%M%SZ}")
-    if not (kept.exists() and kept.samefile(database)):  # as a restore leaves it that is killed here
+    if database.exists() and not (
+        kept.exists() and kept.samefile(database)
+    ):  # as one leaves it that is killed here
         os.link(database, kept)
-    if (log := _beside(database, "-wal")).exists():
-        log.rename(_beside(kept, "-wal"))
-    _beside(database, "-shm").unlink(missing_ok=True)
-    return kept
+    for log in (_beside(database, suffix) for suffix in _LOGS):
+        if log.exists():
+            log.rename(_beside(kept, log.name.removeprefix(database.name)))
+    return kept if kept.exists() else next(kept.parent.glob(f"{kept.name}-*"))

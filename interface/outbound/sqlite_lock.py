@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from application.errors import StoreUnavailable
+from interface.outbound.durable_file import give_to_owner_of
 
 
 def share(path: Path) -> int:
@@ -38,7 +39,9 @@ def alone(path: Path) -> Iterator[bool]:
 
 
 def _opened(path: Path) -> int:
-    return os.open(lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
+    give_to_owner_of(path, descriptor)
+    return descriptor
 
 
 def lock_of(path: Path) -> Path:

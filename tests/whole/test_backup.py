@@ -305,6 +305,71 @@ def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
         assert size(seeded) == 100
 
 
+def crashed(seeded: str, directory: Path) -> Path:
+    """Leave a store as `kill -9` does, with its newest commits in the log only; returns its file."""
+    assert run(directory, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=seeded)[0] == 0
+    with serving(directory, seeded, **NO_DELIVERY) as server:
+        server.client.put("/client-9/users/user-0", json={"email": "u@example.com"}).raise_for_status()
+        server.client.post("/client-9/users/user-0/ticket").raise_for_status()
+        server.kill()
+    return Path(seeded.removeprefix("sqlite:///"))
+
+
+def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_restored_one(
+    seeded: str, tmp_path: Path
+) -> None:
+    """SQLite would take it for the log of the file that has the name now."""
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    database = crashed(seeded, tmp_path)
+    log = database.with_name("tickets.db-wal")
+    assert log.stat().st_size
+    database.rename(database.with_name("tickets.db.damaged"))
+
+    status, said = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=seeded)
+    assert (status, log.exists()) == (2, True)
+    assert "tickets.db-wal may hold the last commits of a database that is not there" in said
+    content = log.read_bytes()
+    status, said = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
+    assert status == 0, said
+
+    assert size(seeded) == 100
+    assert run(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=seeded)[0] == 0
+    [kept] = database.parent.glob("tickets.db.before-restore-*Z-wal")
+    assert kept.read_bytes() == content
+    assert kept.name in said.replace(" ", "")
+
+
+def test_a_log_that_was_not_read_yet_goes_with_what_was_there_before(seeded: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    database = crashed(seeded, tmp_path)
+
+    assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
+
+    [kept] = database.parent.glob("tickets.db.before-restore-*Z")
+    assert (size(seeded), size(f"sqlite:///{kept}")) == (100, 101)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_restores_and_rotates_stays_the_services_own(seeded: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
+    settings = {"TICKETS_DATABASE_URL": seeded}
+    assert run(tmp_path, "keys", "rotate", "--outbox", **settings)[0] == 0
+    database, keys = Path(seeded.removeprefix("sqlite:///")), tmp_path / "var" / "keys"
+    for path in (database.parent, *database.parent.iterdir(), keys, *keys.rglob("*")):
+        os.chown(path, 10001, 10001)
+
+    for arguments in (
+        ["restore", "b.db", "--force"],
+        ["keys", "rotate"],
+        ["keys", "rotate", "--outbox"],
+        ["replay", "--check"],
+    ):
+        assert run(tmp_path, *arguments, **settings)[0] == 0
+
+    owned = {path: path.stat().st_uid for path in [*database.parent.iterdir(), *keys.rglob("*")]}
+    assert set(owned.values()) == {10001}, owned
+
+
 def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
     (tmp_path / "b.db").write_text("mine")
 
