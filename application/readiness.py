@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 
@@ -31,12 +32,14 @@ class Readiness:
 class Probe:
     """Runs the checks, at most once a second however many ask, and waits for each three seconds at most.
 
-    checks: each raises NotReady where it does not hold; run in a thread, since it may wait for the store. One that hangs
-    is not run again beside itself, or it would have all the threads in the end.
+    checks: each raises NotReady where it does not hold; run in a thread, since it may wait for the store, and in one of
+    its own, since what else hangs in threads (a full disk of letters, say) makes no process unready. One that hangs is not
+    run again beside itself.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
         self._checks = checks
+        self._threads = ThreadPoolExecutor(len(checks), "readiness")
         self._running: dict[str, asyncio.Task[str]] = {}
         self._stopping = False
         self._found: asyncio.Task[Readiness] | None = None
@@ -75,7 +78,7 @@ class Probe:
 
     async def _run(self, name: str) -> str:
         try:
-            await asyncio.to_thread(self._checks[name])
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._checks[name])
         except NotReady as error:
             return str(error)
         except Exception:

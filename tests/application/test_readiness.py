@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
@@ -178,3 +179,18 @@ def test_a_look_belongs_to_no_request(check: Check) -> None:
     asyncio.run(ask())
 
     assert check.contexts == [None]
+
+
+def test_threads_that_hang_elsewhere_make_nothing_unready(check: Check) -> None:
+    over = threading.Event()
+
+    async def look() -> Readiness:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        hanging = asyncio.create_task(asyncio.to_thread(over.wait, 30))
+        found = await Probe({"store": check})()
+        over.set()
+        await hanging
+        return found
+
+    assert asyncio.run(look()).ready
