@@ -57,7 +57,8 @@ class GroupCommit:
     """Runs commands; see the module.
 
     handlers: which handler runs which type of command.
-    after_commit: told what was stored; must return at once. So must `observe`, which is told of every batch.
+    after_commit: told what was stored; must return at once. So must `observe`, which is told of every batch. What goes
+    wrong in them is logged, and changes no answer.
     max_waiting: commands that may wait before `execute` raises Overloaded.
     max_batch: commands that one transaction takes at most.
     """
@@ -118,9 +119,12 @@ class GroupCommit:
         self._thread.shutdown()
 
     async def _write(self) -> None:
-        while self._waiting:
-            await self._store_and_answer(self._take())
-        self._writer = None
+        try:
+            while self._waiting:
+                await self._store_and_answer(self._take())
+        finally:
+            # Whatever ends it, the next command begins another.
+            self._writer = None
 
     def _take(self) -> list[_Waiting]:
         count = min(len(self._waiting), self._max_batch)
@@ -156,9 +160,10 @@ class GroupCommit:
         new = [number for number in range(len(commands)) if number not in again]
         if new:
             seconds = time.monotonic() - began
-            self.observe(
-                Batch([commands[number] for number in new], [answers[number] for number in new], seconds)
+            batch_seen = Batch(
+                [commands[number] for number in new], [answers[number] for number in new], seconds
             )
+            _tell(self.observe, batch_seen)
 
     async def _store_together(
         self, commands: Sequence[Command]
@@ -181,7 +186,7 @@ class GroupCommit:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
-            self._after_commit(total)
+            _tell(self._after_commit, total)
             return answers, again
         if not commands:
             return [], set()
@@ -216,6 +221,13 @@ class GroupCommit:
         if command.retryable:
             changes.answers[command.key] = answer
         return answer, changes
+
+
+def _tell(listener: Callable[[Any], None], what: Any) -> None:
+    try:
+        listener(what)
+    except Exception:
+        log.exception("who is told of what was stored failed")
 
 
 def _again(given: Answer, command: Command) -> Answer:

@@ -213,3 +213,20 @@ def test_closing_stores_and_answers_what_waits() -> None:
         assert [future.result().version for future in futures] == [2, 3, 4, 5, 6]
         with pytest.raises(Overloaded):
             submit(service, RegenerateTicket)
+
+
+def test_who_is_told_and_fails_changes_no_answer_and_stops_no_writer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    with service_over(FakeStore()) as service:
+        service.group_commit.observe = service.group_commit._after_commit = fail
+        service.register()
+        service.create()
+
+        assert service.regenerate().version == 2
+
+    assert len(caplog.messages) == 6  # of three batches, twice each
+    assert set(caplog.messages) == {"who is told of what was stored failed"}
