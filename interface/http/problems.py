@@ -1,5 +1,6 @@
 """Errors to problem details (RFC 9457): the one table that knows a status, and nothing else does."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
@@ -8,8 +9,10 @@ from starlette.responses import JSONResponse, Response
 
 from application import errors as application
 from domain import errors as domain
+from interface.http.seldom import Seldom
 
 MEDIA_TYPE = "application/problem+json"
+_log_seldom = Seldom(logging.getLogger(__name__))
 
 
 class HttpError(Exception):
@@ -155,7 +158,8 @@ def problem_response(error: Exception) -> Response:
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if isinstance(error, application.Unavailable):
-        # What failed inside is the operator's to know: the log has it.
+        # What failed inside is the operator's to know.
+        _log_seldom(type(error).__name__, f"answered with 503: {error}")
         messages = ("The service cannot take this now. Try again, with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)
