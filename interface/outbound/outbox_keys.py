@@ -1,10 +1,11 @@
 """Where the keys of the outbox come from: the first seals, and each of them opens."""
 
 import base64
+import logging
 import secrets
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interface.outbound.durable_file import locked_directory, read_or_make, replace_durably
@@ -12,34 +13,55 @@ from interface.outbound.durable_file import locked_directory, read_or_make, repl
 KEY_BYTES = 32
 _COMMAND_SECONDS = 30
 
+log = logging.getLogger(__name__)
+
 
 class OutboxKeyFile:
-    """Keys of 32 bytes in a file of mode 0600, one behind the other; made with one where there is none.
+    """Keys of 32 bytes in a file of mode 0600, one behind the other.
 
-    It is read again when it changes, so a rotation reaches processes that run. Raises OSError, ValueError.
+    It is read again when it changes, so a rotation reaches processes that run. Where there is none when keys are first
+    asked for, it is made with one, unless check_that_none_is_lost raises ValueError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check_that_none_is_lost: Callable[[], None] = lambda: None) -> None:
         self._path = path
+        self._check_that_none_is_lost = check_that_none_is_lost
         self._read_at: tuple[int, int, int] | None = None
         self._keys: Sequence[bytes] = ()
-        read_or_make(path, _new_key)
-        self()
+        self._fault = ""
 
     def __repr__(self) -> str:
         return "OutboxKeyFile(***)"
 
     def __call__(self) -> Sequence[bytes]:
-        """Return the keys as they are now; the last ones where the file is gone, or cannot be read."""
+        """Return the keys as they are now; the last ones where the file is gone, or cannot be read, which is logged.
+
+        Raises OSError, ValueError where there are none.
+        """
+        if not self._keys:
+            self._make_if_there_is_none()
         try:
             status = self._path.stat()
             found = (status.st_mtime_ns, status.st_ino, status.st_size)
             if found != self._read_at:
                 self._keys, self._read_at = _parts(self._path.read_bytes()), found
+            self._fault = ""
         except (OSError, ValueError) as error:
             if not self._keys:
                 raise ValueError(f"{self._path}: {error}") from None
+            if self._fault != (fault := str(error)):
+                self._fault = fault
+                log.warning("%s cannot be read, the keys read before go on: %s", self._path, fault)
         return self._keys
+
+    def check(self) -> None:
+        """Read the file. Raises OSError, ValueError where it is not what it should be, whatever was read before."""
+        _parts(self._path.read_bytes())
+
+    def _make_if_there_is_none(self) -> None:
+        if not self._path.exists():
+            self._check_that_none_is_lost()
+            read_or_make(self._path, _new_key)
 
     def rotate(self) -> None:
         """Put a new key before the one in force, which still opens; the ones before that go. Raises OSError."""

@@ -234,6 +234,12 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             found = _query(connection, "SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
             return found.fetchone() is None
 
+    def has_sealed(self) -> bool:
+        """Tell whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
+        with _failures(), self._datastore.get_connection() as connection:
+            statement = "SELECT 1 FROM tickets UNION ALL SELECT 1 FROM subscriptions LIMIT 1"
+            return _query(connection, statement, ()).fetchone() is not None
+
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.get_connection() as connection:
             return _query(connection, statement.replace("?", "%s"), parameters).fetchall()

@@ -222,7 +222,7 @@ def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
 
     Where the keys do not come from a file, the new one is the first of those that are given.
     """
-    with in_background(read_settings(), make_lost_key=True) as (running, _):
+    with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if isinstance(running.outbox_keys, OutboxKeyFile):
             _reseal(running, tell)  # what the key that goes now still seals
             running.outbox_keys.rotate()

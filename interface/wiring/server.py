@@ -279,7 +279,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     settings = read_settings()
     log_as_set(settings)
     # What would keep the service from starting is found here, once, and not in each worker.
-    with in_background(settings) as (running, background):
+    with in_background(settings, with_outbox=True) as (running, background):
         _key_finder(settings)
         _rate_limits(settings)
         delivery_of(settings)

@@ -111,10 +111,11 @@ def secret_files(settings: Settings) -> Sequence[Path]:
     return [*files, *filter(None, [settings.sqlite_path, settings.tls_key_file])]
 
 
-def start(settings: Settings, *, make_lost_key: bool = False) -> Running:
+def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> Running:
     """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it.
 
-    make_lost_key: make a new key of the outbox even where the store holds what the one that is gone has sealed.
+    with_outbox: it will seal or open tickets; else the key for that need not be there.
+    make_lost_key: make a new one even where the store holds what the one that is gone has sealed.
     """
     if faults := list(too_open(secret_files(settings))):
         raise WrongSettings("; ".join(faults))
@@ -125,9 +126,10 @@ def start(settings: Settings, *, make_lost_key: bool = False) -> Running:
     except (OSError, ValueError, RuntimeError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
     try:
-        if not make_lost_key:
-            _check_that_no_key_is_lost(settings, store)
-        keys_of_outbox = outbox_keys(settings)
+        check = (lambda: None) if make_lost_key else partial(_check_that_no_key_is_lost, settings, store)
+        keys_of_outbox = outbox_keys(settings, check)
+        if with_outbox:
+            keys_of_outbox()
     except (OSError, ValueError, Unavailable) as error:
         store.close()
         raise WrongSettings(str(error)) from error
@@ -167,10 +169,8 @@ def start(settings: Settings, *, make_lost_key: bool = False) -> Running:
 def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
     """Raise ValueError where a store that is in use would get a new key of the outbox."""
     path = settings.outbox_key_file
-    if settings.outbox_key or settings.outbox_key_command or store.is_empty():
-        return
-    # Looked for after the store, since a process that starts at the same time makes the key first.
-    if not path.exists():
+    # The file is looked for once more: a process that started at the same time makes the key first, and stores then.
+    if store.has_sealed() and not path.exists():
         raise ValueError(
             f"{path} is not there, though the store is in use: put the key back from your backup. Where there is none,"
             " `tickets keys rotate --outbox` makes a new one, and what waits for its delivery is lost"
@@ -178,9 +178,11 @@ def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | Postgres
 
 
 @contextmanager
-def in_background(settings: Settings, *, make_lost_key: bool = False) -> Iterator[tuple[Running, Background]]:
+def in_background(
+    settings: Settings, *, with_outbox: bool = False, make_lost_key: bool = False
+) -> Iterator[tuple[Running, Background]]:
     """Start the service for a command line, which has no event loop, and stop it at the end."""
-    running = start(settings, make_lost_key=make_lost_key)
+    running = start(settings, with_outbox=with_outbox, make_lost_key=make_lost_key)
     background = Background(running.commands)
     try:
         yield running, background
@@ -213,14 +215,19 @@ def ledger_keys(settings: Settings) -> LedgerKeys:
     )
 
 
-def outbox_keys(settings: Settings) -> Callable[[], Sequence[bytes]]:
-    """Return what returns the keys of the outbox; a file is made where there is none. Raises OSError, ValueError."""
+def outbox_keys(
+    settings: Settings, check_that_none_is_lost: Callable[[], None] = lambda: None
+) -> Callable[[], Sequence[bytes]]:
+    """Return what returns the keys of the outbox; their file is made where there is none, unless the check raises.
+
+    Raises OSError, ValueError.
+    """
     if settings.outbox_key:
         keys = parse_outbox_keys(settings.outbox_key.get_secret_value())
     elif settings.outbox_key_command:
         keys = outbox_keys_of(settings.outbox_key_command)
     else:
-        return OutboxKeyFile(settings.outbox_key_file)
+        return OutboxKeyFile(settings.outbox_key_file, check_that_none_is_lost)
     return lambda: keys
 
 

@@ -1,6 +1,7 @@
 """What operators see of a server, wired."""
 
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from application.errors import Unavailable
 from application.group_commit import Batch
 from application.readiness import NotReady, Probe
 from interface.http.envelope import Exchange
+from interface.outbound.outbox_keys import OutboxKeyFile
 from interface.outbound.system import system_clock
 from interface.settings import Settings, WrongSettings
 from interface.telemetry.logs import log_request
@@ -77,21 +79,25 @@ def probe_of(running: Running) -> Probe:
         if found != needed:
             raise NotReady(f"the store has schema version {found}, this program has {needed}")
 
-    def keys() -> None:
-        try:
-            running.outbox_keys()
-            signing = running.keys.public()
-        except (OSError, ValueError):
-            raise NotReady("a key cannot be read") from None
-        if not signing or not all(path.exists() for path in key_files(running.settings)):
-            raise NotReady("a key file is missing")
-
     def writer() -> None:
         busy = running.commands.busy_seconds()
         if busy > _STUCK_SECONDS:
-            raise NotReady(f"nothing was stored for {busy:.0f} seconds, although commands wait")
+            raise NotReady(f"what is being stored has taken {busy:.0f} seconds")
 
-    return Probe({"store": store, "keys": keys, "writer": writer})
+    return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
+
+
+def _check_keys(running: Running) -> None:
+    try:
+        if isinstance(running.outbox_keys, OutboxKeyFile):
+            running.outbox_keys.check()
+        missing = not running.keys.public()
+    except FileNotFoundError:
+        missing = True
+    except (OSError, ValueError):
+        raise NotReady("a key cannot be read") from None
+    if missing or not all(path.exists() for path in key_files(running.settings)):
+        raise NotReady("a key file is missing")
 
 
 def _traces(settings: Settings) -> "Traces | None":

@@ -138,3 +138,12 @@ def test_a_token_key_that_is_gone_at_the_start_is_a_401_until_it_is_back(
 
     assert (old.status_code, new.status_code) == (httpx.codes.UNAUTHORIZED, httpx.codes.OK)
     assert again.status_code == httpx.codes.OK
+
+
+def test_users_may_be_imported_before_the_first_start(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("clientExtId,userExtId,email\nclient-123,user-0,u@example.com\n")
+    with command(tmp_path, "users", "import", "users.csv", TICKETS_DATABASE_URL=sqlite_url) as importing:
+        assert importing.wait() == 0, importing.err.read_text()
+
+    with serving(tmp_path, sqlite_url) as server:
+        server.client.post(f"{USER}/ticket").raise_for_status()

@@ -142,7 +142,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
         writing.start()
         try:
             until(lambda: client.get("/readyz").status_code == 503, "it is noticed")
-            assert_not_ready(client, "writer", "nothing was stored for 0 seconds, although commands wait")
+            assert_not_ready(client, "writer", "what is being stored has taken 0 seconds")
         finally:
             gate.set()
             writing.join()

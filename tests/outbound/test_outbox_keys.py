@@ -63,7 +63,7 @@ def test_a_file_that_holds_no_keys_stops_the_start_and_is_not_shown(path: Path, 
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match="an outbox key must have 32 bytes; the file has") as raised:
-        OutboxKeyFile(path)
+        OutboxKeyFile(path)()
 
     assert str(path) in str(raised.value)
     assert not is_in(raised.value, KEY, FORMER)
@@ -74,7 +74,7 @@ def test_a_place_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file")
 
     with pytest.raises(OSError, match="keys"):
-        OutboxKeyFile(tmp_path / "keys" / "outbox.key")
+        OutboxKeyFile(tmp_path / "keys" / "outbox.key")()
 
 
 def test_a_key_is_never_printed(path: Path) -> None:
@@ -113,6 +113,7 @@ def test_a_rotation_reaches_who_runs_already(path: Path) -> None:
 
 def test_rotations_at_the_same_time_leave_a_whole_file(path: Path) -> None:
     keys = [OutboxKeyFile(path) for _ in range(8)]
+    keys[0]()
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(OutboxKeyFile.rotate, keys))
@@ -123,20 +124,39 @@ def test_rotations_at_the_same_time_leave_a_whole_file(path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"half a key"])
 def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_back(
-    path: Path, content: bytes | None
+    path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = OutboxKeyFile(path)
     before = list(keys())
+    keys.check()
     if content is None:
         path.unlink()
     else:
         path.write_bytes(content)
 
-    assert list(keys()) == before
+    assert [list(keys()) for _ in range(3)] == [before] * 3
+    with pytest.raises((OSError, ValueError)):
+        keys.check()
+    [said] = caplog.messages  # once, however often it is asked
+    assert said.startswith(f"{path} cannot be read, the keys read before go on: ")
 
     path.write_bytes(KEY)
     os.utime(path, ns=(1, 1))
     assert list(keys()) == [KEY]
+    keys.check()
+
+
+def test_a_new_key_is_not_made_where_one_is_lost(path: Path) -> None:
+    def refuse() -> None:
+        raise ValueError("put it back")
+
+    with pytest.raises(ValueError, match="put it back"):
+        OutboxKeyFile(path, refuse)()
+
+    assert not path.exists()
+    path.parent.mkdir()
+    path.write_bytes(KEY)
+    assert list(OutboxKeyFile(path, refuse)()) == [KEY]
 
 
 def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> None:
