@@ -65,6 +65,7 @@ _FLUSH_EVERY_SECONDS = 60
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
+_MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
 # A young collection per some 100 requests, in place of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
 # Of their patience.
@@ -300,7 +301,9 @@ def _counts_of(workers: int) -> Iterator[None]:
     if workers == 1 or MULTIPROCESS_DIR in os.environ:
         yield
         return
-    with TemporaryDirectory(prefix="tickets-metrics-") as directory:
+    # Where they can be: the files are mapped, and who writes into one that the disk has no room for is ended by SIGBUS.
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="tickets-metrics-", dir=memory) as directory:
         os.environ[MULTIPROCESS_DIR] = directory
         yield
 

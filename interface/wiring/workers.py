@@ -1,5 +1,6 @@
 """Several server processes under one, which stop as one does."""
 
+import logging
 import signal
 import time
 from multiprocessing.connection import wait
@@ -7,6 +8,8 @@ from multiprocessing.connection import wait
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
+
+log = logging.getLogger(__name__)
 
 # As a shell says it.
 SIGNALLED = 128
@@ -38,8 +41,14 @@ class Workers(Multiprocess):
         for number, worker in enumerate(self.processes):
             if self._is_well(worker):
                 continue
+            ended = worker.process.exitcode
             worker.kill()
             worker.join()
+            log.warning(
+                "process %s %s: another takes its place",
+                worker.pid,
+                "does not answer" if ended is None else f"ended with {ended}",
+            )
             if worker.exitcode == STARTUP_FAILURE:
                 self.should_exit.set()
                 return

@@ -1,5 +1,6 @@
 """How a service ends when it is asked to, and what keeps one from starting."""
 
+import json
 import os
 import re
 import signal
@@ -209,7 +210,7 @@ def test_one_that_hangs_keeps_no_other_from_stopping(sqlite_url: str, tmp_path: 
     assert log_of(server) == ""
 
 
-def test_one_that_is_killed_is_replaced(sqlite_url: str, tmp_path: Path) -> None:
+def test_one_that_is_killed_is_replaced_and_said_to_be(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
         first = workers_of(server)
         os.kill(first[0], signal.SIGKILL)
@@ -217,7 +218,8 @@ def test_one_that_is_killed_is_replaced(sqlite_url: str, tmp_path: Path) -> None
         given_tickets(server, ["user-0"])
         assert server.stop() == 0
 
-    assert log_of(server) == ""
+    [line] = log_of(server).splitlines()
+    assert json.loads(line)["event"] == f"process {first[0]} ended with -9: another takes its place"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
