@@ -28,6 +28,7 @@ from interface.wiring.delivery import (
     check_templates,
     deliver_alone,
     render_template,
+    reseal_outbox,
     rotate_outbox_key,
 )
 from interface.wiring.feed import follow_feed, publish_feeds, push_alone
@@ -50,6 +51,7 @@ def main() -> None:
         public_keys=lambda: ledger_keys(read_settings()).public(),
         rotate=lambda: ledger_keys(read_settings()).rotate(),
         rotate_outbox=rotate_outbox_key,
+        reseal=reseal_outbox,
     )
     actions = Actions(
         serve=serve,

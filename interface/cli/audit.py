@@ -45,6 +45,7 @@ class AuditActions:
     public_keys: Callable[[], list[tuple[str, str]]]
     rotate: Callable[[], str]
     rotate_outbox: Callable[[Callable[[int], None]], ResealReport]
+    reseal: Callable[[Callable[[int], None]], ResealReport]
 
 
 def add_audit(cli: typer.Typer, actions: AuditActions) -> None:
@@ -245,24 +246,41 @@ def _add_keys(cli: typer.Typer, actions: AuditActions) -> None:
     ) -> None:
         """Make a new key, in force from now on, and print its verifier key. The one before signs, too, for a while.
 
-        With --outbox: the one before opens, too, until the next rotation. Where the keys come from the environment or a
-        command, give the new one first and the one before behind it, restart every process, and then run this.
+        With --outbox: the one before opens, too, until the next rotation. For one host whose key is a file that the
+        service may write; otherwise see `tickets keys reseal`.
         """
-        if not outbox:
+        if outbox:
+            _seal_anew(actions.rotate_outbox)
+        else:
             _print_line(actions.rotate())
-            return
-        with _progress("sealing anew") as tell_progress:
-            report = actions.rotate_outbox(lambda done: tell_progress(done, done))
-        Console().print(
-            f"{report.tickets} tickets and {report.subscriptions} subscriptions are sealed anew.",
-            highlight=False,
+
+    @keys.command()
+    def reseal() -> None:
+        """Seal what waits with the key of the outbox that stands first now, and make none.
+
+        For several hosts, and keys from the environment, a command, or a file that is only read: first give every process
+        the new key behind the one in force, then before it, then run this once, and then take the old one away.
+        """
+        _seal_anew(actions.reseal)
+
+
+def _seal_anew(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
+    with _progress("sealing anew") as tell_progress:
+        report = seal(lambda done: tell_progress(done, done))
+    Console().print(
+        f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} sealed anew.",
+        highlight=False,
+    )
+    if report.lost_tickets or report.lost_subscriptions:
+        fail(
+            f"{_count(report.lost_tickets, 'ticket')} and {_count(report.lost_subscriptions, 'subscription')} were sealed"
+            " with a key that is not there, and nothing else is lost with it: bring it back, or reset the tickets"
+            " (GET …/ticket/deliveries names them) and define the subscriptions anew"
         )
-        if report.lost_tickets or report.lost_subscriptions:
-            fail(
-                f"{report.lost_tickets} tickets and {report.lost_subscriptions} subscriptions are sealed with a key that is"
-                " not there, and nothing else is lost with it: bring it back, or reset the tickets"
-                " (GET …/ticket/deliveries names them) and define the subscriptions anew"
-            )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

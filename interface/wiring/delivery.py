@@ -218,14 +218,27 @@ def _sample(client: str, language: str) -> Waiting:
 
 
 def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable.
-
-    Where the keys do not come from a file, the new one is the first of those that are given.
-    """
+    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
-        if isinstance(running.outbox_keys, OutboxKeyFile):
-            _reseal(running, tell)  # what the key that goes now still seals
+        if not isinstance(running.outbox_keys, OutboxKeyFile):
+            raise WrongSettings(
+                "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
+                " `tickets keys reseal`"
+            )
+        _reseal(running, tell)  # what the key that goes now still seals
+        try:
             running.outbox_keys.rotate()
+        except OSError as error:
+            raise WrongSettings(
+                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
+                " force where the file comes from, then before it, and run `tickets keys reseal`"
+            ) from error
+        return _reseal(running, tell)
+
+
+def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
+    """Seal anew with the key that is given first what waits. Raises WrongSettings, Unavailable."""
+    with in_background(read_settings(), with_outbox=True) as (running, _):
         return _reseal(running, tell)
 
 

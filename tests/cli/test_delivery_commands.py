@@ -315,7 +315,7 @@ def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
     done = run(tmp_path, "keys", "rotate", "--outbox")
 
     assert (done.status, done.err) == (0, "")
-    assert done.out == "2 tickets and 1 subscriptions are sealed anew.\n"
+    assert done.out == "2 tickets and 1 subscription sealed anew.\n"
     second, former = path.read_bytes()[:32], path.read_bytes()[32:]
     assert former == first
     assert sealed_under(sqlite_url, second) == 3
@@ -323,7 +323,7 @@ def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
     again = run(tmp_path, "keys", "rotate", "--outbox")
 
     third, former = path.read_bytes()[:32], path.read_bytes()[32:]
-    assert again.out == "2 tickets and 1 subscriptions are sealed anew.\n"
+    assert again.out == "2 tickets and 1 subscription sealed anew.\n"
     assert former == second
     assert sealed_under(sqlite_url, third) == 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -337,12 +337,16 @@ def test_keys_that_come_from_elsewhere_are_rotated_there_and_what_waits_here(
     keys = in_base64(KEY, FORMER)
     settings = {source: keys if source == "TICKETS_OUTBOX_KEY" else f"echo {keys}"}
 
-    done = run(tmp_path, "keys", "rotate", "--outbox", **settings)
-    again = run(tmp_path, "keys", "rotate", "--outbox", **settings)
+    refused = run(tmp_path, "keys", "rotate", "--outbox", **settings)
+    done = run(tmp_path, "keys", "reseal", **settings)
+    again = run(tmp_path, "keys", "reseal", **settings)
 
-    assert done.out == "2 tickets and 1 subscriptions are sealed anew.\n"
+    assert refused.status == 2
+    assert "is no file here: give the new one behind the one in force" in " ".join(refused.err.split())
+
+    assert done.out == "2 tickets and 1 subscription sealed anew.\n"
     assert sealed_under(sqlite_url, KEY) == 3
-    assert again.out == "0 tickets and 0 subscriptions are sealed anew.\n"
+    assert again.out == "0 tickets and 0 subscriptions sealed anew.\n"
     assert (tmp_path / "var" / "keys" / "outbox.key").read_bytes() == FORMER
 
 
@@ -355,16 +359,16 @@ def test_a_lost_key_loses_only_what_waits_and_says_so(tmp_path: Path, sqlite_url
     done = run(tmp_path, "keys", "rotate", "--outbox")
 
     assert done.status == 2
-    assert done.out == "0 tickets and 0 subscriptions are sealed anew.\n"
+    assert done.out == "0 tickets and 0 subscriptions sealed anew.\n"
     assert done.err == (
-        "tickets: 2 tickets and 1 subscriptions are sealed with a key that is not there, and nothing else is lost with"
+        "tickets: 2 tickets and 1 subscription were sealed with a key that is not there, and nothing else is lost with"
         " it: bring it back, or reset the tickets (GET …/ticket/deliveries names them) and define the subscriptions"
         " anew\n"
     )
     # Once it is back, nothing is.
     path.write_bytes(path.read_bytes()[:32] + lost)
     back = run(tmp_path, "keys", "rotate", "--outbox")
-    assert (back.status, back.out) == (0, "2 tickets and 1 subscriptions are sealed anew.\n")
+    assert (back.status, back.out) == (0, "2 tickets and 1 subscription sealed anew.\n")
     assert sealed_under(sqlite_url, path.read_bytes()[:32]) == 3
 
 

@@ -103,7 +103,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says
     key.rename(away)
     with command(tmp_path, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=sqlite_url) as rotating:
         assert rotating.wait() == 2
-    assert "1 tickets and 0 subscriptions are sealed with a key that is not there" in rotating.err.read_text()
+    assert "1 ticket and 0 subscriptions were sealed with a key that is not there" in rotating.err.read_text()
 
     with serving(tmp_path, sqlite_url, **QUICK) as server:
         until(lambda: "not delivered" in Path(server.log.name).read_text(), "its delivery is tried")
@@ -141,8 +141,10 @@ def test_a_token_key_that_is_gone_at_the_start_is_a_401_until_it_is_back(
 
 
 def test_users_may_be_imported_before_the_first_start(sqlite_url: str, tmp_path: Path) -> None:
-    (tmp_path / "users.csv").write_text("clientExtId,userExtId,email\nclient-123,user-0,u@example.com\n")
-    with command(tmp_path, "users", "import", "users.csv", TICKETS_DATABASE_URL=sqlite_url) as importing:
+    (tmp_path / "users.csv").write_text("userExtId,email\nuser-0,u@example.com\n")
+    with command(
+        tmp_path, "users", "import", "users.csv", "--client", "client-123", TICKETS_DATABASE_URL=sqlite_url
+    ) as importing:
         assert importing.wait() == 0, importing.err.read_text()
 
     with serving(tmp_path, sqlite_url) as server:
