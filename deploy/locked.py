@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What an installation is given beside the service itself: the brokers, too, but no tools of development.
-EXTRAS = ("nats", "kafka")
+# What an installation is given beside the service itself: the brokers and traces, too, but no tools of development.
+EXTRAS = ("nats", "kafka", "otel")
 
 
 def wanted(what: str, pyproject: str) -> set[str]:

@@ -3,7 +3,7 @@
 #
 #     sh deploy/make-secrets.sh DIRECTORY [HOST-OF-POSTGRESQL]
 #
-# A file that is there stays as it is. Run by root, it gives each file to the user that reads it in a container.
+# A file that is there stays as it is, so run it again for what a newer version wants. Run by root, it gives each file to the user that reads it in a container.
 set -eu
 umask 077
 directory=$1
@@ -27,7 +27,13 @@ url() { printf 'postgresql://tickets:%s@%s/tickets\n' "$(cat postgres_password)"
 
 make postgres_password "$database" openssl rand -hex 32
 make tickets_database_url "$service" url
+make tickets_metrics_token "$service" openssl rand -hex 32
 make outbox.key "$service" openssl rand 32
 make token.pem "$service" openssl genpkey -algorithm ed25519
-make ledger.pem "$service" openssl genpkey -algorithm ed25519
 make set.pem "$service" openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:3072
+# A key of the ledger is named by when it was made. These are for Kubernetes; elsewhere the service makes its own.
+mkdir -p ledger
+if [ "$(id -u)" = 0 ]; then chown "$service:$service" ledger; fi
+if ! ls ledger/*.pem > /dev/null 2>&1; then
+  make "ledger/$(date -u +%Y%m%dT%H%M%SZ).pem" "$service" openssl genpkey -algorithm ed25519
+fi

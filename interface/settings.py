@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
+import psycopg
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from interface.outbound.outbox_keys import parse_outbox_keys
+from interface.outbound.postgres_connections import connection_options
 
 PREFIX = "TICKETS_"
 # Read by the test suite, not by the service.
@@ -293,6 +295,15 @@ class Settings(BaseSettings):
     def _known_store(cls, url: str) -> str:
         if not url.startswith(("sqlite:///", "postgresql://", "postgres://")) or url == "sqlite:///":
             raise ValueError("must be sqlite:///PATH or postgresql://…")
+        return url
+
+    @field_validator("read_database_url")
+    @classmethod
+    def _known_standby(cls, url: str | None) -> str | None:
+        try:
+            connection_options(url or "")
+        except psycopg.ProgrammingError as error:
+            raise ValueError(str(error)) from None
         return url
 
     @field_validator("outbox_key")

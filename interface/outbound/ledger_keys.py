@@ -31,7 +31,8 @@ class LedgerKeys:
     """The keys in a directory, one file each, named by when the key was made; the newest is in force.
 
     For `overlap` after a newer key was made the one before signs, too, so that who verifies has time to take over the
-    new one. A first key is made where there is none. Raises OSError, ValueError.
+    new one. A first key is made where there is none, and no key is passed over: one with another name may be the one that
+    was in force. Raises OSError, ValueError.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class LedgerKeys:
         if not name or re.search(r"[\s+]", name):
             raise ValueError(f"{name!r} cannot name a key: it must have no blank and no plus sign")
         self._directory, self._name, self._clock, self._overlap = directory, name, clock, overlap
-        if not self._files():
+        if not ledger_key_files(directory):
             self.rotate()
 
     @property
@@ -55,7 +56,7 @@ class LedgerKeys:
 
     def public(self) -> list[tuple[str, str]]:
         """Return when each key was made and its verifier key, the newest first."""
-        return [(file.stem, verifier_key(self._name, _load(file))) for file in reversed(self._files())]
+        return public_ledger_keys(self._directory, self._name)
 
     def rotate(self) -> str:
         """Make a new key, which is in force from now on. Returns its verifier key."""
@@ -64,7 +65,8 @@ class LedgerKeys:
         return verifier_key(self._name, _key(pem))
 
     def _in_force(self) -> list[Ed25519PrivateKey]:
-        files = self._files()
+        # One that comes while the service runs, and has another name, stops the next start and not the signing.
+        files = _named_as_keys(self._directory)
         if not files:
             raise KeyMissing(f"there is no key in {self._directory}")
         *older, newest = files
@@ -74,9 +76,34 @@ class LedgerKeys:
             keys.append(_load(older[-1]))
         return keys
 
-    def _files(self) -> list[Path]:
-        found = self._directory.iterdir() if self._directory.exists() else ()
-        return sorted(file for file in found if _FILE.fullmatch(file.name))
+
+def public_ledger_keys(directory: Path, name: str) -> list[tuple[str, str]]:
+    """Return when each key was made and its verifier key, the newest first; none is made. Raises OSError, ValueError."""
+    return [(file.stem, verifier_key(name, _load(file))) for file in reversed(ledger_key_files(directory))]
+
+
+def ledger_key_files(directory: Path) -> list[Path]:
+    """Return the files of the keys, the oldest first. Raises ValueError where one is not named as a key."""
+    files = _named_as_keys(directory)
+    if strange := sorted(set(directory.glob("[!.]*.pem")) - set(files)):
+        raise ValueError(
+            f"{strange[0]} is not named by when the key was made, such as 20261125T120000Z.pem: give it such a name, or"
+            " take it away"
+        )
+    return files
+
+
+def _named_as_keys(directory: Path) -> list[Path]:
+    found = directory.iterdir() if directory.exists() else ()
+    return sorted(file for file in found if _FILE.fullmatch(file.name) and _is_date(file.stem))
+
+
+def _is_date(stem: str) -> bool:
+    try:
+        datetime.strptime(stem, _FILE_DATE).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return True
 
 
 class NoteVerifier:

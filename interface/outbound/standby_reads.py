@@ -9,8 +9,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from contextlib import closing
+from typing import NamedTuple, TypeVar
 from uuid import UUID
+
+import psycopg
 
 from application.command import Subject
 from application.errors import StoreUnavailable
@@ -19,6 +22,7 @@ from application.ports import Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from domain.event import Event
+from interface.outbound.postgres_connections import connection_options
 from interface.outbound.postgres_store import Behind, PostgresStandby, PostgresStore
 
 _Found = TypeVar("_Found")
@@ -156,6 +160,49 @@ class StandbyReads(PostgresStore):
         if not self._failing:
             log.warning("reading from the primary for now, not from the standby: %s", reason)
         self._failing, self._left_alone_until = True, time.monotonic() + _LOOKED_AFTER_EVERY_SECONDS
+
+
+class Standing(NamedTuple):
+    """How a standby is. behind: bytes of the primary's log that it has not applied; None where that cannot be told."""
+
+    takes_writes: bool
+    has_tables: bool
+    behind: int | None
+
+
+def standing_at(url: str, primary_url: str) -> Standing:
+    """Ask a standby how it is, once it had the time to catch up that the reads give it. Raises StoreUnavailable."""
+    place = _place_at(primary_url)
+    try:
+        with closing(psycopg.connect(**connection_options(url), autocommit=True)) as connection:
+            found = Standing(True, True, None)
+
+            def caught_up() -> bool:
+                nonlocal found
+                row = connection.execute(_STANDING, {"place": place}).fetchone()
+                found = Standing(*row) if row else found
+                return found.takes_writes or not found.behind
+
+            _in_time(caught_up)
+            return found
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"the standby cannot be asked: {error}") from error
+
+
+_STANDING = """
+SELECT NOT pg_is_in_recovery(), to_regclass('ticket_events') IS NOT NULL,
+       CASE WHEN pg_is_in_recovery()
+            THEN greatest(0, pg_wal_lsn_diff(%(place)s::text::pg_lsn, pg_last_wal_replay_lsn()))::bigint END
+"""
+
+
+def _place_at(primary_url: str) -> str | None:
+    try:
+        with closing(psycopg.connect(**connection_options(primary_url), autocommit=True)) as connection:
+            row = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+            return str(row[0]) if row else None
+    except psycopg.Error:
+        return None
 
 
 def _in_time(condition: Callable[[], bool]) -> bool:

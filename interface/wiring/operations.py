@@ -1,9 +1,11 @@
 """What the commands for operators do."""
 
 import asyncio
+import json
 import os
+import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ import psycopg
 from application.deliver_tickets import NotDelivered
 from application.errors import Unavailable
 from interface.cli.operations import Finding, Health
+from interface.outbound.ledger_keys import ledger_key_files, public_ledger_keys
 from interface.outbound.postgres_connections import connection_options
 from interface.outbound.postgres_store import schema_version_at
 from interface.outbound.private_files import too_open
@@ -21,15 +24,19 @@ from interface.outbound.set_keys import SetKeys
 from interface.outbound.smtp import SmtpTransport
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
+from interface.outbound.standby_reads import standing_at
 from interface.outbound.token_key import TokenKey
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.delivery import Delivery, delivery_of, templates
-from interface.wiring.service import ledger_keys, open_at, outbox_keys, secret_files
+from interface.wiring.service import open_at, outbox_keys, secret_files
 from interface.wiring.tls import check_certificate, days_left
 
 _SKEW_SECONDS = 2
 _ENDS_SOON_DAYS = 14
 _SMTP_SECONDS = 10
+_JWKS_SECONDS = 5
+# So many of the newest events are looked at for their time; not all, as there may be millions.
+_NEWEST_EVENTS = 1000
 
 
 def migrate() -> tuple[int, int]:
@@ -54,9 +61,11 @@ def examine() -> Iterator[Finding]:
     yield Finding("settings", Health.GOOD, "all can be used")
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "store": _store,
+        "standby": _standby,
         "keys": _keys,
         "permissions": _permissions,
         "certificate": _certificate,
+        "checkpoints": _checkpoints,
         "delivery": _delivery,
         "mail server": _mail_server,
     }
@@ -76,14 +85,19 @@ def _store(settings: Settings) -> Iterator[Finding]:
         return
     try:
         if path:
-            yield _sqlite(path)
+            found = _sqlite(path)
+            yield found
             yield _writable(path.parent)
+            if found.health is Health.GOOD:
+                yield _clock_beside(_newest_of_sqlite(path)) or Finding(
+                    "clock", Health.GOOD, "not before the newest event"
+                )
         else:
             with closing(open_at(settings.database_url)) as store:
                 yield Finding(
                     "store", Health.GOOD, f"can be reached, schema version {store.schema_version()}"
                 )
-            yield _clock(settings)
+            yield from _clock(settings)
     except RuntimeError as error:
         yield Finding(
             "store", Health.BAD, str(error), "run `tickets migrate`, or the program that is new enough"
@@ -109,16 +123,76 @@ def _sqlite(path: Path) -> Finding:
     return Finding("store", Health.GOOD, f"can be read, schema version {version}")
 
 
-def _clock(settings: Settings) -> Finding:
+def _clock(settings: Settings) -> Iterator[Finding]:
     with psycopg.connect(**connection_options(settings.database_url)) as connection:
         began = datetime.now(UTC)
         found = connection.execute("SELECT clock_timestamp()").fetchone()
         ended = datetime.now(UTC)
+        newest = _newest_time(
+            connection.execute(
+                "SELECT convert_from(state, 'UTF8') FROM ticket_events ORDER BY notification_id DESC LIMIT %s",
+                (_NEWEST_EVENTS,),
+            )
+        )
     there = found[0] if found else began
     ahead = max((began - there).total_seconds(), (there - ended).total_seconds(), 0)
     if ahead > _SKEW_SECONDS:
-        return Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both, by NTP")
-    return Finding("clock", Health.GOOD, "as the database's")
+        yield Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both, by NTP")
+    else:
+        yield _clock_beside(newest) or Finding("clock", Health.GOOD, "as the database's")
+
+
+def _clock_beside(newest: datetime | None) -> Finding | None:
+    """Return what is wrong where the newest event is of a time that is yet to come."""
+    ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
+    if ahead <= _SKEW_SECONDS:
+        return None
+    # Either this clock is wrong, or the one of then was: only the first can be helped, so it is not bad for ever.
+    return Finding(
+        "clock",
+        Health.WARNING,
+        f"{ahead:.0f} s before the newest event: it was set back, or was ahead when that was stored",
+        "synchronise it, by NTP: times in events, and when tickets and tokens end, go by it",
+    )
+
+
+def _newest_of_sqlite(path: Path) -> datetime | None:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        statement = "SELECT CAST(state AS TEXT) FROM ticket_events ORDER BY rowid DESC LIMIT ?"
+        return _newest_time(connection.execute(statement, (_NEWEST_EVENTS,)))
+
+
+def _newest_time(states: Iterable[tuple[str]]) -> datetime | None:
+    return max((datetime.fromisoformat(json.loads(state)["timestamp"]) for (state,) in states), default=None)
+
+
+def _standby(settings: Settings) -> Iterator[Finding]:
+    if settings.read_database_url is None:
+        return
+    try:
+        standing = standing_at(settings.read_database_url, settings.database_url)
+    except Unavailable as error:
+        advice = (
+            "check TICKETS_READ_DATABASE_URL, and that it is running: until then all is read from the primary"
+        )
+        yield Finding("standby", Health.BAD, str(error), advice)
+        return
+    if not standing.has_tables:
+        yield Finding(
+            "standby", Health.BAD, "has no tables of the service", "check TICKETS_READ_DATABASE_URL"
+        )
+    elif standing.takes_writes:
+        advice = (
+            "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
+        )
+        yield Finding("standby", Health.WARNING, "is none: it takes writes", advice)
+    elif standing.behind:
+        advice = "look at its replication: until it has caught up, all is read from the primary"
+        yield Finding("standby", Health.WARNING, f"{standing.behind} bytes behind the primary", advice)
+    elif standing.behind is None:
+        yield Finding("standby", Health.GOOD, "can be reached; the primary cannot, to compare it with")
+    else:
+        yield Finding("standby", Health.GOOD, "can be reached, and has what the primary has")
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
@@ -131,11 +205,41 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     )
     if settings.jwks_file:
         yield _key("token issuer", settings.jwks_file, _key_set)
-    elif not settings.jwks_url:
+    elif settings.jwks_url:
+        yield _key_set_at(settings.jwks_url)
+    else:
         yield _key("token key", settings.token_key_file, _usable(TokenKey))
     yield _key("security event key", settings.set_key_file, _usable(SetKeys))
-    newest = max(settings.ledger_key_dir.glob("*.pem"), default=settings.ledger_key_dir / "*.pem")
-    yield _key("ledger key", newest, lambda _: f"the newest was made {ledger_keys(settings).public()[0][0]}")
+    yield _ledger_keys(settings)
+
+
+def _ledger_keys(settings: Settings) -> Finding:
+    directory = settings.ledger_key_dir
+    try:
+        files = ledger_key_files(directory)
+    except (OSError, ValueError) as error:
+        found, _, advice = str(error).partition(": ")
+        return Finding("ledger key", Health.BAD, found, advice or "let the service read it")
+    newest = files[-1] if files else directory / "*.pem"
+    return _key(
+        "ledger key",
+        newest,
+        lambda _: f"the newest was made {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
+    )
+
+
+def _key_set_at(url: str) -> Finding:
+    try:
+        found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
+        return Finding("token issuer", Health.BAD, f"its key set cannot be had: {error}", advice)
+    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
+
+
+def _checkpoints(settings: Settings) -> Iterator[Finding]:
+    if settings.checkpoint_dir:
+        yield _writable(settings.checkpoint_dir)
 
 
 def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:

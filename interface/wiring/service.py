@@ -66,8 +66,10 @@ class Running:
 
     def close(self) -> None:
         """Give everything back. The commands are closed before, by who runs them."""
-        if self.reads is not self.store:
-            self.reads.close()
+        # Only what was asked for: to make it at the end would be for nothing.
+        reads = vars(self).get("reads", self.store)
+        if reads is not self.store:
+            reads.close()
         self.store.close()
 
     def digest_keys(self) -> Sequence[bytes]:
@@ -206,13 +208,16 @@ def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | Postgr
 
 
 def ledger_keys(settings: Settings) -> LedgerKeys:
-    """Return the keys that sign ledgers."""
-    return LedgerKeys(
-        settings.ledger_key_dir,
-        settings.ledger_name,
-        clock=system_clock,
-        overlap=timedelta(days=settings.ledger_key_overlap_days),
-    )
+    """Return the keys that sign ledgers. Raises WrongSettings."""
+    try:
+        return LedgerKeys(
+            settings.ledger_key_dir,
+            settings.ledger_name,
+            clock=system_clock,
+            overlap=timedelta(days=settings.ledger_key_overlap_days),
+        )
+    except (OSError, ValueError) as error:
+        raise WrongSettings(str(error)) from error
 
 
 def outbox_keys(

@@ -1,9 +1,11 @@
 """What `tickets doctor` finds: each fault is named with what to do about it, nothing is changed, and no secret is told."""
 
 import base64
+import json
 import os
 import re
 import shutil
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +17,8 @@ import pytest
 
 from interface.cli.operations import Finding, Health
 from interface.outbound import schema
-from interface.settings import PREFIX, Settings
+from interface.outbound.set_keys import SetKeys
+from interface.settings import PREFIX, Settings, WrongSettings
 from interface.wiring import operations
 from interface.wiring.operations import examine
 from interface.wiring.server import http_app
@@ -24,6 +27,9 @@ from tests.cli.test_commands import tickets
 from tests.support.certificates import self_signed, server_context
 from tests.support.evidence import open_store
 from tests.support.mail_server import mail_server
+from tests.support.receiver import answer, receiving
+from tests.support.service import service_over
+from tests.support.standby import standing_by
 
 PASSWORD = "s3cr3t-Pa55"
 
@@ -178,6 +184,43 @@ def test_a_key_that_is_broken_or_missing_is_to_be_put_back(
     assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["ledger.pem", "20261325T000000Z.pem"])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+@pytest.mark.usefixtures("set_up")
+def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, beside: bool
+) -> None:
+    directory = tmp_path / "var" / "keys" / "ledger"
+    [key] = directory.glob("*.pem")
+    strange = directory / name
+    strange.write_bytes(key.read_bytes())
+    strange.chmod(0o600)
+    if not beside:
+        key.unlink()
+    before = list(contents(tmp_path))
+
+    finding = only_bad(found(monkeypatch))
+    with pytest.raises(WrongSettings, match="is not named by when the key was made"):
+        start(Settings())
+
+    assert finding.check == "ledger key"
+    assert finding.found.startswith(f"var/keys/ledger/{name} is not named by when the key was made")
+    assert "give it such a name" in finding.advice
+    assert list(contents(tmp_path)) == before
+
+
+@pytest.mark.usefixtures("set_up")
+def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Path) -> None:
+    strange = tmp_path / "var" / "keys" / "ledger" / "ledger.pem"
+    next(strange.parent.glob("*.pem")).rename(strange)
+
+    done = tickets(tmp_path, "keys", "rotate")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("tickets: var/keys/ledger/ledger.pem is not named by when")
+    assert list(strange.parent.iterdir()) == [strange]
+
+
 @pytest.mark.usefixtures("set_up")
 def test_a_command_for_the_key_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_bad(found(monkeypatch, outbox_key_command="false")).check == "outbox key"
@@ -193,6 +236,23 @@ def test_the_keys_of_a_token_issuer_are_read(tmp_path: Path, monkeypatch: pytest
     issuer = {"jwks_file": str(path), "token_issuer": "idp", "token_audience": "tickets"}
 
     assert only_bad(found(monkeypatch, **issuer)).check == "token issuer"
+
+
+@pytest.mark.usefixtures("set_up")
+def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = {"token_issuer": "idp", "token_audience": "tickets"}
+    key_set = json.dumps(SetKeys(Path("var/keys/set.pem")).key_set()).encode()
+    with receiving(
+        lambda request: answer(200, body=key_set if request.path == "/keys" else b"<html>")
+    ) as server:
+        good = found(monkeypatch, jwks_url=server.url("/keys"), **issuer)
+        no_keys = only_bad(found(monkeypatch, jwks_url=server.url("/page")))
+    gone = only_bad(found(monkeypatch))
+
+    assert bad(good) == []
+    assert [finding.found for finding in of(good, "token issuer")] == ["1 keys in its set"]
+    assert no_keys.check == gone.check == "token issuer"
+    assert "TICKETS_JWKS_URL" in gone.advice
 
 
 @pytest.mark.parametrize(
@@ -304,6 +364,86 @@ def test_a_clock_that_differs_from_that_of_the_database_is_said(
         assert connection.execute("SELECT count(*) FROM ticket_events").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_clock_that_is_before_the_newest_event_is_said(
+    set_up: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    url = set_up if kind == "SQLite" else postgres_url
+    with closing(open_store(url)) as store, service_over(store) as service:
+        service.clock.now = datetime.now(UTC)
+        service.register()
+        now = found(monkeypatch, database_url=url)
+        service.clock.advance(timedelta(hours=1))
+        service.create()
+        behind = found(monkeypatch)
+
+    [good], [finding] = of(now, "clock"), of(behind, "clock")
+    assert good.health is Health.GOOD
+    # Not bad: the clock of then may have been wrong, and nothing can be done about that.
+    assert finding.health is Health.WARNING
+    assert re.match(r"3[56]\d\d s before the newest event", finding.found)
+    assert "NTP" in finding.advice
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        standing_by() as standby,
+        standby.fresh_database() as (url, read_url),
+        closing(open_store(url)) as store,
+    ):
+        standby.catch_up()
+        level = found(monkeypatch, database_url=url, read_database_url=read_url)
+        with standby.held_up(), service_over(store) as service:
+            service.register()
+            behind = found(monkeypatch)
+        other = found(monkeypatch, read_database_url=url)
+        nowhere = f"postgresql://tickets:{PASSWORD}@127.0.0.1:1/tickets"
+        gone = only_bad(found(monkeypatch, read_database_url=nowhere))
+        elsewhere = re.sub(r"/tickets_\w+", "/postgres", read_url)
+        empty = only_bad(found(monkeypatch, read_database_url=elsewhere))
+
+    assert bad(level) == bad(behind) == bad(other) == []
+    said = [of(findings, "standby")[0] for findings in (level, behind, other)]
+    assert [finding.health for finding in said] == [Health.GOOD, Health.WARNING, Health.WARNING]
+    assert said[0].found == "can be reached, and has what the primary has"
+    assert re.fullmatch(r"\d+ bytes behind the primary", said[1].found)
+    assert said[2].found == "is none: it takes writes"
+    assert gone.check == empty.check == "standby"
+    assert "TICKETS_READ_DATABASE_URL" in gone.advice
+    assert empty.found == "has no tables of the service"
+
+
+def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://tickets:{PASSWORD}@x@127.0.0.1/t"
+    unreadable = "TICKETS_READ_DATABASE_URL: its URL cannot be read"
+    primary = "postgresql://127.0.0.1:1/t"
+    for wrong in (url, f"postgresql://127.0.0.1/t?{PASSWORD}=1"):
+        finding = only_bad(found(monkeypatch, database_url=primary, read_database_url=wrong))
+        assert (finding.check, finding.found.startswith(unreadable)) == ("settings", True)
+    done = tickets(
+        tmp_path, "serve", "--port", "1", TICKETS_DATABASE_URL=primary, TICKETS_READ_DATABASE_URL=url
+    )
+
+    told = PASSWORD in done.stdout + done.stderr
+    assert not told
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"tickets: {unreadable}")
+
+
+def test_what_never_read_from_the_standby_does_not_connect_to_end(postgres_url: str) -> None:
+    open_store(postgres_url).close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        url = f"postgresql://t@127.0.0.1:{port}/t"
+        start(Settings(database_url=postgres_url, read_database_url=url)).close()
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 @pytest.mark.usefixtures("set_up")
 def test_texts_and_directories_that_cannot_be_used_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -314,14 +454,17 @@ def test_texts_and_directories_that_cannot_be_used_are_said(
     faulty = found(monkeypatch, template_dir="templates")
     missing = only_bad(found(monkeypatch, template_dir="nowhere"))
     monkeypatch.delenv("TICKETS_TEMPLATE_DIR")
-    unwritable = found(monkeypatch, letter_dir="/proc/none", mail_dir="/proc/neither")
+    unwritable = found(
+        monkeypatch, letter_dir="/proc/none", mail_dir="/proc/neither", checkpoint_dir="/proc/nor"
+    )
 
     assert {finding.advice for finding in bad(faulty)} == {"tickets templates check"}
     assert (missing.found, missing.advice) == (
         "TICKETS_TEMPLATE_DIR nowhere is no directory",
         "correct the setting",
     )
-    assert [finding.found.partition(":")[0] for finding in bad(unwritable)] == ["/proc/none", "/proc/neither"]
+    said = [finding.found.partition(":")[0] for finding in bad(unwritable)]
+    assert said == ["/proc/nor", "/proc/none", "/proc/neither"]
     assert all(f"uid {os.geteuid()}" in finding.advice for finding in bad(unwritable))
 
 

@@ -25,15 +25,16 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
-MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+MANIFESTS = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNIT = (DEPLOY / "tickets.service").read_text()
+GUIDE = (DEPLOY / "README.md").read_text()
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 # The oldest and the newest cluster that the manifests are for.
 KUBERNETES = ("1.30.0", "1.37.0")
 # As systemd-analyze counts: 10 is a unit without any of it, below 2 is its best class.
 MOST_EXPOSED = 1.5
-EXTRAS = ("", "nats", "kafka")
+EXTRAS = ("", "nats", "kafka", "otel")
 
 needs_systemd = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (Debian's package systemd)"
@@ -58,9 +59,9 @@ def test_the_image_runs_as_a_fixed_user_checks_itself_and_starts_no_shell() -> N
 
     assert said["USER"] == "10001:10001"
     assert said["STOPSIGNAL"] == "SIGTERM"
-    assert "/livez" in said["HEALTHCHECK"]
+    check = json.loads(said["HEALTHCHECK"].partition("CMD")[2])
+    assert check == ["python", "-m", "interface.healthcheck", "/livez"]
     assert all(isinstance(json.loads(said[name]), list) for name in ("ENTRYPOINT", "CMD"))
-    assert isinstance(json.loads(said["HEALTHCHECK"].partition("CMD")[2]), list)
 
 
 def test_the_image_takes_what_has_its_hash_in_the_lock_only_and_runs_no_code_to_install_it() -> None:
@@ -171,10 +172,14 @@ def test_every_setting_that_is_named_in_deploy_is_one() -> None:
 def test_every_command_that_is_named_in_deploy_is_one() -> None:
     named = {COMPOSE["services"]["migrate"]["command"][0], COMPOSE["services"]["tickets"]["command"][0]}
     named |= set(re.findall(r"^Exec\w+=\S*/tickets (\w+)", UNIT, re.MULTILINE))
-    for deployment in manifests("Deployment"):
-        named |= {container["args"][0] for container in containers(deployment)}
+    for pods in manifests("Deployment") + manifests("Job"):
+        named |= {container["args"][0] for container in pods["spec"]["template"]["spec"]["containers"]}
 
     assert named == {"migrate", "serve"}
+    named |= set(
+        re.findall(r"(?:-- |sudo |run --rm (?:--no-deps tickets )?|exec tickets |`)tickets ([a-z]+)", GUIDE)
+    )
+    assert named > {"migrate", "serve", "doctor", "backup", "restored", "replay"}
     help_text = lint(sys.executable, "-m", "interface.main", "--help", cwd=ROOT)
     assert all(re.search(rf"^│ {name} ", help_text, re.MULTILINE) for name in named)
 
@@ -194,9 +199,10 @@ def test_a_manifest_with_a_name_that_the_api_does_not_have_is_found() -> None:
         kubernetes_validate.validate(deployment, KUBERNETES[-1], strict=True)
 
 
-def test_every_pod_is_within_the_restricted_profile() -> None:
-    [deployment] = manifests("Deployment")
-    pod = deployment["spec"]["template"]["spec"]
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_every_pod_is_within_the_restricted_profile(kind: str) -> None:
+    [pods] = manifests(kind)
+    pod = pods["spec"]["template"]["spec"]
 
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -204,7 +210,8 @@ def test_every_pod_is_within_the_restricted_profile() -> None:
     assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} <= {
         *("configMap", "emptyDir", "persistentVolumeClaim", "secret")
     }
-    for container in containers(deployment):
+    assert "initContainers" not in pod
+    for container in pod["containers"]:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -226,9 +233,8 @@ def test_a_pod_gets_requests_when_it_is_ready_and_is_replaced_when_it_is_not_ali
 
 def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
     [deployment] = manifests("Deployment")
-    [service], [budget], [policy] = (
-        manifests(kind) for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy")
-    )
+    [service], [budget], [job] = (manifests(kind) for kind in ("Service", "PodDisruptionBudget", "Job"))
+    policy, shared = manifests("NetworkPolicy")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
 
@@ -241,7 +247,62 @@ def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
     ]
     assert all(labels == selector for selector in chosen)
     assert budget["spec"]["minAvailable"] < deployment["spec"]["replicas"]
-    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["spec"]["policyTypes"] == shared["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    # A command is no server: no request goes there, and it reaches nothing but the database.
+    own = job["spec"]["template"]["metadata"]["labels"]
+    assert own != labels
+    assert shared["spec"]["podSelector"]["matchExpressions"] == [
+        {"key": name, "operator": "In", "values": [labels[name], own[name]]} for name in labels
+    ]
+
+
+def test_no_start_migrates_and_an_upgrade_begins_with_a_backup_and_no_process_of_before() -> None:
+    assert "migrate" not in re.findall(r"^Exec.*$", UNIT, re.MULTILINE)[0]
+    assert len(re.findall(r"^Exec", UNIT, re.MULTILINE)) == 1
+    assert COMPOSE["services"]["migrate"]["profiles"] == ["migrate"]
+    assert "migrate" not in COMPOSE["services"]["tickets"]["depends_on"]
+    assert not list(
+        (DEPLOY / "kubernetes").glob("*migrat*")
+    )  # `apply` takes one directory, and none below it
+    assert "TICKETS_MIGRATE_AT_START" not in str(all_manifests()) + str(COMPOSE) + UNIT
+
+    upgrade = GUIDE.partition("\n## An upgrade\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", upgrade, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        steps = [
+            "pg_dump",
+            r"stop tickets|replicas 0",
+            r"(?:run --rm|sudo tickets|command/)\W*migrate",
+            r"up --wait|start tickets|apply",
+        ]
+        places = [re.search(step, block) for step in steps]
+        found = [place.start() for place in places if place]
+        assert len(found) == len(steps)
+        assert found == sorted(found)
+        assert "pg_dump" in block.splitlines()[0]
+
+
+def test_the_metrics_want_a_token_wherever_others_may_come_by() -> None:
+    name = "tickets_metrics_token"
+
+    assert name in COMPOSE["services"]["tickets"]["secrets"]
+    assert f"\nLoadCredential={name}:" in UNIT
+    [made] = re.findall(r"create secret generic tickets \$\((.*?)\)", GUIDE, re.DOTALL)
+    assert name in made
+
+
+def test_addresses_are_those_that_the_ingress_says_and_traces_reach_their_collector() -> None:
+    [data] = [manifest["data"] for manifest in manifests("ConfigMap")]
+    policy, _ = manifests("NetworkPolicy")
+    text = (DEPLOY / "kubernetes" / "settings.yaml").read_text()
+
+    assert Settings(trusted_proxies=data["TICKETS_TRUSTED_PROXIES"]).proxies
+    [port] = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT: http://[a-z.-]+\.monitoring:(\d+)", text)
+    [where] = [
+        rule for rule in policy["spec"]["egress"] if {"protocol": "TCP", "port": int(port)} in rule["ports"]
+    ]
+    assert where["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
 def test_what_stops_the_service_waits_longer_than_the_service_takes() -> None:
@@ -255,6 +316,47 @@ def test_what_stops_the_service_waits_longer_than_the_service_takes() -> None:
     }
 
     assert all(wait > grace for wait in waits.values() for grace in graces), waits
+
+
+def test_a_start_that_fails_is_tried_again_for_ever() -> None:
+    assert "\nStartLimitIntervalSec=0\n" in UNIT.partition("[Service]")[0]
+    assert "\nRestart=on-failure\n" in UNIT
+
+
+def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[str, list[str]]) -> None:
+    unit, said = unit_and_command
+    place = said.index("--")
+    options, command = said[:place], said[place + 1 :]
+    properties = [
+        option.removeprefix("--property=") for option in options if option.startswith("--property=")
+    ]
+    [name] = [option.removeprefix("--unit=") for option in options if option.startswith("--unit=")]
+
+    assert command == ["/opt/tickets/bin/tickets", "token", "--sub", "a $$HOME 'b'", ""]
+    assert {"--pipe", "--wait", "--collect"} <= set(options)
+    kept = {line for line in unit.partition("[Service]")[2].splitlines() if re.match("[A-Z]", line)}
+    at_a_start = {line for line in kept if re.match("Exec|Type|Restart|Kill|Timeout", line)}
+    credentials = f"/run/credentials/{name}.service"
+    expected = {line.replace("%d", credentials).replace("%S", "/var/lib") for line in kept - at_a_start}
+    assert len(at_a_start) == 8
+    assert set(properties) == (expected - {"WantedBy=multi-user.target"}) | {
+        'Environment="TICKETS_LANGUAGE=de"'
+    }
+    # The first of these says whether it is a list of what is allowed.
+    filters = [value for value in properties if value.startswith("SystemCallFilter=")]
+    assert filters == re.findall(r"^SystemCallFilter=.*$", unit, re.MULTILINE)
+
+
+@needs_systemd
+def test_systemd_takes_what_the_command_is_run_with(
+    unit_and_command: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    _, said = unit_and_command
+    properties = [option.removeprefix("--property=") for option in said if option.startswith("--property=")]
+    path = tmp_path / "tickets-command.service"
+    path.write_text("\n".join(["[Service]", f"ExecStart={sys.executable}", *properties, ""]))
+
+    assert lint("systemd-analyze", "verify", str(path)) == ""
 
 
 @needs_systemd
@@ -297,28 +399,48 @@ def test_the_secrets_that_are_made_are_those_that_the_service_takes(
 ) -> None:
     secrets = tmp_path / "secrets"
     lint("sh", str(DEPLOY / "make-secrets.sh"), str(secrets), "db.example", cwd=tmp_path)
-    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    before = contents(secrets)
     lint("sh", str(DEPLOY / "make-secrets.sh"), str(secrets), cwd=tmp_path)
 
-    assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
-    assert {file.stat().st_mode & 0o777 for file in secrets.iterdir()} == {0o400}
-    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert contents(secrets) == before
+    assert {file.stat().st_mode & 0o777 for file in secrets.rglob("*") if file.is_file()} == {0o400}
+    assert {path.stat().st_mode & 0o777 for path in (secrets, secrets / "ledger")} == {0o700}
     assert set(COMPOSE["secrets"]) <= before.keys()
     credentials = set(re.findall(r"^LoadCredential=\S+:/etc/tickets/secrets/(\S+)$", UNIT, re.MULTILINE))
     assert credentials <= before.keys()
 
     for name in ("outbox.key", "token.pem", "set.pem"):
         monkeypatch.setenv(f"{PREFIX}{name.partition('.')[0].upper()}_KEY_FILE", str(secrets / name))
-    (tmp_path / "ledger").mkdir()
-    shutil.copy(secrets / "ledger.pem", tmp_path / "ledger" / "20261125T000000Z.pem")
-    monkeypatch.setenv("TICKETS_LEDGER_KEY_DIR", str(tmp_path / "ledger"))
+    monkeypatch.setenv("TICKETS_LEDGER_KEY_DIR", str(secrets / "ledger"))
     monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets))
+    token = read_settings().metrics_token
+    assert token is not None
+    assert len(token.get_secret_value()) == 64
     url = read_settings().database_url
     assert (url.startswith("postgresql://tickets:"), url.endswith("@db.example/tickets")) == (True, True)
     monkeypatch.setenv("TICKETS_DATABASE_URL", f"sqlite:///{tmp_path}/tickets.db")
     with in_background(read_settings()) as (running, _):
         assert running.set_keys.key_set()["keys"]
-    assert [file.name for file in (tmp_path / "ledger").iterdir()] == ["20261125T000000Z.pem"]
+        assert len(running.keys.public()) == 1
+    assert contents(secrets) == before
+
+
+@pytest.fixture
+def unit_and_command(tmp_path: Path) -> tuple[str, list[str]]:
+    """The unit, and what tickets-of-systemd.sh gives to systemd-run where it has a drop-in, too."""
+    drop_in = '\n# a drop-in\n[Service]\nEnvironment="TICKETS_LANGUAGE=de"\n[Unit]\nAfter=else.target\n'
+    (tmp_path / "shown").write_text(UNIT + drop_in)
+    for name, text in (("systemctl", f'cat "{tmp_path}/shown"'), ("systemd-run", "printf '%s\\0' \"$@\"")):
+        stand_in = tmp_path / name
+        stand_in.write_text(f"#!/bin/sh\n{text}\n")
+        stand_in.chmod(0o755)
+    done = run(
+        *("bash", str(DEPLOY / "tickets-of-systemd.sh"), "token", "--sub", "a $HOME 'b'", ""),
+        cwd=tmp_path,
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return UNIT, done.stdout.split("\0")[:-1]
 
 
 @pytest.fixture
@@ -329,17 +451,18 @@ def unit(tmp_path: Path) -> Path:
     return path
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()
+    }
+
+
 def manifests(kind: str) -> list[Any]:
     return [manifest for manifest in all_manifests() if manifest["kind"] == kind]
 
 
 def all_manifests() -> list[Any]:
     return list(itertools.chain.from_iterable(yaml.safe_load_all(path.read_text()) for path in MANIFESTS))
-
-
-def containers(deployment: Any) -> list[Any]:
-    pod = deployment["spec"]["template"]["spec"]
-    return [*pod["initContainers"], *pod["containers"]]
 
 
 def part(what: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from interface.settings import PREFIX
+from tests.support.certificates import self_signed
 from tests.support.server import BASE, ROOT, until
 
 PACKAGES = ("application", "domain", "interface")
@@ -104,34 +105,39 @@ def test_installed_it_serves_a_reset_and_spools_the_mail(tickets: Path, tmp_path
     assert answer.json()["resetCount"] == 1
 
 
+@pytest.mark.parametrize("tls", [False, True])
 def test_the_health_checks_of_the_image_and_of_compose_pass_while_it_serves_and_then_fail(
-    tickets: Path, tmp_path: Path
+    tickets: Path, tmp_path: Path, tls: bool
 ) -> None:
-    checks = {
-        path: re.sub(r"\s+", " ", re.findall(rf"import http\.client[^\"]*?'{path}'[^\"]*? != 200\)", text)[0])
-        for path, text in (
-            ("/livez", (ROOT / "deploy" / "Dockerfile").read_text()),
-            ("/readyz", (ROOT / "deploy" / "compose.yaml").read_text()),
-        )
-    }
+    checks = [
+        re.findall(r"python.*?-m.*?(interface\.healthcheck).*?(/[a-z]+)", text)[0]
+        for text in ((ROOT / "deploy" / name).read_text() for name in ("Dockerfile", "compose.yaml"))
+    ]
+    assert [path for _, path in checks] == ["/livez", "/readyz"]
+    settings = {}
+    if tls:
+        certificate = self_signed(tmp_path / "own.pem", host="tickets.bank.example")
+        certificate.chmod(0o600)
+        settings = dict.fromkeys(("TICKETS_TLS_CERT_FILE", "TICKETS_TLS_KEY_FILE"), str(certificate))
 
     def outcomes(port: int) -> dict[str, int]:
         return {
             path: subprocess.run(
-                [sys.executable, "-c", check.replace("8000", str(port))],
+                [tickets.with_name("python"), "-m", module, path, str(port)],
+                cwd=tmp_path,
+                env={**CLEAN, **settings},
                 check=False,
-                stderr=subprocess.DEVNULL,
             ).returncode
-            for path, check in checks.items()
+            for module, path in checks
         }
 
-    with _serving(tickets, tmp_path) as port:
+    with _serving(tickets, tmp_path, **settings) as port:
         until(lambda: outcomes(port) == {"/livez": 0, "/readyz": 0}, "both pass", seconds=10)
     assert outcomes(port) == {"/livez": 1, "/readyz": 1}
 
 
 @contextmanager
-def _serving(tickets: Path, directory: Path) -> Iterator[int]:
+def _serving(tickets: Path, directory: Path, **settings: str) -> Iterator[int]:
     """Run the demo; it must end when it is asked to."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -139,12 +145,12 @@ def _serving(tickets: Path, directory: Path) -> Iterator[int]:
     server = subprocess.Popen(
         [str(tickets), "serve", "--demo", "--port", str(port)],
         cwd=directory,
-        env=CLEAN,
+        env={**CLEAN, **settings},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        until(lambda: _answers(port, server), "the server answers")
+        until(lambda: _answers(port, server, tls=bool(settings)), "the server answers")
         yield port
         server.terminate()
         # uvicorn hands the signal on when it is done.
@@ -155,10 +161,11 @@ def _serving(tickets: Path, directory: Path) -> Iterator[int]:
             server.wait(30)
 
 
-def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
+def _answers(port: int, server: subprocess.Popen[bytes], *, tls: bool) -> bool:
     assert server.poll() is None
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code == 404
+        return httpx.get(url, trust_env=False, verify=False).status_code == 404
     except httpx.TransportError:
         return False
 
