@@ -102,7 +102,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "store", Health.BAD, str(error), "run `tickets migrate`, or the program that is new enough"
         )
-    except (OSError, Unavailable) as error:
+    except (OSError, Unavailable, sqlite3.Error, psycopg.Error) as error:
         yield Finding(
             "store", Health.BAD, str(error), "check TICKETS_DATABASE_URL, and that the database is running"
         )
@@ -217,9 +217,11 @@ def _ledger_keys(settings: Settings) -> Finding:
     directory = settings.ledger_key_dir
     try:
         files = ledger_key_files(directory)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return Finding("ledger key", Health.BAD, str(error), "let the service read it")
+    except ValueError as error:
         found, _, advice = str(error).partition(": ")
-        return Finding("ledger key", Health.BAD, found, advice or "let the service read it")
+        return Finding("ledger key", Health.BAD, found, advice)
     newest = files[-1] if files else directory / "*.pem"
     return _key(
         "ledger key",
