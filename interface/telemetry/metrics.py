@@ -1,10 +1,12 @@
 """Metrics for Prometheus. Labels name operations, reasons and subscriptions, never a user."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -68,6 +70,13 @@ class Metrics:
             ["method", "answer"],
             registry=registry,
         )
+        self._unsent = Gauge(
+            "tickets_checkpoint_unsent_seconds",
+            "Age of the oldest checkpoint that a witness lacks, told by the process that sends.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._clock = clock
         self._standing = _Standing(figures, queue, clock)
 
     def request(self, exchange: Exchange) -> None:
@@ -95,15 +104,38 @@ class Metrics:
         """Count a try to hand over a ticket."""
         self._tries.labels(tried.method, tried.answer).inc()
 
+    def unsent(self, since: datetime | None) -> None:
+        """Tell since when a checkpoint waits that this process is to send; None: there is none."""
+        self._unsent.set((self._clock() - since).total_seconds() if since else 0)
+
     def exposition(self) -> bytes:
         """Return all of it in the text format of Prometheus."""
         counted = self._registry
-        if os.environ.get(MULTIPROCESS_DIR):
+        if directory := os.environ.get(MULTIPROCESS_DIR):
+            _forget_the_dead(Path(directory))
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         standing = CollectorRegistry()
         standing.register(self._standing)
         return generate_latest(counted) + generate_latest(standing)
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """Take away how it stood in processes that have ended; what they counted stays."""
+    for path in directory.glob("gauge_live*.db"):
+        found = re.fullmatch(r"gauge_live\w*?_(\d+)\.db", path.name)
+        if found and not _lives(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class _Standing(Collector):

@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from application.access_log import AccessNotes
+from application.checkpoint import Sending
 from application.command import Answer, Command, Subject
 from application.create_ticket import CreateTicket
 from application.errors import Unavailable
@@ -52,7 +53,16 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 from interface.wiring.delivery import deliver, delivery_of
-from interface.wiring.jobs import cancelled, expire, issuer, push, security_events, sign_ledgers
+from interface.wiring.jobs import (
+    cancelled,
+    expire,
+    issuer,
+    push,
+    security_events,
+    send_signed,
+    sign_ledgers,
+    witnesses,
+)
 from interface.wiring.service import Running, in_background, log_as_set, start
 from interface.wiring.telemetry import Telemetry, probe_of
 from interface.wiring.tls import check_certificate, tls_context
@@ -61,6 +71,8 @@ from interface.wiring.workers import SIGNALLED, Workers
 log = logging.getLogger(__name__)
 DEMO = Subject("client-123", "user-123")
 _CHECKPOINTS_EVERY_SECONDS = 5
+# At a stop: one that is being sent then is sent again by who comes next, which every witness takes.
+_WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
@@ -89,32 +101,47 @@ def http_app(running: Running) -> FastAPI:
         def submit(command: Command) -> Future[Answer]:
             return asyncio.run_coroutine_threadsafe(running.commands.execute(command), loop)
 
+        stopping = threading.Event()
         expiry = Periodic(
-            "expiry", partial(expire, running, submit), every_seconds=settings.expiry_every_seconds
+            "expiry",
+            partial(expire, running, submit, stopping.is_set),
+            every_seconds=settings.expiry_every_seconds,
         )
-        checkpoints = Periodic(
-            "checkpoints", partial(sign_ledgers, running), every_seconds=_CHECKPOINTS_EVERY_SECONDS
+        signing = Periodic(
+            "checkpoints",
+            partial(sign_ledgers, running, stopping.is_set),
+            every_seconds=_CHECKPOINTS_EVERY_SECONDS,
         )
+        sending = _sending(running, telemetry, stopping.is_set)
         flushing = loop.create_task(_flush_again_and_again(notes))
         _spare_the_collector()
         pushing = loop.create_task(push(running, live)) if settings.push else None
         delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
 
         def end() -> None:
+            stopping.set()
             probe.stop()
             live.stop()
 
         _before_a_stop(end, settings.grace_seconds)
         yield
-        for task in (pushing, delivering):
-            if task:
-                await cancelled(task)
-        await live.close()
-        await asyncio.to_thread(expiry.close)
-        await asyncio.to_thread(checkpoints.close)
+        stopping.set()
+        # The requests are over, and nothing that comes now shall keep what they counted from being stored.
         flushing.cancel()
         await _flush(notes)
+        # Who still has something to store ends before the commands do.
+        ending = [cancelled(task) for task in (pushing, delivering) if task]
+        for error in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(error, Exception):
+                log.error("did not end well", exc_info=error)
+        await asyncio.to_thread(expiry.close)
+        # Of requests that uvicorn waited for no longer.
+        await _flush(notes)
         await running.commands.close()
+        await live.close()
+        await asyncio.to_thread(signing.close)
+        if sending:
+            await asyncio.to_thread(sending.close, _WAIT_FOR_WITNESSES_SECONDS)
         await asyncio.to_thread(running.close)
         await asyncio.to_thread(telemetry.close)
 
@@ -164,6 +191,15 @@ def http_app(running: Running) -> FastAPI:
         cors_origins=settings.origins,
         hsts_seconds=settings.insist_on_tls_seconds,
     )
+
+
+def _sending(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]) -> Periodic | None:
+    """Send what is signed beside the signing, which a witness that hangs shall not hold up."""
+    known = witnesses(running.settings)
+    if not known:
+        return None
+    send = partial(send_signed, running, Sending(running.store, known), telemetry.unsent, stopped)
+    return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
 
 
 def _key_finder(settings: Settings) -> KeyFinder:

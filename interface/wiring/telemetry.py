@@ -45,6 +45,7 @@ class Telemetry:
             self._tries.append(traces.tried)
             self._end = traces.close
         self.exposition = metrics.exposition
+        self.unsent = metrics.unsent
 
     def request(self, exchange: Exchange) -> None:
         """Tell of a request."""

@@ -281,3 +281,13 @@ def test_a_try_is_counted_by_its_code() -> None:
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2
+
+
+def test_a_checkpoint_that_a_witness_lacks_says_since_when() -> None:
+    metrics = metrics_of()
+    ages = []
+    for since in (NOW, None):
+        metrics.unsent(since)
+        ages.append(value(parsed(metrics.exposition().decode()), "checkpoint_unsent_seconds"))
+
+    assert ages == [300, 0]
