@@ -183,7 +183,7 @@ def http_app(running: Running) -> FastAPI:
             digest_keys=running.digest_keys,
             readiness=probe,
             exposition=telemetry.exposition,
-            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token else None,
+            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token is not None else None,
             patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
