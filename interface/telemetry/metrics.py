@@ -29,7 +29,7 @@ _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 class Metrics:
     """Counts what this process does, and says it together with how the store stands.
 
-    figures, queue: of the store, and how many commands wait in this process.
+    figures, queue: of the store, and how many commands wait in this process; `look` takes that down.
     """
 
     def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
@@ -76,8 +76,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._waiting = Gauge(
+            "tickets_queue_commands",
+            "Commands that wait to be stored.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._queue = queue
         self._clock = clock
-        self._standing = _Standing(figures, queue, clock)
+        self._standing = _Standing(figures, clock)
 
     def request(self, exchange: Exchange) -> None:
         """Count a request."""
@@ -108,8 +115,13 @@ class Metrics:
         """Tell since when a checkpoint waits that this process is to send; None: there is none."""
         self._unsent.set((self._clock() - since).total_seconds() if since else 0)
 
+    def look(self) -> None:
+        """Take down what others can be asked for, too: again and again, since they cannot ask this process."""
+        self._waiting.set(self._queue())
+
     def exposition(self) -> bytes:
         """Return all of it in the text format of Prometheus."""
+        self.look()
         counted = self._registry
         if directory := os.environ.get(MULTIPROCESS_DIR):
             _forget_the_dead(Path(directory))
@@ -141,16 +153,12 @@ def _lives(process: int) -> bool:
 class _Standing(Collector):
     """How the store stands, asked at each scrape; where it cannot be asked it says so, and nothing else."""
 
-    def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
+    def __init__(self, figures: Callable[[], Figures], clock: Clock) -> None:
         self._figures = figures
-        self._queue = queue
         self._clock = clock
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges."""
-        yield GaugeMetricFamily(
-            "tickets_queue_commands", "Commands that wait in the process that was asked.", self._queue()
-        )
         try:
             figures = self._figures()
         except Unavailable:
@@ -168,12 +176,18 @@ class _Standing(Collector):
         )
         lags = GaugeMetricFamily(
             "tickets_subscription_lag_events",
-            "How many events a pushed subscription is behind.",
+            "How many events a subscription is behind that is enabled, or was parked.",
             labels=["client", "subscription"],
         )
         for key, lag in figures.lags.items():
             lags.add_metric([key.client_ext_id, key.name], lag)
         yield lags
+        subscriptions = GaugeMetricFamily(
+            "tickets_subscriptions", "Subscriptions; parked: tried for too long.", labels=["status"]
+        )
+        for status, count in figures.subscriptions.items():
+            subscriptions.add_metric([status], count)
+        yield subscriptions
         yield self._age(
             "tickets_checkpoint_age_seconds",
             "Age of the oldest event that no checkpoint covers.",

@@ -40,7 +40,7 @@ from application.subscription_row import SubscriptionKey
 from domain.secret import Secret
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
-from interface.http.bounded_protocol import BoundedProtocol
+from interface.http.bounded_protocol import OBSERVE, BoundedProtocol
 from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
@@ -74,6 +74,7 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 # At a stop: one that is being sent then is sent again by who comes next, which every witness takes.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
+_LOOK_EVERY_SECONDS = 1
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
@@ -95,7 +96,7 @@ def http_app(running: Running) -> FastAPI:
     running.commands.observe = telemetry.batch
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         loop = asyncio.get_running_loop()
 
         def submit(command: Command) -> Future[Answer]:
@@ -114,6 +115,7 @@ def http_app(running: Running) -> FastAPI:
         )
         sending = _sending(running, telemetry, stopping.is_set)
         flushing = loop.create_task(_flush_again_and_again(notes))
+        looking = loop.create_task(_look_again_and_again(telemetry))
         _spare_the_collector()
         pushing = loop.create_task(push(running, live)) if settings.push else None
         delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
@@ -124,10 +126,11 @@ def http_app(running: Running) -> FastAPI:
             live.stop()
 
         _before_a_stop(end, settings.grace_seconds)
-        yield
+        yield {OBSERVE: telemetry.request}
         stopping.set()
         # The requests are over, and nothing that comes now shall keep what they counted from being stored.
         flushing.cancel()
+        looking.cancel()
         await _flush(notes)
         # Who still has something to store ends before the commands do.
         ending = [cancelled(task) for task in (pushing, delivering) if task]
@@ -241,6 +244,12 @@ async def _flush_again_and_again(notes: AccessNotes) -> None:
     while True:
         await asyncio.sleep(_FLUSH_EVERY_SECONDS)
         await _flush(notes)
+
+
+async def _look_again_and_again(telemetry: Telemetry) -> None:
+    while True:
+        telemetry.look()
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
 async def _flush(notes: AccessNotes) -> None:

@@ -46,6 +46,7 @@ class Telemetry:
             self._end = traces.close
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
+        self.look = metrics.look
 
     def request(self, exchange: Exchange) -> None:
         """Tell of a request."""
