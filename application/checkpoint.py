@@ -11,7 +11,9 @@ from application.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTre
 from application.merkle import root_of
 from application.ports import Clock
 
-_PAGE = 100
+_PAGE = 500
+# Of checkpoints that some witness lacks; beyond that the others get some of them again.
+_REMEMBERED = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -104,13 +106,17 @@ def make_checkpoints(
     every_events: int,
     every: timedelta,
     make: Callable[..., Checkpoint | None] = make_checkpoint,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> int:
     """Sign the ledger of each client that has grown enough, or a while ago. Returns how many were made.
 
-    One that is broken is logged as an error, each time, and holds up no other. Raises StoreUnavailable.
+    One that is broken is logged as an error, each time, and holds up no other. stopped: looked at before each client.
+    Raises StoreUnavailable.
     """
     made = 0
     for client_ext_id, size in ledger.sizes():
+        if stopped():
+            break
         newest = ledger.newest_checkpoint(client_ext_id)
         grown = size - newest.size if newest else size
         # One from the future is of before the clock was set back, and would put off the next until then.
@@ -126,19 +132,56 @@ def make_checkpoints(
     return made
 
 
-def send_checkpoints(*, ledger: Ledger, witnesses: Sequence[Witness]) -> int:
-    """Send every checkpoint that was not yet sent to all witnesses. Returns how many were.
+class Sending:
+    """Sends checkpoints to witnesses, each of which gets its turn although another fails.
 
-    One that cannot be sent is tried again the next time. Raises StoreUnavailable.
+    In the store a checkpoint counts as sent once all have it. Who has one that another lacks is remembered here, and no
+    longer than this process lives: after that it gets it again, which every witness takes.
     """
-    sent = 0
-    for checkpoint in ledger.unsent_checkpoints(_PAGE) if witnesses else ():
+
+    def __init__(self, ledger: Ledger, witnesses: Sequence[Witness]) -> None:
+        self._ledger = ledger
+        self._witnesses = witnesses
+        self._have: dict[Checkpoint, set[int]] = {}
+        self._place: tuple[str, int] | None = None
+
+    def run(self, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Send what was not sent, some of it where it is much. Returns of how many there is no more to do.
+
+        A witness that fails is asked no more in this run, so that one that hangs costs its patience once. The next run goes
+        on behind where this one ended, so that what one witness does not take keeps nothing behind it from anybody.
+        stopped: looked at before each that is sent. Raises StoreUnavailable.
+        """
+        done, failing = 0, set[int]()
+        for checkpoint in self._next():
+            for number, witness in enumerate(self._witnesses):
+                if stopped() or len(failing) == len(self._witnesses):
+                    return done
+                if number not in failing and not self._send(checkpoint, number, witness):
+                    failing.add(number)
+            self._place = (checkpoint.client_ext_id, checkpoint.size)
+            if len(self._have[checkpoint]) == len(self._witnesses):
+                self._ledger.mark_sent(checkpoint)
+                del self._have[checkpoint]
+                done += 1
+        return done
+
+    def _next(self) -> Sequence[Checkpoint]:
+        if not self._witnesses:
+            return []
+        behind = self._ledger.unsent_checkpoints(self._place, _PAGE) if self._place else []
+        return behind or self._ledger.unsent_checkpoints(None, _PAGE)
+
+    def _send(self, checkpoint: Checkpoint, number: int, witness: Witness) -> bool:
+        if checkpoint not in self._have and len(self._have) >= _REMEMBERED:
+            self._have.clear()
+        having = self._have.setdefault(checkpoint, set())
+        if number in having:
+            return True
         try:
-            for witness in witnesses:
-                witness.send(checkpoint)
+            witness.send(checkpoint)
         except OSError as error:
             log.warning("a checkpoint of %r is not sent yet: %s", checkpoint.client_ext_id, error)
-            continue
-        ledger.mark_sent(checkpoint)
-        sent += 1
-    return sent
+            return False
+        having.add(number)
+        return True

@@ -46,18 +46,19 @@ def expire_tickets(
     submit: Callable[[Command], Future[Answer]],
     new_command_id: Callable[[], str],
     correlation_id: str,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> ExpiryReport | None:
     """Go through the tickets that end soon or have ended, by an index; None where another process does it now.
 
-    That each thing is said once is the credential's own rule, so a crash in between repeats nothing.
-    Raises StoreUnavailable.
+    That each thing is said once is the credential's own rule, so a crash in between repeats nothing, and neither does
+    a stop: it is looked for at each page. Raises StoreUnavailable.
     """
     with store.lease("expire") as held:
         if not held:
             return None
         report, now, place = ExpiryReport(), clock(), None
         days = max(store.longest_warning_days(), DEFAULT_POLICY.close_to_expiration_threshold)
-        while rows := store.expiring(now, now + timedelta(days=days), place, PAGE):
+        while not stopped() and (rows := store.expiring(now, now + timedelta(days=days), place, PAGE)):
             commands = [
                 NoteExpiry(
                     subject=row.subject,

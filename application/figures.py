@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from application.subscription_row import SubscriptionKey
+from domain.subscription import Status
 
 
 @dataclass(frozen=True)
@@ -13,14 +14,17 @@ class Figures:
     """How it stands.
 
     outbox: how many tickets are there, by standing; oldest_queued: when the oldest of those that wait was minted.
-    lags: how many entries behind its client's ledger each subscription that is pushed is.
+    lags: how many entries behind its client's ledger each subscription is that events shall get to: those that are
+    enabled, pushed or polled, and those that were parked, which nobody wanted.
     unsigned_since: when the oldest entry was made that no checkpoint covers; None: there is none.
+    subscriptions: how many there are, by status.
     """
 
     outbox: Mapping[str, int]
     oldest_queued: datetime | None
     lags: Mapping[SubscriptionKey, int]
     unsigned_since: datetime | None
+    subscriptions: Mapping[Status, int]
 
 
 class Watched(Protocol):

@@ -163,8 +163,11 @@ class Ledger(Protocol):
     def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, in the place of one of the same size."""
 
-    def unsent_checkpoints(self, limit: int) -> Sequence[Checkpoint]:
-        """Return checkpoints that are still to be sent out of the operator's reach."""
+    def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
+        """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
+
+    def unsent_since(self) -> datetime | None:
+        """Return when the oldest of them was made; None where there is none."""
 
     def mark_sent(self, checkpoint: Checkpoint) -> None:
         """Note that a checkpoint was sent."""

@@ -34,11 +34,15 @@ class Periodic:
         """Run the task now. Returns at once."""
         self._wake.set()
 
-    def close(self) -> None:
-        """Stop, after a last run where the task is eager."""
+    def close(self, within_seconds: float | None = None) -> None:
+        """Stop, after a last run where the task is eager. A run that does not end within that time is left alone."""
         self._closing = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(within_seconds)
+        if self._thread.is_alive():
+            log.warning(
+                "%s are not waited for any longer; what is not done is done after the next start", self._name
+            )
 
     def _run(self) -> None:
         while True:

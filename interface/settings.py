@@ -306,6 +306,17 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from None
         return url
 
+    @field_validator(
+        "metrics_token", "smtp_url", "delivery_webhook_secret", "outbox_key", "outbox_key_command"
+    )
+    @classmethod
+    def _no_empty_secret(cls, given: SecretStr | str | None) -> SecretStr | str | None:
+        text = given.get_secret_value() if isinstance(given, SecretStr) else given
+        # Taken for none at all, it would leave open what it is to close.
+        if text is not None and not text.strip():
+            raise ValueError("is empty: give it a value, or take it away")
+        return given
+
     @field_validator("outbox_key")
     @classmethod
     def _good_keys(cls, keys: SecretStr | None) -> SecretStr | None:

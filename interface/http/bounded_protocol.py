@@ -5,6 +5,7 @@ take the rest of an answer.
 """
 
 import asyncio
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -13,11 +14,13 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from interface.http.envelope import new_traceparent
+from interface.http.envelope import Exchange, new_traceparent
 from interface.http.problems import MEDIA_TYPE, ErrorMessage, Problem
 from interface.http.secure_headers import Headers
 
 HEAD_LIMIT_BYTES = 64 * 1024
+# What the application's lifespan yields as this is told of every request that is refused here.
+OBSERVE = "observe"
 # More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
@@ -49,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader_patience_seconds = reader_patience_seconds
         self._headers_of_refusals = headers
         self._received = 0
+        self._began = 0.0
         self._until_whole: asyncio.TimerHandle | None = None
         self._until_read: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
@@ -119,6 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _await_the_rest(self) -> None:
+        self._began = time.monotonic()
         self._until_whole = self.loop.call_later(self._patience_seconds, self._give_up)
 
     def _give_up(self) -> None:
@@ -140,16 +145,22 @@ class BoundedProtocol(HttpToolsProtocol):
             title=title, status=status, detail=message, errors=[ErrorMessage(code=code, message=message)]
         )
         content = problem.model_dump_json(exclude_none=True).encode()
+        traceparent = new_traceparent()
         headers = {
             b"content-type": MEDIA_TYPE.encode(),
             b"content-length": str(len(content)).encode(),
             b"cache-control": b"no-store",
             b"connection": b"close",
-            b"traceparent": new_traceparent().encode(),
+            b"traceparent": traceparent.encode(),
             **dict(self._headers_of_refusals),
         }
         head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + content)
+        if observe := self.app_state.get(OBSERVE):
+            seconds = time.monotonic() - self._began if self._until_whole else 0
+            address = self.client and self.client[0]
+            # Nothing of it is taken for an operation or a method.
+            observe(Exchange(None, "?", status, seconds, traceparent, True, None, None, address))
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -282,11 +282,15 @@ class SqlLedger(SqlTables):
             [row],
         )
 
-    def unsent_checkpoints(self, limit: int) -> Sequence[Checkpoint]:
-        """Return checkpoints that are still to be sent out of the operator's reach."""
-        return _checkpoints(
-            self._fetch(f"{_CHECKPOINT} WHERE sent = 0 ORDER BY client_ext_id, size LIMIT ?", (limit,))
-        )
+    def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
+        """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
+        condition = "WHERE sent = 0 AND (client_ext_id, size) > (?, ?) ORDER BY client_ext_id, size LIMIT ?"
+        return _checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
+
+    def unsent_since(self) -> datetime | None:
+        """Return when the oldest of them was made; None where there is none."""
+        [(made,)] = self._fetch("SELECT min(made) FROM checkpoints WHERE sent = 0", ())
+        return datetime.fromisoformat(made) if made else None
 
     def mark_sent(self, checkpoint: Checkpoint) -> None:
         """Note that a checkpoint was sent."""

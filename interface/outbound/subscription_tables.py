@@ -18,7 +18,7 @@ from interface.outbound.records import Row
 from interface.outbound.sql_tables import SqlTables
 
 _encode = msgspec.json.Encoder().encode
-_row = msgspec.json.Decoder(SubscriptionRow).decode
+subscription_row = msgspec.json.Decoder(SubscriptionRow).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
 # How far it got is the pusher's to say; a change of the subscription says it only where it moves it.
@@ -118,4 +118,4 @@ def to_subscribed(columns: Any) -> Subscribed:
     """Return the subscription behind the columns row, sealed, acknowledged and progress."""
     row, sealed, acknowledged, progress = columns
     kept = msgspec.structs.replace(_progress(progress), acknowledged=acknowledged)
-    return Subscribed(_row(row), bytes(sealed), kept)
+    return Subscribed(subscription_row(row), bytes(sealed), kept)

@@ -1,10 +1,12 @@
 """Metrics for Prometheus. Labels name operations, reasons and subscriptions, never a user."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -27,7 +29,7 @@ _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 class Metrics:
     """Counts what this process does, and says it together with how the store stands.
 
-    figures, queue: of the store, and how many commands wait in this process.
+    figures, queue: of the store, and how many commands wait in this process; `look` takes that down.
     """
 
     def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
@@ -68,7 +70,21 @@ class Metrics:
             ["method", "answer"],
             registry=registry,
         )
-        self._standing = _Standing(figures, queue, clock)
+        self._unsent = Gauge(
+            "tickets_checkpoint_unsent_seconds",
+            "Age of the oldest checkpoint that a witness lacks, told by the process that sends.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._waiting = Gauge(
+            "tickets_queue_commands",
+            "Commands that wait to be stored.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._queue = queue
+        self._clock = clock
+        self._standing = _Standing(figures, clock)
 
     def request(self, exchange: Exchange) -> None:
         """Count a request."""
@@ -95,10 +111,20 @@ class Metrics:
         """Count a try to hand over a ticket."""
         self._tries.labels(tried.method, tried.answer).inc()
 
+    def unsent(self, since: datetime | None) -> None:
+        """Tell since when a checkpoint waits that this process is to send; None: there is none."""
+        self._unsent.set((self._clock() - since).total_seconds() if since else 0)
+
+    def look(self) -> None:
+        """Take down what others can be asked for, too: again and again, since they cannot ask this process."""
+        self._waiting.set(self._queue())
+
     def exposition(self) -> bytes:
         """Return all of it in the text format of Prometheus."""
+        self.look()
         counted = self._registry
-        if os.environ.get(MULTIPROCESS_DIR):
+        if directory := os.environ.get(MULTIPROCESS_DIR):
+            _forget_the_dead(Path(directory))
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         standing = CollectorRegistry()
@@ -106,19 +132,33 @@ class Metrics:
         return generate_latest(counted) + generate_latest(standing)
 
 
+def _forget_the_dead(directory: Path) -> None:
+    """Take away how it stood in processes that have ended; what they counted stays."""
+    for path in directory.glob("gauge_live*.db"):
+        found = re.fullmatch(r"gauge_live\w*?_(\d+)\.db", path.name)
+        if found and not _lives(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 class _Standing(Collector):
     """How the store stands, asked at each scrape; where it cannot be asked it says so, and nothing else."""
 
-    def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
+    def __init__(self, figures: Callable[[], Figures], clock: Clock) -> None:
         self._figures = figures
-        self._queue = queue
         self._clock = clock
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges."""
-        yield GaugeMetricFamily(
-            "tickets_queue_commands", "Commands that wait in the process that was asked.", self._queue()
-        )
         try:
             figures = self._figures()
         except Unavailable:
@@ -136,12 +176,18 @@ class _Standing(Collector):
         )
         lags = GaugeMetricFamily(
             "tickets_subscription_lag_events",
-            "How many events a pushed subscription is behind.",
+            "How many events a subscription is behind that is enabled, or was parked.",
             labels=["client", "subscription"],
         )
         for key, lag in figures.lags.items():
             lags.add_metric([key.client_ext_id, key.name], lag)
         yield lags
+        subscriptions = GaugeMetricFamily(
+            "tickets_subscriptions", "Subscriptions; parked: tried for too long.", labels=["status"]
+        )
+        for status, count in figures.subscriptions.items():
+            subscriptions.add_metric([status], count)
+        yield subscriptions
         yield self._age(
             "tickets_checkpoint_age_seconds",
             "Age of the oldest event that no checkpoint covers.",

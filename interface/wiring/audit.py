@@ -11,7 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from application.access_log import READ, NoteAccess
-from application.checkpoint import make_checkpoint, send_checkpoints
+from application.checkpoint import Sending, make_checkpoint
 from application.command import Subject
 from application.errors import TicketUnknown
 from application.evidence import make_evidence
@@ -90,7 +90,7 @@ def sign_now(client: str) -> str:
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
             raise TicketUnknown(f"Client {client!r} has no ledger: nothing ever happened in it.")
-        send_checkpoints(ledger=running.store, witnesses=witnesses(running.settings))
+        Sending(running.store, witnesses(running.settings)).run()
         return made.note
 
 

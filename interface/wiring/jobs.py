@@ -7,12 +7,12 @@ import signal
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from application.checkpoint import Witness, make_checkpoints, send_checkpoints
+from application.checkpoint import Sending, Witness, make_checkpoints
 from application.command import Answer, Command, Subject
 from application.expire_tickets import ExpiryReport, expire_tickets
 from application.live_feed import LiveFeed
@@ -35,7 +35,11 @@ from interface.settings import Settings
 from interface.wiring.service import Running
 
 
-def expire(running: Running, submit: Callable[[Command], Future[Answer]]) -> ExpiryReport | None:
+def expire(
+    running: Running,
+    submit: Callable[[Command], Future[Answer]],
+    stopped: Callable[[], bool] = lambda: False,
+) -> ExpiryReport | None:
     """Say which tickets end soon, and which have ended; None where another process does it now."""
     return expire_tickets(
         store=running.store,
@@ -43,6 +47,7 @@ def expire(running: Running, submit: Callable[[Command], Future[Answer]]) -> Exp
         submit=submit,
         new_command_id=lambda: secrets.token_hex(16),
         correlation_id=new_traceparent(),
+        stopped=stopped,
     )
 
 
@@ -58,8 +63,8 @@ def witnesses(settings: Settings) -> list[Witness]:
     return found
 
 
-def sign_ledgers(running: Running) -> None:
-    """Sign every ledger that has grown, and send what was signed, unless another process does it now."""
+def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
+    """Sign every ledger that has grown, unless another process does it now."""
     settings = running.settings
     with running.store.lease("checkpoints") as held:
         if held:
@@ -69,8 +74,24 @@ def sign_ledgers(running: Running) -> None:
                 clock=system_clock,
                 every_events=settings.checkpoint_every_events,
                 every=timedelta(seconds=settings.checkpoint_every_seconds),
+                stopped=stopped,
             )
-            send_checkpoints(ledger=running.store, witnesses=witnesses(settings))
+
+
+def send_signed(
+    running: Running,
+    sending: Sending,
+    tell: Callable[[datetime | None], None],
+    stopped: Callable[[], bool],
+) -> None:
+    """Send to witnesses what was signed, unless another process does it now.
+
+    tell: told since when one is signed that is not sent; None: there is none, or another process knows.
+    """
+    with running.store.lease("witnesses") as held:
+        tell(running.store.unsent_since() if held else None)
+        if held:
+            sending.run(stopped)
 
 
 def issuer(running: Running, client_ext_id: str) -> str:

@@ -19,7 +19,6 @@ from interface.cli.operations import Finding, Health
 from interface.outbound.ledger_keys import ledger_key_files, public_ledger_keys
 from interface.outbound.postgres_connections import connection_options
 from interface.outbound.postgres_store import schema_version_at
-from interface.outbound.private_files import too_open
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.smtp import SmtpTransport
 from interface.outbound.sqlite_store import SqliteStore
@@ -28,7 +27,7 @@ from interface.outbound.standby_reads import standing_at
 from interface.outbound.token_key import TokenKey
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.delivery import Delivery, delivery_of, templates
-from interface.wiring.service import open_at, outbox_keys, secret_files
+from interface.wiring.service import open_at, open_files, outbox_keys
 from interface.wiring.tls import check_certificate, days_left
 
 _SKEW_SECONDS = 2
@@ -272,12 +271,12 @@ def _key_set(path: Path) -> str:
 
 
 def _permissions(settings: Settings) -> Iterator[Finding]:
-    faults = list(too_open(secret_files(settings)))
+    faults = open_files(settings)
     for fault in faults:
         found, _, advice = fault.partition(": ")
         yield Finding("permissions", Health.BAD, found, advice)
     if not faults:
-        yield Finding("permissions", Health.GOOD, "keys and database are the service's own")
+        yield Finding("permissions", Health.GOOD, "keys, database and what is trusted are the service's own")
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:

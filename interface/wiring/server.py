@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from application.access_log import AccessNotes
+from application.checkpoint import Sending
 from application.command import Answer, Command, Subject
 from application.create_ticket import CreateTicket
 from application.errors import Unavailable
@@ -39,7 +40,7 @@ from application.subscription_row import SubscriptionKey
 from domain.secret import Secret
 from interface.http.app import create_app
 from interface.http.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
-from interface.http.bounded_protocol import BoundedProtocol
+from interface.http.bounded_protocol import OBSERVE, BoundedProtocol
 from interface.http.call import Service
 from interface.http.path import BASE_PATH
 from interface.http.permissions import PERMISSIONS
@@ -52,7 +53,16 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX, Settings, WrongSettings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 from interface.wiring.delivery import deliver, delivery_of
-from interface.wiring.jobs import cancelled, expire, issuer, push, security_events, sign_ledgers
+from interface.wiring.jobs import (
+    cancelled,
+    expire,
+    issuer,
+    push,
+    security_events,
+    send_signed,
+    sign_ledgers,
+    witnesses,
+)
 from interface.wiring.service import Running, in_background, log_as_set, start
 from interface.wiring.telemetry import Telemetry, probe_of
 from interface.wiring.tls import check_certificate, tls_context
@@ -61,7 +71,10 @@ from interface.wiring.workers import SIGNALLED, Workers
 log = logging.getLogger(__name__)
 DEMO = Subject("client-123", "user-123")
 _CHECKPOINTS_EVERY_SECONDS = 5
+# At a stop: one that is being sent then is sent again by who comes next, which every witness takes.
+_WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
+_LOOK_EVERY_SECONDS = 1
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
@@ -84,38 +97,55 @@ def http_app(running: Running) -> FastAPI:
     running.commands.observe = telemetry.batch
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         loop = asyncio.get_running_loop()
 
         def submit(command: Command) -> Future[Answer]:
             return asyncio.run_coroutine_threadsafe(running.commands.execute(command), loop)
 
+        stopping = threading.Event()
         expiry = Periodic(
-            "expiry", partial(expire, running, submit), every_seconds=settings.expiry_every_seconds
+            "expiry",
+            partial(expire, running, submit, stopping.is_set),
+            every_seconds=settings.expiry_every_seconds,
         )
-        checkpoints = Periodic(
-            "checkpoints", partial(sign_ledgers, running), every_seconds=_CHECKPOINTS_EVERY_SECONDS
+        signing = Periodic(
+            "checkpoints",
+            partial(sign_ledgers, running, stopping.is_set),
+            every_seconds=_CHECKPOINTS_EVERY_SECONDS,
         )
+        sending = _sending(running, telemetry, stopping.is_set)
         flushing = loop.create_task(_flush_again_and_again(notes))
+        looking = loop.create_task(_look_again_and_again(telemetry))
         _spare_the_collector()
         pushing = loop.create_task(push(running, live)) if settings.push else None
         delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
 
         def end() -> None:
+            stopping.set()
             probe.stop()
             live.stop()
 
         _before_a_stop(end, settings.grace_seconds)
-        yield
-        for task in (pushing, delivering):
-            if task:
-                await cancelled(task)
-        await live.close()
-        await asyncio.to_thread(expiry.close)
-        await asyncio.to_thread(checkpoints.close)
+        yield {OBSERVE: telemetry.request}
+        stopping.set()
+        # The requests are over, and nothing that comes now shall keep what they counted from being stored.
         flushing.cancel()
+        looking.cancel()
+        await _flush(notes)
+        # Who still has something to store ends before the commands do.
+        ending = [cancelled(task) for task in (pushing, delivering) if task]
+        for error in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(error, Exception):
+                log.error("did not end well", exc_info=error)
+        await asyncio.to_thread(expiry.close)
+        # Of requests that uvicorn waited for no longer.
         await _flush(notes)
         await running.commands.close()
+        await live.close()
+        await asyncio.to_thread(signing.close)
+        if sending:
+            await asyncio.to_thread(sending.close, _WAIT_FOR_WITNESSES_SECONDS)
         await asyncio.to_thread(running.close)
         await asyncio.to_thread(telemetry.close)
 
@@ -157,7 +187,7 @@ def http_app(running: Running) -> FastAPI:
             digest_keys=running.digest_keys,
             readiness=probe,
             exposition=telemetry.exposition,
-            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token else None,
+            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token is not None else None,
             patience_seconds=settings.stream_patience_seconds,
         ),
         lifespan,
@@ -165,6 +195,15 @@ def http_app(running: Running) -> FastAPI:
         cors_origins=settings.origins,
         hsts_seconds=settings.insist_on_tls_seconds,
     )
+
+
+def _sending(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]) -> Periodic | None:
+    """Send what is signed beside the signing, which a witness that hangs shall not hold up."""
+    known = witnesses(running.settings)
+    if not known:
+        return None
+    send = partial(send_signed, running, Sending(running.store, known), telemetry.unsent, stopped)
+    return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
 
 
 def _key_finder(settings: Settings) -> KeyFinder:
@@ -206,6 +245,12 @@ async def _flush_again_and_again(notes: AccessNotes) -> None:
     while True:
         await asyncio.sleep(_FLUSH_EVERY_SECONDS)
         await _flush(notes)
+
+
+async def _look_again_and_again(telemetry: Telemetry) -> None:
+    while True:
+        telemetry.look()
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
 
 
 async def _flush(notes: AccessNotes) -> None:

@@ -42,12 +42,12 @@ from interface.outbound.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.ledger_keys import LedgerKeys
 from interface.outbound.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
 from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.private_files import too_open
+from interface.outbound.private_files import open_to_all, replaceable, too_open
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
-from interface.settings import Settings, WrongSettings
+from interface.settings import PREFIX, Settings, WrongSettings
 from interface.telemetry.logs import log_to_stderr
 
 
@@ -110,7 +110,29 @@ def key_files(settings: Settings) -> Sequence[Path]:
 def secret_files(settings: Settings) -> Sequence[Path]:
     """Return the files that nobody but the service may read."""
     files = [*key_files(settings), settings.set_key_file, *settings.ledger_key_dir.glob("*.pem")]
+    if settings.secrets_dir:
+        files += [path for path in settings.secrets_dir.glob("*") if path.name.upper().startswith(PREFIX)]
     return [*files, *filter(None, [settings.sqlite_path, settings.tls_key_file])]
+
+
+def trusted_files(settings: Settings) -> Sequence[Path]:
+    """Return what all may read, but nobody may replace: whoever does reads tickets, or makes tokens."""
+    files = (settings.delivery_webhook_key_file, settings.jwks_file, settings.smtp_ca_file)
+    found = [path for path in files if path]
+    if settings.template_dir:
+        found += [settings.template_dir, *settings.template_dir.rglob("*")]
+    return found
+
+
+def open_files(settings: Settings) -> Sequence[str]:
+    """Return what is open to others that must not be, each with what to do about it."""
+    written = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
+    found = [
+        *too_open(secret_files(settings)),
+        *replaceable(trusted_files(settings)),
+        *open_to_all(written),
+    ]
+    return list(dict.fromkeys(found))
 
 
 def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> Running:
@@ -119,7 +141,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     with_outbox: it will seal or open tickets; else the key for that need not be there.
     make_lost_key: make a new one even where the store holds what the one that is gone has sealed.
     """
-    if faults := list(too_open(secret_files(settings))):
+    if faults := open_files(settings):
         raise WrongSettings("; ".join(faults))
     try:
         keys = ledger_keys(settings)

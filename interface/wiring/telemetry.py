@@ -47,6 +47,8 @@ class Telemetry:
             self._tries.append(traces.tried)
             self._end = traces.close
         self.exposition = metrics.exposition
+        self.unsent = metrics.unsent
+        self.look = metrics.look
 
     def request(self, exchange: Exchange) -> None:
         """Tell of a request."""

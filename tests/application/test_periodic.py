@@ -1,5 +1,7 @@
 import threading
 
+import pytest
+
 from application.errors import StoreUnavailable
 from application.periodic import Periodic
 
@@ -45,3 +47,21 @@ def test_a_task_runs_again_and_again_and_survives_its_failures() -> None:
 
         assert all(task.runs.acquire(timeout=10) for _ in range(5))
         periodic.close()
+
+
+def test_a_run_that_does_not_end_is_not_waited_for_beyond_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def task() -> None:
+        begun.set()
+        end.wait(30)
+
+    periodic = Periodic("visits", task, every_seconds=0.001)
+    assert begun.wait(10)
+    periodic.close(0.01)
+    end.set()
+    periodic.close()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "visits are not waited for any longer; what is not done is done after the next start"
+    ]

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from application.command import Subject
 from application.expire_tickets import ExpiryReport, expire_tickets
 from domain.policy import TicketPolicy
@@ -25,13 +27,14 @@ def given_tickets(service: Service, count: int) -> None:
         service.create(subject=user(number))
 
 
-def expire(service: Service) -> ExpiryReport | None:
+def expire(service: Service, stopped: Callable[[], bool] = lambda: False) -> ExpiryReport | None:
     return expire_tickets(
         store=service.store,
         clock=service.clock,
         submit=service.commands.submit,
         new_command_id=lambda: f"expiry-{next(_ids)}",
         correlation_id=TRACEPARENT,
+        stopped=stopped,
     )
 
 
@@ -81,6 +84,17 @@ def test_nothing_is_said_of_what_nobody_can_use(service: Service) -> None:
     assert expire(service) == ExpiryReport()
     service.modify(subject=user(0), state=State.ACTIVE)
     assert expire(service) == ExpiryReport(ended=1)
+
+
+def test_a_stop_ends_it_at_the_next_page_and_the_next_run_does_the_rest(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.expire_tickets.PAGE", 2)
+    given_tickets(service, 5)
+    looks = iter([False, True])
+
+    assert expire(service, lambda: next(looks)) == ExpiryReport(soon=2)
+    assert expire(service) == ExpiryReport(soon=3)
 
 
 def test_one_process_at_a_time_does_it(service: Service, open_store: Callable[[], StoreWithOutbox]) -> None:

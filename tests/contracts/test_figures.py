@@ -71,6 +71,7 @@ def test_a_new_store_has_nothing_to_tell(store: Watched) -> None:
 
     assert figures.outbox == {Standing.QUEUED: 0, Standing.FAILED: 0}
     assert (figures.oldest_queued, figures.lags, figures.unsigned_since) == (None, {}, None)
+    assert figures.subscriptions == dict.fromkeys(Status, 0)
 
 
 def test_it_has_the_newest_schema_that_the_program_knows(store: Watched) -> None:
@@ -118,6 +119,42 @@ def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Watch
     assert set(before) == set(after) == {SIEM}
     assert after[SIEM] - before[SIEM] == 2
     assert nearly == {SIEM: 1}
+
+
+def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(store: Watched, service: Service) -> None:
+    service.register()
+    service.create()
+    for name in ("siem", "paused", "deleted"):
+        subscribe(service, name)
+    of_client = {"subject": SUBJECT._replace(user_ext_id="")}
+    subscribed = store.subscription(SIEM)
+    assert subscribed
+    before = store.figures().lags[SIEM]
+    parked = {"name": "siem", "status": Status.PARKED, "version": subscribed.row.version}
+    service.execute(command(ChangeSubscriptionStatus, **of_client, **parked))
+    service.execute(command(ChangeSubscriptionStatus, **of_client, name="paused", status=Status.PAUSED))
+    service.execute(command(DeleteSubscription, **of_client, name="deleted"))
+    service.regenerate()
+    figures = store.figures()
+
+    assert figures.lags.keys() == {SIEM}
+    assert figures.lags[SIEM] > before
+    assert figures.subscriptions == {
+        Status.ENABLED: 0,
+        Status.PAUSED: 1,
+        Status.DISABLED: 0,
+        Status.PARKED: 1,
+    }
+
+
+def test_a_stream_that_nobody_polls_falls_behind(store: Watched, service: Service) -> None:
+    service.register()
+    service.create()
+    subscribe(service, method=Method.SET_POLL)
+    before = store.figures().lags[SIEM]
+    service.regenerate()
+
+    assert store.figures().lags[SIEM] == before + 1
 
 
 def test_what_no_checkpoint_covers_says_since_when(store: Watched, service: Service) -> None:

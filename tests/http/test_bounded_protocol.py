@@ -5,7 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.http.test_secure_headers import EVERY, NOTHING
 from tests.support.server import NO_DELIVERY, Server, serving
@@ -70,6 +72,34 @@ def test_who_never_ends_a_head_is_a_431(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: 1\r\n" * 7_000)
         assert_refused(read_to_the_end(connection), 431)
+
+
+def test_each_refusal_is_counted_by_its_status(server: Server) -> None:
+    before = counted(server)
+    for sent in (
+        b"HELO mail\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X-Long: 1\r\n" * 7_000,
+        head(server, "POST", RESET, "Content-Length: 10"),
+        b"GET / HTTP/1.1\r\n",
+    ):
+        with connect(server) as connection:
+            connection.sendall(sent)
+            read_to_the_end(connection)
+    after = counted(server)
+
+    grown = {status: after.get(status, 0) - before.get(status, 0) for status in ("400", "408", "413", "431")}
+    assert grown == {"400": 1, "408": 2, "413": 0, "431": 1}
+
+
+def counted(server: Server) -> dict[str, float]:
+    """Return how often each status was answered to what has no operation."""
+    text = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
+    return {
+        sample.labels["status"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "tickets_http_requests_total" and sample.labels["operation"] == "none"
+    }
 
 
 def test_who_never_ends_a_body_is_a_408(server: Server) -> None:

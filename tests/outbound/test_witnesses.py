@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rfc3161_client import decode_timestamp_response
 
-from application.checkpoint import make_checkpoints, send_checkpoints
+from application.checkpoint import Sending, make_checkpoints
 from application.ledger import Checkpoint
 from interface.outbound.ledger_keys import LedgerKeys, read_checkpoints
 from interface.outbound.sqlite_store import SqliteStore
@@ -147,9 +147,9 @@ def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
         assert sign() == 1
         assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
         # One that goes to no witness is sent again; the others are not held up.
-        assert send_checkpoints(ledger=store, witnesses=[CheckpointWebhook("http://127.0.0.1:1/")]) == 0
-        assert send_checkpoints(ledger=store, witnesses=[CheckpointDirectory(tmp_path / "outside")]) == 3
-        assert send_checkpoints(ledger=store, witnesses=[CheckpointDirectory(tmp_path / "outside")]) == 0
+        assert Sending(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
+        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
+        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0
     store.close()
     assert len(read_checkpoints([tmp_path / "outside"])) == 3
 

@@ -1,7 +1,12 @@
 """The metrics of a service as it is wired: each thing is counted once, whatever callers make up."""
 
+import os
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,14 +25,16 @@ from application.outbox import Standing
 from application.regenerate_ticket import RegenerateTicket
 from application.subscription_row import SubscriptionKey
 from domain.policy import SendingMethod
+from domain.subscription import Status
 from interface.http.envelope import Exchange
 from interface.settings import Settings
 from interface.telemetry.metrics import Metrics
 from interface.wiring.server import http_app, sign_token
 from interface.wiring.service import start
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
-from tests.support.server import BASE, NO_DELIVERY, Server, serving
+from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
+from tests.support.sockets import connect, read_to_the_end
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 USER = f"{BASE}/client-123/users/user-1"
@@ -195,16 +202,93 @@ def test_several_workers_are_one_to_who_scrapes_them(sqlite_url: str, tmp_path: 
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
         reset_over_new_connections(server, 40)
+        say_no_http(server, 20)
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as monitor:
             for _ in range(10):
                 samples = parsed(monitor.get("/metrics", headers={"Connection": "close"}).text)
                 # Of both, whichever was asked; the store's figures stand there once.
                 assert value(samples, "resets_total") == 40
+                assert (
+                    value(samples, "http_requests_total", operation="none", method="any", status="400") == 20
+                )
                 assert value(samples, "outbox_tickets", standing="queued") == 41
                 assert value(samples, "store_up") == 1
         left = server.stop()
 
     assert left == 0
+
+
+def say_no_http(server: Server, times: int) -> None:
+    for _ in range(times):
+        with connect(server) as connection:
+            connection.sendall(b"HELO mail\r\n\r\n")
+            assert b" 400 " in read_to_the_end(connection)
+
+
+@contextmanager
+def held_up(database: Path) -> Iterator[None]:
+    """Let nobody write to a database."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def test_what_waits_in_each_worker_is_told_by_any_of_them_and_of_the_dead_nothing(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
+        server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
+        server.client.post("/client-123/users/user-1/ticket").raise_for_status()
+
+        def waiting() -> float | None:
+            url = f"http://127.0.0.1:{server.port}/metrics"
+            answer = httpx.get(url, headers={"Connection": "close"}, trust_env=False, timeout=30)
+            return value(parsed(answer.text), "queue_commands")
+
+        with ThreadPoolExecutor(12) as pool, held_up(tmp_path / "var" / "tickets.db"):
+            for _ in range(12):
+                pool.submit(reset_over_new_connections, server, 1)
+            # Each worker has taken one at least, which is not waiting any more.
+            until(lambda: (waiting() or 0) >= 8, "the others wait, whoever has them", seconds=60)
+        until(lambda: [waiting() for _ in range(5)] == [0] * 5, "nothing waits")
+
+
+@contextmanager
+def delivering_alone(server: Server, directory: Path, **environment: str) -> Iterator[None]:
+    """Deliver in a process of its own, which has these variables from its very start."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "interface.main", "deliver"],
+        cwd=directory,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TICKETS_DATABASE_URL": server.database_url,
+            **environment,
+        },
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_who_delivers_alone_is_counted_by_a_server_beside_it(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "counts").mkdir()
+    together = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
+
+    def tries() -> float:
+        samples = parsed(httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text)
+        return sum(count for (name, _), count in samples.items() if name == "tickets_delivery_tries_total")
+
+    with (
+        serving(tmp_path, sqlite_url, **NO_DELIVERY, **together) as server,
+        delivering_alone(server, tmp_path, **together),
+    ):
+        server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
+        server.client.post("/client-123/users/user-1/ticket").raise_for_status()
+        until(lambda: tries() == 1, "the delivery is counted", seconds=60)
 
 
 def reset_over_new_connections(server: Server, count: int) -> None:
@@ -232,6 +316,7 @@ def test_the_figures_of_the_store_are_told_as_they_are() -> None:
         oldest_queued=NOW,
         lags={SubscriptionKey('cli"ent\n', "siem\\"): 3},
         unsigned_since=NOW + timedelta(minutes=4),
+        subscriptions={Status.ENABLED: 4, Status.PARKED: 1},
     )
 
     samples = parsed(metrics_of(figures, queue=12).exposition().decode())
@@ -241,11 +326,13 @@ def test_the_figures_of_the_store_are_told_as_they_are() -> None:
     assert value(samples, "outbox_oldest_seconds") == 300
     assert value(samples, "subscription_lag_events", client='cli"ent\n', subscription="siem\\") == 3
     assert value(samples, "checkpoint_age_seconds") == 60
+    assert value(samples, "subscriptions", status="enabled") == 4
+    assert value(samples, "subscriptions", status="parked") == 1
     assert value(samples, "queue_commands") == 12
 
 
 def test_where_nothing_waits_the_ages_are_zero() -> None:
-    samples = parsed(metrics_of(Figures({}, None, {}, None)).exposition().decode())
+    samples = parsed(metrics_of(Figures({}, None, {}, None, {})).exposition().decode())
 
     assert value(samples, "outbox_oldest_seconds") == value(samples, "checkpoint_age_seconds") == 0
 
@@ -281,3 +368,13 @@ def test_a_try_is_counted_by_its_code() -> None:
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2
+
+
+def test_a_checkpoint_that_a_witness_lacks_says_since_when() -> None:
+    metrics = metrics_of()
+    ages = []
+    for since in (NOW, None):
+        metrics.unsent(since)
+        ages.append(value(parsed(metrics.exposition().decode()), "checkpoint_unsent_seconds"))
+
+    assert ages == [300, 0]

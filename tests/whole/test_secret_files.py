@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from interface.settings import WrongSettings, read_settings
+from interface.settings import Settings, WrongSettings, read_settings
 
 URL = "postgresql://tickets:made-up@db/tickets"
 
@@ -53,3 +53,26 @@ def test_a_directory_that_is_not_there_stops_the_start(
 
     with pytest.raises(WrongSettings, match=r"^TICKETS_SECRETS_DIR: .*No such file or directory"):
         read_settings()
+
+
+KINDS = [name for name, field in Settings.model_fields.items() if "SecretStr" in repr(field.annotation)]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "outbox_key_command"])
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_secret_is_refused_and_not_taken_for_none(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    said = rf"^TICKETS_{name.upper()}: is empty: give it a value, or take it away$"
+
+    (secrets / f"tickets_{name}").write_text(content)
+    with pytest.raises(WrongSettings, match=said):
+        read_settings()
+    (secrets / f"tickets_{name}").unlink()
+    monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
+    with pytest.raises(WrongSettings, match=said):
+        read_settings()
+
+
+def test_every_secret_is_looked_at() -> None:
+    assert set(KINDS) == {"metrics_token", "smtp_url", "delivery_webhook_secret", "outbox_key"}
