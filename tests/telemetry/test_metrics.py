@@ -28,7 +28,7 @@ from domain.policy import SendingMethod
 from domain.subscription import Status
 from interface.http.envelope import Exchange
 from interface.settings import Settings
-from interface.telemetry.metrics import Metrics
+from interface.telemetry.metrics import Metrics, forget_the_dead
 from interface.wiring.server import http_app, sign_token
 from interface.wiring.service import start
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
@@ -234,9 +234,7 @@ def held_up(database: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def test_what_waits_in_each_worker_is_told_by_any_of_them_and_of_the_dead_nothing(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+def test_what_waits_in_each_worker_is_told_by_any_of_them(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
@@ -252,6 +250,22 @@ def test_what_waits_in_each_worker_is_told_by_any_of_them_and_of_the_dead_nothin
             # Each worker has taken one at least, which is not waiting any more.
             until(lambda: (waiting() or 0) >= 8, "the others wait, whoever has them", seconds=60)
         until(lambda: [waiting() for _ in range(5)] == [0] * 5, "nothing waits")
+
+
+def test_of_a_process_that_has_ended_what_it_counted_stays_and_how_it_stood_goes(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for number in (ended.pid, os.getpid()):
+        for kind in ("gauge_livesum", "gauge_livemax", "counter"):
+            (tmp_path / f"{kind}_{number}.db").touch()
+    forget_the_dead(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"counter_{ended.pid}.db",
+        *(f"{kind}_{os.getpid()}.db" for kind in ("gauge_livesum", "gauge_livemax", "counter")),
+    }
 
 
 @contextmanager
