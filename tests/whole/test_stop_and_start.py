@@ -174,12 +174,12 @@ def test_a_second_signal_ends_it_at_once(
         server.process.send_signal(number)
         status = ended(server, 30)
         seconds = time.monotonic() - begin
-        left = processes_of(server)
+        # Python's own helper process for shared memory ends by itself, after the one that it helps.
+        until(lambda: processes_of(server) == [], "all have ended")
         content = log_of(server)
 
     assert status == 128 + number
     assert seconds < 5
-    assert left == []
     assert "Traceback" not in content
 
 
