@@ -39,7 +39,7 @@ class Probe:
 
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
         self._checks = checks
-        self._threads = ThreadPoolExecutor(len(checks), "readiness")
+        self._threads = ThreadPoolExecutor(max(1, len(checks)), "readiness")
         self._running: dict[str, asyncio.Task[str]] = {}
         self._stopping = False
         self._found: asyncio.Task[Readiness] | None = None
