@@ -5,6 +5,7 @@ connections: of one client, whose ledger they wait for, or each of its own. All 
 with one that every commit waits for.
 """
 
+import base64
 import multiprocessing
 import sys
 import tempfile
@@ -38,6 +39,8 @@ from tests.support.standby import Standby, standing_by
 SECONDS = 4
 ROUNDS = 2
 CONNECTIONS = 4
+# One key for all, since each serves from a directory of its own.
+_SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
 # An outbox row holds a sealed ticket of this size.
 _SEALED = bytes(60)
 _WAITS = """
@@ -50,7 +53,7 @@ def service(url: str, processes: int) -> tuple[float, float, float]:
     """Return resets per second, and the median and 99th percentile of their time in milliseconds."""
     with (
         tempfile.TemporaryDirectory() as directory,
-        serving(Path(directory), url, "--workers", str(processes), TICKETS_DELIVER="false") as server,
+        serving(Path(directory), url, "--workers", str(processes), **_SETTINGS) as server,
     ):
         token = server.client.headers["Authorization"].removeprefix("Bearer ")
         address = f"http://127.0.0.1:{server.port}"

@@ -19,7 +19,7 @@ from tests.bench.load import Figures, Request
 from tests.bench.seed import CLIENT, TICKET, seed, seed_policy, subject
 from tests.support.evidence import open_store
 from tests.support.postgres import fresh_database, running_server
-from tests.support.server import BASE, Server, serving
+from tests.support.server import BASE, Server, given_outbox_key, serving
 
 STORES = ("SQLite", "PostgreSQL")
 USERS = 1000
@@ -121,6 +121,7 @@ def staged(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_VAR))).resolve()
         url, database = stack.enter_context(_database(store, directory, preload))
         fill(url, credentials)
+        given_outbox_key(directory)
         if with_textbook:
             credentials_app = textbook.open_textbook(url)
             for number in range(USERS):

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from interface.http.permissions import PERMISSIONS
+from interface.outbound.outbox_keys import OutboxKeyFile
 from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX
 
@@ -127,6 +128,11 @@ def serving(
         yield server
     finally:
         server.kill()
+
+
+def given_outbox_key(directory: Path) -> None:
+    """Make the key of the outbox, without which nothing starts over a store that a test has filled by itself."""
+    OutboxKeyFile(directory / "var" / "keys" / "outbox.key")()
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:

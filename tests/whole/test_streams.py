@@ -12,7 +12,7 @@ import psutil
 
 from tests.bench.seed import CLIENT, seed
 from tests.support.evidence import open_store
-from tests.support.server import BASE, NO_DELIVERY, Server, serving
+from tests.support.server import BASE, NO_DELIVERY, Server, given_outbox_key, serving
 
 EVENTS = 20_000
 
@@ -72,6 +72,7 @@ def test_who_does_not_read_costs_no_memory_and_is_told_so(sqlite_url: str, tmp_p
     store = open_store(sqlite_url)
     seed(store, range(EVENTS // 10), length=10)
     store.close()
+    given_outbox_key(tmp_path)
     with serving(tmp_path, sqlite_url, **NO_DELIVERY, TICKETS_STREAM_PATIENCE_SECONDS="1") as server:
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
