@@ -190,7 +190,7 @@ def seen_by(follower: Follower) -> list[Any]:
     return list({event["id"]: event for event in follower.events()}.values())
 
 
-@pytest.mark.timeout(180 + 60 * FAILOVERS)
+@pytest.mark.timeout(300 + 60 * FAILOVERS)
 def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_the_feed(
     tmp_path: Path,
 ) -> None:

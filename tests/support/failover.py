@@ -95,7 +95,7 @@ class TwoServers:
 
     def wait_until_one_stands_by(self) -> None:
         """Wait until every commit is on two servers again."""
-        until(lambda: {(state, goal) for _, state, goal in self._states()} == _BOTH, "one stands by", 60)
+        until(lambda: {(state, goal) for _, state, goal in self._states()} == _BOTH, "one stands by", 180)
 
     def close(self) -> None:
         """Kill all that runs."""
