@@ -115,6 +115,7 @@ class Delivering:
             "correlation_id": lambda: TRACEPARENT,
         }
         self._close = close
+        self._asked = False
         self._loop = asyncio.new_event_loop()
         self._deliverer = Deliverer(**{**fields, **terms})
         self._task = self._loop.create_task(self._deliverer.run())
@@ -126,8 +127,9 @@ class Delivering:
         self._loop.call_soon_threadsafe(self._deliverer.wake)
 
     def ask_to_stop(self) -> None:
-        """Cancel it, and do not wait."""
-        if not self._loop.is_closed():
+        """Cancel it, and do not wait. Once: a second time would cut off what it lets end."""
+        if not self._asked and not self._loop.is_closed():
+            self._asked = True
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def stop(self) -> None:
