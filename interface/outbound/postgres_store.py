@@ -228,18 +228,6 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
                 if held and not connection.closed:
                     _query(connection, f"SELECT pg_advisory_unlock({lock})", (name,))
 
-    def is_empty(self) -> bool:
-        """Tell whether nothing was ever stored."""
-        with _failures(), self._datastore.get_connection() as connection:
-            found = _query(connection, "SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
-            return found.fetchone() is None
-
-    def has_sealed(self) -> bool:
-        """Tell whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
-        with _failures(), self._datastore.get_connection() as connection:
-            statement = "SELECT 1 FROM tickets UNION ALL SELECT 1 FROM subscriptions LIMIT 1"
-            return _query(connection, statement, ()).fetchone() is not None
-
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.get_connection() as connection:
             return _query(connection, statement.replace("?", "%s"), parameters).fetchall()

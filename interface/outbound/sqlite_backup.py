@@ -252,9 +252,8 @@ def _fold(database: Path) -> None:
 def _keep(database: Path, now: datetime) -> Path:
     """Give the database, and its log if it could not be read, another name; it keeps its own until it is replaced."""
     kept = _beside(database, f".before-restore-{now:%Y%m%dT%H%M%SZ}")
-    if database.exists() and not (
-        kept.exists() and kept.samefile(database)
-    ):  # as one leaves it that is killed here
+    left_by_one_that_was_killed_here = kept.exists() and database.exists() and kept.samefile(database)
+    if database.exists() and not left_by_one_that_was_killed_here:
         os.link(database, kept)
     for log in (_beside(database, suffix) for suffix in _LOGS):
         if log.exists():

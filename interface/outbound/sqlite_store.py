@@ -245,18 +245,6 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             else:
                 yield _Lease()
 
-    def is_empty(self) -> bool:
-        """Tell whether nothing was ever stored."""
-        with _failures(), self._datastore.transaction(commit=False) as cursor:
-            return not _select(cursor, "SELECT 1 FROM recipients UNION SELECT 1 FROM tickets LIMIT 1", ())
-
-    def has_sealed(self) -> bool:
-        """Tell whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
-        with _failures(), self._datastore.transaction(commit=False) as cursor:
-            return bool(
-                _select(cursor, "SELECT 1 FROM tickets UNION SELECT 1 FROM subscriptions LIMIT 1", ())
-            )
-
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.transaction(commit=False) as cursor:
             cursor.execute(statement, _hexed(parameters))

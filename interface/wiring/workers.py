@@ -44,14 +44,14 @@ class Workers(Multiprocess):
             ended = worker.process.exitcode
             worker.kill()
             worker.join()
+            if worker.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()  # it has said itself why
+                return
             log.warning(
                 "process %s %s: another takes its place",
                 worker.pid,
                 "does not answer" if ended is None else f"ended with {ended}",
             )
-            if worker.exitcode == STARTUP_FAILURE:
-                self.should_exit.set()
-                return
             self.processes[number] = Process(self.config, self.sockets)
             self.processes[number].start()
 

@@ -66,14 +66,20 @@ def test_keys_that_are_gone_while_it_runs_cost_no_reset_and_no_delivery(
     assert evidence.headers["Retry-After"]
 
 
-def test_a_start_without_the_outbox_key_is_refused_and_all_is_delivered_once_the_key_is_back(
-    database_url: str, tmp_path: Path
-) -> None:
-    key, away = tmp_path / "var" / "keys" / "outbox.key", tmp_path / "outbox.key"
-    with serving(tmp_path, database_url, **NO_DELIVERY) as server:
+def given_a_lost_key(directory: Path, database_url: str) -> tuple[Path, Path]:
+    """Let a ticket wait, and move the key that sealed it; returns where it belongs, and where it is."""
+    key, away = directory / "var" / "keys" / "outbox.key", directory / "outbox.key"
+    with serving(directory, database_url, **NO_DELIVERY) as server:
         server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
         server.client.post(f"{USER}/ticket").raise_for_status()
     key.rename(away)
+    return key, away
+
+
+def test_a_start_without_the_outbox_key_is_refused_and_all_is_delivered_once_the_key_is_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    key, away = given_a_lost_key(tmp_path, database_url)
 
     for argument in ("serve", "deliver", "push"):
         with command(tmp_path, argument, TICKETS_DATABASE_URL=database_url) as refused:
@@ -96,11 +102,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says
     sqlite_url: str, tmp_path: Path
 ) -> None:
     """And where the key turns up after all, behind the new one it opens what waits."""
-    key, away = tmp_path / "var" / "keys" / "outbox.key", tmp_path / "outbox.key"
-    with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server:
-        server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
-        server.client.post(f"{USER}/ticket").raise_for_status()
-    key.rename(away)
+    key, away = given_a_lost_key(tmp_path, sqlite_url)
     with command(tmp_path, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=sqlite_url) as rotating:
         assert rotating.wait() == 2
     assert "1 ticket and 0 subscriptions were sealed with a key that is not there" in rotating.err.read_text()

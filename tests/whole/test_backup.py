@@ -24,7 +24,7 @@ from tests.support.command import Command
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.postgres import fresh_database
 from tests.support.receiver import Receiver, receiving
-from tests.support.server import NO_DELIVERY, ROOT, Server, serving, until
+from tests.support.server import NO_DELIVERY, ROOT, Server, given_outbox_key, serving, until
 
 CLIENT = "client-123"
 EVENTS = f"/{CLIENT}/events"
@@ -307,7 +307,7 @@ def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
 
 def crashed(seeded: str, directory: Path) -> Path:
     """Leave a store as `kill -9` does, with its newest commits in the log only; returns its file."""
-    assert run(directory, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=seeded)[0] == 0
+    given_outbox_key(directory)
     with serving(directory, seeded, **NO_DELIVERY) as server:
         server.client.put("/client-9/users/user-0", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-9/users/user-0/ticket").raise_for_status()
