@@ -53,10 +53,12 @@ SELECT name, coalesce(size, 0), began FROM eras
 LEFT JOIN era_cuts ON era_cuts.client_ext_id = ? AND era_cuts.number = eras.number ORDER BY eras.number
 """
 _CUT = """
-INSERT INTO era_cuts SELECT client_ext_id, (SELECT coalesce(max(number), 1) + 1 FROM eras), size FROM ledger_sizes
+INSERT INTO era_cuts (client_ext_id, number, size)
+SELECT client_ext_id, (SELECT coalesce(max(number), 1) + 1 FROM eras), size FROM ledger_sizes
 WHERE size > 0 ON CONFLICT (client_ext_id, number) DO UPDATE SET size = excluded.size
 """
-_BEGIN_ERA = "INSERT INTO eras SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
+_BEGIN_ERA = "INSERT INTO eras (number, name, began) SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
+_KEEP_TILE = "INSERT INTO ledger_tiles (client_ext_id, number, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
@@ -112,7 +114,7 @@ class SqlLedger(SqlTables):
     def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
         """Keep the hashes of full tiles from this number on; what is kept already stays."""
         rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
-        self._run("INSERT INTO ledger_tiles VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+        self._run(_KEEP_TILE, rows)
 
     def event(self, entry: LedgerEntry) -> Event:
         """Return the event behind an entry. Raises ValueError where the stored bytes are none."""
@@ -277,8 +279,8 @@ class SqlLedger(SqlTables):
             column_date(checkpoint.made),
         )
         self._run(
-            "INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (client_ext_id, size) DO UPDATE"
-            " SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
+            "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) VALUES (?, ?, ?, ?, ?, 0)"
+            " ON CONFLICT (client_ext_id, size) DO UPDATE SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
             [row],
         )
 

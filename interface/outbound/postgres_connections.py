@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: to whichever of several servers takes writes now, and none that hangs on a dead one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -9,6 +10,9 @@ from eventsourcing.postgres import PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import Diagnostic
 from psycopg.rows import DictRow
+
+from interface.outbound.postgres_schema import stored_schema
+from interface.outbound.schema import POSTGRES, SchemaGuard
 
 Connection = psycopg.Connection[DictRow]
 
@@ -54,14 +58,36 @@ def _named(url: str) -> dict[str, Any]:
     return named
 
 
-def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) -> PostgresDatastore:
+class Datastore(PostgresDatastore):
+    """The library's pool of connections; each use checks the schema (ADR 12)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._guard = SchemaGuard(len(POSTGRES))
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Connection]:
+        """Lend a connection. Raises OperationalError where this program must not use the store's schema."""
+        with self.unguarded() as connection:
+            try:
+                self._guard.check(partial(stored_schema, connection))
+            except RuntimeError as error:
+                raise psycopg.OperationalError(str(error)) from None
+            yield connection
+
+    def unguarded(self) -> AbstractContextManager[Connection]:
+        """Lend a connection, whatever the schema is."""
+        return super().get_connection()
+
+
+def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Datastore:
     """Return the pool of connections; it connects when it is first used.
 
     patience_seconds: how long a caller waits for a connection.
     """
     options = connection_options(url)
     named = {name: str(options.pop(name, "")) for name in ("dbname", "host", "port", "user", "password")}
-    datastore = PostgresDatastore(
+    datastore = Datastore(
         named["dbname"],
         named["host"],
         named["port"],

@@ -14,10 +14,10 @@ from eventsourcing.persistence import (
     InterfaceError,
     InternalError,
     OperationalError,
+    ProgrammingError,
     StoredEvent,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder
-from psycopg.errors import UndefinedTable
 from psycopg.rows import tuple_row
 
 from application.command import CommandKey, DeliveryKey, Subject
@@ -28,7 +28,7 @@ from application.recipient import Recipient
 from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
-from interface.outbound import schema
+from interface.outbound import postgres_schema, schema
 from interface.outbound.figures_tables import SqlFigures
 from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.outbox_tables import (
@@ -67,8 +67,6 @@ from interface.outbound.subscription_tables import (
 )
 
 _TOLD_EVERY_SECONDS = 1
-_MIGRATION_LOCK = 7_204_901
-_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 
 # One statement and no pipeline: the protocol of a round trip costs more than what it asks for.
 _LOOK_UP = """
@@ -133,7 +131,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
         with _failures():
-            (_migrate if migrate else _check_schema)(url)
+            _prepare(url, migrate=migrate)
             self._datastore = open_datastore(url)
             self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._url = url
@@ -141,8 +139,15 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
     def schema_version(self) -> int:
         """Return the number of the newest migration that the store has."""
-        [(version,)] = self._fetch(_SCHEMA_VERSION, ())
-        return int(version)
+        return self._stored_schema().version
+
+    def schema_fault(self) -> str:
+        """Return why this program must not use the store's schema; empty where it may."""
+        return schema.fault(self._stored_schema(), self.newest_schema)
+
+    def _stored_schema(self) -> schema.StoredSchema:
+        with _failures(), self._datastore.unguarded() as connection:
+            return postgres_schema.stored_schema(connection)
 
     def look_up(
         self,
@@ -409,11 +414,7 @@ def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes:
 def schema_version_at(url: str) -> int:
     """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
     with _failures(), psycopg.connect(**connection_options(url)) as connection:
-        try:
-            found = connection.execute(_SCHEMA_VERSION).fetchone()
-        except UndefinedTable:
-            found = None
-    return found[0] if found else 0
+        return postgres_schema.stored_schema(connection).version
 
 
 def others_at(url: str) -> list[int]:
@@ -426,20 +427,9 @@ def others_at(url: str) -> list[int]:
         return [pid for (pid,) in found]
 
 
-def _check_schema(url: str) -> None:
-    schema.check_current(schema.POSTGRES, schema_version_at(url))
-
-
-def _migrate(url: str) -> None:
+def _prepare(url: str, *, migrate: bool) -> None:
     with psycopg.connect(**connection_options(url)) as connection:
-        # Several processes may start at once on an empty database; one makes the tables, the others wait.
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
-        found = connection.execute(_SCHEMA_VERSION).fetchone()
-        for number, migration in schema.steps(schema.POSTGRES, found[0] if found else 0):
-            for statement in migration:
-                connection.execute(cast("Any", statement))
-            connection.execute("INSERT INTO schema_version VALUES (%s)", (number,))
+        (postgres_schema.migrate if migrate else postgres_schema.check)(connection)
 
 
 def _query(
@@ -464,5 +454,6 @@ def _failures() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise Conflict(str(error)) from error
-    except (OperationalError, InterfaceError, InternalError, psycopg.Error) as error:
+    # A ProgrammingError: the schema was changed while a statement was on its way.
+    except (OperationalError, InterfaceError, InternalError, ProgrammingError, psycopg.Error) as error:
         raise StoreUnavailable(f"the PostgreSQL store failed: {error}") from error

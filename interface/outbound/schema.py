@@ -1,8 +1,12 @@
 """The tables, as forward-only migrations: number n brings a store from version n-1 to n.
 
-A released migration never changes. Every unique key of ours begins with the client, so that a store can be
-distributed by client later.
+A released migration never changes, and one after release 1.0.0 only adds (ADR 12). Every unique key of ours begins
+with the client, so that a store can be distributed by client later.
 """
+
+from collections.abc import Callable
+from time import monotonic
+from typing import NamedTuple
 
 
 def _statements(script: str) -> list[str]:
@@ -332,6 +336,16 @@ _POSTGRES_COMMIT_WITH_TERMS = _POSTGRES_COMMIT_BY_CLIENT.replace(
 """,
 )
 
+# Which programs may use the schema; see StoredSchema. SQLite keeps the version itself in `PRAGMA user_version`, too.
+_SCHEMA_VERSION_SQLITE = """
+CREATE TABLE schema_version (
+    version INTEGER NOT NULL,
+    usable_from INTEGER NOT NULL,
+    PRIMARY KEY (version)
+)
+"""
+_SCHEMA_VERSION_POSTGRES = "ALTER TABLE schema_version ADD COLUMN usable_from bigint NOT NULL DEFAULT 0"
+
 # Each migration is a list of statements.
 _SQLITE_TYPES = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB", "uuid": "TEXT"}
 _POSTGRES_TYPES = {"text": 'text COLLATE "C"', "integer": "bigint", "bytes": "bytea", "uuid": "uuid"}
@@ -341,6 +355,7 @@ SQLITE = [
     _statements(_SUBSCRIPTIONS.format(**_SQLITE_TYPES)),
     _statements(_OUTBOX.format(**_SQLITE_TYPES)),
     _statements(_ERAS.format(**_SQLITE_TYPES)),
+    _statements(_SCHEMA_VERSION_SQLITE),
 ]
 POSTGRES = [
     _statements(_POSTGRES_EVENTS + _TABLES.format(**_POSTGRES_TYPES)),
@@ -360,26 +375,86 @@ POSTGRES = [
         _POSTGRES_COMMIT_WITH_TERMS,
     ],
     _statements(_ERAS.format(**_POSTGRES_TYPES)),
+    [_SCHEMA_VERSION_POSTGRES],
 ]
 
 EVENTS_TABLE = "ticket_events"
+# The newest schema of each release, oldest first. Append a line when a release is made.
+RELEASED_SQLITE: list[int] = []
+RELEASED_POSTGRES: list[int] = []
+_CHECK_INTERVAL_SECONDS = 1.0
 
 
-def check_current(migrations: list[list[str]], version: int) -> None:
-    """Raise RuntimeError where the store is of another version than this program."""
-    if steps(migrations, version):
-        raise RuntimeError(
-            f"the store has schema version {version}, this program has {len(migrations)}: run `tickets migrate`"
-        )
+class StoredSchema(NamedTuple):
+    """The schema of a store.
 
-
-def steps(migrations: list[list[str]], version: int) -> list[tuple[int, list[str]]]:
-    """Return the migrations that bring a store of this version up to date, each with its number.
-
-    Raises RuntimeError where the store is newer than this program.
+    version: the number of its newest migration; 0 for an empty store.
+    usable_from: the lowest schema version whose program may use the store.
     """
-    if version > len(migrations):
+
+    version: int
+    usable_from: int
+
+
+class Migration(NamedTuple):
+    """One step. usable_from: the lowest schema version whose program may use a store that has it (ADR 12)."""
+
+    version: int
+    statements: list[str]
+    usable_from: int
+
+
+def check_usable(stored: StoredSchema, newest: int) -> None:
+    """Raise RuntimeError where a program whose newest schema is `newest` must not use the store."""
+    if stored.version < newest:
         raise RuntimeError(
-            f"the store has schema version {version}, this program knows {len(migrations)}: run a newer one"
+            f"the store has schema version {stored.version}, this program needs {newest}: run `tickets migrate`"
         )
-    return list(enumerate(migrations, start=1))[version:]
+    if stored.usable_from > newest:
+        raise RuntimeError(
+            f"the store has schema version {stored.version}, which needs a program with schema {stored.usable_from} or"
+            f" later; this one has {newest}: upgrade the program"
+        )
+
+
+def fault(stored: StoredSchema, newest: int) -> str:
+    """Return why such a program must not use the store; empty where it may."""
+    try:
+        check_usable(stored, newest)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def pending(migrations: list[list[str]], released: list[int], stored: StoredSchema) -> list[Migration]:
+    """Return the migrations that bring a store up to date. Raises RuntimeError where its schema is too new."""
+    if stored.version > len(migrations):
+        check_usable(stored, len(migrations))
+    return [
+        Migration(version, statements, _usable_from(version, released))
+        for version, statements in enumerate(migrations, start=1)
+        if version > stored.version
+    ]
+
+
+def _usable_from(version: int, released: list[int]) -> int:
+    """Return the newest schema of the release before the one that brought this version.
+
+    Before the first release there was none: such a schema is usable by its own program only.
+    """
+    return max((schema for schema in released if schema < version), default=version)
+
+
+class SchemaGuard:
+    """Checks on use, at most once a second, that the store's schema still suits the program."""
+
+    def __init__(self, newest: int) -> None:
+        self._newest = newest
+        self._checked_at = float("-inf")
+
+    def check(self, read: Callable[[], StoredSchema]) -> None:
+        """Raise RuntimeError where the schema that `read` returns is not usable."""
+        now = monotonic()
+        if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
+            check_usable(read(), self._newest)
+            self._checked_at = now

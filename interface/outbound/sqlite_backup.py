@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from interface.outbound import schema
+from interface.outbound import schema, sqlite_schema
 from interface.outbound.durable_file import bring_to_disk, give_to_owner_of
 from interface.outbound.sqlite_lock import alone, lock_of, share
 from interface.outbound.sqlite_store import SqliteStore
@@ -191,7 +191,7 @@ def _known_version(database: Path, named: Path) -> None:
     """Raise BackupRefused unless it is a store, of a version that this program knows."""
     try:
         with _connect(database) as connection:
-            [version] = connection.execute("PRAGMA user_version").fetchone()
+            stored = sqlite_schema.stored_schema(connection)
             ours = connection.execute(
                 "SELECT 1 FROM sqlite_master WHERE name = ?", (schema.EVENTS_TABLE,)
             ).fetchone()
@@ -199,10 +199,8 @@ def _known_version(database: Path, named: Path) -> None:
         raise BackupRefused(f"{named} cannot be read as a database: {error}") from error
     if not ours:
         raise BackupRefused(f"{named} is no database of this service")
-    if version > len(schema.SQLITE):
-        raise BackupRefused(
-            f"{named} has schema version {version}, this program knows {len(schema.SQLITE)}: use a newer one"
-        )
+    if stored.version > len(schema.SQLITE) and (fault := schema.fault(stored, len(schema.SQLITE))):
+        raise BackupRefused(f"{named}: {fault}")
 
 
 def _log_of_none(database: Path) -> Path | None:

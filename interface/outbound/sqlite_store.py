@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -16,6 +17,7 @@ from uuid import UUID
 from eventsourcing.persistence import (
     ConnectionUnavailableError,
     IntegrityError,
+    OperationalError,
     PersistenceError,
     StoredEvent,
 )
@@ -37,7 +39,7 @@ from application.recipient import Recipient
 from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
-from interface.outbound import schema
+from interface.outbound import schema, sqlite_schema
 from interface.outbound.figures_tables import SqlFigures
 from interface.outbound.ledger_tables import SqlLedger
 from interface.outbound.outbox_tables import (
@@ -52,10 +54,10 @@ from interface.outbound.outbox_tables import (
 )
 from interface.outbound.records import (
     EXPIRING,
+    TICKET_COLUMNS,
     JsonMapper,
     Records,
     Row,
-    column_date,
     expiring_parameters,
     ticket_conditions,
     to_answer,
@@ -98,7 +100,8 @@ SELECT policy_ext_id, row FROM policies WHERE client_ext_id=?
 UNION ALL SELECT NULL, max(version) FROM ledger WHERE client_ext_id=? AND stream=?
 """
 _GROW_LEDGER = """
-INSERT INTO ledger_sizes VALUES (?,?) ON CONFLICT DO UPDATE SET size=size+excluded.size RETURNING size
+INSERT INTO ledger_sizes (client_ext_id, size) VALUES (?,?)
+ON CONFLICT DO UPDATE SET size=size+excluded.size RETURNING size
 """
 _LOOK_UP = """
 WITH wanted (client_ext_id, user_ext_id) AS (VALUES {wanted})
@@ -106,8 +109,17 @@ SELECT 'ticket', client_ext_id, user_ext_id, row FROM wanted JOIN tickets USING 
 UNION ALL
 SELECT 'recipient', client_ext_id, user_ext_id, row FROM wanted JOIN recipients USING (client_ext_id, user_ext_id)
 """
+# Each insertion names its columns: a store of the next release may have more (ADR 12).
+_INSERT_LEDGER = (
+    "INSERT INTO ledger (client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id, leaf)"
+    " VALUES"
+)
+_INSERT_TICKETS = f"INSERT INTO tickets ({TICKET_COLUMNS}) VALUES"
+_INSERT_POLICIES = "INSERT INTO policies (client_ext_id, policy_ext_id, version, row) VALUES"
+_UPDATE_POLICY = "ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row"
+_INSERT_ANSWERS = "INSERT INTO answers (client_ext_id, command_id, row) VALUES"
 _UPSERT_RECIPIENT = """
-INSERT INTO recipients VALUES (?,?,?,?)
+INSERT INTO recipients (client_ext_id, user_ext_id, version, row) VALUES (?,?,?,?)
 ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1
 """
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"
@@ -129,33 +141,21 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             self._shared = share(path)
             try:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS)
                 self._datastore = _Datastore(f"file:{path}")
-                self._migrate()
             except BaseException:
                 os.close(self._shared)
                 raise
         self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._mapper = JsonMapper()
 
-    def _migrate(self) -> None:
-        with self._datastore.get_connection(commit=True) as connection:
-            cursor = connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                cursor.execute("PRAGMA user_version")
-                for number, migration in schema.steps(schema.SQLITE, cursor.fetchone()[0]):
-                    for statement in migration:
-                        cursor.execute(statement)
-                    cursor.execute(f"PRAGMA user_version = {number}")
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-
     def schema_version(self) -> int:
         """Return the number of the newest migration that the store has."""
-        [(version,)] = self._fetch("PRAGMA user_version", ())
-        return int(version)
+        return schema_version_at(self._path)
+
+    def schema_fault(self) -> str:
+        """Return why this program must not use the store's schema; empty where it may."""
+        return schema.fault(stored_schema_at(self._path), self.newest_schema)
 
     def look_up(
         self,
@@ -284,10 +284,15 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
 def schema_version_at(path: Path) -> int:
     """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
+    return stored_schema_at(path).version
+
+
+def stored_schema_at(path: Path) -> schema.StoredSchema:
+    """Return the schema of a store. Raises StoreUnavailable."""
     if not path.exists():
-        return 0
+        return schema.StoredSchema(0, 0)
     with _failures(), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        return sqlite_schema.stored_schema(connection)
 
 
 class _Lease:
@@ -307,11 +312,11 @@ class _Recorder(SQLiteApplicationRecorder):
         # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
             _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
-            _insert(cursor, "INSERT INTO ledger VALUES", _ledger_rows(cursor, stored_events, records.ledger))
-            _insert(cursor, "INSERT INTO tickets VALUES", records.tickets, _ON_CONFLICT_UPDATE)
-            _insert(cursor, "INSERT OR REPLACE INTO policies VALUES", records.policies)
+            _insert(cursor, _INSERT_LEDGER, _ledger_rows(cursor, stored_events, records.ledger))
+            _insert(cursor, _INSERT_TICKETS, records.tickets, _ON_CONFLICT_UPDATE)
+            _insert(cursor, _INSERT_POLICIES, records.policies, _UPDATE_POLICY)
             _insert(cursor, _INSERT_OUTBOX, [outbox_columns(entry) for entry in changes.outbox])
-            _insert(cursor, "INSERT INTO answers VALUES", records.answers)
+            _insert(cursor, _INSERT_ANSWERS, records.answers)
             for row in records.recipients:
                 if isinstance(row, Erasure):
                     cursor.execute(_ERASE_RECIPIENT, (*row.subject, row.version))
@@ -338,13 +343,9 @@ class _Pool(SQLiteConnectionPool):
             cached_statements=_CACHED_STATEMENTS,
             timeout=LOCK_TIMEOUT_SECONDS,
         )
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.row_factory = sqlite3.Row
-        # For the migration that made the ledger.
-        connection.create_function("leaf", 6, _leaf, deterministic=True)
-        connection.create_function("column_date", 1, _column_date, deterministic=True)
         return SQLiteConnection(sqlite_conn=connection, max_age=self.max_age)
 
 
@@ -353,6 +354,7 @@ class _Datastore(SQLiteDatastore):
         super().__init__(db_name)
         self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
         self._writer = Lock()
+        self._guard = schema.SchemaGuard(len(schema.SQLITE))
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
@@ -366,6 +368,7 @@ class _Datastore(SQLiteDatastore):
         try:
             connection = self.pool.get_connection()
             try:
+                self._check_schema(connection)
                 yield connection
             except (PersistenceError, sqlite3.Error) as error:
                 # One that failed may be in its transaction still, or was opened while nothing could be written: SQLite
@@ -378,6 +381,13 @@ class _Datastore(SQLiteDatastore):
         finally:
             if commit:
                 self._writer.release()
+
+    def _check_schema(self, connection: SQLiteConnection) -> None:
+        read = partial(sqlite_schema.stored_schema, connection._sqlite_conn)  # noqa: SLF001 - the library hands out cursors only
+        try:
+            self._guard.check(read)
+        except RuntimeError as error:
+            raise OperationalError(str(error)) from None
 
 
 def _change_delivery(cursor: SQLiteCursor, key: DeliveryKey, change: DeliveryChange) -> None:
@@ -416,14 +426,6 @@ def _data_version(connection: sqlite3.Connection) -> int | None:
 
 def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(value.hex if isinstance(value, UUID) else value for value in parameters)
-
-
-def _leaf(client: str, position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
-    return leaf_of(client, position, UUID(stream), version, topic, state)
-
-
-def _column_date(text: str) -> str:
-    return column_date(datetime.fromisoformat(text))
 
 
 def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], partial: Sequence[Row]) -> list[Row]:

@@ -19,9 +19,10 @@ from interface.cli.operations import Finding, Health
 from interface.outbound.ledger_keys import ledger_key_files, public_ledger_keys
 from interface.outbound.postgres_connections import connection_options
 from interface.outbound.postgres_store import schema_version_at
+from interface.outbound.schema import check_usable
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.smtp import SmtpTransport
-from interface.outbound.sqlite_store import SqliteStore
+from interface.outbound.sqlite_store import SqliteStore, stored_schema_at
 from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
 from interface.outbound.standby_reads import standing_at
 from interface.outbound.token_key import TokenKey
@@ -109,10 +110,11 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 def _sqlite(path: Path) -> Finding:
     # Not opened as a server does it, which would bring it up to date: who asks for a diagnosis wants nothing changed.
-    version, newest = sqlite_version_at(path), SqliteStore.newest_schema
-    if version > newest:
-        raise RuntimeError(f"the store has schema version {version}, this program knows {newest}")
-    if version < newest:
+    stored, newest = stored_schema_at(path), SqliteStore.newest_schema
+    version = stored.version
+    if version >= newest:
+        check_usable(stored, newest)
+    else:
         return Finding(
             "store",
             Health.WARNING,

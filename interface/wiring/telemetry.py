@@ -75,11 +75,11 @@ def probe_of(running: Running) -> Probe:
 
     def store() -> None:
         try:
-            found, needed = running.store.schema_version(), running.store.newest_schema
+            fault = running.store.schema_fault()
         except Unavailable:
             raise NotReady("the store cannot be reached") from None
-        if found != needed:
-            raise NotReady(f"the store has schema version {found}, this program has {needed}")
+        if fault:
+            raise NotReady(fault)
 
     def writer() -> None:
         busy = running.commands.busy_seconds()

@@ -9,6 +9,7 @@ from application.ports import Outbox, Store, Subscriptions
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.sqlite_store import SqliteStore
 from tests.support.fakes import FakeStore
+from tests.support.schemas import migrate_to_next_release
 from tests.support.service import Service, service_over
 
 
@@ -16,15 +17,20 @@ class StoreWithOutbox(Store, Subscriptions, Outbox, Protocol):
     pass
 
 
-@pytest.fixture(params=["fake", "sqlite", "postgres"])
+@pytest.fixture(
+    params=["fake", "sqlite", "postgres", "sqlite of the next release", "postgres of the next release"]
+)
 def open_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], StoreWithOutbox]]:
     """Opens the same store as often as called: each is what another process would hold."""
     fake = FakeStore()
+    kind, _, of_next_release = request.param.partition(" ")
+    if of_next_release:
+        migrate_to_next_release(request.getfixturevalue(f"{kind}_url"))
     with ExitStack() as opened:
 
         def open_again() -> StoreWithOutbox:
             store: StoreWithOutbox
-            match request.param:
+            match kind:
                 case "sqlite":
                     store = SqliteStore(
                         Path(request.getfixturevalue("sqlite_url").removeprefix("sqlite:///"))

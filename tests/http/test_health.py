@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
@@ -18,10 +17,13 @@ from interface.wiring import telemetry
 from interface.wiring.server import http_app, sign_token
 from interface.wiring.service import Running, start
 from tests.support.postgres import out_of_reach
+from tests.support.schemas import migrate_to_next_release, newest_schema, set_schema
 from tests.support.server import until
 from tests.support.web import BASE
 
 TOKEN = "s3cret-of-the-monitor"
+USERS = f"{BASE}/client-123/users"
+TICKET = f"{USERS}/user-1/ticket"
 ALL = ("/livez", "/readyz", "/metrics")
 
 
@@ -91,18 +93,36 @@ def test_without_its_store_it_is_not_ready_but_lives_and_is_ready_again(
     assert "tickets_store_up 0.0" in metrics.text
 
 
-def test_a_store_that_was_migrated_meanwhile_is_not_this_programs(database_url: str) -> None:
+def test_over_a_schema_that_it_cannot_use_it_is_unready_and_answers_503(database_url: str) -> None:
     with served(database_url) as (client, running):
-        needed = running.store.newest_schema
-        if database_url.startswith("sqlite"):
-            running.store._run(f"PRAGMA user_version = {needed + 1}", [()])
-        else:
-            with psycopg.connect(database_url) as connection:
-                connection.execute("INSERT INTO schema_version VALUES (%s)", (needed + 1,))
-
-        assert_not_ready(
-            client, "store", f"the store has schema version {needed + 1}, this program has {needed}"
+        client.headers.update(caller())
+        newest = newest_schema(database_url)
+        fault = (
+            f"the store has schema version {newest + 2}, which needs a program with schema {newest + 1} or later;"
+            f" this one has {newest}: upgrade the program"
         )
+        set_schema(database_url, newest + 2, newest + 1)
+        until(lambda: client.get(TICKET).status_code == 503, "the process sees the schema")
+        answers = [client.get(TICKET), client.post(f"{TICKET}/reset"), client.get(USERS)]
+
+        assert [(answer.status_code, "Retry-After" in answer.headers) for answer in answers] == [
+            (503, True)
+        ] * 3
+        assert_not_ready(client, "store", fault)
+
+        set_schema(database_url, newest, newest)
+        until(lambda: client.get(TICKET).status_code == 404, "the process sees the schema")
+        assert running.store.schema_fault() == ""
+
+
+def test_over_the_schema_of_the_next_release_it_is_ready_and_serves(database_url: str) -> None:
+    with served(database_url) as (client, _):
+        client.headers.update(caller())
+        migrate_to_next_release(database_url)
+
+        assert client.put(f"{USERS}/user-1", json={"email": "u@example.com"}).status_code == 201
+        assert client.post(f"{USERS}/user-1/ticket").status_code == 201
+        assert client.get("/readyz").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["outbox.key", "token.pem"])

@@ -31,10 +31,12 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
     for column in _OUTBOX_COLUMNS:
         store._run(f"ALTER TABLE outbox DROP COLUMN {column}", [()])
     if database_url.startswith("sqlite:"):
+        store._run("DROP TABLE schema_version", [()])
         store._run("PRAGMA user_version = 1", [()])
     else:
         for function in ("store_changes", "ledger_leaf", "ledger_framed"):
             store._run(f"DROP FUNCTION {function}", [()])
+        store._run("ALTER TABLE schema_version DROP COLUMN usable_from", [()])
         store._run("DELETE FROM schema_version WHERE version > 1", [()])
     store.close()
 

@@ -26,8 +26,8 @@ from tests.support.server import BASE, ROOT, until
 
 DIRECTORY = ROOT / "tests" / "outbound" / "stores"
 # The last commit whose program had that schema.
-SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8"}
-POSTGRES = {1: "b2e044f", 2: "e367ee5", 3: "0313d6c", 4: "28a8121", 5: "eaa5688", 6: "bb307e8"}
+SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490"}
+POSTGRES = {1: "b2e044f", 2: "e367ee5", 3: "0313d6c", 4: "28a8121", 5: "eaa5688", 6: "bb307e8", 7: "aab2490"}
 
 CLIENT, OTHER = "client-123", "ünï/cøde"
 # Whose ticket waits for its delivery, is still valid in a hundred years, and was reset once under this key.
@@ -153,6 +153,7 @@ def _environment(directory: Path, database_url: str, *, deliver: bool = True) ->
         "TICKETS_OUTBOX_KEY": OUTBOX_KEY,
         "TICKETS_DELIVER": str(deliver),
         **({"TICKETS_PUSH": "False"} if _has(directory, "push") else {}),
+        **({"TICKETS_MIGRATE_AT_START": "True"} if _has(directory, "migrate_at_start") else {}),
     }
 
 

@@ -407,7 +407,7 @@ def newer(file: Path) -> None:
     ("spoil", "words"),
     [
         (damaged, "b.db"),
-        (newer, "b.db has schema version 99, this program knows"),
+        (newer, "b.db: the store has schema version 99"),
         (lambda file: file.write_text("nonsense" * 1000), "b.db cannot be read as a database"),
         (lambda file: file.write_bytes(b""), "b.db is no database of this service"),
         (Path.unlink, "there is no file b.db"),

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from interface.outbound import schema
@@ -23,6 +21,7 @@ from tests.support.command import Command, command
 from tests.support.deliveries import minting, smtp, subjects
 from tests.support.evidence import open_store
 from tests.support.mail_server import HANGS, MailServer, mail_server
+from tests.support.schemas import make_unusable, migrate_to_next_release
 from tests.support.server import BASE, NO_DELIVERY, Server, serving, until
 
 CALLERS = 6
@@ -296,34 +295,23 @@ def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int | Non
         running.kill()
 
 
-def make_newer(database_url: str) -> int:
-    """Bring a store to a schema that no program knows yet; returns the newest that this one knows."""
-    open_store(database_url).close()
-    if database_url.startswith("sqlite"):
-        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
-            connection.execute(f"PRAGMA user_version = {len(schema.SQLITE) + 1}")
-        return len(schema.SQLITE)
-    with psycopg.connect(database_url) as connection:
-        connection.execute("INSERT INTO schema_version VALUES (%s)", (len(schema.POSTGRES) + 1,))
-    return len(schema.POSTGRES)
-
-
 @pytest.mark.parametrize(
     ("argument", "migrates"),
     [("serve", "False"), ("serve", "True"), ("deliver", "False"), ("migrate", "False")],
 )
-def test_a_newer_schema_stops_the_start_with_one_line(
+def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
     database_url: str, tmp_path: Path, argument: str, migrates: str
 ) -> None:
-    knows = make_newer(database_url)
+    newest = make_unusable(database_url)
 
     status, said = end_of(
         tmp_path, argument, TICKETS_DATABASE_URL=database_url, TICKETS_MIGRATE_AT_START=migrates
     )
 
-    assert (status, said) == (
-        2,
-        f"tickets: the store has schema version {knows + 1}, this program knows {knows}: run a newer one\n",
+    assert status == 2
+    assert said == (
+        f"tickets: the store has schema version {newest + 2}, which needs a program with schema {newest + 1} or later;"
+        f" this one has {newest}: upgrade the program\n"
     )
 
 
@@ -336,8 +324,17 @@ def test_a_server_of_postgresql_that_was_not_migrated_says_what_to_run(
     newest = len(schema.POSTGRES)
     assert (status, said) == (
         2,
-        f"tickets: the store has schema version 0, this program has {newest}: run `tickets migrate`\n",
+        f"tickets: the store has schema version 0, this program needs {newest}: run `tickets migrate`\n",
     )
+
+
+def test_a_store_of_the_next_release_is_served(database_url: str, tmp_path: Path) -> None:
+    version = migrate_to_next_release(database_url)
+    with serving(tmp_path, database_url, **NO_DELIVERY) as server:
+        given_tickets(server, ["user-0"])
+
+    assert end_of(tmp_path, "migrate", TICKETS_DATABASE_URL=database_url) == (0, "")
+    assert (tmp_path / "out").read_text() == f"The schema has version {version}, as before.\n"
 
 
 def test_once_it_is_migrated_it_serves(postgres_url: str, tmp_path: Path) -> None:

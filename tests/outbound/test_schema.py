@@ -1,0 +1,77 @@
+"""The rule of upgrades (ADR 12): from release 1.0.0 every migration only adds."""
+
+import re
+
+import pytest
+
+from interface.outbound import schema
+from interface.outbound.schema import StoredSchema, check_usable, pending
+
+# What a migration may do to a store that the release before it still uses.
+ADDS = re.compile(
+    r"CREATE (TABLE|INDEX|UNIQUE INDEX|FUNCTION) |ALTER TABLE \w+ ADD COLUMN (\w+) .*(DEFAULT|NULL)|INSERT INTO ",
+    re.DOTALL,
+)
+MIGRATIONS = ["one", "two", "three", "four", "five"]
+
+
+def migrations_after_1_0_0() -> list[str]:
+    found: list[str] = []
+    for migrations, released in (
+        (schema.SQLITE, schema.RELEASED_SQLITE),
+        (schema.POSTGRES, schema.RELEASED_POSTGRES),
+    ):
+        for statements in migrations[released[0] :] if released else []:
+            found.extend(statement.strip() for statement in statements)
+    return found
+
+
+def test_a_migration_after_1_0_0_only_adds() -> None:
+    assert [statement for statement in migrations_after_1_0_0() if not ADDS.match(statement)] == []
+
+
+def test_released_schemas_exist_and_rise() -> None:
+    for migrations, released in (
+        (schema.SQLITE, schema.RELEASED_SQLITE),
+        (schema.POSTGRES, schema.RELEASED_POSTGRES),
+    ):
+        assert released == sorted(set(released))
+        assert all(version <= len(migrations) for version in released)
+
+
+def test_a_new_schema_is_usable_by_the_release_before_it() -> None:
+    steps = pending([[name] for name in MIGRATIONS], [2, 4], StoredSchema(0, 0))
+
+    assert [(step.version, step.usable_from) for step in steps] == [(1, 1), (2, 2), (3, 2), (4, 2), (5, 4)]
+
+
+def test_only_the_missing_migrations_are_pending() -> None:
+    steps = pending([[name] for name in MIGRATIONS], [2], StoredSchema(3, 2))
+
+    assert [step.statements for step in steps] == [["four"], ["five"]]
+
+
+def test_a_store_of_the_next_release_has_nothing_pending() -> None:
+    assert pending([["one"], ["two"]], [2], StoredSchema(3, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (StoredSchema(1, 1), "the store has schema version 1, this program needs 2: run `tickets migrate`"),
+        (
+            StoredSchema(4, 3),
+            "the store has schema version 4, which needs a program with schema 3 or later; this one has 2: upgrade the program",
+        ),
+    ],
+)
+def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, message: str) -> None:
+    with pytest.raises(RuntimeError) as refusal:
+        check_usable(stored, 2)
+
+    assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize("stored", [StoredSchema(2, 1), StoredSchema(2, 2), StoredSchema(3, 2)])
+def test_the_own_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
+    check_usable(stored, 2)
