@@ -1,5 +1,7 @@
 """The command line `tickets`, wired."""
 
+import typer
+
 from application.errors import Unavailable
 from application.import_users import NoImport
 from application.ledger import LedgerBroken
@@ -38,8 +40,8 @@ from interface.wiring.service import ledger_keys
 from interface.wiring.users import import_from, run_expiry
 
 
-def main() -> None:
-    """Run the command line."""
+def command_line() -> typer.Typer:
+    """Return the command line over the service."""
     audit = AuditActions(
         history=show_history,
         past_ticket=show_past,
@@ -71,8 +73,13 @@ def main() -> None:
         ),
         operations=OperationActions(migrate=migrate, examine=examine),
     )
+    return build_cli(actions)
+
+
+def main() -> None:
+    """Run the command line."""
     try:
-        build_cli(actions)()
+        command_line()()
     except (
         WrongSettings,
         NoImport,

@@ -5,14 +5,10 @@
 
 import base64
 import gzip
-import io
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.postgres import fresh_database, running_server
+from tests.support.releases import program_of
 from tests.support.server import BASE, ROOT, until
 
 DIRECTORY = ROOT / "tests" / "outbound" / "stores"
@@ -98,17 +95,9 @@ def _pg_dump() -> str:
 @contextmanager
 def _program(commit: str) -> Iterator[Path]:
     """Yield a directory with the program of a commit and the key that signs."""
-    directory = Path(tempfile.mkdtemp(prefix="tickets-old-"))
-    try:
-        archive = subprocess.run(
-            ["git", "archive", commit], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        ).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as content:
-            content.extractall(directory, filter="data")
+    with program_of(commit) as directory:
         give_ledger_key(directory)
         yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 def _fill(directory: Path, database_url: str) -> None:
