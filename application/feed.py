@@ -14,22 +14,12 @@ from application.eras import NO_ERAS, Eras, EventId
 from application.errors import PositionUnknown
 from application.ledger import Ledger, LedgerEntry
 from application.projection import utc_date
+from application.streams import EVENTS
 from application.ticket_response import UtcDate, to_json
-from domain.access_log import AccessLog
-from domain.delivery import TicketDelivery
 from domain.event import Event
-from domain.policy import PolicyDefinition
 from domain.states import State
-from domain.subscription import Subscription
-from domain.ticket_credential import TicketCredential
 
 PAGE = 1000
-EVENTS: dict[str, type[Event]] = {
-    event.TOPIC: event
-    for owner in (TicketCredential, TicketDelivery, PolicyDefinition, AccessLog, Subscription)
-    for event in vars(owner).values()
-    if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
-}
 TYPES = tuple(sorted(EVENTS))
 # Wide enough for every position, so that the texts sort as the numbers do.
 _SEQUENCE_DIGITS = 19

@@ -11,6 +11,7 @@ from application.command import Subject
 from application.eras import Eras
 from application.merkle import HASH_BYTES, Frontier, leaf_hash
 from application.projection import TicketRow
+from application.streams import LedgerColumns
 from domain.event import Event
 
 LEAF_FORMAT = b"tickets-leaf-v1"
@@ -19,10 +20,9 @@ _TILE_HEIGHT = 8
 
 
 class LedgerEntry(NamedTuple):
-    """A row of the ledger with the event behind it.
+    """A row of the ledger with the event behind it; see LedgerColumns.
 
-    user_ext_id: empty where the event is not about one user. trace_id: of the traceparent, 32 hex digits.
-    state: the exact stored bytes of the event.
+    timestamp: the column occurred. state: the exact stored bytes of the event.
     """
 
     client_ext_id: str
@@ -36,6 +36,20 @@ class LedgerEntry(NamedTuple):
     trace_id: str
     leaf: bytes
     state: bytes
+
+    @property
+    def columns(self) -> LedgerColumns:
+        """What the entry has of its event."""
+        return LedgerColumns(
+            self.client_ext_id,
+            self.stream,
+            self.version,
+            self.user_ext_id,
+            self.topic,
+            self.timestamp,
+            self.actor,
+            self.trace_id,
+        )
 
 
 def leaf_of(client_ext_id: str, position: int, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
@@ -87,6 +101,9 @@ class Ledger(Protocol):
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the size of the ledger of every client that has one."""
 
+    def clients(self) -> Sequence[str]:
+        """Return every client of which the ledger has a size, an entry or a checkpoint, sorted."""
+
     def size(self, client_ext_id: str) -> int:
         """Return the position of the newest entry; 0 where there is none."""
 
@@ -130,11 +147,17 @@ class Ledger(Protocol):
 
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
-    ) -> Sequence[LedgerEntry]:
-        """Return the next entries by stream and version, up to a stream; one without an event has an empty state."""
+    ) -> Sequence[tuple[LedgerEntry, str]]:
+        """Return the next entries by stream and version, up to a stream, each with the topic of its event.
+
+        The state of one without an event is empty, and so is the topic.
+        """
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaves."""
+
+    def mistyped(self) -> Sequence[str]:
+        """Return stored values that are not of the type of their column, one text each; nothing can be read then."""
 
     def strays(self) -> Sequence[str]:
         """Return events that are in no ledger, and rows of credentials that have no events, one text each."""

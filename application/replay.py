@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from uuid import UUID
 
 from application.checkpoint import Verifier
@@ -11,7 +11,9 @@ from application.eras import Era
 from application.ledger import TILE, Checkpoint, Ledger, LedgerEntry, leaf_of
 from application.merkle import Frontier
 from application.projection import TicketRow, fold
-from domain.ticket_credential import stream_id
+from application.streams import LedgerColumns, Origin, columns_of, kind_of, origin_of
+from domain.event import Event
+from domain.ticket_credential import TicketCredential
 
 PAGE = 2_000
 _FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
@@ -21,9 +23,10 @@ _FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
 class Findings:
     """How much was looked at, and what differs: one text each, which names the place.
 
-    lost: what was signed, and was lost when the store was restored from a backup.
+    entries: by position; events: by stream. lost: what was signed, and was lost when the store was restored from a backup.
     """
 
+    entries: int = 0
     events: int = 0
     credentials: int = 0
     checkpoints: int = 0
@@ -32,6 +35,7 @@ class Findings:
 
     def add(self, other: "Findings") -> None:
         """Take over the findings of another part."""
+        self.entries += other.entries
         self.events += other.events
         self.credentials += other.credentials
         self.checkpoints += other.checkpoints
@@ -48,60 +52,108 @@ def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
 
 
 def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
-    """Check the streams of a client in a range: each event against its leaf, each credential against its row.
+    """Check the streams of a client in a range: each event against its ledger entry, each credential against its row.
 
     In constant memory. Raises StoreUnavailable.
     """
     findings = Findings()
-    expected: list[TicketRow] = []
-    entries = _entries(client_ext_id, begin, end, ledger)
-    for stream, group in groupby(entries, key=lambda entry: entry.stream):
-        row = _check_stream(stream, group, findings, ledger)
-        if row is not None:
-            findings.credentials += 1
-            expected.append(row)
-        if len(expected) >= PAGE:
-            _compare(expected, findings, ledger)
-            expected = []
-    _compare(expected, findings, ledger)
+    rows = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(rows, PAGE)):
+        _compare(page, findings, ledger)
     return findings
 
 
-def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iterator[LedgerEntry]:
+def _replayed(
+    client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
+) -> Iterator[TicketRow]:
+    """Yield the row of each credential whose events are those of the ledger; the faults go to the findings."""
+    entries = _entries(client_ext_id, begin, end, ledger)
+    for _, group in groupby(entries, key=lambda found: found[0].stream):
+        stream = _Stream(findings, ledger)
+        for entry, topic in group:
+            stream.take(entry, topic)
+        if stream.row is not None and stream.is_whole:
+            findings.credentials += 1
+            yield stream.row
+
+
+def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iterator[tuple[LedgerEntry, str]]:
     stream, version = begin, -1
     while page := ledger.entries_by_stream(client_ext_id, stream, version, end, PAGE):
         yield from page
-        stream, version = page[-1].stream, page[-1].version
+        stream, version = page[-1][0].stream, page[-1][0].version
 
 
-def _check_stream(
-    stream: UUID, entries: Iterator[LedgerEntry], findings: Findings, ledger: Ledger
-) -> TicketRow | None:
-    row: TicketRow | None = None
-    broken, version = False, 0
-    for entry in entries:
-        findings.events += 1
-        version += 1
-        place = f"client {entry.client_ext_id!r}, position {entry.position}, stream {stream}, version {entry.version}"
-        if entry.version != version:
-            findings.faults.append(f"{place}: version {version} is missing from the ledger")
-            broken, version = True, entry.version
+class _Stream:
+    """A stream while it is replayed.
+
+    row: of its credential so far; None where it is of another kind. is_whole: every event is the one in the ledger.
+    """
+
+    def __init__(self, findings: Findings, ledger: Ledger) -> None:
+        self._findings = findings
+        self._ledger = ledger
+        self._version = 0
+        self._origin: Origin | None = None
+        self._kind = ""
+        self.row: TicketRow | None = None
+        self.is_whole = True
+
+    def take(self, entry: LedgerEntry, topic: str) -> None:
+        """Check the next entry, and fold its event. topic: of the event, which the ledger has a copy of."""
+        self._findings.events += 1
+        self._version += 1
+        if entry.version != self._version:
+            self._break(entry, f"version {self._version} is missing from the ledger")
+            self._version = entry.version
         if not entry.state:
-            findings.faults.append(f"{place}: the event is missing")
-            broken = True
-            continue
-        key = (entry.client_ext_id, entry.position, stream, entry.version, entry.topic)
+            self._break(entry, "the event is missing")
+            return
+        key = (entry.client_ext_id, entry.position, entry.stream, entry.version, topic)
         if leaf_of(*key, entry.state) != entry.leaf:
-            findings.faults.append(f"{place}: the event is not the one in the ledger")
-            broken = True
-        if broken or stream != stream_id(entry.client_ext_id, entry.user_ext_id):
-            continue
+            self._break(entry, "the event is not the one in the ledger (columns position and leaf)")
         try:
-            row = fold(row, [ledger.event(entry)])
-        except (ValueError, AttributeError, TypeError) as error:
-            findings.faults.append(f"{place}: the event cannot be replayed: {error}")
-            broken = True
-    return None if broken else row
+            event = self._ledger.event(entry._replace(topic=topic))
+            self._check_columns(entry, event)
+            if self._kind == TicketCredential.TOPIC and self.is_whole:
+                self.row = fold(self.row, [event])
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+            self._break(entry, f"the event cannot be replayed: {error}")
+
+    def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
+        named, kind = origin_of(event), kind_of(event)
+        self._origin = self._origin or named
+        self._kind = self._kind or kind
+        if self._origin is None:
+            if self.is_whole:
+                self._break(entry, "column stream: the first event of the stream names no client")
+            return
+        if kind != self._kind:
+            self._break(entry, f"column topic: no {event.TOPIC} belongs to a stream of a {self._kind}")
+        expected = columns_of(event, self._origin.subject)
+        pairs = zip(LedgerColumns._fields, entry.columns, expected, strict=True)
+        stream = (named or self._origin).stream
+        faults = {
+            f"column {column} is {_shown(stored)}, not {_shown(wanted)}": column
+            for column, stored, wanted in [*pairs, ("stream", entry.stream, stream)]
+            if stored != wanted
+        }
+        for fault, column in faults.items():
+            self._report(entry, fault)
+            # The others are for searches only, and are copies of what the event says.
+            self.is_whole &= column not in ("client_ext_id", "stream", "version")
+
+    def _break(self, entry: LedgerEntry, fault: str) -> None:
+        self.is_whole = False
+        self._report(entry, fault)
+
+    def _report(self, entry: LedgerEntry, fault: str) -> None:
+        place = f"position {entry.position}, stream {entry.stream}, version {entry.version}"
+        self._findings.faults.append(f"client {entry.client_ext_id!r}, {place}: {fault}")
+
+
+def _shown(value: object) -> str:
+    return repr(str(value))
 
 
 def _compare(expected: Sequence[TicketRow], findings: Findings, ledger: Ledger) -> None:
@@ -125,6 +177,7 @@ def check_ledger(
     while page := ledger.positions(client_ext_id, position, PAGE):
         for found, leaf in page:
             position += 1
+            findings.entries += 1
             if found != position:
                 findings.faults.append(f"client {client_ext_id!r}: position {position} is missing")
                 return findings
@@ -210,28 +263,17 @@ def _tiles(client_ext_id: str, ledger: Ledger) -> Iterator[bytes]:
         begin += len(page)
 
 
-def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> int:
-    """Make the read rows of a range of streams anew from their events. Returns how many.
+def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
+    """Rebuild the read rows of a range of streams from their events; `credentials` of the findings says how many.
 
-    While the service goes on: a row that is newer meanwhile stays. Raises StoreUnavailable.
+    The row of a stream whose events are not those of the ledger stays as it is, and the stream is reported. The service
+    may run meanwhile: a row that is newer by then stays. Raises StoreUnavailable.
     """
-    rows: list[TicketRow] = []
-    count = 0
-    for stream, entries in groupby(
-        _entries(client_ext_id, begin, end, ledger), key=lambda entry: entry.stream
-    ):
-        row: TicketRow | None = None
-        for entry in entries:
-            if stream == stream_id(entry.client_ext_id, entry.user_ext_id):
-                row = fold(row, [ledger.event(entry)])
-        if row is not None:
-            rows.append(row)
-            count += 1
-        if len(rows) >= PAGE:
-            ledger.rewrite_rows(rows)
-            rows = []
-    ledger.rewrite_rows(rows)
-    return count
+    findings = Findings()
+    rows = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(rows, PAGE)):
+        ledger.rewrite_rows(page)
+    return findings
 
 
 def _who(subject: Subject) -> str:

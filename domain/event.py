@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 from uuid import UUID
 
 from eventsourcing.domain import CanMutateAggregate
@@ -9,8 +10,12 @@ from eventsourcing.domain import CanMutateAggregate
 
 @dataclass(frozen=True, kw_only=True)
 class Event(CanMutateAggregate[UUID]):
-    """A fact with who, why and by which request; see Attribution for the last six fields."""
+    """A fact with who, why and by which request; see Attribution for the last six fields.
 
+    TOPIC: the name under which it is stored, which never changes; its class may have another.
+    """
+
+    TOPIC: ClassVar[str]
     originator_id: UUID
     originator_version: int
     timestamp: datetime

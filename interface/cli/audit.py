@@ -38,7 +38,7 @@ class AuditActions:
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
     check: Callable[[Sequence[Path], Callable[[int, int], None]], Findings]
-    rebuild: Callable[[Callable[[int, int], None]], int]
+    rebuild: Callable[[Callable[[int, int], None]], Findings]
     export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
     evidence: Callable[[str, str, int | None], bytes]
@@ -115,24 +115,37 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
 
     @cli.command()
     def rebuild() -> None:
-        """Make the read model anew from the events, while the service goes on."""
+        """Rebuild the read model from the events; the service may run meanwhile.
+
+        A stream that is not what the ledger says is reported, with exit status 1. Where its events are not those of the
+        ledger, its ticket stays as it is.
+        """
         with _progress("rebuilding") as tell:
-            count = actions.rebuild(tell)
-        Console().print(f"{count} credentials were made anew from their events.", highlight=False)
+            findings = actions.rebuild(tell)
+        _report_faults(findings)
+        Console().print(
+            f"{findings.credentials} credentials were made anew from their events.", highlight=False
+        )
+        if findings.faults:
+            raise SystemExit(1)
 
 
 def report_findings(findings: Findings) -> None:
     """Say what a check of the record found."""
+    _report_faults(findings)
+    for loss in findings.lost:
+        Console(stderr=True, soft_wrap=True).print(f"lost: {loss}", highlight=False, markup=False)
+    looked = f"{findings.events:,} events, {findings.credentials:,} credentials, {findings.checkpoints:,} checkpoints"
+    lost = ", but signed entries are lost" if findings.lost else ""
+    Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
+
+
+def _report_faults(findings: Findings) -> None:
     console = Console(stderr=True, soft_wrap=True)
     for fault in findings.faults[:_LISTED]:
         console.print(f"differs: {fault}", highlight=False, markup=False)
     if len(findings.faults) > _LISTED:
         console.print(f"… and {len(findings.faults) - _LISTED} more", highlight=False)
-    for loss in findings.lost:
-        console.print(f"lost: {loss}", highlight=False, markup=False)
-    looked = f"{findings.events:,} events, {findings.credentials:,} credentials, {findings.checkpoints:,} checkpoints"
-    lost = ", but signed entries are lost" if findings.lost else ""
-    Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
 
 
 def _add_export(cli: typer.Typer, actions: AuditActions) -> None:

@@ -7,8 +7,9 @@ from typing import Any, get_type_hints
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from application.feed import EVENTS, NAMES, CloudEvent
+from application.feed import NAMES, CloudEvent
 from application.security_event import TYPES as SECURITY_TYPES
+from application.streams import EVENTS
 from domain.event import Event
 from interface.http.path import BASE_PATH
 

@@ -9,8 +9,9 @@ from application.command import Subject
 from application.eras import Era, Eras
 from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
 from application.projection import TicketRow
+from application.streams import column_date
 from domain.event import Event
-from interface.outbound.records import TICKET_COLUMNS, column_date, decoded, ticket_columns
+from interface.outbound.records import TICKET_COLUMNS, decoded, ticket_columns
 from interface.outbound.sql_tables import SqlTables
 
 # Processes decide by clocks of their own, so time rises with positions but for this much.
@@ -20,8 +21,8 @@ SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occu
 FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version = version
 """
 _ENTRY_OR_GAP = """
-SELECT client_ext_id, position, stream, version, user_ext_id, coalesce(ticket_events.topic, ledger.topic), occurred,
-       actor, trace_id, leaf, state
+SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state,
+       ticket_events.topic
 FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version
 """
 _COUNTS = """
@@ -29,14 +30,21 @@ SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger), (SEL
        (SELECT count(*) FROM ledger WHERE version = 1 AND topic = 'TicketCreated')
 """
 _STRAYS = """
-SELECT originator_id, originator_version FROM ticket_events
-WHERE NOT EXISTS (SELECT 1 FROM ledger WHERE stream = originator_id AND version = originator_version)
+SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
 """
 _ROWS_WITHOUT_EVENTS = """
 SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
     SELECT 1 FROM ledger WHERE ledger.client_ext_id = tickets.client_ext_id
     AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
 )
+"""
+# One look into the index for each client, however long its ledger is.
+_CLIENTS = """
+WITH RECURSIVE client (name) AS (
+    SELECT min(client_ext_id) FROM {table} UNION ALL
+    SELECT (SELECT min(client_ext_id) FROM {table} WHERE client_ext_id > name) FROM client WHERE name IS NOT NULL
+)
+SELECT name FROM client WHERE name IS NOT NULL
 """
 _ROWS_AT_ONCE = 500
 _REWRITE = f"""
@@ -69,6 +77,13 @@ class SqlLedger(SqlTables):
         """Return the size of the ledger of every client that has one."""
         rows = self._fetch("SELECT client_ext_id, size FROM ledger_sizes ORDER BY client_ext_id", ())
         return [(client, size) for client, size in rows]
+
+    def clients(self) -> Sequence[str]:
+        """Return every client with a size, an entry or a checkpoint, sorted."""
+        tables = ("ledger_sizes", "ledger", "checkpoints")
+        return sorted(
+            {client for table in tables for (client,) in self._fetch(_CLIENTS.format(table=table), ())}
+        )
 
     def size(self, client_ext_id: str) -> int:
         """Return the position of the newest entry; 0 where there is none."""
@@ -154,11 +169,11 @@ class SqlLedger(SqlTables):
 
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
-    ) -> Sequence[LedgerEntry]:
-        """Return the next entries by stream and version, up to a stream; one without an event has an empty state."""
+    ) -> Sequence[tuple[LedgerEntry, str]]:
+        """Return the next entries by stream and version, up to a stream, each with the topic of its event; see the port."""
         condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
-        return _entries(rows)
+        return [(entry, row[11] or "") for entry, row in zip(_entries(rows), rows, strict=True)]
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaves."""
@@ -168,6 +183,10 @@ class SqlLedger(SqlTables):
         )
         return [(position, bytes(leaf)) for position, leaf in rows]
 
+    def mistyped(self) -> Sequence[str]:
+        """Return stored values that are not of the type of their column: none, since the database checks them."""
+        return []
+
     def strays(self) -> Sequence[str]:
         """Return events that are in no ledger, and rows of credentials that have no events, one text each."""
         counts = self._fetch(_COUNTS, ())[0]
@@ -175,7 +194,8 @@ class SqlLedger(SqlTables):
         strays = []
         if events != entries:
             strays += [
-                f"stream {s}, version {v}: the event is in no ledger" for s, v in self._fetch(_STRAYS, ())
+                f"stream {_uuid(s)}, version {v}: the event is in no ledger"
+                for s, v in self._fetch(_STRAYS, ())
             ]
         if rows != credentials:
             found = self._fetch(_ROWS_WITHOUT_EVENTS, ())

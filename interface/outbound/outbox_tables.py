@@ -10,8 +10,9 @@ import msgspec
 
 from application.command import DeliveryKey, Subject
 from application.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.streams import column_date
 from domain.policy import SendingMethod
-from interface.outbound.records import Row, column_date, to_recipient, to_ticket
+from interface.outbound.records import Row, to_recipient, to_ticket
 from interface.outbound.sql_tables import SqlTables
 
 

@@ -401,12 +401,14 @@ def _look_up_subscriptions(connection: Connection, client: str, known: Known) ->
 
 
 def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes: Changes) -> list[Any]:
-    events = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
+    events = [(c.stream, c.version, c.topic) for c in records.ledger]
+    searched = [(c.client_ext_id, c.user_ext_id, c.occurred, c.actor, c.trace_id) for c in records.ledger]
     return [
-        *_columns(events, 4),
+        *_columns(events, 3),
+        [event.state for event in stored_events],
         *_columns(records.tickets, 10),
         *_columns([outbox_columns(entry) for entry in changes.outbox], 7),
-        *_columns(records.ledger, 5),
+        *_columns(searched, 5),
         *_columns(records.answers, 3),
     ]
 

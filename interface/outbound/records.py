@@ -10,13 +10,14 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
-from eventsourcing.utils import get_topic, resolve_topic
+from eventsourcing.utils import get_topic
 
 from application.command import Answer
 from application.policy_row import PolicyRow
 from application.ports import Changes, Erasure, Expiry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from application.streams import EVENTS, LedgerColumns, column_date, columns_of
 from domain.event import Event
 from domain.states import State
 
@@ -62,17 +63,19 @@ def decoded(topic: str, state: bytes) -> Event:
 
 @cache
 def _decoder(topic: str) -> Callable[[bytes], Any]:
-    return msgspec.json.Decoder(resolve_topic(topic)).decode
+    if topic not in EVENTS:
+        raise ValueError(f"no event has the topic {topic!r}")
+    return msgspec.json.Decoder(EVENTS[topic]).decode
 
 
 @dataclass(frozen=True)
 class Records:
     """The rows of one transaction beside its events, each in the order of its table's columns.
 
-    ledger: of each event its client, user, time, actor and trace; what else the ledger has, only the store knows.
+    ledger: of each event; the position and the leaf only the store knows.
     """
 
-    ledger: list[Row]
+    ledger: list[LedgerColumns]
     tickets: list[Row]
     recipients: list[Row | Erasure]
     policies: list[Row]
@@ -83,7 +86,7 @@ def to_records(changes: Changes) -> Records:
     """Return the changes, but for the events, as rows."""
     return Records(
         ledger=[
-            (*subject, column_date(event.timestamp), event.actor, event.correlation_id[3:35])
+            columns_of(event, subject)
             for event, subject in zip(changes.events, changes.subjects, strict=True)
         ],
         tickets=[ticket_columns(row) for row in changes.tickets.values()],
@@ -119,11 +122,6 @@ def ticket_columns(row: TicketRow) -> Row:
         column_date(row.last_modified),
         row.expiry_step,
     )
-
-
-def column_date(moment: datetime) -> str:
-    """Return an aware UTC time as text that sorts as time does."""
-    return moment.isoformat(timespec="microseconds")
 
 
 def ticket_conditions(query: TicketQuery, after: Place | None, mark: str) -> tuple[str, list[str]]:

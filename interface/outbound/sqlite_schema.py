@@ -8,8 +8,8 @@ from pathlib import Path
 from uuid import UUID
 
 from application.ledger import leaf_of
+from application.streams import column_date
 from interface.outbound import schema
-from interface.outbound.records import column_date
 from interface.outbound.schema import StoredSchema
 
 # The migration that brought the table schema_version. The version itself stands in `PRAGMA user_version`.

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from application.outbox import DeliveryChange
 from application.ports import Changes, Erasure, Expiry, Known, Place, PolicyKey, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
+from application.streams import LedgerColumns
 from domain.access_log import access_stream_id
 from domain.event import Event
 from domain.ticket_credential import stream_id
@@ -122,6 +124,18 @@ _UPSERT_RECIPIENT = """
 INSERT INTO recipients (client_ext_id, user_ext_id, version, row) VALUES (?,?,?,?)
 ON CONFLICT DO UPDATE SET version=excluded.version, row=excluded.row WHERE version=excluded.version-1
 """
+_TABLES = [
+    table
+    for migration in schema.SQLITE
+    for statement in migration
+    for table in re.findall(r"CREATE TABLE (\w+)", statement)
+]
+_TABLE_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
+# The columns that hold the id of a stream: 32 hex digits.
+_STREAMS = ("stream", "originator_id")
+_NO_STREAM = " OR length({name}) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
+# Of each table at most so many rows are reported.
+_MISTYPED = 100
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"
 
 
@@ -244,6 +258,28 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
                 yield None
             else:
                 yield _Lease()
+
+    def mistyped(self) -> Sequence[str]:
+        """Return stored values that are not of the type of their column, which SQLite stores all the same."""
+        return [fault for table in _TABLES for fault in self._mistyped_in(table)]
+
+    def _mistyped_in(self, table: str) -> Iterator[str]:
+        columns = [tuple(row) for row in self._fetch(_TABLE_COLUMNS, (table,))]
+        checks = [
+            f"(typeof({name}) <> '{type_.lower()}'{_NO_STREAM.format(name=name) if name in _STREAMS else ''})"
+            for name, type_, _ in columns
+        ]
+        key = [name for name, _, of_key in columns if of_key]
+        rows = self._fetch(
+            f"SELECT {', '.join([*key, *checks])} FROM {table} WHERE {' OR '.join(checks)} LIMIT {_MISTYPED}",
+            (),
+        )
+        for row in map(tuple, rows):
+            place = ", ".join(f"{name} {value!r}" for name, value in zip(key, row, strict=False))
+            for (name, type_, _), is_wrong in zip(columns, row[len(key) :], strict=True):
+                if is_wrong:
+                    kind = "id of a stream" if name in _STREAMS else type_
+                    yield f"table {table}, {place}: column {name} holds no {kind}"
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -428,19 +464,19 @@ def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(value.hex if isinstance(value, UUID) else value for value in parameters)
 
 
-def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], partial: Sequence[Row]) -> list[Row]:
+def _ledger_rows(
+    cursor: SQLiteCursor, events: Sequence[StoredEvent], ledger: Sequence[LedgerColumns]
+) -> list[Row]:
     """Give out the next positions of each client. The transaction has written already, so nobody else does."""
     position: dict[str, int] = {}
-    for client, count in Counter(row[0] for row in partial).items():
+    for client, count in Counter(columns.client_ext_id for columns in ledger).items():
         cursor.execute(_GROW_LEDGER, (client, count))
         position[client] = cursor.fetchone()[0] - count
     rows = []
-    for event, (client, user, occurred, actor, trace) in zip(events, partial, strict=True):
+    for event, (client, stream, version, user, topic, *searched) in zip(events, ledger, strict=True):
         position[client] += 1
-        stream = cast("UUID", event.originator_id)
-        key = (client, position[client], stream, event.originator_version, event.topic)
-        columns = (event.originator_version, user, event.topic, occurred, actor, trace)
-        rows.append((client, position[client], stream.hex, *columns, leaf_of(*key, event.state)))
+        leaf = leaf_of(client, position[client], stream, version, topic, event.state)
+        rows.append((client, position[client], stream.hex, version, user, topic, *searched, leaf))
     return rows
 
 

@@ -109,12 +109,14 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
     keys, store = ledger_keys(settings), open_store(settings)
     findings = Findings()
     try:
+        findings.faults.extend(store.mistyped())
+        if findings.faults:
+            return findings
         verifier = NoteVerifier([key for _, key in keys.public()])
         outside = read_checkpoints(
             [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
         )
-        clients = [client for client, _ in store.sizes()]
-        clients += sorted({checkpoint.client_ext_id for checkpoint in outside} - set(clients))
+        clients = sorted({*store.clients(), *(checkpoint.client_ext_id for checkpoint in outside)})
         for client in clients:
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
@@ -124,17 +126,25 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
             findings.add(part)
     finally:
         store.close()
+    # While the service runs there are more events by then.
+    if findings.events < findings.entries:
+        findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
     return findings
 
 
-def rebuild_rows(tell: Callable[[int, int], None]) -> int:
-    """Make the read model anew from the events. Returns how many rows. Raises Unavailable, WrongSettings."""
+def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
+    """Rebuild the read model from the events; see application.replay.rebuild. Raises Unavailable, WrongSettings."""
     settings = read_settings()
     store = open_store(settings)
-    sizes = store.sizes()
-    store.close()
-    clients, entries = [client for client, _ in sizes], sum(size for _, size in sizes)
-    return sum(_in_parts(rebuild_part, settings.database_url, clients, entries, tell))
+    try:
+        findings = Findings(faults=[*store.mistyped()])
+        clients, entries = store.clients(), sum(size for _, size in store.sizes())
+    finally:
+        store.close()
+    if not findings.faults:
+        for part in _in_parts(rebuild_part, settings.database_url, clients, entries, tell):
+            findings.add(part)
+    return findings
 
 
 def _in_parts(
@@ -167,7 +177,7 @@ def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findin
         store.close()
 
 
-def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> int:
+def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
     """Rebuild a range of streams, in a process of its own."""
     store = open_at(database_url)
     try:

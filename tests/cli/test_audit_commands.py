@@ -1,10 +1,14 @@
 """What an auditor types wrong, and what the commands say of it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from domain.ticket_credential import stream_id
 from tests.cli.test_commands import tickets
+from tests.support.ledgers import given_ticket
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,32 @@ def test_a_new_store_is_whole(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check")
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    given_ticket(sqlite_url, "client-1")
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as store:
+        store.execute("UPDATE ledger SET user_ext_id = '.'")
+        store.execute("UPDATE tickets SET row = CAST(replace(row, '{SSHA256}', '{SSHA256}x') AS BLOB)")
+        store.commit()
+
+    checked = tickets(tmp_path, "replay", "--check", COLUMNS="300")
+    rebuilt = tickets(tmp_path, "rebuild", COLUMNS="300")
+    again = tickets(tmp_path, "replay", "--check", COLUMNS="300")
+
+    stream = stream_id("client-1", "user-0")
+    column = (
+        f"differs: client 'client-1', position 1, stream {stream}, version 1: column user_ext_id is '.', not"
+        " 'user-0'\n"
+    )
+    row = "differs: client 'client-1', user 'user-0': the read row is not what its events lead to\n"
+    assert (checked.returncode, checked.stderr) == (1, column + row)
+    assert checked.stdout == "1 events, 1 credentials, 0 checkpoints: 2 differs\n"
+    assert (rebuilt.returncode, rebuilt.stderr) == (1, column)
+    assert rebuilt.stdout == "1 credentials were made anew from their events.\n"
+    assert (again.returncode, again.stderr) == (1, column)
 
 
 def test_stamps_need_a_place(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from application.outbox import OutboxEntry, Standing, Trying, Waiting
 from application.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
 from application.projection import TicketRow, at
 from application.recipient import Recipient
+from application.streams import column_date
 from application.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
 from domain.access_log import access_stream_id
 from domain.attribution import Attribution
@@ -25,7 +26,6 @@ from domain.secret import Secret
 from domain.subscription import Method, Status
 from domain.ticket import ClearTicket
 from domain.ticket_credential import stream_id
-from interface.outbound.records import column_date
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
 SUBJECT = Subject("client-123", "user-123")

@@ -15,7 +15,7 @@ from typing import Any
 import typer.main
 from fastapi.testclient import TestClient
 
-from application.feed import EVENTS
+from application.streams import EVENTS
 from interface.http.problems import INTERNAL, PROBLEMS
 from interface.main import command_line
 from interface.settings import PREFIX, Settings
