@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from application.command import Answer, Command, Subject
+from application.outcomes import Outcome
 from application.ports import Clock
 from application.unit_of_work import UnitOfWork
 from domain.access_log import AccessLog
@@ -38,7 +39,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
         by=command.attribution(clock()),
     )
     unit.save_access(entry)
-    return command.done("noted", None, None)
+    return command.done(Outcome.NOTED, None, None)
 
 
 @dataclass

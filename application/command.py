@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from application.errors import PreconditionFailed
+from application.outcomes import CODES, REFUSALS, Outcome
 from application.ticket_response import to_json
 from domain.attribution import Attribution
 from domain.errors import Refusal
@@ -95,9 +95,9 @@ class Command:
         return None
 
     def done(
-        self, outcome: str, version: int | None, response: BaseModel | Mapping[str, Any] | None
+        self, outcome: Outcome, version: int | None, response: BaseModel | Mapping[str, Any] | None
     ) -> "Answer":
-        """Return the answer to this command now that it happened, such as "created" or "changed"."""
+        """Return the answer to this command now that it happened."""
         return Answer(
             outcome=outcome,
             body="" if response is None else to_json(response),
@@ -109,7 +109,7 @@ class Command:
     def refused(self, refusal: Refusal) -> "Answer":
         """Return the answer to this command when it must not happen."""
         return Answer(
-            outcome=type(refusal).__name__,
+            outcome=CODES[type(refusal)],
             body=str(refusal),
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
@@ -130,9 +130,9 @@ class Command:
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """What a command came to: all that a retry needs to get the first answer again, byte for byte.
 
-    outcome: such as "created" or "changed"; else the name of the Refusal, whose message is then the body.
-    version: the version that the command led to; None where the answer shows none.
-    body: the response as JSON text.
+    outcome: an Outcome, or the code of a Refusal, whose message is then the body. version: the version that the command led
+    to; None where the answer shows none. body: the response as JSON text. Raises ValueError for an unknown outcome, since
+    nobody can tell whether the command happened.
     """
 
     outcome: str
@@ -141,20 +141,21 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     request_digest: str
     version: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.outcome not in REFUSALS and self.outcome not in _OUTCOMES:
+            raise ValueError(f"unknown outcome of a command: {self.outcome!r}")
+
     @property
     def refusal(self) -> str | None:
-        """The name of the Refusal; None where the command happened."""
-        return self.outcome if self.outcome in _refusals() else None
+        """The code of the Refusal; None where the command happened."""
+        return self.outcome if self.outcome in REFUSALS else None
 
     def unwrap(self) -> "Answer":
         """Return the answer of a command that happened, or raise the Refusal of one that did not."""
-        refusal = _refusals().get(self.outcome)
+        refusal = REFUSALS.get(self.outcome)
         if refusal is not None:
             raise refusal(self.body)
         return self
 
 
-@cache
-def _refusals() -> dict[str, type[Refusal]]:
-    # Once: it is asked for each answer, and all refusals are in domain/errors.py and application/errors.py.
-    return {refusal.__name__: refusal for refusal in Refusal.__subclasses__()}
+_OUTCOMES = frozenset(Outcome)

@@ -6,6 +6,7 @@ from functools import partial
 
 from application.command import Answer
 from application.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.outcomes import Outcome
 from application.ports import Clock, PolicyKey, Randomness, Sealer
 from application.projection import to_response
 from application.unit_of_work import UnitOfWork
@@ -50,7 +51,7 @@ def create_ticket(
     )
     row = unit.save(credential)
     seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
-    return command.done("created", row.version, to_response(row, by.timestamp))
+    return command.done(Outcome.CREATED, row.version, to_response(row, by.timestamp))
 
 
 def _policy_key(command: CreateTicket, unit: UnitOfWork) -> PolicyKey:

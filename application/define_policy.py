@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.command import Answer, Command, Subject
 from application.errors import PolicyNotFound
+from application.outcomes import Outcome
 from application.policy_row import PolicyRow, restore_policy, to_response
 from application.ports import Clock, PolicyKey, Store
 from application.unit_of_work import UnitOfWork
@@ -41,7 +42,7 @@ def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> A
         former.withdraw_default(by=by)
         unit.save_policy(former)
     row = unit.save_policy(definition)
-    return command.done("changed" if known else "created", row.version, to_response(row))
+    return command.done(Outcome.CHANGED if known else Outcome.CREATED, row.version, to_response(row))
 
 
 def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyRow]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from application.command import Answer, Command
+from application.outcomes import Outcome
 from application.ports import Clock
 from application.projection import restore
 from application.unit_of_work import UnitOfWork
@@ -23,4 +24,4 @@ def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
         credential.delete(by=command.attribution(clock()))
         unit.save(credential)
     unit.erase(recipient)
-    return command.done("erased", None, None)
+    return command.done(Outcome.ERASED, None, None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from application.command import Answer, Command
+from application.outcomes import Outcome
 from application.ports import Clock, Expiry, PolicyKey, Store
 from application.unit_of_work import UnitOfWork
 from domain.policy import DEFAULT_POLICY
@@ -35,8 +36,11 @@ def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answe
     credential.note_expiry(policy, by=command.attribution(clock()))
     said = [type(event) for event in credential.pending_events]
     row = unit.save(credential)
-    outcome = {TicketCredential.TicketExpirySoon: "soon", TicketCredential.TicketExpired: "ended"}
-    return command.done(outcome[said[0]] if said else "unchanged", row.version, None)  # type: ignore[index]
+    outcome = {
+        TicketCredential.TicketExpirySoon: Outcome.SOON,
+        TicketCredential.TicketExpired: Outcome.ENDED,
+    }
+    return command.done(outcome[said[0]] if said else Outcome.UNCHANGED, row.version, None)  # type: ignore[index]
 
 
 def expire_tickets(
@@ -71,8 +75,8 @@ def expire_tickets(
             ]
             for future in [submit(command) for command in commands]:
                 outcome = future.result().outcome
-                report.soon += outcome == "soon"
-                report.ended += outcome == "ended"
+                report.soon += outcome == Outcome.SOON
+                report.ended += outcome == Outcome.ENDED
             last = rows[-1]
             place = Expiry(last.valid_to, last.client_ext_id, last.user_ext_id)
         return report

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from application.command import Answer, Command, Subject
 from application.fields import ExtId, UserFields
+from application.outcomes import Outcome
 from application.register_user import RegisterUser
 
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ def _fields(header: list[str], row: list[str]) -> dict[str, Any]:
 
 
 def _count(answer: Answer, report: ImportReport) -> None:
-    if answer.outcome == "created":
+    if answer.outcome == Outcome.CREATED:
         report.created += 1
-    elif answer.outcome == "changed":
+    elif answer.outcome == Outcome.CHANGED:
         report.changed += 1
     else:
         report.unchanged += 1

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from application.command import Answer, Command
 from application.errors import StaleVersion
+from application.outcomes import Outcome
 from application.ports import Clock, PolicyKey
 from application.projection import to_response
 from application.unit_of_work import UnitOfWork
@@ -43,7 +44,7 @@ def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> A
     now = clock()
     _modify(credential, command, unit, now)
     row = unit.save(credential)
-    return command.done("changed", row.version, to_response(row, now))
+    return command.done(Outcome.CHANGED, row.version, to_response(row, now))
 
 
 def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWork, now: datetime) -> None:
@@ -66,4 +67,4 @@ def delete_ticket(command: DeleteTicket, unit: UnitOfWork, *, clock: Clock) -> A
     command.precondition.check(credential.version)
     credential.delete(by=command.attribution(clock()))
     unit.save(credential)
-    return command.done("deleted", None, None)
+    return command.done(Outcome.DELETED, None, None)

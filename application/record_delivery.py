@@ -6,6 +6,7 @@ from functools import partial
 
 from application.command import Answer, Command, DeliveryKey
 from application.outbox import Trying
+from application.outcomes import Outcome
 from application.ports import Clock
 from application.unit_of_work import UnitOfWork
 from domain.delivery import Attempt, Obsolete, TicketDelivery
@@ -45,7 +46,7 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     key = command.delivery
     so_far = unit.delivery(key)
     if so_far is None:
-        return command.done("gone", None, None)
+        return command.done(Outcome.GONE, None, None)
     say = partial(
         TicketDelivery.say,
         stream=key.stream,
@@ -62,11 +63,11 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     else:
         failed = say(TicketDelivery.TicketDeliveryFailed, delivery=command.attempt)
         unit.save_delivery(key, failed, kept=(command.trying or Trying(), command.until))
-    return command.done("recorded", None, None)
+    return command.done(Outcome.RECORDED, None, None)
 
 
 def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
     """Have the user's tickets tried again. Raises UserUnknown, TicketUnknown."""
     unit.ticket(command.subject)
     unit.retry_deliveries(command.subject)
-    return command.done("queued", None, None)
+    return command.done(Outcome.QUEUED, None, None)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from application.command import Answer
 from application.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.outcomes import Outcome
 from application.ports import Clock, PolicyKey, Randomness, Sealer
 from application.projection import to_response
 from application.unit_of_work import UnitOfWork
@@ -30,4 +31,4 @@ def regenerate_ticket(
     credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)
     row = unit.save(credential)
     seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
-    return command.done("changed", row.version, to_response(row, by.timestamp))
+    return command.done(Outcome.CHANGED, row.version, to_response(row, by.timestamp))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from application.command import Answer, Command
+from application.outcomes import Outcome
 from application.ports import Clock
 from application.recipient import Recipient, to_response
 from application.unit_of_work import UnitOfWork
@@ -38,9 +39,11 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
         version=known.version + 1 if known else 1,
     )
     if known and _says_the_same(known, recipient):
-        return command.done("unchanged", known.version, to_response(known))
+        return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     unit.save_recipient(recipient)
-    return command.done("changed" if known else "created", recipient.version, to_response(recipient))
+    return command.done(
+        Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
+    )
 
 
 def _says_the_same(one: Recipient, other: Recipient) -> bool:

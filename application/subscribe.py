@@ -17,6 +17,7 @@ from application.errors import (
     TooManySubscriptions,
 )
 from application.ledger import Ledger
+from application.outcomes import Outcome
 from application.ports import Clock, Sealer, Subscriptions
 from application.projection import utc_date
 from application.security_event import stream_updated_notice
@@ -161,7 +162,7 @@ def define_subscription(
         subscription = Subscription.define(*key, terms, by=by)
     sealed = live.sealed if live and target == former else sealer.seal(target.to_secret(), sealed_for(key))
     subscribed = unit.save_subscription(subscription, sealed, None if live else _start(command, unit))
-    return _done(command, "changed" if live else "created", subscribed, unit)
+    return _done(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
 
 
 def delete_subscription(
@@ -174,7 +175,7 @@ def delete_subscription(
     subscription.delete(by=command.attribution(clock()))
     nowhere = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
     unit.save_subscription(subscription, nowhere)
-    return command.done("deleted", None, None)
+    return command.done(Outcome.DELETED, None, None)
 
 
 def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock: Clock) -> Answer:
@@ -185,7 +186,7 @@ def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock:
     subscription = restore_subscription(subscribed.row)
     subscription.move(after, by=command.attribution(clock()))
     subscribed = unit.save_subscription(subscription, subscribed.sealed, after)
-    return _done(command, "changed", subscribed, unit)
+    return _done(command, Outcome.CHANGED, subscribed, unit)
 
 
 def change_subscription_status(
@@ -205,7 +206,7 @@ def change_subscription_status(
         told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
         notice = stream_updated_notice(command.status, command.reason) if told else ""
         subscribed = unit.save_subscription(subscription, subscribed.sealed, position, notice)
-    return _done(command, "changed", subscribed, unit)
+    return _done(command, Outcome.CHANGED, subscribed, unit)
 
 
 def read_subscriptions(
@@ -268,7 +269,7 @@ def origin_of(url: str, private_hosts: Collection[str]) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def _done(command: SubscriptionCommand, outcome: str, subscribed: Subscribed, unit: UnitOfWork) -> Answer:
+def _done(command: SubscriptionCommand, outcome: Outcome, subscribed: Subscribed, unit: UnitOfWork) -> Answer:
     response = to_response(subscribed, unit.ledger_size(command.subject.client_ext_id))
     return command.done(outcome, subscribed.row.version, response)
 

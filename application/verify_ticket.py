@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from application.command import Answer
 from application.minting import Compared, MintingCommand, compares, hash_by
+from application.outcomes import Outcome
 from application.ports import Clock, PolicyKey, Randomness
 from application.projection import restore, utc_date
 from application.ticket_response import UtcDate
@@ -15,8 +16,6 @@ from application.unit_of_work import UnitOfWork
 from domain.policy import TicketPolicy
 from domain.ticket import ClearTicket, is_weaker
 from domain.ticket_credential import TicketCredential, Verdict
-
-LOCKED = "locked"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     row = unit.save(credential)
     locked_until = row.locked_until if verdict in (Verdict.LOCKED, Verdict.WRONG_TICKET) else None
     response = VerifyResponse(verified=verdict is None, reason=verdict, lockedUntil=utc_date(locked_until))
-    return command.done(LOCKED if verdict is Verdict.LOCKED else "verified", None, response)
+    return command.done(Outcome.LOCKED if verdict is Verdict.LOCKED else Outcome.VERIFIED, None, response)
 
 
 def _upgraded_hash(

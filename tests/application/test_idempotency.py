@@ -1,8 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
 from msgspec.structs import replace
 
+from application.command import Answer, CommandKey
 from application.errors import IdempotencyKeyReused
-from domain.errors import CredentialDisabled
+from application.outcomes import CODES, REFUSALS, Outcome
+from domain.errors import CredentialDisabled, Refusal
 from domain.states import State
 from tests.support.fakes import SUBJECT, FakeStore
 from tests.support.service import Service
@@ -35,6 +39,38 @@ def test_a_retry_of_a_refusal_gets_the_refusal_although_it_would_now_succeed(ser
         service.regenerate(**KEY)
 
     assert str(again.value) == str(first.value)
+
+
+@pytest.fixture
+def _renamed() -> Iterator[None]:
+    CredentialDisabled.__name__ = "CredentialBlocked"
+    yield
+    CredentialDisabled.__name__ = "CredentialDisabled"
+
+
+@pytest.mark.usefixtures("_renamed")
+def test_a_stored_refusal_outlives_the_name_of_its_class(service: Service) -> None:
+    service.register()
+    service.create(state=State.DISABLED)
+    with pytest.raises(CredentialDisabled):
+        service.regenerate(**KEY)
+
+    [answer] = service.store.look_up([], [CommandKey("client-123", "key-1")]).answers.values()
+
+    assert answer.outcome == "CredentialDisabled"
+    with pytest.raises(CredentialDisabled):
+        service.regenerate(**KEY)
+
+
+def test_every_refusal_has_a_code() -> None:
+    assert set(CODES) == set(Refusal.__subclasses__())
+    assert set(REFUSALS).isdisjoint(Outcome)
+
+
+@pytest.mark.parametrize("outcome", ["CredentialBlocked", "Created", ""])
+def test_an_unknown_outcome_is_an_error(outcome: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown outcome of a command: '{outcome}'"):
+        Answer(outcome=outcome, body="", correlation_id="", request_digest="")
 
 
 def test_the_same_key_with_another_request_is_refused(service: Service) -> None:

@@ -1,11 +1,13 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from inline_snapshot import snapshot
 
 from application.errors import StoreUnavailable
 from tests.support.fakes import TRACEPARENT
-from tests.support.web import BASE, RESET, TICKET, USER, Web
+from tests.support.ledgers import opened
+from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
 
 
 def test_the_whole_answer_to_a_create(web: Web) -> None:
@@ -179,6 +181,23 @@ def test_the_same_key_gets_the_first_refusal_byte_for_byte(web: Web) -> None:
     again = web.client.post(RESET, headers=key)
 
     assert (again.status_code, again.content, again.headers) == (404, first.content, first.headers)
+
+
+def test_a_kept_answer_with_an_unknown_outcome_is_an_error_of_the_service(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """As where a later release stored it. Nobody can tell whether the request happened, so it is no success."""
+    with opened(sqlite_url) as store, web_over(store, tmp_path) as web:
+        web.given_a_user()
+        key = {"Idempotency-Key": "key"}
+        assert web.client.post(RESET, headers=key).status_code == 404
+        store._run("UPDATE answers SET row = CAST(replace(row, 'TicketUnknown', 'NoTicket') AS BLOB)", [()])
+
+        again = web.client.post(RESET, headers=key)
+
+    assert again.status_code == 500
+    assert (again.json()["errors"][0]["code"], "NoTicket" in again.text) == ("errors.fatalError", False)
+    assert again.json()["instance"]
 
 
 def test_the_same_key_with_another_request_is_refused(web: Web) -> None:

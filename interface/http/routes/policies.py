@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from application.define_policy import DefinePolicy, read_policies, read_policy
+from application.outcomes import Outcome
 from application.policy_row import PolicyList, PolicyResponse, to_response
 from application.ports import PolicyKey
 from interface.http.call import Call, CallRoute, depends_for_client, json_response
@@ -47,7 +48,7 @@ async def define(
         is_default=wanted.defaultPolicy,
     )
     answer = await call.execute(command)
-    return json_response(answer, 201 if answer.outcome == "created" else 200)
+    return json_response(answer, 201 if answer.outcome == Outcome.CREATED else 200)
 
 
 @router.get(

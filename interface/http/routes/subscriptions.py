@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.outcomes import Outcome
 from application.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -83,7 +84,7 @@ async def define(
             after=wanted.after,
         )
     )
-    if answer.outcome != "created":
+    if answer.outcome != Outcome.CREATED:
         return json_response(answer)
     shown = json.loads(answer.body) | {"secret": made.reveal() if made else None}
     headers = {"Cache-Control": "no-store", "ETag": etag(answer.version or 0)}

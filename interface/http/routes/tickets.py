@@ -12,12 +12,13 @@ from application.fields import ExtId
 from application.find import Page, find_tickets, place_of
 from application.history import past_ticket
 from application.modify_ticket import DeleteTicket, ModifyTicket
+from application.outcomes import Outcome
 from application.ports import TicketQuery
 from application.projection import to_response
 from application.read_ticket import read_ticket
 from application.regenerate_ticket import RegenerateTicket
 from application.ticket_response import TicketResponse
-from application.verify_ticket import LOCKED, VerifyResponse, VerifyTicket
+from application.verify_ticket import VerifyResponse, VerifyTicket
 from domain.states import State
 from domain.ticket import ClearTicket
 from interface.http.call import Call, CallRoute, depends, depends_for_client, json_response, note
@@ -221,7 +222,7 @@ async def verify(
     call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
     answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
-    if answer.outcome == LOCKED:
+    if answer.outcome == Outcome.LOCKED:
         await note(call.request, "locked")
     return json_response(answer)
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from application.erase_user import EraseUser
 from application.find import Page, find_users
+from application.outcomes import Outcome
 from application.ports import Place
 from application.read_ticket import read_user
 from application.recipient import UserResponse, to_response
@@ -48,7 +49,7 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
             postal_address=tuple(user.postalAddress) if user.postalAddress else None,
         )
     )
-    return json_response(answer, 201 if answer.outcome == "created" else 200)
+    return json_response(answer, 201 if answer.outcome == Outcome.CREATED else 200)
 
 
 @router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
