@@ -135,6 +135,17 @@ def given_outbox_key(directory: Path) -> None:
     OutboxKeyFile(directory / "var" / "keys" / "outbox.key")()
 
 
+def keys_of(directory: Path) -> dict[str, Any]:
+    """Return the settings by which another process uses the keys of the servers in a directory."""
+    keys = directory / "var" / "keys"
+    return {
+        "outbox_key_file": keys / "outbox.key",
+        "token_key_file": keys / "token.pem",
+        "ledger_key_dir": keys / "ledger",
+        "set_key_file": keys / "set.pem",
+    }
+
+
 def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
     """Wait until the condition holds. Raises AssertionError after the deadline."""
     deadline = time.monotonic() + seconds
