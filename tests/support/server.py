@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # For tests that count positions: a delivery is an event, too, and comes when it comes.
 NO_DELIVERY = {"TICKETS_DELIVER": "False"}
 BASE = "/nevisidm/api/core/v1"

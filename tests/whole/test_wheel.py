@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import email
 import hashlib
 import os
 import re
@@ -20,7 +21,7 @@ import pytest
 
 from interface.settings import PREFIX
 from tests.support.certificates import self_signed
-from tests.support.server import BASE, ROOT, until
+from tests.support.server import BASE, PROJECT, ROOT, until
 
 PACKAGES = ("application", "domain", "interface")
 CLEAN = {
@@ -69,6 +70,18 @@ def test_the_wheel_holds_the_three_packages_whole_and_nothing_else(wheel: Path) 
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
 
     assert held == files
+
+
+def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [licence] = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        information = licence.partition("licenses/")[0]
+        metadata = email.message_from_bytes(archive.read(f"{information}METADATA"))
+        text = archive.read(licence)
+
+    assert metadata["Version"] == PROJECT["version"]
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
+    assert text == (ROOT / "LICENSE").read_bytes()
 
 
 def test_every_file_of_the_wheel_has_the_hash_that_its_record_says(wheel: Path) -> None:
@@ -181,7 +194,7 @@ def _build_into(directory: Path) -> None:
 
 def _run(*command: str, cwd: Path) -> str:
     done = subprocess.run(
-        command, cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
