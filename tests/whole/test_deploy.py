@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from packaging.utils import canonicalize_name
 from deploy import locked
 from interface.settings import PREFIX, Settings, read_settings
 from interface.wiring.service import in_background
+from tests.support.server import PROJECT, ROOT
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -39,7 +38,6 @@ EXTRAS = ("nats", "kafka", "otel")
 # The versions of Python that an installation may have.
 PYTHONS = ("3.11", "3.12", "3.13")
 PIP_DRY_RUN = (sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 needs_systemd = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (Debian's package systemd)"
@@ -89,6 +87,28 @@ def test_only_what_the_image_is_built_from_is_sent_to_be_built() -> None:
     assert {line.removeprefix("!") for line in allowed if line.startswith("!")} == {
         name for line in copied for name in line.split()
     }
+
+
+def test_every_version_in_deploy_is_that_of_the_project() -> None:
+    named = [
+        (str(file), version)
+        for file in DEPLOY.rglob("*")
+        if file.is_file() and "secrets" not in file.parts and file.suffix != ".pyc"
+        for version in re.findall(
+            r"(?:\btickets:|ticket_credential_service-|image\.version=\")(\d+(?:\.\d+)*)", file.read_text()
+        )
+    ]
+
+    assert len(named) >= 8
+    assert [name for name in named if name[1] != PROJECT["version"]] == []
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_project() -> None:
+    [newest, *_] = re.findall(
+        r"^## (\d\S*) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+
+    assert newest == PROJECT["version"]
 
 
 def test_every_packaging_installs_parts_of_the_lock_by_their_hashes_only() -> None:

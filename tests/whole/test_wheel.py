@@ -104,6 +104,7 @@ def test_the_same_source_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> No
 
 def test_installed_it_serves_a_reset_and_spools_the_mail(tickets: Path, tmp_path: Path) -> None:
     assert "Ticket credentials" in _run(str(tickets), "--help", cwd=tmp_path)
+    assert _run(str(tickets), "--version", cwd=tmp_path) == f"tickets {PROJECT['version']}\n"
 
     with _serving(tickets, tmp_path) as port:
         token = _run(str(tickets), *("token", "--sub", "t", "--client", "client-123", "--all"), cwd=tmp_path)
