@@ -77,7 +77,7 @@ class Server:
             verify=ssl.create_default_context(cafile=certificate) if certificate else True,
         )
         try:
-            until(self._answers, "the server answers")
+            until(self._answers, "the server answers", 120)
             self.client.headers["Authorization"] = f"Bearer {_token(directory)}"
         except BaseException:
             self.kill()
