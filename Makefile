@@ -82,7 +82,7 @@ lock: $(READY) ## Pin the newest versions of everything, with hashes, in require
 SBOM ?= dist/sbom.json
 SBOM_ARGS ?= --validate
 
-sbom: $(READY) ## List what an installation holds, from the lock, as CycloneDX in SBOM (dist/sbom.json)
+sbom: $(READY) ## List the packages of an installation, from the lock, as CycloneDX in SBOM (dist/sbom.json)
 	@mkdir -p $(dir $(SBOM))
 	$(BIN)/python deploy/locked.py runtime | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 	  --output-reproducible $(SBOM_ARGS) --output-file $(SBOM) -

@@ -1,9 +1,10 @@
-"""Prints the part of requirements.lock that is needed to run the service, or to build its wheel, hashes and all.
+"""Print the part of requirements.lock that runs the service, or the part that builds its wheel, with all hashes.
 
     python deploy/locked.py {runtime,build}
 
-The lock holds the tools of development, too. What is needed is found by its comments, which say through whom each
-package came in. pip, told --require-hashes, would refuse a part with a gap. Needs nothing but Python.
+The lock also holds the development tools. Its comments record which package requires which; the part follows them.
+A package may have several entries, each with a marker; the part keeps all of them, and pip chooses by the marker.
+`pip install --require-hashes` refuses a part with a gap. Needs only the standard library.
 """
 
 import re
@@ -13,12 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What an installation is given beside the service itself: the brokers and traces, too, but no tools of development.
+# The extras of an installation: brokers and traces, but no development tools.
 EXTRAS = ("nats", "kafka", "otel")
 
 
 def wanted(what: str, pyproject: str) -> set[str]:
-    """Return the names of the packages that are asked for."""
+    """Return the names of the packages that pyproject.toml requires for a part."""
     read = tomllib.loads(pyproject)
     if what == "build":
         return _names(read["build-system"]["requires"])
@@ -28,8 +29,10 @@ def wanted(what: str, pyproject: str) -> set[str]:
 
 
 def part(lock: str, names: set[str]) -> str:
-    """Return the entries of these packages, and of all that came in through them. Raises KeyError for one without."""
-    entries = {_name(entry): entry for entry in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]}
+    """Return the entries of these packages and of their dependencies. Raises KeyError for a package without one."""
+    entries: dict[str, str] = {}
+    for entry in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]:
+        entries[_name(entry)] = entries.get(_name(entry), "") + entry
     found: dict[str, str] = {}
     while more := names - found.keys():
         found |= {name: entries[name] for name in more}
@@ -51,7 +54,7 @@ def _name(requirement: str) -> str:
 
 
 def main() -> None:
-    """Print it."""
+    """Print the part that the command line names."""
     [what] = sys.argv[1:]
     names = wanted(what, (ROOT / "pyproject.toml").read_text())
     print(part((ROOT / "requirements.lock").read_text(), names), end="")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from application.expire_tickets import ExpiryReport
 from application.import_users import ImportReport
+from interface import version
 from interface.cli.audit import AuditActions, add_audit
 from interface.cli.backup import BackupActions, add_backup
 from interface.cli.delivery import DeliveryActions, add_delivery
@@ -48,6 +49,17 @@ def build_cli(actions: Actions) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
+
+    @cli.callback()
+    def _(
+        _version: Annotated[
+            bool,
+            typer.Option(
+                "--version", help="Print the version, and exit.", callback=_print_version, is_eager=True
+            ),
+        ] = False,
+    ) -> None:
+        pass
 
     @cli.command()
     def serve(
@@ -97,6 +109,12 @@ def build_cli(actions: Actions) -> typer.Typer:
     add_backup(cli, actions.backup)
     add_operations(cli, actions.operations)
     return cli
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tickets {version.current()}")  # noqa: T201
+        raise typer.Exit
 
 
 def _add_jobs(cli: typer.Typer, actions: Actions) -> None:

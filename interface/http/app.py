@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import fastapi_offline
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from application.errors import Unavailable
 from domain.errors import Refusal
+from interface import version
 from interface.http import asyncapi, openapi
 from interface.http.call import Service, note
 from interface.http.envelope import Envelope, Exchange
@@ -100,7 +100,7 @@ def create_app(
     )
     app = FastAPI(
         title=_TITLE,
-        version=version("ticket-credential-service"),
+        version=version.current(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

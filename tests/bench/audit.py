@@ -19,8 +19,6 @@ from tests.bench.seed import CLIENT, seed, subject
 from tests.bench.stage import Stage, staged
 from tests.support.evidence import open_store
 
-_EVENTS = 1_000
-_READS = 100
 _OF_THE_LEDGER = re.compile(r"INSERT INTO ledger(_sizes)? [^;]*;")
 
 
@@ -61,9 +59,9 @@ def audit(store: str, size: Size, results: Results) -> None:
     with staged(store, credentials=1) as stage:
         progress.print(f"{store}: filling in a ledger of {size.leaves} entries")
         opened = open_store(stage.url)
-        seed(opened, [1], length=_EVENTS)
+        seed(opened, [1], length=size.history)
         seed(opened, range(2, 2 + (size.leaves - opened.size(CLIENT)) // 5), length=5)
-        _waits(store, stage, results)
+        _waits(store, stage, size, results)
         progress.print(f"{store}: replay")
         [(begin, end)] = stream_ranges(1)
         before = time.process_time()
@@ -77,21 +75,21 @@ def audit(store: str, size: Size, results: Results) -> None:
         _evidence(store, stage, size, results)
 
 
-def _waits(store: str, stage: Stage, results: Results) -> None:
+def _waits(store: str, stage: Stage, size: Size, results: Results) -> None:
     path = f"http://127.0.0.1:{stage.server.port}/nevisidm/api/core/v1/{CLIENT}/users/{subject(1).user_ext_id}/ticket"
     time.sleep(1)  # `at` goes by seconds
     for what, query in (
-        ("its history, whole", f"/history?limit={_EVENTS}"),
-        ("its state in the middle", f"?atVersion={_EVENTS // 2}"),
+        ("its history, whole", f"/history?limit={size.history}"),
+        ("its state in the middle", f"?atVersion={size.history // 2}"),
         ("its state by date", f"?at={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"),
     ):
         waits = []
-        for _ in range(_READS):
+        for _ in range(size.reads):
             before = time.perf_counter()
             answer = stage.server.client.get(path + query)
             waits.append((time.perf_counter() - before) * 1000)
             assert answer.status_code == httpx.codes.OK, answer.text
-        name = f"{store}: a credential of {_EVENTS:,} events, {what}, ms"
+        name = f"{store}: a credential of {size.history:,} events, {what}, ms"
         results.target(name, median(waits), 30, at_most=True)
 
 

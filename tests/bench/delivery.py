@@ -79,4 +79,4 @@ def _mails(store: str, size: Size, results: Results) -> None:
             all_over(stage.url)
     seconds, cpu = taken[-1] - taken[0], after.user + after.system - before.user - before.system
     results.target(f"{store}: mails in a second", size.mails / seconds, 50, at_most=False)
-    results.target(f"{store}: a mail, ms of CPU", cpu * 1000 / (size.mails - begin), 10, at_most=True)
+    results.target(f"{store}: a mail, ms of CPU", cpu * 1000 / max(1, size.mails - begin), 10, at_most=True)

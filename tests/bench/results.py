@@ -6,14 +6,19 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench.stage import OPERATIONS
+from tests.bench.stage import OPERATIONS, USERS
 
 progress = Console(stderr=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
-    """How long a bench takes. mail_servers: beside which resets are measured; mails: so many show how fast they go."""
+    """How much a bench measures.
+
+    seconds, rounds, connections: of each load. credentials: of the small and of the large store. leaves: of the ledger
+    that evidence is made from. mail_servers: those beside which resets are measured. history: events of the credential
+    that is read. page: events of a page of the feed.
+    """
 
     seconds: float
     rounds: int
@@ -26,33 +31,63 @@ class Size:
     mail_servers: tuple[str, ...]
     mails: int
     leaves: int
+    stream_length: int = 10_000
+    commands: int = 1_000
+    history: int = 1_000
+    reads: int = 100
+    streams: int = 100
+    idle_streams: int = 1_000
+    watched_resets: int = 200
+    page: int = 1_000
 
 
 FULL = Size(
-    2,
-    4,
-    (1, 16, 64),
-    tuple(OPERATIONS),
-    (1_000, 1_000_000),
-    (1, 2, 4),
-    (1_000, 5_000),
-    ("reset", "textbook"),
-    ("off", "hangs", "takes"),
-    5_000,
-    100_000,
+    seconds=2,
+    rounds=4,
+    connections=(1, 16, 64),
+    operations=tuple(OPERATIONS),
+    credentials=(1_000, 1_000_000),
+    workers=(1, 2, 4),
+    flushes_us=(1_000, 5_000),
+    on_slow_disk=("reset", "textbook"),
+    mail_servers=("off", "hangs", "takes"),
+    mails=5_000,
+    leaves=100_000,
 )
 QUICK = Size(
-    1,
-    3,
-    (64,),
-    ("no-op", "textbook", "reset", "get"),
-    (1_000, 5_000),
-    (),
-    (1_000,),
-    ("reset",),
-    ("off", "hangs"),
-    500,
-    5_000,
+    seconds=1,
+    rounds=3,
+    connections=(64,),
+    operations=("no-op", "textbook", "reset", "get"),
+    credentials=(1_000, 5_000),
+    workers=(),
+    flushes_us=(1_000,),
+    on_slow_disk=("reset",),
+    mail_servers=("off", "hangs"),
+    mails=500,
+    leaves=5_000,
+)
+# Only shows that every part runs: its figures mean nothing.
+TINY = Size(
+    seconds=0.2,
+    rounds=1,
+    connections=(8,),
+    operations=tuple(OPERATIONS),
+    credentials=(10, 2 * USERS),
+    workers=(2,),
+    flushes_us=(1_000,),
+    on_slow_disk=("reset",),
+    mail_servers=("off", "hangs"),
+    mails=10,
+    leaves=50,
+    stream_length=20,
+    commands=10,
+    history=10,
+    reads=2,
+    streams=2,
+    idle_streams=2,
+    watched_resets=2,
+    page=10,
 )
 
 

@@ -9,7 +9,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -27,15 +27,15 @@ from interface.wiring.service import start
 from tests.bench import load
 from tests.bench.audit import audit, ledger_cost
 from tests.bench.delivery import delivering
-from tests.bench.results import FULL, QUICK, Results, Size, progress
+from tests.bench.results import FULL, QUICK, TINY, Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
 from tests.bench.stage import STORES, Stage, environment, staged
 from tests.bench.subscribers import depths, subscribers
 from tests.support.evidence import open_store
+from tests.support.server import keys_of
 
 LATEST = Path("var/bench/latest.json")
 PACKAGES = ("eventsourcing", "fastapi", "uvicorn", "uvloop", "httptools", "psycopg", "msgspec", "pydantic")
-_LONG = 10_000
 _STREAMS = 5
 
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -73,9 +73,10 @@ def side_by_side(store: str, size: Size, results: Results) -> None:
         f"{name}get / no-op", ratio("per_second", store, "get", "no-op", most), reads, at_most=False
     )
     if "unbatched" in size.operations:
+        fewest = min(size.connections)
         results.target(
-            f"{store}, 1 connection: reset p50 / unbatched p50",
-            ratio("p50_ms", store, "reset", "unbatched", 1),
+            f"{store}, {fewest} connection{'s' * (fewest > 1)}: reset p50 / unbatched p50",
+            ratio("p50_ms", store, "reset", "unbatched", fewest),
             1.2,
             at_most=True,
         )
@@ -83,7 +84,7 @@ def side_by_side(store: str, size: Size, results: Results) -> None:
 
 def _warm_up(stage: Stage, size: Size) -> None:
     for operation in size.operations:
-        stage.measure(operation, 16, 0.5 if load.WITH_WRK is False else 1)
+        stage.measure(operation, 16, 1 if load.WITH_WRK else min(0.5, size.seconds))
 
 
 def flatness(store: str, size: Size, results: Results) -> None:
@@ -92,43 +93,40 @@ def flatness(store: str, size: Size, results: Results) -> None:
     with staged(store, credentials=few) as small, staged(store, credentials=many) as large:
         for stage in (small, large):
             opened = open_store(stage.url)
-            progress.print(f"{store}: filling in streams of {_LONG} events")
-            seed(opened, range(many, many + _STREAMS), length=_LONG)
+            progress.print(f"{store}: filling in streams of {size.stream_length} events")
+            seed(opened, range(many, many + _STREAMS), length=size.stream_length)
             seed(opened, range(many + _STREAMS, many + 2 * _STREAMS))
             opened.close()
-        lengths = Costs(small.url)
+        lengths = Costs(small)
         long, short = range(many, many + _STREAMS), range(many + _STREAMS, many + 2 * _STREAMS)
-        ratio = _ratio_in_turns(lengths, long, lengths, short, results, f"{store}: stream of {_LONG}")
-        results.target(f"{store}: cost at stream length {_LONG} / at 1", ratio, 1.1, at_most=True)
+        ratio = _ratio_in_turns(
+            lengths, long, lengths, short, size, results, f"{store}: stream of {size.stream_length}"
+        )
+        results.target(
+            f"{store}: cost at stream length {size.stream_length} / at 1", ratio, 1.1, at_most=True
+        )
         lengths.close()
-        big, little = Costs(large.url), Costs(small.url)
+        big, little = Costs(large), Costs(small)
         spread = range(0, many, max(1, many // 997))
-        ratio = _ratio_in_turns(big, spread, little, range(few), results, f"{store}: {many} credentials")
+        ratio = _ratio_in_turns(
+            big, spread, little, range(few), size, results, f"{store}: {many} credentials"
+        )
         results.target(f"{store}: cost at {many} credentials / at {few}", ratio, 1.2, at_most=True)
         big.close()
         little.close()
-        depths(store, large, results)
-        large.measure("reset", 64, size.seconds)
-        large.measure("get", 64, size.seconds)
+        depths(store, large, size, results)
+        large.measure("reset", max(size.connections), size.seconds)
+        large.measure("get", max(size.connections), size.seconds)
         results.target(
             f"{store}: resident memory at {many} credentials, MiB", large.memory_mib(), 200, at_most=True
         )
 
 
 class Costs:
-    """Runs resets one after the other on a store, and tells what each cost."""
+    """Runs resets on a store, one after the other, and returns the cost of each."""
 
-    def __init__(self, url: str) -> None:
-        directory = Path("var/bench/keys")
-        settings = Settings(
-            database_url=url,
-            mail_dir=directory / "mail",
-            outbox_key_file=directory / "outbox.key",
-            token_key_file=directory / "token.pem",
-            ledger_key_dir=directory / "ledger",
-            set_key_file=directory / "set.pem",
-            deliver=False,
-        )
+    def __init__(self, stage: Stage) -> None:
+        settings = Settings(database_url=stage.url, deliver=False, **keys_of(stage.directory))
         self._running = start(settings)
         self._commands = Background(self._running.commands)
         self._number = 0
@@ -154,10 +152,10 @@ class Costs:
 
 
 def _ratio_in_turns(
-    mine: Costs, my_users: range, other: Costs, other_users: range, results: Results, what: str
+    mine: Costs, my_users: range, other: Costs, other_users: range, size: Size, results: Results, what: str
 ) -> float:
     costs: tuple[list[float], list[float]] = ([], [])
-    for turn in range(1000):
+    for turn in range(size.commands):
         costs[0].append(mine.reset(my_users[turn % len(my_users)]))
         costs[1].append(other.reset(other_users[turn % len(other_users)]))
     medians = [median(cost) * 1e6 for cost in costs]
@@ -198,7 +196,7 @@ def workers(store: str, size: Size, results: Results) -> None:
             for turn in range(size.rounds):
                 for operation in ("reset", "get"):
                     progress.print(f"PostgreSQL: {operation}, {count} workers, round {turn + 1}")
-                    figures = stage.measure(operation, 64, size.seconds)
+                    figures = stage.measure(operation, max(size.connections), size.seconds)
                     results.figures.append({"part": "workers", "workers": count, **figures})
 
 
@@ -285,28 +283,32 @@ def _medians(figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def run() -> None:
+PARTS: dict[str, Callable[[str, Size, Results], None]] = {
+    "side by side": side_by_side,
+    "flatness": flatness,
+    "slow disk": slow_disk,
+    "workers": workers,
+    "delivering": delivering,
+    "ledger": ledger_cost,
+    "audit": audit,
+    "subscribers": subscribers,
+}
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under two minutes: fewer, shorter rounds")
-    parser.add_argument("--part", action="append", help="only these parts; may be given several times")
-    arguments = parser.parse_args()
-    size = QUICK if arguments.quick else FULL
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, smaller stores")
+    parser.add_argument("--tiny", action="store_true", help="only show that every part runs")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; repeatable")
+    parser.add_argument("--store", action="append", choices=STORES, help="only this store; repeatable")
+    options = parser.parse_args(arguments)
+    size = TINY if options.tiny else QUICK if options.quick else FULL
     results, begin = Results(), time.time()
-    parts: dict[str, Callable[[str, Size, Results], None]] = {
-        "side by side": side_by_side,
-        "flatness": flatness,
-        "slow disk": slow_disk,
-        "workers": workers,
-        "delivering": delivering,
-        "ledger": ledger_cost,
-        "audit": audit,
-        "subscribers": subscribers,
-    }
-    for name, part in parts.items():
-        for store in STORES:
-            if not arguments.part or name in arguments.part:
-                part(store, size, results)
+    for name in options.part or PARTS:
+        for store in options.store or STORES:
+            PARTS[name](store, size, results)
+    LATEST.parent.mkdir(parents=True, exist_ok=True)
     LATEST.write_text(
         json.dumps(
             {
@@ -314,7 +316,12 @@ def run() -> None:
                 "python": platform.python_version(),
                 "versions": {package: version(package) for package in PACKAGES},
                 "client": "wrk" if load.WITH_WRK else "tests.bench.load",
-                "settings": {"quick": arguments.quick, "seconds": size.seconds, "rounds": size.rounds},
+                "settings": {
+                    "quick": options.quick,
+                    "tiny": options.tiny,
+                    "seconds": size.seconds,
+                    "rounds": size.rounds,
+                },
                 "began": begin,
                 "took_seconds": round(time.time() - begin),
                 "targets": results.targets,

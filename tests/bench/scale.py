@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -36,8 +37,6 @@ from tests.support.postgres import fresh_database
 from tests.support.server import serving
 from tests.support.standby import Standby, standing_by
 
-SECONDS = 4
-ROUNDS = 2
 CONNECTIONS = 4
 # One key for all, since each serves from a directory of its own.
 _SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
@@ -49,7 +48,17 @@ WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pi
 """
 
 
-def service(url: str, processes: int) -> tuple[float, float, float]:
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is measured. seconds, rounds: of each load; batches: events of a commit; processes: of the service."""
+
+    seconds: float = 4
+    rounds: int = 2
+    batches: tuple[int, ...] = (1, 32, 128)
+    processes: tuple[int, ...] = (1, 2, 3)
+
+
+def service(url: str, processes: int, size: Size) -> tuple[float, float, float]:
     """Return resets per second, and the median and 99th percentile of their time in milliseconds."""
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -58,8 +67,10 @@ def service(url: str, processes: int) -> tuple[float, float, float]:
         token = server.client.headers["Authorization"].removeprefix("Bearer ")
         address = f"http://127.0.0.1:{server.port}"
         found = [
-            load.send(address, token, OPERATIONS["reset"], Path(directory), connections=64, seconds=SECONDS)
-            for _ in range(1 + ROUNDS)
+            load.send(
+                address, token, OPERATIONS["reset"], Path(directory), connections=64, seconds=size.seconds
+            )
+            for _ in range(1 + size.rounds)
         ][1:]
     assert not any(figures.errors for figures in found)
     return (
@@ -69,7 +80,7 @@ def service(url: str, processes: int) -> tuple[float, float, float]:
     )
 
 
-def database(url: str, batch: int, *, one_client: bool) -> tuple[float, dict[str, float]]:
+def database(url: str, batch: int, seconds: float, *, one_client: bool) -> tuple[float, dict[str, float]]:
     """Return events per second of several connections, and what share of their time they waited for what."""
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(CONNECTIONS + 1)
@@ -77,7 +88,7 @@ def database(url: str, batch: int, *, one_client: bool) -> tuple[float, dict[str
     writers = [
         context.Process(
             target=_write,
-            args=(url, "shared" if one_client else f"client-{number}", number, batch, ready, done),
+            args=(url, "shared" if one_client else f"client-{number}", number, batch, seconds, ready, done),
         )
         for number in range(CONNECTIONS)
     ]
@@ -86,7 +97,7 @@ def database(url: str, batch: int, *, one_client: bool) -> tuple[float, dict[str
     waits: dict[str, int] = {}
     with psycopg.connect(url, autocommit=True) as watching:
         ready.wait()
-        end = time.monotonic() + SECONDS - 0.5
+        end = time.monotonic() + 0.9 * seconds
         while time.monotonic() < end:
             for (wait,) in watching.execute(_WAITS).fetchall():
                 waits[wait] = waits.get(wait, 0) + 1
@@ -95,17 +106,23 @@ def database(url: str, batch: int, *, one_client: bool) -> tuple[float, dict[str
         writer.join()
     total = sum(waits.values())
     shares = {wait: count / total for wait, count in sorted(waits.items(), key=lambda item: -item[1])[:3]}
-    return sum(done.get() for _ in writers) / SECONDS, shares
+    return sum(done.get() for _ in writers) / seconds, shares
 
 
 def _write(
-    url: str, client: str, number: int, batch: int, ready: Barrier, done: "multiprocessing.SimpleQueue[int]"
+    url: str,
+    client: str,
+    number: int,
+    batch: int,
+    seconds: float,
+    ready: Barrier,
+    done: "multiprocessing.SimpleQueue[int]",
 ) -> None:
     with closing(PostgresStore(url)) as store:
         batches = _batches(client, f"{batch}-{number}-{time.monotonic_ns()}", batch)
         store.commit(next(batches))
         ready.wait()
-        end, written = time.monotonic() + SECONDS, 0
+        end, written = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             store.commit(next(batches))
             written += batch
@@ -160,24 +177,24 @@ def synchronous(standby: Standby) -> Iterator[None]:
         primary.execute("SELECT pg_reload_conf()")
 
 
-def _measure(standby: Standby, *, alone: bool) -> None:
+def _measure(standby: Standby, size: Size, *, alone: bool) -> None:
     kinds: dict[str, Callable[[], AbstractContextManager[None]]] = {"alone": nullcontext}
     if not alone:
         kinds = {"standby": nullcontext, "synchronous": partial(synchronous, standby)}
-    for batch, one_client in product((1, 32, 128), (True, False)):
+    for batch, one_client in product(size.batches, (True, False)):
         for kind, setting in kinds.items():
             with fresh_database(standby.primary_url) as url, setting():
-                per_second, waits = database(url, batch, one_client=one_client)
+                per_second, waits = database(url, batch, size.seconds, one_client=one_client)
             whose = "one client" if one_client else "a client each"
             shares = ", ".join(f"{wait} {share:.0%}" for wait, share in waits.items())
             _print(
                 f"{kind}, {CONNECTIONS} connections, {whose}, {batch} a commit: {per_second:,.0f}/s ({shares})"
             )
-    for processes in (1, 2, 3):
+    for processes in size.processes:
         for kind, setting in kinds.items():
             with fresh_database(standby.primary_url) as url, setting():
                 fill(url, 2 * USERS)
-                per_second, p50, p99 = service(url, processes)
+                per_second, p50, p99 = service(url, processes, size)
             _print(
                 f"{kind}, {processes} processes: {per_second:,.0f} resets/s, p50 {p50:.0f}, p99 {p99:.0f} ms"
             )
@@ -188,13 +205,13 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Measure all of it, some five minutes."""
+def main(size: Size) -> None:
+    """Measure all of it; Size() takes about five minutes."""
     with standing_by() as standby:
-        _measure(standby, alone=False)
+        _measure(standby, size, alone=False)
         standby.kill()
-        _measure(standby, alone=True)
+        _measure(standby, size, alone=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Size())

@@ -162,6 +162,9 @@ def _database(
         yield f"sqlite:///{directory}/var/tickets.db", None
         return
     with pytest.MonkeyPatch.context() as environment:
+        if preload:
+            # A server that already runs would not load it.
+            environment.delenv("TICKETS_TEST_DATABASE_URL", raising=False)
         for name, value in preload.items():
             environment.setenv(name, value)
         with running_server() as server_url, fresh_database(server_url) as url:

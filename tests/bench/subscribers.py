@@ -16,9 +16,6 @@ from tests.bench.seed import CLIENT, subject
 from tests.bench.stage import Stage, staged
 from tests.support.server import BASE
 
-_STREAMS, _IDLE_STREAMS = 100, 1_000
-_RESETS = 200
-_PAGE = 1_000
 _PAGES_AT_A_DEPTH = 15
 _BETWEEN_SECONDS = 0.02
 
@@ -108,17 +105,17 @@ def streaming(stage: Stage, client: str, after: int, count: int) -> Iterator[_St
 def subscribers(store: str, size: Size, results: Results) -> None:
     """Measure how soon subscribers see a reset, and what idle ones cost."""
     with staged(store) as stage:
-        _latency(store, stage, results)
+        _latency(store, stage, size, results)
         _idle(store, stage, size, results)
 
 
-def _latency(store: str, stage: Stage, results: Results) -> None:
-    progress.print(f"{store}: {_STREAMS} streams, one reset after the other")
+def _latency(store: str, stage: Stage, size: Size, results: Results) -> None:
+    progress.print(f"{store}: {size.streams} streams, one reset after the other")
     client = stage.server.client
     position = _size(client)
     waits: list[float] = []
-    with streaming(stage, CLIENT, position, _STREAMS) as streams:
-        for number in range(_RESETS):
+    with streaming(stage, CLIENT, position, size.streams) as streams:
+        for number in range(size.watched_resets):
             position += 1
             begin = time.perf_counter()
             client.post(f"/{CLIENT}/users/{subject(number).user_ext_id}/ticket/reset").raise_for_status()
@@ -126,7 +123,7 @@ def _latency(store: str, stage: Stage, results: Results) -> None:
             waits += [(came - begin) * 1000 for came in streams.times(position)]
             time.sleep(_BETWEEN_SECONDS)
     percentiles = quantiles(waits, n=100)
-    what = f"{store}: from a reset to {_STREAMS} streams, ms"
+    what = f"{store}: from a reset to {size.streams} streams, ms"
     results.target(f"{what}, p50", percentiles[49], 20, at_most=True)
     results.target(f"{what}, p99", percentiles[98], 150, at_most=True)
 
@@ -134,31 +131,34 @@ def _latency(store: str, stage: Stage, results: Results) -> None:
 def _idle(store: str, stage: Stage, size: Size, results: Results) -> None:
     most, ratios, grown = max(size.connections), [], 0.0
     for turn in range(size.rounds):
-        progress.print(f"{store}: reset beside {_IDLE_STREAMS} idle streams, round {turn + 1}")
+        progress.print(f"{store}: reset beside {size.idle_streams} idle streams, round {turn + 1}")
         alone = stage.measure("reset", most, size.seconds)
         before = stage.memory_mib()
-        with streaming(stage, "idle", 0, _IDLE_STREAMS):
+        with streaming(stage, "idle", 0, size.idle_streams):
             grown = max(grown, stage.memory_mib() - before)
             beside = stage.measure("reset", most, size.seconds)
-        for streams, figures in ((0, alone), (_IDLE_STREAMS, beside)):
+        for streams, figures in ((0, alone), (size.idle_streams, beside)):
             results.figures.append({"part": "subscribers", "streams": streams, **figures})
         ratios.append(beside["per_second"] / alone["per_second"])
-    results.target(f"{store}: {_IDLE_STREAMS:,} idle streams, MiB", grown, 100, at_most=True)
-    name = f"{store}: reset beside {_IDLE_STREAMS:,} idle streams / alone"
+    results.target(f"{store}: {size.idle_streams:,} idle streams, MiB", grown, 100, at_most=True)
+    name = f"{store}: reset beside {size.idle_streams:,} idle streams / alone"
     results.target(name, median(ratios), 0.8, at_most=False)
 
 
-def depths(store: str, stage: Stage, results: Results) -> None:
+def depths(store: str, stage: Stage, size: Size, results: Results) -> None:
     """Measure a page of the feed at several depths of a long log."""
+    page = size.page
     client = stage.server.client
     end = _size(client)
-    progress.print(f"{store}: pages of {_PAGE:,} events of a log of {end:,}")
+    progress.print(f"{store}: pages of {page:,} events of a log of {end:,}")
     slowest, filtered = 0.0, 0.0
     for depth in range(5):
-        after = (end - _PAGE) * depth // 4
-        slowest = max(slowest, _page_ms(client, f"after={after}"))
-        filtered = max(filtered, _page_ms(client, f"after={after}&types=TicketCreated,TicketDeleted"))
-    results.target(f"{store}: a page of {_PAGE:,} events of {end:,}, ms", slowest, 50, at_most=True)
+        after = (end - page) * depth // 4
+        slowest = max(slowest, _page_ms(client, f"limit={page}&after={after}"))
+        filtered = max(
+            filtered, _page_ms(client, f"limit={page}&after={after}&types=TicketCreated,TicketDeleted")
+        )
+    results.target(f"{store}: a page of {page:,} events of {end:,}, ms", slowest, 50, at_most=True)
     results.target(f"{store}: the same of two types, ms", filtered, 50, at_most=True)
 
 
@@ -166,7 +166,7 @@ def _page_ms(client: httpx.Client, query: str) -> float:
     waits = []
     for _ in range(_PAGES_AT_A_DEPTH):
         begin = time.perf_counter()
-        client.get(f"/{CLIENT}/events?limit={_PAGE}&{query}").raise_for_status()
+        client.get(f"/{CLIENT}/events?{query}").raise_for_status()
         waits.append((time.perf_counter() - begin) * 1000)
     return median(waits)
 

@@ -61,17 +61,17 @@ def measure(server: Server, rounds: int) -> dict[str, float]:
     return {reason: statistics.median(cost) * 1000 for reason, cost in costs.items()}
 
 
-def main() -> int:
+def main(rounds: int) -> int:
     """Measure both hashes, print a table, and return 1 where a threshold is missed."""
     met = True
     table = Table("hash", "reason", "median ms", "of all refusals", title="What a refusal costs")
     figures: dict[str, dict[str, float]] = {}
-    for algorithm, rounds in (("SSHA256", ROUNDS), ("ARGON2ID", ROUNDS // 4)):
+    for algorithm, share in (("SSHA256", 1), ("ARGON2ID", 4)):
         with tempfile.TemporaryDirectory() as directory:
             database = f"sqlite:///{directory}/tickets.db"
             with serving(Path(directory), database) as server:
                 given(server, algorithm)
-                figures[algorithm] = medians = measure(server, rounds)
+                figures[algorithm] = medians = measure(server, rounds // share)
         usual = statistics.median(
             cost for reason, cost in medians.items() if reason not in ("unknown user", "no ticket")
         )
@@ -88,4 +88,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ROUNDS))

@@ -7,6 +7,9 @@ from pathlib import Path
 import jwt
 import pytest
 
+from interface import version
+from tests.support.server import PROJECT
+
 
 def tickets(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as its user would."""
@@ -17,7 +20,7 @@ def tickets(directory: Path, *arguments: str, **environment: str) -> subprocess.
         env={**clean, "COLUMNS": "100", "NO_COLOR": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -49,6 +52,18 @@ def test_a_token_for_all_has_every_permission(tmp_path: Path) -> None:
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
     assert "AccessControl.CredentialModify" in claims["permissions"]
     assert claims["exp"] - claims["iat"] == 3600
+
+
+def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "--version")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"tickets {PROJECT['version']}\n", "")
+
+
+def test_source_that_is_not_installed_has_an_unknown_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version, "DISTRIBUTION", "not-installed")
+
+    assert version.current() == "0+unknown"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from application.feed import TYPES
 from tests.support.evidence import open_store
+from tests.support.server import PROJECT
 from tests.support.web import BASE, RESET, Web, web_over
 
 # From the package @asyncapi/specs (Apache-2.0), as it stands there.
@@ -45,6 +46,10 @@ def found(document: Any, reference: str) -> Any:
     for step in reference.removeprefix("#/").split("/"):
         part = part[step]
     return part
+
+
+def test_the_document_has_the_version_of_the_project(document: Any) -> None:
+    assert document["info"]["version"] == PROJECT["version"]
 
 
 def test_the_document_is_valid_asyncapi_3(document: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 from jsonschema_rs import meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from tests.support.server import PROJECT
 from tests.support.web import BASE, Web
 
 TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
@@ -107,6 +108,10 @@ def _schema(document: Any, name: str) -> Any:
 def _enum(document: Any, field: str) -> Any:
     schema = _schema(document, "TicketResponse")["properties"][field]
     return (_schema(document, schema["$ref"].rpartition("/")[2]) if "$ref" in schema else schema)["enum"]
+
+
+def test_the_document_has_the_version_of_the_project(document: Any) -> None:
+    assert document["info"]["version"] == PROJECT["version"]
 
 
 def test_the_document_is_valid_openapi_3_1(document: Any) -> None:

@@ -19,7 +19,7 @@ from interface.wiring.service import in_background
 from tests.support.evidence import outbox_of
 from tests.support.ledgers import opened
 from tests.support.mail_server import Mail, MailServer, ticket_of
-from tests.support.server import until
+from tests.support.server import keys_of, until
 from tests.support.service import command
 
 CLIENT = "client-123"
@@ -49,15 +49,7 @@ def address(subject: Subject) -> str:
 @contextmanager
 def minting(directory: Path, database_url: str) -> Iterator["Minting"]:
     """Yield who mints tickets with the keys of the servers in a directory, and delivers none."""
-    keys = directory / "var" / "keys"
-    settings = Settings(
-        database_url=database_url,
-        migrate_at_start=True,
-        outbox_key_file=keys / "outbox.key",
-        token_key_file=keys / "token.pem",
-        ledger_key_dir=keys / "ledger",
-        set_key_file=keys / "set.pem",
-    )
+    settings = Settings(database_url=database_url, migrate_at_start=True, **keys_of(directory))
     with in_background(settings) as (_, commands):
         yield Minting(commands)
 

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # For tests that count positions: a delivery is an event, too, and comes when it comes.
 NO_DELIVERY = {"TICKETS_DELIVER": "False"}
 BASE = "/nevisidm/api/core/v1"
@@ -75,7 +77,7 @@ class Server:
             verify=ssl.create_default_context(cafile=certificate) if certificate else True,
         )
         try:
-            until(self._answers, "the server answers")
+            until(self._answers, "the server answers", 120)
             self.client.headers["Authorization"] = f"Bearer {_token(directory)}"
         except BaseException:
             self.kill()
@@ -133,6 +135,17 @@ def serving(
 def given_outbox_key(directory: Path) -> None:
     """Make the key of the outbox, without which nothing starts over a store that a test has filled by itself."""
     OutboxKeyFile(directory / "var" / "keys" / "outbox.key")()
+
+
+def keys_of(directory: Path) -> dict[str, Any]:
+    """Return the settings by which another process uses the keys of the servers in a directory."""
+    keys = directory / "var" / "keys"
+    return {
+        "outbox_key_file": keys / "outbox.key",
+        "token_key_file": keys / "token.pem",
+        "ledger_key_dir": keys / "ledger",
+        "set_key_file": keys / "set.pem",
+    }
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:

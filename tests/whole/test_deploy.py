@@ -4,11 +4,10 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deploy import locked
 from interface.settings import PREFIX, Settings, read_settings
 from interface.wiring.service import in_background
+from tests.support.server import PROJECT, ROOT
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
@@ -34,7 +34,10 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 KUBERNETES = ("1.30.0", "1.37.0")
 # As systemd-analyze counts: 10 is a unit without any of it, below 2 is its best class.
 MOST_EXPOSED = 1.5
-EXTRAS = ("", "nats", "kafka", "otel")
+EXTRAS = ("nats", "kafka", "otel")
+# The versions of Python that an installation may have.
+PYTHONS = ("3.11", "3.12", "3.13")
+PIP_DRY_RUN = (sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed")
 
 needs_systemd = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (Debian's package systemd)"
@@ -86,18 +89,94 @@ def test_only_what_the_image_is_built_from_is_sent_to_be_built() -> None:
     }
 
 
-def test_what_is_installed_is_what_the_wheel_depends_on_and_all_of_it() -> None:
-    locked = part("runtime")
+def test_every_version_in_deploy_is_that_of_the_project() -> None:
+    named = [
+        (str(file), version)
+        for file in DEPLOY.rglob("*")
+        if file.is_file() and "secrets" not in file.parts and file.suffix != ".pyc"
+        for version in re.findall(
+            r"(?:\btickets:|ticket_credential_service-|image\.version=\")(\d+(?:\.\d+)*)", file.read_text()
+        )
+    ]
 
-    assert closure() <= locked.keys()
-    assert not {"pytest", "mypy", "hypothesis", "hatchling", "pip-audit"} & locked.keys()
+    assert len(named) >= 8
+    assert [name for name in named if name[1] != PROJECT["version"]] == []
 
 
-def test_what_is_installed_has_the_versions_and_the_hashes_of_the_lock() -> None:
-    whole = entries((ROOT / "requirements.lock").read_text())
+def test_the_newest_version_of_the_changelog_is_that_of_the_project() -> None:
+    [newest, *_] = re.findall(
+        r"^## (\d\S*) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
-    assert all(whole[name] == entry for name, entry in (part("runtime") | part("build")).items())
-    assert all("--hash=sha256:" in entry for entry in part("runtime").values())
+    assert newest == PROJECT["version"]
+
+
+def test_every_packaging_installs_parts_of_the_lock_by_their_hashes_only() -> None:
+    options = ["--require-hashes", "--only-binary", ":all:"]
+
+    assert locked_installs(DOCKERFILE) == [("runtime", options), ("build", options)]
+    assert locked_installs(GUIDE) == [("runtime", options)] * 2
+
+
+@pytest.mark.parametrize("what", ["runtime", "build"])
+@pytest.mark.usefixtures("index")
+def test_pip_accepts_what_every_packaging_installs(what: str, tmp_path: Path) -> None:
+    [options] = {tuple(options) for of, options in locked_installs(DOCKERFILE + GUIDE) if of == what}
+    file, report = tmp_path / "part.txt", tmp_path / "report.json"
+    file.write_text(part(what))
+
+    lint(*PIP_DRY_RUN, "--report", str(report), *options, "--requirement", str(file))
+
+    installed = {
+        (canonicalize_name(found["metadata"]["name"]), found["metadata"]["version"])
+        for found in json.loads(report.read_text())["install"]
+    }
+    assert installed == pins(part(what), ".".join(map(str, sys.version_info[:2])))
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("what", ["runtime", "build"])
+@pytest.mark.usefixtures("index")
+def test_every_version_of_python_gets_its_entries(what: str, python: str, tmp_path: Path) -> None:
+    # pip evaluates the markers of the Python that runs it; uv evaluates those of any version.
+    file = tmp_path / "part.txt"
+    file.write_text(part(what))
+
+    output = lint(
+        *(str(BIN / "uv"), "pip", "install", "--dry-run", "--target", str(tmp_path / "target")),
+        *("--python-version", python, "--require-hashes", "--only-binary", ":all:"),
+        *("--requirement", str(file)),
+    )
+
+    assert set(re.findall(r"^ \+ (\S+)==(\S+)$", output, re.MULTILINE)) == pins(part(what), python)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_runtime_part_satisfies_the_wheel_and_its_extras(python: str) -> None:
+    versions = dict(pins(part("runtime"), python))
+    optional = [line for extra in EXTRAS for line in PROJECT["optional-dependencies"][extra]]
+
+    needed = [Requirement(line) for line in (*PROJECT["dependencies"], *optional)]
+    assert [
+        str(one) for one in needed if versions.get(canonicalize_name(one.name), "") not in one.specifier
+    ] == []
+    assert not {"pytest", "mypy", "hypothesis", "hatchling", "pip-audit"} & versions.keys()
+
+
+@pytest.mark.parametrize("what", ["runtime", "build"])
+def test_a_part_holds_entries_of_the_lock_unchanged(what: str) -> None:
+    assert set(entries(part(what))) <= set(entries((ROOT / "requirements.lock").read_text()))
+
+
+def test_a_package_that_stands_twice_keeps_both_entries() -> None:
+    lock = (
+        "a==1 ; python_full_version < '3.12' \\\n    --hash=sha256:1\n    # via b\n"
+        "a==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:2\n    # via b\n"
+        "b==3 \\\n    --hash=sha256:3\n    # via c (pyproject.toml)\n"
+        "d==4 \\\n    --hash=sha256:4\n    # via a\n"
+    )
+
+    assert locked.part(lock, {"b"}) == lock
 
 
 def test_the_bill_of_materials_lists_every_dependency_with_its_version_and_hashes(tmp_path: Path) -> None:
@@ -114,17 +193,22 @@ def test_the_bill_of_materials_lists_every_dependency_with_its_version_and_hashe
     )
 
     bill = json.loads(path.read_text())
-    listed = {canonicalize_name(part["name"]): part for part in bill["components"]}
-
-    assert bill["metadata"]["component"]["name"] == "ticket-credential-service"
-    assert closure() <= listed.keys()
-    assert {name: part["version"] for name, part in listed.items()} == {
-        canonicalize_name(name): re.findall(r"==([^ ;]+)", entry)[0]
-        for name, entry in part("runtime").items()
+    about = bill["metadata"]["component"]
+    listed = {
+        (canonicalize_name(found["name"]), found["version"]): found["description"]
+        for found in bill["components"]
     }
+    pinned = {
+        (canonicalize_name(pin.name), version_of(pin)): pin.marker for pin in requirements(part("runtime"))
+    }
+
+    assert (about["name"], about["version"]) == (PROJECT["name"], PROJECT["version"])
+    assert listed.keys() == pinned.keys()
+    assert len(bill["components"]) == len(pinned)
+    assert all(str(marker) in listed[pin].replace("'", '"') for pin, marker in pinned.items() if marker)
     assert all(
         reference.get("hashes")
-        for found in listed.values()
+        for found in bill["components"]
         for reference in found["externalReferences"]
         if reference["type"] == "distribution"
     )
@@ -424,6 +508,14 @@ def test_the_secrets_that_are_made_are_those_that_the_service_takes(
     assert contents(secrets) == before
 
 
+@pytest.fixture(scope="module")
+def index() -> None:
+    """Skip a test where pip reaches no package index."""
+    done = run(*PIP_DRY_RUN, "--no-deps", "--retries", "0", "--timeout", "10", "hatchling", cwd=None)
+    if done.returncode:
+        pytest.skip("pip reaches no package index")
+
+
 @pytest.fixture
 def unit_and_command(tmp_path: Path) -> tuple[str, list[str]]:
     """The unit, and what tickets-of-systemd.sh gives to systemd-run where it has a drop-in, too."""
@@ -464,33 +556,42 @@ def all_manifests() -> list[Any]:
     return list(itertools.chain.from_iterable(yaml.safe_load_all(path.read_text()) for path in MANIFESTS))
 
 
-def part(what: str) -> dict[str, str]:
-    return entries(lint(sys.executable, str(DEPLOY / "locked.py"), what))
+def locked_installs(text: str) -> list[tuple[str, list[str]]]:
+    """Return the part of the lock and the options of each `pip install` that reads one, as a text has them."""
+    text = text.replace("\\\n", " ")
+    parts = {file: what for what, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
+    commands = re.findall(r"pip install ([^&\n]*?)--requirement (\S+)", text)
+    return [(parts[file], shlex.split(options)) for options, file in commands]
 
 
-def entries(lock: str) -> dict[str, str]:
-    found = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]
-    return {entry.partition("==")[0]: entry for entry in found}
+def part(what: str) -> str:
+    return lint(sys.executable, str(DEPLOY / "locked.py"), what)
 
 
-def closure() -> set[str]:
-    """Return the names of all that the wheel depends on here, through whatever, as the installed packages say it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = [line for extra in EXTRAS if extra for line in project["optional-dependencies"][extra]]
-    waiting = [Requirement(line) for line in (*project["dependencies"], *optional)]
-    found: dict[str, set[str]] = {}
-    while waiting:
-        requirement = waiting.pop()
-        name = canonicalize_name(requirement.name)
-        new = {"", *requirement.extras} - found.get(name, set())
-        if not new:
-            continue
-        found.setdefault(name, set()).update(new)
-        for line in metadata.requires(name) or ():
-            needed = Requirement(line)
-            if any(not needed.marker or needed.marker.evaluate({"extra": extra}) for extra in new):
-                waiting.append(needed)
-    return set(found)
+def entries(lock: str) -> list[str]:
+    return re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]
+
+
+def requirements(lock: str) -> list[Requirement]:
+    return [Requirement(entry.partition("\\")[0]) for entry in entries(lock)]
+
+
+def version_of(pin: Requirement) -> str:
+    [specifier] = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+def pins(lock: str, python: str) -> set[tuple[str, str]]:
+    """Return the names and versions that are for a version of Python on this machine. Raises where one is doubled."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    chosen = [
+        (pin.name, version_of(pin))
+        for pin in requirements(lock)
+        if not pin.marker or pin.marker.evaluate(environment)
+    ]
+    assert len(dict(chosen)) == len(chosen)
+    return set(chosen)
 
 
 def lint(*command: str, cwd: Path | None = None) -> str:
@@ -508,6 +609,6 @@ def run(*command: str, cwd: Path | None, **environment: str) -> subprocess.Compl
         env={**clean, "COLUMNS": "200", "NO_COLOR": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import email
 import hashlib
 import os
 import re
@@ -20,7 +21,7 @@ import pytest
 
 from interface.settings import PREFIX
 from tests.support.certificates import self_signed
-from tests.support.server import BASE, ROOT, until
+from tests.support.server import BASE, PROJECT, ROOT, until
 
 PACKAGES = ("application", "domain", "interface")
 CLEAN = {
@@ -71,6 +72,18 @@ def test_the_wheel_holds_the_three_packages_whole_and_nothing_else(wheel: Path) 
     assert held == files
 
 
+def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [licence] = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        information = licence.partition("licenses/")[0]
+        metadata = email.message_from_bytes(archive.read(f"{information}METADATA"))
+        text = archive.read(licence)
+
+    assert metadata["Version"] == PROJECT["version"]
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
+    assert text == (ROOT / "LICENSE").read_bytes()
+
+
 def test_every_file_of_the_wheel_has_the_hash_that_its_record_says(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
@@ -91,6 +104,7 @@ def test_the_same_source_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> No
 
 def test_installed_it_serves_a_reset_and_spools_the_mail(tickets: Path, tmp_path: Path) -> None:
     assert "Ticket credentials" in _run(str(tickets), "--help", cwd=tmp_path)
+    assert _run(str(tickets), "--version", cwd=tmp_path) == f"tickets {PROJECT['version']}\n"
 
     with _serving(tickets, tmp_path) as port:
         token = _run(str(tickets), *("token", "--sub", "t", "--client", "client-123", "--all"), cwd=tmp_path)
@@ -181,7 +195,7 @@ def _build_into(directory: Path) -> None:
 
 def _run(*command: str, cwd: Path) -> str:
     done = subprocess.run(
-        command, cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
