@@ -68,6 +68,10 @@ class StoreUnavailable(Unavailable):
     """The store is out of reach, locked for too long, or cannot write."""
 
 
+class LaterRelease(Unavailable):
+    """The record holds what only a later release can read; a process of that release can answer."""
+
+
 class KeyMissing(Unavailable):
     """A key that signs is not where it should be."""
 

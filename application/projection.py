@@ -9,8 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from application.command import Subject
+from application.errors import LaterRelease
 from application.ticket_response import TicketResponse
-from domain.event import Event
+from domain.event import Event, UnknownEvent
 from domain.states import State
 from domain.ticket_credential import TicketCredential, Validity, state_at
 
@@ -62,7 +63,10 @@ class TicketRow(Struct, frozen=True, kw_only=True, gc=False):
 
 
 def fold(row: TicketRow | None, events: Iterable[Event]) -> TicketRow | None:
-    """Return the row after the events; None where nothing happened yet."""
+    """Return the row after the events; None where nothing happened yet.
+
+    Of an event of a later release only its version and time are known. Raises LaterRelease where the first one is such.
+    """
     for event in events:
         row = _EVOLVE[type(event)](row, event)
     return row
@@ -186,6 +190,12 @@ def _expired(row: TicketRow, event: TicketCredential.TicketExpired) -> TicketRow
     return _changed(row, event, expiry_warned=True, expiry_recorded=True)
 
 
+def _unknown(row: TicketRow | None, event: UnknownEvent) -> TicketRow:
+    if row is None:
+        raise LaterRelease("the first event of the credential is of a later release")
+    return _changed(row, event)
+
+
 def _deleted(row: TicketRow, event: TicketCredential.TicketDeleted) -> TicketRow:
     return _changed(row, event, deleted=True)
 
@@ -203,6 +213,7 @@ _EVOLVE: dict[type[Event], Callable[[Any, Any], TicketRow]] = {
     TicketCredential.TicketExpirySoon: _expires_soon,
     TicketCredential.TicketExpired: _expired,
     TicketCredential.TicketDeleted: _deleted,
+    UnknownEvent: _unknown,
 }
 
 

@@ -11,7 +11,7 @@ from application.eras import Era
 from application.ledger import TILE, Checkpoint, Ledger, LedgerEntry, leaf_of
 from application.merkle import Frontier
 from application.projection import TicketRow, fold
-from application.streams import LedgerColumns, Origin, columns_of, kind_of, origin_of
+from application.streams import EVENTS, LedgerColumns, Origin, columns_of, kind_of, origin_of
 from domain.event import Event
 from domain.ticket_credential import TicketCredential
 
@@ -112,6 +112,9 @@ class _Stream:
         key = (entry.client_ext_id, entry.position, entry.stream, entry.version, topic)
         if leaf_of(*key, entry.state) != entry.leaf:
             self._break(entry, "the event is not the one in the ledger (columns position and leaf)")
+        if topic not in EVENTS:
+            self._break(entry, f"event type {topic!r} is unknown: check with the release that stored it")
+            return
         try:
             event = self._ledger.event(entry._replace(topic=topic))
             self._check_columns(entry, event)

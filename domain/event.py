@@ -24,3 +24,8 @@ class Event(CanMutateAggregate[UUID]):
     correlation_id: str
     command_id: str
     request_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEvent(Event):
+    """An event of a later release, without its details: two releases may use one store (ADR 12)."""

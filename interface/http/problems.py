@@ -127,6 +127,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     application.IdempotencyKeyReused: Kind(422, "Not possible", "errors.idempotencyKeyReused"),
     TooManyRequests: Kind(429, "Too many requests", "errors.tooManyRequests"),
     application.StoreUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
+    application.LaterRelease: Kind(503, "Unavailable for now", "errors.unavailable"),
     application.KeyMissing: Kind(503, "Unavailable for now", "errors.unavailable"),
     KeysUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
     application.Overloaded: Kind(503, "Unavailable for now", "errors.unavailable"),

@@ -18,7 +18,7 @@ from application.ports import Changes, Erasure, Expiry, Place, TicketQuery
 from application.projection import TicketRow
 from application.recipient import Recipient
 from application.streams import EVENTS, LedgerColumns, column_date, columns_of
-from domain.event import Event
+from domain.event import Event, UnknownEvent
 from domain.states import State
 
 _encode = msgspec.json.Encoder().encode
@@ -56,16 +56,17 @@ class JsonMapper(Mapper[UUID]):
 
 
 def decoded(topic: str, state: bytes) -> Event:
-    """Return the event behind stored bytes. Raises ValueError (msgspec.ValidationError) where they are none."""
+    """Return the event behind stored bytes; an UnknownEvent where its type is of a later release.
+
+    Raises ValueError (msgspec.ValidationError) where the bytes are not an event.
+    """
     event: Event = _decoder(topic)(state)
     return event
 
 
 @cache
 def _decoder(topic: str) -> Callable[[bytes], Any]:
-    if topic not in EVENTS:
-        raise ValueError(f"no event has the topic {topic!r}")
-    return msgspec.json.Decoder(EVENTS[topic]).decode
+    return msgspec.json.Decoder(EVENTS.get(topic, UnknownEvent)).decode
 
 
 @dataclass(frozen=True)
