@@ -11,7 +11,7 @@ from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
 from application.projection import TicketRow
 from application.streams import column_date
 from domain.event import Event
-from interface.outbound.records import TICKET_COLUMNS, decoded, ticket_columns
+from interface.outbound.records import TICKET_COLUMNS, Row, decoded, ticket_columns
 from interface.outbound.sql_tables import SqlTables
 
 # Processes decide by clocks of their own, so time rises with positions but for this much.
@@ -282,32 +282,25 @@ class SqlLedger(SqlTables):
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints by size."""
         condition = "WHERE client_ext_id = ? AND size > ? ORDER BY size LIMIT ?"
-        return _checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id, after, limit)))
+        return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id, after, limit)))
 
     def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
         """Return the checkpoint of the largest size."""
         condition = "WHERE client_ext_id = ? ORDER BY size DESC LIMIT 1"
-        return next(iter(_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
+        return next(iter(to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
 
     def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, in the place of one of the same size."""
-        row = (
-            checkpoint.client_ext_id,
-            checkpoint.size,
-            checkpoint.root,
-            checkpoint.note,
-            column_date(checkpoint.made),
-        )
         self._run(
             "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) VALUES (?, ?, ?, ?, ?, 0)"
             " ON CONFLICT (client_ext_id, size) DO UPDATE SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
-            [row],
+            [checkpoint_columns(checkpoint)],
         )
 
     def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
         condition = "WHERE sent = 0 AND (client_ext_id, size) > (?, ?) ORDER BY client_ext_id, size LIMIT ?"
-        return _checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
+        return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
 
     def unsent_since(self) -> datetime | None:
         """Return when the oldest of them was made; None where there is none."""
@@ -329,7 +322,14 @@ def _entries(rows: Sequence[Any]) -> list[LedgerEntry]:
     ]
 
 
-def _checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
+def checkpoint_columns(checkpoint: Checkpoint) -> Row:
+    """Return a checkpoint as the columns of its table, but for `sent`."""
+    made = column_date(checkpoint.made)
+    return checkpoint.client_ext_id, checkpoint.size, checkpoint.root, checkpoint.note, made
+
+
+def to_checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
+    """Return the checkpoints behind these columns."""
     return [
         Checkpoint(client, size, bytes(root), note, datetime.fromisoformat(made))
         for client, size, root, note, made in rows

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from application.streams import EVENTS
+from application.streams import EVENTS, origin_of
 from domain.ticket_credential import stream_id
-from interface.outbound.records import JsonMapper
+from interface.outbound.records import JsonMapper, decoded
 
 GOLDEN = [
     line.split("\t") for line in Path(__file__).with_name("golden_events.jsonl").read_text().splitlines()
@@ -26,6 +26,14 @@ def test_a_stored_event_loads_and_is_stored_as_the_same_bytes(topic: str, state:
 
     assert mapper.to_stored_event(event).topic == topic
     assert mapper.to_stored_event(event).state == state.encode()
+
+
+@pytest.mark.parametrize(("topic", "state"), GOLDEN)
+def test_the_id_of_a_stream_follows_from_the_names_in_it(topic: str, state: str) -> None:
+    event = decoded(topic, state.encode())
+    origin = origin_of(event)
+
+    assert origin is None or origin.stream == event.originator_id
 
 
 def test_every_event_has_a_golden_line() -> None:
