@@ -49,7 +49,7 @@ EVENTS = [
 ]
 KEY = bytes(range(32))
 # Tables of ids, numbers and hashes alone, and that of the events, which has a file of its own.
-PLAIN = {"era_cuts", "ledger_sizes", "ledger_tiles", "ticket_events"}
+PLAIN = {"schema_version", "era_cuts", "ledger_sizes", "ledger_tiles", "ticket_events"}
 
 
 def _recipients(row: Sequence[Any]) -> Any:
