@@ -49,7 +49,8 @@ def add_operations(cli: typer.Typer, actions: OperationActions) -> None:
     def migrate() -> None:
         """Bring the schema of the store up to date; nothing happens where it is.
 
-        Several may run at once: one does it, the others wait. There is no way back: make a backup before an upgrade.
+        Several may run at once: one does it, the others wait. The former release can use the new schema, but no command
+        restores the old one: make a backup before an upgrade.
         """
         before, after = actions.migrate()
         Console().print(
