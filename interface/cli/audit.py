@@ -117,8 +117,8 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
     def rebuild() -> None:
         """Rebuild the read model from the events; the service may run meanwhile.
 
-        A stream that is not what the ledger says is reported, with exit status 1. Where its events are not those of the
-        ledger, its ticket stays as it is.
+        Prints each stream that differs from the ledger, and then ends with status 1. A ticket whose events differ from
+        the ledger keeps its row.
         """
         with _progress("rebuilding") as tell:
             findings = actions.rebuild(tell)
