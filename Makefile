@@ -69,7 +69,7 @@ soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mai
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
 	$(BIN)/python -m tests.bench.run
 
-bench-quick: $(READY) ## The same in under two minutes
+bench-quick: $(READY) ## The same at smaller sizes (some five minutes)
 	$(BIN)/python -m tests.bench.run --quick
 
 bench-timing: $(READY) ## Measure whether refused verifications can be told apart by their cost
