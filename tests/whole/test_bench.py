@@ -11,16 +11,8 @@ from tests.bench import load, scale, verify_timing
 from tests.bench.run import LATEST, PARTS, run
 from tests.bench.stage import STORES
 
-# The fast lane runs each part on the store with more code of its own, the slow lane runs it on the other, too.
-OF_FAST_LANE = {
-    "flatness": "PostgreSQL",
-    "slow disk": "SQLite",
-    "workers": "PostgreSQL",
-    "delivering": "SQLite",
-    "ledger": "PostgreSQL",
-    "audit": "SQLite",
-    "subscribers": "SQLite",
-}
+# The other parts and stores start more servers, so they are slow.
+FAST = {("flatness", "PostgreSQL"), ("ledger", "PostgreSQL"), ("audit", "SQLite"), ("subscribers", "SQLite")}
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +36,7 @@ def test_every_answered_reset_is_stored(store: str) -> None:
 @pytest.mark.parametrize(
     ("part", "store"),
     [
-        pytest.param(part, store, marks=() if OF_FAST_LANE[part] == store else pytest.mark.slow)
+        pytest.param(part, store, marks=() if (part, store) in FAST else pytest.mark.slow)
         for part in PARTS
         if part != "side by side"
         for store in STORES
@@ -59,6 +51,7 @@ def test_every_part_runs(part: str, store: str) -> None:
     assert bool(found["figures"] + found["targets"]) == ((part, store) != ("workers", "SQLite"))
 
 
+@pytest.mark.slow
 def test_the_scale_of_one_log_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     scale.main(scale.Size(seconds=0.1, rounds=1, batches=(2,), processes=(1,)))
 
