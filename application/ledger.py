@@ -125,6 +125,9 @@ class Ledger(Protocol):
     def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the kept hashes of the full tiles of 256 leaves of these numbers (from 0), as far as they are kept."""
 
+    def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
+        """Return the kept hashes of the full tiles of these numbers, each with its number; there may be gaps."""
+
     def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
         """Keep the hashes of full tiles from this number on; what is kept already stays."""
 
@@ -160,7 +163,7 @@ class Ledger(Protocol):
         """Return stored values that are not of the type of their column, one text each; nothing can be read then."""
 
     def strays(self) -> Sequence[str]:
-        """Return events that are in no ledger, and rows of credentials that have no events, one text each."""
+        """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
 
     def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
         """Return whose stored row is not byte for byte the expected one."""

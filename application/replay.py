@@ -175,8 +175,7 @@ def check_ledger(
     signed = _signed(client_ext_id, ledger, verifier, outside, findings)
     # The store's own checkpoints were put back with it, so that only others can know more.
     losses = _Losses(client_ext_id, ledger, outside, findings)
-    tree, tile, position = Frontier(), Frontier(), 0
-    tiles = iter(_tiles(client_ext_id, ledger))
+    tree, tiles, position = Frontier(), _Tiles(client_ext_id, ledger, findings), 0
     while page := ledger.positions(client_ext_id, position, PAGE):
         for found, leaf in page:
             position += 1
@@ -185,13 +184,7 @@ def check_ledger(
                 findings.faults.append(f"client {client_ext_id!r}: position {position} is missing")
                 return findings
             tree.add(leaf)
-            tile.add(leaf)
-            if tile.size == TILE:
-                if next(tiles, tile.root()) != tile.root():
-                    findings.faults.append(
-                        f"client {client_ext_id!r}: the tile that ends at {position} differs"
-                    )
-                tile = Frontier()
+            tiles.add(leaf)
             for checkpoint in signed.pop(position, ()):
                 if checkpoint.root != tree.root():
                     losses.note(checkpoint, f"the first {position} entries are not those that were signed")
@@ -203,6 +196,30 @@ def check_ledger(
             f"client {client_ext_id!r}: its size is noted wrong, there are {position} entries"
         )
     return findings
+
+
+class _Tiles:
+    """Compares the kept tiles of a client with its leaves; a tile that is not kept is computed when it is needed."""
+
+    def __init__(self, client_ext_id: str, ledger: Ledger, findings: Findings) -> None:
+        self._client_ext_id, self._ledger, self._findings = client_ext_id, ledger, findings
+        self._kept: dict[int, bytes] = {}
+        self._tile, self._number = Frontier(), 0
+
+    def add(self, leaf: bytes) -> None:
+        """Add the next leaf."""
+        self._tile.add(leaf)
+        if self._tile.size < TILE:
+            return
+        if self._number % PAGE == 0:
+            page = self._ledger.numbered_tiles(self._client_ext_id, self._number, self._number + PAGE)
+            self._kept = dict(page)
+        root = self._tile.root()
+        kept = self._kept.get(self._number, root)
+        self._tile, self._number = Frontier(), self._number + 1
+        if kept != root:
+            fault = f"the tile that ends at {self._number * TILE} differs"
+            self._findings.faults.append(f"client {self._client_ext_id!r}: {fault}")
 
 
 class _Losses:
@@ -257,13 +274,6 @@ def _signed(
                 f"client {client_ext_id!r}: the checkpoint of {checkpoint.size} entries is not signed by a key of ours"
             )
     return signed
-
-
-def _tiles(client_ext_id: str, ledger: Ledger) -> Iterator[bytes]:
-    begin = 0
-    while page := ledger.tiles(client_ext_id, begin, begin + PAGE):
-        yield from page
-        begin += len(page)
 
 
 def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.command import Subject
 from application.eras import Era, Eras
-from application.ledger import Checkpoint, HistoryQuery, LedgerEntry
+from application.ledger import TILE, Checkpoint, HistoryQuery, LedgerEntry
 from application.projection import TicketRow
 from application.streams import column_date
 from domain.event import Event
@@ -37,6 +37,14 @@ SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
     SELECT 1 FROM ledger WHERE ledger.client_ext_id = tickets.client_ext_id
     AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
 )
+"""
+# No reader gets to these rows: each begins with the first position, the first entry and the first tile.
+_OUTSIDE = f"""
+SELECT client_ext_id, 'ledger', 'position', position FROM ledger WHERE position < 1
+UNION ALL SELECT client_ext_id, 'checkpoints', 'size', size FROM checkpoints WHERE size < 1
+UNION ALL SELECT tile.client_ext_id, 'ledger_tiles', 'number', number FROM ledger_tiles AS tile
+LEFT JOIN ledger_sizes AS known ON known.client_ext_id = tile.client_ext_id
+WHERE number < 0 OR number >= coalesce(size, 0) / {TILE}
 """
 # One look into the index for each client, however long its ledger is.
 _CLIENTS = """
@@ -119,12 +127,17 @@ class SqlLedger(SqlTables):
 
     def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the kept hashes of the full tiles of these numbers, as far as they are kept without a gap."""
+        kept = self.numbered_tiles(client_ext_id, begin, end)
+        return [tile for index, (number, tile) in enumerate(kept) if number == begin + index]
+
+    def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
+        """Return the kept hashes of the full tiles of these numbers, each with its number."""
         rows = self._fetch(
             "SELECT number, hash FROM ledger_tiles WHERE client_ext_id = ? AND number >= ? AND number < ?"
             " ORDER BY number",
             (client_ext_id, begin, end),
         )
-        return [bytes(tile) for index, (number, tile) in enumerate(rows) if number == begin + index]
+        return [(number, bytes(tile)) for number, tile in rows]
 
     def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
         """Keep the hashes of full tiles from this number on; what is kept already stays."""
@@ -188,7 +201,7 @@ class SqlLedger(SqlTables):
         return []
 
     def strays(self) -> Sequence[str]:
-        """Return events that are in no ledger, and rows of credentials that have no events, one text each."""
+        """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
         counts = self._fetch(_COUNTS, ())[0]
         events, entries, rows, credentials = tuple(counts)
         strays = []
@@ -200,6 +213,10 @@ class SqlLedger(SqlTables):
         if rows != credentials:
             found = self._fetch(_ROWS_WITHOUT_EVENTS, ())
             strays += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
+        strays += [
+            f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
+            for client, table, column, number in self._fetch(_OUTSIDE, ())
+        ]
         return strays
 
     def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:

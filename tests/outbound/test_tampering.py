@@ -5,7 +5,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from application.access_log import NoteAccess
 from application.checkpoint import make_checkpoint
 from application.command import DeliveryKey, Subject
 from application.evidence import FILES, make_evidence, zip_of
-from application.ledger import Checkpoint, LedgerBroken, leaf_of
+from application.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.merkle import root_of
+from application.projection import fold
 from application.record_delivery import RecordDelivery
 from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
-from application.streams import AGGREGATES, EVENTS, LedgerColumns
+from application.streams import AGGREGATES, EVENTS, LedgerColumns, columns_of
 from application.subscribe import ChangeSubscriptionStatus, DefineSubscription
 from domain.access_log import AccessLog, access_stream_id
 from domain.delivery import Attempt, Obsolete, delivery_stream_id
@@ -29,9 +30,10 @@ from domain.policy import SendingMethod, TicketPolicy, policy_stream_id
 from domain.secret import Secret
 from domain.subscription import Method, Status, subscription_stream_id
 from domain.ticket import ClearTicket, hash_ticket
-from domain.ticket_credential import stream_id
+from domain.ticket_credential import TicketCredential, stream_id
 from interface.outbound.ledger_keys import LedgerKeys, NoteVerifier
 from interface.outbound.postgres_store import PostgresStore
+from interface.outbound.records import JsonMapper
 from interface.outbound.sqlite_store import SqliteStore
 from interface.verify_evidence import Wrong, parse_keys, unzip, verify
 from tests.support.evidence import open_store
@@ -352,6 +354,91 @@ def test_a_rebuild_reports_a_stream_that_is_hidden_and_mends_its_row(record: Rec
     assert len(findings.faults) == RESETS + 2
     assert all("column user_ext_id" in fault for fault in findings.faults)
     assert not record.service.verify(FORGED)["verified"]
+
+
+LOWEST = -(2**63)
+
+
+def forge_an_event(record: Record, position: int) -> None:
+    """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
+    history = record.store.history(SUBJECT)
+    newest = history[-1]
+    assert isinstance(newest, TicketCredential.TicketRegenerated)
+    event = replace(
+        newest,
+        originator_version=newest.originator_version + 1,
+        reset_count=newest.reset_count + 1,
+        ticket_hash=hash_ticket(FORGED, bytes(16)),
+    )
+    stored, columns = JsonMapper().to_stored_event(event), columns_of(event, SUBJECT)
+    version, topic, state = stored.originator_version, stored.topic, stored.state
+    record.sql(
+        "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES (?, ?, ?, ?)",
+        *(STREAM, version, topic, state),
+    )
+    leaf = leaf_of(CLIENT, position, STREAM, version, topic, state)
+    record.sql(
+        f"INSERT INTO ledger ({', '.join(columns._fields)}, position, leaf) VALUES ({','.join('?' * 10)})",
+        *(*columns, position, leaf),
+    )
+    row = fold(None, [*history, event])
+    assert row
+    record.store.rewrite_rows([row])
+
+
+@pytest.mark.parametrize("position", [0, -1, LOWEST])
+def test_an_event_at_a_position_below_the_first_is_found(record: Record, position: int) -> None:
+    forge_an_event(record, position)
+    assert record.service.verify(FORGED)["verified"]
+
+    faults = record.check().faults
+
+    assert f"client {CLIENT!r}: table ledger has position {position}, which is outside the ledger" in faults
+
+
+@pytest.mark.parametrize("size", [0, -1, LOWEST])
+def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
+    record.sql("UPDATE checkpoints SET size = ?", size)
+
+    said = f"client {CLIENT!r}: table checkpoints has size {size}, which is outside the ledger"
+    assert record.check().faults == [said]
+
+
+@pytest.fixture
+def record_with_tiles(record: Record) -> Record:
+    while record.store.size(CLIENT) < 2 * TILE:
+        record.service.regenerate()
+    record.sign()
+    return record
+
+
+def keep_a_tile(record: Record, number: int) -> None:
+    record.sql("DELETE FROM ledger_tiles WHERE number = ?", number)
+    record.store.keep_tiles(CLIENT, number, [bytes(32)])
+
+
+@pytest.mark.parametrize("number", [2, 2**63 - 1, -1, LOWEST])
+def test_a_tile_outside_the_ledger_is_found(record_with_tiles: Record, number: int) -> None:
+    keep_a_tile(record_with_tiles, number)
+
+    said = f"client {CLIENT!r}: table ledger_tiles has number {number}, which is outside the ledger"
+    assert record_with_tiles.check().faults == [said]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_changed_tile_is_found(record_with_tiles: Record, number: int) -> None:
+    keep_a_tile(record_with_tiles, number)
+
+    said = f"client {CLIENT!r}: the tile that ends at {(number + 1) * TILE} differs"
+    assert record_with_tiles.check().faults == [said]
+
+
+def test_a_changed_tile_behind_one_that_is_missing_is_found(record_with_tiles: Record) -> None:
+    record_with_tiles.sql("DELETE FROM ledger_tiles WHERE number = 0")
+    assert record_with_tiles.check().faults == []
+    keep_a_tile(record_with_tiles, 1)
+
+    assert record_with_tiles.check().faults == [f"client {CLIENT!r}: the tile that ends at 512 differs"]
 
 
 @pytest.mark.parametrize("tamper", [change_a_byte, delete_an_event, delete_an_event_and_its_entry])
