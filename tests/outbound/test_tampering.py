@@ -3,7 +3,7 @@
 import base64
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,7 +19,7 @@ from application.command import DeliveryKey, Subject
 from application.evidence import FILES, make_evidence, zip_of
 from application.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.merkle import root_of
-from application.projection import fold
+from application.projection import TicketRow, fold
 from application.record_delivery import RecordDelivery
 from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.streams import AGGREGATES, EVENTS, LedgerColumns, columns_of
@@ -147,6 +147,51 @@ def test_a_record_that_nobody_changed_is_whole(record: Record) -> None:
 
     assert findings.faults == []
     assert (findings.events, findings.credentials, findings.checkpoints) == (16, 3, 2)
+
+
+class Busy:
+    """A ledger beside a service that resets a ticket before each of the first reads of sizes and read rows."""
+
+    def __init__(self, record: Record, resets: int) -> None:
+        self._record, self._resets = record, resets
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._record.store, name)
+
+    def size(self, client_ext_id: str) -> int:
+        self._reset()
+        return self._record.store.size(client_ext_id)
+
+    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+        self._reset()
+        return self._record.store.differing_rows(expected)
+
+    def _reset(self) -> None:
+        if self._resets:
+            self._resets -= 1
+            self._record.service.regenerate()
+
+
+def check_beside_a_service(record: Record) -> list[str]:
+    verifier = NoteVerifier([key for _, key in record.keys.public()])
+    findings = check_ledger(CLIENT, ledger=Busy(record, 2), verifier=verifier)
+    for begin, end in stream_ranges(1):
+        findings.add(check_streams(CLIENT, begin, end, ledger=Busy(record, 3)))
+    return findings.faults
+
+
+def test_a_check_beside_a_service_that_writes_reports_nothing(record: Record) -> None:
+    assert check_beside_a_service(record) == []
+
+
+def test_a_check_beside_a_service_that_writes_finds_what_differs(record: Record) -> None:
+    record.sql("UPDATE tickets SET valid_to = '' WHERE user_ext_id = 'user-1'")
+    record.sql("UPDATE ledger_sizes SET size = size + 1 WHERE client_ext_id = ?", CLIENT)
+
+    assert check_beside_a_service(record) == [
+        f"client {CLIENT!r}: position 17 is missing",
+        f"client {CLIENT!r}, user 'user-1': the read row is not what its events lead to",
+    ]
 
 
 def change_a_byte(record: Record) -> None:
