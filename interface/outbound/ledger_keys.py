@@ -123,16 +123,22 @@ class NoteVerifier:
 
 
 def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
-    """Return the checkpoints in files, and in directories of files named *.checkpoint. Raises OSError, ValueError."""
+    """Return the checkpoints in files, and in directories of files named *.checkpoint.
+
+    Raises OSError, ValueError where a file does not hold a checkpoint.
+    """
     files: list[Path] = []
     for path in paths:
         files += sorted(path.glob("*.checkpoint")) if path.is_dir() else [path]
     found = []
     for file in files:
-        note = file.read_text()
-        origin, size, root, *_ = note.split("\n")
-        client = unquote(origin.rpartition("/")[2])
-        found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
+        try:
+            note = file.read_text()
+            origin, size, root, *_ = note.split("\n")
+            client = unquote(origin.rpartition("/")[2])
+            found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
+        except ValueError as error:
+            raise ValueError(f"{file} does not hold a checkpoint") from error
     return found
 
 

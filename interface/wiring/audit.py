@@ -5,6 +5,7 @@ import multiprocessing
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -17,14 +18,14 @@ from application.errors import TicketUnknown
 from application.evidence import make_evidence
 from application.group_commit import Background
 from application.history import HistoryItem, LogItem, history, log_item, past_ticket
-from application.ledger import HistoryQuery
+from application.ledger import Checkpoint, HistoryQuery
 from application.projection import to_response
 from application.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.ticket_response import to_json
 from interface.http.envelope import new_traceparent
 from interface.outbound.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
-from interface.settings import read_settings
+from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.jobs import witnesses
 from interface.wiring.service import in_background, ledger_keys, open_at, open_store
 
@@ -106,16 +107,13 @@ def export_evidence(client: str, user: str, since: int | None) -> bytes:
 def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) -> Findings:
     """Compare the whole record with itself and with what was signed. Raises Unavailable, WrongSettings."""
     settings = read_settings()
-    keys, store = ledger_keys(settings), open_store(settings)
-    findings = Findings()
-    try:
+    keys, findings = ledger_keys(settings), Findings()
+    outside = _outside(checkpoints, settings)
+    with closing(open_store(settings)) as store:
         findings.faults.extend(store.mistyped())
         if findings.faults:
             return findings
         verifier = NoteVerifier([key for _, key in keys.public()])
-        outside = read_checkpoints(
-            [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
-        )
         clients = sorted({*store.clients(), *(checkpoint.client_ext_id for checkpoint in outside)})
         for client in clients:
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
@@ -124,23 +122,26 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
         entries = sum(size for _, size in store.sizes())
         for part in _in_parts(check_part, settings.database_url, clients, entries, tell):
             findings.add(part)
-    finally:
-        store.close()
     # While the service runs there are more events by then.
     if findings.events < findings.entries:
         findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
     return findings
 
 
+def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkpoint]:
+    places = [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
+    try:
+        return read_checkpoints(places)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(str(error)) from error
+
+
 def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
     """Rebuild the read model from the events; see application.replay.rebuild. Raises Unavailable, WrongSettings."""
     settings = read_settings()
-    store = open_store(settings)
-    try:
+    with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
-    finally:
-        store.close()
     if not findings.faults:
         for part in _in_parts(rebuild_part, settings.database_url, clients, entries, tell):
             findings.add(part)

@@ -44,7 +44,7 @@ def mark_restored() -> str:
     try:
         _check_that_nobody_uses(settings)
         store = open_store(settings)
-    except (OSError, RuntimeError, Unavailable) as error:
+    except (OSError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
     try:
         store.begin_era(era, system_clock())

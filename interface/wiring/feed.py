@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,8 +19,6 @@ from application.live_feed import LiveFeed
 from application.publish import Broker, Patience, publish
 from interface.outbound.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.cursor_file import open_cursor
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness
 from interface.settings import Settings, WrongSettings, read_settings
 from interface.wiring.jobs import push, until_stopped
@@ -43,7 +41,10 @@ def follow_feed(
     """
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
-    with _store_alone(settings) as store, open_cursor(cursor, source) if cursor else nullcontext() as kept:
+    with (
+        closing(open_store(settings)) as store,
+        open_cursor(cursor, source) if cursor else nullcontext() as kept,
+    ):
         last = kept.last(client) if kept else after
         query = FeedQuery(client, last.position, types, last.era)
         for event in follow(query, ledger=store, origin=settings.ledger_name, tell=tell):
@@ -52,18 +53,6 @@ def follow_feed(
                 kept.move(client, event.id)
                 with _uninterrupted():
                     kept.keep()
-
-
-@contextmanager
-def _store_alone(settings: Settings) -> Iterator[SqliteStore | PostgresStore]:
-    try:
-        store = open_store(settings)
-    except (OSError, RuntimeError) as error:
-        raise WrongSettings(str(error)) from error
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @contextmanager
@@ -119,7 +108,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
     with suppress(asyncio.CancelledError):
         while not patience.stop.is_set():
             try:
-                with _store_alone(settings) as store:
+                with closing(open_store(settings)) as store:
                     await publish(
                         store=store,
                         ledger=store,

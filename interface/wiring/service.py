@@ -147,7 +147,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
         keys = ledger_keys(settings)
         set_keys = SetKeys(settings.set_key_file)
         store = open_store(settings)
-    except (OSError, ValueError, RuntimeError, Unavailable) as error:
+    except (OSError, ValueError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
     try:
         check = (lambda: None) if make_lost_key else partial(_check_that_no_key_is_lost, settings, store)
@@ -216,8 +216,11 @@ def in_background(
 
 
 def open_store(settings: Settings) -> SqliteStore | PostgresStore:
-    """Return the store of the settings. Raises StoreUnavailable, OSError, RuntimeError."""
-    return open_at(settings.database_url, migrate=settings.migrate_at_start)
+    """Return the store of the settings. Raises StoreUnavailable, WrongSettings."""
+    try:
+        return open_at(settings.database_url, migrate=settings.migrate_at_start)
+    except (OSError, RuntimeError) as error:
+        raise WrongSettings(str(error)) from error
 
 
 def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:

@@ -9,6 +9,7 @@ import pytest
 from domain.ticket_credential import stream_id
 from tests.cli.test_commands import tickets
 from tests.support.ledgers import given_ticket
+from tests.support.schemas import make_unusable
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ from tests.support.ledgers import given_ticket
         (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
         (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
+        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not hold a checkpoint"),
     ],
 )
 def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -32,6 +34,17 @@ def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_
     assert done.returncode != 0
     assert message in " ".join((done.stdout + done.stderr).replace("│", " ").split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_store_with_a_schema_that_is_too_new_is_not_checked(tmp_path: Path, sqlite_url: str) -> None:
+    newest = make_unusable(sqlite_url)
+
+    for command in (["replay", "--check"], ["rebuild"]):
+        done = tickets(tmp_path, *command)
+
+        assert done.returncode == 2
+        assert f"needs a program with schema {newest + 1} or later" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_new_store_is_whole(tmp_path: Path) -> None:
