@@ -117,14 +117,14 @@ def make_checkpoints(
     for client_ext_id, size in ledger.sizes():
         if stopped():
             break
-        newest = ledger.newest_checkpoint(client_ext_id)
-        grown = size - newest.size if newest else size
-        # One from the future is of before the clock was set back, and would put off the next until then.
-        recent = newest is not None and timedelta() <= clock() - newest.made < every
-        due = grown >= every_events or not recent
-        if grown >= 0 and not (due and grown):
-            continue
         try:
+            newest = ledger.newest_checkpoint(client_ext_id)
+            grown = size - newest.size if newest else size
+            # One from the future is of before the clock was set back, and would put off the next until then.
+            recent = newest is not None and timedelta() <= clock() - newest.made < every
+            due = grown >= every_events or not recent
+            if grown >= 0 and not (due and grown):
+                continue
             make(client_ext_id, ledger=ledger, signer=signer, clock=clock)
             made += 1
         except LedgerBroken:

@@ -96,7 +96,7 @@ class Checkpoint:
 
 
 class Ledger(Protocol):
-    """The ledger in the store. Every method raises StoreUnavailable."""
+    """The ledger in the store. Every method raises StoreUnavailable; one that returns checkpoints, LedgerBroken too."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the size of the ledger of every client that has one."""

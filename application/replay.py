@@ -8,7 +8,7 @@ from uuid import UUID
 from application.checkpoint import Verifier
 from application.command import Subject
 from application.eras import Era
-from application.ledger import TILE, Checkpoint, Ledger, LedgerEntry, leaf_of
+from application.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
 from application.merkle import Frontier
 from application.projection import TicketRow, fold
 from application.streams import EVENTS, LedgerColumns, Origin, columns_of, kind_of, origin_of
@@ -275,9 +275,12 @@ def _signed(
     signed: dict[int, list[Checkpoint]] = {}
     kept: list[Checkpoint] = []
     size = 0
-    while page := ledger.checkpoints(client_ext_id, size, PAGE):
-        kept.extend(page)
-        size = page[-1].size
+    try:
+        while page := ledger.checkpoints(client_ext_id, size, PAGE):
+            kept.extend(page)
+            size = page[-1].size
+    except LedgerBroken as error:
+        findings.faults.append(f"client {client_ext_id!r}: {error}")
     for checkpoint in [*kept, *outside]:
         findings.checkpoints += 1
         if verifier.verify(checkpoint):

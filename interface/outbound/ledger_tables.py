@@ -1,13 +1,14 @@
 """The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from application.command import Subject
 from application.eras import Era, Eras
-from application.ledger import TILE, Checkpoint, HistoryQuery, LedgerEntry
+from application.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
 from application.projection import TicketRow
 from application.streams import column_date
 from domain.event import Event
@@ -346,11 +347,18 @@ def checkpoint_columns(checkpoint: Checkpoint) -> Row:
 
 
 def to_checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
-    """Return the checkpoints behind these columns."""
+    """Return the checkpoints behind these columns. Raises LedgerBroken."""
     return [
-        Checkpoint(client, size, bytes(root), note, datetime.fromisoformat(made))
-        for client, size, root, note, made in rows
+        Checkpoint(client, size, bytes(root), note, _made(made)) for client, size, root, note, made in rows
     ]
+
+
+def _made(text: str) -> datetime:
+    with suppress(ValueError):
+        made = datetime.fromisoformat(text)
+        if made.utcoffset() == timedelta() and column_date(made) == text:
+            return made
+    raise LedgerBroken(f"a checkpoint cannot be read: {text!r} is not a time in UTC")
 
 
 def _uuid(stream: str | UUID) -> UUID:

@@ -133,7 +133,7 @@ _TABLES = [
 _TABLE_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
 # The columns that hold the id of a stream: 32 hex digits.
 _STREAMS = ("stream", "originator_id")
-_NO_STREAM = " OR length({name}) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
+_NO_STREAM = " OR length(CAST({name} AS BLOB)) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
 # Of each table at most so many rows are reported.
 _MISTYPED = 100
 _ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id=? AND user_ext_id=? AND version=?"

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from application.access_log import NoteAccess
-from application.checkpoint import make_checkpoint
+from application.checkpoint import make_checkpoint, make_checkpoints
 from application.command import DeliveryKey, Subject
 from application.evidence import FILES, make_evidence, zip_of
 from application.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
@@ -449,6 +449,32 @@ def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
     assert record.check().faults == [said]
 
 
+@pytest.mark.parametrize("made", ["x", "2026-11-23", "2026-11-23T09:42:00.000000+01:00", ""])
+def test_a_checkpoint_with_a_time_that_cannot_be_read_is_found(record: Record, made: str) -> None:
+    record.sql("UPDATE checkpoints SET made = ?", made)
+
+    said = f"a checkpoint cannot be read: {made!r} is not a time in UTC"
+    assert record.check().faults == [f"client {CLIENT!r}: {said}"]
+
+
+def test_a_checkpoint_that_cannot_be_read_holds_up_no_other_client(record: Record) -> None:
+    record.sql("UPDATE checkpoints SET made = 'x'")
+    other = SUBJECT._replace(client_ext_id="client-124")
+    record.service.register(subject=other)
+    record.service.create(subject=other)
+
+    made = make_checkpoints(
+        ledger=record.store,
+        signer=record.keys,
+        clock=record.service.clock,
+        every_events=1,
+        every=timedelta(days=1),
+    )
+
+    assert made == 1
+    assert record.store.newest_checkpoint("client-124")
+
+
 @pytest.fixture
 def record_with_tiles(record: Record) -> Record:
     while record.store.size(CLIENT) < 2 * TILE:
@@ -611,6 +637,7 @@ def test_an_unknown_topic_is_found_and_loads_nothing(record: Record) -> None:
     [
         ("ledger", "stream", "'g'", "TEXT"),
         ("ledger", "stream", "upper(stream)", "TEXT"),
+        ("ledger", "stream", "stream || char(0)", "TEXT"),
         ("ledger", "version", "'one'", "INTEGER"),
         ("ledger", "position", "1.5", "INTEGER"),
         ("ledger", "actor", "x'00'", "TEXT"),
