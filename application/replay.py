@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby, islice
 from uuid import UUID
 
@@ -117,6 +118,7 @@ class _Stream:
             return
         try:
             event = self._ledger.event(entry._replace(topic=topic))
+            _check_times(event)
             self._check_columns(entry, event)
             if self._kind == TicketCredential.TOPIC and self.is_whole:
                 self.row = fold(self.row, [event])
@@ -153,6 +155,13 @@ class _Stream:
     def _report(self, entry: LedgerEntry, fault: str) -> None:
         place = f"position {entry.position}, stream {entry.stream}, version {entry.version}"
         self._findings.faults.append(f"client {entry.client_ext_id!r}, {place}: {fault}")
+
+
+def _check_times(event: Event) -> None:
+    """Raise ValueError where a time of the event cannot be compared with the clock."""
+    for name, value in vars(event).items():
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError(f"field {name} has no offset from UTC")
 
 
 def _shown(value: object) -> str:

@@ -37,7 +37,7 @@ from interface.outbound.records import JsonMapper
 from interface.outbound.sqlite_store import SqliteStore
 from interface.verify_evidence import Wrong, parse_keys, unzip, verify
 from tests.support.evidence import open_store
-from tests.support.fakes import SUBJECT
+from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over
 
 CLIENT = SUBJECT.client_ext_id
@@ -404,7 +404,7 @@ def test_a_rebuild_reports_a_stream_that_is_hidden_and_mends_its_row(record: Rec
 LOWEST = -(2**63)
 
 
-def forge_an_event(record: Record, position: int) -> None:
+def forge_an_event(record: Record, position: int, **fields: Any) -> None:
     """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
     history = record.store.history(SUBJECT)
     newest = history[-1]
@@ -414,6 +414,7 @@ def forge_an_event(record: Record, position: int) -> None:
         originator_version=newest.originator_version + 1,
         reset_count=newest.reset_count + 1,
         ticket_hash=hash_ticket(FORGED, bytes(16)),
+        **fields,
     )
     stored, columns = JsonMapper().to_stored_event(event), columns_of(event, SUBJECT)
     version, topic, state = stored.originator_version, stored.topic, stored.state
@@ -439,6 +440,16 @@ def test_an_event_at_a_position_below_the_first_is_found(record: Record, positio
     faults = record.check().faults
 
     assert f"client {CLIENT!r}: table ledger has position {position}, which is outside the ledger" in faults
+
+
+@pytest.mark.parametrize("field", ["timestamp", "valid_from", "valid_to"])
+def test_a_time_without_its_offset_is_found(record: Record, field: str) -> None:
+    """No command could decide on it: it cannot be compared with the clock."""
+    record.sql("UPDATE ledger_sizes SET size = size + 1")
+    forge_an_event(record, record.store.size(CLIENT), **{field: NOW.replace(tzinfo=None)})
+
+    said = f"version {RESETS + 3}: the event cannot be replayed: field {field} has no offset from UTC"
+    assert any(fault.endswith(said) for fault in record.check().faults), record.check().faults
 
 
 @pytest.mark.parametrize("size", [0, -1, LOWEST])
