@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -156,7 +157,7 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             try:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS)
-                self._datastore = _Datastore(f"file:{path}")
+                self._datastore = _Datastore(uri_of(path))
             except BaseException:
                 os.close(self._shared)
                 raise
@@ -297,7 +298,7 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
     def commits(self) -> Iterator[None]:
         """Yield whenever the file was changed by another connection: SQLite tells nobody, so it is asked."""
-        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"{uri_of(self._path)}?mode=ro", uri=True, isolation_level=None)
         try:
             known, told = None, 0.0
             while True:
@@ -318,6 +319,11 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             self._shared = -1
 
 
+def uri_of(path: Path) -> str:
+    """Return the URI by which SQLite opens a file."""
+    return f"file:{quote(str(path))}"
+
+
 def schema_version_at(path: Path) -> int:
     """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
     return stored_schema_at(path).version
@@ -327,7 +333,7 @@ def stored_schema_at(path: Path) -> schema.StoredSchema:
     """Return the schema of a store. Raises StoreUnavailable."""
     if not path.exists():
         return schema.StoredSchema(0, 0)
-    with _failures(), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with _failures(), closing(sqlite3.connect(f"{uri_of(path)}?mode=ro", uri=True)) as connection:
         return sqlite_schema.stored_schema(connection)
 
 

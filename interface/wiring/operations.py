@@ -22,7 +22,7 @@ from interface.outbound.postgres_store import schema_version_at
 from interface.outbound.schema import check_usable
 from interface.outbound.set_keys import SetKeys
 from interface.outbound.smtp import SmtpTransport
-from interface.outbound.sqlite_store import SqliteStore, stored_schema_at
+from interface.outbound.sqlite_store import SqliteStore, stored_schema_at, uri_of
 from interface.outbound.sqlite_store import schema_version_at as sqlite_version_at
 from interface.outbound.standby_reads import standing_at
 from interface.outbound.token_key import TokenKey
@@ -158,7 +158,7 @@ def _clock_beside(newest: datetime | None) -> Finding | None:
 
 
 def _newest_of_sqlite(path: Path) -> datetime | None:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{uri_of(path)}?mode=ro", uri=True)) as connection:
         statement = "SELECT CAST(state AS TEXT) FROM ticket_events ORDER BY rowid DESC LIMIT ?"
         return _newest_time(connection.execute(statement, (_NEWEST_EVENTS,)))
 
