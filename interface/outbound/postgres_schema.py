@@ -3,13 +3,16 @@
 from typing import Any, cast
 
 import psycopg
-from psycopg.errors import UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from psycopg.rows import tuple_row
 
+from application.errors import StoreUnavailable
 from interface.outbound import schema
 from interface.outbound.schema import StoredSchema
 
 _MIGRATION_LOCK = 7_204_901
+# Less than a server waits for a lock, so that its callers wait and get no 503.
+_LOCK_TIMEOUT_SECONDS = 3
 # The migration that brought the column usable_from.
 _FIRST_WITH_USABLE_FROM = 8
 
@@ -33,9 +36,21 @@ def check(connection: psycopg.Connection[Any]) -> None:
 
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
-    """Bring the schema up to date. Raises RuntimeError where it is too new."""
+    """Bring the schema up to date. Raises RuntimeError where it is too new, StoreUnavailable where a table is in use."""
     # Several processes may start at once on an empty database; one makes the tables, the others wait.
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+    # Whoever wants a table waits behind a migration that waits for it.
+    connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
+    try:
+        _migrate(connection)
+    except LockNotAvailable as error:
+        raise StoreUnavailable(
+            f"another session has used a table for {_LOCK_TIMEOUT_SECONDS} seconds, such as a backup: run `tickets migrate`"
+            " again when it has ended"
+        ) from error
+
+
+def _migrate(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
     for migration in schema.pending(schema.POSTGRES, schema.RELEASED_POSTGRES, stored_schema(connection)):
         for statement in migration.statements:

@@ -1,10 +1,14 @@
 """The rule of upgrades (ADR 12): from release 1.0.0 every migration only adds."""
 
 import re
+from contextlib import closing
 
+import psycopg
 import pytest
 
-from interface.outbound import schema
+from application.errors import StoreUnavailable
+from interface.outbound import postgres_schema, schema
+from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.schema import StoredSchema, check_usable, pending
 
 # What a migration may do to a store that the release before it still uses.
@@ -75,3 +79,26 @@ def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, me
 @pytest.mark.parametrize("stored", [StoredSchema(2, 1), StoredSchema(2, 2), StoredSchema(3, 2)])
 def test_the_own_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
     check_usable(stored, 2)
+
+
+def test_a_migration_does_not_make_everybody_wait_behind_a_long_transaction(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(PostgresStore(postgres_url)) as store:
+        monkeypatch.setattr(postgres_schema, "_LOCK_TIMEOUT_SECONDS", 0.1)
+        monkeypatch.setattr(
+            schema, "POSTGRES", [*schema.POSTGRES, ["ALTER TABLE outbox ADD COLUMN extra text NULL"]]
+        )
+        monkeypatch.setattr(schema, "RELEASED_POSTGRES", [store.newest_schema])
+        with psycopg.connect(postgres_url) as backup:
+            backup.execute("SELECT 1 FROM outbox")
+
+            with pytest.raises(StoreUnavailable, match="run `tickets migrate` again"):
+                PostgresStore(postgres_url)
+
+            assert store.schema_version() == store.newest_schema
+            assert store.outbox_page(None, 1) == []
+
+        PostgresStore(postgres_url).close()
+
+        assert store.schema_version() == store.newest_schema + 1
