@@ -380,8 +380,8 @@ POSTGRES = [
 
 EVENTS_TABLE = "ticket_events"
 # The newest schema of each release, oldest first. Append a line when a release is made.
-RELEASED_SQLITE: list[int] = []
-RELEASED_POSTGRES: list[int] = []
+RELEASED_SQLITE = [6]
+RELEASED_POSTGRES = [8]
 _CHECK_INTERVAL_SECONDS = 1.0
 
 

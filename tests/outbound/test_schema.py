@@ -10,10 +10,12 @@ from application.errors import StoreUnavailable
 from interface.outbound import postgres_schema, schema
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.schema import StoredSchema, check_usable, pending
+from tests.support.releases import RELEASES
 
-# What a migration may do to a store that the release before it still uses.
+# What a migration may do to a store that the release before it still uses. A unique index could refuse its writes, and it
+# gives no value to a column that it does not know.
 ADDS = re.compile(
-    r"CREATE (TABLE|INDEX|UNIQUE INDEX|FUNCTION) |ALTER TABLE \w+ ADD COLUMN (\w+) .*(DEFAULT|NULL)|INSERT INTO ",
+    r"CREATE (TABLE|INDEX|FUNCTION) |ALTER TABLE \w+ ADD COLUMN (?=.*\bDEFAULT\b|(?!.*\bNOT NULL\b))|INSERT INTO ",
     re.DOTALL,
 )
 MIGRATIONS = ["one", "two", "three", "four", "five"]
@@ -32,6 +34,31 @@ def migrations_after_1_0_0() -> list[str]:
 
 def test_a_migration_after_1_0_0_only_adds() -> None:
     assert [statement for statement in migrations_after_1_0_0() if not ADDS.match(statement)] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE tickets ADD COLUMN note text NOT NULL",
+        "ALTER TABLE tickets DROP COLUMN row",
+        "ALTER TABLE tickets ALTER COLUMN row SET DEFAULT ''",
+        "CREATE UNIQUE INDEX tickets_by_note ON tickets (note)",
+        "CREATE OR REPLACE FUNCTION store_changes() RETURNS void LANGUAGE sql AS ''",
+        "UPDATE tickets SET row = ''",
+        "DROP TABLE tickets",
+    ],
+)
+def test_a_statement_that_the_former_release_does_not_stand_is_refused(statement: str) -> None:
+    assert not ADDS.match(statement)
+
+
+@pytest.mark.parametrize("column", ["note text", "note text NULL", "note text NOT NULL DEFAULT ''"])
+def test_a_column_that_the_former_release_can_leave_out_is_accepted(column: str) -> None:
+    assert ADDS.match(f"ALTER TABLE tickets ADD COLUMN {column}")
+
+
+def test_each_release_has_its_schema() -> None:
+    assert len(schema.RELEASED_SQLITE) == len(schema.RELEASED_POSTGRES) == len(RELEASES)
 
 
 def test_released_schemas_exist_and_rise() -> None:
