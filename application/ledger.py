@@ -166,7 +166,7 @@ class Ledger(Protocol):
         """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
 
     def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
-        """Return whose stored row is not byte for byte the expected one."""
+        """Return whose stored row does not say what the expected one says; one of another release may have other fields."""
 
     def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:
         """Store these rows, but for those that are newer in the store."""

@@ -12,7 +12,7 @@ from application.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, Led
 from application.projection import TicketRow
 from application.streams import column_date
 from domain.event import Event
-from interface.outbound.records import TICKET_COLUMNS, Row, decoded, ticket_columns
+from interface.outbound.records import TICKET_COLUMNS, Row, as_of_this_release, decoded, ticket_columns
 from interface.outbound.sql_tables import SqlTables
 
 # Processes decide by clocks of their own, so time rises with positions but for this much.
@@ -221,9 +221,9 @@ class SqlLedger(SqlTables):
         return strays
 
     def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
-        """Return whose stored row is not byte for byte the expected one."""
+        """Return whose stored row does not say what the expected one says."""
         wanted = {row.subject: ticket_columns(row) for row in expected}
-        found: dict[Subject, tuple[Any, ...]] = {}
+        found: dict[Subject, Row] = {}
         subjects = list(wanted)
         for begin in range(0, len(subjects), _ROWS_AT_ONCE):
             chunk = subjects[begin : begin + _ROWS_AT_ONCE]
@@ -233,7 +233,8 @@ class SqlLedger(SqlTables):
                 [text for subject in chunk for text in subject],
             )
             for row in map(tuple, rows):
-                found[Subject(row[0], row[1])] = (*row[:3], bytes(row[3]), *row[4:])
+                subject, columns = Subject(row[0], row[1]), (*row[:3], bytes(row[3]), *row[4:])
+                found[subject] = columns if columns == wanted[subject] else as_of_this_release(columns)
         return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
 
     def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:

@@ -1,6 +1,7 @@
 """How what the application keeps is written into columns: JSON by msgspec, the same bytes in every store."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -123,6 +124,14 @@ def ticket_columns(row: TicketRow) -> Row:
         column_date(row.last_modified),
         row.expiry_step,
     )
+
+
+def as_of_this_release(columns: Row) -> Row:
+    """Return the columns of a ticket with its row as this release writes it: rows only grow, by fields with defaults."""
+    client, user, version, row, *searched = columns
+    with suppress(ValueError, RecursionError):
+        row = _encode(_ticket(row))
+    return client, user, version, row, *searched
 
 
 def ticket_conditions(query: TicketQuery, after: Place | None, mark: str) -> tuple[str, list[str]]:

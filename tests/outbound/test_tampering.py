@@ -353,6 +353,33 @@ COLUMNS: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("stored", "other"),
+    [(b',"deleted":false', b""), (b',"deleted":false', b',"deleted":false,"of_next_release":1')],
+    ids=["of the former release", "of the next release"],
+)
+def test_a_read_row_of_another_release_is_compared_by_what_it_says(
+    record: Record, stored: bytes, other: bytes
+) -> None:
+    """Rows only grow, by fields with defaults (ADR 12, rule 5)."""
+    row = bytes(record.one("SELECT row FROM tickets WHERE user_ext_id = ?", SUBJECT.user_ext_id)[0])
+    assert stored in row
+
+    for changed, faults in ((row, 0), (row.replace(b'"reset_count":5', b'"reset_count":4'), 1)):
+        of_other = changed.replace(stored, other)
+        record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = ?", of_other, SUBJECT.user_ext_id)
+
+        assert len(record.check().faults) == faults
+
+
+@pytest.mark.parametrize("row", [b"", b"{}", b"\xff", b'{"x":' + b"[" * 100_000], ids=range(4))
+def test_a_read_row_that_is_none_is_found(record: Record, row: bytes) -> None:
+    record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = 'user-1'", row)
+
+    [fault] = record.check().faults
+    assert fault == f"client {CLIENT!r}, user 'user-1': the read row is not what its events lead to"
+
+
 def test_a_change_of_any_column_of_the_ledger_is_found(record: Record) -> None:
     for position in (1, 3):
         for column, (value, said) in COLUMNS.items():
