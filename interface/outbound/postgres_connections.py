@@ -75,6 +75,9 @@ class Datastore(PostgresDatastore):
                 raise psycopg.OperationalError(str(error)) from None
             yield connection
 
+    def register_type_adapters(self) -> None:
+        """Register none, which the library would ask the server for: a standby may be away, or not be migrated yet."""
+
     def unguarded(self) -> AbstractContextManager[Connection]:
         """Lend a connection, whatever the schema is."""
         return super().get_connection()

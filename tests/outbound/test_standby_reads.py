@@ -107,6 +107,36 @@ def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
     assert "not from the standby: it is behind" in caplog.text
 
 
+def test_a_start_does_not_wait_until_the_standby_is_migrated(
+    urls: tuple[str, str], standby: Standby, caplog: pytest.LogCaptureFixture
+) -> None:
+    standby.catch_up()
+    with (
+        standby.held_up(),
+        closing(PostgresStore(urls[0])) as primary,
+        closing(StandbyReads(primary, urls[1])) as reads,
+        service_over(reads) as service,
+    ):
+        service.register()
+        service.create()
+
+        assert versions(reads) == [1] * 5
+    assert "reading from the primary for now" in caplog.text
+
+
+def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path) -> None:
+    nowhere = f"postgresql://postgres@/postgres?host={tmp_path}"
+    with (
+        closing(PostgresStore(urls[0])) as primary,
+        closing(StandbyReads(primary, nowhere)) as reads,
+        service_over(reads) as service,
+    ):
+        service.register()
+        service.create()
+
+        assert versions(reads) == [1] * 5
+
+
 def test_a_standby_that_dies_is_not_missed(
     reads: StandbyReads,
     service: Service,
