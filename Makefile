@@ -13,6 +13,8 @@ CODE := domain application interface tests
 export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -w "$$HOME/.cache/uv" \
   && echo "$$HOME/.cache/uv" || echo "$(CURDIR)/.venv/cache")
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help faults run test check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
@@ -52,7 +54,7 @@ $(READY): requirements.lock pyproject.toml
 	  awk '/^[^ #]/ {uv = /^uv==/} uv' requirements.lock > .venv/uv.txt; \
 	  $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt; \
 	fi
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
