@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from interface.http.permissions import PERMISSIONS
 from interface.outbound.outbox_keys import OutboxKeyFile
@@ -48,9 +49,10 @@ class Server:
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", port))
         self.port: int = self._reserved.getsockname()[1]
+        self._name = f"server-{self.port}"
         self.directory = directory
         self.database_url = database_url
-        self.log = (directory / f"server-{self.port}.log").open("ab")
+        self.log = (directory / f"{self._name}.log").open("ab")
         self._ended = False
         clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         settings = {
@@ -59,6 +61,7 @@ class Server:
             f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
             f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
             "PYTHONPATH": str(ROOT),
+            "PGAPPNAME": self._name,
             **environment,
         }
         self.process = subprocess.Popen(
@@ -90,7 +93,10 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """Kill every process of the server at once, as a power cut would."""
+        """Kill every process of the server at once, as a power cut would.
+
+        Returns when PostgreSQL has executed every statement that the server had sent.
+        """
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
@@ -111,9 +117,24 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, last_signal)
         self.process.wait(30)
+        if self.database_url.startswith("postgres"):
+            self._wait_for_its_sessions()
         self.client.close()
         self.log.close()
         self._reserved.close()
+
+    def _wait_for_its_sessions(self) -> None:
+        # A session executes and commits a statement that it has received, and only then finds its connection closed.
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        # A test may have stopped PostgreSQL: then there are no sessions.
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(self.database_url, autocommit=True, connect_timeout=3) as connection,
+        ):
+            until(
+                lambda: connection.execute(sessions, (self._name,)).fetchone() == (0,),
+                f"the sessions of {self._name} end",
+            )
 
 
 @contextlib.contextmanager
