@@ -20,7 +20,6 @@ from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.server import Server, serving, until
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
 # What a killed process had taken is free again before a test loses its patience.
@@ -202,9 +201,9 @@ def given_callers(directory: Path, database_url: str) -> list[Caller]:
 
 
 @pytest.mark.timeout(600)
-def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(database_url: str, tmp_path: Path) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
+def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(
+    database_url: str, tmp_path: Path, chance: random.Random
+) -> None:
     callers = given_callers(tmp_path, database_url)
     for _ in range(ROUNDS):
         with under_load(tmp_path, database_url, callers, chance.randrange(1, 200)) as server:

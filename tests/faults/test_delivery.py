@@ -1,6 +1,5 @@
 """kill -9 of who delivers, at every step: no ticket is lost, and what comes twice is recognised by its Message-ID."""
 
-import os
 import random
 import signal
 import threading
@@ -36,7 +35,6 @@ from tests.support.deliveries import (
 from tests.support.mail_server import OK, MailServer, mail_server
 from tests.support.server import serving, until
 
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 KILLS = 8
 USER, OTHER = subjects(2)
 # What a worker has taken that is dead, others take after so long.
@@ -159,9 +157,9 @@ def test_a_mail_server_that_is_slower_than_the_lease_gets_no_mail_twice(
     assert_last_mails_verify(database_url, server, [USER])
 
 
-def test_workers_that_are_killed_at_any_moment_lose_no_ticket(database_url: str, tmp_path: Path) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
+def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
+    database_url: str, tmp_path: Path, chance: random.Random
+) -> None:
     users = subjects(20)
     with minting(tmp_path, database_url) as mint, mail_server() as server, ExitStack() as stack:
         settings = smtp(server, TICKETS_DATABASE_URL=database_url, **SHORT_LEASE)

@@ -23,7 +23,6 @@ from tests.support.server import until
 from tests.support.service import service_over
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_PUBLISHER_CRASHES", "3"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 _QUIET = {"log_level": 0}
 
 
@@ -76,9 +75,9 @@ def assert_all_published(database_url: str, topic: Topic) -> None:
     assert {key: list(dict.fromkeys(read)) for key, read in topic.read.items()} == expected
 
 
-def test_kill_9_of_the_publisher_leaves_no_gap(database_url: str, tmp_path: Path, topic: Topic) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
+def test_kill_9_of_the_publisher_leaves_no_gap(
+    database_url: str, tmp_path: Path, topic: Topic, chance: random.Random
+) -> None:
     for client in ("client-1", "client-2"):
         for user in ("user-0", "user-1"):
             given_ticket(database_url, client, user)

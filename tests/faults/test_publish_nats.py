@@ -28,7 +28,6 @@ from tests.support.server import serving
 pytestmark = needs_nats_server
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_PUBLISHER_CRASHES", "3"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 ODD_CLIENTS = ["a.b *>ü/%25 漢", "$JS.~" + "😀" * 45]
 CALLERS = 4
 
@@ -87,10 +86,8 @@ def test_only_the_named_clients_are_published(sqlite_url: str, tmp_path: Path, b
 
 @pytest.mark.timeout(600)
 def test_kill_9_of_the_publisher_under_load_leaves_no_gap_and_no_double(
-    database_url: str, tmp_path: Path, broker: NatsServer
+    database_url: str, tmp_path: Path, broker: NatsServer, chance: random.Random
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
     with resetting(tmp_path, database_url):
         for _ in range(ROUNDS):
             publisher = publishing(tmp_path, database_url, broker.url)
@@ -101,9 +98,8 @@ def test_kill_9_of_the_publisher_under_load_leaves_no_gap_and_no_double(
 
 @pytest.mark.timeout(600)
 def test_kill_9_of_the_broker_under_load_leaves_no_gap_and_no_double(
-    sqlite_url: str, tmp_path: Path, broker: NatsServer
+    sqlite_url: str, tmp_path: Path, broker: NatsServer, chance: random.Random
 ) -> None:
-    chance = random.Random(SEED)
     publisher = publishing(tmp_path, sqlite_url, broker.url)
     with resetting(tmp_path, sqlite_url):
         for _ in range(ROUNDS):

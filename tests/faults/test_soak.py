@@ -25,7 +25,6 @@ from tests.support.postgres import out_of_reach
 from tests.support.server import Server, until
 
 SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.15")) * 60
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 CLIENTS, USERS, CALLERS = 3, 40, 6
 FAULT_EVERY_SECONDS = 6
 # Once warm: what was loaded lazily, and what the allocator keeps.
@@ -82,11 +81,9 @@ def subjects() -> list[Subject]:
 
 @pytest.mark.timeout(300 + 2 * SECONDS)
 def test_under_mixed_load_with_faults_nothing_is_lost_and_nothing_grows(
-    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    database_url: str, tmp_path: Path, request: pytest.FixtureRequest, chance: random.Random
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
-    answers = random.Random(SEED)
+    answers = random.Random(chance.random())
     with mail_server(lambda _step, _to: "451 later" if answers.random() < 1 / 6 else OK) as mails:
         settings = smtp(mails, TICKETS_DELIVERY_LEASE_SECONDS="2", TICKETS_LOG_FORMAT="json")
         soak = Soak(tmp_path, database_url, settings)

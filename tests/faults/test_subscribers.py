@@ -20,7 +20,6 @@ from tests.support.receiver import HANGS, OK, Received, Receiver, answer, receiv
 from tests.support.server import ROOT, Server, until
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_SUBSCRIBER_ROUNDS", "1"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 CLIENTS = ("client-1", "client-2")
 USERS = 4
 KILLS = 6
@@ -193,10 +192,8 @@ def one_run(
 
 @pytest.mark.timeout(200 + 120 * ROUNDS)
 def test_every_subscriber_sees_every_event_in_order_whatever_is_killed(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, chance: random.Random
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
     cluster = Cluster(tmp_path, database_url)
     with ExitStack() as stack:
         stack.callback(cluster.close)
