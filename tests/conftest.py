@@ -24,7 +24,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    with running_server() as url:
+    with running_server(flushes=False) as url:
         yield url
 
 
