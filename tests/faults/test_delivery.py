@@ -59,7 +59,7 @@ def test_a_worker_that_is_killed_loses_no_ticket(
         mint.create(USER)
         settings = smtp(server, TICKETS_DATABASE_URL=database_url, **SHORT_LEASE)
         dying = {**settings, DIES_WHEN: step}
-        with command(tmp_path, "deliver", before=crashing_worker.__name__, **dying) as worker:
+        with command(tmp_path, "deliver", module=crashing_worker.__name__, **dying) as worker:
             assert worker.wait() == -signal.SIGKILL
         mint.create(OTHER)
         with command(tmp_path, "deliver", **settings) as next_worker:

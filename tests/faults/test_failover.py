@@ -20,7 +20,7 @@ import pytest
 
 from application.command import Subject
 from domain.ticket_credential import TicketCredential
-from tests.cli.test_commands import tickets
+from tests.support.command import tickets
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.failover import TwoServers, missing, two_servers
 from tests.support.follower import Follower
@@ -261,7 +261,7 @@ def assert_every_answer_is_stored(database_url: str, callers: list[Caller]) -> N
 
 
 def logged(servers: list[Server]) -> list[str]:
-    return [line for server in servers for line in Path(server.log.name).read_text().splitlines()]
+    return [line for server in servers for line in server.log.read_text().splitlines()]
 
 
 def report(times: list[tuple[float, float, float]], callers: list[Caller]) -> None:

@@ -72,7 +72,7 @@ def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that
             server.process.send_signal(signal.SIGTERM)
             status = server.process.wait(GRACE_SECONDS + 5)
             seconds = time.monotonic() - begin
-            content = Path(server.log.name).read_text()
+            content = server.log.read_text()
 
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2

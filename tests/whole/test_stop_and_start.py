@@ -35,7 +35,7 @@ def hanging() -> Iterator[MailServer]:
 
 
 def log_of(server: Server) -> str:
-    return Path(server.log.name).read_text()
+    return server.log.read_text()
 
 
 @contextmanager
@@ -287,7 +287,7 @@ def test_who_pushes_or_publishes_alone_ends_well(
     assert "Traceback" not in publisher.err.read_text()
 
 
-def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int | None, str]:
+def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int, str]:
     running = Command(directory, *arguments, **settings)
     try:
         return running.wait(), running.err.read_text()
