@@ -32,10 +32,10 @@ from tests.support.deliveries import (
     smtp,
     subjects,
 )
+from tests.support.lanes import forms
 from tests.support.mail_server import OK, MailServer, mail_server
 from tests.support.server import serving, until
 
-KILLS = 8
 USER, OTHER = subjects(2)
 # What a worker has taken that is dead, others take after so long.
 SHORT_LEASE = {"TICKETS_DELIVERY_LEASE_SECONDS": "1"}
@@ -157,8 +157,9 @@ def test_a_mail_server_that_is_slower_than_the_lease_gets_no_mail_twice(
     assert_last_mails_verify(database_url, server, [USER])
 
 
+@pytest.mark.parametrize("kills", forms(short=2, full=8))
 def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
-    database_url: str, tmp_path: Path, chance: random.Random
+    database_url: str, tmp_path: Path, chance: random.Random, kills: int
 ) -> None:
     users = subjects(20)
     with minting(tmp_path, database_url) as mint, mail_server() as server, ExitStack() as stack:
@@ -166,7 +167,7 @@ def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
         mint.create(*users)
         workers = [Command(tmp_path, "deliver", **settings) for _ in range(3)]
         stack.callback(lambda: list(map(Command.kill, workers)))
-        for _ in range(KILLS):
+        for _ in range(kills):
             wanted = len(server.taken) + chance.randrange(len(users))
             mint.reset(*users)
             until(lambda wanted=wanted: len(server.taken) >= wanted, "mails are sent")  # type: ignore[misc]
@@ -178,4 +179,4 @@ def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
     assert_doubles_are_the_same(server)
     assert_last_mails_verify(database_url, server, users)
     for said in said_of(database_url, users).values():
-        assert len(said) == len({event.ticket_version for event in said}) == 1 + KILLS
+        assert len(said) == len({event.ticket_version for event in said}) == 1 + kills

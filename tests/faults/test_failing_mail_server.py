@@ -25,6 +25,7 @@ from tests.support.deliveries import (
     smtp,
     subjects,
 )
+from tests.support.lanes import forms
 from tests.support.mail_server import DROPS, HANGS, OK, MailServer, mail_server
 from tests.support.server import Server, serving
 
@@ -53,10 +54,11 @@ class Moods:
 
 
 @pytest.mark.timeout(120 + RESETS // 5)
+@pytest.mark.parametrize("count", forms(short=60, full=RESETS))
 def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
-    database_url: str, tmp_path: Path, chance: random.Random
+    database_url: str, tmp_path: Path, chance: random.Random, count: int
 ) -> None:
-    users = subjects(math.ceil(RESETS / (TIMES * IN_A_ROW)))
+    users = subjects(math.ceil(count / (TIMES * IN_A_ROW)))
     turns = chance.sample(users * TIMES, len(users) * TIMES)
     moods, begin = Moods(random.Random(chance.random())), time.monotonic()
     with mail_server(moods.answer) as mails, ExitStack() as stack:
@@ -67,7 +69,7 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
         with ThreadPoolExecutor(CALLERS) as pool:
             resets = [user for user in turns for _ in range(IN_A_ROW)]
             list(pool.map(lambda user: reset(server.client, user), resets))
-        all_over(database_url, 60 + RESETS / 20)
+        all_over(database_url, 120 + count / 20)
         took = time.monotonic() - begin
         assert who_cannot_use_the_last_mail(server.client, mails, users) == []
 
