@@ -75,6 +75,9 @@ class Datastore(PostgresDatastore):
                 raise psycopg.OperationalError(str(error)) from None
             yield connection
 
+    def register_type_adapters(self) -> None:
+        """Do nothing. The library would connect here, for composite types that no statement of this service has."""
+
     def unguarded(self) -> AbstractContextManager[Connection]:
         """Lend a connection, whatever the schema is."""
         return super().get_connection()
