@@ -2,7 +2,9 @@
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
+TESTS ?= tests/faults
+TIMES ?= 20
 
 BIN := .venv/bin
 # The stamp is written last, so an interrupted set-up is done again.
@@ -13,9 +15,11 @@ CODE := domain application interface tests
 export UV_CACHE_DIR := $(shell mkdir -p "$$HOME/.cache/uv" 2>/dev/null && test -w "$$HOME/.cache/uv" \
   && echo "$$HOME/.cache/uv" || echo "$(CURDIR)/.venv/cache")
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help faults run test check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help faults run test test-slow test-repeat check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +27,20 @@ help: ## Show the targets
 run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 	$(BIN)/tickets serve --demo --host $(HOST) --port $(PORT)
 
-test: $(READY) ## Run every test (PYTEST_ARGS: what pytest gets, "-n 2")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: what pytest gets)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
-check: check-static test ## Lint, format, types, imports and tests: all that CI checks
+test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed versions at length
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a busy loop
+	@$(BIN)/python -c 'while True: pass' & busy=$$!; trap "kill $$busy" EXIT; failed=0; \
+	for run in $$(seq $(TIMES)); do \
+	  $(BIN)/python -m pytest --quiet $(PYTEST_ARGS) $(TESTS) || failed=$$((failed + 1)); \
+	done; \
+	echo "$$failed of $(TIMES) runs failed"; test $$failed = 0
+
+check: check-static test test-slow ## Lint, format, types, imports and tests: all that CI checks
 
 check-static: lint format types imports
 
@@ -52,7 +66,7 @@ $(READY): requirements.lock pyproject.toml
 	  awk '/^[^ #]/ {uv = /^uv==/} uv' requirements.lock > .venv/uv.txt; \
 	  $(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt; \
 	fi
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
@@ -60,11 +74,11 @@ faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: wants
 	TICKETS_TEST_FAULTS=1 $(BIN)/python -m pytest tests/faults
 
 soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some two hours and a half)
-	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x tests/faults/test_soak.py
-	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x tests/faults/test_crashes.py
-	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x tests/faults/test_subscribers.py
+	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_soak.py
+	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_crashes.py
+	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_subscribers.py
 	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
-	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x tests/faults/test_failing_mail_server.py
+	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_failing_mail_server.py
 
 bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
 	$(BIN)/python -m tests.bench.run

@@ -1,4 +1,5 @@
 import os
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,17 @@ settings.register_profile("ci", parent=settings.get_profile("local"), derandomiz
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.fixture
+def chance() -> random.Random:
+    """The randomness of a test. pytest shows the seed of a failed test; TICKETS_TEST_SEED sets it."""
+    seed = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"TICKETS_TEST_SEED={seed}")  # noqa: T201
+    return random.Random(seed)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    with running_server() as url:
+    with running_server(flushes=False) as url:
         yield url
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from application.errors import KeyMissing
 from application.ledger import Checkpoint
-from interface.outbound.durable_file import read_or_make
+from interface.outbound.durable_file import locked_directory, replace_durably
 from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
 
 _ED25519 = b"\x01"
@@ -31,8 +31,8 @@ class LedgerKeys:
     """The keys in a directory, one file each, named by when the key was made; the newest is in force.
 
     For `overlap` after a newer key was made the one before signs, too, so that who verifies has time to take over the
-    new one. A first key is made where there is none, and no key is passed over: one with another name may be the one that
-    was in force. Raises OSError, ValueError.
+    new one. A first key is made where there is none, by one of the processes that start at once. No key is passed over:
+    one with another name may be the one that was in force. Raises OSError, ValueError.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LedgerKeys:
             raise ValueError(f"{name!r} cannot name a key: it must have no blank and no plus sign")
         self._directory, self._name, self._clock, self._overlap = directory, name, clock, overlap
         if not ledger_key_files(directory):
-            self.rotate()
+            self._make(only_the_first=True)
 
     @property
     def name(self) -> str:
@@ -59,20 +59,30 @@ class LedgerKeys:
         return public_ledger_keys(self._directory, self._name)
 
     def rotate(self) -> str:
-        """Make a new key, which is in force from now on. Returns its verifier key."""
-        file = self._directory / f"{self._clock().strftime(_FILE_DATE)}.pem"
-        pem = read_or_make(file, _new_key)
-        return verifier_key(self._name, _key(pem))
+        """Make a new key, which is in force from now on. Returns its verifier key.
+
+        Its name is a second later than that of the newest, where that one was made in this second.
+        """
+        self._make(only_the_first=False)
+        return self.public()[0][1]
+
+    def _make(self, *, only_the_first: bool) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked_directory(self._directory):
+            files = ledger_key_files(self._directory)
+            if files and only_the_first:
+                return
+            made = max([self._clock(), *(_date_of(newest) + timedelta(seconds=1) for newest in files[-1:])])
+            replace_durably(self._directory / f"{made.strftime(_FILE_DATE)}.pem", _new_key())
 
     def _in_force(self) -> list[Ed25519PrivateKey]:
         # One that comes while the service runs, and has another name, stops the next start and not the signing.
-        files = _named_as_keys(self._directory)
+        files = _named_as_keys(_files_in(self._directory))
         if not files:
             raise KeyMissing(f"there is no key in {self._directory}")
         *older, newest = files
         keys = [_load(newest)]
-        made = datetime.strptime(newest.stem, _FILE_DATE).replace(tzinfo=UTC)
-        if older and self._clock() - made < self._overlap:
+        if older and self._clock() - _date_of(newest) < self._overlap:
             keys.append(_load(older[-1]))
         return keys
 
@@ -84,8 +94,11 @@ def public_ledger_keys(directory: Path, name: str) -> list[tuple[str, str]]:
 
 def ledger_key_files(directory: Path) -> list[Path]:
     """Return the files of the keys, the oldest first. Raises ValueError where one is not named as a key."""
-    files = _named_as_keys(directory)
-    if strange := sorted(set(directory.glob("[!.]*.pem")) - set(files)):
+    found = _files_in(directory)
+    files = _named_as_keys(found)
+    if strange := sorted(
+        file for file in set(found) - set(files) if file.suffix == ".pem" and not file.name.startswith(".")
+    ):
         raise ValueError(
             f"{strange[0]} is not named by when the key was made, such as 20261125T120000Z.pem: give it such a name, or"
             " take it away"
@@ -93,17 +106,24 @@ def ledger_key_files(directory: Path) -> list[Path]:
     return files
 
 
-def _named_as_keys(directory: Path) -> list[Path]:
-    found = directory.iterdir() if directory.exists() else ()
-    return sorted(file for file in found if _FILE.fullmatch(file.name) and _is_date(file.stem))
+def _files_in(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.exists() else []
 
 
-def _is_date(stem: str) -> bool:
+def _named_as_keys(files: list[Path]) -> list[Path]:
+    return sorted(file for file in files if _FILE.fullmatch(file.name) and _is_date(file))
+
+
+def _is_date(file: Path) -> bool:
     try:
-        datetime.strptime(stem, _FILE_DATE).replace(tzinfo=UTC)
+        _date_of(file)
     except ValueError:
         return False
     return True
+
+
+def _date_of(file: Path) -> datetime:
+    return datetime.strptime(file.stem, _FILE_DATE).replace(tzinfo=UTC)
 
 
 class NoteVerifier:

@@ -76,7 +76,7 @@ class Datastore(PostgresDatastore):
             yield connection
 
     def register_type_adapters(self) -> None:
-        """Register none, which the library would ask the server for: a standby may be away, or not be migrated yet."""
+        """Do nothing. The library would connect here, for composite types that no statement of this service has."""
 
     def unguarded(self) -> AbstractContextManager[Connection]:
         """Lend a connection, whatever the schema is."""

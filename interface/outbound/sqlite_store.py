@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -155,7 +155,9 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
         with _failures():
             self._shared = share(path)
             try:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                # One that exists must not be opened here: closing it drops the locks that SQLite holds in this process.
+                with suppress(FileExistsError):
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
                 sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS)
                 self._datastore = _Datastore(uri_of(path))
             except BaseException:

@@ -25,7 +25,7 @@ from tests.support.service import Service, command, service_over
 ATTEMPT = Attempt(method=SendingMethod.EMAIL, attempt=3, recipient="u***@e***.com", answer="250")
 LATER = NOW + timedelta(hours=1)
 OTHER = Subject("client-123", "user-456")
-LONG = 30
+LONG = 120
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain.ticket_credential import stream_id
-from tests.cli.test_commands import tickets
+from tests.support.command import tickets
 from tests.support.ledgers import given_ticket
 from tests.support.schemas import make_unusable
 

@@ -1,28 +1,12 @@
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jwt
 import pytest
 
 from interface import version
+from tests.support.command import tickets
 from tests.support.server import PROJECT
-
-
-def tickets(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as its user would."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TICKETS_")}
-    return subprocess.run(
-        [Path(sys.executable).with_name("tickets"), *arguments],
-        cwd=directory,
-        env={**clean, "COLUMNS": "100", "NO_COLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_a_token_is_signed_for_who_and_what_was_said(tmp_path: Path) -> None:

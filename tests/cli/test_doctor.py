@@ -23,8 +23,8 @@ from interface.wiring import operations
 from interface.wiring.operations import examine
 from interface.wiring.server import http_app
 from interface.wiring.service import start
-from tests.cli.test_commands import tickets
 from tests.support.certificates import self_signed, server_context
+from tests.support.command import tickets
 from tests.support.evidence import open_store
 from tests.support.mail_server import mail_server
 from tests.support.receiver import answer, receiving

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 
 from application.command import Subject
-from tests.cli.test_commands import tickets
 from tests.support.clocked import Clock
+from tests.support.command import tickets
 from tests.support.evidence import open_store
 from tests.support.load import CLIENT, USERS, tracebacks, under_load
 from tests.support.server import serving, until

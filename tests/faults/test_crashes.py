@@ -17,14 +17,14 @@ from application.command import Subject
 from tests.support import crashing_server
 from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVERY
 from tests.support.evidence import assert_whole, open_store, outbox_of
+from tests.support.lanes import forms
 from tests.support.server import Server, serving, until
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# What a killed process had taken is free again before a test loses its patience.
-QUICK = {"TICKETS_DELIVERY_LEASE_SECONDS": "2"}
+# What a killed process had taken or tried is taken again soon.
+QUICK = {"TICKETS_DELIVERY_LEASE_SECONDS": "2", "TICKETS_DELIVERY_RETRY_SECONDS": "0.1"}
 SUBJECT = Subject("client-123", "user-0")
 TICKET = "/client-123/users/user-0/ticket"
 RESET = f"{TICKET}/reset"
@@ -60,7 +60,7 @@ def what_a_retry_must_get_again(answer: httpx.Response) -> tuple[int, bytes, lis
 
 @contextmanager
 def crashing(directory: Path, database_url: str, **environment: str) -> Iterator[Server]:
-    with serving(directory, database_url, module=crashing_server.__name__, **environment) as server:
+    with serving(directory, database_url, module=crashing_server.__name__, **QUICK, **environment) as server:
         yield server
 
 
@@ -202,11 +202,12 @@ def given_callers(directory: Path, database_url: str) -> list[Caller]:
 
 
 @pytest.mark.timeout(600)
-def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(database_url: str, tmp_path: Path) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
+@pytest.mark.parametrize("rounds", forms(short=1, full=ROUNDS))
+def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(
+    database_url: str, tmp_path: Path, chance: random.Random, rounds: int
+) -> None:
     callers = given_callers(tmp_path, database_url)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         with under_load(tmp_path, database_url, callers, chance.randrange(1, 200)) as server:
             server.kill()
         unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)

@@ -3,16 +3,12 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from application.command import Subject
-from application.subscription_row import Progress, SubscriptionKey
-from interface.outbound.sqlite_store import SqliteStore
-from tests.support.load import CLIENT, USERS, tracebacks, under_load
+from tests.support.load import tracebacks, under_load
 from tests.support.own_postgres import OwnPostgres, own_postgres
 from tests.support.server import serving
 
@@ -82,27 +78,3 @@ def test_a_sqlite_file_that_somebody_else_locks_for_long_costs_no_answered_reset
         load.assert_nothing_lost()
         assert max(recoveries) < RECOVERS_WITHIN_SECONDS
         assert not tracebacks(server)
-
-
-def test_who_reads_sqlite_does_not_wait_for_those_who_wait_to_write(tmp_path: Path) -> None:
-    """The event loop reads, and would stand still with them."""
-    store = SqliteStore(tmp_path / "tickets.db")
-    other = sqlite3.connect(tmp_path / "tickets.db", isolation_level=None)
-    with closing(store), closing(other), ThreadPoolExecutor(2) as writers:
-        other.execute("BEGIN IMMEDIATE")
-        ends = [
-            writers.submit(
-                store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]
-            ),
-            writers.submit(
-                store.keep_progress, [(SubscriptionKey(CLIENT, "hook"), 1, Progress(acknowledged=0))]
-            ),
-        ]
-        time.sleep(0.2)
-        began = time.monotonic()
-        store.look_up([Subject(CLIENT, USERS[0])])
-        seconds = time.monotonic() - began
-        other.execute("ROLLBACK")
-        for end in ends:
-            end.result(30)
-    assert seconds < 0.5

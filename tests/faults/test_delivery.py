@@ -1,6 +1,5 @@
 """kill -9 of who delivers, at every step: no ticket is lost, and what comes twice is recognised by its Message-ID."""
 
-import os
 import random
 import signal
 import threading
@@ -33,11 +32,10 @@ from tests.support.deliveries import (
     smtp,
     subjects,
 )
+from tests.support.lanes import forms
 from tests.support.mail_server import OK, MailServer, mail_server
 from tests.support.server import serving, until
 
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
-KILLS = 8
 USER, OTHER = subjects(2)
 # What a worker has taken that is dead, others take after so long.
 SHORT_LEASE = {"TICKETS_DELIVERY_LEASE_SECONDS": "1"}
@@ -61,7 +59,7 @@ def test_a_worker_that_is_killed_loses_no_ticket(
         mint.create(USER)
         settings = smtp(server, TICKETS_DATABASE_URL=database_url, **SHORT_LEASE)
         dying = {**settings, DIES_WHEN: step}
-        with command(tmp_path, "deliver", before=crashing_worker.__name__, **dying) as worker:
+        with command(tmp_path, "deliver", module=crashing_worker.__name__, **dying) as worker:
             assert worker.wait() == -signal.SIGKILL
         mint.create(OTHER)
         with command(tmp_path, "deliver", **settings) as next_worker:
@@ -159,16 +157,17 @@ def test_a_mail_server_that_is_slower_than_the_lease_gets_no_mail_twice(
     assert_last_mails_verify(database_url, server, [USER])
 
 
-def test_workers_that_are_killed_at_any_moment_lose_no_ticket(database_url: str, tmp_path: Path) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
+@pytest.mark.parametrize("kills", forms(short=2, full=8))
+def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
+    database_url: str, tmp_path: Path, chance: random.Random, kills: int
+) -> None:
     users = subjects(20)
     with minting(tmp_path, database_url) as mint, mail_server() as server, ExitStack() as stack:
         settings = smtp(server, TICKETS_DATABASE_URL=database_url, **SHORT_LEASE)
         mint.create(*users)
         workers = [Command(tmp_path, "deliver", **settings) for _ in range(3)]
         stack.callback(lambda: list(map(Command.kill, workers)))
-        for _ in range(KILLS):
+        for _ in range(kills):
             wanted = len(server.taken) + chance.randrange(len(users))
             mint.reset(*users)
             until(lambda wanted=wanted: len(server.taken) >= wanted, "mails are sent")  # type: ignore[misc]
@@ -180,4 +179,4 @@ def test_workers_that_are_killed_at_any_moment_lose_no_ticket(database_url: str,
     assert_doubles_are_the_same(server)
     assert_last_mails_verify(database_url, server, users)
     for said in said_of(database_url, users).values():
-        assert len(said) == len({event.ticket_version for event in said}) == 1 + KILLS
+        assert len(said) == len({event.ticket_version for event in said}) == 1 + kills

@@ -25,11 +25,11 @@ from tests.support.deliveries import (
     smtp,
     subjects,
 )
+from tests.support.lanes import forms
 from tests.support.mail_server import DROPS, HANGS, OK, MailServer, mail_server
 from tests.support.server import Server, serving
 
 RESETS = int(os.environ.get("TICKETS_TEST_DELIVERY_RESETS", "300"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 TIMES, IN_A_ROW = 7, 3
 CALLERS = 4
 FAILURES = [("RCPT", "450 4.2.1 busy"), ("DATA", "451 4.3.0 later"), ("DATA", DROPS), ("DATA", HANGS)]
@@ -38,8 +38,8 @@ FAILURES = [("RCPT", "450 4.2.1 busy"), ("DATA", "451 4.3.0 later"), ("DATA", DR
 class Moods:
     """How a mail server answers that fails one mail in three."""
 
-    def __init__(self) -> None:
-        self._chance = random.Random(SEED)
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
         self.failed = 0
         self.told: dict[str, tuple[str, str] | None] = {}
 
@@ -54,12 +54,13 @@ class Moods:
 
 
 @pytest.mark.timeout(120 + RESETS // 5)
-def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(database_url: str, tmp_path: Path) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
-    users = subjects(math.ceil(RESETS / (TIMES * IN_A_ROW)))
+@pytest.mark.parametrize("count", forms(short=60, full=RESETS))
+def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
+    database_url: str, tmp_path: Path, chance: random.Random, count: int
+) -> None:
+    users = subjects(math.ceil(count / (TIMES * IN_A_ROW)))
     turns = chance.sample(users * TIMES, len(users) * TIMES)
-    moods, begin = Moods(), time.monotonic()
+    moods, begin = Moods(random.Random(chance.random())), time.monotonic()
     with mail_server(moods.answer) as mails, ExitStack() as stack:
         settings = smtp(mails, TICKETS_SMTP_TIMEOUT_SECONDS="0.3")
         server = stack.enter_context(serving(tmp_path, database_url, **settings))
@@ -68,7 +69,7 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(database_url: s
         with ThreadPoolExecutor(CALLERS) as pool:
             resets = [user for user in turns for _ in range(IN_A_ROW)]
             list(pool.map(lambda user: reset(server.client, user), resets))
-        all_over(database_url, 60 + RESETS / 20)
+        all_over(database_url, 120 + count / 20)
         took = time.monotonic() - begin
         assert who_cannot_use_the_last_mail(server.client, mails, users) == []
 

@@ -20,7 +20,7 @@ import pytest
 
 from application.command import Subject
 from domain.ticket_credential import TicketCredential
-from tests.cli.test_commands import tickets
+from tests.support.command import tickets
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.failover import TwoServers, missing, two_servers
 from tests.support.follower import Follower
@@ -28,7 +28,6 @@ from tests.support.receiver import receiving
 from tests.support.server import ROOT, Server, serving, until
 
 FAILOVERS = int(os.environ.get("TICKETS_TEST_FAILOVERS", "1"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 CLIENT = "client-1"
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
@@ -192,10 +191,8 @@ def seen_by(follower: Follower) -> list[Any]:
 
 @pytest.mark.timeout(300 + 60 * FAILOVERS)
 def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_the_feed(
-    tmp_path: Path,
+    tmp_path: Path, chance: random.Random
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
     with ExitStack() as stack:
         both = stack.enter_context(two_servers())
         receiver = stack.enter_context(receiving())
@@ -264,7 +261,7 @@ def assert_every_answer_is_stored(database_url: str, callers: list[Caller]) -> N
 
 
 def logged(servers: list[Server]) -> list[str]:
-    return [line for server in servers for line in Path(server.log.name).read_text().splitlines()]
+    return [line for server in servers for line in server.log.read_text().splitlines()]
 
 
 def report(times: list[tuple[float, float, float]], callers: list[Caller]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from application.command import Subject
 from application.create_ticket import CreateTicket, create_ticket
@@ -18,10 +19,10 @@ from application.unit_of_work import UnitOfWork
 from interface.outbound.postgres_store import _STORE_CHANGES, _parameters
 from interface.outbound.records import JsonMapper, to_records
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
-from tests.support.server import NO_DELIVERY, Server, serving
+from tests.support.lanes import forms
+from tests.support.server import NO_DELIVERY, PATIENCE_SECONDS, Server, serving
 from tests.support.service import command
 
-HELD_SECONDS = 10
 HELD, OTHER = "client-held", "client-other"
 
 
@@ -75,7 +76,11 @@ def read_until(server: Server, client: str, users: set[str], resets: int) -> lis
     raise AssertionError("the stream ended")
 
 
-def test_no_reader_passes_over_a_transaction_that_is_held_open(postgres_url: str, tmp_path: Path) -> None:
+# The full form is longer than a commit waits for a lock.
+@pytest.mark.parametrize("held_seconds", forms(short=1, full=10))
+def test_no_reader_passes_over_a_transaction_that_is_held_open(
+    postgres_url: str, tmp_path: Path, held_seconds: float
+) -> None:
     with (
         serving(tmp_path, postgres_url, **NO_DELIVERY) as server,
         serving(tmp_path, postgres_url, **NO_DELIVERY) as writer,
@@ -90,12 +95,12 @@ def test_no_reader_passes_over_a_transaction_that_is_held_open(postgres_url: str
             held = pool.submit(reset_until_it_happens, server, resets[HELD])
             # Other clients go on meanwhile: each of these is answered while the transaction is open.
             statuses = [writer.client.post(resets[OTHER]).status_code for _ in range(20)]
-            others = reads[1].result(HELD_SECONDS)
-            threading.Event().wait(HELD_SECONDS)
+            others = reads[1].result(PATIENCE_SECONDS)
+            threading.Event().wait(held_seconds)
             assert not reads[0].done()
             tried = writer.client.get(f"/{HELD}/events").json()
-        held.result(30)
-        mine = reads[0].result(30)
+        held.result(PATIENCE_SECONDS)
+        mine = reads[0].result(PATIENCE_SECONDS)
 
     assert statuses == [200] * 20
     assert [position for position, _ in others] == list(range(1, 22))

@@ -17,14 +17,16 @@ GIGABYTE, MEGABYTE = 1 << 30, 1 << 20
 BLOCK = bytes(64 * 1024)
 # What the socket buffers of both sides hold, and what is read to spare a caller a broken line.
 MOST_SENT = 32 * MEGABYTE
-ANSWERED_WITHIN_SECONDS = 3
+# Longer than an answer takes on a busy machine.
+REQUEST_PATIENCE_SECONDS = 120
 RESET = "/client-123/users/user-0/ticket/reset"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory: Path = tmp_path_factory.mktemp("huge")
-    with serving(directory, f"sqlite:///{directory}/var/tickets.db") as running:
+    patience = {"TICKETS_REQUEST_PATIENCE_SECONDS": str(REQUEST_PATIENCE_SECONDS)}
+    with serving(directory, f"sqlite:///{directory}/var/tickets.db", **patience) as running:
         yield running
         assert not tracebacks(running)
 
@@ -91,4 +93,4 @@ def test_who_looks_before_going_on_is_told_413(server: Server, more: tuple[str, 
         answer += read_to_the_end(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == httpx.codes.REQUEST_ENTITY_TOO_LARGE
-    assert time.monotonic() - began < ANSWERED_WITHIN_SECONDS
+    assert time.monotonic() - began < REQUEST_PATIENCE_SECONDS / 2

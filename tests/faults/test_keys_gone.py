@@ -108,7 +108,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says
     assert "1 ticket and 0 subscriptions were sealed with a key that is not there" in rotating.err.read_text()
 
     with serving(tmp_path, sqlite_url, **QUICK) as server:
-        until(lambda: "not delivered" in Path(server.log.name).read_text(), "its delivery is tried")
+        until(lambda: "not delivered" in server.log.read_text(), "its delivery is tried")
         waiting = outbox_of(sqlite_url)
         reset = server.client.post(f"{USER}/ticket/reset")
         until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "what is sealed anew is delivered")

@@ -26,14 +26,14 @@ from tests.support.schemas import migrate_to_next_release
 from tests.support.server import Server, serving, until
 
 pytestmark = pytest.mark.timeout(600)
-RESETS = 100
 
 
 class Fleet:
     """Callers that reset tickets at every server of a list in turn; the list may change meanwhile."""
 
-    def __init__(self, servers: list[Server]) -> None:
+    def __init__(self, servers: list[Server], resets: int) -> None:
         self.servers = servers
+        self._resets = resets
         self.callers = [Caller(USERS[number % len(USERS)]) for number in range(CALLERS)]
         self._stopping = threading.Event()
 
@@ -54,7 +54,7 @@ class Fleet:
 
     def wait_for_resets(self) -> None:
         """Wait until a number of further resets are answered."""
-        wanted = RESETS + self._answered()
+        wanted = self._resets + self._answered()
         until(lambda: self._answered() >= wanted, "resets are answered")
 
     def _answered(self) -> int:
@@ -99,14 +99,23 @@ def schema_version(database_url: str) -> int:
 
 
 @pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("store", "resets"),
+    [
+        pytest.param("postgres", 20, id="short"),
+        pytest.param("postgres", 100, marks=pytest.mark.slow),
+        pytest.param("sqlite", 100, marks=pytest.mark.slow),
+    ],
+)
 def test_an_upgrade_and_the_way_back_under_load_lose_nothing(
-    database_url: str, tmp_path: Path, release: str
+    store: str, resets: int, tmp_path: Path, release: str, request: pytest.FixtureRequest
 ) -> None:
+    database_url: str = request.getfixturevalue(f"{store}_url")
     with program_of(RELEASES[release]) as program, ExitStack() as running:
         former = {"PYTHONPATH": str(program)}
         first = running.enter_context(serving(tmp_path, database_url, **former))
         given_tickets(first, USERS)
-        fleet = Fleet([first])
+        fleet = Fleet([first], resets)
         with fleet.calling():
             fleet.wait_for_resets()
             migrate(tmp_path, database_url, schema_version(database_url))

@@ -20,6 +20,7 @@ from interface.outbound.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets
 from tests.support.certificates import self_signed
 from tests.support.command import Command, publishing
+from tests.support.lanes import forms
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.nats import NatsServer, nats_server, needs_nats_server
 from tests.support.postgres import out_of_reach
@@ -27,8 +28,7 @@ from tests.support.server import serving
 
 pytestmark = needs_nats_server
 
-ROUNDS = int(os.environ.get("TICKETS_TEST_PUBLISHER_CRASHES", "3"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
+ROUNDS = int(os.environ.get("TICKETS_TEST_PUBLISHER_CRASHES", "5"))
 ODD_CLIENTS = ["a.b *>ü/%25 漢", "$JS.~" + "😀" * 45]
 CALLERS = 4
 
@@ -86,13 +86,12 @@ def test_only_the_named_clients_are_published(sqlite_url: str, tmp_path: Path, b
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("rounds", forms(short=1, full=ROUNDS))
 def test_kill_9_of_the_publisher_under_load_leaves_no_gap_and_no_double(
-    database_url: str, tmp_path: Path, broker: NatsServer
+    database_url: str, tmp_path: Path, broker: NatsServer, chance: random.Random, rounds: int
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
     with resetting(tmp_path, database_url):
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             publisher = publishing(tmp_path, database_url, broker.url)
             broker.has(broker.size() + chance.randrange(1, 200))
             publisher.kill()
@@ -100,13 +99,13 @@ def test_kill_9_of_the_publisher_under_load_leaves_no_gap_and_no_double(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("rounds", forms(short=1, full=ROUNDS))
 def test_kill_9_of_the_broker_under_load_leaves_no_gap_and_no_double(
-    sqlite_url: str, tmp_path: Path, broker: NatsServer
+    sqlite_url: str, tmp_path: Path, broker: NatsServer, chance: random.Random, rounds: int
 ) -> None:
-    chance = random.Random(SEED)
     publisher = publishing(tmp_path, sqlite_url, broker.url)
     with resetting(tmp_path, sqlite_url):
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             broker.has(broker.size() + chance.randrange(1, 200))
             broker.kill()
             broker.start()

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.cli.test_commands import tickets
+from tests.support.command import tickets
 from tests.support.disks import breakable_disk
 from tests.support.load import Load, tracebacks, under_load
 from tests.support.server import serving

@@ -16,14 +16,13 @@ import httpx
 import pytest
 
 from tests.support.follower import Follower
+from tests.support.lanes import forms
 from tests.support.receiver import HANGS, OK, Received, Receiver, answer, receiving
 from tests.support.server import ROOT, Server, until
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_SUBSCRIBER_ROUNDS", "1"))
-SEED = int(os.environ.get("TICKETS_TEST_SEED") or random.SystemRandom().randrange(2**32))
 CLIENTS = ("client-1", "client-2")
 USERS = 4
-KILLS = 6
 QUICK: Any = {
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
     "TICKETS_PUSH_RETRY_SECONDS": "0.05",
@@ -167,12 +166,16 @@ def moody(chance: random.Random) -> Callable[[Received], bytes | None]:
 
 
 def one_run(
-    cluster: Cluster, receiver: Receiver, following: dict[str, dict[str, Follower]], chance: random.Random
+    cluster: Cluster,
+    receiver: Receiver,
+    following: dict[str, dict[str, Follower]],
+    chance: random.Random,
+    kills: int,
 ) -> None:
     victims: list[Callable[[], None]] = [lambda: cluster.kill(0), lambda: cluster.kill(1)]
     victims += [follower.kill for named in following.values() for follower in named.values()]
     with under_load(cluster, chance) as writers:
-        for _ in range(KILLS):
+        for _ in range(kills):
             answered = sum(writer.answered for writer in writers) + chance.randrange(1, 100)
             until(lambda wanted=answered: sum(w.answered for w in writers) >= wanted, "resets are answered")  # type: ignore[misc]
             chance.choice(victims)()
@@ -192,12 +195,12 @@ def one_run(
 
 
 @pytest.mark.timeout(200 + 120 * ROUNDS)
+@pytest.mark.parametrize("rounds_and_kills", forms(short=(1, 2), full=(ROUNDS, 6)))
 def test_every_subscriber_sees_every_event_in_order_whatever_is_killed(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, chance: random.Random, rounds_and_kills: tuple[int, int]
 ) -> None:
-    print(f"TICKETS_TEST_SEED={SEED}")  # noqa: T201 - pytest shows it where the test fails
-    chance = random.Random(SEED)
     cluster = Cluster(tmp_path, database_url)
+    rounds, kills = rounds_and_kills
     with ExitStack() as stack:
         stack.callback(cluster.close)
         receiver = stack.enter_context(receiving())
@@ -208,7 +211,7 @@ def test_every_subscriber_sees_every_event_in_order_whatever_is_killed(
         following = {client: followers(cluster, client) for client in CLIENTS}
         for follower in [one for named in following.values() for one in named.values()]:
             stack.callback(follower.stop)
-        for number in range(ROUNDS):
+        for number in range(rounds):
             receiver.behave = moody(chance)
-            one_run(cluster, receiver, following, chance)
-            print(f"run {number + 1} of {ROUNDS}: {len(ledger(cluster, CLIENTS[0]))} events")  # noqa: T201
+            one_run(cluster, receiver, following, chance, kills)
+            print(f"run {number + 1} of {rounds}: {len(ledger(cluster, CLIENTS[0]))} events")  # noqa: T201

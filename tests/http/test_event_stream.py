@@ -10,8 +10,9 @@ from application.eras import EventId
 from application.errors import StoreUnavailable
 from interface.http.event_stream import EventStream, Sent
 from interface.http.problems import InvalidToken
+from tests.support import virtual_time
 
-PATIENCE_SECONDS = 0.05
+PATIENCE_SECONDS = 10
 
 
 @dataclass
@@ -66,7 +67,7 @@ async def run(
     allow: Callable[[], Awaitable[None]] = permit,
 ) -> None:
     stream = EventStream(batches, allow, PATIENCE_SECONDS)
-    await asyncio.wait_for(stream({}, reader.receive, reader.send), 10)
+    await asyncio.wait_for(stream({}, reader.receive, reader.send), PATIENCE_SECONDS * 10)
 
 
 def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
@@ -75,7 +76,7 @@ def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
         yield []
 
     reader = reading()
-    asyncio.run(run(reader, batches()))
+    virtual_time.run(run(reader, batches()))
 
     assert reader.taken[:3] == [
         b"retry: 1000\n\n",
@@ -91,12 +92,12 @@ def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> Non
         running = asyncio.create_task(run(reader, forever()))
         await reader.has_taken(5)
         reader.flows.clear()
-        await asyncio.sleep(PATIENCE_SECONDS * 2)
+        await asyncio.sleep(PATIENCE_SECONDS * 2)  # too slow, but before the last message is given up
         reader.flows.set()
         await running
         return reader
 
-    reader = asyncio.run(slow())
+    reader = virtual_time.run(slow())
 
     assert reader.last.startswith(b"event: end\n")
     assert b"You read too slowly" in reader.last
@@ -111,7 +112,7 @@ def test_a_reader_that_never_reads_again_is_given_up() -> None:
         return reader
 
     # The opening alone is too much for it.
-    assert asyncio.run(dead()).taken == []
+    assert virtual_time.run(dead()).taken == []
 
 
 def test_the_reader_who_leaves_ends_the_following() -> None:
@@ -131,7 +132,7 @@ def test_the_reader_who_leaves_ends_the_following() -> None:
         reader.gone.set()
         await running
 
-    asyncio.run(leave())
+    virtual_time.run(leave())
 
     assert ended == [True]
 
@@ -145,7 +146,7 @@ def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
         raise InvalidToken("The token has expired. Get a new one.")
 
     reader = reading()
-    asyncio.run(run(reader, idle(), refuse))
+    virtual_time.run(run(reader, idle(), refuse))
 
     assert b"The token has expired" in reader.last
 
@@ -156,7 +157,7 @@ def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
         raise StoreUnavailable("secret inside")
 
     reader = reading()
-    asyncio.run(run(reader, broken()))
+    virtual_time.run(run(reader, broken()))
 
     assert b"out of reach" in reader.last
     assert b"secret" not in reader.last

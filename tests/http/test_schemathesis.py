@@ -1,4 +1,5 @@
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,13 +25,14 @@ from interface.outbound.token_key import TokenKey
 from interface.settings import Settings
 from interface.wiring.server import http_app
 from interface.wiring.service import start
+from tests.support.lanes import forms
 
 IN_CI = bool(os.environ.get("CI"))
-MAX_EXAMPLES = 50
+SHORT, FULL = 5, 50
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[BaseSchema]:
+@pytest.fixture(params=forms(short=SHORT, full=FULL))
+def api(tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest) -> Iterator[BaseSchema]:
     """The document of a whole service with an empty store, and a token that may do everything."""
     own = Settings(
         database_url=f"sqlite:///{tmp_path}/tickets.db",
@@ -52,7 +54,9 @@ def api(tmp_path: Path) -> Iterator[BaseSchema]:
         now=system_clock(),
         lifetime=timedelta(hours=1),
     )
-    schema = schemathesis.openapi.from_asgi("/openapi.json", http_app(start(own)), config=_config(token))
+    schema = schemathesis.openapi.from_asgi(
+        "/openapi.json", http_app(start(own)), config=_config(token, chance.getrandbits(32), request.param)
+    )
     schema.hook(filter_failure)
     schemathesis.hook(before_call)
     # A stream has no end, and schemathesis waits for it: tests/http/test_feed.py has its bad input.
@@ -61,12 +65,16 @@ def api(tmp_path: Path) -> Iterator[BaseSchema]:
     shutdown_lifespans()
 
 
-def _config(token: str) -> SchemathesisConfig:
+def _config(token: str, seed: int, max_examples: int) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
-            **({"seed": 2} if IN_CI else {}),
+            "seed": seed,
             "continue-on-failure": True,
-            "generation": {"max-examples": MAX_EXAMPLES, "deterministic": IN_CI},
+            "generation": {
+                "max-examples": max_examples,
+                # What is found by chance is found in the slow lane.
+                "deterministic": IN_CI or max_examples == SHORT,
+            },
             "auth": {"openapi": {"token": {"bearer": token}}},
             "checks": {
                 "enabled": True,

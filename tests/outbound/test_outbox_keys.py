@@ -263,10 +263,10 @@ def test_a_command_that_hangs_is_waited_for_so_long_and_no_longer(
     monkeypatch.setattr(outbox_keys, "_COMMAND_SECONDS", 0.2)
     began = time.monotonic()
 
-    said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(20)"))
+    said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
 
     assert said == "the command for the outbox key failed: it did not end within 0.2 seconds"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_command_gets_nothing_of_the_services_own_and_its_complaints_are_passed_on(

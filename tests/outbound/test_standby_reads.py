@@ -21,6 +21,7 @@ from interface.outbound import standby_reads
 from interface.outbound.postgres_store import PostgresStore
 from interface.outbound.standby_reads import StandbyReads
 from tests.support.fakes import NOW, SUBJECT
+from tests.support.postgres import fresh_database
 from tests.support.server import until
 from tests.support.service import Service, service_over
 from tests.support.standby import Standby, standing_by
@@ -158,6 +159,26 @@ def test_a_standby_that_dies_is_not_missed(
     until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
 
     assert versions(reads) == [4] * 5
+
+
+def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
+    standby: Standby, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fresh_database(standby.primary_url) as url, standby.held_up():
+        behind = f"{url.partition('?')[0]}?host={standby.directory}"
+        for read_url in (behind, "postgresql://postgres@/postgres?host=/nowhere"):
+            with closing(PostgresStore(url)) as primary, closing(StandbyReads(primary, read_url)) as reads:
+                assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
+
+    assert caplog.text.count("reading from the primary for now") == 2
+
+
+def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby) -> None:
+    with standby.fresh_database() as (url, read_url):
+        with standby.held_up(), closing(PostgresStore(url)) as primary:
+            reads = StandbyReads(primary, read_url)
+            assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
+        reads.close()
 
 
 def test_what_is_not_on_the_standby_yet_is_not_called_unknown(

@@ -1,32 +1,24 @@
-"""The real command line as a process that a test can kill; forked after the imports, so that it starts at once."""
+"""The real command line as a process that a test can kill."""
 
 import contextlib
-import importlib
 import itertools
-import multiprocessing
-import os
 import signal
-import sys
+import subprocess
 from collections.abc import Iterator
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from interface.main import main
-from interface.settings import PREFIX
-from tests.support.server import until
+from tests.support.process import start
+from tests.support.server import PATIENCE_SECONDS, until
 
 _numbers = itertools.count()
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [__name__, "interface.outbound.nats_broker", "interface.outbound.kafka_broker"]
-)
+_PLAIN = {"COLUMNS": "100", "NO_COLOR": "1"}
 
 
 class Command:
     """`tickets` with these arguments, in a directory.
 
     out: what it prints is appended there; a file, or a FIFO that the test reads. err: what it alone says beside that.
-    before: a test module that is imported first, and wires it with a fault.
+    module: runs as `tickets`, such as with a fault.
     """
 
     def __init__(
@@ -34,36 +26,34 @@ class Command:
         directory: Path,
         *arguments: str,
         output: str = "out",
-        before: str = "",
+        module: str = "interface.main",
         **settings: str,
     ) -> None:
         self.out = directory / output
         self.err = directory / f"err-{next(_numbers)}"
-        self._process: ForkServerProcess = _CONTEXT.Process(
-            target=_run, args=(directory, arguments, self.out, self.err, settings, before), daemon=True
+        settings = {**_PLAIN, **settings}
+        self._process = start(
+            directory, arguments, out=self.out, err=self.err, settings=settings, module=module
         )
-        self._process.start()
 
     def kill(self) -> None:
         """Kill it, as a power cut would."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
     def stop_publishing(self) -> None:
         """Ask a publisher to end, once it has begun, and expect that it ends well."""
         self.said("publishing to")
         assert self.stop() == 0
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit status."""
-        assert self._process.pid
-        os.kill(self._process.pid, number)
+        self._process.send_signal(number)
         return self.wait()
 
-    def wait(self) -> int | None:
+    def wait(self) -> int:
         """Wait until it ends by itself, and return its exit status."""
-        self._process.join(30)
-        return self._process.exitcode
+        return self._process.wait(PATIENCE_SECONDS)
 
     def said(self, words: str) -> None:
         """Wait until it says this beside its output."""
@@ -80,26 +70,22 @@ def command(directory: Path, *arguments: str, output: str = "out", **settings: s
         running.kill()
 
 
+def tickets(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, as its user would."""
+    number = next(_numbers)
+    out, err = directory / f".out-{number}", directory / f".err-{number}"
+    running = start(directory, arguments, out=out, err=err, settings={**_PLAIN, **settings})
+    try:
+        return subprocess.CompletedProcess(
+            arguments, running.wait(PATIENCE_SECONDS), out.read_text(), err.read_text()
+        )
+    finally:
+        running.kill()
+        running.wait()
+        out.unlink(missing_ok=True)
+        err.unlink(missing_ok=True)
+
+
 def publishing(directory: Path, database_url: str, broker_url: str) -> Command:
     """Return a running publisher of every client, which says when it has begun."""
     return Command(directory, "publish", "--to", broker_url, TICKETS_DATABASE_URL=database_url)
-
-
-def _run(
-    directory: Path,
-    arguments: tuple[str, ...],
-    out: Path,
-    err: Path,
-    settings: dict[str, str],
-    before: str,
-) -> None:
-    os.chdir(directory)
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        del os.environ[name]
-    os.environ.update(settings, COLUMNS="100", NO_COLOR="1")
-    for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.argv = ["tickets", *arguments]
-    if before:
-        importlib.import_module(before)
-    main()

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -188,7 +187,7 @@ def under_load(server: Server) -> Iterator[Load]:
 
 def tracebacks(server: Server) -> list[str]:
     """Return what the log has of errors that nobody foresaw."""
-    lines = Path(server.log.name).read_text().splitlines()
+    lines = server.log.read_text().splitlines()
     return [line[:300] for line in lines if "Traceback" in line or "Exception" in line]
 
 

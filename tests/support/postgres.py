@@ -15,8 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 
 @contextmanager
-def running_server() -> Iterator[str]:
-    """Yield the URL of a server on which databases may be made."""
+def running_server(*, flushes: bool = True) -> Iterator[str]:
+    """Yield the URL of a server on which databases may be made.
+
+    flushes: whether a server of the test's own flushes to the disk; it need not where only its clients are killed.
+    """
     if url := os.environ.get("TICKETS_TEST_DATABASE_URL"):
         yield url
         return
@@ -24,11 +27,20 @@ def running_server() -> Iterator[str]:
     try:
         server = server_from_the_wheel(directory)
         try:
+            if not flushes:
+                _stop_flushes(server.get_uri())
             yield server.get_uri()
         finally:
             server.cleanup()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _stop_flushes(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def server_from_the_wheel(directory: Path) -> Any:

@@ -5,8 +5,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -15,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from interface.http.permissions import PERMISSIONS
 from interface.outbound.outbox_keys import OutboxKeyFile
 from interface.outbound.token_key import TokenKey
 from interface.settings import PREFIX
+from tests.support.process import start
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # For tests that count positions: a delivery is an event, too, and comes when it comes.
 NO_DELIVERY = {"TICKETS_DELIVER": "False"}
 BASE = "/nevisidm/api/core/v1"
+# Bounds what hangs, and demands no speed: other work may take most of the machine.
+PATIENCE_SECONDS = 120
 
 
 class Server:
@@ -48,49 +50,53 @@ class Server:
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", port))
         self.port: int = self._reserved.getsockname()[1]
+        self._name = f"server-{self.port}"
         self.directory = directory
         self.database_url = database_url
-        self.log = (directory / f"server-{self.port}.log").open("ab")
+        self.log = directory / f"{self._name}.log"
         self._ended = False
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        settings = {
-            f"{PREFIX}DATABASE_URL": database_url,
-            f"{PREFIX}MIGRATE_AT_START": "True",
-            f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
-            f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
-            "PYTHONPATH": str(ROOT),
-            **environment,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "serve", "--port", str(self.port), *arguments],
-            cwd=directory,
-            env={**clean, **settings},
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
+        self.process = start(
+            directory,
+            ["serve", "--port", str(self.port), *arguments],
+            out=self.log,
+            err=self.log,
+            settings={
+                f"{PREFIX}DATABASE_URL": database_url,
+                f"{PREFIX}MIGRATE_AT_START": "True",
+                f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
+                f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
+                "PGAPPNAME": self._name,
+                **environment,
+            },
+            module=module,
+            # Workers start as they do for an operator.
+            forked="--workers" not in arguments,
         )
         certificate = environment.get(f"{PREFIX}TLS_CERT_FILE")
         self.client = httpx.Client(
             base_url=f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}{BASE}",
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             trust_env=False,
             verify=ssl.create_default_context(cafile=certificate) if certificate else True,
         )
         try:
-            until(self._answers, "the server answers", 120)
+            until(self._answers, "the server answers")
             self.client.headers["Authorization"] = f"Bearer {_token(directory)}"
         except BaseException:
             self.kill()
             raise
 
     def _answers(self) -> bool:
-        assert self.process.poll() is None, Path(self.log.name).read_text()
+        assert self.process.poll() is None, self.log.read_text()
         with contextlib.suppress(httpx.TransportError):
             return self.client.get("/").status_code == 404
         return False
 
     def kill(self) -> None:
-        """Kill every process of the server at once, as a power cut would."""
+        """Kill every process of the server at once, as a power cut would.
+
+        Returns when PostgreSQL has executed every statement that the server had sent.
+        """
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
@@ -98,10 +104,10 @@ class Server:
         try:
             if not self._ended:
                 self.process.terminate()
-                self.process.wait(30)
+                self.process.wait(PATIENCE_SECONDS)
         finally:
             self._end(signal.SIGKILL)
-        return self.process.returncode
+        return self.process.wait()
 
     def _end(self, last_signal: signal.Signals) -> None:
         # Once only: after the group is reaped, its number may be that of another.
@@ -110,10 +116,24 @@ class Server:
         self._ended = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, last_signal)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
+        if self.database_url.startswith("postgres"):
+            self._wait_for_its_sessions()
         self.client.close()
-        self.log.close()
         self._reserved.close()
+
+    def _wait_for_its_sessions(self) -> None:
+        # A session executes and commits a statement that it has received, and only then finds its connection closed.
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        # A test may have stopped PostgreSQL: then there are no sessions.
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(self.database_url, autocommit=True, connect_timeout=3) as connection,
+        ):
+            until(
+                lambda: connection.execute(sessions, (self._name,)).fetchone() == (0,),
+                f"the sessions of {self._name} end",
+            )
 
 
 @contextlib.contextmanager
@@ -148,7 +168,7 @@ def keys_of(directory: Path) -> dict[str, Any]:
     }
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the condition holds. Raises AssertionError after the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():

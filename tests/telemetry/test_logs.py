@@ -176,8 +176,8 @@ def test_warnings_of_libraries_are_lines_like_others(lines: Lines) -> None:
     assert "old-fashioned" in line["event"]
 
 
-def of_server(path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+def of_server(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_each_request_is_logged_where_that_is_set_and_names_no_user(sqlite_url: str, tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ def test_each_request_is_logged_where_that_is_set_and_names_no_user(sqlite_url: 
         authorization = server.client.headers["Authorization"]
         assert server.stop() == 0
 
-    content = Path(server.log.name).read_text()
-    said = [line for line in of_server(server.log.name) if line["event"] == "request"]
+    content = server.log.read_text()
+    said = [line for line in of_server(server.log) if line["event"] == "request"]
     put = next(line for line in said if line["method"] == "PUT")
     assert put["status"] == 201
     assert (put["actor"], put["client"]) == ("helpdesk", "client-123")
@@ -217,7 +217,7 @@ def test_a_log_is_quiet_where_all_is_well(database_url: str, tmp_path: Path) -> 
         ).raise_for_status()
         assert server.stop() == 0
 
-    assert Path(server.log.name).read_text() == ""
+    assert server.log.read_text() == ""
 
 
 def test_delivery_logs_under_no_request_of_its_process(sqlite_url: str, tmp_path: Path) -> None:
@@ -230,13 +230,13 @@ def test_delivery_logs_under_no_request_of_its_process(sqlite_url: str, tmp_path
     ) as server:
         server.client.put("/client-123/users/user-1", json={"email": "una@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
-        until(lambda: Path(server.log.name).read_text().count("\n") >= 3, "its failures are logged")
+        until(lambda: server.log.read_text().count("\n") >= 3, "its failures are logged")
         assert server.stop() == 0
 
-    said = of_server(server.log.name)
+    said = of_server(server.log)
     assert {line["logger"] for line in said} == {"application.deliver_tickets"}
     assert not any("request_id" in line or "correlation_id" in line for line in said)
-    assert "una@example.com" not in Path(server.log.name).read_text()
+    assert "una@example.com" not in server.log.read_text()
 
 
 @pytest.mark.parametrize(("log_format", "is_json"), [("json", True), ("text", False), ("auto", True)])

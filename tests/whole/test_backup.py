@@ -39,9 +39,9 @@ POINTS = ("copying", "checking", "rename", "renamed")
 CRASHING = "tests.support.crashing_backup"
 
 
-def run(directory: Path, *arguments: str, before: str = "", **settings: str) -> tuple[int | None, str]:
+def run(directory: Path, *arguments: str, module: str = "interface.main", **settings: str) -> tuple[int, str]:
     """Run a command to its end. Returns its exit status, and all that it said."""
-    ended = Command(directory, *arguments, before=before, **settings)
+    ended = Command(directory, *arguments, module=module, **settings)
     status = ended.wait()
     said = (directory / "out").read_text() + ended.err.read_text()
     (directory / "out").unlink()
@@ -275,7 +275,7 @@ def seeded(sqlite_url: str) -> str:
 @pytest.mark.parametrize("point", POINTS)
 def test_a_backup_that_is_killed_leaves_a_whole_file_or_none(seeded: str, tmp_path: Path, point: str) -> None:
     crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
-    status, _ = run(tmp_path, "backup", "b.db", before=CRASHING, **crash)
+    status, _ = run(tmp_path, "backup", "b.db", module=CRASHING, **crash)
     assert status == -9
 
     assert (tmp_path / "b.db").exists() is (point == "renamed")
@@ -294,7 +294,7 @@ def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
     given_ticket(seeded, "client-9")
     crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
 
-    status, _ = run(tmp_path, "restore", "b.db", "--force", before=CRASHING, **crash)
+    status, _ = run(tmp_path, "restore", "b.db", "--force", module=CRASHING, **crash)
 
     assert status == -9
     assert size(seeded) == (100 if point == "renamed" else 101)

@@ -25,6 +25,9 @@ from tests.support.server import PROJECT, ROOT
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
+FILES = [
+    path for path in DEPLOY.rglob("*") if path.is_file() and not {"secrets", "__pycache__"} & set(path.parts)
+]
 MANIFESTS = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNIT = (DEPLOY / "tickets.service").read_text()
@@ -92,8 +95,7 @@ def test_only_what_the_image_is_built_from_is_sent_to_be_built() -> None:
 def test_every_version_in_deploy_is_that_of_the_project() -> None:
     named = [
         (str(file), version)
-        for file in DEPLOY.rglob("*")
-        if file.is_file() and "secrets" not in file.parts and file.suffix != ".pyc"
+        for file in FILES
         for version in re.findall(
             r"(?:\btickets:|ticket_credential_service-|image\.version=\")(\d+(?:\.\d+)*)", file.read_text()
         )
@@ -245,7 +247,7 @@ def test_no_secret_stands_in_a_file_of_deploy() -> None:
 
 
 def test_every_setting_that_is_named_in_deploy_is_one() -> None:
-    for file in (f for f in DEPLOY.rglob("*") if f.is_file() and "secrets" not in f.parts):
+    for file in FILES:
         named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", file.read_text()))
         named |= {
             name.upper() for name in re.findall(r"\btickets_(?:database|smtp)_[a-z]+\b", file.read_text())

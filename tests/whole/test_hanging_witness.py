@@ -14,7 +14,8 @@ from tests.support.receiver import HANGS, receiving
 from tests.support.server import NO_DELIVERY, Server, serving, until
 
 USER = "/client-123/users/user-0"
-GRACE_SECONDS = 12
+# Long, so that a stop on a busy machine takes less than half of it.
+GRACE_SECONDS = 120
 # The first few of a minute are kept at once, the others at the end.
 REFUSED = 50
 
@@ -72,7 +73,7 @@ def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that
             server.process.send_signal(signal.SIGTERM)
             status = server.process.wait(GRACE_SECONDS + 5)
             seconds = time.monotonic() - begin
-            content = Path(server.log.name).read_text()
+            content = server.log.read_text()
 
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2

@@ -19,6 +19,8 @@ QUICK = {
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
     "TICKETS_PUSH_RETRY_SECONDS": "0.05",
     "TICKETS_PUSH_LONGEST_WAIT_SECONDS": "0.2",
+    # Long, so that no other receiver could wait for one that hangs, and be in time.
+    "TICKETS_PUSH_TIMEOUT_SECONDS": "120",
 }
 USER = "/client-123/users/user-0"
 SUBSCRIPTIONS = "/client-123/subscriptions"
@@ -186,7 +188,7 @@ def test_bad_receivers_hold_up_no_other(server: Server) -> None:
         until(lambda: state(server, "private")["lastError"], "a private host is told")
         told = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
 
-    assert took < 5
+    assert took < 60
     assert receiver.positions("/good")[:size] == list(range(1, size + 1))
     # A 2xx counts, whatever becomes of its body.
     assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
@@ -223,7 +225,7 @@ def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path
             took = time.monotonic() - began
             until(lambda: state(other, "siem")["lag"] == 0, "the position is kept")
 
-    assert took < 5
+    assert took < 30
     positions = receiver.positions("/hook")
     assert list(dict.fromkeys(positions)) == [1, 2, 3, 4, 5, 6]
     assert json.loads(receiver.received[-1].body)["id"] == "6"

@@ -97,7 +97,7 @@ def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_repe
         }
         with (
             serving(tmp_path, database_url, module=TALKATIVE, **settings) as server,
-            command(tmp_path, "deliver", before=TALKATIVE, **settings),
+            command(tmp_path, "deliver", module=TALKATIVE, **settings),
         ):
             seen.all_of(server.client)
             users = [f"/client-123/users/user-{number}" for number in range(USERS)]

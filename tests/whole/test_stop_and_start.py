@@ -22,10 +22,11 @@ from tests.support.deliveries import minting, smtp, subjects
 from tests.support.evidence import open_store
 from tests.support.mail_server import HANGS, MailServer, mail_server
 from tests.support.schemas import make_unusable, migrate_to_next_release
-from tests.support.server import BASE, NO_DELIVERY, Server, serving, until
+from tests.support.server import BASE, NO_DELIVERY, PATIENCE_SECONDS, Server, serving, until
 
 CALLERS = 6
-GRACE_SECONDS = 20
+# Long, so that a stop on a busy machine takes less than half of it.
+GRACE_SECONDS = 120
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def hanging() -> Iterator[MailServer]:
 
 
 def log_of(server: Server) -> str:
-    return Path(server.log.name).read_text()
+    return server.log.read_text()
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def reading(server: Server) -> Iterator[list[str]]:
                 base_url=server.client.base_url, headers=server.client.headers, trust_env=False
             ) as own,
             suppress(httpx.TransportError),
-            own.stream("GET", "/client-123/events/stream", timeout=60) as answer,
+            own.stream("GET", "/client-123/events/stream", timeout=PATIENCE_SECONDS) as answer,
         ):
             for line in answer.iter_lines():
                 said.append(line)
@@ -59,10 +60,10 @@ def reading(server: Server) -> Iterator[list[str]]:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_SECONDS)
         yield said
     finally:
-        reader.join(30)
+        reader.join(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def under_load(server: Server, callers: list[Caller]) -> Iterator[None]:
         until(lambda: sum(len(caller.answered) for caller in callers) >= 50, "resets are answered")
         yield
         for end in ends:
-            end.result(30)
+            end.result(PATIENCE_SECONDS)
 
 
 def ended(server: Server, seconds: float) -> int:
@@ -161,7 +162,11 @@ def accepts(server: Server) -> bool:
 def test_a_second_signal_ends_it_at_once(
     sqlite_url: str, tmp_path: Path, workers: int, number: signal.Signals
 ) -> None:
-    settings = {**NO_DELIVERY, "TICKETS_GRACE_SECONDS": "90", "TICKETS_REQUEST_PATIENCE_SECONDS": "90"}
+    settings = {
+        **NO_DELIVERY,
+        "TICKETS_GRACE_SECONDS": str(GRACE_SECONDS),
+        "TICKETS_REQUEST_PATIENCE_SECONDS": str(GRACE_SECONDS),
+    }
     with (
         serving(tmp_path, sqlite_url, "--workers", str(workers), **settings) as server,
         unfinished_request(server),
@@ -171,14 +176,14 @@ def test_a_second_signal_ends_it_at_once(
         assert server.process.poll() is None
         begin = time.monotonic()
         server.process.send_signal(number)
-        status = ended(server, 30)
+        status = ended(server, GRACE_SECONDS)
         seconds = time.monotonic() - begin
         # Python's own helper process for shared memory ends by itself, after the one that it helps.
         until(lambda: processes_of(server) == [], "all have ended")
         content = log_of(server)
 
     assert status == 128 + number
-    assert seconds < 5
+    assert seconds < GRACE_SECONDS / 2
     assert "Traceback" not in content
 
 
@@ -204,7 +209,7 @@ def test_one_that_hangs_keeps_no_other_from_stopping(sqlite_url: str, tmp_path: 
         server.process.send_signal(signal.SIGTERM)
         until(lambda: str(other) not in processes_of(server), "the other has ended")
         os.kill(hanging, signal.SIGCONT)
-        assert ended(server, 30) == 0
+        assert ended(server, PATIENCE_SECONDS) == 0
 
     assert log_of(server) == ""
 
@@ -231,12 +236,12 @@ def test_who_is_not_done_in_time_says_so_and_fails(
         until(lambda: hanging.connections, "a mail hangs, which a stop waits for")
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        status = ended(server, 10)
+        status = ended(server, PATIENCE_SECONDS)
         seconds = time.monotonic() - begin
         content = log_of(server)
 
     assert status == 1
-    assert 2 <= seconds < 5
+    assert seconds >= 2
     assert "not stopped within 2 seconds: what is still under way is cut off" in content
     assert "Traceback" not in content
 
@@ -245,13 +250,13 @@ def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: st
     settings = {
         **NO_DELIVERY,
         "TICKETS_TRACES": "True",
-        "TICKETS_GRACE_SECONDS": "15",
+        "TICKETS_GRACE_SECONDS": str(GRACE_SECONDS),
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
     }
     with serving(tmp_path, sqlite_url, **settings) as server:
         given_tickets(server, ["user-0"])
         server.process.send_signal(signal.SIGINT)
-        assert ended(server, 20) == 0
+        assert ended(server, GRACE_SECONDS + 5) == 0
 
     assert "cut off" not in log_of(server)
 
@@ -287,7 +292,7 @@ def test_who_pushes_or_publishes_alone_ends_well(
     assert "Traceback" not in publisher.err.read_text()
 
 
-def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int | None, str]:
+def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int, str]:
     running = Command(directory, *arguments, **settings)
     try:
         return running.wait(), running.err.read_text()

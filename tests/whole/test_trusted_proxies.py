@@ -16,7 +16,7 @@ def address_in_the_log(directory: Path, database_url: str, forwarded_for: str, *
     """Return the address that a request is logged with."""
 
     def logged() -> list[str]:
-        lines = Path(server.log.name).read_text().splitlines()
+        lines = server.log.read_text().splitlines()
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [line["address"] for line in found if line.get("operation") == "getUser"]
 

@@ -1,0 +1,10 @@
+"""The two lanes of the tests: `make test`, in at most 8 minutes, and `make test-slow`."""
+
+from typing import Any
+
+import pytest
+
+
+def forms(*, short: Any, full: Any) -> list[Any]:
+    """Return the values of a parameter: the short form of a test is for `make test`, the full one for `make test-slow`."""
+    return [pytest.param(short, id="short"), pytest.param(full, id="full", marks=pytest.mark.slow)]
