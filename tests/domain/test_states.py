@@ -1,7 +1,6 @@
 """The table of states is the machine: whatever is done in any order, nothing happens beside it."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from domain.policy import TicketPolicy
 from domain.states import SETTABLE, State, Transition
 from domain.ticket_credential import TicketCredential, Validity
 from tests.support.fakes import NOW, attribution
+from tests.support.server import ROOT
 
 ACTIONS = {
     states.REGENERATE: "regenerate",
@@ -73,6 +73,6 @@ def test_every_step_is_a_line_of_the_table(
 
 
 def test_the_diagram_in_the_docs_is_drawn_from_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
+    page = (ROOT / "docs" / "states.md").read_text()
 
     assert f"```mermaid\n{states.mermaid()}\n```" in page

@@ -9,13 +9,11 @@ import pytest
 
 from application.feed import TYPES
 from tests.support.evidence import open_store
-from tests.support.server import PROJECT
+from tests.support.server import PROJECT, ROOT
 from tests.support.web import BASE, RESET, Web, web_over
 
 # From the package @asyncapi/specs (Apache-2.0), as it stands there.
-SCHEMA = json.loads(
-    gzip.decompress((Path(__file__).parents[1] / "support" / "asyncapi-3.0.0.json.gz").read_bytes())
-)
+SCHEMA = json.loads(gzip.decompress((ROOT / "tests" / "support" / "asyncapi-3.0.0.json.gz").read_bytes()))
 
 
 @pytest.fixture

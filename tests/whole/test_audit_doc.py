@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import serving
+from tests.support.server import ROOT, serving
 
-ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs" / "audit.md").read_text()
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from interface.settings import PREFIX, Settings
+from tests.support.server import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.server import ROOT
+
 VECTORS = ROOT / "docs" / "evidence-vectors"
 SAID: dict[str, str | None] = json.loads((VECTORS / "vectors.json").read_text())
 
