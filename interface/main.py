@@ -2,21 +2,28 @@
 
 import typer
 
-from application.errors import Unavailable
-from application.import_users import NoImport
-from application.ledger import LedgerBroken
-from domain.errors import Refusal
-from interface.cli.audit import AuditActions
-from interface.cli.backup import BackupActions
-from interface.cli.commands import Actions, build_cli
-from interface.cli.delivery import DeliveryActions
-from interface.cli.feed import FeedActions
-from interface.cli.messages import fail
-from interface.cli.operations import OperationActions
-from interface.outbound.cursor_file import CursorRefused
-from interface.outbound.sqlite_backup import BackupRefused
-from interface.settings import WrongSettings, read_settings
-from interface.wiring.audit import (
+from application.record.ledger import LedgerBroken
+from application.shared.errors import Unavailable
+from application.users.import_users import NoImport
+from domain.shared.errors import Refusal
+from interface.cli.core.commands import Actions, build_cli
+from interface.cli.core.messages import fail
+from interface.cli.delivery.commands import DeliveryActions
+from interface.cli.feed.commands import FeedActions
+from interface.cli.operations.backup import BackupActions
+from interface.cli.operations.commands import OperationActions
+from interface.cli.record.commands import AuditActions
+from interface.composition.backup import back_up, mark_restored, restore
+from interface.composition.delivery import (
+    check_templates,
+    deliver_alone,
+    render_template,
+    reseal_outbox,
+    rotate_outbox_key,
+)
+from interface.composition.feed import follow_feed, publish_feeds, push_alone
+from interface.composition.operations import examine, migrate
+from interface.composition.record import (
     check_record,
     export_evidence,
     export_log,
@@ -25,19 +32,12 @@ from interface.wiring.audit import (
     show_past,
     sign_now,
 )
-from interface.wiring.backup import back_up, mark_restored, restore
-from interface.wiring.delivery import (
-    check_templates,
-    deliver_alone,
-    render_template,
-    reseal_outbox,
-    rotate_outbox_key,
-)
-from interface.wiring.feed import follow_feed, publish_feeds, push_alone
-from interface.wiring.operations import examine, migrate
-from interface.wiring.server import serve, sign_token
-from interface.wiring.service import ledger_keys
-from interface.wiring.users import import_from, run_expiry
+from interface.composition.server import serve, sign_token
+from interface.composition.service import ledger_keys
+from interface.composition.users import import_from, run_expiry
+from interface.outbound.files.cursor_file import CursorRefused
+from interface.outbound.sql.sqlite_backup import BackupRefused
+from interface.settings import WrongSettings, read_settings
 
 
 def command_line() -> typer.Typer:

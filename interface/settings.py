@@ -11,8 +11,8 @@ import psycopg
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from interface.outbound.outbox_keys import parse_outbox_keys
-from interface.outbound.postgres_connections import connection_options
+from interface.outbound.keys.outbox_keys import parse_outbox_keys
+from interface.outbound.sql.postgres_connections import connection_options
 
 PREFIX = "TICKETS_"
 # Read by the test suite, not by the service.

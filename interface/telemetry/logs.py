@@ -6,7 +6,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-from interface.http.envelope import AT_HAND, Exchange
+from interface.http.core.envelope import AT_HAND, Exchange
 
 _log = structlog.stdlib.get_logger("tickets.requests")
 

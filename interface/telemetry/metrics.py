@@ -11,14 +11,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from application.command import Answer
-from application.deliver_tickets import Tried
-from application.errors import Unavailable
-from application.figures import Figures
-from application.group_commit import Batch
-from application.ports import Clock
-from application.regenerate_ticket import RegenerateTicket
-from interface.http.envelope import Exchange
+from application.delivery.deliver_tickets import Tried
+from application.operations.figures import Figures
+from application.shared.errors import Unavailable
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Answer
+from application.transaction.group_commit import Batch
+from application.transaction.ports import Clock
+from interface.http.core.envelope import Exchange
 
 # Where several server processes keep their counts, so that a scrape of one sees all of them.
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"

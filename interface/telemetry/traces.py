@@ -17,11 +17,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from application.command import Answer
-from application.deliver_tickets import Tried
-from application.group_commit import Batch
-from application.minting import SlowWork
-from interface.http.envelope import Exchange
+from application.delivery.deliver_tickets import Tried
+from application.tickets.minting import SlowWork
+from application.transaction.command import Answer
+from application.transaction.group_commit import Batch
+from interface.http.core.envelope import Exchange
 
 _SERVER_ERROR = 500
 _NANOSECONDS = 1_000_000_000

@@ -12,7 +12,7 @@ from statistics import median
 import httpx
 import psycopg
 
-from application.replay import check_streams, stream_ranges
+from application.record.replay import check_streams, stream_ranges
 from interface import verify_evidence
 from tests.bench.results import Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject

@@ -20,10 +20,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from application.group_commit import Background
-from application.regenerate_ticket import RegenerateTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.group_commit import Background
+from interface.composition.service import start
 from interface.settings import Settings
-from interface.wiring.service import start
 from tests.bench import load
 from tests.bench.audit import audit, ledger_cost
 from tests.bench.delivery import delivering

@@ -22,15 +22,15 @@ from statistics import median
 
 import psycopg
 
-from application.command import Subject
-from application.ports import Changes, Known
-from application.unit_of_work import UnitOfWork, merge
-from domain.attribution import Attribution
-from domain.policy import SendingMethod
-from domain.states import State
-from domain.ticket import ClearTicket, hash_ticket
-from domain.ticket_credential import TicketCredential, Validity
-from interface.outbound.postgres_store import PostgresStore
+from application.transaction.command import Subject
+from application.transaction.ports import Changes, Known
+from application.transaction.unit_of_work import UnitOfWork, merge
+from domain.policies.policy import SendingMethod
+from domain.shared.attribution import Attribution
+from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket, hash_ticket
+from domain.tickets.ticket_credential import TicketCredential, Validity
+from interface.outbound.sql.postgres_store import PostgresStore
 from tests.bench import load
 from tests.bench.stage import OPERATIONS, USERS, fill
 from tests.support.postgres import fresh_database

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from application.command import Subject
-from application.ports import Known, PolicyKey, Store
-from application.recipient import Recipient
-from application.unit_of_work import UnitOfWork
-from domain.attribution import Attribution
-from domain.policy import PolicyDefinition, TicketPolicy
-from domain.states import State
-from domain.ticket import ClearTicket, hash_ticket
-from domain.ticket_credential import TicketCredential, Validity
+from application.model.recipient import Recipient
+from application.transaction.command import Subject
+from application.transaction.ports import Known, PolicyKey, Store
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import PolicyDefinition, TicketPolicy
+from domain.shared.attribution import Attribution
+from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket, hash_ticket
+from domain.tickets.ticket_credential import TicketCredential, Validity
 
 CLIENT = "bench"
 TICKET = "the-ticket-of-the-bench"

@@ -13,17 +13,17 @@ from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from application.command import Answer
-from application.ports import Changes
-from application.regenerate_ticket import RegenerateTicket
-from application.unit_of_work import UnitOfWork
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Answer
+from application.transaction.ports import Changes
+from application.transaction.unit_of_work import UnitOfWork
 from interface import main
-from interface.http.call import Call, CallRoute, depends, json_response
-from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
-from interface.outbound import sqlite_store
+from interface.composition import server
+from interface.composition.service import Running, start
+from interface.http.core.call import Call, CallRoute, depends, json_response
+from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.outbound.sql import sqlite_store
 from interface.settings import read_settings
-from interface.wiring import server
-from interface.wiring.service import Running, start
 from tests.bench import textbook
 
 _BODY = json.dumps(
@@ -85,7 +85,7 @@ def unbatched_router(running: Running) -> APIRouter:
 
 
 def worker_app() -> FastAPI:
-    """Return the app of one server process, as interface.wiring.server makes it, with the routes of the bench."""
+    """Return the app of one server process, as interface.composition.server makes it, with the routes of the bench."""
     logging.basicConfig(level=logging.WARNING)
     settings = read_settings()
     if "TICKETS_TEST_WITHOUT_LEDGER" in os.environ:

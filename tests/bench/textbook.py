@@ -11,12 +11,12 @@ from eventsourcing.domain import Aggregate, event
 from fastapi import APIRouter, Depends, Request
 from psycopg.conninfo import conninfo_to_dict
 
-from application.ticket_response import TicketResponse
-from domain.policy import DEFAULT_POLICY
-from domain.states import State
-from domain.ticket import hash_ticket, mint
-from interface.http.call import PermittedForUser
-from interface.http.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from application.model.ticket_response import TicketResponse
+from domain.policies.policy import DEFAULT_POLICY
+from domain.tickets.states import State
+from domain.tickets.ticket import hash_ticket, mint
+from interface.http.core.call import PermittedForUser
+from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.outbound.system import SystemRandomness
 
 _DATE = "2026-11-23T09:42:00Z"

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import pytest
 
-from application.ports import Outbox, Store, Subscriptions
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
+from application.transaction.ports import Outbox, Store, Subscriptions
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import FakeStore
 from tests.support.schemas import migrate_to_next_release
 from tests.support.service import Service, service_over

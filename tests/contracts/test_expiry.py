@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from application.command import Subject
-from application.expire_tickets import ExpiryReport, expire_tickets
-from domain.policy import TicketPolicy
-from domain.states import State
+from application.tickets.expire_tickets import ExpiryReport, expire_tickets
+from application.transaction.command import Subject
+from domain.policies.policy import TicketPolicy
+from domain.tickets.states import State
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import TRACEPARENT
 from tests.support.service import Service
@@ -89,7 +89,7 @@ def test_nothing_is_said_of_what_nobody_can_use(service: Service) -> None:
 def test_a_stop_ends_it_at_the_next_page_and_the_next_run_does_the_rest(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.expire_tickets.PAGE", 2)
+    monkeypatch.setattr("application.tickets.expire_tickets.PAGE", 2)
     given_tickets(service, 5)
     looks = iter([False, True])
 

@@ -5,16 +5,20 @@ from datetime import timedelta
 
 import pytest
 
-from application.checkpoint import Signer, make_checkpoint
-from application.outbox import Standing, Trying
-from application.subscribe import ChangeSubscriptionStatus, DefineSubscription, DeleteSubscription
-from application.subscription_row import Progress, SubscriptionKey
-from domain.delivery import Attempt
-from domain.policy import SendingMethod
-from domain.secret import Secret
-from domain.subscription import Method, Status
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
+from application.model.outbox import Standing, Trying
+from application.model.subscription_row import Progress, SubscriptionKey
+from application.record.checkpoint import Signer, make_checkpoint
+from application.subscriptions.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+)
+from domain.delivery.ticket_delivery import Attempt
+from domain.policies.policy import SendingMethod
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.contracts.test_outbox import key_of, record
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT

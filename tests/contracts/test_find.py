@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from application.command import Subject
-from application.errors import TicketUnknown, UserUnknown
-from application.find import find_tickets, find_users, place_of
-from application.ports import Place, TicketQuery
-from application.projection import fold
-from application.read_ticket import read_ticket, read_user
-from domain.delivery import Obsolete
-from domain.states import State
-from domain.ticket_credential import TicketCredential
+from application.model.projection import fold
+from application.shared.errors import TicketUnknown, UserUnknown
+from application.tickets.find_tickets import find_tickets, find_users, place_of
+from application.tickets.read_ticket import read_ticket, read_user
+from application.transaction.command import Subject
+from application.transaction.ports import Place, TicketQuery
+from domain.delivery.ticket_delivery import Obsolete
+from domain.tickets.states import State
+from domain.tickets.ticket_credential import TicketCredential
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from application.command import DeliveryKey, Subject
-from application.outbox import Standing, Trying
-from application.record_delivery import RecordDelivery, RetryDeliveries
-from application.reseal import reseal
-from domain.delivery import Attempt, Obsolete
-from domain.policy import SendingMethod, TicketPolicy
-from domain.ticket_credential import stream_id
+from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
+from application.model.outbox import Standing, Trying
+from application.operations.reseal import reseal
+from application.transaction.command import DeliveryKey, Subject
+from domain.delivery.ticket_delivery import Attempt, Obsolete
+from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.tickets.ticket_credential import stream_id
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command

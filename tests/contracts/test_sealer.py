@@ -2,10 +2,10 @@
 
 import pytest
 
-from application.errors import SealBroken
-from application.ports import Sealer
-from domain.ticket import ClearTicket
-from interface.outbound.aes_gcm_sealer import AesGcmSealer
+from application.shared.errors import SealBroken
+from application.transaction.ports import Sealer
+from domain.tickets.ticket import ClearTicket
+from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from tests.support.fakes import FakeSealer
 
 KEY, NEW_KEY = bytes(32), b"k" * 32

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from application.checkpoint import Sending
-from application.ledger import Checkpoint
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
+from application.record.checkpoint import Sending
+from application.record.ledger import Checkpoint
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW
 
@@ -75,7 +75,7 @@ def test_what_one_witness_never_takes_keeps_nothing_behind_it_from_it(
 def test_all_are_reached_page_by_page_although_the_first_are_stuck(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.checkpoint._PAGE", 2)
+    monkeypatch.setattr("application.record.checkpoint._PAGE", 2)
     for size in range(1, 6):
         keep(store, "a", size)
     well = Witness()
@@ -111,7 +111,7 @@ def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresSto
 def test_what_is_remembered_is_bounded(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.checkpoint._REMEMBERED", 2)
+    monkeypatch.setattr("application.record.checkpoint._REMEMBERED", 2)
     for size in range(1, 6):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()

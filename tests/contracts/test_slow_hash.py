@@ -2,9 +2,9 @@
 
 import pytest
 
-from application.ports import SlowHash
-from domain.ticket import ClearTicket, is_slow
-from interface.outbound.argon2_hash import Argon2Hash
+from application.transaction.ports import SlowHash
+from domain.tickets.ticket import ClearTicket, is_slow
+from interface.outbound.keys.argon2_hash import Argon2Hash
 from tests.support.fakes import FakeSlowHash
 
 

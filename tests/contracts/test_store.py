@@ -7,14 +7,14 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from application.command import CommandKey, Subject
-from application.create_ticket import CreateTicket
-from application.errors import Conflict
-from application.outbox import OutboxEntry
-from application.ports import Changes
-from application.projection import fold
-from application.regenerate_ticket import RegenerateTicket
-from domain.policy import TicketPolicy
+from application.model.outbox import OutboxEntry
+from application.model.projection import fold
+from application.shared.errors import Conflict
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import CommandKey, Subject
+from application.transaction.ports import Changes
+from domain.policies.policy import TicketPolicy
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from application.subscribe import (
+from application.model.subscription_row import Progress, SubscriptionHead, SubscriptionKey
+from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
     DeleteSubscription,
     ReplaySubscription,
 )
-from application.subscription_row import Progress, SubscriptionHead, SubscriptionKey
-from domain.secret import Secret
-from domain.subscription import Method, Status
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command

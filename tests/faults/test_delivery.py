@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.delivery import TicketDelivery
+from domain.delivery.ticket_delivery import TicketDelivery
 from tests.support import crashing_worker
 from tests.support.command import Command, command
 from tests.support.crashing_worker import (

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from application.command import Subject
-from application.outbox import delivery_id
-from domain.delivery import TicketDelivery
-from domain.ticket_credential import stream_id
+from application.model.outbox import delivery_id
+from application.transaction.command import Subject
+from domain.delivery.ticket_delivery import TicketDelivery
+from domain.tickets.ticket_credential import stream_id
 from tests.support.command import command
 from tests.support.deliveries import (
     all_over,

@@ -18,8 +18,8 @@ import httpx
 import psycopg
 import pytest
 
-from application.command import Subject
-from domain.ticket_credential import TicketCredential
+from application.transaction.command import Subject
+from domain.tickets.ticket_credential import TicketCredential
 from tests.support.command import tickets
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.failover import TwoServers, missing, two_servers

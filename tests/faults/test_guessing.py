@@ -6,13 +6,13 @@ from functools import partial
 
 import pytest
 
-from application.command import Subject
-from application.create_ticket import CreateTicket, create_ticket
-from application.group_commit import Background, GroupCommit
-from application.register_user import RegisterUser, register_user
-from application.verify_ticket import VerifyTicket, verify_ticket
-from domain.ticket import ClearTicket
-from interface.outbound.aes_gcm_sealer import AesGcmSealer
+from application.tickets.create_ticket import CreateTicket, create_ticket
+from application.tickets.verify_ticket import VerifyTicket, verify_ticket
+from application.transaction.command import Subject
+from application.transaction.group_commit import Background, GroupCommit
+from application.users.register_user import RegisterUser, register_user
+from domain.tickets.ticket import ClearTicket
+from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.system import SystemRandomness, system_clock
 from tests.support.evidence import open_store
 from tests.support.lanes import forms

@@ -11,13 +11,13 @@ import httpx
 import psycopg
 import pytest
 
-from application.command import Subject
-from application.create_ticket import CreateTicket, create_ticket
-from application.ports import Changes, Known
-from application.recipient import Recipient
-from application.unit_of_work import UnitOfWork
-from interface.outbound.postgres_store import _STORE_CHANGES, _parameters
-from interface.outbound.records import JsonMapper, to_records
+from application.model.recipient import Recipient
+from application.tickets.create_ticket import CreateTicket, create_ticket
+from application.transaction.command import Subject
+from application.transaction.ports import Changes, Known
+from application.transaction.unit_of_work import UnitOfWork
+from interface.outbound.sql.postgres_store import _STORE_CHANGES, _parameters
+from interface.outbound.sql.records import JsonMapper, to_records
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
 from tests.support.lanes import forms
 from tests.support.server import NO_DELIVERY, PATIENCE_SECONDS, Server, serving

@@ -13,10 +13,10 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
-from application.feed import FeedQuery, read_feed
-from application.publish import OutOfStep
-from interface.outbound.broker_url import parse_broker_url
-from interface.outbound.nats_broker import NatsBroker
+from application.feed.feed import FeedQuery, read_feed
+from application.feed.publish import OutOfStep
+from interface.outbound.brokers.broker_url import parse_broker_url
+from interface.outbound.brokers.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets
 from tests.support.certificates import self_signed
 from tests.support.command import Command, publishing

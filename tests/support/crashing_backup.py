@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from interface.outbound import sqlite_backup
+from interface.outbound.sql import sqlite_backup
 
 CRASH = "TICKETS_TEST_CRASH"
 copy, rename = sqlite_backup._copy, Path.rename

@@ -4,11 +4,11 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from application.deliver_tickets import NotDelivered
-from application.ports import Changes
+from application.delivery.deliver_tickets import NotDelivered
+from application.transaction.ports import Changes
 from interface import main
-from interface.outbound.couriers import MailSpool
-from interface.wiring import service
+from interface.composition import service
+from interface.outbound.mail.couriers import MailSpool
 
 BEFORE_COMMIT = "crash before commit"
 AFTER_COMMIT = "crash after commit"

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiosmtplib import SMTP
 
-from application.ports import Changes
-from interface.outbound import postgres_store, sqlite_store
-from interface.outbound.outbox_tables import SqlOutbox
-from interface.wiring import service
+from application.transaction.ports import Changes
+from interface.composition import service
+from interface.outbound.sql import postgres_store, sqlite_store
+from interface.outbound.sql.outbox_tables import SqlOutbox
 
 LEASED = "it has leased a ticket"
 CONNECTED = "it has connected to the mail server"

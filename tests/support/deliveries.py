@@ -6,16 +6,16 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from application.command import Command, Subject
-from application.create_ticket import CreateTicket
-from application.deliveries import TOPICS
-from application.group_commit import Background
-from application.regenerate_ticket import RegenerateTicket
-from application.register_user import RegisterUser
-from domain.delivery import TicketDelivery
-from domain.ticket import ClearTicket, verify_ticket
+from application.delivery.deliveries import TOPICS
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Command, Subject
+from application.transaction.group_commit import Background
+from application.users.register_user import RegisterUser
+from domain.delivery.ticket_delivery import TicketDelivery
+from domain.tickets.ticket import ClearTicket, verify_ticket
+from interface.composition.service import in_background
 from interface.settings import Settings
-from interface.wiring.service import in_background
 from tests.support.evidence import outbox_of
 from tests.support.ledgers import opened
 from tests.support.mail_server import Mail, MailServer, ticket_of

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from application.command import Answer, Command, Subject
-from application.deliver_tickets import Courier, Deliverer, NotDelivered
-from application.deliveries import TOPICS
-from application.outbox import Waiting
-from application.ports import Outbox
-from application.retries import Retries
-from domain.delivery import TicketDelivery
-from domain.policy import SendingMethod
-from domain.ticket import ClearTicket
+from application.delivery.deliver_tickets import Courier, Deliverer, NotDelivered
+from application.delivery.deliveries import TOPICS
+from application.model.outbox import Waiting
+from application.shared.retries import Retries
+from application.transaction.command import Answer, Command, Subject
+from application.transaction.ports import Outbox
+from domain.delivery.ticket_delivery import TicketDelivery
+from domain.policies.policy import SendingMethod
+from domain.tickets.ticket import ClearTicket
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeStore
 from tests.support.service import Service
 

@@ -1,8 +1,8 @@
 """The real command line, but that a server signs and sends several times a second, and waits long for a witness."""
 
 from interface import main
-from interface.outbound import witnesses
-from interface.wiring import server
+from interface.composition import server
+from interface.outbound.http_out import witnesses
 
 server._CHECKPOINTS_EVERY_SECONDS = 0.2  # type: ignore[assignment]
 witnesses._TIMEOUT_SECONDS = 600

@@ -6,15 +6,15 @@ import re
 import stat
 from pathlib import Path
 
-from application.command import Subject
-from application.deliveries import TOPICS
-from application.outbox import OutboxEntry, delivery_id
-from application.projection import TicketRow, fold
-from domain.delivery import TicketDelivery
-from domain.ticket import ClearTicket, verify_ticket
-from domain.ticket_credential import TicketCredential, stream_id
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
+from application.delivery.deliveries import TOPICS
+from application.model.outbox import OutboxEntry, delivery_id
+from application.model.projection import TicketRow, fold
+from application.transaction.command import Subject
+from domain.delivery.ticket_delivery import TicketDelivery
+from domain.tickets.ticket import ClearTicket, verify_ticket
+from domain.tickets.ticket_credential import TicketCredential, stream_id
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 
 
 def open_store(database_url: str) -> SqliteStore | PostgresStore:

@@ -9,9 +9,9 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from application.checkpoint import make_checkpoint
-from application.evidence import FILES, make_evidence, zip_of
-from interface.outbound.ledger_keys import LedgerKeys
+from application.record.checkpoint import make_checkpoint
+from application.record.evidence import FILES, make_evidence, zip_of
+from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import unzip
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT

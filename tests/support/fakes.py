@@ -11,21 +11,21 @@ from uuid import UUID
 
 import msgspec
 
-from application.command import CommandKey, DeliveryKey, Subject
-from application.errors import Conflict, SealBroken
-from application.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
-from application.projection import TicketRow, at
-from application.recipient import Recipient
-from application.streams import column_date
-from application.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
-from domain.access_log import access_stream_id
-from domain.attribution import Attribution
-from domain.event import Event
-from domain.secret import Secret
-from domain.subscription import Method, Status
-from domain.ticket import ClearTicket
-from domain.ticket_credential import stream_id
+from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.model.projection import TicketRow, at
+from application.model.recipient import Recipient
+from application.model.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
+from application.record.streams import column_date
+from application.shared.errors import Conflict, SealBroken
+from application.transaction.command import CommandKey, DeliveryKey, Subject
+from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
+from domain.record.access_log import access_stream_id
+from domain.shared.attribution import Attribution
+from domain.shared.event import Event
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
+from domain.tickets.ticket import ClearTicket
+from domain.tickets.ticket_credential import stream_id
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
 SUBJECT = Subject("client-123", "user-123")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from application.command import Subject
-from application.feed import FeedQuery, read_feed
-from interface.outbound.postgres_store import PostgresStore
-from interface.outbound.sqlite_store import SqliteStore
+from application.feed.feed import FeedQuery, read_feed
+from application.transaction.command import Subject
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.evidence import open_store
 from tests.support.service import service_over
 

@@ -1,6 +1,6 @@
 """The names that others use: settings, commands, routes, fields, codes, events, metrics, tables.
 
-`python -m tests.support.names` writes those of the program's version to tests/whole/released_names, once per release.
+`python -m tests.support.names` writes those of the program's version to tests/system/released_names, once per release.
 """
 
 import os
@@ -15,16 +15,16 @@ from typing import Any
 import typer.main
 from fastapi.testclient import TestClient
 
-from application.streams import EVENTS
-from interface.http.problems import INTERNAL, PROBLEMS
+from application.record.streams import EVENTS
+from interface.composition.server import http_app
+from interface.composition.service import start
+from interface.http.core.problems import INTERNAL, PROBLEMS
 from interface.main import command_line
 from interface.settings import PREFIX, Settings
-from interface.wiring.server import http_app
-from interface.wiring.service import start
 from tests.support.evidence import open_store
 from tests.support.server import ROOT
 
-DIRECTORY = ROOT / "tests" / "whole" / "released_names"
+DIRECTORY = ROOT / "tests" / "system" / "released_names"
 
 
 def current_names() -> list[str]:

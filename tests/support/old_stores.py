@@ -21,7 +21,7 @@ from tests.support.postgres import fresh_database, running_server
 from tests.support.releases import program_of
 from tests.support.server import BASE, ROOT, until
 
-DIRECTORY = ROOT / "tests" / "outbound" / "stores"
+DIRECTORY = ROOT / "tests" / "outbound" / "sql" / "stores"
 # The last commit whose program had that schema.
 SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490"}
 POSTGRES = {1: "b2e044f", 2: "e367ee5", 3: "0313d6c", 4: "28a8121", 5: "eaa5688", 6: "bb307e8", 7: "aab2490"}

@@ -17,7 +17,12 @@ from interface.settings import PREFIX
 _ROOT = Path(__file__).parents[2]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    [__name__, "interface.main", "interface.outbound.nats_broker", "interface.outbound.kafka_broker"]
+    [
+        __name__,
+        "interface.main",
+        "interface.outbound.brokers.nats_broker",
+        "interface.outbound.brokers.kafka_broker",
+    ]
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import psycopg
 
-from interface.outbound import schema
+from interface.outbound.sql import schema
 from tests.support.evidence import open_store
 
 

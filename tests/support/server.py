@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import psycopg
 
-from interface.http.permissions import PERMISSIONS
-from interface.outbound.outbox_keys import OutboxKeyFile
-from interface.outbound.token_key import TokenKey
+from interface.http.core.permissions import PERMISSIONS
+from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.outbound.keys.token_key import TokenKey
 from interface.settings import PREFIX
 from tests.support.process import start
 

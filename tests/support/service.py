@@ -8,25 +8,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from application.access_log import NoteAccess, note_access
-from application.command import Answer, Command
-from application.create_ticket import CreateTicket, create_ticket
-from application.define_policy import DefinePolicy, define_policy
-from application.erase_user import EraseUser, erase_user
-from application.expire_tickets import NoteExpiry, note_expiry
-from application.group_commit import Background, GroupCommit
-from application.minting import SlowWork
-from application.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
-from application.ports import Store
-from application.record_delivery import (
+from application.delivery.record_delivery import (
     RecordDelivery,
     RetryDeliveries,
     record_delivery,
     retry_deliveries,
 )
-from application.regenerate_ticket import RegenerateTicket, regenerate_ticket
-from application.register_user import RegisterUser, register_user
-from application.subscribe import (
+from application.policies.define_policy import DefinePolicy, define_policy
+from application.record.access_log import NoteAccess, note_access
+from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
     DeleteSubscription,
@@ -36,9 +26,19 @@ from application.subscribe import (
     delete_subscription,
     replay_subscription,
 )
-from application.verify_ticket import VerifyTicket, verify_ticket
-from domain.policy import TicketPolicy
-from domain.ticket import ClearTicket
+from application.tickets.create_ticket import CreateTicket, create_ticket
+from application.tickets.expire_tickets import NoteExpiry, note_expiry
+from application.tickets.minting import SlowWork
+from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
+from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
+from application.tickets.verify_ticket import VerifyTicket, verify_ticket
+from application.transaction.command import Answer, Command
+from application.transaction.group_commit import Background, GroupCommit
+from application.transaction.ports import Store
+from application.users.erase_user import EraseUser, erase_user
+from application.users.register_user import RegisterUser, register_user
+from domain.policies.policy import TicketPolicy
+from domain.tickets.ticket import ClearTicket
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer, FakeSlowHash
 
 _ids = itertools.count()

@@ -3,13 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-from application.command import Subject
-from application.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.projection import TicketRow
-from application.recipient import Recipient
-from domain.states import State
-from domain.ticket import ClearTicket
-from domain.ticket_credential import stream_id
+from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.model.projection import TicketRow
+from application.model.recipient import Recipient
+from application.transaction.command import Subject
+from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket
+from domain.tickets.ticket_credential import stream_id
 from tests.support.fakes import NOW, SUBJECT
 
 TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")

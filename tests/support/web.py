@@ -11,25 +11,25 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from application.access_log import AccessNotes
-from application.command import Answer, Command
-from application.group_read import GroupRead
-from application.live_feed import LiveFeed
-from application.poll import Polling
-from application.ports import Store
-from application.readiness import Probe
-from application.security_event import SecurityEvents
-from application.security_stream import SecurityStreams
-from domain.secret import Secret
-from interface.http.app import create_app
-from interface.http.authentication import TokenVerifier, keys_from_set
-from interface.http.call import Service as HttpService
-from interface.http.permissions import PERMISSIONS
-from interface.http.rate_limits import RateLimits
-from interface.http.slow_hashing import SlowHashing
-from interface.outbound.ledger_keys import LedgerKeys
-from interface.outbound.set_keys import SetKeys
-from interface.outbound.token_key import TokenKey
+from application.feed.live_feed import LiveFeed
+from application.operations.readiness import Probe
+from application.record.access_log import AccessNotes
+from application.subscriptions.poll import Polling
+from application.subscriptions.security_event import SecurityEvents
+from application.subscriptions.security_stream import SecurityStreams
+from application.transaction.command import Answer, Command
+from application.transaction.group_read import GroupRead
+from application.transaction.ports import Store
+from domain.shared.secret import Secret
+from interface.http.core.app import create_app
+from interface.http.core.authentication import TokenVerifier, keys_from_set
+from interface.http.core.call import Service as HttpService
+from interface.http.core.permissions import PERMISSIONS
+from interface.http.core.rate_limits import RateLimits
+from interface.http.tickets.slow_hashing import SlowHashing
+from interface.outbound.keys.ledger_keys import LedgerKeys
+from interface.outbound.keys.set_keys import SetKeys
+from interface.outbound.keys.token_key import TokenKey
 from tests.support.fakes import FakeSlowHash
 from tests.support.service import Service, service_over
 
@@ -103,7 +103,7 @@ def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
                 look_up=GroupRead(store).look_up,
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
-                ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/test_audit.py has a real one
+                ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/record/test_audit.py has a real one
                 history=store,  # type: ignore[arg-type]
                 live=live,
                 signer=LedgerKeys(

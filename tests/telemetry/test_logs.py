@@ -16,8 +16,8 @@ import structlog
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from domain.secret import Secret
-from interface.http.envelope import Envelope
+from domain.shared.secret import Secret
+from interface.http.core.envelope import Envelope
 from interface.telemetry.logs import log_to_stderr
 from tests.support.command import command
 from tests.support.deliveries import minting, subjects
@@ -234,7 +234,7 @@ def test_delivery_logs_under_no_request_of_its_process(sqlite_url: str, tmp_path
         assert server.stop() == 0
 
     said = of_server(server.log)
-    assert {line["logger"] for line in said} == {"application.deliver_tickets"}
+    assert {line["logger"] for line in said} == {"application.delivery.deliver_tickets"}
     assert not any("request_id" in line or "correlation_id" in line for line in said)
     assert "una@example.com" not in server.log.read_text()
 

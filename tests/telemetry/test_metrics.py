@@ -16,21 +16,21 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from application.command import Answer
-from application.deliver_tickets import Tried
-from application.errors import StoreUnavailable
-from application.figures import Figures
-from application.group_commit import Batch
-from application.outbox import Standing
-from application.regenerate_ticket import RegenerateTicket
-from application.subscription_row import SubscriptionKey
-from domain.policy import SendingMethod
-from domain.subscription import Status
-from interface.http.envelope import Exchange
+from application.delivery.deliver_tickets import Tried
+from application.model.outbox import Standing
+from application.model.subscription_row import SubscriptionKey
+from application.operations.figures import Figures
+from application.shared.errors import StoreUnavailable
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Answer
+from application.transaction.group_commit import Batch
+from domain.policies.policy import SendingMethod
+from domain.subscriptions.subscription import Status
+from interface.composition.server import http_app, sign_token
+from interface.composition.service import start
+from interface.http.core.envelope import Exchange
 from interface.settings import Settings
 from interface.telemetry.metrics import Metrics, forget_the_dead
-from interface.wiring.server import http_app, sign_token
-from interface.wiring.service import start
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
 from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
@@ -72,7 +72,7 @@ def served(database_url: str, **settings: Any) -> Iterator[TestClient]:
 @pytest.fixture
 def client(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("interface.wiring.telemetry._FIGURES_KEPT_SECONDS", 0)
+    monkeypatch.setattr("interface.composition.telemetry._FIGURES_KEPT_SECONDS", 0)
     with served(database_url, deliver=False) as client:
         yield client
 

@@ -14,19 +14,19 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from application.command import Answer
-from application.deliver_tickets import Tried
-from application.errors import StoreUnavailable
-from application.group_commit import Batch
-from application.minting import SlowWork
-from application.regenerate_ticket import RegenerateTicket
-from domain.policy import SendingMethod
-from interface.http.envelope import Exchange
+from application.delivery.deliver_tickets import Tried
+from application.shared.errors import StoreUnavailable
+from application.tickets.minting import SlowWork
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Answer
+from application.transaction.group_commit import Batch
+from domain.policies.policy import SendingMethod
+from interface.composition import telemetry
+from interface.composition.server import http_app, sign_token
+from interface.composition.service import start
+from interface.http.core.envelope import Exchange
 from interface.settings import Settings, WrongSettings
 from interface.telemetry.traces import Traces
-from interface.wiring import telemetry
-from interface.wiring.server import http_app, sign_token
-from interface.wiring.service import start
 from tests.support.evidence import ticket_in
 from tests.support.fakes import TRACEPARENT
 from tests.support.server import BASE

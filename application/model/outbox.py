@@ -1,0 +1,123 @@
+"""The outbox: clear tickets, sealed, that wait for their delivery, and what was tried with each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from application.model.projection import TicketRow
+from application.model.recipient import Recipient
+from application.transaction.command import DeliveryKey, Subject
+from domain.delivery.ticket_delivery import Obsolete
+from domain.policies.policy import SendingMethod
+from domain.tickets.states import State
+
+
+def delivery_id(stream: UUID, version: int) -> str:
+    """Return the identity of the ticket that the event of this version minted."""
+    return f"{stream}-{version}"
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A clear ticket, sealed, that waits for its delivery.
+
+    methods: by which it is sent, each next one where the one before cannot. created, reset_count: of the credential
+    when it was minted; correlation_id: of the command that minted it; None where that was before they were kept.
+    """
+
+    subject: Subject
+    stream: UUID
+    version: int
+    sealed: bytes
+    minted: datetime
+    methods: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
+    created: datetime | None = None
+    reset_count: int | None = None
+    correlation_id: str | None = None
+
+    @property
+    def key(self) -> DeliveryKey:
+        """Which it is."""
+        return DeliveryKey(self.subject.client_ext_id, self.stream, self.version)
+
+    @property
+    def delivery_id(self) -> str:
+        """What its seal is bound to."""
+        return delivery_id(self.stream, self.version)
+
+
+class Trying(Struct, frozen=True, kw_only=True):
+    """What was tried with a ticket. method: which of its methods is at hand; failures: of that one, in a row."""
+
+    method: int = 0
+    attempts: int = 0
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_error: str | None = None
+
+
+class Standing(StrEnum):
+    """Where a ticket in the outbox stands."""
+
+    QUEUED = "queued"
+    FAILED = "failed"
+
+
+class DeliveryChange(NamedTuple):
+    """What became of a delivery. so_far: how many events it has.
+
+    trying: where it has failed; None: the sealed ticket goes. until: when what has failed is looked at again.
+    """
+
+    so_far: int
+    trying: Trying | None
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A ticket in the outbox with whom it is for (None: erased) and what it belongs to now.
+
+    so_far: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/record/eras.py).
+    """
+
+    entry: OutboxEntry
+    recipient: Recipient | None
+    ticket: TicketRow | None
+    trying: Trying
+    so_far: int
+    standing: Standing
+    next_try: datetime | None
+    era: str = ""
+
+    @property
+    def delivery_id(self) -> str:
+        """The same for every attempt at this ticket, so that a double is recognisable, and of no other.
+
+        A store that was put back gives the versions after the cut to other tickets.
+        """
+        return f"{self.entry.delivery_id}~{self.era}" if self.era else self.entry.delivery_id
+
+    def obsolete(self, now: datetime) -> Obsolete | None:
+        """Return why the ticket is not to be sent any more; None where it is."""
+        entry, ticket = self.entry, self.ticket
+        for why, holds in (
+            (Obsolete.ERASED, self.recipient is None),
+            (Obsolete.DELETED, ticket is None or ticket.deleted),
+            (Obsolete.REPLACED, ticket is not None and not _is_the_one(entry, ticket)),
+            (Obsolete.ARCHIVED, ticket is not None and ticket.state_name is State.ARCHIVED),
+            (Obsolete.EXPIRED, ticket is not None and now >= ticket.valid_to),
+        ):
+            if holds:
+                return why
+        return None
+
+
+def _is_the_one(entry: OutboxEntry, ticket: TicketRow) -> bool:
+    if entry.created is None:
+        return True
+    return (entry.created, entry.reset_count) == (ticket.created, ticket.reset_count)

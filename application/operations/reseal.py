@@ -1,0 +1,64 @@
+"""Seal anew what is sealed with a former key, so that it can be done without."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from application.model.outbox import OutboxEntry
+from application.model.subscription_row import SubscriptionKey, sealed_for
+from application.shared.errors import SealBroken
+from application.transaction.ports import Outbox, Sealer, Subscriptions
+
+_AT_ONCE = 500
+
+
+@dataclass
+class ResealReport:
+    """What became of what was sealed. lost: sealed with a key that is not there any more."""
+
+    tickets: int = 0
+    subscriptions: int = 0
+    lost_tickets: int = 0
+    lost_subscriptions: int = 0
+
+
+def reseal(
+    *, outbox: Outbox, subscriptions: Subscriptions, sealer: Sealer, tell: Callable[[int], None]
+) -> ResealReport:
+    """Seal anew whatever is not sealed with the first key. What changes meanwhile is passed over. Raises StoreUnavailable.
+
+    tell: hears how many were looked at.
+    """
+    report = ResealReport()
+    looked_at = 0
+    entry: OutboxEntry | None = None
+    while page := outbox.outbox_page(entry.key if entry else None, _AT_ONCE):
+        for entry in page:
+            sealed = _sealed_anew(entry.sealed, entry.delivery_id, sealer)
+            if sealed is None:
+                report.lost_tickets += 1
+            elif sealed != entry.sealed:
+                outbox.reseal(entry, sealed)
+                report.tickets += 1
+        looked_at += len(page)
+        tell(looked_at)
+    key: SubscriptionKey | None = None
+    while seals := subscriptions.subscription_seals(key, _AT_ONCE):
+        for key, former in seals:
+            sealed = _sealed_anew(former, sealed_for(key), sealer)
+            if sealed is None:
+                report.lost_subscriptions += 1
+            elif sealed != former:
+                subscriptions.reseal_subscription(key, former, sealed)
+                report.subscriptions += 1
+        looked_at += len(seals)
+        tell(looked_at)
+    return report
+
+
+def _sealed_anew(sealed: bytes, bound_to: str, sealer: Sealer) -> bytes | None:
+    if sealer.is_new(sealed):
+        return sealed
+    try:
+        return sealer.seal(sealer.unseal(sealed, bound_to), bound_to)
+    except SealBroken:
+        return None

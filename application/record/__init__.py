@@ -1,0 +1,1 @@
+"""The ledger, its proofs, history and the check of the record."""

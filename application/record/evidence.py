@@ -1,0 +1,221 @@
+"""Evidence: all that shows, without trusting the service, what happened to a credential. See docs/evidence.md."""
+
+import base64
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import quote
+
+from application.record.checkpoint import Signer, make_checkpoint
+from application.record.history import history, stream_entries
+from application.record.ledger import Checkpoint, Ledger, LedgerBroken, LedgerEntry, LedgerTree, head_leaf
+from application.record.merkle import consistency_proof, inclusion_proof, subtree_of
+from application.shared.errors import TicketUnknown
+from application.transaction.command import Subject
+from application.transaction.ports import Clock
+from domain.tickets.ticket_credential import stream_id
+
+FORMAT = "tickets-evidence-v1"
+FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")
+# Older checkpoints to which the evidence is tied by itself; any other is named by `since`.
+_TIED = 64
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o644 << 16
+
+
+def make_evidence(
+    subject: Subject, *, ledger: Ledger, signer: Signer, clock: Clock, since: int | None = None
+) -> bytes:
+    """Return the evidence file of a user's credential, a ZIP.
+
+    since: the size of an older checkpoint that it shall be tied to. Raises TicketUnknown where nothing ever
+    happened or `since` is no size that was there, LedgerBroken where the record is not whole, StoreUnavailable.
+    """
+    checkpoint = make_checkpoint(
+        subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, with_heads=True
+    )
+    if checkpoint is None or (since is not None and not 0 < since <= checkpoint.size):
+        raise TicketUnknown("There is no such checkpoint to go on from.")
+    entries = [entry for entry in stream_entries(subject, ledger=ledger) if entry.position <= checkpoint.size]
+    if not entries:
+        raise TicketUnknown(f"User {subject.user_ext_id!r} never had a ticket.")
+    tree = _CachedTree(LedgerTree(ledger, subject.client_ext_id))
+    files = {
+        "checkpoint": checkpoint.note.encode(),
+        "events.jsonl": _events(entries, checkpoint, tree),
+        "heads.json": _heads(subject, checkpoint, ledger),
+        "consistency.json": _consistency(subject, checkpoint, since, ledger, tree),
+        "summary.html": _summary(subject, checkpoint, ledger).encode(),
+    }
+    files["manifest"] = signer.sign(_manifest(subject, checkpoint, files)).encode()
+    return zip_of(files)
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """Return the files as a ZIP that is the same whenever it is made: stored, in a fixed order, without dates."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in FILES:
+            info = zipfile.ZipInfo(name, _ZIP_DATE)
+            info.create_system, info.external_attr = 3, _MODE
+            archive.writestr(info, files[name])
+    return buffer.getvalue()
+
+
+def _manifest(subject: Subject, checkpoint: Checkpoint, files: dict[str, bytes]) -> str:
+    lines = [
+        FORMAT,
+        f"client {quote(subject.client_ext_id, safe='')}",
+        f"user {quote(subject.user_ext_id, safe='')}",
+        f"size {checkpoint.size}",
+        *(f"sha256 {hashlib.sha256(files[name]).hexdigest()} {name}" for name in FILES[1:]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _events(entries: Sequence[LedgerEntry], checkpoint: Checkpoint, tree: "_CachedTree") -> bytes:
+    lines = []
+    for entry in entries:
+        proof = inclusion_proof(entry.position - 1, checkpoint.size, tree.subtree)
+        line = {
+            "position": entry.position,
+            "version": entry.version,
+            "topic": entry.topic,
+            "state": _text(entry.state),
+            "proof": [_text(node) for node in proof],
+        }
+        lines.append(json.dumps(line, separators=(",", ":")) + "\n")
+    return "".join(lines).encode()
+
+
+def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
+    heads = ledger.heads(subject.client_ext_id, checkpoint.size)
+    stream = stream_id(*subject)
+    index = next((number for number, (head, _) in enumerate(heads) if head == stream), None)
+    if index is None:
+        raise LedgerBroken(f"the ledger of {subject.client_ext_id!r} has lost a stream")
+    proof = inclusion_proof(index, len(heads), subtree_of([head_leaf(*head) for head in heads]))
+    shown = {
+        "version": heads[index][1],
+        "index": index,
+        "count": len(heads),
+        "proof": [_text(node) for node in proof],
+    }
+    return json.dumps(shown, separators=(",", ":")).encode()
+
+
+def _consistency(
+    subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: "_CachedTree"
+) -> bytes:
+    older = [one.size for one in ledger.checkpoints(subject.client_ext_id, 0, _TIED)]
+    sizes = sorted({*older, *([since] if since else [])} - {checkpoint.size})
+    shown = [
+        {
+            "size": size,
+            "proof": [_text(node) for node in consistency_proof(size, checkpoint.size, tree.subtree)],
+        }
+        for size in sizes
+        if size <= checkpoint.size
+    ]
+    return json.dumps(shown, separators=(",", ":")).encode()
+
+
+def _summary(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> str:
+    rows = []
+    for item in history(subject, ledger=ledger):
+        if item["position"] > checkpoint.size:
+            break
+        changes = "".join(
+            f"<li>{escape(change['field'])}: {_value(change['from'])} → {_value(change['to'])}</li>"
+            for change in item["changes"]
+        )
+        cells = (
+            item["version"],
+            item["position"],
+            item["time"],
+            item["type"],
+            item["actor"],
+            item["reason"] or "",
+        )
+        shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+        rows.append(f"<tr>{shown}<td><ul>{changes}</ul></td></tr>")
+    return _PAGE.format(
+        user=escape(subject.user_ext_id),
+        client=escape(subject.client_ext_id),
+        size=checkpoint.size,
+        made=checkpoint.made.isoformat(timespec="seconds"),
+        root=_text(checkpoint.root),
+        count=len(rows),
+        rows="\n".join(rows),
+    )
+
+
+def _value(value: object) -> str:
+    return "<i>nothing</i>" if value is None else f"<b>{escape(str(value))}</b>"
+
+
+def _text(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+class _CachedTree:
+    """Subtrees that several proofs share are computed once."""
+
+    def __init__(self, tree: LedgerTree) -> None:
+        self._tree = tree
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def subtree(self, begin: int, end: int) -> bytes:
+        key = (begin, end)
+        if key not in self._known:
+            self._known[key] = self._tree.subtree(begin, end)
+        return self._known[key]
+
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Ticket of {user}: what happened</title>
+<style>
+body {{ font: 10pt/1.45 "Helvetica Neue", Arial, sans-serif; color: #1a1a1a; margin: 2rem auto; max-width: 68rem; padding: 0 1rem }}
+h1 {{ font-size: 17pt; margin: 0 0 .3rem }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 1rem 0 1.5rem }}
+dt {{ color: #555 }}
+dd {{ margin: 0; overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #ccc; overflow-wrap: anywhere }}
+th {{ border-bottom: 2px solid #1a1a1a; white-space: nowrap }}
+td:nth-child(-n+2) {{ text-align: right }}
+td:nth-child(3) {{ white-space: nowrap }}
+ul {{ margin: 0; padding: 0; list-style: none }}
+tr {{ break-inside: avoid }}
+thead {{ display: table-header-group }}
+footer {{ margin-top: 1.5rem; color: #555 }}
+@page {{ size: A4 landscape; margin: 14mm }}
+</style>
+</head>
+<body>
+<h1>What happened to the ticket of {user}</h1>
+<dl>
+<dt>Client</dt><dd>{client}</dd>
+<dt>User</dt><dd>{user}</dd>
+<dt>Events</dt><dd>{count}</dd>
+<dt>Ledger signed</dt><dd>{made}, at {size} entries</dd>
+<dt>Root</dt><dd>{root}</dd>
+</dl>
+<table>
+<thead><tr><th>Version</th><th>Position</th><th>Time (UTC)</th><th>Event</th><th>Actor</th><th>Reason</th><th>What changed</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+<footer>This page is for reading. What proves it are the files beside it: verify them with verify_evidence.py. A hash of a
+ticket is shown as its algorithm and a fingerprint.</footer>
+</body>
+</html>
+"""

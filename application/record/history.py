@@ -1,0 +1,219 @@
+"""What happened to a credential, and what it was at any moment: the same fold as the read model's."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from application.model.projection import TicketRow, at, fold, utc_date
+from application.model.ticket_response import Count, UtcDate
+from application.record.ledger import HistoryQuery, Ledger, LedgerEntry
+from application.shared.errors import TicketUnknown
+from application.transaction.command import Subject
+from application.transaction.ports import Clock, Store
+from domain.shared.event import Event
+from domain.tickets.ticket_credential import stream_id
+
+PAGE = 500
+_ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")
+_FINGERPRINT_DIGITS = 16
+
+Change = TypedDict(
+    "Change",
+    {
+        "field": Annotated[str, Field(description="The field of the ticket's response that changed.")],
+        "from": Annotated[Any, Field(description="What it was; null where the ticket did not exist.")],
+        "to": Annotated[Any, Field(description="What it became; null where the ticket is gone.")],
+    },
+)
+Change.__doc__ = "A field that an event changed; a hash is shown as its algorithm and a fingerprint."
+
+
+class HistoryItem(TypedDict):
+    """An event of a credential: what happened, when, by whom and why, and what it changed."""
+
+    version: Annotated[Count, Field(description="The ticket's version after the event.")]
+    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    time: UtcDate
+    actor: str
+    reason: str | None
+    correlationId: Annotated[str, Field(description="The traceparent of the request.")]
+    changes: list[Change]
+
+
+class LogItem(TypedDict):
+    """An entry of a client's ledger: any event of the client, an access that was noted among them."""
+
+    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
+    version: Annotated[Count, Field(description="The version of the stream after the event.")]
+    time: UtcDate
+    actor: str
+    reason: str | None
+    correlationId: Annotated[str, Field(description="The traceparent of the request.")]
+    details: Annotated[dict[str, Any], Field(description="What else the event says; hashes as fingerprints.")]
+
+
+def past_ticket(
+    subject: Subject, *, store: Store, clock: Clock, at: datetime | None = None, version: int | None = None
+) -> tuple[TicketRow, datetime]:
+    """Return the credential as it was at a moment, or after the event of a version, and that moment.
+
+    Raises TicketUnknown where it did not exist then, and for the future; StoreUnavailable.
+    """
+    if at and at > clock():
+        raise TicketUnknown("That moment lies in the future: nothing is known of it yet.")
+    row, moment = None, at
+    for event in store.history(subject):
+        if (version is not None and event.originator_version > version) or (at and event.timestamp > at):
+            break
+        row = fold(row, [event])
+        moment = at or event.timestamp
+    if row is None or row.deleted or moment is None or (version is not None and row.version != version):
+        raise TicketUnknown(f"User {subject.user_ext_id!r} had no such ticket.")
+    return row, moment
+
+
+def read_history(
+    subject: Subject, after: int, limit: int, *, ledger: Ledger
+) -> tuple[Sequence[HistoryItem], bool]:
+    """Return what happened after a version, oldest first, and whether there is more.
+
+    Raises TicketUnknown where nothing ever happened, StoreUnavailable.
+    """
+    items: list[HistoryItem] = []
+    for item in history(subject, ledger=ledger):
+        if item["version"] > after + limit:
+            return items, True
+        if item["version"] > after:
+            items.append(item)
+    return items, False
+
+
+def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
+    """Yield everything that happened to the user's credential, oldest first. Raises TicketUnknown."""
+    row: TicketRow | None = None
+    for entry in stream_entries(subject, ledger=ledger):
+        event = ledger.event(entry)
+        new = fold(row, [event])
+        yield {
+            "version": entry.version,
+            "position": entry.position,
+            "type": entry.topic,
+            "time": _date(event),
+            "actor": event.actor,
+            "reason": event.reason,
+            "correlationId": event.correlation_id,
+            "changes": _changes(row, new, event.timestamp),
+        }
+        row = new
+    if row is None:
+        raise TicketUnknown(f"User {subject.user_ext_id!r} never had a ticket.")
+
+
+def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]:
+    """Yield the ledger's entries of the user's credential, by version."""
+    stream, version = stream_id(*subject), 0
+    while page := ledger.entries_of(subject, stream, version, PAGE):
+        yield from page
+        version = page[-1].version
+
+
+def search_log(
+    query: HistoryQuery, after: int, limit: int, *, ledger: Ledger
+) -> tuple[Sequence[LogItem], bool]:
+    """Return what happened in the client, by position, and whether there is more. Raises StoreUnavailable."""
+    found = ledger.search(query, after, limit + 1)
+    return [log_item(entry, ledger.event(entry)) for entry in found[:limit]], len(found) > limit
+
+
+def log_item(entry: LedgerEntry, event: Event) -> LogItem:
+    """Return an entry of the ledger as people read it."""
+    said = {name: value for name, value in vars(event).items() if name not in _SHOWN_ELSEWHERE}
+    return {
+        "position": entry.position,
+        "type": entry.topic,
+        "userExtId": entry.user_ext_id or None,
+        "version": entry.version,
+        "time": _date(event),
+        "actor": event.actor,
+        "reason": event.reason,
+        "correlationId": event.correlation_id,
+        "details": {
+            name: fingerprint(value) if name == "ticket_hash" else value for name, value in said.items()
+        },
+    }
+
+
+def fingerprint(ticket_hash: str) -> str:
+    """Return how a hash is shown: its algorithm, and enough of a digest of it to tell it from others."""
+    algorithm = _ALGORITHM.match(ticket_hash)
+    digest = hashlib.sha256(ticket_hash.encode()).hexdigest()[:_FINGERPRINT_DIGITS]
+    return f"{algorithm[0] if algorithm else '{?}'} {digest}"
+
+
+def _changes(old: TicketRow | None, new: TicketRow | None, now: datetime) -> list[Change]:
+    # What time did by itself, the end of a lock, was not this event.
+    before, after = old and at(old, now), new and at(new, now)
+    fields: Iterable[str] = _ROW_FIELDS
+    if before and after and before.deleted == after.deleted:
+        named = _ROW_FIELDS.items()
+        fields = [name for name, of_row in named if getattr(before, of_row) != getattr(after, of_row)]
+    changes = ((field, _shown(before, field), _shown(after, field)) for field in fields)
+    return [{"field": field, "from": was, "to": now_is} for field, was, now_is in changes if was != now_is]
+
+
+def _shown(row: TicketRow | None, field: str) -> Any:
+    if row is None or row.deleted:
+        return None
+    value = getattr(row, _ROW_FIELDS[field])
+    if field == "ticket":
+        return fingerprint(value)
+    return utc_date(value) if isinstance(value, datetime) else value
+
+
+def _date(event: Event) -> str:
+    return utc_date(event.timestamp) or ""
+
+
+# The response's fields, in its order, and where the row has them; but version and lastModified, which always change,
+# and type, which never does.
+_ROW_FIELDS = {
+    "created": "created",
+    "extId": "ext_id",
+    "userExtId": "user_ext_id",
+    "policyExtId": "policy_ext_id",
+    "stateName": "state_name",
+    "stateChangeReason": "state_change_reason",
+    "stateChangeDetail": "state_change_detail",
+    "lastSuccessfulLoginDate": "last_successful_login_date",
+    "successfulLoginCount": "successful_login_count",
+    "lastFailedLoginDate": "last_failed_login_date",
+    "failedLoginCount": "failed_login_count",
+    "modificationComment": "modification_comment",
+    "validity.from": "valid_from",
+    "validity.to": "valid_to",
+    "ticket": "ticket_hash",
+    "failureCount": "failure_count",
+    "successCount": "success_count",
+    "resetCount": "reset_count",
+}
+_SHOWN_ELSEWHERE = (
+    "originator_id",
+    "originator_version",
+    "originator_topic",
+    "timestamp",
+    "actor",
+    "reason",
+    "correlation_id",
+    "command_id",
+    "request_digest",
+    "client_ext_id",
+    "user_ext_id",
+)

@@ -1,0 +1,318 @@
+"""Replay: fold every stream anew, and compare that with the read model, the ledger and what was signed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby, islice
+from uuid import UUID
+
+from application.model.projection import TicketRow, fold
+from application.record.checkpoint import Verifier
+from application.record.eras import Era
+from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
+from application.record.merkle import Frontier
+from application.record.streams import EVENTS, LedgerColumns, Origin, columns_of, kind_of, origin_of
+from application.transaction.command import Subject
+from domain.shared.event import Event
+from domain.tickets.ticket_credential import TicketCredential
+
+PAGE = 2_000
+_FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
+
+
+@dataclass
+class Findings:
+    """How much was looked at, and what differs: one text each, which names the place.
+
+    entries: by position; events: by stream. lost: what was signed, and was lost when the store was restored from a backup.
+    """
+
+    entries: int = 0
+    events: int = 0
+    credentials: int = 0
+    checkpoints: int = 0
+    faults: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    def add(self, other: "Findings") -> None:
+        """Take over the findings of another part."""
+        self.entries += other.entries
+        self.events += other.events
+        self.credentials += other.credentials
+        self.checkpoints += other.checkpoints
+        self.faults.extend(other.faults)
+        self.lost.extend(other.lost)
+
+
+def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
+    """Cut all possible streams into so many ranges of the same width; each goes up to, and with, its end."""
+    width = 2**128 // parts
+    ends = [UUID(int=width * number - 1) for number in range(1, parts)] + [_BEHIND]
+    begins = [_FIRST, *(UUID(int=end.int + 1) for end in ends[:-1])]
+    return list(zip(begins, ends, strict=True))
+
+
+def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
+    """Check the streams of a client in a range: each event against its ledger entry, each credential against its row.
+
+    In constant memory. Raises StoreUnavailable.
+    """
+    findings = Findings()
+    rows = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(rows, PAGE)):
+        _compare(page, findings, ledger)
+    return findings
+
+
+def _replayed(
+    client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
+) -> Iterator[TicketRow]:
+    """Yield the row of each credential whose events are those of the ledger; the faults go to the findings."""
+    entries = _entries(client_ext_id, begin, end, ledger)
+    for _, group in groupby(entries, key=lambda found: found[0].stream):
+        stream = _Stream(findings, ledger)
+        for entry, topic in group:
+            stream.take(entry, topic)
+        if stream.row is not None and stream.is_whole:
+            findings.credentials += 1
+            yield stream.row
+
+
+def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iterator[tuple[LedgerEntry, str]]:
+    stream, version = begin, -1
+    while page := ledger.entries_by_stream(client_ext_id, stream, version, end, PAGE):
+        yield from page
+        stream, version = page[-1][0].stream, page[-1][0].version
+
+
+class _Stream:
+    """A stream while it is replayed.
+
+    row: of its credential so far; None where it is of another kind. is_whole: every event is the one in the ledger.
+    """
+
+    def __init__(self, findings: Findings, ledger: Ledger) -> None:
+        self._findings = findings
+        self._ledger = ledger
+        self._version = 0
+        self._origin: Origin | None = None
+        self._kind = ""
+        self.row: TicketRow | None = None
+        self.is_whole = True
+
+    def take(self, entry: LedgerEntry, topic: str) -> None:
+        """Check the next entry, and fold its event. topic: of the event, which the ledger has a copy of."""
+        self._findings.events += 1
+        self._version += 1
+        if entry.version != self._version:
+            self._break(entry, f"version {self._version} is missing from the ledger")
+            self._version = entry.version
+        if not entry.state:
+            self._break(entry, "the event is missing")
+            return
+        key = (entry.client_ext_id, entry.position, entry.stream, entry.version, topic)
+        if leaf_of(*key, entry.state) != entry.leaf:
+            self._break(entry, "the event is not the one in the ledger (columns position and leaf)")
+        if topic not in EVENTS:
+            self._break(entry, f"event type {topic!r} is unknown: check with the release that stored it")
+            return
+        try:
+            event = self._ledger.event(entry._replace(topic=topic))
+            _check_times(event)
+            self._check_columns(entry, event)
+            if self._kind == TicketCredential.TOPIC and self.is_whole:
+                self.row = fold(self.row, [event])
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+            self._break(entry, f"the event cannot be replayed: {error}")
+
+    def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
+        named, kind = origin_of(event), kind_of(event)
+        self._origin = self._origin or named
+        self._kind = self._kind or kind
+        if self._origin is None:
+            if self.is_whole:
+                self._break(entry, "column stream: the first event of the stream names no client")
+            return
+        if kind != self._kind:
+            self._break(entry, f"column topic: no {event.TOPIC} belongs to a stream of a {self._kind}")
+        expected = columns_of(event, self._origin.subject)
+        pairs = zip(LedgerColumns._fields, entry.columns, expected, strict=True)
+        stream = (named or self._origin).stream
+        faults = {
+            f"column {column} is {_shown(stored)}, not {_shown(wanted)}": column
+            for column, stored, wanted in [*pairs, ("stream", entry.stream, stream)]
+            if stored != wanted
+        }
+        for fault, column in faults.items():
+            self._report(entry, fault)
+            # The others are for searches only, and are copies of what the event says.
+            self.is_whole &= column not in ("client_ext_id", "stream", "version")
+
+    def _break(self, entry: LedgerEntry, fault: str) -> None:
+        self.is_whole = False
+        self._report(entry, fault)
+
+    def _report(self, entry: LedgerEntry, fault: str) -> None:
+        place = f"position {entry.position}, stream {entry.stream}, version {entry.version}"
+        self._findings.faults.append(f"client {entry.client_ext_id!r}, {place}: {fault}")
+
+
+def _check_times(event: Event) -> None:
+    """Raise ValueError where a time of the event cannot be compared with the clock."""
+    for name, value in vars(event).items():
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError(f"field {name} has no offset from UTC")
+
+
+def _shown(value: object) -> str:
+    return repr(str(value))
+
+
+def _compare(expected: Sequence[TicketRow], findings: Findings, ledger: Ledger) -> None:
+    rows = {row.subject: row for row in expected}
+    while differing := ledger.differing_rows(list(rows.values())):
+        # While the service runs a stream may have grown since it was replayed: then its row is compared again.
+        newest = {subject: _newest(rows[subject], ledger) for subject in differing}
+        for subject, row in newest.items():
+            if row.version <= rows[subject].version:
+                findings.faults.append(f"{_who(subject)}: the read row is not what its events lead to")
+        rows = {subject: row for subject, row in newest.items() if row.version > rows[subject].version}
+
+
+def _newest(row: TicketRow, ledger: Ledger) -> TicketRow:
+    """Return the row of a credential after the events that it has now; the same row where its stream is broken."""
+    return next(_replayed(row.client_ext_id, row.stream, row.stream, ledger, Findings()), row)
+
+
+def check_ledger(
+    client_ext_id: str, *, ledger: Ledger, verifier: Verifier, outside: Sequence[Checkpoint] = ()
+) -> Findings:
+    """Check the positions of a client, its tree, and every checkpoint that was signed.
+
+    outside: checkpoints that were kept out of the operator's reach. Raises StoreUnavailable.
+    """
+    findings = Findings()
+    signed = _signed(client_ext_id, ledger, verifier, outside, findings)
+    # The store's own checkpoints were put back with it, so that only others can know more.
+    losses = _Losses(client_ext_id, ledger, outside, findings)
+    tree, tiles, position = Frontier(), _Tiles(client_ext_id, ledger, findings), 0
+    # While the service runs the ledger grows between this and the end.
+    least = ledger.size(client_ext_id)
+    while page := ledger.positions(client_ext_id, position, PAGE):
+        for found, leaf in page:
+            position += 1
+            findings.entries += 1
+            if found != position:
+                findings.faults.append(f"client {client_ext_id!r}: position {position} is missing")
+                return findings
+            tree.add(leaf)
+            tiles.add(leaf)
+            for checkpoint in signed.pop(position, ()):
+                if checkpoint.root != tree.root():
+                    losses.note(checkpoint, f"the first {position} entries are not those that were signed")
+    for size in sorted(signed):
+        losses.note(signed[size][0], f"{size} entries were signed, but the ledger has only {position}")
+    losses.tell()
+    if not least <= position <= ledger.size(client_ext_id):
+        findings.faults.append(
+            f"client {client_ext_id!r}: its size is noted wrong, there are {position} entries"
+        )
+    return findings
+
+
+class _Tiles:
+    """Compares the kept tiles of a client with its leaves; a tile that is not kept is computed when it is needed."""
+
+    def __init__(self, client_ext_id: str, ledger: Ledger, findings: Findings) -> None:
+        self._client_ext_id, self._ledger, self._findings = client_ext_id, ledger, findings
+        self._kept: dict[int, bytes] = {}
+        self._tile, self._number = Frontier(), 0
+
+    def add(self, leaf: bytes) -> None:
+        """Add the next leaf."""
+        self._tile.add(leaf)
+        if self._tile.size < TILE:
+            return
+        if self._number % PAGE == 0:
+            page = self._ledger.numbered_tiles(self._client_ext_id, self._number, self._number + PAGE)
+            self._kept = dict(page)
+        root = self._tile.root()
+        kept = self._kept.get(self._number, root)
+        self._tile, self._number = Frontier(), self._number + 1
+        if kept != root:
+            fault = f"the tile that ends at {self._number * TILE} differs"
+            self._findings.faults.append(f"client {self._client_ext_id!r}: {fault}")
+
+
+class _Losses:
+    """Tells what a restore of the store has lost from what somebody changed, by checkpoints from outside of it."""
+
+    def __init__(
+        self, client_ext_id: str, ledger: Ledger, outside: Sequence[Checkpoint], findings: Findings
+    ) -> None:
+        self._client = f"client {client_ext_id!r}"
+        self._eras = ledger.eras(client_ext_id)
+        self._outside = outside
+        self._findings = findings
+        self._sizes: dict[Era, set[int]] = {}
+
+    def note(self, checkpoint: Checkpoint, fault: str) -> None:
+        """Take down a checkpoint that the ledger does not fit."""
+        cut = self._eras.cut_before(checkpoint.size)
+        if cut and checkpoint in self._outside:
+            self._sizes.setdefault(cut, set()).add(checkpoint.size)
+        else:
+            self._findings.faults.append(f"{self._client}: {fault}")
+
+    def tell(self) -> None:
+        """Say what was lost."""
+        for era, sizes in self._sizes.items():
+            self._findings.lost.append(
+                f"{self._client}: the store was restored on {era.began} to position {era.after} of this ledger, and is older than"
+                f" what was signed: {max(sizes)} entries were, and what stood behind position {era.after} is lost (it is shown by"
+                f" the checkpoints from elsewhere of {', '.join(map(str, sorted(sizes)))} entries)"
+            )
+
+
+def _signed(
+    client_ext_id: str,
+    ledger: Ledger,
+    verifier: Verifier,
+    outside: Sequence[Checkpoint],
+    findings: Findings,
+) -> dict[int, list[Checkpoint]]:
+    signed: dict[int, list[Checkpoint]] = {}
+    kept: list[Checkpoint] = []
+    size = 0
+    try:
+        while page := ledger.checkpoints(client_ext_id, size, PAGE):
+            kept.extend(page)
+            size = page[-1].size
+    except LedgerBroken as error:
+        findings.faults.append(f"client {client_ext_id!r}: {error}")
+    for checkpoint in [*kept, *outside]:
+        findings.checkpoints += 1
+        if verifier.verify(checkpoint):
+            signed.setdefault(checkpoint.size, []).append(checkpoint)
+        else:
+            findings.faults.append(
+                f"client {client_ext_id!r}: the checkpoint of {checkpoint.size} entries is not signed by a key of ours"
+            )
+    return signed
+
+
+def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
+    """Rebuild the read rows of a range of streams from their events; `credentials` of the findings says how many.
+
+    The row of a stream whose events are not those of the ledger stays as it is, and the stream is reported. The service
+    may run meanwhile: a row that is newer by then stays. Raises StoreUnavailable.
+    """
+    findings = Findings()
+    rows = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(rows, PAGE)):
+        ledger.rewrite_rows(page)
+    return findings
+
+
+def _who(subject: Subject) -> str:
+    return f"client {subject.client_ext_id!r}, user {subject.user_ext_id!r}"

@@ -1,0 +1,97 @@
+"""The streams of a client, and the columns of the ledger: both follow from the events alone.
+
+A write stores the columns that `columns_of` returns, and a check of the record compares the stored ones with them.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from application.transaction.command import Subject
+from domain.delivery.ticket_delivery import TicketDelivery, delivery_stream_id
+from domain.policies.policy import PolicyDefinition, policy_stream_id
+from domain.record.access_log import AccessLog, access_stream_id
+from domain.shared.event import Event
+from domain.subscriptions.subscription import Subscription, subscription_stream_id
+from domain.tickets.ticket_credential import TicketCredential, stream_id
+
+AGGREGATES = (TicketCredential, TicketDelivery, PolicyDefinition, AccessLog, Subscription)
+EVENTS: dict[str, type[Event]] = {
+    event.TOPIC: event
+    for aggregate in AGGREGATES
+    for event in vars(aggregate).values()
+    if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
+}
+"""Every event by the topic under which it is stored."""
+
+
+class Origin(NamedTuple):
+    """The stream to which an event belongs, by the names in it, and its subject."""
+
+    stream: UUID
+    subject: Subject
+
+
+class LedgerColumns(NamedTuple):
+    """The columns of the ledger that follow from an event; position and leaf are those of the entry.
+
+    user_ext_id: empty where the event is not about one user. occurred: as `column_date` returns it. trace_id: of the
+    traceparent, 32 hex digits.
+    """
+
+    client_ext_id: str
+    stream: UUID
+    version: int
+    user_ext_id: str
+    topic: str
+    occurred: str
+    actor: str
+    trace_id: str
+
+
+def columns_of(event: Event, subject: Subject) -> LedgerColumns:
+    """Return the ledger's columns of an event. subject: of its stream, for an event that names none itself."""
+    if origin := origin_of(event):
+        subject = origin.subject
+    return LedgerColumns(
+        subject.client_ext_id,
+        event.originator_id,
+        event.originator_version,
+        subject.user_ext_id,
+        type(event).TOPIC,
+        column_date(event.timestamp),
+        event.actor,
+        event.correlation_id[3:35],
+    )
+
+
+def origin_of(event: Event) -> Origin | None:
+    """Return the origin that an event names itself, as the first of each stream does; None: it names none."""
+    match event:
+        case TicketCredential.TicketCreated():
+            subject = Subject(event.client_ext_id, event.user_ext_id)
+            return Origin(stream_id(*subject), subject)
+        case TicketDelivery.Event():
+            subject = Subject(event.client_ext_id, event.user_ext_id)
+            return Origin(delivery_stream_id(stream_id(*subject), event.ticket_version), subject)
+        case AccessLog.AccessNoted():
+            subject = Subject(event.client_ext_id, event.user_ext_id)
+            return Origin(access_stream_id(event.client_ext_id), subject)
+        case PolicyDefinition.PolicyDefined():
+            stream = policy_stream_id(event.client_ext_id, event.policy_ext_id)
+            return Origin(stream, Subject(event.client_ext_id))
+        case Subscription.SubscriptionDefined():
+            stream = subscription_stream_id(event.client_ext_id, event.name)
+            return Origin(stream, Subject(event.client_ext_id))
+        case _:
+            return None
+
+
+def kind_of(event: Event) -> str:
+    """Return the topic of the aggregate to whose streams the event belongs."""
+    return next(aggregate.TOPIC for aggregate in AGGREGATES if isinstance(event, aggregate.Event))
+
+
+def column_date(moment: datetime) -> str:
+    """Return an aware UTC time as text that sorts as time does."""
+    return moment.isoformat(timespec="microseconds")

@@ -1,0 +1,1 @@
+"""Subscriptions: push, poll and security events."""

@@ -1,0 +1,116 @@
+"""Poll: a receiver fetches the security events of its stream, and says which it has (RFC 8936)."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from application.feed.feed import FeedEvent, FeedQuery, read_feed
+from application.feed.live_feed import LiveFeed
+from application.model.subscription_row import Progress, Subscribed, SubscriptionRow
+from application.record.eras import NO_ERAS
+from application.record.ledger import Ledger
+from application.subscriptions.security_event import SecurityEvents, event_of, notice_jti
+from application.transaction.ports import Clock, Subscriptions
+from domain.subscriptions.subscription import Status
+
+WAIT_SECONDS = 30
+MOST = 100
+_MOST_BEYOND = 1000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poll:
+    """What the receiver says and wants. acknowledged, refused: tokens by their jti, the refused with why."""
+
+    acknowledged: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    limit: int = MOST
+    returns_immediately: bool = False
+
+
+class Polled(NamedTuple):
+    """Tokens by their jti, and whether there are more."""
+
+    tokens: dict[str, str]
+    more: bool
+
+
+@dataclass(frozen=True)
+class Polling:
+    """Answers polls. origin: of the service's ledgers."""
+
+    subscriptions: Subscriptions
+    ledger: Ledger
+    live: LiveFeed
+    events: SecurityEvents
+    origin: str
+    clock: Clock
+
+    async def poll(self, subscribed: Subscribed, poll: Poll) -> Polled:
+        """Take down what the receiver has, and return what comes next, once there is any or the time is over.
+
+        What is not acknowledged comes again. Raises PositionUnknown, StoreUnavailable.
+        """
+        row = subscribed.row
+        progress, notice = await asyncio.to_thread(self._settled, subscribed, poll)
+        if poll.limit == 0 or row.status is not Status.ENABLED:
+            return Polled({}, more=False)
+        query = _query(row, progress)
+        wait_seconds = 0 if notice or poll.returns_immediately else WAIT_SECONDS
+        batch = await self.live.read(query, poll.limit + len(progress.beyond) + 1, wait_seconds)
+        if not batch.events and batch.seen > progress.acknowledged:
+            seen = replace(progress, acknowledged=batch.seen)
+            await asyncio.to_thread(self.subscriptions.keep_progress, [(row.key, row.version, seen)])
+        fresh = [event for event in batch.events if event.position not in progress.beyond]
+        tokens = await asyncio.to_thread(self._signed, row, fresh[: poll.limit], notice)
+        return Polled(tokens, more=len(fresh) > poll.limit)
+
+    def _signed(self, row: SubscriptionRow, events: Sequence[FeedEvent], notice: str) -> dict[str, str]:
+        notices = [self.events.of_notice(row, notice)] if notice else []
+        return dict([*notices, *(self.events.of_event(row, event) for event in events)])
+
+    def _settled(self, subscribed: Subscribed, poll: Poll) -> tuple[Progress, str]:
+        """Keep what the receiver has; return how far it got, and what is still to be said to it."""
+        row, _, progress = subscribed
+        notice = self.subscriptions.notice(row.key)
+        for jti, why in poll.refused.items():
+            log.warning("the receiver of stream %r refused %.60r: %.100r", row.name, jti, why)
+        said = {*poll.acknowledged, *poll.refused}
+        if notice and notice_jti(row.name, notice) in said:
+            self.subscriptions.take_notice(row.key, notice)
+            notice = ""
+        known = [named for named in (event_of(jti, row.name) for jti in said) if named]
+        eras = self.ledger.eras(row.client_ext_id) if known else NO_ERAS
+        # Of an event that was lost when the store was put back, nothing is to be taken down.
+        positions = {named.position for named in known if named.position and eras.holds(named)}
+        if not positions:
+            return progress, notice
+        pending = {*progress.beyond, *positions}
+        reached = progress.acknowledged
+        events = read_feed(_query(row, progress), len(pending), ledger=self.ledger, origin=self.origin)
+        for event in events:
+            if event.position not in pending:
+                break
+            reached = event.position
+        beyond = sorted(
+            position for position in pending if reached < position <= self.ledger.size(row.client_ext_id)
+        )
+        refusal = next(iter(poll.refused.values()), None)
+        progress = Progress(
+            acknowledged=reached,
+            beyond=tuple(beyond[:_MOST_BEYOND]),
+            last_success=self.clock(),
+            last_error=refusal and f"refused: {refusal}",
+        )
+        self.subscriptions.keep_progress([(row.key, row.version, progress)])
+        return progress, notice
+
+
+def _query(row: SubscriptionRow, progress: Progress) -> FeedQuery:
+    return FeedQuery(row.client_ext_id, progress.acknowledged, frozenset(row.terms.types or ()))

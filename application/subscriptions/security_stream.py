@@ -1,0 +1,90 @@
+"""Streams of security events (OpenID Shared Signals 1.0): subscriptions as their receivers see them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from application.model.subscription_row import Subscribed, SubscriptionKey, Target, sealed_for
+from application.shared.errors import SealBroken, SubscriptionUnknown
+from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, shared_status
+from application.transaction.ports import Sealer, Subscriptions
+from domain.subscriptions.subscription import Method
+
+PUSH: Final = "urn:ietf:rfc:8935"
+POLL: Final = "urn:ietf:rfc:8936"
+SUPPORTED = [CREDENTIAL_CHANGE]
+
+
+@dataclass(frozen=True)
+class SecurityStreams:
+    """Finds and shows streams; each belongs to the receiver that made it, and no other sees it.
+
+    issuer: of what happens in a client. poll_url: where a stream is polled.
+    """
+
+    subscriptions: Subscriptions
+    sealer: Sealer
+    issuer: Callable[[str], str]
+    poll_url: Callable[[SubscriptionKey], str]
+
+    def find(self, key: SubscriptionKey, receiver: str) -> Subscribed:
+        """Return a stream of the receiver. Raises SubscriptionUnknown, StoreUnavailable."""
+        subscribed = self.subscriptions.subscription(key)
+        if subscribed is None or not _belongs(subscribed, receiver):
+            raise SubscriptionUnknown(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
+        return subscribed
+
+    def of(self, client_ext_id: str, receiver: str) -> Sequence[Subscribed]:
+        """Return every stream of the receiver. Raises StoreUnavailable."""
+        found = self.subscriptions.list_subscriptions(client_ext_id)
+        return [subscribed for subscribed in found if _belongs(subscribed, receiver)]
+
+    def target(self, subscribed: Subscribed) -> Target:
+        """Return where a stream goes to; nowhere, where the key was lost that sealed it."""
+        try:
+            return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
+        except SealBroken:
+            return Target("")
+
+    def configuration(self, subscribed: Subscribed) -> dict[str, Any]:
+        """Return the configuration of a stream (SSF 1.0, section 8.1.1)."""
+        terms = subscribed.row.terms
+        polled = terms.method is Method.SET_POLL
+        shown = {
+            "stream_id": subscribed.row.name,
+            "iss": self.issuer(subscribed.row.client_ext_id),
+            "aud": terms.audience,
+            "delivery": {
+                "method": POLL if polled else PUSH,
+                "endpoint_url": self.poll_url(subscribed.row.key) if polled else self.target(subscribed).url,
+            },
+            "events_supported": SUPPORTED,
+            "events_delivered": delivered(terms.events_requested),
+        }
+        if terms.events_requested is not None:
+            shown["events_requested"] = list(terms.events_requested)
+        if terms.description is not None:
+            shown["description"] = terms.description
+        return shown
+
+
+def delivered(requested: Sequence[str] | None) -> list[str]:
+    """Return which events are sent to a receiver who asked for these; None: for all."""
+    return [event for event in SUPPORTED if requested is None or event in requested]
+
+
+def types_of(requested: Sequence[str] | None) -> tuple[str, ...]:
+    """Return which events of the ledger those are."""
+    return TYPES if delivered(requested) else ()
+
+
+def status_of(subscribed: Subscribed) -> dict[str, Any]:
+    """Return the status of a stream (SSF 1.0, section 8.1.2)."""
+    row = subscribed.row
+    shown = {"stream_id": row.name, "status": shared_status(row.status)}
+    return shown | ({"reason": row.status_reason} if row.status_reason else {})
+
+
+def _belongs(subscribed: Subscribed, receiver: str) -> bool:
+    terms = subscribed.row.terms
+    return terms.method is not Method.WEBHOOK and terms.audience == receiver

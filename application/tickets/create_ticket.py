@@ -1,0 +1,66 @@
+"""Create the ticket credential of a user."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from application.model.projection import to_response
+from application.tickets.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.transaction.command import Answer
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import Clock, PolicyKey, Randomness, Sealer
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import TicketPolicy
+from domain.tickets.states import State
+from domain.tickets.ticket_credential import TicketCredential, Validity
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateTicket(MintingCommand):
+    """Give the user a first ticket. What is None is decided by the service or the policy."""
+
+    ext_id: str | None = None
+    policy_ext_id: str | None = None
+    state: State = State.ACTIVE
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+
+
+def create_ticket(
+    command: CreateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, sealer: Sealer
+) -> Answer:
+    """Mint the first ticket of a user.
+
+    Raises UserUnknown, TicketExists, PreconditionFailed, PolicyUnknown, ValidityImpossible, SlowWork.
+    """
+    unit.recipient(command.subject)
+    deleted = unit.deleted_credential(command.subject)
+    command.precondition.check(None)
+    key = _policy_key(command, unit)
+    policy = unit.policy(key)
+    by = command.attribution(clock())
+    ticket, ticket_hash = mint_and_hash(command, policy, randomness)
+    begin = deleted.create_again if deleted else partial(TicketCredential.create, *command.subject)
+    credential = begin(
+        ext_id=command.ext_id or str(randomness.uuid()),
+        policy_ext_id=key.policy_ext_id,
+        state=command.state,
+        ticket_hash=ticket_hash,
+        validity=_validity(command, policy, by.timestamp),
+        by=by,
+    )
+    row = unit.save(credential)
+    seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
+    return command.done(Outcome.CREATED, row.version, to_response(row, by.timestamp))
+
+
+def _policy_key(command: CreateTicket, unit: UnitOfWork) -> PolicyKey:
+    client_ext_id = command.subject.client_ext_id
+    if command.policy_ext_id is None:
+        return unit.default_policy(client_ext_id)
+    return PolicyKey(client_ext_id, command.policy_ext_id)
+
+
+def _validity(command: CreateTicket, policy: TicketPolicy, now: datetime) -> Validity:
+    start = command.valid_from or now
+    return Validity(start, command.valid_to) if command.valid_to else Validity.by(policy, start)

@@ -1,0 +1,82 @@
+"""Say of each ticket once that it ends soon, and once that it has ended."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+
+from application.transaction.command import Answer, Command
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import Clock, Expiry, PolicyKey, Store
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import DEFAULT_POLICY
+from domain.tickets.ticket_credential import TicketCredential
+
+ACTOR = "tickets jobs expire"
+PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoteExpiry(Command):
+    """Say that the ticket ends soon or has ended, if it is time and was not said yet."""
+
+
+@dataclass
+class ExpiryReport:
+    """How many tickets were said to end soon, and to have ended."""
+
+    soon: int = 0
+    ended: int = 0
+
+
+def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Trigger at most one event. Raises UserUnknown, TicketUnknown, PolicyUnknown."""
+    credential = unit.credential(command.subject)
+    policy = unit.policy(PolicyKey(credential.client_ext_id, credential.policy_ext_id))
+    credential.note_expiry(policy, by=command.attribution(clock()))
+    said = [type(event) for event in credential.pending_events]
+    row = unit.save(credential)
+    outcome = {
+        TicketCredential.TicketExpirySoon: Outcome.SOON,
+        TicketCredential.TicketExpired: Outcome.ENDED,
+    }
+    return command.done(outcome[said[0]] if said else Outcome.UNCHANGED, row.version, None)  # type: ignore[index]
+
+
+def expire_tickets(
+    *,
+    store: Store,
+    clock: Clock,
+    submit: Callable[[Command], Future[Answer]],
+    new_command_id: Callable[[], str],
+    correlation_id: str,
+    stopped: Callable[[], bool] = lambda: False,
+) -> ExpiryReport | None:
+    """Go through the tickets that end soon or have ended, by an index; None where another process does it now.
+
+    That each thing is said once is the credential's own rule, so a crash in between repeats nothing, and neither does
+    a stop: it is looked for at each page. Raises StoreUnavailable.
+    """
+    with store.lease("expire") as held:
+        if not held:
+            return None
+        report, now, place = ExpiryReport(), clock(), None
+        days = max(store.longest_warning_days(), DEFAULT_POLICY.close_to_expiration_threshold)
+        while not stopped() and (rows := store.expiring(now, now + timedelta(days=days), place, PAGE)):
+            commands = [
+                NoteExpiry(
+                    subject=row.subject,
+                    actor=ACTOR,
+                    correlation_id=correlation_id,
+                    command_id=new_command_id(),
+                    request_digest="",
+                )
+                for row in rows
+            ]
+            for future in [submit(command) for command in commands]:
+                outcome = future.result().outcome
+                report.soon += outcome == Outcome.SOON
+                report.ended += outcome == Outcome.ENDED
+            last = rows[-1]
+            place = Expiry(last.valid_to, last.client_ext_id, last.user_ext_id)
+        return report

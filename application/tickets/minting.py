@@ -1,0 +1,106 @@
+"""Minting and comparing: what the use cases share that make or check a ticket.
+
+A password hash takes long, so the writer does not compute it: a handler that needs one raises SlowWork, the
+caller does the work beside the writer, and submits the command again with its result.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from application.model.outbox import delivery_id
+from application.model.projection import TicketRow
+from application.transaction.command import Command
+from application.transaction.ports import Randomness, Sealer, SlowHash
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import HashAlgorithm, SendingMethod, TicketPolicy
+from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
+
+
+class SlowWork(Exception):
+    """The command needs a slow hash before it can be decided; `finish` returns it with its result."""
+
+    def __init__(self, finish: Callable[[SlowHash], Command]) -> None:
+        super().__init__("a slow hash is needed first")
+        self.finish = finish
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A ticket that was hashed slowly, under the policy for which it was."""
+
+    policy: TicketPolicy
+    ticket: ClearTicket
+    ticket_hash: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Whether the presented ticket is behind this slow hash (None: there was none to compare with)."""
+
+    ticket_hash: str | None
+    matches: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MintingCommand(Command):
+    """A command that makes a ticket, or a hash of one."""
+
+    prepared: Prepared | None = None
+
+
+def mint_and_hash(
+    command: MintingCommand, policy: TicketPolicy, randomness: Randomness
+) -> tuple[ClearTicket, str]:
+    """Return a new clear ticket by the policy, and its salted hash. Raises SlowWork."""
+    if command.prepared and command.prepared.policy == policy:
+        return command.prepared.ticket, command.prepared.ticket_hash
+    ticket = mint(policy, randomness.below)
+    return ticket, hash_by(command, policy, ticket, randomness)
+
+
+def hash_by(
+    command: MintingCommand, policy: TicketPolicy, ticket: ClearTicket, randomness: Randomness
+) -> str:
+    """Return the hash of the ticket as the policy asks. Raises SlowWork."""
+    if policy.hash_algorithm is HashAlgorithm.SSHA256:
+        return hash_ticket(ticket, randomness.octets(SALT_BYTES))
+    if command.prepared and command.prepared.policy == policy:
+        return command.prepared.ticket_hash
+    raise SlowWork(
+        lambda slow_hash: replace(command, prepared=Prepared(policy, ticket, slow_hash.hash(ticket)))
+    )
+
+
+def compares(
+    command: Command,
+    ticket: ClearTicket,
+    compared: Compared | None,
+    row: TicketRow | None,
+    policy: TicketPolicy,
+) -> bool:
+    """Tell whether the ticket is behind the row's hash, at the same cost where there is no row. Raises SlowWork."""
+    slow = is_slow(row.ticket_hash) if row else policy.hash_algorithm is HashAlgorithm.ARGON2ID
+    if not slow:
+        return verify_ticket(ticket, row.ticket_hash if row else DECOY)
+    ticket_hash = row.ticket_hash if row else None
+    if compared and compared.ticket_hash == ticket_hash:
+        return compared.matches
+
+    def finish(slow_hash: SlowHash) -> Command:
+        return replace(command, compared=Compared(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
+
+    raise SlowWork(finish)
+
+
+def seal_and_hand_over(
+    ticket: ClearTicket,
+    row: TicketRow,
+    policy: TicketPolicy,
+    unit: UnitOfWork,
+    sealer: Sealer,
+    correlation_id: str,
+) -> None:
+    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only; unless none is sent."""
+    if policy.sending_method != (SendingMethod.NONE,):
+        sealed = sealer.seal(ticket, bound_to=delivery_id(row.stream, row.version))
+        unit.hand_over(row, sealed, policy.sending_method, correlation_id)

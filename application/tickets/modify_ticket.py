@@ -1,0 +1,70 @@
+"""Modify or delete a ticket credential."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from application.model.projection import to_response
+from application.shared.errors import StaleVersion
+from application.transaction.command import Answer, Command
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import Clock, PolicyKey
+from application.transaction.unit_of_work import UnitOfWork
+from domain.tickets.states import State
+from domain.tickets.ticket_credential import TicketCredential, Validity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifyTicket(Command):
+    """Change what is named; what is None stays."""
+
+    version: int | None = None
+    state: State | None = None
+    policy_ext_id: str | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteTicket(Command):
+    """Remove the credential; its history stays."""
+
+
+def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Change state, policy, validity or comment: an event for each that differs, and none where nothing does.
+
+    Raises UserUnknown, TicketUnknown, PreconditionFailed, StaleVersion, PolicyUnknown, ValidityImpossible,
+    CredentialFinal.
+    """
+    credential = unit.credential(command.subject)
+    command.precondition.check(credential.version)
+    if command.version not in (None, credential.version):
+        raise StaleVersion(
+            f"The version is {credential.version}, not {command.version}. Read again, then decide."
+        )
+    now = clock()
+    _modify(credential, command, unit, now)
+    row = unit.save(credential)
+    return command.done(Outcome.CHANGED, row.version, to_response(row, now))
+
+
+def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWork, now: datetime) -> None:
+    by = command.attribution(now)
+    if command.policy_ext_id is not None:
+        unit.policy(PolicyKey(credential.client_ext_id, command.policy_ext_id))
+        credential.assign_policy(command.policy_ext_id, by=by)
+    if command.valid_from or command.valid_to:
+        start = command.valid_from or credential.validity.start
+        credential.change_validity(Validity(start, command.valid_to or credential.validity.end), by=by)
+    if command.state is not None:
+        credential.change_state(command.state, by=by)
+    if command.reason is not None and command.reason != credential.comment:
+        credential.remark(by=by)
+
+
+def delete_ticket(command: DeleteTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Remove the credential. Raises UserUnknown, TicketUnknown, PreconditionFailed."""
+    credential = unit.credential(command.subject)
+    command.precondition.check(credential.version)
+    credential.delete(by=command.attribution(clock()))
+    unit.save(credential)
+    return command.done(Outcome.DELETED, None, None)

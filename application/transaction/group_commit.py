@@ -1,0 +1,273 @@
+"""Group commit: commands that arrive together are decided together and stored in one transaction.
+
+One writer per process takes what waits, runs each command on its aggregate, commits once, and answers each
+caller. It never waits for company: a single command is a batch of one (design, decision 6).
+
+The writer is a task of the event loop that the callers are on, and only what waits for the store leaves it, to a
+thread. A writer thread would compete with the loop for the interpreter's lock at every statement, which cost more
+than the decisions themselves (ADR 6).
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
+
+from application.shared.errors import (
+    Conflict,
+    IdempotencyKeyReused,
+    Overloaded,
+    StoreUnavailable,
+    Unavailable,
+)
+from application.transaction.command import Answer, Command, CommandKey, DeliveryKey, Subject
+from application.transaction.ports import Changes, Known, Store
+from application.transaction.unit_of_work import UnitOfWork, merge
+from domain.shared.errors import Refusal
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+Handler = Callable[[Any, UnitOfWork], Answer]
+
+# Each conflict means that some other process got its commit through, so the whole always moves on;
+# the bound only keeps one unlucky caller from waiting without end.
+MAX_ATTEMPTS = 50
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    command: Command
+    future: "asyncio.Future[Answer]"
+
+
+class Batch(NamedTuple):
+    """Commands that were decided and stored together. answers: in the same order. seconds: how long that took.
+
+    One that came again, and got the answer of before, is not among them.
+    """
+
+    commands: Sequence[Command]
+    answers: Sequence[Answer | Exception]
+    seconds: float
+
+
+class GroupCommit:
+    """Runs commands; see the module.
+
+    handlers: which handler runs which type of command.
+    after_commit: told what was stored; must return at once. So must `observe`, which is told of every batch. What goes
+    wrong in them is logged, and changes no answer.
+    max_waiting: commands that may wait before `execute` raises Overloaded.
+    max_batch: commands that one transaction takes at most.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[type[Command], Handler],
+        *,
+        after_commit: Callable[[Changes], None] = lambda _: None,
+        max_waiting: int = 2048,
+        max_batch: int = 128,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._after_commit = after_commit
+        self.observe: Callable[[Batch], None] = lambda _: None
+        self._began: float | None = None
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self._waiting: deque[_Waiting] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "store")
+
+    async def execute(self, command: Command) -> Answer:
+        """Run the command and return its answer, a refusal too; see Answer.unwrap.
+
+        Always from the same event loop. A caller that is cancelled before its command is taken leaves nothing
+        behind; one that is cancelled later changes nothing: the command commits or not, never half.
+        Raises Unavailable (Overloaded among them), SlowWork.
+        """
+        if self._closing or len(self._waiting) >= self._max_waiting:
+            raise Overloaded("Too many requests wait to be stored.")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(command, loop.create_future())
+        self._waiting.append(waiting)
+        if self._writer is None:
+            # In no request's context, since it goes on for others.
+            self._writer = loop.create_task(self._write(), context=Context())
+        return await waiting.future
+
+    @property
+    def queued(self) -> int:
+        """How many commands wait."""
+        return len(self._waiting)
+
+    def busy_seconds(self) -> float:
+        """Return for how long the batch at hand has been. From any thread."""
+        began = self._began
+        return 0 if began is None else time.monotonic() - began
+
+    async def close(self) -> None:
+        """Take no more commands, store and answer those that wait, and stop."""
+        self._closing = True
+        if self._writer is not None:
+            await self._writer
+        self._thread.shutdown()
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                await self._store_and_answer(self._take())
+        finally:
+            # Whatever ends it, the next command begins another.
+            self._writer = None
+
+    def _take(self) -> list[_Waiting]:
+        count = min(len(self._waiting), self._max_batch)
+        taken = [self._waiting.popleft() for _ in range(count)]
+        return [waiting for waiting in taken if not waiting.future.cancelled()]
+
+    async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
+        answers: Sequence[Answer | Exception]
+        commands = [waiting.command for waiting in batch]
+        began, again = time.monotonic(), set[int]()
+        self._began = began
+        try:
+            answers, again = await self._store_together(commands)
+        except Unavailable as unavailable:
+            answers = [unavailable] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                # Whatever it was, it shall harm only the command that caused it.
+                for waiting in batch:
+                    await self._store_and_answer([waiting])
+                return
+            log.exception("a command could not be stored")
+            answers = [error]
+        finally:
+            self._began = None
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.future.cancelled():
+                continue
+            if isinstance(answer, Exception):
+                waiting.future.set_exception(answer)
+            else:
+                waiting.future.set_result(answer)
+        new = [number for number in range(len(commands)) if number not in again]
+        if new:
+            seconds = time.monotonic() - began
+            batch_seen = Batch(
+                [commands[number] for number in new], [answers[number] for number in new], seconds
+            )
+            _tell(self.observe, batch_seen)
+
+    async def _store_together(
+        self, commands: Sequence[Command]
+    ) -> tuple[Sequence[Answer | Exception], set[int]]:
+        """Return the answers, and which of them were given before."""
+        subjects = list({command.subject for command in commands})
+        keys = [command.key for command in commands if command.retryable]
+        deliveries = [command.delivery for command in commands if command.delivery]
+        for _ in range(MAX_ATTEMPTS if commands else 0):
+            known = await self._look_up(subjects, keys, deliveries)
+            total, again = Changes(), set[int]()
+            answers: list[Answer | Exception] = []
+            for number, command in enumerate(commands):
+                if command.retryable and command.key in known.answers:
+                    again.add(number)
+                answers.append(self._decide(command, known, total))
+            if not total:
+                return answers, again
+            try:
+                await self._in_thread(self._store.commit, total)
+            except Conflict:
+                continue
+            _tell(self._after_commit, total)
+            return answers, again
+        if not commands:
+            return [], set()
+        raise StoreUnavailable("Too many others change the same ticket.")
+
+    async def _look_up(
+        self, subjects: Sequence[Subject], keys: Sequence[CommandKey], deliveries: Sequence[DeliveryKey]
+    ) -> Known:
+        if self._store.reads_at_once:
+            return self._store.look_up(subjects, keys, deliveries)
+        return await self._in_thread(self._store.look_up, subjects, keys, deliveries)
+
+    async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def _decide(self, command: Command, known: Known, total: Changes) -> Answer | Exception:
+        try:
+            answer, changes = self._run(command, known)
+        except Exception as error:  # noqa: BLE001 - it is the caller's answer, and its neighbours go on
+            return error
+        merge(known, total, changes)
+        return answer
+
+    def _run(self, command: Command, known: Known) -> tuple[Answer, Changes]:
+        if command.retryable and command.key in known.answers:
+            return _again(known.answers[command.key], command), Changes()
+        unit = UnitOfWork(known)
+        try:
+            answer, changes = self._handlers[type(command)](command, unit), unit.changes
+        except Refusal as refusal:
+            answer, changes = command.refused(refusal), Changes()
+        if command.retryable:
+            changes.answers[command.key] = answer
+        return answer, changes
+
+
+def _tell(listener: Callable[[Any], None], what: Any) -> None:
+    try:
+        listener(what)
+    except Exception:
+        log.exception("who is told of what was stored failed")
+
+
+def _again(given: Answer, command: Command) -> Answer:
+    if given.request_digest not in (command.request_digest, *command.former_digests):
+        return command.refused(
+            IdempotencyKeyReused("This Idempotency-Key came before, with another request.")
+        )
+    return given
+
+
+class Background:
+    """Runs a GroupCommit for callers without an event loop: on one of its own, in a thread of its own."""
+
+    def __init__(self, commands: GroupCommit) -> None:
+        self._commands = commands
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, command: Command) -> "Future[Answer]":
+        """Queue the command; the future gives what `GroupCommit.execute` returns or raises. Raises Overloaded."""
+        if self._loop.is_closed():
+            raise Overloaded("The service stops.")
+        return asyncio.run_coroutine_threadsafe(self._commands.execute(command), self._loop)
+
+    def execute(self, command: Command) -> Answer:
+        """Run one command and wait for its answer. Raises its Refusal, Unavailable, or SlowWork."""
+        return self.submit(command).result().unwrap()
+
+    def close(self) -> None:
+        """Store and answer what waits, and stop."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._commands.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

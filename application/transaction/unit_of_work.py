@@ -1,0 +1,238 @@
+"""What the commands of one transaction see and change, before any of it is stored."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import cast
+
+from application.model.outbox import DeliveryChange, OutboxEntry, Trying
+from application.model.policy_row import PolicyRow, fold_policy
+from application.model.projection import TicketRow, fold, restore
+from application.model.recipient import Recipient
+from application.model.subscription_row import (
+    Progress,
+    Subscribed,
+    SubscriptionChange,
+    SubscriptionKey,
+    fold_subscription,
+)
+from application.shared.errors import PolicyUnknown, TicketExists, TicketUnknown, UserUnknown
+from application.transaction.command import DeliveryKey, Subject
+from application.transaction.ports import Changes, Erasure, Known, PolicyKey
+from domain.delivery.ticket_delivery import TicketDelivery
+from domain.policies.policy import (
+    DEFAULT_POLICY,
+    DEFAULT_POLICY_ID,
+    PolicyDefinition,
+    SendingMethod,
+    TicketPolicy,
+)
+from domain.record.access_log import AccessLog
+from domain.shared.event import Event
+from domain.subscriptions.subscription import Subscription
+from domain.tickets.ticket_credential import TicketCredential
+
+
+class UnitOfWork:
+    """The view of one command: what the store knows, under what earlier commands of the batch changed.
+
+    Rows are immutable and aggregates are restored from them anew for each command, so a command that fails
+    half-way leaves nothing behind: its `changes` are simply not taken over.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self.changes = Changes()
+
+    def recipient(self, subject: Subject) -> Recipient:
+        """Return the user. Raises UserUnknown."""
+        recipient = self.recipient_or_none(subject)
+        if recipient is None:
+            raise UserUnknown(
+                f"There is no user {subject.user_ext_id!r} in client {subject.client_ext_id!r}."
+            )
+        return recipient
+
+    def recipient_or_none(self, subject: Subject) -> Recipient | None:
+        """Return the user, or None."""
+        return self._known.recipients.get(subject)
+
+    def ticket(self, subject: Subject) -> TicketRow:
+        """Return the row of the user's credential. Raises UserUnknown or TicketUnknown."""
+        self.recipient(subject)
+        row = self.ticket_or_none(subject)
+        if row is None:
+            raise TicketUnknown(f"User {subject.user_ext_id!r} has no ticket. Create one first.")
+        return row
+
+    def ticket_or_none(self, subject: Subject) -> TicketRow | None:
+        """Return the row of the user's credential, or None where there is no such user or ticket."""
+        row = self._known.tickets.get(subject) if subject in self._known.recipients else None
+        return None if row is None or row.deleted else row
+
+    def deleted_credential(self, subject: Subject) -> TicketCredential | None:
+        """Return the credential that the user had before, or None. Raises TicketExists where it still is there."""
+        row = self._known.tickets.get(subject)
+        if row is not None and not row.deleted:
+            raise TicketExists(
+                f"User {subject.user_ext_id!r} has a ticket already. Reset it to get a new one."
+            )
+        return restore(row) if row else None
+
+    def credential(self, subject: Subject) -> TicketCredential:
+        """Return the user's credential. Raises UserUnknown or TicketUnknown."""
+        return restore(self.ticket(subject))
+
+    def policy(self, key: PolicyKey) -> TicketPolicy:
+        """Return the policy as it is now. Raises PolicyUnknown."""
+        row = self._known.policies.get(key)
+        if row is not None:
+            return row.policy
+        if key.policy_ext_id != DEFAULT_POLICY_ID:
+            raise PolicyUnknown(f"There is no policy {key.policy_ext_id!r} in client {key.client_ext_id!r}.")
+        return DEFAULT_POLICY
+
+    def policy_row(self, key: PolicyKey) -> PolicyRow | None:
+        """Return the row of a policy that the client defined, or None."""
+        return self._known.policies.get(key)
+
+    def default_policy(self, client_ext_id: str) -> PolicyKey:
+        """Return which policy holds for a new ticket where none is named."""
+        for key, row in self._known.policies.items():
+            if key.client_ext_id == client_ext_id and row.is_default:
+                return key
+        return PolicyKey(client_ext_id, DEFAULT_POLICY_ID)
+
+    def save_policy(self, definition: PolicyDefinition) -> PolicyRow:
+        """Take over the events that the policy triggered; return the row after them."""
+        key = PolicyKey(definition.client_ext_id, definition.policy_ext_id)
+        events = cast("list[Event]", definition.collect_events())
+        row = fold_policy(self._known.policies.get(key), events)
+        if row is None:
+            raise ValueError("a policy without an event is not saved")
+        if events:
+            self._take_over(events, Subject(definition.client_ext_id))
+            self.changes.policies[key] = row
+        return row
+
+    def subscriptions(self) -> Mapping[SubscriptionKey, Subscribed]:
+        """Return the subscriptions of the client that is the subject, deleted ones among them."""
+        return self._known.subscriptions
+
+    def ledger_size(self, client_ext_id: str) -> int:
+        """Return the position of the client's newest event, when the client is the subject; 0: there is none."""
+        return self._known.ledger_sizes.get(client_ext_id, 0)
+
+    def save_subscription(
+        self, subscription: Subscription, sealed: bytes, position: int | None = None, notice: str = ""
+    ) -> Subscribed:
+        """Take over the events that the subscription triggered; return it as it is after them.
+
+        position: where it goes on from; None: from where it stands. notice: what is to be said to the receiver.
+        """
+        key = SubscriptionKey(subscription.client_ext_id, subscription.name)
+        known = self._known.subscriptions.get(key)
+        events = cast("list[Event]", subscription.collect_events())
+        if known and not events:
+            return known
+        row = fold_subscription(known.row if known else None, events)
+        if row is None:
+            raise ValueError("a subscription without an event is not saved")
+        reached = known.progress.acknowledged if known and position is None else position or 0
+        progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
+        subscribed = Subscribed(row, sealed, progress)
+        self._take_over(events, Subject(key.client_ext_id))
+        self.changes.subscriptions[key] = SubscriptionChange(subscribed, position is not None, notice)
+        return subscribed
+
+    def save(self, credential: TicketCredential) -> TicketRow:
+        """Take over the events that the credential triggered; return the row after them."""
+        events = cast("list[Event]", credential.collect_events())
+        subject = Subject(credential.client_ext_id, credential.user_ext_id)
+        row = fold(self._known.tickets.get(subject), events)
+        if row is None:
+            raise ValueError("a credential without an event is not saved")
+        if events:
+            self._take_over(events, subject)
+            self.changes.tickets[subject] = row
+        return row
+
+    def access_version(self, client_ext_id: str) -> int:
+        """Return the version of the client's access log; 0 where there is none."""
+        return self._known.access_versions.get(client_ext_id, 0)
+
+    def save_access(self, entry: AccessLog.AccessNoted) -> None:
+        """Take over an entry of an access log."""
+        self._take_over([entry], Subject(entry.client_ext_id, entry.user_ext_id))
+        self.changes.access_versions[entry.client_ext_id] = entry.originator_version
+
+    def _take_over(self, events: Sequence[Event], subject: Subject) -> None:
+        self.changes.events.extend(events)
+        self.changes.subjects.extend([subject] * len(events))
+
+    def save_recipient(self, recipient: Recipient) -> None:
+        """Take over a new or changed user."""
+        self.changes.recipients.append(recipient)
+
+    def erase(self, recipient: Recipient) -> None:
+        """Forget a user."""
+        self.changes.recipients.append(Erasure(recipient.subject, recipient.version))
+
+    def hand_over(
+        self, row: TicketRow, sealed: bytes, methods: tuple[SendingMethod, ...], correlation_id: str
+    ) -> None:
+        """Put the sealed ticket that the row's version minted into the outbox."""
+        minted = (row.last_modified, methods, row.created, row.reset_count, correlation_id)
+        self.changes.outbox.append(OutboxEntry(row.subject, row.stream, row.version, sealed, *minted))
+
+    def delivery(self, key: DeliveryKey) -> int | None:
+        """Return how many events the delivery of a ticket in the outbox has; None: it is not there any more."""
+        return self._known.deliveries.get(key)
+
+    def save_delivery(
+        self,
+        key: DeliveryKey,
+        event: TicketDelivery.Event,
+        *,
+        kept: tuple[Trying, datetime | None] | None = None,
+    ) -> None:
+        """Take over what became of a delivery.
+
+        kept: what was tried with one that has failed, and until when it is kept; None: the sealed ticket goes.
+        """
+        trying, until = kept or (None, None)
+        self._take_over([event], Subject(event.client_ext_id, event.user_ext_id))
+        self.changes.deliveries[key] = DeliveryChange(event.originator_version, trying, until)
+
+    def retry_deliveries(self, subject: Subject) -> None:
+        """Have what waits for a user, or has failed, tried again now."""
+        self.changes.retries.append(subject)
+
+
+def merge(known: Known, total: Changes, changes: Changes) -> None:
+    """Add what one command changed to the whole of its batch, and let the next command see it."""
+    total.events.extend(changes.events)
+    total.subjects.extend(changes.subjects)
+    known.access_versions.update(changes.access_versions)
+    total.outbox.extend(changes.outbox)
+    total.retries.extend(changes.retries)
+    total.deliveries.update(changes.deliveries)
+    for delivery in changes.deliveries:
+        known.deliveries.pop(delivery, None)  # nothing more is said of it in the same batch
+    for key, later in changes.subscriptions.items():
+        earlier = total.subscriptions.get(key)
+        moved = later.moved or (earlier is not None and earlier.moved)
+        total.subscriptions[key] = later._replace(moved=moved)
+        known.subscriptions[key] = later.subscribed
+    total.recipients.extend(changes.recipients)
+    for change in changes.recipients:
+        if isinstance(change, Erasure):
+            del known.recipients[change.subject]
+        else:
+            known.recipients[change.subject] = change
+    for mine, theirs, new in (
+        (known.tickets, total.tickets, changes.tickets),
+        (known.policies, total.policies, changes.policies),
+        (known.answers, total.answers, changes.answers),
+    ):
+        mine.update(new)  # type: ignore[arg-type]
+        theirs.update(new)  # type: ignore[arg-type]

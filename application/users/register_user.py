@@ -1,0 +1,50 @@
+"""Register a user: the recipient of tickets."""
+
+from dataclasses import dataclass, replace
+
+from application.model.recipient import Recipient, to_response
+from application.transaction.command import Answer, Command
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import Clock
+from application.transaction.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterUser(Command):
+    """Make this the user's addresses, name and language; what is None is unknown."""
+
+    email: str | None
+    name: str | None = None
+    language: str | None = None
+    postal_address: tuple[str, ...] | None = None
+
+
+def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Add the user, or replace all that is known of one. The same again changes nothing.
+
+    Raises PreconditionFailed.
+    """
+    known = unit.recipient_or_none(command.subject)
+    command.precondition.check(known.version if known else None)
+    now = clock()
+    recipient = Recipient(
+        client_ext_id=command.subject.client_ext_id,
+        user_ext_id=command.subject.user_ext_id,
+        email=command.email,
+        name=command.name,
+        language=command.language,
+        postal_address=command.postal_address,
+        created=known.created if known else now,
+        last_modified=now,
+        version=known.version + 1 if known else 1,
+    )
+    if known and _says_the_same(known, recipient):
+        return command.done(Outcome.UNCHANGED, known.version, to_response(known))
+    unit.save_recipient(recipient)
+    return command.done(
+        Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
+    )
+
+
+def _says_the_same(one: Recipient, other: Recipient) -> bool:
+    return one == replace(other, created=one.created, last_modified=one.last_modified, version=one.version)

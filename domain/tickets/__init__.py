@@ -1,0 +1,1 @@
+"""A ticket credential: its states, events and decisions."""

@@ -1,0 +1,70 @@
+"""The states of a ticket credential, and what leads from one to another: the one table of it.
+
+`docs/states.md` draws this table; a test walks it (tests/domain/tickets/test_states.py).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The eight states of the seed, spelt as there; a ticket uses five of them."""
+
+    INITIAL = "initial"
+    ACTIVE = "active"
+    TMP_LOCKED = "tmp-locked"
+    FAIL_LOCKED = "fail-locked"
+    RESET_CODE = "reset-code"
+    ADMIN_CHANGED = "admin-changed"
+    DISABLED = "disabled"
+    ARCHIVED = "archived"
+
+
+SETTABLE = (State.ACTIVE, State.DISABLED, State.ARCHIVED)
+"""The states that a caller may ask for."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What an action may lead to. `None` stands for no credential: before the first, or after a deletion."""
+
+    action: str
+    sources: tuple[State | None, ...]
+    targets: tuple[State | None, ...]
+
+
+_LIVE = (State.ACTIVE, State.TMP_LOCKED, State.FAIL_LOCKED)
+_USABLE = (State.ACTIVE, State.TMP_LOCKED)
+_OTHERS = (State.INITIAL, State.RESET_CODE, State.ADMIN_CHANGED)
+
+CREATE = Transition("create", (None,), SETTABLE)
+REGENERATE = Transition("regenerate", (*_LIVE, *_OTHERS), (State.ACTIVE,))
+VERIFY = Transition("right ticket", _USABLE, (State.ACTIVE,))
+MISS = Transition("wrong ticket", _USABLE, _LIVE)
+UNLOCK = Transition("lock runs out", (State.TMP_LOCKED,), (State.ACTIVE,))
+ACTIVATE = Transition(
+    "activate", (State.TMP_LOCKED, State.FAIL_LOCKED, State.DISABLED, *_OTHERS), (State.ACTIVE,)
+)
+DISABLE = Transition("disable", (*_LIVE, *_OTHERS), (State.DISABLED,))
+ARCHIVE = Transition("archive", (*_LIVE, State.DISABLED, *_OTHERS), (State.ARCHIVED,))
+DELETE = Transition("delete", (*_LIVE, State.DISABLED, State.ARCHIVED, *_OTHERS), (None,))
+
+TRANSITIONS = (CREATE, REGENERATE, VERIFY, MISS, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
+
+
+def mermaid() -> str:
+    """Return the table as a Mermaid state diagram, without the states that a ticket never gets into."""
+    lines = ["stateDiagram-v2"]
+    lines += [f'    state "{state}" as {state.name}' for state in State if state not in _OTHERS]
+    for transition in TRANSITIONS:
+        for source in transition.sources:
+            lines += [
+                f"    {_name(source)} --> {_name(target)}: {transition.action}"
+                for target in transition.targets
+                if source not in _OTHERS
+            ]
+    return "\n".join(lines)
+
+
+def _name(state: State | None) -> str:
+    return "[*]" if state is None else state.name

@@ -1,0 +1,80 @@
+"""The clear ticket and its hash."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+from domain.policies.policy import HashAlgorithm, TicketPolicy
+from domain.shared.secret import Secret
+
+SALT_BYTES = 16
+_SSHA256 = "{SSHA256}"
+_SSHA = "{SSHA}"
+ARGON2ID = "{ARGON2ID}"
+# What a ticket is compared with where there is none, so that a refusal costs the same.
+DECOY = _SSHA256 + "A" * 64
+
+
+class ClearTicket(Secret):
+    """The secret itself, on its way from minting to sealing or from a caller to verification."""
+
+    __slots__ = ()
+
+
+def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicket:
+    """Draw a new ticket by the policy: one of all that it allows, each as likely as any other.
+
+    random_below: returns a uniformly random integer in [0, n) from a cryptographic source. It is asked once,
+    since each question to the operating system's source costs a system call.
+    """
+    characters, length = policy.ticket_character_set, policy.ticket_length
+    number = random_below(len(characters) ** length)
+    drawn = []
+    for _ in range(length):
+        number, index = divmod(number, len(characters))
+        drawn.append(characters[index])
+    return ClearTicket("".join(drawn))
+
+
+def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:
+    """Return `{SSHA256}` + base64(SHA-256(ticket ‖ salt) ‖ salt), the form of contract.md."""
+    return _SSHA256 + base64.b64encode(_salted_sha256(ticket, salt) + salt).decode("ascii")
+
+
+def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
+    """Tell in constant time whether the ticket is the one behind the fast hash; False for a malformed hash.
+
+    `{SSHA}` (SHA-1) is verified where it was imported; it is never made.
+    """
+    for prefix, digest in ((_SSHA256, hashlib.sha256), (_SSHA, hashlib.sha1)):
+        if ticket_hash.startswith(prefix):
+            return _matches(ticket, ticket_hash.removeprefix(prefix), digest)
+    return False
+
+
+def is_slow(ticket_hash: str) -> bool:
+    """Tell whether the hash is a password hash, which takes long and much memory."""
+    return ticket_hash.startswith(ARGON2ID)
+
+
+def is_weaker(ticket_hash: str, policy: TicketPolicy) -> bool:
+    """Tell whether the policy asks for a stronger hash than this."""
+    strength = [_SSHA, _SSHA256, ARGON2ID]
+    wanted = ARGON2ID if policy.hash_algorithm is HashAlgorithm.ARGON2ID else _SSHA256
+    return strength.index(ticket_hash[: ticket_hash.index("}") + 1]) < strength.index(wanted)
+
+
+def _matches(ticket: ClearTicket, encoded: str, algorithm: Callable[[bytes], Any]) -> bool:
+    try:
+        stored = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    size = algorithm(b"").digest_size
+    computed = algorithm(ticket.reveal().encode() + stored[size:]).digest()
+    return hmac.compare_digest(computed, stored[:size])
+
+
+def _salted_sha256(ticket: ClearTicket, salt: bytes) -> bytes:
+    return hashlib.sha256(ticket.reveal().encode() + salt).digest()

@@ -1,0 +1,190 @@
+"""The commands for those who follow: print what happens, and publish it."""
+
+import json
+import os
+import re
+import select
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from application.feed.feed import TYPES, CloudEvent
+from application.record.eras import EventId, parse_event_id
+from interface.cli.core.messages import fail, tell
+
+_TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
+
+
+@dataclass(frozen=True)
+class FeedActions:
+    """What the commands do; interface/composition wires it.
+
+    follow: yields each event as JSON, and None whenever there are no more, at least once a second.
+    """
+
+    follow: Callable[..., Generator[bytes | None]]
+    publish: Callable[..., None]
+    push: Callable[[], None]
+
+
+def add_feed(cli: typer.Typer, actions: FeedActions) -> None:
+    """Add the commands."""
+    _add_follow(cli, actions)
+    _add_publish(cli, actions)
+
+    @cli.command()
+    def push() -> None:
+        """Push to subscriptions beside the servers, until a signal says stop; one process at a time does."""
+        actions.push()
+
+
+def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
+    @cli.command()
+    def follow(
+        client: Annotated[str, typer.Argument(help="Client (tenant).")],
+        after: Annotated[str | None, typer.Option(help="The id that you saw last.", metavar="ID")] = None,
+        cursor: Annotated[
+            Path | None,
+            typer.Option(help="A file that keeps the position that was printed last.", dir_okay=False),
+        ] = None,
+        types: Annotated[str | None, typer.Option(help="Only these types, separated by commas.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="A CloudEvent in JSON per line.")] = False,
+    ) -> None:
+        """Print the events of a client as they happen, from the beginning or from where you were."""
+        if after is not None and cursor:
+            fail("--after and --cursor exclude each other: the file says where to go on")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: sys.exit(0))
+        shown = bytes if as_json else _reader()
+        events = actions.follow(
+            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), tell=tell
+        )
+        with closing(events):
+            for event in events:
+                if event is None:
+                    _end_where_nobody_reads()
+                else:
+                    _print_line(shown(event))
+
+
+def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
+    @cli.command()
+    def publish(
+        to: Annotated[
+            str,
+            typer.Option(
+                help="nats://host:port, tls://host:port (NATS), kafka://host:port[,host:port] or kafka+ssl://…, each"
+                " with user:password@ where needed; @FILE: as the file says, so that no process list has it."
+            ),
+        ],
+        client: Annotated[
+            list[str] | None, typer.Option(help="Only of this client. Repeatable.", show_default="all")
+        ] = None,
+        topic: Annotated[
+            str,
+            typer.Option(
+                "--topic", "--subject", help="Topic of Kafka; of NATS, what every subject begins with."
+            ),
+        ] = "tickets",
+        stream: Annotated[str, typer.Option(help="Stream of NATS, made if it is not there.")] = "TICKETS",
+        cursor: Annotated[
+            Path | None,
+            typer.Option(
+                help="A file that keeps how far each client was published.",
+                dir_okay=False,
+                show_default="var/publish-nats.json or -kafka.json",
+            ),
+        ] = None,
+    ) -> None:
+        """Publish every event of every client to NATS JetStream or Kafka, until a signal says stop."""
+        if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", topic, re.ASCII):
+            fail("--topic, --subject: only letters, digits, - and _, with single dots between them")
+        if not re.fullmatch(r"[\w-]+", stream, re.ASCII):
+            fail("--stream: only letters, digits, - and _")
+        actions.publish(to=to, clients=client or [], topic=topic, stream=stream, cursor=cursor)
+
+
+def _event_id(text: str) -> EventId:
+    try:
+        return parse_event_id(text)
+    except ValueError as error:
+        fail(f"--after: {error}")
+
+
+def _types(text: str | None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    if unknown := sorted(set(text.split(",")) - set(TYPES)):
+        fail(f"--types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
+    return frozenset(text.split(","))
+
+
+def _reader() -> Callable[[bytes], bytes]:
+    """Return what makes a line to read of an event: in columns on a terminal, in one line elsewhere."""
+    console = Console(highlight=False)
+
+    def shown(content: bytes) -> bytes:
+        event: CloudEvent = json.loads(content)
+        cells = [event["time"], event["id"], event["type"], _what(event)]
+        if not console.is_terminal:
+            time, position, kind, what = map(_printable, cells)
+            return f"{time}  {position:>{_POSITION_WIDTH}}  {kind:{_TYPE_WIDTH}}  {what}".encode()
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", width=_TIME_WIDTH)
+        grid.add_column(justify="right", min_width=_POSITION_WIDTH, no_wrap=True)
+        grid.add_column(style="bold", width=_TYPE_WIDTH)
+        grid.add_column(overflow="fold")
+        grid.add_row(*(Text(_printable(cell)) for cell in cells))
+        with console.capture() as line:
+            console.print(grid)
+        return line.get().rstrip("\n").encode()
+
+    return shown
+
+
+def _what(event: CloudEvent) -> str:
+    """Return who did it to whom, why, and what changed."""
+    data = event["data"]
+    who = f"{data['userExtId'] or ''} by {data['actor']}".strip()
+    reason = f": {data['reason']}" if data["reason"] else ""
+    changed = ", ".join(f"{name} {_value(value)}" for name, value in data["changed"].items())
+    return f"{who}{reason} [{changed}]" if changed else who + reason
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _printable(text: str) -> str:
+    """Return the text in one line, with nothing in it that a terminal obeys."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _print_line(line: bytes) -> None:
+    """Write a line past Python's buffer, in which it would be in the way of a later end. Ends where nobody reads."""
+    rest = memoryview(line + b"\n")
+    try:
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+
+
+def _end_where_nobody_reads() -> None:
+    """End where the other end of the pipe was closed, which the next event alone would tell."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if poll.poll(0):
+        raise SystemExit(0)

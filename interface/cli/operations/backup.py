@@ -1,0 +1,118 @@
+"""The commands for backups."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from application.record.replay import Findings
+from interface.cli.record.commands import report_findings
+
+_SHOWN_AFTER_SECONDS = 2
+
+Tell = Callable[[str, int, int], None]
+
+
+class Restored(Protocol):
+    """What a restore did. kept: where what was there before is now."""
+
+    @property
+    def kept(self) -> Path | None:
+        """Return it."""
+
+    @property
+    def era(self) -> str:
+        """Return the name of the new era."""
+
+
+@dataclass(frozen=True)
+class BackupActions:
+    """What the commands do; interface/composition wires it. Progress is told as (what, done, of how many)."""
+
+    back_up: Callable[..., int]
+    restore: Callable[..., Restored]
+    mark_restored: Callable[[], str]
+    check: Callable[[Callable[[int, int], None]], Findings]
+
+
+def add_backup(cli: typer.Typer, actions: BackupActions) -> None:
+    """Add the commands."""
+
+    @cli.command()
+    def backup(
+        file: Annotated[Path, typer.Argument(help="File to write.", dir_okay=False)],
+        force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    ) -> None:
+        """Write the database, as it is at one moment, into a file, while the service goes on.
+
+        The file is whole, or not there. It has no keys: keep those apart from it. For PostgreSQL it says what to run.
+        """
+        with _progress() as tell:
+            size = actions.back_up(file, tell, replace=force)
+        Console(soft_wrap=True).print(
+            f"{file}: {size:,} bytes, checked. The keys are not in it.", highlight=False, markup=False
+        )
+
+    @cli.command()
+    def restore(
+        file: Annotated[Path, typer.Argument(help="The backup.", dir_okay=False)],
+        force: Annotated[
+            bool,
+            typer.Option(
+                "--force", help="Also where the database is not empty; it is kept under another name."
+            ),
+        ] = False,
+    ) -> None:
+        """Put a backup in the place of the database, and check the record. Stop the service first.
+
+        What comes afterwards is of a new era, so that nobody takes it for what was lost.
+        """
+        with _progress() as tell:
+            restored = actions.restore(file, tell, replace=force)
+        console = Console(soft_wrap=True)
+        if restored.kept:
+            console.print(f"What was there before is now {restored.kept}.", highlight=False, markup=False)
+        _say_era(restored.era)
+        with _progress() as tell:
+            findings = actions.check(lambda done, of: tell("checking the record", done, of))
+        report_findings(findings)
+        if findings.faults:
+            raise SystemExit(1)
+
+    @cli.command()
+    def restored() -> None:
+        """Say that the store was put back by something else, such as pg_restore, before the service starts again."""
+        _say_era(actions.mark_restored())
+
+
+def _say_era(era: str) -> None:
+    Console(soft_wrap=True).print(
+        f"Restored. What is written from now on is of the era {era}; subscribers that were further are told.",
+        highlight=False,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Yield what is told of the progress; it is shown on a terminal where it takes a while."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = progress.add_task("", total=None)
+    shown_at = time.monotonic() + _SHOWN_AFTER_SECONDS
+
+    def tell(what: str, done: int, of: int) -> None:
+        progress.update(task, description=what, completed=done, total=of)
+        if time.monotonic() >= shown_at:
+            progress.start()
+
+    try:
+        yield tell
+    finally:
+        progress.stop()

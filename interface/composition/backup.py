@@ -1,0 +1,81 @@
+"""What the commands for backups do."""
+
+import shlex
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from application.shared.errors import Unavailable
+from interface.composition.service import open_store
+from interface.outbound.sql.postgres_store import others_at
+from interface.outbound.sql.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
+from interface.outbound.sql.sqlite_lock import alone
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.settings import Settings, WrongSettings, read_settings
+
+_ERA_BYTES = 4
+_SECRETS = ("password", "sslpassword")
+
+
+def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
+    """Write a backup. Returns its size. Raises BackupRefused, WrongSettings."""
+    settings = read_settings()
+    if settings.sqlite_path is None:
+        dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
+        raise BackupRefused(f"PostgreSQL has a tool of its own for this, run it: {dump}")
+    return write_backup(settings.sqlite_path, file, tell, replace=replace)
+
+
+def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
+    """Put a backup in the place of the store. Raises BackupRefused, WrongSettings."""
+    settings = read_settings()
+    if settings.sqlite_path is None:
+        fill = "pg_restore --exit-on-error --single-transaction --no-owner"
+        raise BackupRefused(
+            "PostgreSQL has a tool of its own for this; into an empty database, run it and then say so:"
+            f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
+        )
+    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), tell, replace=replace)
+
+
+def mark_restored() -> str:
+    """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, WrongSettings."""
+    settings, era = read_settings(), _new_era()
+    try:
+        _check_that_nobody_uses(settings)
+        store = open_store(settings)
+    except (OSError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+    try:
+        store.begin_era(era, system_clock())
+    finally:
+        store.close()
+    return era
+
+
+def _check_that_nobody_uses(settings: Settings) -> None:
+    """Raise BackupRefused where a process does that could write without the new era."""
+    if settings.sqlite_path is None:
+        if others := others_at(settings.database_url):
+            raise BackupRefused(
+                "the database is in use: stop every process of the service first"
+                f" (pg_stat_activity has {', '.join(map(str, others))} of the same user)"
+            )
+        return
+    if not settings.sqlite_path.exists():
+        raise BackupRefused(f"there is no database {settings.sqlite_path}")
+    with alone(settings.sqlite_path) as nobody_else:
+        if not nobody_else:
+            raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
+
+
+def _new_era() -> str:
+    return SystemRandomness().octets(_ERA_BYTES).hex()
+
+
+def _database(settings: Settings) -> str:
+    """Return the database as a shell gives it to PostgreSQL's tools, without a password, which every user would see."""
+    named = {
+        name: value for name, value in conninfo_to_dict(settings.database_url).items() if name not in _SECRETS
+    }
+    return shlex.quote(make_conninfo("", **named))

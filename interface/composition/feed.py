@@ -1,0 +1,139 @@
+"""What the commands for those who follow do."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import uvloop
+
+from application.feed.feed import FeedQuery
+from application.feed.follow import follow
+from application.feed.live_feed import LiveFeed
+from application.feed.publish import Broker, Patience, publish
+from application.record.eras import EventId
+from application.shared.errors import Unavailable
+from interface.composition.jobs import push, until_stopped
+from interface.composition.service import Running, log_as_set, open_store, start
+from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
+from interface.outbound.files.cursor_file import open_cursor
+from interface.outbound.system import SystemRandomness
+from interface.settings import Settings, WrongSettings, read_settings
+
+_PUBLISHER_STOPS_WITHIN_SECONDS = 5
+
+
+def follow_feed(
+    client: str,
+    *,
+    after: EventId,
+    cursor: Path | None,
+    types: frozenset[str] | None,
+    tell: Callable[[str], None],
+) -> Generator[bytes | None]:
+    """Yield the events of a client as JSON, None whenever there are no more.
+
+    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, WrongSettings.
+    """
+    settings = read_settings()
+    source = f"{settings.ledger_name}/{quote(client, safe='')}"
+    with (
+        closing(open_store(settings)) as store,
+        open_cursor(cursor, source) if cursor else nullcontext() as kept,
+    ):
+        last = kept.last(client) if kept else after
+        query = FeedQuery(client, last.position, types, last.era)
+        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=tell):
+            yield event.content if event else None
+            if event and kept:
+                kept.move(client, event.id)
+                with _uninterrupted():
+                    kept.keep()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let a signal wait, so that an end that is asked for leaves nothing half-done."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
+    """Publish until a signal says stop. Raises PositionUnknown, CursorRefused, WrongSettings."""
+    settings = read_settings()
+    log_as_set(settings)
+    try:
+        url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(f"--to: {error}") from None
+    place = f"topic {topic}" if url.is_kafka else f"stream {stream}, subjects {topic}.>"
+    path = cursor or Path(f"var/publish-{url.extra}.json")
+    uvloop.run(_publish(settings, _broker(url, topic, stream), f"{url.address} {place}", clients, path))
+
+
+def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
+    """Return the broker's adapter, whose library is there only where the extra is installed."""
+    try:
+        if url.is_kafka:
+            from interface.outbound.brokers.kafka_broker import KafkaBroker  # noqa: PLC0415
+
+            return KafkaBroker(url, topic)
+        from interface.outbound.brokers.nats_broker import NatsBroker  # noqa: PLC0415
+
+        return NatsBroker(url, stream, topic)
+    except ModuleNotFoundError:
+        raise WrongSettings(
+            f"{url.scheme}:// needs a library: pip install 'ticket-credential-service[{url.extra}]'"
+        ) from None
+
+
+async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
+    patience = Patience(asyncio.Event(), SystemRandomness())
+    loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+
+    def stop() -> None:
+        patience.stop.set()
+        loop.call_later(_PUBLISHER_STOPS_WITHIN_SECONDS, publishing.cancel)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        while not patience.stop.is_set():
+            try:
+                with closing(open_store(settings)) as store:
+                    await publish(
+                        store=store,
+                        ledger=store,
+                        broker=broker,
+                        open_cursor=partial(open_cursor, cursor, target),
+                        target=target,
+                        origin=settings.ledger_name,
+                        clients=clients,
+                        patience=patience,
+                    )
+            except Unavailable as error:
+                await patience.wait(error)
+
+
+def push_alone() -> None:
+    """Push to subscriptions until a signal says stop. Raises WrongSettings."""
+    settings = read_settings()
+    log_as_set(settings)
+    running = start(settings)
+    uvloop.run(_push_until_stopped(running))
+
+
+async def _push_until_stopped(running: Running) -> None:
+    live = LiveFeed(running.reads, running.settings.ledger_name)
+    await until_stopped(push(running, live))
+    await live.close()
+    await running.commands.close()
+    await asyncio.to_thread(running.close)

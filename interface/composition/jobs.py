@@ -1,0 +1,170 @@
+"""What a process does beside its callers: end tickets, sign ledgers, push."""
+
+import asyncio
+import random
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from application.feed.live_feed import LiveFeed
+from application.model.subscription_row import SubscriptionKey
+from application.record.checkpoint import Sending, Witness, make_checkpoints
+from application.shared.retries import Retries
+from application.subscriptions.push import Pusher
+from application.subscriptions.security_event import SecurityEvents
+from application.subscriptions.subscribe import (
+    ChangeSubscriptionStatus,
+)
+from application.tickets.expire_tickets import ExpiryReport, expire_tickets
+from application.transaction.command import Answer, Command, Subject
+from domain.subscriptions.subscription import Method, Status
+from interface.composition.service import Running
+from interface.http.core.envelope import new_traceparent
+from interface.http.core.path import BASE_PATH
+from interface.outbound.http_out.outgoing_http import OutgoingHttp
+from interface.outbound.http_out.set_sender import SetSender
+from interface.outbound.http_out.webhook_sender import WebhookSender
+from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
+from interface.outbound.system import system_clock
+from interface.settings import Settings
+
+
+def expire(
+    running: Running,
+    submit: Callable[[Command], Future[Answer]],
+    stopped: Callable[[], bool] = lambda: False,
+) -> ExpiryReport | None:
+    """Say which tickets end soon, and which have ended; None where another process does it now."""
+    return expire_tickets(
+        store=running.store,
+        clock=system_clock,
+        submit=submit,
+        new_command_id=lambda: secrets.token_hex(16),
+        correlation_id=new_traceparent(),
+        stopped=stopped,
+    )
+
+
+def witnesses(settings: Settings) -> list[Witness]:
+    """Return who keeps checkpoints out of the operator's reach."""
+    found: list[Witness] = []
+    if settings.checkpoint_dir:
+        found.append(CheckpointDirectory(settings.checkpoint_dir))
+        if settings.checkpoint_tsa:
+            found.append(TimeStampAuthority(settings.checkpoint_tsa, settings.checkpoint_dir))
+    if settings.checkpoint_webhook:
+        found.append(CheckpointWebhook(settings.checkpoint_webhook))
+    return found
+
+
+def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
+    """Sign every ledger that has grown, unless another process does it now."""
+    settings = running.settings
+    with running.store.lease("checkpoints") as held:
+        if held:
+            make_checkpoints(
+                ledger=running.store,
+                signer=running.keys,
+                clock=system_clock,
+                every_events=settings.checkpoint_every_events,
+                every=timedelta(seconds=settings.checkpoint_every_seconds),
+                stopped=stopped,
+            )
+
+
+def send_signed(
+    running: Running,
+    sending: Sending,
+    tell: Callable[[datetime | None], None],
+    stopped: Callable[[], bool],
+) -> None:
+    """Send to witnesses what was signed, unless another process does it now.
+
+    tell: told since when one is signed that is not sent; None: there is none, or another process knows.
+    """
+    with running.store.lease("witnesses") as held:
+        tell(running.store.unsent_since() if held else None)
+        if held:
+            sending.run(stopped)
+
+
+def issuer(running: Running, client_ext_id: str) -> str:
+    """Return who issues the security events of a client: each is an issuer of its own."""
+    return f"{running.settings.public_url}{BASE_PATH}/{quote(client_ext_id, safe='')}"
+
+
+def security_events(running: Running) -> SecurityEvents:
+    """Return what makes the tokens of streams."""
+    return SecurityEvents(partial(issuer, running), running.set_keys, system_clock)
+
+
+async def push(running: Running, live: LiveFeed) -> None:
+    """Push to subscriptions until cancelled."""
+    settings = running.settings
+    http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
+    sets = SetSender(http, security_events(running))
+    pusher = Pusher(
+        store=running.store,
+        subscriptions=running.store,
+        live=live,
+        sealer=running.sealer,
+        senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
+        compose_notice=sets.compose_notice,
+        park=partial(_park, running),
+        retries=retries(
+            settings.push_retry_seconds, settings.push_longest_wait_seconds, settings.push_give_up_hours
+        ),
+        clock=system_clock,
+    )
+    try:
+        await pusher.run()
+    finally:
+        await http.close()
+
+
+async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
+    command = ChangeSubscriptionStatus(
+        subject=Subject(key.client_ext_id),
+        actor="tickets push",
+        reason=reason,
+        correlation_id=new_traceparent(),
+        command_id=secrets.token_hex(16),
+        request_digest="",
+        name=key.name,
+        status=Status.PARKED,
+        version=version,
+    )
+    (await running.commands.execute(command)).unwrap()
+
+
+def retries(first_seconds: float, longest_seconds: float, give_up_hours: float) -> Retries:
+    """Return when what failed is tried again."""
+    return Retries(
+        first=timedelta(seconds=first_seconds),
+        longest=timedelta(seconds=longest_seconds),
+        give_up_after=timedelta(hours=give_up_hours),
+        jitter=random.SystemRandom().random,
+    )
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until a signal says stop."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    task = loop.create_task(work)
+    await stopped.wait()
+    await cancelled(task)
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancel a task, and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

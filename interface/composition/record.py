@@ -1,0 +1,187 @@
+"""What the commands for audit do."""
+
+import getpass
+import multiprocessing
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from application.model.projection import to_response
+from application.model.ticket_response import to_json
+from application.record.access_log import READ, NoteAccess
+from application.record.checkpoint import Sending, make_checkpoint
+from application.record.evidence import make_evidence
+from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
+from application.record.ledger import Checkpoint, HistoryQuery
+from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.shared.errors import TicketUnknown
+from application.transaction.command import Subject
+from application.transaction.group_commit import Background
+from interface.composition.jobs import witnesses
+from interface.composition.service import in_background, ledger_keys, open_at, open_store
+from interface.http.core.envelope import new_traceparent
+from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
+from interface.outbound.system import system_clock
+from interface.settings import Settings, WrongSettings, read_settings
+
+Result = TypeVar("Result")
+_EXPORTED_AT_ONCE = 500
+_PARTS = 16
+# So many entries are gone through before another process has started.
+_FEW = 10_000
+
+
+def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
+    """Keep that somebody reads what is watched, by the command line."""
+    subject = Subject(client, user)
+    background.execute(
+        NoteAccess(
+            subject=subject,
+            actor=f"command line: {getpass.getuser()}",
+            correlation_id=new_traceparent(),
+            command_id=secrets.token_hex(16),
+            request_digest="",
+            operation=operation,
+            outcome=READ,
+        )
+    )
+    return subject
+
+
+def show_history(client: str, user: str) -> list[HistoryItem]:
+    """Return all that happened to a user's ticket. Raises TicketUnknown, Unavailable, WrongSettings."""
+    with in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets history")
+        return list(history(subject, ledger=running.store))
+
+
+def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
+    """Return a ticket as it was, as JSON. Raises TicketUnknown, Unavailable, WrongSettings."""
+    with in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets replay")
+        moment = at or (None if version else system_clock())
+        row, now = past_ticket(subject, store=running.store, clock=system_clock, at=moment, version=version)
+        return to_json(to_response(row, now))
+
+
+def export_log(
+    client: str, begin: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
+) -> Iterator[LogItem]:
+    """Yield the entries of a client's ledger in a time. Raises Unavailable, WrongSettings."""
+    with in_background(read_settings()) as (running, background):
+        _watched(background, client, "", "tickets audit export")
+        ledger, position = running.store, 0
+        size = ledger.size(client)
+        query = HistoryQuery(client, begin=begin, end=end)
+        while found := ledger.search(query, position, _EXPORTED_AT_ONCE):
+            for entry in found:
+                yield log_item(entry, ledger.event(entry))
+            position = found[-1].position
+            tell(position, size)
+
+
+def sign_now(client: str) -> str:
+    """Return a checkpoint of a client's ledger as it is now. Raises LedgerBroken, NothingToSign and as start does."""
+    with in_background(read_settings()) as (running, _):
+        made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
+        if made is None:
+            raise TicketUnknown(f"Client {client!r} has no ledger: nothing ever happened in it.")
+        Sending(running.store, witnesses(running.settings)).run()
+        return made.note
+
+
+def export_evidence(client: str, user: str, since: int | None) -> bytes:
+    """Return the evidence of a user's ticket. Raises TicketUnknown, LedgerBroken, Unavailable, WrongSettings."""
+    with in_background(read_settings()) as (running, background):
+        subject = _watched(background, client, user, "tickets evidence export")
+        return make_evidence(
+            subject, ledger=running.store, signer=running.keys, clock=system_clock, since=since
+        )
+
+
+def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) -> Findings:
+    """Compare the whole record with itself and with what was signed. Raises Unavailable, WrongSettings."""
+    settings = read_settings()
+    keys, findings = ledger_keys(settings), Findings()
+    outside = _outside(checkpoints, settings)
+    with closing(open_store(settings)) as store:
+        findings.faults.extend(store.mistyped())
+        if findings.faults:
+            return findings
+        verifier = NoteVerifier([key for _, key in keys.public()])
+        clients = sorted({*store.clients(), *(checkpoint.client_ext_id for checkpoint in outside)})
+        for client in clients:
+            mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
+            findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
+        findings.faults.extend(store.strays())
+        entries = sum(size for _, size in store.sizes())
+        for part in _in_parts(check_part, settings.database_url, clients, entries, tell):
+            findings.add(part)
+    # While the service runs there are more events by then.
+    if findings.events < findings.entries:
+        findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
+    return findings
+
+
+def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkpoint]:
+    places = [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
+    try:
+        return read_checkpoints(places)
+    except (OSError, ValueError) as error:
+        raise WrongSettings(str(error)) from error
+
+
+def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
+    """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, WrongSettings."""
+    settings = read_settings()
+    with closing(open_store(settings)) as store:
+        findings = Findings(faults=[*store.mistyped()])
+        clients, entries = store.clients(), sum(size for _, size in store.sizes())
+    if not findings.faults:
+        for part in _in_parts(rebuild_part, settings.database_url, clients, entries, tell):
+            findings.add(part)
+    return findings
+
+
+def _in_parts(
+    work: Callable[[str, str, UUID, UUID], Result],
+    database_url: str,
+    clients: Sequence[str],
+    entries: int,
+    tell: Callable[[int, int], None],
+) -> Iterator[Result]:
+    """Do the work for every range of streams of every client, in as many processes as there are cores."""
+    if entries < _FEW:
+        for client in clients:
+            for streams in stream_ranges(1):
+                yield work(database_url, client, *streams)
+        return
+    parts = [(client, *streams) for client in clients for streams in stream_ranges(_PARTS)]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(work, database_url, *part) for part in parts]
+        for done, future in enumerate(futures, start=1):
+            yield future.result()
+            tell(done, len(parts))
+
+
+def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
+    """Check a range of streams, in a process of its own."""
+    store = open_at(database_url)
+    try:
+        return check_streams(client, begin, end, ledger=store)
+    finally:
+        store.close()
+
+
+def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
+    """Rebuild a range of streams, in a process of its own."""
+    store = open_at(database_url)
+    try:
+        return rebuild(client, begin, end, ledger=store)
+    finally:
+        store.close()

@@ -1,0 +1,272 @@
+"""The service without an edge: what HTTP and the command line drive."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache, cached_property, partial
+from pathlib import Path
+
+from application.delivery.record_delivery import (
+    RecordDelivery,
+    RetryDeliveries,
+    record_delivery,
+    retry_deliveries,
+)
+from application.policies.define_policy import DefinePolicy, define_policy
+from application.record.access_log import NoteAccess, note_access
+from application.shared.errors import Unavailable
+from application.subscriptions.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+    change_subscription_status,
+    define_subscription,
+    delete_subscription,
+    replay_subscription,
+)
+from application.tickets.create_ticket import CreateTicket, create_ticket
+from application.tickets.expire_tickets import NoteExpiry, note_expiry
+from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
+from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
+from application.tickets.verify_ticket import VerifyTicket, verify_ticket
+from application.transaction.command import Command
+from application.transaction.group_commit import Background, GroupCommit, Handler
+from application.transaction.ports import Changes
+from application.users.erase_user import EraseUser, erase_user
+from application.users.register_user import RegisterUser, register_user
+from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
+from interface.outbound.keys.ledger_keys import LedgerKeys
+from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
+from interface.outbound.keys.private_files import open_to_all, replaceable, too_open
+from interface.outbound.keys.set_keys import SetKeys
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.outbound.sql.standby_reads import StandbyReads
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.settings import PREFIX, Settings, WrongSettings
+from interface.telemetry.logs import log_to_stderr
+
+
+@dataclass(frozen=True)
+class Running:
+    """The service without an edge: what HTTP and the command line drive."""
+
+    settings: Settings
+    store: SqliteStore | PostgresStore
+    commands: GroupCommit
+    stored: "Stored"
+    keys: LedgerKeys
+    outbox_keys: Callable[[], Sequence[bytes]]
+    sealer: AesGcmSealer
+    set_keys: SetKeys
+
+    def close(self) -> None:
+        """Give everything back. The commands are closed before, by who runs them."""
+        # Only what was asked for: to make it at the end would be for nothing.
+        reads = vars(self).get("reads", self.store)
+        if reads is not self.store:
+            reads.close()
+        self.store.close()
+
+    def digest_keys(self) -> Sequence[bytes]:
+        """Return the keys of the digests of requests, the one in force first."""
+        return _digest_keys(tuple(self.outbox_keys()))
+
+    @cached_property
+    def reads(self) -> SqliteStore | PostgresStore:
+        """Where to read what may be a little old: a standby, if there is one."""
+        url = self.settings.read_database_url
+        if url is None or isinstance(self.store, SqliteStore):
+            return self.store
+        return StandbyReads(self.store, url)
+
+
+@dataclass
+class Stored:
+    """Tells those who listen what was stored, on the event loop of the commands."""
+
+    tickets_to_deliver: Callable[[], None] = lambda: None
+
+    def __call__(self, changes: Changes) -> None:
+        """Tell it."""
+        if changes.outbox or changes.retries:
+            self.tickets_to_deliver()
+
+
+def key_files(settings: Settings) -> Sequence[Path]:
+    """Return the files of the keys that a server needs to go on."""
+    files: list[Path] = []
+    if not (settings.outbox_key or settings.outbox_key_command):
+        files.append(settings.outbox_key_file)
+    if not (settings.jwks_url or settings.jwks_file):
+        files.append(settings.token_key_file)
+    return files
+
+
+def secret_files(settings: Settings) -> Sequence[Path]:
+    """Return the files that nobody but the service may read."""
+    files = [*key_files(settings), settings.set_key_file, *settings.ledger_key_dir.glob("*.pem")]
+    if settings.secrets_dir:
+        files += [path for path in settings.secrets_dir.glob("*") if path.name.upper().startswith(PREFIX)]
+    return [*files, *filter(None, [settings.sqlite_path, settings.tls_key_file])]
+
+
+def trusted_files(settings: Settings) -> Sequence[Path]:
+    """Return what all may read, but nobody may replace: whoever does reads tickets, or makes tokens."""
+    files = (settings.delivery_webhook_key_file, settings.jwks_file, settings.smtp_ca_file)
+    found = [path for path in files if path]
+    if settings.template_dir:
+        found += [settings.template_dir, *settings.template_dir.rglob("*")]
+    return found
+
+
+def open_files(settings: Settings) -> Sequence[str]:
+    """Return what is open to others that must not be, each with what to do about it."""
+    written = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
+    found = [
+        *too_open(secret_files(settings)),
+        *replaceable(trusted_files(settings)),
+        *open_to_all(written),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> Running:
+    """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it.
+
+    with_outbox: it will seal or open tickets; else the key for that need not be there.
+    make_lost_key: make a new one even where the store holds what the one that is gone has sealed.
+    """
+    if faults := open_files(settings):
+        raise WrongSettings("; ".join(faults))
+    try:
+        keys = ledger_keys(settings)
+        set_keys = SetKeys(settings.set_key_file)
+        store = open_store(settings)
+    except (OSError, ValueError, Unavailable) as error:
+        raise WrongSettings(str(error)) from error
+    try:
+        check = (lambda: None) if make_lost_key else partial(_check_that_no_key_is_lost, settings, store)
+        keys_of_outbox = outbox_keys(settings, check)
+        if with_outbox:
+            keys_of_outbox()
+    except (OSError, ValueError, Unavailable) as error:
+        store.close()
+        raise WrongSettings(str(error)) from error
+    sealer, stored, randomness = AesGcmSealer(keys_of_outbox), Stored(), SystemRandomness()
+    handlers: dict[type[Command], Handler] = {
+        RegenerateTicket: partial(
+            regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
+        ),
+        CreateTicket: partial(create_ticket, clock=system_clock, randomness=randomness, sealer=sealer),
+        ModifyTicket: partial(modify_ticket, clock=system_clock),
+        DeleteTicket: partial(delete_ticket, clock=system_clock),
+        VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
+        NoteExpiry: partial(note_expiry, clock=system_clock),
+        EraseUser: partial(erase_user, clock=system_clock),
+        DefinePolicy: partial(define_policy, clock=system_clock),
+        RegisterUser: partial(register_user, clock=system_clock),
+        NoteAccess: partial(note_access, clock=system_clock),
+        RecordDelivery: partial(record_delivery, clock=system_clock),
+        RetryDeliveries: retry_deliveries,
+        DefineSubscription: partial(
+            define_subscription, clock=system_clock, sealer=sealer, private_hosts=settings.private_hosts
+        ),
+        DeleteSubscription: partial(delete_subscription, clock=system_clock, sealer=sealer),
+        ReplaySubscription: partial(replay_subscription, clock=system_clock),
+        ChangeSubscriptionStatus: partial(change_subscription_status, clock=system_clock),
+    }
+    commands = GroupCommit(
+        store,
+        handlers,
+        after_commit=stored,
+        max_waiting=settings.max_waiting,
+        max_batch=settings.max_batch,
+    )
+    return Running(settings, store, commands, stored, keys, keys_of_outbox, sealer, set_keys)
+
+
+def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
+    """Raise ValueError where a store that is in use would get a new key of the outbox."""
+    path = settings.outbox_key_file
+    # The file is looked for once more: a process that started at the same time makes the key first, and stores then.
+    if store.has_sealed() and not path.exists():
+        raise ValueError(
+            f"{path} is not there, though the store is in use: put the key back from your backup. Where there is none,"
+            " `tickets keys rotate --outbox` makes a new one, and what waits for its delivery is lost"
+        )
+
+
+@contextmanager
+def in_background(
+    settings: Settings, *, with_outbox: bool = False, make_lost_key: bool = False
+) -> Iterator[tuple[Running, Background]]:
+    """Start the service for a command line, which has no event loop, and stop it at the end."""
+    running = start(settings, with_outbox=with_outbox, make_lost_key=make_lost_key)
+    background = Background(running.commands)
+    try:
+        yield running, background
+    finally:
+        background.close()
+        running.close()
+
+
+def open_store(settings: Settings) -> SqliteStore | PostgresStore:
+    """Return the store of the settings. Raises StoreUnavailable, WrongSettings."""
+    try:
+        return open_at(settings.database_url, migrate=settings.migrate_at_start)
+    except (OSError, RuntimeError) as error:
+        raise WrongSettings(str(error)) from error
+
+
+def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:
+    """Return the store at a URL; a SQLite file is always brought up to date.
+
+    Raises StoreUnavailable, OSError, RuntimeError where the schema is not this program's.
+    """
+    path = database_url.removeprefix("sqlite:///")
+    return PostgresStore(database_url, migrate=migrate) if path == database_url else SqliteStore(Path(path))
+
+
+def ledger_keys(settings: Settings) -> LedgerKeys:
+    """Return the keys that sign ledgers. Raises WrongSettings."""
+    try:
+        return LedgerKeys(
+            settings.ledger_key_dir,
+            settings.ledger_name,
+            clock=system_clock,
+            overlap=timedelta(days=settings.ledger_key_overlap_days),
+        )
+    except (OSError, ValueError) as error:
+        raise WrongSettings(str(error)) from error
+
+
+def outbox_keys(
+    settings: Settings, check_that_none_is_lost: Callable[[], None] = lambda: None
+) -> Callable[[], Sequence[bytes]]:
+    """Return what returns the keys of the outbox; their file is made where there is none, unless the check raises.
+
+    Raises OSError, ValueError.
+    """
+    if settings.outbox_key:
+        keys = parse_outbox_keys(settings.outbox_key.get_secret_value())
+    elif settings.outbox_key_command:
+        keys = outbox_keys_of(settings.outbox_key_command)
+    else:
+        return OutboxKeyFile(settings.outbox_key_file, check_that_none_is_lost)
+    return lambda: keys
+
+
+@cache
+def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
+    return [hashlib.sha256(b"request digest" + key).digest() for key in outbox_keys]
+
+
+def log_as_set(settings: Settings) -> None:
+    """Log to the standard error."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    log_to_stderr(as_json=as_json)

@@ -1,0 +1,116 @@
+"""What operators see of a server, wired."""
+
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from cachetools import TTLCache, cached
+
+from application.delivery.deliver_tickets import Tried
+from application.operations.readiness import NotReady, Probe
+from application.shared.errors import Unavailable
+from application.transaction.group_commit import Batch
+from interface.composition.service import Running, key_files
+from interface.http.core.envelope import Exchange
+from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.outbound.system import system_clock
+from interface.settings import Settings, WrongSettings
+from interface.telemetry.logs import log_request
+from interface.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from interface.telemetry.traces import Traces
+
+_FIGURES_KEPT_SECONDS = 1
+# Longer than a commit waits for locks (5 s) before it gives up.
+_STUCK_SECONDS = 15
+
+
+class Telemetry:
+    """Hands what happens to all who want to know. Raises WrongSettings where traces cannot be made."""
+
+    def __init__(self, running: Running) -> None:
+        settings = running.settings
+        kept = cached(TTLCache(1, _FIGURES_KEPT_SECONDS), lock=Lock())
+        metrics = Metrics(kept(running.store.figures), lambda: running.commands.queued, system_clock)
+        traces = _traces(settings)
+        self._requests: list[Callable[[Exchange], None]] = [metrics.request]
+        self._batches: list[Callable[[Batch], None]] = [metrics.batch]
+        self._tries: list[Callable[[Tried], None]] = [metrics.tried]
+        self._end: Callable[[], None] = lambda: None
+        if settings.log_requests:
+            self._requests.append(log_request)
+        if traces:
+            self._requests.append(traces.request)
+            self._batches.append(traces.batch)
+            self._tries.append(traces.tried)
+            self._end = traces.close
+        self.exposition = metrics.exposition
+        self.unsent = metrics.unsent
+        self.look = metrics.look
+
+    def request(self, exchange: Exchange) -> None:
+        """Tell of a request."""
+        for tell in self._requests:
+            tell(exchange)
+
+    def batch(self, batch: Batch) -> None:
+        """Tell of commands that were stored."""
+        for tell in self._batches:
+            tell(batch)
+
+    def tried(self, tried: Tried) -> None:
+        """Tell of a try to hand over a ticket."""
+        for tell in self._tries:
+            tell(tried)
+
+    def close(self) -> None:
+        """Hand over what is left."""
+        self._end()
+
+
+def probe_of(running: Running) -> Probe:
+    """Return what tells whether a server is ready."""
+
+    def store() -> None:
+        try:
+            fault = running.store.schema_fault()
+        except Unavailable:
+            raise NotReady("the store cannot be reached") from None
+        if fault:
+            raise NotReady(fault)
+
+    def writer() -> None:
+        busy = running.commands.busy_seconds()
+        if busy > _STUCK_SECONDS:
+            raise NotReady(f"what is being stored has taken {busy:.0f} seconds")
+
+    return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
+
+
+def _check_keys(running: Running) -> None:
+    try:
+        if isinstance(running.outbox_keys, OutboxKeyFile):
+            running.outbox_keys.check()
+        missing = not running.keys.public()
+    except FileNotFoundError:
+        missing = True
+    except (OSError, ValueError):
+        raise NotReady("a key cannot be read") from None
+    if missing or not all(path.exists() for path in key_files(running.settings)):
+        raise NotReady("a key file is missing")
+
+
+def _traces(settings: Settings) -> "Traces | None":
+    if not settings.traces:
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+        from interface.telemetry.traces import Traces  # noqa: PLC0415
+    except ImportError as error:
+        raise WrongSettings(
+            "TICKETS_TRACES needs OpenTelemetry: install ticket-credential-service[otel]"
+        ) from error
+    return Traces(OTLPSpanExporter(), service=settings.ledger_name)

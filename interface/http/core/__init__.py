@@ -1,0 +1,1 @@
+"""What all routes and commands share."""

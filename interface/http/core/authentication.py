@@ -1,0 +1,145 @@
+"""Who calls: JWT bearer tokens (RFC 9068 in spirit), from a key set or from the service's own key."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cachetools import TLRUCache
+from starlette.concurrency import run_in_threadpool
+
+from interface.http.core.problems import (
+    ClientDenied,
+    InvalidToken,
+    KeysUnavailable,
+    PermissionDenied,
+    Unauthenticated,
+)
+
+# Asymmetric only: a shared secret would let every checker of tokens make them.
+ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+ANY_CLIENT = "*"
+CLOCK_SKEW_SECONDS = 30
+_CACHED_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls and what they may do: the claims `sub`, `permissions` and `clients`."""
+
+    actor: str
+    permissions: frozenset[str]
+    clients: frozenset[str]
+
+    def demand(self, client_ext_id: str, permissions: tuple[str, ...]) -> None:
+        """Raise PermissionDenied or ClientDenied unless the caller has all permissions, for this client.
+
+        Decided before anything is looked up, so it never tells whether a user exists.
+        """
+        missing = [permission for permission in permissions if permission not in self.permissions]
+        if missing:
+            raise PermissionDenied(f"The token lacks the permission {' and '.join(missing)}.")
+        if ANY_CLIENT not in self.clients and client_ext_id not in self.clients:
+            raise ClientDenied("The token does not allow this client.")
+
+
+KeyFinder = Callable[[str], Any]
+"""Finds the key that verifies a token. Raises jwt.PyJWTError where there is none, KeysUnavailable."""
+
+
+def keys_from_set(key_set: jwt.PyJWKSet) -> KeyFinder:
+    """Find keys in a set that was read once; a token without `kid` takes the only key."""
+
+    def find(token: str) -> Any:
+        kid = jwt.get_unverified_header(token).get("kid")
+        if kid is None and len(key_set.keys) == 1:
+            return key_set.keys[0]
+        return next(key for key in key_set.keys if key.key_id == kid)
+
+    return find
+
+
+def keys_from_url(url: str, *, lifespan_seconds: int, cooldown_seconds: int) -> KeyFinder:
+    """Find keys in a set behind a URL, cached; a key id never seen makes it fetch anew, at most once a cooldown."""
+    client = jwt.PyJWKClient(url, lifespan=lifespan_seconds, timeout=5, cooldown_duration=cooldown_seconds)
+
+    def find(token: str) -> Any:
+        try:
+            return client.get_signing_key_from_jwt(token)
+        except jwt.PyJWKClientConnectionError as error:
+            raise KeysUnavailable(str(error)) from error
+
+    return find
+
+
+class TokenVerifier:
+    """Turns a bearer token into its Caller.
+
+    A token that was verified is known by its SHA-256 until it expires, but for no longer than `trust_seconds`:
+    so long may a key that was withdrawn go on working, as it may where a fetched key set is cached.
+    """
+
+    def __init__(
+        self,
+        find_key: KeyFinder,
+        *,
+        issuer: str,
+        audience: str,
+        trust_seconds: float,
+        timer: Callable[[], float] = time.time,
+    ) -> None:
+        self._find_key = find_key
+        self._issuer = issuer
+        self._audience = audience
+
+        def known_until(_: bytes, known: tuple[Caller, float], now: float) -> float:
+            return min(known[1], now + trust_seconds)
+
+        self._known: TLRUCache[bytes, tuple[Caller, float]] = TLRUCache(_CACHED_TOKENS, known_until, timer)
+
+    async def caller(self, authorization: list[str]) -> Caller:
+        """Return who sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
+        scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("Send a token: Authorization: Bearer <JWT>.")
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._known.get(digest)
+        if known is None:
+            self._known[digest] = known = await run_in_threadpool(self._verify, token)
+        return known[0]
+
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        """Return the caller, and the time (Unix, seconds) from which the token is refused."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._find_key(token),
+                algorithms=ALGORITHMS,
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=CLOCK_SKEW_SECONDS,
+                options={"require": ["exp", "sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise InvalidToken("The token has expired. Get a new one.") from None
+        except (jwt.PyJWTError, StopIteration, ValueError):
+            # Which part of it is wrong is nobody's business but its issuer's.
+            raise InvalidToken("This token is not accepted here.") from None
+        caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
+        return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS
+
+
+def _text(subject: object) -> str:
+    if not isinstance(subject, str) or not subject or not subject.isprintable():
+        raise InvalidToken("The token's sub must be printable text.")
+    return subject
+
+
+def _names(claims: dict[str, Any], claim: str) -> frozenset[str]:
+    names = claims.get(claim, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidToken(f"The token's {claim} must be a list of names.")
+    return frozenset(names)

@@ -1,0 +1,168 @@
+"""How HTTP is read off a connection: whoever is too slow, or sends without an end, is cut off.
+
+uvicorn alone waits for the rest of a request for ever, keeps a head of any length, and waits for ever for a reader to
+take the rest of an answer.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from interface.http.core.envelope import Exchange, new_traceparent
+from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem
+from interface.http.core.secure_headers import Headers
+
+HEAD_LIMIT_BYTES = 64 * 1024
+# What the application's lifespan yields as this is told of every request that is refused here.
+OBSERVE = "observe"
+# More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
+_REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
+_PROBLEMS = {
+    400: ("The request is no HTTP", "errors.invalidData"),
+    408: ("The request took too long", "errors.invalidData"),
+    413: ("The body is too large", "errors.payloadTooLarge"),
+    431: ("The head of the request is too large", "errors.invalidData"),
+}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    patience_seconds: in which a request must have come whole, from the connection or its first byte on.
+    reader_patience_seconds: after which a reader is cut off who takes nothing of an answer.
+    headers: what every answer has that is given here, before the application sees a request.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        patience_seconds: float,
+        reader_patience_seconds: float,
+        headers: Headers,
+        **named: Any,
+    ) -> None:
+        super().__init__(*arguments, **named)
+        self._patience_seconds = patience_seconds
+        self._reader_patience_seconds = reader_patience_seconds
+        self._headers_of_refusals = headers
+        self._received = 0
+        self._began = 0.0
+        self._until_whole: asyncio.TimerHandle | None = None
+        self._until_read: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._await_the_rest()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        super().data_received(data)
+        head_is_whole = self._head_is_whole
+        if head_is_whole and self._body_is_whole:
+            # Nearly always at once, so a timer is rarely made.
+            self._received = 0
+            _cancel(self._until_whole)
+            self._until_whole = None
+            return
+        self._received += len(data)
+        if not head_is_whole and self._received > HEAD_LIMIT_BYTES:
+            self._cut_off(431, "The head of a request may have 64 KiB at most.")
+        elif self._received > _REQUEST_LIMIT_BYTES:
+            self._cut_off(413, "The request is too large.")
+        elif self._until_whole is None:
+            self._await_the_rest()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, as plain text
+        """Refuse what is no HTTP, unless an answer is on its way that this would be taken for a part of."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._refuse(400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        _cancel(self._until_whole)
+        self._until_whole = None
+        _cancel(self._until_read)
+        self._until_read = None
+        if self._running:
+            # uvicorn tells only the newest of pipelined requests, so that the one before it would write to a closed line.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the reader."""
+        super().pause_writing()
+        self._until_read = self.loop.call_later(self._reader_patience_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        _cancel(self._until_read)
+        self._until_read = None
+        super().resume_writing()
+
+    @property
+    def _head_is_whole(self) -> bool:
+        # uvicorn makes a scope when a request begins, and a cycle of it when its head has ended.
+        return self.scope is (self.cycle.scope if self.cycle else None)
+
+    @property
+    def _body_is_whole(self) -> bool:
+        return bool(self.cycle) and not self.cycle.more_body and not self.cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _await_the_rest(self) -> None:
+        self._began = time.monotonic()
+        self._until_whole = self.loop.call_later(self._patience_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        self._cut_off(408, f"A request must have come whole within {self._patience_seconds:g} seconds.")
+
+    def _cut_off(self, status: int, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        unanswered = self.cycle and not self.cycle.response_complete
+        misses_its_body = self._head_is_whole and unanswered and not self.cycle.response_started
+        misses_its_head = not self._head_is_whole and not unanswered
+        if misses_its_body or misses_its_head:
+            self._refuse(status, message)
+        self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        title, code = _PROBLEMS[status]
+        problem = Problem(
+            title=title, status=status, detail=message, errors=[ErrorMessage(code=code, message=message)]
+        )
+        content = problem.model_dump_json(exclude_none=True).encode()
+        traceparent = new_traceparent()
+        headers = {
+            b"content-type": MEDIA_TYPE.encode(),
+            b"content-length": str(len(content)).encode(),
+            b"cache-control": b"no-store",
+            b"connection": b"close",
+            b"traceparent": traceparent.encode(),
+            **dict(self._headers_of_refusals),
+        }
+        head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + content)
+        if observe := self.app_state.get(OBSERVE):
+            seconds = time.monotonic() - self._began if self._until_whole else 0
+            address = self.client and self.client[0]
+            # Nothing of it is taken for an operation or a method.
+            observe(Exchange(None, "?", status, seconds, traceparent, True, None, None, address))
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer:
+        timer.cancel()

@@ -1,0 +1,319 @@
+"""One call: who calls, about whom, under which conditions. What every operation needs, read in one place."""
+
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from application.feed.live_feed import LiveFeed
+from application.model.ticket_response import to_json
+from application.operations.readiness import Readiness
+from application.record.access_log import READ, NoteAccess
+from application.record.checkpoint import Signer
+from application.record.ledger import Ledger
+from application.subscriptions.poll import Polling
+from application.subscriptions.security_stream import SecurityStreams
+from application.tickets.minting import SlowWork
+from application.transaction.command import Answer, Command, Subject
+from application.transaction.ports import Clock, Known, Outbox, Store, Subscriptions
+from domain.shared.secret import Secret
+from interface.http.core.authentication import Caller, TokenVerifier
+from interface.http.core.headers import (
+    Headers,
+    Traceparent,
+    accepts,
+    digest,
+    idempotency_key,
+    is_json,
+    names_tag,
+    precondition,
+)
+from interface.http.core.path import ClientExtId, UserExtId, path_id
+from interface.http.core.problems import Malformed, NotAcceptable, UnsupportedMediaType
+from interface.http.core.rate_limits import RateLimits
+
+JSON = "application/json"
+Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes reach of the application; interface/composition wires it.
+
+    store, history: for searches, whose findings may be a little old.
+    """
+
+    execute: Callable[[Command], Awaitable[Answer]]
+    look_up: Callable[[Subject], Awaitable[Known]]
+    finish: Callable[[SlowWork], Awaitable[Command]]
+    store: Store
+    ledger: Ledger
+    history: Ledger
+    live: LiveFeed
+    signer: Signer
+    note_access: Callable[[NoteAccess], Awaitable[None]]
+    clock: Clock
+    verifier: TokenVerifier
+    rate_limits: RateLimits
+    outbox: Outbox
+    subscriptions: Subscriptions
+    streams: SecurityStreams
+    polling: Polling
+    public_url: str
+    key_set: Callable[[], Mapping[str, Any]]
+    new_uuid: Callable[[], UUID]
+    new_webhook_secret: Callable[[], Secret]
+    readiness: Callable[[], Awaitable[Readiness]]
+    exposition: Callable[[], bytes]
+    metrics_token: Secret | None
+    digest_keys: Callable[[], Sequence[bytes]]
+    patience_seconds: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """An authenticated and permitted call about one user."""
+
+    request: Request
+    caller: Caller
+    subject: Subject
+    service: Service
+    content: bytes
+    headers: Headers
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent."""
+        return str(self.request.scope["path"])
+
+    def body(self, schema: type[Body]) -> Body:
+        """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
+        if not is_json(self.headers):
+            raise UnsupportedMediaType("Send the body as application/json, not encoded.")
+        with contextlib.suppress(ValueError, RecursionError):  # the validation below says it better
+            json.loads(self.content, object_pairs_hook=_unique_names)
+        try:
+            return schema.model_validate_json(self.content)
+        except ValidationError as error:
+            raise Malformed(*[_fault(fault) for fault in error.errors(include_url=False)]) from None
+
+    def optional_body(self, schema: type[Body]) -> Body:
+        """Return the body, or what an empty object would have been where there is none."""
+        return self.body(schema) if self.content else schema()
+
+    def terms(self) -> dict[str, Any]:
+        """Return what a command takes over from the call, but for its own fields."""
+        key = idempotency_key(self.headers)
+        retryable = key is not None and self.request.method in ("POST", "PATCH")
+        newest, *former = self.service.digest_keys()
+        return {
+            "subject": self.subject,
+            "actor": self.caller.actor,
+            "correlation_id": self.request.scope["state"]["traceparent"],
+            "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
+            if retryable
+            else self.service.new_uuid().hex,
+            "request_digest": self._request_digest(newest),
+            "retryable": retryable,
+            "former_digests": tuple(map(self._request_digest, former)) if retryable else (),
+            "precondition": precondition(self.headers),
+        }
+
+    def count(self) -> None:
+        """Count the request against its caller and its credential. Raises TooManyRequests."""
+        self.service.rate_limits.count(self.caller.actor, self.subject)
+
+    async def execute(self, command: Command) -> Answer:
+        """Run the command. Raises its Refusal, or Unavailable."""
+        while True:
+            try:
+                answer = await self.service.execute(command)
+                break
+            except SlowWork as work:
+                command = await self.service.finish(work)
+        # A retry gets the first answer whole, its traceparent too.
+        self.request.scope["state"]["traceparent"] = answer.correlation_id
+        return answer.unwrap()
+
+    async def read(self, use_case: Callable[[Subject, Known], Result]) -> Result:
+        """Run a use case that reads what is known of the user."""
+        return use_case(self.subject, await self.service.look_up(self.subject))
+
+    def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
+        """Return what raises HttpError once the caller's token is no longer accepted."""
+        authorization = self.headers.getlist("authorization")
+
+        async def check() -> None:
+            caller = await self.service.verifier.caller(authorization)
+            caller.demand(self.subject.client_ext_id, permissions)
+
+        return check
+
+    async def note_read(self) -> None:
+        """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
+        await note(self.request, READ)
+
+    async def find(self, use_case: Callable[..., Result], of: object) -> Result:
+        """Run a use case that searches for what `of` names, off the event loop."""
+        return await run_in_threadpool(use_case, of, store=self.service.store)
+
+    def found(
+        self, response: BaseModel | Mapping[str, Any], version: int, *, changed_by_time: bool = False
+    ) -> Response:
+        """Return the response to a GET: 304 without a body where the caller has this state already."""
+        tag = etag(version, changed_by_time=changed_by_time)
+        headers = {"ETag": tag, "Cache-Control": "no-store"}
+        if names_tag(self.headers, tag):
+            return Response(status_code=304, headers=headers)
+        return Response(to_json(response), 200, headers, "application/json")
+
+    def _request_digest(self, key: bytes) -> str:
+        headers, query = self.headers, self.request.scope["query_string"]
+        # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
+        return digest(
+            self.request.method,
+            self.path + (f"?{query.decode('latin-1')}" if query else ""),
+            headers.get("if-match"),
+            headers.get("if-none-match"),
+            self.content,
+            key=key,
+        )
+
+
+class Permitted:
+    """The dependency that lets in callers with all of these permissions for the path's client.
+
+    The order is fixed: 401 before anything, then 400 for the path, 403, 406.
+    """
+
+    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_type: str) -> None:
+        self._permissions = permissions
+        self._of_a_user = of_a_user
+        self._media_type = media_type
+
+    async def call(self, request: Request) -> Call:
+        """Return the call. Raises HttpError, Unavailable."""
+        service: Service = request.app.state.service
+        headers = Headers(request.scope["headers"])
+        caller = await service.verifier.caller(headers.getlist("authorization"))
+        user_ext_id = path_id(request, "userExtId") if self._of_a_user else ""
+        subject = Subject(path_id(request, "clientExtId"), user_ext_id)
+        request.scope["state"]["access"] = (caller.actor, subject)
+        caller.demand(subject.client_ext_id, self._permissions)
+        if not accepts(headers, self._media_type):
+            raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
+        return Call(request, caller, subject, service, await request.body(), headers)
+
+
+class PermittedForUser(Permitted):
+    """Of an operation that is about one user."""
+
+    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
+        super().__init__(permissions, of_a_user=True, media_type=media_type)
+
+    def __call__(
+        self,
+        clientExtId: ClientExtId,  # noqa: N803
+        userExtId: UserExtId,  # noqa: N803
+        traceparent: Traceparent = None,
+    ) -> None:
+        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
+
+
+class PermittedForClient(Permitted):
+    """Of an operation that is about the client and no one user."""
+
+    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
+        super().__init__(permissions, of_a_user=False, media_type=media_type)
+
+    def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
+        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
+
+
+class CallRoute(APIRoute):
+    """A route whose endpoint takes a `call`, which has all it needs.
+
+    What else the endpoint declares is for the OpenAPI document: it is read off the call, in a fixed order and
+    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of what a
+    request cost).
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        dependencies: list[Any] = [dependant.call for dependant in self.dependant.dependencies]
+        permitted = next(dependency for dependency in dependencies if isinstance(dependency, Permitted))
+        declared = {
+            parameter.name: None for parameter in self.dependant.path_params + self.dependant.query_params
+        }
+        declared |= {parameter.name: None for parameter in self.dependant.header_params}
+        endpoint = partial(self.endpoint, **declared)
+
+        async def answer(request: Request) -> Response:
+            request.scope["state"]["operation"] = self.operation_id
+            response: Response = await endpoint(call=await permitted.call(request))
+            return response
+
+        return answer
+
+
+async def note(request: Request, outcome: str) -> None:
+    """Keep in the client's access log what came of a request, once it is known who called. Raises Unavailable."""
+    state, service = request.scope["state"], request.app.state.service
+    if "access" not in state:
+        return
+    actor, subject = state["access"]
+    await service.note_access(
+        NoteAccess(
+            subject=subject,
+            actor=actor,
+            correlation_id=state["traceparent"],
+            command_id=service.new_uuid().hex,
+            request_digest="",
+            operation=state.get("operation") or "",
+            outcome=outcome,
+        )
+    )
+
+
+def depends(*permissions: str, media_type: str = JSON) -> Any:
+    """Return the dependency of an operation about a user, for use in an Annotated."""
+    return Depends(PermittedForUser(*permissions, media_type=media_type))
+
+
+def depends_for_client(*permissions: str, media_type: str = JSON) -> Any:
+    """Return the dependency of an operation about the client, for use in an Annotated."""
+    return Depends(PermittedForClient(*permissions, media_type=media_type))
+
+
+def etag(version: int, *, changed_by_time: bool = False) -> str:
+    """Return the strong entity tag of a version, another one where time alone has changed the response."""
+    return f'"{version}u"' if changed_by_time else f'"{version}"'
+
+
+def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
+    """Return the answer of a command that happened."""
+    if answer.version is not None:
+        headers["ETag"] = etag(answer.version)
+    return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("The body names a field twice.")
+    return found
+
+
+def _fault(fault: Any) -> str:
+    where = ".".join(str(step) for step in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]

@@ -1,0 +1,193 @@
+"""The outermost layer: what holds for every request, whatever its path. Plain ASGI, to be cheap."""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from interface.http.core.problems import BodyTooLarge, internal_error_response, problem_response
+from interface.http.core.secure_headers import Headers
+
+BODY_LIMIT_BYTES = 16 * 1024
+_DRAIN_BYTES = 1024 * 1024
+_DRAIN_SECONDS = 1
+
+# W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may go on after the flags.
+_TRACEPARENT = re.compile(
+    r"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?)"
+)
+_TRACEPARENT_LENGTH = 55
+
+log = logging.getLogger(__name__)
+
+
+# The id of the request at hand and of its trace, for what is logged meanwhile.
+AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
+
+
+class Exchange(NamedTuple):
+    """A request that was answered. operation: None where the path has none. is_root: the trace begins with it.
+
+    address: of the caller, as the trusted proxies say.
+    """
+
+    operation: str | None
+    method: str
+    status: int
+    seconds: float
+    traceparent: str
+    is_root: bool
+    actor: str | None
+    client_ext_id: str | None
+    address: str | None = None
+
+
+class Envelope:
+    """Bounds the body, takes over or makes the traceparent, and turns what nobody caught into a 500 with an id.
+
+    observe: told of every request that was answered; must return at once.
+    headers: what every response has; headers_of: instead, those of a path.
+    around: what is put around the answers, those to what nobody caught, too.
+
+    It also routes by the path as it was sent, still percent-encoded, so that an id may hold any character, an
+    encoded slash too, and is decoded once, after routing.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        new_id: Callable[[int], str] = secrets.token_hex,
+        observe: Callable[[Exchange], None] = lambda _: None,
+        *,
+        headers: Headers,
+        headers_of: Mapping[str, Headers],
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+    ) -> None:
+        self._app = app
+        self._new_id = new_id
+        self._observe = observe
+        self._headers = headers
+        self._headers_of = headers_of
+        self._serve = around(self._answer) if around else self._answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["path"] = scope["raw_path"].decode("ascii", "replace")
+        state = scope.setdefault("state", {})
+        given = _given_traceparent(scope)
+        traceparent = state["traceparent"] = given or new_traceparent(self._new_id)
+        began, status = time.monotonic(), 0
+        headers = self._headers_of.get(scope["path"], self._headers)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                traced = (b"traceparent", state["traceparent"].encode())
+                message["headers"] = [*message["headers"], traced, *headers]
+            await send(message)
+
+        # What is logged meanwhile tells of which request it is.
+        token = AT_HAND.set((self._new_id(8), traceparent[3:35]))
+        try:
+            await self._serve(scope, receive, send_with_headers)
+            if status:
+                actor, subject = state.get("access", (None, None))
+                client, address = subject and subject.client_ext_id, scope.get("client")
+                seconds, operation = time.monotonic() - began, state.get("operation")
+                self._observe(
+                    Exchange(
+                        *(operation, scope["method"], status, seconds, traceparent, not given, actor, client),
+                        address=address and address[0],
+                    )
+                )
+        finally:
+            AT_HAND.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, state, started = _BoundedBody(scope, receive), scope["state"], False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            body.check_declared_length()
+            await self._app(scope, body.receive, send_and_note)
+        except BodyTooLarge as error:
+            await body.drain()
+            await problem_response(error)(scope, receive, send_and_note)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception:
+            instance = f"urn:error:{self._new_id(16)}"
+            log.exception("%s %s %s", instance, state["traceparent"], scope["method"])
+            if started:
+                raise
+            await internal_error_response(instance)(scope, receive, send_and_note)
+
+
+def _given_traceparent(scope: Scope) -> str | None:
+    given: list[bytes] = [value for name, value in scope["headers"] if name == b"traceparent"]
+    text = given[0].decode("latin-1") if len(given) == 1 else ""
+    return text[:_TRACEPARENT_LENGTH] if _TRACEPARENT.fullmatch(text) else None
+
+
+def new_traceparent(new_id: Callable[[int], str] = secrets.token_hex) -> str:
+    """Return a trace context for work that nobody's request began."""
+    return f"00-{new_id(16)}-{new_id(8)}-01"
+
+
+class _BoundedBody:
+    """Reads the body of a request, and no more than the limit of it."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._received = 0
+        self._ended = False
+
+    def check_declared_length(self) -> None:
+        """Raise BodyTooLarge where the Content-Length says so."""
+        for name, value in self._scope["headers"]:
+            if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
+                raise _too_large()
+
+    async def receive(self) -> Message:
+        """Receive the next message. Raises BodyTooLarge."""
+        message = await self._next()
+        if self._received > BODY_LIMIT_BYTES:
+            raise _too_large()
+        return message
+
+    async def drain(self) -> None:
+        """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
+        if any(name == b"expect" for name, _ in self._scope["headers"]):
+            return  # it waits for a word before it sends, and to read on is to give it
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._ended and self._received <= _DRAIN_BYTES:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._ended = not message.get("more_body")
+        return message
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"The body may have {BODY_LIMIT_BYTES} bytes at most.")

@@ -1,0 +1,185 @@
+"""The headers that every operation reads, and what the OpenAPI document says of them."""
+
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Header
+from pydantic import WithJsonSchema
+
+from application.transaction.command import Precondition
+from interface.http.core.problems import Malformed
+
+KEY_MAX_LENGTH = 255
+LONGEST_WAIT_SECONDS = 30
+
+# RFC 9110, section 8.8.3. Only our own strong tags can match; any other well-formed tag is simply not current.
+_ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,]*")
+_ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
+# The version; with a "u" where time alone has changed the response since (call.etag). If-Match takes both.
+_OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
+# RFC 7240, section 2: commas part preferences, but those within quotation marks.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+_SECONDS = re.compile(r'(")?([0-9]+)(?(1)")')
+# The document says what a header looks like where it is sent; here None says that it is absent.
+_TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
+_KEY = WithJsonSchema(
+    {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[\x20-\x7e]+$"}
+)
+Traceparent = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(description="W3C trace context; taken over into events and answer, or made where it is absent."),
+]
+IfMatch = Annotated[
+    str | None,
+    _TAGS,
+    Header(description='Do it only while the version is one of these entity tags, such as `"7"`; else 412.'),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    _TAGS,
+    Header(description="Answer 304 without a body while the version is one of these entity tags."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    _KEY,
+    Header(
+        description="The same key, caller and request again gets the first answer; nothing happens twice."
+    ),
+]
+
+
+Prefer = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(
+        description="`wait=10`: answer once the ticket is delivered, at most so many seconds later, 30 at most (RFC 7240)."
+    ),
+]
+
+
+class Headers:
+    """The headers of a request by their names in lower case, read once.
+
+    Starlette's own go through all of them for each question, of which an operation asks a dozen.
+    """
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in raw:
+            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+
+    def getlist(self, name: str) -> list[str]:
+        """Return every value of the header, as sent."""
+        return self._values.get(name, [])
+
+    def get(self, name: str) -> str | None:
+        """Return the first value of the header, or None."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """Return the Idempotency-Key, or None. Raises Malformed."""
+    keys = headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if (
+        len(keys) > 1
+        or not 1 <= len(keys[0]) <= KEY_MAX_LENGTH
+        or not (keys[0].isascii() and keys[0].isprintable())
+    ):
+        raise Malformed(
+            f"Idempotency-Key must be 1 to {KEY_MAX_LENGTH} printable ASCII characters, given once."
+        )
+    return keys[0]
+
+
+def preferred_wait(headers: Headers) -> int | None:
+    """Return for how many seconds the caller prefers to wait, None for not; what is no number is passed over.
+
+    The first one counts (RFC 7240, section 2).
+    """
+    for preference in _PREFERENCE.findall(",".join(headers.getlist("prefer"))):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            seconds = _SECONDS.fullmatch(value.strip())
+            return min(int(seconds[2].lstrip("0")[:9] or "0"), LONGEST_WAIT_SECONDS) if seconds else None
+    return None
+
+
+def names_tag(headers: Headers, tag: str) -> bool:
+    """Tell whether If-None-Match names this entity tag, by weak comparison. Raises Malformed."""
+    value = ",".join(headers.getlist("if-none-match"))
+    if _versions(headers, "if-none-match") == "*":
+        return True
+    return tag in [given.removeprefix("W/") for given in _ONE_ENTITY_TAG.findall(value)]
+
+
+def precondition(headers: Headers) -> Precondition:
+    """Return what If-Match and If-None-Match demand. Raises Malformed."""
+    return Precondition(_versions(headers, "if-match"), _versions(headers, "if-none-match"))
+
+
+def _versions(headers: Headers, name: str) -> frozenset[int] | str | None:
+    if name not in headers:
+        return None
+    value = ",".join(headers.getlist(name))
+    if value.strip() == "*":
+        return "*"
+    if not _ENTITY_TAGS.fullmatch(value):
+        raise Malformed(f'{name} must be "*" or a list of entity tags, such as "7".')
+    tags = _ONE_ENTITY_TAG.findall(value)
+    weak_too = name == "if-none-match"
+    return frozenset(_version(tag.removeprefix("W/") if weak_too else tag) for tag in tags) - {-1}
+
+
+def _version(tag: str) -> int:
+    ours = _OUR_TAG.fullmatch(tag)
+    return int(ours[1]) if ours else -1
+
+
+def digest(*parts: str | bytes | None, key: bytes = b"") -> str:
+    """Return the hex HMAC-SHA-256 of the parts, each framed by its length so that no two lists collide."""
+    framed = b"".join(b"-1:" if part is None else _framed(part) for part in parts)
+    return hmac.digest(key, framed, "sha256").hex()
+
+
+def _framed(part: str | bytes) -> bytes:
+    octets = part.encode() if isinstance(part, str) else part
+    return b"%d:%b" % (len(octets), octets)
+
+
+def is_json(headers: Headers) -> bool:
+    """Tell whether the body is declared as JSON in UTF-8, once and without an encoding (RFC 9110, section 8)."""
+    content_types = headers.getlist("content-type")
+    if len(content_types) != 1 or headers.get("content-encoding") not in (None, "identity"):
+        return False
+    media_type, *parameters = [part.strip().lower() for part in content_types[0].split(";")]
+    return media_type == "application/json" and all(
+        parameter in ("", "charset=utf-8", 'charset="utf-8"') for parameter in parameters
+    )
+
+
+def accepts(headers: Headers, media_type: str) -> bool:
+    """Tell whether the caller takes this type; the most specific range decides (RFC 9110, section 12.5.1)."""
+    if "accept" not in headers:
+        return True
+    accept = ",".join(headers.getlist("accept")).lower()
+    if accept.strip() in ("", "*/*", media_type):
+        return True
+    ranges = {"*/*": 0, f"{media_type.partition('/')[0]}/*": 1, media_type: 2}
+    best, accepted = -1, False
+    for item in accept.split(","):
+        media_range, *parameters = [part.strip() for part in item.split(";")]
+        specificity = ranges.get(media_range, -1)
+        if specificity >= best and specificity >= 0:
+            best = specificity
+            accepted = not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
+    return accepted

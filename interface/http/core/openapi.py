@@ -1,0 +1,232 @@
+"""The OpenAPI 3.1 document: what FastAPI cannot see for itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from application.feed.feed import CloudEvent
+from interface.http.core.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
+from interface.http.core.schemas import (
+    CommentBody,
+    CreateBody,
+    PatchBody,
+    PolicyBody,
+    ResetBody,
+    SubscriptionBody,
+    UserBody,
+    VerifyBody,
+)
+from interface.http.ssf.stream_schemas import (
+    PollBody,
+    StreamBody,
+    StreamChangeBody,
+    StreamReplacementBody,
+    StreamStatusBody,
+    StreamVerificationBody,
+)
+
+Responses = dict[int | str, dict[str, Any]]
+
+_BODIES: list[type[BaseModel]] = [
+    ResetBody,
+    CreateBody,
+    PatchBody,
+    VerifyBody,
+    UserBody,
+    PolicyBody,
+    SubscriptionBody,
+    CommentBody,
+    StreamBody,
+    StreamChangeBody,
+    StreamReplacementBody,
+    StreamStatusBody,
+    StreamVerificationBody,
+    PollBody,
+    Problem,
+]
+BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
+_REF = "#/components/schemas/{model}"
+_TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
+_ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
+_DESCRIPTION = """\
+Ticket credentials: one secret per user and client, handed to the user by mail or letter, so that they can
+activate or recover an account. The clear ticket is in no response; it goes to the user.
+"""
+
+
+def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    """Declare the request body of an operation, which reads it itself."""
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=schema.__name__)}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def told_of_delivery(responses: Responses) -> Responses:
+    """Declare what is answered to Prefer: wait."""
+    for status, response in responses.items():
+        if status in (200, 201):
+            response["headers"] |= {
+                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
+                "Ticket-Delivery": {
+                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
+                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
+                    "schema": {"type": "string"},
+                },
+            }
+    return responses
+
+
+def reads(schema: type, description: str) -> Responses:
+    """Declare the responses of a GET with an entity tag."""
+    unchanged = {"description": "Not modified", "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT}}
+    return {200: _success(schema, description), 304: unchanged} | _problems(
+        400, 401, 403, 404, 406, 413, 500, 503
+    )
+
+
+def writes(schema: type, description: str, *more: int) -> Responses:
+    """Declare the responses of a POST that changes what is there."""
+    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 500, 503)
+    return {200: _success(schema, description)} | _problems(*statuses)
+
+
+def patches(schema: type, description: str) -> Responses:
+    """Declare the responses of a PATCH, whose body may name a version."""
+    return writes(schema, description) | _problems(409)
+
+
+def plain_writes(schema: type, description: str) -> Responses:
+    """Declare the responses of a POST that shows no credential, and so no entity tag."""
+    responses = writes(schema, description, 429)
+    del responses[200]["headers"]["ETag"]
+    return responses
+
+
+def lists(schema: type, description: str, *more: int) -> Responses:
+    """Declare the responses of a GET of several, without an entity tag."""
+    responses = reads(schema, description)
+    del responses[304], responses[404], responses[200]["headers"]["ETag"]
+    return responses | _problems(*more)
+
+
+def bundles(media_type: str, description: str) -> Responses:
+    """Declare the responses of a GET of a file."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    file = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: file} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
+
+
+def feeds(media_type: str, schema: dict[str, Any], description: str) -> Responses:
+    """Declare the responses of a GET of events."""
+    content = {media_type: {"schema": schema}}
+    found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
+
+
+def deletes(description: str = "Deleted", *more: int) -> Responses:
+    """Declare the responses of a DELETE, or of another operation that answers without content."""
+    gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
+    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
+
+
+def shared(schema: type, description: str, status: int = 200) -> Responses:
+    """Declare the responses of an operation of Shared Signals that changes something, or may."""
+    responses = writes(schema, description)
+    done = responses.pop(200)
+    del done["headers"]["ETag"]
+    return {status: done} | responses
+
+
+def queues(schema: type, description: str) -> Responses:
+    """Declare the responses of a POST that has something done soon."""
+    responses = writes(schema, description, 429)
+    accepted = responses.pop(200)
+    del accepted["headers"]["ETag"], responses[412], responses[415]
+    return {202: accepted} | responses
+
+
+def public(description: str) -> Responses:
+    """Declare the responses of a GET for which nobody needs a token."""
+    content = {"application/json": {"schema": {"type": "object"}}}
+    found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
+    return {200: found} | _problems(400, 413, 500)
+
+
+def creates(schema: type, description: str) -> Responses:
+    """Declare the responses of a POST that makes something new."""
+    responses = writes(schema, description)
+    created = responses.pop(200)
+    created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
+    created["links"] = links_to(
+        "getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket"
+    )
+    return {201: created} | responses
+
+
+def puts(schema: type, description: str, *more: int, links: dict[str, Any]) -> Responses:
+    """Declare the responses of a PUT that makes or replaces, and where one goes on from it."""
+    problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
+    replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
+    return {200: replaced | {"links": links}, 201: new | {"links": links}} | problems
+
+
+def links_to(*operations: str, of: str = "userExtId") -> dict[str, Any]:
+    """Say which operations go on with what was just made."""
+    parameters = {name: f"$request.path.{name}" for name in ("clientExtId", of)}
+    return {operation: {"operationId": operation, "parameters": parameters} for operation in operations}
+
+
+def _success(schema: type, description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "model": schema,
+        "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT},
+    }
+
+
+def _problems(*statuses: int) -> Responses:
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    kinds = [kind for kind in (*PROBLEMS.values(), INTERNAL) if kind.status == status]
+    codes = ", ".join(sorted({f"`{kind.code}`" for kind in kinds}))
+    headers: dict[str, Any] = {"traceparent": _TRACEPARENT}
+    if status in (429, 503):
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string"}}
+    if status == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+    return {"description": f"{kinds[0].title}: {codes}", "headers": headers, "content": content}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the app, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+        _, definitions = models_json_schema(
+            [(schema, "validation") for schema in _BODIES], ref_template=_REF, by_alias=True
+        )
+        components = made.setdefault("components", {})
+        components.setdefault("schemas", {}).update(definitions["$defs"])
+        _, events = TypeAdapter.json_schemas(
+            [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_REF
+        )
+        components["schemas"].update(events["$defs"])
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        made["security"] = [{"token": []}]
+        _remove_what_is_never_sent(made)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _remove_what_is_never_sent(made: dict[str, Any]) -> None:
+    """Take out FastAPI's own validation error, for which the service sends its problems."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for schema in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(schema, None)

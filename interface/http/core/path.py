@@ -1,0 +1,69 @@
+"""The ids in paths: routed while still percent-encoded, then decoded once and checked."""
+
+import re
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Path, Request
+from starlette.convertors import Convertor, register_url_convertor
+
+from interface.http.core.problems import Malformed
+
+# "." and ".." are no ids: every browser and proxy takes them for steps in the path.
+ID_PATTERN = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$"
+ID_MAX_LENGTH = 50
+BASE_PATH = "/nevisidm/api/core/v1"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
+ClientExtId = Annotated[
+    str, Path(description="External ID of the client.", examples=["client-123"], json_schema_extra=_SCHEMA)
+]
+UserExtId = Annotated[
+    str, Path(description="External ID of the user.", examples=["user-123"], json_schema_extra=_SCHEMA)
+]
+
+
+PolicyExtId = Annotated[
+    str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=_SCHEMA)
+]
+
+
+StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=_SCHEMA)]
+SubscriptionName = Annotated[
+    str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=_SCHEMA)
+]
+
+
+class _Segment(Convertor[str]):
+    """A path segment, which may be empty: that is then a malformed id, not an unknown path."""
+
+    regex = "[^/]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+# Routes name it, so it must be known before the first of them is made.
+register_url_convertor("segment", _Segment())
+
+
+def path_id(request: Request, name: str) -> str:
+    """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
+    raw = request.path_params[name]
+    if _BAD_PERCENT.search(raw):
+        raise Malformed(f"{name} has a percent sign that encodes nothing.")
+    try:
+        text = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise Malformed(f"{name} is not UTF-8.") from None
+    if not 1 <= len(text) <= ID_MAX_LENGTH:
+        raise Malformed(f"{name} has {len(text)} characters; it must have 1 to {ID_MAX_LENGTH}.")
+    if _CONTROL.search(text) or text in (".", ".."):
+        raise Malformed(f"{name} has a control character, or is a dot segment.")
+    return text

@@ -1,0 +1,54 @@
+"""How often a caller may verify and reset, and how often a credential may be verified and reset.
+
+Counted in memory, by process: with several processes each counts for itself.
+"""
+
+import math
+import time
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from application.transaction.command import Subject
+from interface.http.core.problems import TooManyRequests
+
+OFF = "off"
+# Less is how a clock is kept right.
+_CLOCK_STEP_SECONDS = 1
+
+
+class RateLimits:
+    """Two limits, each such as `600/minute`, or `off`. Raises ValueError for any other text."""
+
+    def __init__(self, *, per_caller: str, per_credential: str) -> None:
+        self._per_caller = _parse(per_caller)
+        self._per_credential = _parse(per_credential)
+        self._storage = MemoryStorage()
+        self._limiter = MovingWindowRateLimiter(self._storage)
+        self._counted_at = 0.0
+
+    def count(self, actor: str, subject: Subject) -> None:
+        """Count one request. Raises TooManyRequests, which says when to come again."""
+        self._forget_the_future()
+        for limit, key in (
+            (self._per_caller, ("caller", actor)),
+            (self._per_credential, ("credential", *subject)),
+        ):
+            if limit is not None and not self._limiter.hit(limit, *key):
+                until = self._limiter.get_window_stats(limit, *key).reset_time
+                raise TooManyRequests(
+                    f"No more than {limit.amount} of these per {limit.get_expiry()} s for one {key[0]}.",
+                    max(1, math.ceil(until - time.time())),
+                )
+
+    def _forget_the_future(self) -> None:
+        """Begin anew where the clock was set back: what was counted before would bar callers until it is that late again."""
+        now = time.time()
+        if now < self._counted_at - _CLOCK_STEP_SECONDS:
+            self._storage.reset()
+        self._counted_at = now
+
+
+def _parse(text: str) -> RateLimitItem | None:
+    return None if text == OFF else parse(text)

@@ -1,0 +1,105 @@
+"""Where a user's tickets are on their way."""
+
+from contextlib import suppress
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, status_within
+from application.delivery.record_delivery import RetryDeliveries
+from application.model.ticket_response import to_json
+from application.shared.errors import Unavailable
+from application.tickets.read_ticket import read_user
+from application.transaction.command import Answer
+from interface.http.core.call import JSON, Call, CallRoute, depends
+from interface.http.core.headers import IdempotencyKey, preferred_wait
+from interface.http.core.openapi import lists, queues
+from interface.http.core.paging import DEFAULT_LIMIT, Limit, page
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+
+router = APIRouter(prefix=BASE_PATH, tags=["Delivery"], route_class=CallRoute)
+PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket/deliveries"
+_ACCEPTED = 202
+
+
+class Deliveries(TypedDict):
+    """What became of a user's newest tickets, the newest first."""
+
+    items: list[TicketDeliveryItem]
+
+
+@router.get(
+    PATH,
+    summary="Get the deliveries of a ticket",
+    operation_id="getDeliveries",
+    responses=lists(Deliveries, "The deliveries of the user's newest tickets", 404),
+)
+async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = None) -> Response:
+    """Returns where the newest tickets of a user are on their way: queued, sent, failed or ended; the newest first.
+
+    Addresses are masked. What came before is in the client's history.
+
+    Required permission: AccessControl.CredentialView
+    """
+    await call.read(read_user)
+    return await _response(call, page(call.request).limit)
+
+
+@router.post(
+    f"{PATH}/retry",
+    summary="Retry the deliveries of a ticket",
+    operation_id="retryDeliveries",
+    status_code=_ACCEPTED,
+    responses=queues(Deliveries, "They are tried again"),
+)
+async def retry(
+    call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)], idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Has the ticket of a user that waits, or could not be delivered, tried again now, by every method from the first on.
+
+    A ticket that was sent is not sent again: reset it.
+
+    Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
+    """
+    call.count()
+    await call.execute(RetryDeliveries(**call.terms()))
+    return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
+
+
+async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
+    """Return what is said of the delivery of a new ticket, once it is over or the caller waits no longer."""
+    seconds = preferred_wait(call.headers)
+    if seconds is None or answer.version is None:
+        return {}
+    service = call.service
+    with suppress(Unavailable):  # the ticket is minted: a retry for want of this would mint another one
+        item = await status_within(
+            call.subject,
+            answer.version,
+            seconds,
+            outbox=service.outbox,
+            ledger=service.ledger,
+            live=service.live,
+        )
+        return {"Preference-Applied": f"wait={seconds}", "Ticket-Delivery": _structured(item)}
+    return {}
+
+
+def _structured(item: TicketDeliveryItem | None) -> str:
+    """Return a delivery as a structured field (RFC 9651): a token with parameters, which hold ASCII only."""
+    if item is None:
+        return "none"
+    said = {"method": item["method"], "answer": item["answer"], "why": item["why"]}
+    return item["status"] + "".join(f';{name}="{value}"' for name, value in said.items() if value)
+
+
+async def _response(call: Call, limit: int, status: int = 200) -> Response:
+    service = call.service
+    read = partial(read_deliveries, limit=limit, outbox=service.outbox, ledger=service.ledger)
+    items = await run_in_threadpool(read, call.subject)
+    return Response(to_json({"items": items}), status, {"Cache-Control": "no-store"}, JSON)

@@ -1,0 +1,155 @@
+"""The AsyncAPI 3 document: what subscribers get, and over which channels."""
+
+import types
+from functools import cache
+from typing import Any, get_type_hints
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from application.feed.feed import NAMES, CloudEvent
+from application.record.streams import EVENTS
+from application.subscriptions.security_event import TYPES as SECURITY_TYPES
+from domain.shared.event import Event
+from interface.http.core.path import BASE_PATH
+
+_SCHEMA = "#/components/schemas/{model}"
+_DESCRIPTION = """\
+What happens in a client, each event at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
+the one before it in `previous`, so a subscriber sees for itself that none is missing. Every channel carries each event at
+least once, in order, and is resumed by the position.
+"""
+_CLIENT = {"clientExtId": {"description": "External ID of the client."}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the AsyncAPI document of the app, made once."""
+    return _document(app.title, app.version, app.state.service.public_url)
+
+
+@cache
+def _document(title: str, version: str, public_url: str) -> dict[str, Any]:
+    scheme, _, host = public_url.partition("://")
+    messages = {topic: _message(topic, event) for topic, event in EVENTS.items()}
+    every = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}
+    secure = {name: every[name] for name in SECURITY_TYPES}
+    _, definitions = TypeAdapter.json_schemas(
+        [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_SCHEMA
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": title, "version": version, "description": _DESCRIPTION},
+        "defaultContentType": "application/cloudevents+json",
+        "servers": {
+            "service": {
+                "host": host,
+                "protocol": scheme,
+                "security": [{"$ref": "#/components/securitySchemes/token"}],
+            },
+            "nats": {
+                "host": "nats.example:4222",
+                "protocol": "nats",
+                "description": "Where `tickets publish --to nats://…` publishes to.",
+            },
+            "kafka": {
+                "host": "kafka.example:9092",
+                "protocol": "kafka",
+                "description": "Where `tickets publish --to kafka://…` publishes to.",
+            },
+        },
+        "channels": {
+            "stream": _channel(
+                f"{BASE_PATH}/{{clientExtId}}/events/stream",
+                "Server-sent events: `data` is a CloudEvent, `id` its position; resumed by `Last-Event-ID`.",
+                "service",
+                every,
+            ),
+            "feed": _channel(
+                f"{BASE_PATH}/{{clientExtId}}/events",
+                "Pages of CloudEvents after a position, by long poll (`after`, `limit`, `wait`, `types`).",
+                "service",
+                every,
+            ),
+            "webhook": {
+                "address": None,
+                "description": "POST to the URL of a subscription, signed as Standard Webhooks has it.",
+                "messages": every,
+            },
+            "securityEvents": {
+                "address": None,
+                "description": "CAEP `credential-change` tokens made from these events, pushed (RFC 8935) or polled "
+                "(RFC 8936); Shared Signals 1.0.",
+                "messages": secure,
+            },
+            "nats": _channel(
+                "tickets.{clientExtId}.{type}",
+                "JetStream subjects; `Nats-Msg-Id` is client and position.",
+                "nats",
+                every,
+                type={"description": "The type of the event.", "enum": list(EVENTS)},
+            ),
+            "kafka": {
+                "address": "tickets",
+                "description": "A topic whose key is the credential.",
+                "servers": [{"$ref": "#/servers/kafka"}],
+                "messages": every,
+            },
+        },
+        "operations": {
+            f"send-{channel}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{channel}"},
+                "summary": summary,
+            }
+            for channel, summary in (
+                ("stream", "What happens, as it happens"),
+                ("feed", "What happened"),
+                ("webhook", "What happens, to a subscription"),
+                ("securityEvents", "What happens to credentials, to a stream of Shared Signals"),
+                ("nats", "What happens, to NATS JetStream"),
+                ("kafka", "What happens, to Kafka"),
+            )
+        },
+        "components": {
+            "messages": messages,
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _channel(
+    address: str, description: str, server: str, messages: dict[str, Any], **parameters: Any
+) -> dict[str, Any]:
+    return {
+        "address": address,
+        "description": description,
+        "servers": [{"$ref": f"#/servers/{server}"}],
+        "parameters": _CLIENT | parameters,
+        "messages": messages,
+    }
+
+
+def _message(topic: str, event: type[Event]) -> dict[str, Any]:
+    changed = {"type": "object", "properties": _changed(event)}
+    narrowed = {
+        "properties": {"type": {"const": topic}, "data": {"properties": {"changed": changed}}},
+    }
+    return {
+        "name": topic,
+        "title": topic,
+        "summary": (event.__doc__ or "").partition("\n")[0],
+        "contentType": "application/cloudevents+json",
+        "payload": {"allOf": [{"$ref": "#/components/schemas/CloudEvent"}, narrowed]},
+    }
+
+
+def _changed(event: type[Event]) -> dict[str, Any]:
+    hints = get_type_hints(event)
+    return {name: _schema_of(hints[field]) for field, name in NAMES.items() if field in hints}
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    if isinstance(hint, types.UnionType) or not hasattr(hint, "__dataclass_fields__"):
+        return TypeAdapter(hint).json_schema()
+    return {"type": "object"}

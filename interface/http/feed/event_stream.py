@@ -1,0 +1,107 @@
+"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, nothing held for a slow one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from application.model.ticket_response import to_json
+from application.record.eras import EventId
+from application.shared.errors import Unavailable
+from interface.http.core.problems import HttpError
+
+MEDIA_TYPE = "text/event-stream"
+HEARTBEAT_SECONDS = 15
+_HEARTBEAT = b": nothing new\n\n"
+_RETRY_MS = 1000
+_OPENING = b"retry: %d\n\n" % _RETRY_MS
+# For how many times the patience the last message is tried.
+_LAST_TRIES = 3
+
+
+class Sent(NamedTuple):
+    """An event that is sent: by this id the reader resumes."""
+
+    id: EventId
+    data: bytes
+
+
+class EventStream(Response):
+    """Sends batches as they come; an empty one as a heartbeat.
+
+    permit: asked at every heartbeat, raises HttpError where the reader may no longer read.
+    patience_seconds: a reader that takes nothing for so long is cut off. What it has not taken yet is in the
+    system's buffers and one batch, so a slow reader costs no more memory than a fast one.
+    Whenever the service ends it, the last message says why, as an event named `end`.
+    """
+
+    def __init__(
+        self,
+        batches: AsyncGenerator[list[Sent], None],
+        permit: Callable[[], Awaitable[object]],
+        patience_seconds: float,
+    ) -> None:
+        super().__init__(
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE
+        )
+        del self.headers["content-length"]
+        self._batches = batches
+        self._permit = permit
+        self._patience_seconds = patience_seconds
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Send until the reader has gone, or the service ends it."""
+        streaming = asyncio.create_task(self._stream(send))
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await asyncio.wait((streaming, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            streaming.cancel()
+            await asyncio.wait((streaming, gone))
+        if not streaming.cancelled():
+            streaming.result()
+
+    async def _stream(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        try:
+            reason = await self._send_all(send)
+        except TimeoutError:
+            reason = "You read too slowly. Go on from the last id that you have."
+        try:
+            async with asyncio.timeout(self._patience_seconds * _LAST_TRIES):
+                end = b"event: end\ndata: %s\n\n" % to_json({"reason": reason}).encode()
+                await send({"type": "http.response.body", "body": end})
+        except TimeoutError:
+            return  # it reads nothing at all; the server closes the connection
+
+    async def _send_all(self, send: Send) -> str:
+        """Send until there is no more. Returns why. Raises TimeoutError where the reader is too slow."""
+        try:
+            async with aclosing(self._batches) as batches:
+                await self._send(send, _OPENING)
+                async for batch in batches:
+                    if not batch:
+                        await self._permit()
+                    await self._send(send, b"".join(map(_message, batch)) or _HEARTBEAT)
+        except HttpError as error:
+            return str(error)
+        except Unavailable:
+            return "The store is out of reach for now. Come again."
+        return "The service stops or starts anew. Come again."
+
+    async def _send(self, send: Send, content: bytes) -> None:
+        async with asyncio.timeout(self._patience_seconds):
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+
+
+def _message(sent: Sent) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (str(sent.id).encode(), sent.data)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

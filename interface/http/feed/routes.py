@@ -1,0 +1,116 @@
+"""What happens, for those who follow from outside."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from pydantic import WithJsonSchema
+from starlette.responses import Response
+
+from application.feed.feed import FeedQuery, joined
+from application.record.eras import EventId, parse_event_id
+from interface.http.core.call import Call, CallRoute, depends_for_client
+from interface.http.core.openapi import BATCH_OF_EVENTS, feeds
+from interface.http.core.paging import (
+    EVENT_ID,
+    LONGEST_WAIT_SECONDS,
+    After,
+    Limit,
+    TypesFilter,
+    Wait,
+    after_event,
+    feed_query,
+    numbered,
+    page,
+)
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import EVENT_VIEW
+from interface.http.core.problems import Malformed
+from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
+
+router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
+EVENTS = "/{clientExtId:segment}/events"
+BATCH = "application/cloudevents-batch+json"
+_LAST_EVENT_ID = "last-event-id"
+LastEventId = Annotated[
+    str | None,
+    WithJsonSchema(EVENT_ID),
+    Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
+]
+
+
+@router.get(
+    EVENTS,
+    summary="Get the events after a position",
+    operation_id="getEvents",
+    responses=feeds(BATCH, BATCH_OF_EVENTS, "The next events, by position; none where nothing came"),
+)
+async def events(
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
+    after: After = None,
+    limit: Limit = None,
+    wait: Wait = None,
+    types: TypesFilter = None,
+) -> Response:
+    """Returns what happened in the client after a position, oldest first, as CloudEvents.
+
+    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Keep the id that you handled last and go on
+    after it. Each event names the one before it in `previous`: where that is not the one you saw last, you missed one.
+
+    Required permission: AccessControl.EventView
+    """
+    query = feed_query(call.request, call.subject.client_ext_id, after_event(call.request))
+    seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    batch = await call.service.live.read(query, page(call.request).limit, seconds)
+    content = b"[%s]" % b",".join(joined(query, batch))
+    return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    f"{EVENTS}/stream",
+    summary="Follow the events as they happen",
+    operation_id="streamEvents",
+    responses=feeds(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
+)
+async def stream(
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
+    after: After = None,
+    types: TypesFilter = None,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Sends what happens in the client as server-sent events: each one's `data` is a CloudEvent, its `id` the position.
+
+    A reader that comes back sends the id that it saw last as Last-Event-ID, as browsers do by themselves. Where nothing
+    happens a comment comes every 15 seconds. Whenever the service ends the stream, the last event is named `end` and
+    says why.
+
+    Required permission: AccessControl.EventView
+    """
+    last = _last_event_id(call, after_event(call.request))
+    query = feed_query(call.request, call.subject.client_ext_id, last)
+    before = await call.service.live.before(query)
+    return EventStream(
+        _batches(call, query, before),
+        permit=call.still_permitted(EVENT_VIEW),
+        patience_seconds=call.service.patience_seconds,
+    )
+
+
+async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[list[Sent], None]:
+    following = call.service.live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
+    async with aclosing(following) as batches:
+        async for batch in batches:
+            contents = zip(batch.events, joined(query, batch), strict=True)
+            yield [Sent(event.id, content) for event, content in contents]
+
+
+def _last_event_id(call: Call, after: EventId) -> EventId:
+    given = call.headers.getlist(_LAST_EVENT_ID)
+    if not given:
+        return after
+    try:
+        [text] = given
+        return parse_event_id(text)
+    except ValueError:
+        raise Malformed("Last-Event-ID must be the id of an event, given once.") from None

@@ -1,0 +1,43 @@
+"""What orchestrators and monitors ask: whether it lives, whether it is ready, and how it goes."""
+
+import secrets
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from interface.http.core.call import Service
+from interface.http.core.problems import Unauthenticated
+
+router = APIRouter(include_in_schema=False)
+_RETRY_AFTER_SECONDS = "1"
+_EXPOSITION = "text/plain; version=1.0.0; charset=utf-8"
+_UNCACHED = {"Cache-Control": "no-store"}
+
+
+@router.get("/livez")
+async def live() -> Response:
+    """Answer: that is all there is to it."""
+    return JSONResponse({"status": "alive"}, headers=_UNCACHED)
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> Response:
+    """Tell whether requests can be served here; 503 with what is wrong where not."""
+    service: Service = request.app.state.service
+    found = await service.readiness()
+    content = {"status": "ready" if found.ready else "not ready", "checks": dict(found.checks)}
+    if found.ready:
+        return JSONResponse(content, headers=_UNCACHED)
+    return JSONResponse(content, 503, {**_UNCACHED, "Retry-After": _RETRY_AFTER_SECONDS})
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Return the metrics, to whoever has the token where one is set. Raises Unauthenticated."""
+    service: Service = request.app.state.service
+    if service.metrics_token:
+        given = request.headers.get("authorization", "")
+        if not secrets.compare_digest(given.encode(), f"Bearer {service.metrics_token.reveal()}".encode()):
+            raise Unauthenticated("Send TICKETS_METRICS_TOKEN as a bearer token.")
+    return Response(await run_in_threadpool(service.exposition), media_type=_EXPOSITION)

@@ -1,0 +1,87 @@
+"""The ticket policies of a client."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from application.model.policy_row import PolicyList, PolicyResponse, to_response
+from application.policies.define_policy import DefinePolicy, read_policies, read_policy
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import PolicyKey
+from interface.http.core.call import Call, CallRoute, depends_for_client, json_response
+from interface.http.core.headers import IfMatch, IfNoneMatch
+from interface.http.core.openapi import body, links_to, lists, puts, reads
+from interface.http.core.path import BASE_PATH, PolicyExtId, path_id
+from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
+from interface.http.core.schemas import PolicyBody
+
+router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
+LIST = "/{clientExtId:segment}/policies"
+PATH = f"{LIST}/{{policyExtId:segment}}"
+
+
+@router.put(
+    PATH,
+    summary="Define or replace a policy",
+    operation_id="definePolicy",
+    responses=puts(PolicyResponse, "The policy", 422, links=links_to("getPolicy", of="policyExtId")),
+    openapi_extra=body(PolicyBody, required=True),
+)
+async def define(
+    call: Annotated[Call, depends_for_client(POLICY_MODIFY)],
+    policyExtId: PolicyExtId,  # noqa: N803
+    if_match: IfMatch = None,
+) -> Response:
+    """Makes these the parameters of the policy, all of them. They hold from the next time they are applied.
+
+    A policy whose tickets would be worth less than 112 bits must hash by ARGON2ID; below 20 bits it is refused.
+
+    Required permission: AccessControl.PolicyModify
+    """
+    wanted = call.body(PolicyBody)
+    command = DefinePolicy(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        policy_ext_id=path_id(call.request, "policyExtId"),
+        policy=wanted.parameters.policy(),
+        is_default=wanted.defaultPolicy,
+    )
+    answer = await call.execute(command)
+    return json_response(answer, 201 if answer.outcome == Outcome.CREATED else 200)
+
+
+@router.get(
+    PATH, summary="Get a policy", operation_id="getPolicy", responses=reads(PolicyResponse, "The policy")
+)
+async def get(
+    call: Annotated[Call, depends_for_client(POLICY_VIEW)],
+    policyExtId: PolicyExtId,  # noqa: N803
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Returns a policy that the client has defined.
+
+    Required permission: AccessControl.PolicyView
+    """
+    row = await call.find(
+        read_policy, PolicyKey(call.subject.client_ext_id, path_id(call.request, "policyExtId"))
+    )
+    return call.found(to_response(row), row.version)
+
+
+@router.get(
+    LIST,
+    summary="List policies",
+    operation_id="listPolicies",
+    responses=lists(PolicyList, "The policies of the client"),
+)
+async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Response:
+    """Returns every policy that the client has defined. The built-in one, `default`, holds beside them.
+
+    Required permission: AccessControl.PolicyView
+    """
+    rows = await call.find(read_policies, call.subject.client_ext_id)
+    found = PolicyList(items=[to_response(row) for row in rows])
+    return Response(
+        found.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"}
+    )

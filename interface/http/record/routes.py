@@ -1,0 +1,193 @@
+"""What happened, and what proves it."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from application.model.projection import utc_date
+from application.model.ticket_response import UtcDate
+from application.record.evidence import make_evidence
+from application.record.history import HistoryItem, LogItem, read_history, search_log
+from application.record.ledger import Checkpoint, HistoryQuery
+from application.tickets.find_tickets import Page
+from interface.http.core.call import Call, CallRoute, depends, depends_for_client
+from interface.http.core.openapi import bundles, lists
+from interface.http.core.paging import (
+    ActorFilter,
+    ContinuationToken,
+    CorrelationFilter,
+    DateFilter,
+    FromFilter,
+    Limit,
+    Since,
+    TypeFilter,
+    UserFilter,
+    number_page,
+    numbered,
+    one,
+    page_of_numbers,
+    query_value,
+    trace_id,
+)
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import HISTORY_VIEW
+from interface.http.core.problems import Malformed
+from interface.http.core.schemas import Date
+
+router = APIRouter(prefix=BASE_PATH, tags=["Audit"], route_class=CallRoute)
+TICKET = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
+HISTORY = "/{clientExtId:segment}/history"
+CHECKPOINTS = "/{clientExtId:segment}/checkpoints"
+ZIP = "application/zip"
+_LONGEST = 255
+HistoryPage = Page[HistoryItem]
+LogPage = Page[LogItem]
+
+
+class CheckpointItem(TypedDict):
+    """A signed statement of what the client's ledger is at a size."""
+
+    size: Annotated[int, Field(description="How many entries the ledger has.")]
+    root: Annotated[str, Field(description="The root of the Merkle tree over them, hexadecimal.")]
+    note: Annotated[str, Field(description="What was signed, with its signatures (C2SP tlog-checkpoint).")]
+    made: UtcDate | None
+
+
+CheckpointPage = Page[CheckpointItem]
+
+
+@router.get(
+    f"{TICKET}/history",
+    summary="Get the history of a ticket",
+    operation_id="getHistory",
+    responses=lists(HistoryPage, "What happened to the ticket", 404),
+)
+async def history(
+    call: Annotated[Call, depends(HISTORY_VIEW)],
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns everything that happened to the ticket of a user, oldest first; of a deleted ticket, too.
+
+    Each item says who did what, when and why, and which fields of the ticket it changed. That you read it is kept in
+    the client's access log.
+
+    Required permission: AccessControl.HistoryView
+    """
+    wanted, after = page_of_numbers(call.request)
+    await call.note_read()
+    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.service.history)
+    items, more = await run_in_threadpool(read, call.subject)
+    return number_page(wanted, list(items), items[-1]["version"] if more else None)
+
+
+@router.get(
+    HISTORY,
+    summary="Search what happened in a client",
+    operation_id="searchHistory",
+    responses=lists(LogPage, "What happened in the client"),
+)
+async def search(
+    call: Annotated[Call, depends_for_client(HISTORY_VIEW)],
+    actor: ActorFilter = None,
+    userExtId: UserFilter = None,  # noqa: N803
+    type: TypeFilter = None,  # noqa: A002
+    from_: FromFilter = None,
+    to: DateFilter = None,
+    correlationId: CorrelationFilter = None,  # noqa: N803
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the entries of the client's ledger that fit every filter, by position: events, and noted accesses.
+
+    That you search is kept in the client's access log.
+
+    Required permission: AccessControl.HistoryView
+    """
+    wanted, after = page_of_numbers(call.request)
+    query = HistoryQuery(
+        client_ext_id=call.subject.client_ext_id,
+        user_ext_id=_text(call, "userExtId"),
+        actor=_text(call, "actor"),
+        topic=_text(call, "type"),
+        trace_id=trace_id(call.request),
+        begin=query_value(call.request, "from", Date),
+        end=query_value(call.request, "to", Date),
+    )
+    await call.note_read()
+    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.service.history)
+    items, more = await run_in_threadpool(read, query)
+    return number_page(wanted, list(items), items[-1]["position"] if more else None)
+
+
+@router.get(
+    CHECKPOINTS,
+    summary="List the checkpoints of a client",
+    operation_id="listCheckpoints",
+    responses=lists(CheckpointPage, "The checkpoints of the client"),
+)
+async def checkpoints(
+    call: Annotated[Call, depends_for_client(HISTORY_VIEW)],
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the signed checkpoints of the client's ledger, by size.
+
+    Required permission: AccessControl.HistoryView
+    """
+    wanted, after = page_of_numbers(call.request)
+    ledger = call.service.ledger
+    found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
+    shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
+    return number_page(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
+
+
+@router.get(
+    f"{TICKET}/evidence",
+    summary="Get the evidence of a ticket",
+    operation_id="getEvidence",
+    responses=bundles(ZIP, "All that proves what happened to the ticket"),
+)
+async def evidence(
+    call: Annotated[Call, depends(HISTORY_VIEW, media_type=ZIP)], since: Since = None
+) -> Response:
+    """Returns a ZIP that proves what happened to the ticket of a user, to be verified without this service.
+
+    It holds the events with their stored bytes and proofs, a signed checkpoint, what shows that no event is missing,
+    and a summary to read. With `since` it goes on from an older checkpoint of that size. Format: docs/evidence.md. That
+    you read it is kept in the client's access log.
+
+    Required permission: AccessControl.HistoryView
+    """
+    size = numbered(call.request, "since")
+    await call.note_read()
+    service = call.service
+    make = partial(
+        make_evidence, ledger=service.ledger, signer=service.signer, clock=service.clock, since=size
+    )
+    content = await run_in_threadpool(make, call.subject)
+    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="evidence.zip"'}
+    return Response(content, 200, headers, ZIP)
+
+
+def _shown(checkpoint: Checkpoint) -> CheckpointItem:
+    return {
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "note": checkpoint.note,
+        "made": utc_date(checkpoint.made),
+    }
+
+
+def _text(call: Call, name: str) -> str | None:
+    text = one(call.request, name, "")
+    if name not in call.request.query_params:
+        return None
+    if not text or "\x00" in text or len(text) > _LONGEST:
+        raise Malformed(f"{name} must have 1 to {_LONGEST} characters.")
+    return text

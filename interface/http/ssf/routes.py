@@ -1,0 +1,369 @@
+"""Security events: a transmitter of OpenID Shared Signals 1.0, one for each client."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import WithJsonSchema
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from application.model.subscription_row import Subscribed, SubscriptionKey
+from application.model.ticket_response import to_json
+from application.subscriptions.poll import Poll
+from application.subscriptions.security_event import verification_notice
+from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
+from application.subscriptions.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+)
+from application.transaction.command import Precondition
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
+from interface.http.core.call import Call, CallRoute, Service, depends_for_client
+from interface.http.core.openapi import body, deletes, lists, public, shared
+from interface.http.core.paging import one
+from interface.http.core.path import BASE_PATH, ClientExtId, StreamId, path_id
+from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
+from interface.http.core.problems import Malformed
+from interface.http.ssf.stream_schemas import (
+    PollBody,
+    PushBody,
+    StreamBody,
+    StreamChangeBody,
+    StreamReplacementBody,
+    StreamStatusBody,
+    StreamVerificationBody,
+)
+
+router = APIRouter(prefix=BASE_PATH, tags=["Security events"], route_class=CallRoute)
+well_known = APIRouter(tags=["Security events"])
+SSF = "/{clientExtId:segment}/ssf"
+STREAMS = f"{SSF}/streams"
+JWKS = "/.well-known/jwks.json"
+StreamIdFilter = Annotated[
+    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
+]
+
+
+class DeliveryItem(TypedDict):
+    """How the tokens of a stream are delivered."""
+
+    method: str
+    endpoint_url: str
+
+
+class StreamConfiguration(TypedDict, total=False):
+    """The configuration of a stream."""
+
+    stream_id: str
+    iss: str
+    aud: str
+    delivery: DeliveryItem
+    events_supported: list[str]
+    events_requested: list[str]
+    events_delivered: list[str]
+    description: str
+
+
+OneOrAll: Any = StreamConfiguration | list[StreamConfiguration]
+
+
+class StreamStatus(TypedDict, total=False):
+    """The status of a stream."""
+
+    stream_id: str
+    status: str
+    reason: str
+
+
+class PolledTokens(TypedDict):
+    """Security event tokens by their jti."""
+
+    sets: dict[str, str]
+    moreAvailable: bool
+
+
+@well_known.get(
+    f"/.well-known/ssf-configuration{BASE_PATH}/{{clientExtId:segment}}",
+    summary="Get the metadata of a client's transmitter",
+    operation_id="getTransmitter",
+    responses=public("The metadata"),
+    openapi_extra={"security": []},
+)
+async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  # noqa: N803
+    """Returns where the streams of security events of a client are made, steered and verified (SSF 1.0, section 7)."""
+    service: Service = request.app.state.service
+    issuer = service.streams.issuer(path_id(request, "clientExtId"))
+    return _shown(
+        {
+            "spec_version": "1_0",
+            "issuer": issuer,
+            "jwks_uri": f"{service.public_url}{JWKS}",
+            "delivery_methods_supported": [PUSH, POLL],
+            "configuration_endpoint": f"{issuer}/ssf/streams",
+            "status_endpoint": f"{issuer}/ssf/status",
+            "verification_endpoint": f"{issuer}/ssf/verify",
+            "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
+            "default_subjects": "ALL",
+        }
+    )
+
+
+@well_known.get(
+    JWKS,
+    summary="Get the keys that sign security events",
+    operation_id="getKeys",
+    responses=public("The key set"),
+    openapi_extra={"security": []},
+)
+async def keys(request: Request) -> Response:
+    """Returns the public keys that verify security event tokens (RFC 7517)."""
+    service: Service = request.app.state.service
+    return _shown(await run_in_threadpool(service.key_set))
+
+
+@router.post(
+    STREAMS,
+    status_code=201,
+    summary="Create a stream",
+    operation_id="createStream",
+    responses=shared(StreamConfiguration, "The stream", 201),
+    openapi_extra=body(StreamBody, required=False),
+)
+async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
+    """Makes a stream of what happens to the tickets of the client from now on, as CAEP `credential-change` events.
+
+    Without `delivery` it is polled. It belongs to you, and no other receiver sees it.
+
+    Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
+    """
+    wanted = call.optional_body(StreamBody)
+    terms = call.terms()
+    # Of the command, so that a retry finds the stream that the first try made.
+    key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
+    await call.execute(_definition(call, key, wanted, terms))
+    return _shown(call.service.streams.configuration(await _stream(call, key)), 201)
+
+
+@router.get(
+    STREAMS,
+    summary="Get a stream, or all",
+    operation_id="getStreams",
+    responses=lists(OneOrAll, "The stream, or a list of all where none is named", 404),
+)
+async def get(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)],
+    stream_id: StreamIdFilter | None = None,
+) -> Response:
+    """Returns the configuration of a stream of yours, or a list of all where none is named.
+
+    Required permission: AccessControl.SubscriptionView
+    """
+    streams = call.service.streams
+    if "stream_id" in call.request.query_params:
+        return _shown(streams.configuration(await _stream(call, _named(call))))
+    found = await run_in_threadpool(streams.of, call.subject.client_ext_id, call.caller.actor)
+    return _shown([streams.configuration(subscribed) for subscribed in found])
+
+
+@router.patch(
+    STREAMS,
+    summary="Change a stream",
+    operation_id="changeStream",
+    responses=shared(StreamConfiguration, "The stream"),
+    openapi_extra=body(StreamChangeBody, required=True),
+)
+async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
+    """Changes what is named in the configuration of a stream of yours; the rest stays.
+
+    Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
+    """
+    return await _change(call, call.body(StreamChangeBody))
+
+
+@router.put(
+    STREAMS,
+    summary="Replace a stream",
+    operation_id="replaceStream",
+    responses=shared(StreamConfiguration, "The stream"),
+    openapi_extra=body(StreamReplacementBody, required=True),
+)
+async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
+    """Replaces the configuration of a stream of yours; what is left out is forgotten.
+
+    Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
+    """
+    return await _change(call, call.body(StreamReplacementBody))
+
+
+@router.delete(
+    STREAMS,
+    status_code=204,
+    summary="Delete a stream",
+    operation_id="deleteStream",
+    responses=deletes(),
+)
+async def delete(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)], stream_id: StreamIdFilter
+) -> Response:
+    """Ends a stream of yours.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    subscribed = await _stream(call, _named(call))
+    await call.execute(DeleteSubscription(**call.terms(), name=subscribed.row.name))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    f"{SSF}/status",
+    summary="Get the status of a stream",
+    operation_id="getStreamStatus",
+    responses=lists(StreamStatus, "The status", 404),
+)
+async def status(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], stream_id: StreamIdFilter
+) -> Response:
+    """Returns whether a stream of yours is enabled, paused or disabled, and why.
+
+    Required permission: AccessControl.SubscriptionView
+    """
+    return _shown(status_of(await _stream(call, _named(call))))
+
+
+@router.post(
+    f"{SSF}/status",
+    summary="Change the status of a stream",
+    operation_id="changeStreamStatus",
+    responses=shared(StreamStatus, "The status"),
+    openapi_extra=body(StreamStatusBody, required=True),
+)
+async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
+    """Lets a stream of yours go on, wait, or end.
+
+    What happens while it is paused is sent later; what happens while it is disabled, never.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    wanted = call.body(StreamStatusBody)
+    key = SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
+    await _stream(call, key)
+    command = ChangeSubscriptionStatus(
+        **call.terms(), reason=wanted.reason, name=key.name, status=Status(wanted.status)
+    )
+    await call.execute(command)
+    return _shown(status_of(await _stream(call, key)))
+
+
+@router.post(
+    f"{SSF}/verify",
+    status_code=204,
+    summary="Ask for a verification event",
+    operation_id="verifyStream",
+    responses=deletes("Asked for", 415),
+    openapi_extra=body(StreamVerificationBody, required=True),
+)
+async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
+    """Has a verification event sent over a stream of yours, with the state that you give.
+
+    It comes within seconds where the stream is pushed, with the next poll where it is polled.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    wanted = call.body(StreamVerificationBody)
+    subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
+    leave = call.service.subscriptions.leave_notice
+    await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.post(
+    f"{STREAMS}/{{streamId:segment}}/events",
+    summary="Poll a stream",
+    operation_id="pollStream",
+    responses=shared(PolledTokens, "The next tokens"),
+    openapi_extra=body(PollBody, required=True),
+)
+async def poll(
+    call: Annotated[Call, depends_for_client(EVENT_VIEW)],
+    streamId: StreamId,  # noqa: N803
+) -> Response:
+    """Returns the next security event tokens of a stream of yours, and takes down which you have (RFC 8936).
+
+    Where there are none it waits for up to 30 seconds, unless `returnImmediately` says otherwise. What you do not
+    acknowledge comes again.
+
+    Required permission: AccessControl.EventView
+    """
+    wanted = call.body(PollBody)
+    subscribed = await _stream(
+        call, SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "streamId"))
+    )
+    if subscribed.row.terms.method is not Method.SET_POLL:
+        raise Malformed("This stream is pushed, not polled.")
+    polled = await call.service.polling.poll(
+        subscribed,
+        Poll(
+            acknowledged=wanted.ack,
+            refused={jti: f"{error.err}: {error.description}" for jti, error in wanted.setErrs.items()},
+            limit=wanted.maxEvents,
+            returns_immediately=wanted.returnImmediately,
+        ),
+    )
+    return _shown({"sets": polled.tokens, "moreAvailable": polled.more})
+
+
+async def _stream(call: Call, key: SubscriptionKey) -> Subscribed:
+    return await run_in_threadpool(call.service.streams.find, key, call.caller.actor)
+
+
+def _named(call: Call) -> SubscriptionKey:
+    stream_id = one(call.request, "stream_id", "")
+    if not stream_id:
+        raise Malformed("stream_id is missing.")
+    return SubscriptionKey(call.subject.client_ext_id, stream_id)
+
+
+async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
+    """Change a stream, unless somebody else has changed it since it was read here."""
+    streams, key = call.service.streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
+    subscribed = await _stream(call, key)
+    _check_ours(wanted, streams.configuration(subscribed))
+    whole: StreamBody = wanted
+    if isinstance(wanted, StreamChangeBody):
+        whole = wanted.over(subscribed.row.terms, streams.target(subscribed))
+    terms = call.terms() | {"precondition": Precondition(if_match=frozenset({subscribed.row.version}))}
+    await call.execute(_definition(call, key, whole, terms))
+    return _shown(streams.configuration(await _stream(call, key)))
+
+
+def _check_ours(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
+    for name in ("iss", "aud", "events_supported", "events_delivered"):
+        given = getattr(wanted, name)
+        if given is not None and given != known[name]:
+            raise Malformed(f"{name} is the transmitter's to say, and not what you say.")
+
+
+def _definition(
+    call: Call, key: SubscriptionKey, wanted: StreamBody, terms: dict[str, Any]
+) -> DefineSubscription:
+    pushed = wanted.delivery if isinstance(wanted.delivery, PushBody) else None
+    authorization = pushed and pushed.authorization_header
+    requested = wanted.events_requested
+    return DefineSubscription(
+        **terms,
+        name=key.name,
+        method=Method.SET_PUSH if pushed else Method.SET_POLL,
+        url=Secret(pushed.endpoint_url.get_secret_value()) if pushed else None,
+        authorization=Secret(authorization.get_secret_value()) if authorization else None,
+        types=types_of(requested),
+        audience=call.caller.actor,
+        events_requested=None if requested is None else tuple(requested),
+        description=wanted.description,
+    )
+
+
+def _shown(content: Any, status: int = 200) -> Response:
+    return Response(to_json(content), status, {"Cache-Control": "no-store"}, "application/json")

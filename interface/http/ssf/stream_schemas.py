@@ -1,0 +1,104 @@
+"""What receivers of security events send, as Shared Signals and RFC 8936 define it: more may be sent, and is passed over."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from application.model.subscription_row import Target
+from application.shared.fields import Comment
+from application.subscriptions.security_stream import POLL, PUSH
+from domain.subscriptions.subscription import Method, Terms
+from interface.http.core.schemas import whole
+
+StreamName = Annotated[str, Field(min_length=1, max_length=50)]
+_Uri = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class PushBody(_Body):
+    """Tokens are pushed to a URL, with the Authorization header that it asks for."""
+
+    method: Literal["urn:ietf:rfc:8935"]
+    endpoint_url: Annotated[SecretStr, Field(min_length=1, max_length=2000)]
+    authorization_header: Annotated[SecretStr | None, Field(min_length=1, max_length=2000)] = None
+
+
+class PolledBody(_Body):
+    """Tokens are polled; where, the service says."""
+
+    method: Literal["urn:ietf:rfc:8936"]
+
+
+class StreamBody(_Body):
+    """What a receiver says of a stream."""
+
+    events_requested: Annotated[list[_Uri] | None, Field(max_length=50)] = None
+    delivery: Annotated[PushBody | PolledBody, Field(discriminator="method")] | None = None
+    description: Annotated[str | None, Field(max_length=255)] = None
+
+
+class StreamReplacementBody(StreamBody):
+    """A stream, whole; what is left out is forgotten. What is the transmitter's to say must be as it is."""
+
+    stream_id: StreamName
+    iss: str | None = None
+    aud: str | None = None
+    events_supported: list[str] | None = None
+    events_delivered: list[str] | None = None
+
+
+class StreamChangeBody(StreamReplacementBody):
+    """What to change of a stream; what is left out, or null, stays."""
+
+    def over(self, terms: Terms, target: Target) -> StreamBody:
+        """Return the whole that this makes of a stream as it is."""
+        kept: PushBody | PolledBody = PolledBody(method=POLL)
+        if terms.method is Method.SET_PUSH:
+            authorization = SecretStr(target.authorization) if target.authorization else None
+            kept = PushBody(
+                method=PUSH, endpoint_url=SecretStr(target.url), authorization_header=authorization
+            )
+        requested = terms.events_requested
+        return StreamBody(
+            events_requested=self.events_requested or (None if requested is None else list(requested)),
+            delivery=self.delivery or kept,
+            description=terms.description if self.description is None else self.description,
+        )
+
+
+class StreamStatusBody(_Body):
+    """What becomes of a stream."""
+
+    stream_id: StreamName
+    status: Literal["enabled", "paused", "disabled"]
+    reason: Comment | None = None
+
+
+class StreamVerificationBody(_Body):
+    """What to verify, and a state to give back."""
+
+    stream_id: StreamName
+    state: Annotated[str | None, Field(max_length=1000)] = None
+
+
+class TokenErrorBody(_Body):
+    """Why a token was refused."""
+
+    err: Annotated[str, Field(max_length=100)]
+    description: Annotated[str, Field(max_length=500)] = ""
+
+
+class PollBody(_Body):
+    """What a receiver has, and wants."""
+
+    ack: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)] = []
+    setErrs: Annotated[dict[str, TokenErrorBody], Field(max_length=100)] = {}
+    maxEvents: Annotated[
+        int,
+        Field(ge=0, le=2**31 - 1, strict=True, description="At most 100 come at once."),
+        BeforeValidator(whole),
+    ] = 100
+    returnImmediately: Annotated[bool, Field(strict=True)] = False

@@ -1,0 +1,215 @@
+"""Who gets a client's events pushed, and how far they got."""
+
+import json
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from application.model.subscription_row import SubscriptionKey
+from application.model.ticket_response import to_json
+from application.subscriptions.subscribe import (
+    ChangeSubscriptionStatus,
+    DefineSubscription,
+    DeleteSubscription,
+    ReplaySubscription,
+    SubscriptionList,
+    SubscriptionResponse,
+    read_subscription,
+    read_subscriptions,
+)
+from application.transaction.outcomes import Outcome
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
+from interface.http.core.call import Call, CallRoute, depends_for_client, etag, json_response
+from interface.http.core.headers import IdempotencyKey, IfMatch
+from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
+from interface.http.core.paging import FromPosition, numbered
+from interface.http.core.path import BASE_PATH, SubscriptionName, path_id
+from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
+from interface.http.core.problems import Malformed
+from interface.http.core.schemas import CommentBody, SubscriptionBody
+
+router = APIRouter(prefix=BASE_PATH, tags=["Subscriptions"], route_class=CallRoute)
+LIST = "/{clientExtId:segment}/subscriptions"
+PATH = f"{LIST}/{{name:segment}}"
+_LINKS = links_to(
+    "getSubscription", "resumeSubscription", "replaySubscription", "deleteSubscription", of="name"
+)
+
+
+class DefinedSubscription(SubscriptionResponse):
+    """A subscription as it was defined."""
+
+    secret: Annotated[
+        str | None, Field(description="The secret that the service made; shown here, and never again.")
+    ] = None
+
+
+@router.put(
+    PATH,
+    summary="Define or replace a subscription",
+    operation_id="defineSubscription",
+    responses=puts(DefinedSubscription, "The subscription", 404, 422, links=_LINKS),
+    openapi_extra=body(SubscriptionBody, required=True),
+)
+async def define(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)],
+    name: SubscriptionName,
+    if_match: IfMatch = None,
+) -> Response:
+    """Sends what happens in the client to a URL, by POST, each event in order, again and again until it is taken.
+
+    Any 2xx is an acknowledgement; a 410 parks the subscription at once. What is sent is signed as Standard Webhooks has
+    it. Nothing is sent to private networks unless the operator allows the host, and redirects are not followed.
+
+    Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
+    """
+    wanted = call.body(SubscriptionBody)
+    made = None if wanted.secret else call.service.new_webhook_secret()
+    answer = await call.execute(
+        DefineSubscription(
+            **call.terms(),
+            reason=wanted.modificationComment,
+            name=path_id(call.request, "name"),
+            method=Method.WEBHOOK,
+            url=Secret(wanted.url.get_secret_value()),
+            secret=made or (Secret(wanted.secret.get_secret_value()) if wanted.secret else None),
+            rotates=made is None,
+            types=tuple(wanted.types) if wanted.types else None,
+            batch_size=wanted.batchSize,
+            after=wanted.after,
+        )
+    )
+    if answer.outcome != Outcome.CREATED:
+        return json_response(answer)
+    shown = json.loads(answer.body) | {"secret": made.reveal() if made else None}
+    headers = {"Cache-Control": "no-store", "ETag": etag(answer.version or 0)}
+    return Response(to_json(shown), 201, headers, "application/json")
+
+
+@router.get(
+    PATH,
+    summary="Get a subscription",
+    operation_id="getSubscription",
+    responses=lists(SubscriptionResponse, "The subscription", 404),
+)
+async def get(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], name: SubscriptionName
+) -> Response:
+    """Returns a subscription, how far it got, and what holds it up.
+
+    Required permission: AccessControl.SubscriptionView
+    """
+    service = call.service
+    read = partial(read_subscription, subscriptions=service.subscriptions, ledger=service.ledger)
+    found = await run_in_threadpool(read, _key(call))
+    return _shown(found.model_dump_json(), found.version)
+
+
+@router.get(
+    LIST,
+    summary="List subscriptions",
+    operation_id="listSubscriptions",
+    responses=lists(SubscriptionList, "The subscriptions of the client"),
+)
+async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> Response:
+    """Returns every subscription of the client, how far each got, and what holds it up.
+
+    Required permission: AccessControl.SubscriptionView
+    """
+    service = call.service
+    read = partial(read_subscriptions, subscriptions=service.subscriptions, ledger=service.ledger)
+    found = await run_in_threadpool(read, call.subject.client_ext_id)
+    return _shown(found.model_dump_json())
+
+
+@router.delete(
+    PATH,
+    summary="Delete a subscription",
+    operation_id="deleteSubscription",
+    status_code=204,
+    responses=deletes(),
+)
+async def delete(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)],
+    name: SubscriptionName,
+    if_match: IfMatch = None,
+) -> Response:
+    """Sends nothing more, and forgets the URL and the secret.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    await call.execute(DeleteSubscription(**call.terms(), name=path_id(call.request, "name")))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.post(
+    f"{PATH}/resume",
+    summary="Resume a subscription",
+    operation_id="resumeSubscription",
+    responses=writes(SubscriptionResponse, "The subscription, enabled"),
+    openapi_extra=body(CommentBody, required=False),
+)
+async def resume(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)],
+    name: SubscriptionName,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Goes on at once with the event after the one that was acknowledged last, whether it was parked or only waits.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    wanted = call.optional_body(CommentBody)
+    command = ChangeSubscriptionStatus(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        name=path_id(call.request, "name"),
+        status=Status.ENABLED,
+        announced=True,
+    )
+    return json_response(await call.execute(command))
+
+
+@router.post(
+    f"{PATH}/replay",
+    summary="Send events again",
+    operation_id="replaySubscription",
+    responses=writes(SubscriptionResponse, "The subscription, moved"),
+    openapi_extra=body(CommentBody, required=False),
+)
+async def replay(
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)],
+    name: SubscriptionName,
+    from_: FromPosition,
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Goes back, or on, to the event at a position, and sends from there. One that is parked stays so until it is resumed.
+
+    Required permission: AccessControl.SubscriptionModify
+    """
+    position = numbered(call.request, "from")
+    if position is None:
+        raise Malformed("from is missing: the position of the first event to send again.")
+    wanted = call.optional_body(CommentBody)
+    command = ReplaySubscription(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        name=path_id(call.request, "name"),
+        position=position,
+    )
+    return json_response(await call.execute(command))
+
+
+def _key(call: Call) -> SubscriptionKey:
+    return SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "name"))
+
+
+def _shown(content: str, version: int | None = None) -> Response:
+    headers = {"Cache-Control": "no-store"} | ({"ETag": etag(version)} if version else {})
+    return Response(content, headers=headers, media_type="application/json")

@@ -1,0 +1,260 @@
+"""The ticket of a user."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from application.model import projection
+from application.model.projection import to_response
+from application.model.ticket_response import TicketResponse
+from application.record.history import past_ticket
+from application.shared.fields import ExtId
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.find_tickets import Page, find_tickets, place_of
+from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
+from application.tickets.read_ticket import read_ticket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import TicketQuery
+from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket
+from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response, note
+from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
+from interface.http.core.openapi import (
+    body,
+    creates,
+    deletes,
+    lists,
+    patches,
+    plain_writes,
+    reads,
+    told_of_delivery,
+    writes,
+)
+from interface.http.core.paging import (
+    At,
+    AtVersion,
+    ContinuationToken,
+    DateFilter,
+    Limit,
+    PolicyFilter,
+    StateName,
+    page,
+    page_response,
+    past,
+    query_value,
+)
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import (
+    CREDENTIAL_CREATE,
+    CREDENTIAL_DELETE,
+    CREDENTIAL_MODIFY,
+    CREDENTIAL_VERIFY,
+    CREDENTIAL_VIEW,
+    HISTORY_VIEW,
+)
+from interface.http.core.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
+from interface.http.delivery.routes import delivery_headers
+
+router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
+PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
+LIST = "/{clientExtId:segment}/tickets"
+TicketPage = Page[TicketResponse]
+
+
+@router.post(
+    f"{PATH}/reset",
+    summary="Regenerate a ticket",
+    operation_id="regenerateTicket",
+    responses=told_of_delivery(writes(TicketResponse, "Ticket regenerated successfully", 429)),
+    openapi_extra=body(ResetBody, required=False),
+)
+async def regenerate(
+    call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Regenerates the ticket value for the specified user, resetting the ticket hash.
+
+    The reset count is incremented by one. The response contains the updated ticket credential. The new ticket
+    goes to the user, never to the caller. The previous ticket stops verifying at once; a lock is lifted.
+    A disabled or archived ticket is not revived: 422.
+
+    Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
+    """
+    call.count()
+    comment = call.optional_body(ResetBody).modificationComment
+    answer = await call.execute(RegenerateTicket(**call.terms(), reason=comment))
+    return json_response(answer, 200, **await delivery_headers(call, answer))
+
+
+@router.post(
+    PATH,
+    summary="Create a ticket",
+    operation_id="createTicket",
+    status_code=201,
+    responses=told_of_delivery(creates(TicketResponse, "Ticket created successfully")),
+    openapi_extra=body(CreateBody, required=False),
+)
+async def create(
+    call: Annotated[Call, depends(CREDENTIAL_CREATE)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Creates the ticket credential of a user. One per user: a second is 422.
+
+    The ticket is generated and goes to the user, never to the caller.
+
+    Required permission: AccessControl.CredentialCreate
+    """
+    wanted = call.optional_body(CreateBody)
+    validity = wanted.validity or ValidityBody()
+    command = CreateTicket(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        ext_id=wanted.extId,
+        policy_ext_id=wanted.policyExtId,
+        state=State(wanted.stateName),
+        valid_from=validity.from_,
+        valid_to=validity.to,
+    )
+    answer = await call.execute(command)
+    return json_response(answer, 201, Location=call.path, **await delivery_headers(call, answer))
+
+
+@router.get(
+    PATH,
+    summary="Get a ticket",
+    operation_id="getTicket",
+    responses=reads(TicketResponse, "The ticket credential"),
+)
+async def get(
+    call: Annotated[Call, depends(CREDENTIAL_VIEW)],
+    at: At = None,
+    atVersion: AtVersion = None,  # noqa: N803
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Returns the ticket credential of a user, as it is or, with `at` or `atVersion`, exactly as it was.
+
+    Required permission: AccessControl.CredentialView; for the past AccessControl.HistoryView, too
+    """
+    moment, version = past(call)
+    if moment or version is not None:
+        call.caller.demand(call.subject.client_ext_id, (HISTORY_VIEW,))
+        await call.note_read()
+        find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
+        row, now = await call.find(find_past, call.subject)
+        return call.found(
+            to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row
+        )
+    row, now = await call.read(read_ticket), call.service.clock()
+    return call.found(to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row)
+
+
+@router.patch(
+    PATH,
+    summary="Update a ticket",
+    operation_id="updateTicket",
+    responses=patches(TicketResponse, "Ticket updated successfully"),
+    openapi_extra=body(PatchBody, required=True),
+)
+async def modify(
+    call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Changes the state, policy, validity or comment of a ticket credential; omitted fields stay.
+
+    `version`, when given, must be the current one, else 409. An archived ticket changes no more: 422.
+
+    Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
+    """
+    wanted = call.body(PatchBody)
+    validity = wanted.validity or ValidityBody()
+    command = ModifyTicket(
+        **call.terms(),
+        reason=wanted.modificationComment,
+        version=wanted.version,
+        state=State(wanted.stateName) if wanted.stateName else None,
+        policy_ext_id=wanted.policyExtId,
+        valid_from=validity.from_,
+        valid_to=validity.to,
+    )
+    return json_response(await call.execute(command))
+
+
+@router.delete(
+    PATH, summary="Delete a ticket", operation_id="deleteTicket", status_code=204, responses=deletes()
+)
+async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: IfMatch = None) -> Response:
+    """Removes the ticket credential; its history stays. The user may then have a ticket again.
+
+    Required permission: AccessControl.CredentialDelete
+    """
+    await call.execute(DeleteTicket(**call.terms()))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.post(
+    f"{PATH}/verify",
+    summary="Verify a ticket",
+    operation_id="verifyTicket",
+    responses=plain_writes(VerifyResponse, "Whether the ticket is accepted"),
+    openapi_extra=body(VerifyBody, required=True),
+)
+async def verify(
+    call: Annotated[Call, depends(CREDENTIAL_VERIFY)],
+    if_match: IfMatch = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Tells whether a ticket is the user's and may be used now, and counts it.
+
+    A wrong ticket counts, and locks the credential as its policy says. A refusal for any other reason does not
+    count. An accepted ticket is used up unless its policy says `reusable`.
+
+    Required permission: AccessControl.CredentialVerify
+    """
+    call.count()
+    ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
+    answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
+    if answer.outcome == Outcome.LOCKED:
+        await note(call.request, "locked")
+    return json_response(answer)
+
+
+@router.get(
+    LIST, summary="Find tickets", operation_id="findTickets", responses=lists(TicketPage, "A page of tickets")
+)
+async def find(
+    call: Annotated[Call, depends_for_client(CREDENTIAL_VIEW)],
+    stateName: StateName = None,  # noqa: N803
+    policyExtId: PolicyFilter = None,  # noqa: N803
+    expiresBefore: DateFilter = None,  # noqa: N803
+    lastModifiedAfter: DateFilter = None,  # noqa: N803
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the ticket credentials of a client that fit every filter, page by page; deleted ones never.
+
+    The state is the state now. Pages go on by key, so what stands throughout is neither missed nor shown twice.
+
+    Required permission: AccessControl.CredentialView
+    """
+    wanted, now = page(call.request), call.service.clock()
+    query = TicketQuery(
+        client_ext_id=call.subject.client_ext_id,
+        now=now,
+        state=query_value(call.request, "stateName", State),
+        policy_ext_id=query_value(call.request, "policyExtId", ExtId),
+        expires_before=query_value(call.request, "expiresBefore", Date),
+        last_modified_after=query_value(call.request, "lastModifiedAfter", Date),
+    )
+    found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
+    place = place_of(found.items[-1], query) if found.more else None
+    items = [to_response(row, now) for row in found.items]
+    return page_response(TicketPage(items=items, pagination=wanted.next(place)))

@@ -1,0 +1,92 @@
+"""Users: the recipients of tickets."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from application.model.recipient import UserResponse, to_response
+from application.tickets.find_tickets import Page, find_users
+from application.tickets.read_ticket import read_user
+from application.transaction.outcomes import Outcome
+from application.transaction.ports import Place
+from application.users.erase_user import EraseUser
+from application.users.register_user import RegisterUser
+from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
+from interface.http.core.headers import IfMatch, IfNoneMatch
+from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads
+from interface.http.core.paging import ContinuationToken, Limit, page, page_response
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import USER_MODIFY, USER_VIEW
+from interface.http.core.schemas import UserBody
+
+router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
+LIST = "/{clientExtId:segment}/users"
+PATH = f"{LIST}/{{userExtId:segment}}"
+UserPage = Page[UserResponse]
+
+
+@router.put(
+    PATH,
+    summary="Register or replace a user",
+    operation_id="registerUser",
+    responses=puts(UserResponse, "The user", links=links_to("getUser", "createTicket", "eraseUser")),
+    openapi_extra=body(UserBody, required=True),
+)
+async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
+    """Makes this all that is known of the user: where tickets are sent, and in which language. Without an `email` they go by letter.
+
+    Required permission: AccessControl.UserModify
+    """
+    user = call.body(UserBody)
+    answer = await call.execute(
+        RegisterUser(
+            **call.terms(),
+            email=user.email,
+            name=user.name,
+            language=user.language,
+            postal_address=tuple(user.postalAddress) if user.postalAddress else None,
+        )
+    )
+    return json_response(answer, 201 if answer.outcome == Outcome.CREATED else 200)
+
+
+@router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
+async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
+    """Returns what is known of a user.
+
+    Required permission: AccessControl.UserView
+    """
+    recipient = await call.read(read_user)
+    return call.found(to_response(recipient), recipient.version)
+
+
+@router.delete(PATH, summary="Erase a user", operation_id="eraseUser", status_code=204, responses=deletes())
+async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
+    """Erases all that is known of the user, and deletes the ticket; its history stays, with ids only.
+
+    Required permission: AccessControl.UserModify
+    """
+    await call.execute(EraseUser(**call.terms()))
+    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    LIST, summary="List users", operation_id="listUsers", responses=lists(UserPage, "A page of users")
+)
+async def find(
+    call: Annotated[Call, depends_for_client(USER_VIEW)],
+    limit: Limit = None,
+    continuationToken: ContinuationToken = None,  # noqa: N803
+) -> Response:
+    """Returns the users of a client by their ids, page by page.
+
+    Required permission: AccessControl.UserView
+    """
+    wanted = page(call.request)
+    after = wanted.place.user_ext_id if wanted.place else ""
+    found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
+    place = Place("", found.items[-1].user_ext_id) if found.more else None
+    items = [to_response(recipient) for recipient in found.items]
+    return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -1,0 +1,128 @@
+"""Kafka: one topic of all events, in which each credential's stand in order."""
+
+import asyncio
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from application.feed.feed import FeedEvent
+from application.feed.publish import BrokerUnavailable
+from application.record.eras import EventId
+from interface.outbound.brokers.broker_url import BrokerUrl
+
+_REQUEST_SECONDS = 10
+# Longer, so that a request that fails tells why.
+_ANSWERED_WITHIN_SECONDS = 15
+_CLOSE_SECONDS = 2
+_HEADERS = [("content-type", b"application/cloudevents+json")]
+
+# It says what is out of reach ten times a second; the publisher says it once per try.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class KafkaBroker:
+    """Implements the port Broker. The key is the credential, or the client where an event is about no user.
+
+    Of one key an event is sent once the one before it is acknowledged. The producer tries again by itself whatever is
+    out of reach, without repeats, so it is kept for as long as it lives, and with it what it still has to send.
+    """
+
+    def __init__(self, url: BrokerUrl, topic: str) -> None:
+        self._url = url
+        self._topic = topic
+        self._producer: AIOKafkaProducer | None = None
+        self._sent: dict[tuple[str, int], asyncio.Future[Any]] = {}
+
+    async def connect(self) -> None:
+        """Connect, unless the producer lives. Raises BrokerUnavailable."""
+        if self._producer:
+            return
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(self._url.hosts),
+            enable_idempotence=True,
+            acks="all",
+            request_timeout_ms=_REQUEST_SECONDS * 1000,
+            **self._security(),
+        )
+        try:
+            async with asyncio.timeout(_ANSWERED_WITHIN_SECONDS):
+                await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            raise self._unavailable(error) from error
+        self._producer = producer
+
+    async def newest(self, _: str) -> EventId | None:
+        """Return None: a topic is not asked for its newest message of a client."""
+        return None
+
+    async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
+        """Send the events of each key one after the other. Raises BrokerUnavailable."""
+        of_key: dict[str, list[FeedEvent]] = defaultdict(list)
+        for event in events:
+            of_key[_key(client_ext_id, event)].append(event)
+        sendings = (self._send_all(client_ext_id, key, of_one) for key, of_one in of_key.items())
+        for failure in await asyncio.gather(*sendings, return_exceptions=True):
+            if failure:
+                raise failure
+
+    async def _send_all(self, client_ext_id: str, key: str, events: Sequence[FeedEvent]) -> None:
+        for event in events:
+            try:
+                async with asyncio.timeout(_ANSWERED_WITHIN_SECONDS):
+                    await self._send(client_ext_id, key, event)
+            except TimeoutError as error:
+                raise self._unavailable(error) from error
+            except KafkaError as error:
+                await self.close()
+                raise self._unavailable(error) from error
+
+    async def _send(self, client_ext_id: str, key: str, event: FeedEvent) -> None:
+        identity = (client_ext_id, event.position)
+        if identity not in self._sent:
+            if self._producer is None:
+                raise BrokerUnavailable(f"{self._url} is not connected")
+            self._sent[identity] = await self._producer.send(
+                self._topic, event.to_json(event.position - 1), key=key.encode(), headers=_HEADERS
+            )
+        await asyncio.shield(self._sent[identity])
+        self._sent.pop(identity, None)
+
+    async def close(self) -> None:
+        """Give the producer back, with a few seconds for what it still has to send."""
+        producer, self._producer = self._producer, None
+        self._sent.clear()
+        if producer:
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await producer.stop()
+            except (KafkaError, TimeoutError):
+                await producer.client.close()
+
+    def _security(self) -> dict[str, Any]:
+        secure = self._url.scheme == "kafka+ssl"
+        tls = {"ssl_context": ssl.create_default_context()} if secure else {}
+        if self._url.user is None:
+            return {"security_protocol": "SSL" if secure else "PLAINTEXT", **tls}
+        return {
+            "security_protocol": "SASL_SSL" if secure else "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": self._url.user,
+            "sasl_plain_password": self._url.password or "",
+            **tls,
+        }
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailable:
+        said = str(error) or f"no answer within {_ANSWERED_WITHIN_SECONDS} s"
+        return BrokerUnavailable(f"{self._url}: {said}")
+
+
+def _key(client_ext_id: str, event: FeedEvent) -> str:
+    parts = [client_ext_id, event.user_ext_id] if event.user_ext_id else [client_ext_id]
+    return "/".join(quote(part, safe="") for part in parts)

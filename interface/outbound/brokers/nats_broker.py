@@ -1,0 +1,162 @@
+"""NATS JetStream: one stream of all events, which itself tells how far it was published."""
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import quote
+
+import nats
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import Header, StreamConfig
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+
+from application.feed.feed import FeedEvent
+from application.feed.publish import BrokerUnavailable, OutOfStep
+from application.record.eras import EventId, parse_event_id
+from interface.outbound.brokers.broker_url import BrokerUrl
+
+_CONNECT_SECONDS = 5
+_ACKNOWLEDGED_WITHIN_SECONDS = 5
+_WRONG_LAST_SEQUENCE = 10071
+_CONTENT_TYPE = "application/cloudevents+json"
+
+# It warns of every TLS connection of nats-py that the half-close of its reader has no effect.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+class NatsBroker:
+    """Implements the port Broker. Subjects are `<prefix>.<client>.<type>`; the stream is made if it is not there.
+
+    An event is sent once the one before it is acknowledged, with the sequence of the newest message of its subject.
+    A repeat has that very subject, so the server refuses it however late it comes, also from a publisher that was
+    held up while another took its place; the duplicate window alone would forget it after two minutes.
+    """
+
+    def __init__(self, url: BrokerUrl, stream: str, prefix: str) -> None:
+        self._url = url
+        self._stream = stream
+        self._prefix = prefix
+        self._connection: Client | None = None
+        self._sequences: dict[str, dict[str, int]] = defaultdict(dict)
+        self._waiting: set[asyncio.Timeout] = set()
+
+    async def connect(self) -> None:
+        """Connect, and make the stream if it is not there. Raises BrokerUnavailable."""
+        await self.close()
+        async with self._answers():
+            self._connection = await nats.connect(
+                [f"{self._url.scheme}://{host}" for host in self._url.hosts],
+                **self._login(),
+                # A connection that fails is given up, and with it what it may still have to send.
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECT_SECONDS,
+                error_cb=_say_nothing,
+                closed_cb=self._give_up,
+            )
+            try:
+                await self._jetstream.stream_info(self._stream)
+            except NotFoundError:
+                await self._jetstream.add_stream(
+                    StreamConfig(name=self._stream, subjects=[f"{self._prefix}.>"])
+                )
+
+    async def newest(self, client_ext_id: str) -> EventId | None:
+        """Return the event of the client's newest message; None where its messages may have been dropped."""
+        token = subject_token(client_ext_id)
+        self._sequences.pop(token, None)
+        async with self._answers():
+            try:
+                newest = await self._jetstream.get_last_msg(self._stream, f"{self._prefix}.{token}.*")
+            except NotFoundError:
+                state = (await self._jetstream.stream_info(self._stream)).state
+                return None if state.first_seq > 1 or state.num_deleted else EventId(0)
+        try:
+            return parse_event_id(json.loads(newest.data or b"")["id"])
+        except (ValueError, KeyError, TypeError):
+            raise BrokerUnavailable(f"{self._url} holds a foreign message as {newest.subject}") from None
+
+    async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
+        """Send one event after the other. Raises BrokerUnavailable, OutOfStep."""
+        token = subject_token(client_ext_id)
+        async with self._answers():
+            for event in events:
+                await self._send(token, event)
+
+    async def _send(self, token: str, event: FeedEvent) -> None:
+        subject = f"{self._prefix}.{token}.{event.type}"
+        sequences = self._sequences[token]
+        if event.type not in sequences:
+            sequences[event.type] = await self._newest_sequence(subject)
+        headers = {
+            Header.MSG_ID: f"{token}:{event.id}",
+            Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(sequences[event.type]),
+            "Content-Type": _CONTENT_TYPE,
+        }
+        try:
+            stored = await self._jetstream.publish(
+                subject, event.to_json(event.position - 1), stream=self._stream, headers=headers
+            )
+        except APIError as error:
+            if error.err_code == _WRONG_LAST_SEQUENCE:
+                raise OutOfStep(f"{self._url} has other messages of {subject} than were published") from None
+            raise
+        sequences[event.type] = stored.seq
+
+    async def _newest_sequence(self, subject: str) -> int:
+        try:
+            return (await self._jetstream.get_last_msg(self._stream, subject)).seq or 0
+        except NotFoundError:
+            return 0
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        self._sequences.clear()
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(nats.errors.Error, OSError):
+                await connection.close()
+
+    @property
+    def _jetstream(self) -> JetStreamContext:
+        if self._connection is None:
+            raise BrokerUnavailable(f"{self._url} is not connected")
+        return self._connection.jetstream(timeout=_ACKNOWLEDGED_WITHIN_SECONDS)
+
+    def _login(self) -> dict[str, str | None]:
+        if self._url.password is None:
+            return {"token": self._url.user}
+        return {"user": self._url.user, "password": self._url.password}
+
+    @asynccontextmanager
+    async def _answers(self) -> AsyncIterator[None]:
+        """Fail as soon as the connection is lost, and not only when an answer is overdue."""
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self._waiting.add(waiting)
+                try:
+                    yield
+                finally:
+                    self._waiting.remove(waiting)
+        except ServiceUnavailableError as error:
+            raise BrokerUnavailable(f"{self._url}: JetStream does not answer") from error
+        except (nats.errors.Error, OSError, ValueError) as error:
+            raise BrokerUnavailable(f"{self._url}: {str(error) or 'the connection was lost'}") from error
+
+    async def _give_up(self) -> None:
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+
+def subject_token(client_ext_id: str) -> str:
+    """Return a client's id as one token of a subject: percent-encoded, the dot, too."""
+    return quote(client_ext_id, safe="").replace(".", "%2E")
+
+
+async def _say_nothing(_: Exception) -> None:
+    """What fails is raised where it was asked for, too."""

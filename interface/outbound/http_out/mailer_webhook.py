@@ -1,0 +1,113 @@
+"""Tickets for a mailer: encrypted so that it alone opens them, by webhook."""
+
+import json
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
+from standardwebhooks import Webhook
+
+from application.delivery.deliver_tickets import NotDelivered
+from application.model.outbox import Waiting
+from application.model.projection import utc_date
+from application.model.ticket_response import to_json
+from application.subscriptions.push import NotTaken
+from application.transaction.ports import Clock
+from domain.tickets.ticket import ClearTicket
+from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
+
+_ENCRYPTION = "A256GCM"
+_CURVES = ("P-256", "P-384", "P-521", "X25519")
+_LEAST_RSA_BITS = 2048
+# The mailer will not take this ticket however often it is tried.
+_FINAL = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+class MailerKey:
+    """The mailer's public key: a JWK, for RSA-OAEP-256 or for ECDH-ES+A256KW. Raises OSError, ValueError."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            key = import_key(json.loads(path.read_bytes()))
+        except (ValueError, JoseError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} holds no JWK") from None
+        if isinstance(key, RSAKey) and key.public_key.key_size >= _LEAST_RSA_BITS:
+            self._algorithm = "RSA-OAEP-256"
+        elif isinstance(key, ECKey | OKPKey) and key.curve_name in _CURVES:
+            self._algorithm = "ECDH-ES+A256KW"
+        else:
+            raise ValueError(
+                f"{path}: the mailer's key must be RSA of {_LEAST_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
+            )
+        if key.is_private:
+            raise ValueError(f"{path} holds a private key; only its public half belongs here")
+        self._key = key
+        try:
+            self.encrypt(b"")
+        except JoseError as error:
+            raise ValueError(f"{path}: nothing can be encrypted with this key: {error}") from None
+
+    def encrypt(self, content: bytes) -> str:
+        """Return the content as a compact JWE (RFC 7516)."""
+        header = {"alg": self._algorithm, "enc": _ENCRYPTION, "kid": self._key.kid or self._key.thumbprint()}
+        return jwe.encrypt_compact(
+            {**header, "cty": "json"}, content, self._key, algorithms=[self._algorithm, _ENCRYPTION]
+        )
+
+
+class MailerWebhook:
+    """Sends each ticket, and to whom it goes, by POST; any 2xx says that the mailer has it for good."""
+
+    def __init__(self, http: OutgoingHttp, *, url: str, key: MailerKey, secret: str, clock: Clock) -> None:
+        self._http = http
+        self._url = url
+        self._key = key
+        self._webhook = Webhook(secret)
+        self._clock = clock
+
+    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+        """Send the ticket, and return "2xx" where it was taken. Raises NotDelivered."""
+        message_id, now = waiting.delivery_id, self._clock()
+        content = to_json(
+            {
+                "type": "ticket.minted",
+                "timestamp": utc_date(waiting.entry.minted),
+                "data": {"deliveryId": message_id, "ticket": self._key.encrypt(_letter(ticket, waiting))},
+            }
+        )
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(message_id, now, content),
+        }
+        try:
+            await self._http.post(self._url, headers, content.encode())
+        except Refused as refusal:
+            final = refusal.status in _FINAL
+            raise NotDelivered(f"the mailer {refusal}", str(refusal.status), final=final) from None
+        except NotTaken as error:
+            raise NotDelivered(f"the mailer's webhook: {error}", "no-answer") from None
+        return "2xx"
+
+
+def _letter(ticket: ClearTicket, waiting: Waiting) -> bytes:
+    """Return what only the mailer reads."""
+    recipient, subject = waiting.recipient, waiting.entry.subject
+    content: dict[str, Any] = {
+        "clientExtId": subject.client_ext_id,
+        "userExtId": subject.user_ext_id,
+        "ticket": ticket.reveal(),
+        "validTo": utc_date(waiting.ticket.valid_to) if waiting.ticket else None,
+    }
+    if recipient:
+        content |= {
+            "name": recipient.name,
+            "language": recipient.language,
+            "email": recipient.email,
+            "postalAddress": recipient.postal_address,
+        }
+    return to_json(content).encode()

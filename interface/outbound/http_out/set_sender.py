@@ -1,0 +1,53 @@
+"""Pushes security event tokens (RFC 8935)."""
+
+import json
+import re
+
+from application.feed.feed import Batch
+from application.model.subscription_row import Subscribed, Target
+from application.subscriptions.push import Message, NotTaken
+from application.subscriptions.security_event import MEDIA_TYPE, SecurityEvents, Token
+from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
+
+_ERROR = re.compile(r"[a-z_]{1,64}")
+
+
+class SetSender:
+    """Sends one token at a time, by POST; any 2xx is an acknowledgement."""
+
+    def __init__(self, http: OutgoingHttp, events: SecurityEvents) -> None:
+        self._http = http
+        self._events = events
+
+    def compose(self, subscribed: Subscribed, batch: Batch) -> Message:
+        """Return the token of the event, of which there is one."""
+        [event] = batch.events
+        return _message(self._events.of_event(subscribed.row, event))
+
+    def compose_notice(self, subscribed: Subscribed, notice: str) -> Message:
+        """Return the token that says something about the stream itself."""
+        return _message(self._events.of_notice(subscribed.row, notice))
+
+    async def send(self, target: Target, message: Message) -> None:
+        """Hand over a token. Raises NotTaken."""
+        headers = {"Content-Type": message.media_type, "Accept": "application/json"}
+        if target.authorization:
+            headers["Authorization"] = target.authorization
+        try:
+            await self._http.post(target.url, headers, message.content)
+        except Refused as refusal:
+            said = f"{refusal}{_error(refusal.content)}"
+            raise NotTaken(said, gone=refusal.gone, retry_after=refusal.retry_after) from None
+
+
+def _message(made: Token) -> Message:
+    return Message(made.jti, made.token.encode(), MEDIA_TYPE)
+
+
+def _error(content: bytes) -> str:
+    """Return the error code of RFC 8935, section 2.3, where there is one."""
+    try:
+        found = json.loads(content)["err"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {found}" if isinstance(found, str) and _ERROR.fullmatch(found) else ""

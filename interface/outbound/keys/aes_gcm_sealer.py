@@ -1,0 +1,75 @@
+"""Seals secrets with AES-256-GCM."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from application.shared.errors import SealBroken
+from domain.shared.secret import Secret
+
+_FORMAT = b"\x01"
+_KEY_ID_BYTES = 4
+# NIST SP 800-38D: 96 bits, random; good for 2^32 tickets under one key.
+_NONCE_BYTES = 12
+_HEADER_BYTES = len(_FORMAT) + _KEY_ID_BYTES + _NONCE_BYTES
+
+
+class AesGcmSealer:
+    """Sealed = format (1 byte) ‖ key id (4) ‖ nonce (12) ‖ ciphertext and tag.
+
+    `bound_to` is the associated data, so a sealed secret that is moved to another row does not open.
+    keys: returns those in force, of 32 bytes each; the first one seals, and each of them opens.
+    """
+
+    def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return "AesGcmSealer(***)"
+
+    def seal(self, secret: Secret, bound_to: str) -> bytes:
+        """Encrypt the secret; only together with the same `bound_to` does it open again."""
+        key, nonce = self._keys()[0], secrets.token_bytes(_NONCE_BYTES)
+        ciphertext = _cipher(key).encrypt(nonce, secret.reveal().encode(), bound_to.encode())
+        return _FORMAT + _key_id(key) + nonce + ciphertext
+
+    def unseal(self, sealed: bytes, bound_to: str) -> Secret:
+        """Return the secret. Raises SealBroken."""
+        if sealed[:1] != _FORMAT or len(sealed) <= _HEADER_BYTES:
+            raise SealBroken("this is no sealed secret that this version can open")
+        key = next((key for key in self._keys() if _is_under(sealed, key)), None)
+        if key is None:
+            raise SealBroken(
+                "it was sealed with an outbox key that is not there: bring the key back, or have a new secret made"
+            )
+        try:
+            clear = _cipher(key).decrypt(
+                sealed[_HEADER_BYTES - _NONCE_BYTES : _HEADER_BYTES],
+                sealed[_HEADER_BYTES:],
+                bound_to.encode(),
+            )
+        except InvalidTag:
+            raise SealBroken("the sealed secret was changed, or moved from another row") from None
+        return Secret(clear.decode())
+
+    def is_new(self, sealed: bytes) -> bool:
+        """Tell whether it is sealed as it would be now."""
+        return sealed[:1] == _FORMAT and _is_under(sealed, self._keys()[0])
+
+
+def _is_under(sealed: bytes, key: bytes) -> bool:
+    return sealed[len(_FORMAT) : len(_FORMAT) + _KEY_ID_BYTES] == _key_id(key)
+
+
+@cache
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(key)
+
+
+@cache
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(b"outbox key id" + key).digest()[:_KEY_ID_BYTES]

@@ -1,0 +1,28 @@
+"""The slow hash: Argon2id, in the form of contract.md."""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from domain.tickets.ticket import ARGON2ID, ClearTicket
+
+
+class Argon2Hash:
+    """Implements the port SlowHash. OWASP (ASVS 5.0, appendix C): 46 MiB, one pass, one lane."""
+
+    def __init__(self) -> None:
+        self._hasher = PasswordHasher(time_cost=1, memory_cost=46 * 1024, parallelism=1)
+        # Nobody knows what it is the hash of; it only has to cost what a real one costs.
+        self._decoy = self._hasher.hash("")
+
+    def hash(self, ticket: ClearTicket) -> str:
+        """Return `{ARGON2ID}` and the PHC string."""
+        return ARGON2ID + str(self._hasher.hash(ticket.reveal()))
+
+    def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
+        """Tell whether the ticket is behind the hash; without one it costs the same and is False."""
+        phc = self._decoy if ticket_hash is None else ticket_hash.removeprefix(ARGON2ID)
+        try:
+            self._hasher.verify(phc, ticket.reveal())
+        except (VerificationError, InvalidHashError):
+            return False
+        return ticket_hash is not None

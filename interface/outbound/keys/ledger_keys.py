@@ -1,0 +1,193 @@
+"""The Ed25519 keys that sign checkpoints and evidence, as C2SP signed notes."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from application.record.ledger import Checkpoint
+from application.shared.errors import KeyMissing
+from interface.outbound.files.durable_file import locked_directory, replace_durably
+from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
+
+_ED25519 = b"\x01"
+_FILE = re.compile(r"(\d{8}T\d{6}Z)\.pem")
+_FILE_DATE = "%Y%m%dT%H%M%SZ"
+
+
+class LedgerKeys:
+    """The keys in a directory, one file each, named by when the key was made; the newest is in force.
+
+    For `overlap` after a newer key was made the one before signs, too, so that who verifies has time to take over the
+    new one. A first key is made where there is none, by one of the processes that start at once. No key is passed over:
+    one with another name may be the one that was in force. Raises OSError, ValueError.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, *, clock: Callable[[], datetime], overlap: timedelta
+    ) -> None:
+        if not name or re.search(r"[\s+]", name):
+            raise ValueError(f"{name!r} cannot name a key: it must have no blank and no plus sign")
+        self._directory, self._name, self._clock, self._overlap = directory, name, clock, overlap
+        if not ledger_key_files(directory):
+            self._make(only_the_first=True)
+
+    @property
+    def name(self) -> str:
+        """The name of the keys."""
+        return self._name
+
+    def sign(self, text: str) -> str:
+        """Return the note: the text, an empty line, and a signature line of each key in force. Raises KeyMissing."""
+        lines = [_signature_line(self._name, key, text) for key in self._in_force()]
+        return f"{text}\n{''.join(lines)}"
+
+    def public(self) -> list[tuple[str, str]]:
+        """Return when each key was made and its verifier key, the newest first."""
+        return public_ledger_keys(self._directory, self._name)
+
+    def rotate(self) -> str:
+        """Make a new key, which is in force from now on. Returns its verifier key.
+
+        Its name is a second later than that of the newest, where that one was made in this second.
+        """
+        self._make(only_the_first=False)
+        return self.public()[0][1]
+
+    def _make(self, *, only_the_first: bool) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked_directory(self._directory):
+            files = ledger_key_files(self._directory)
+            if files and only_the_first:
+                return
+            made = max([self._clock(), *(_date_of(newest) + timedelta(seconds=1) for newest in files[-1:])])
+            replace_durably(self._directory / f"{made.strftime(_FILE_DATE)}.pem", _new_key())
+
+    def _in_force(self) -> list[Ed25519PrivateKey]:
+        # One that comes while the service runs, and has another name, stops the next start and not the signing.
+        files = _named_as_keys(_files_in(self._directory))
+        if not files:
+            raise KeyMissing(f"there is no key in {self._directory}")
+        *older, newest = files
+        keys = [_load(newest)]
+        if older and self._clock() - _date_of(newest) < self._overlap:
+            keys.append(_load(older[-1]))
+        return keys
+
+
+def public_ledger_keys(directory: Path, name: str) -> list[tuple[str, str]]:
+    """Return when each key was made and its verifier key, the newest first; none is made. Raises OSError, ValueError."""
+    return [(file.stem, verifier_key(name, _load(file))) for file in reversed(ledger_key_files(directory))]
+
+
+def ledger_key_files(directory: Path) -> list[Path]:
+    """Return the files of the keys, the oldest first. Raises ValueError where one is not named as a key."""
+    found = _files_in(directory)
+    files = _named_as_keys(found)
+    if strange := sorted(
+        file for file in set(found) - set(files) if file.suffix == ".pem" and not file.name.startswith(".")
+    ):
+        raise ValueError(
+            f"{strange[0]} is not named by when the key was made, such as 20261125T120000Z.pem: give it such a name, or"
+            " take it away"
+        )
+    return files
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.exists() else []
+
+
+def _named_as_keys(files: list[Path]) -> list[Path]:
+    return sorted(file for file in files if _FILE.fullmatch(file.name) and _is_date(file))
+
+
+def _is_date(file: Path) -> bool:
+    try:
+        _date_of(file)
+    except ValueError:
+        return False
+    return True
+
+
+def _date_of(file: Path) -> datetime:
+    return datetime.strptime(file.stem, _FILE_DATE).replace(tzinfo=UTC)
+
+
+class NoteVerifier:
+    """Tells whether a checkpoint is signed by one of these verifier keys, and says what its note says."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = parse_keys("\n".join(keys))
+
+    def verify(self, checkpoint: Checkpoint) -> bool:
+        """Tell it."""
+        try:
+            said = parse_checkpoint(checkpoint.note.encode(), self._keys, "the checkpoint")
+        except Wrong:
+            return False
+        client = unquote(said.origin.rpartition("/")[2])
+        return (client, said.size, said.root) == (checkpoint.client_ext_id, checkpoint.size, checkpoint.root)
+
+
+def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
+    """Return the checkpoints in files, and in directories of files named *.checkpoint.
+
+    Raises OSError, ValueError where a file does not hold a checkpoint.
+    """
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(path.glob("*.checkpoint")) if path.is_dir() else [path]
+    found = []
+    for file in files:
+        try:
+            note = file.read_text()
+            origin, size, root, *_ = note.split("\n")
+            client = unquote(origin.rpartition("/")[2])
+            found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
+        except ValueError as error:
+            raise ValueError(f"{file} does not hold a checkpoint") from error
+    return found
+
+
+def verifier_key(name: str, key: Ed25519PrivateKey) -> str:
+    """Return the public key as C2SP signed-note writes it: name+hash+base64."""
+    public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"{name}+{_key_hash(name, public).hex()}+{base64.b64encode(public).decode()}"
+
+
+def _signature_line(name: str, key: Ed25519PrivateKey, text: str) -> str:
+    public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    signature = _key_hash(name, public) + key.sign(text.encode())
+    return f"— {name} {base64.b64encode(signature).decode()}\n"
+
+
+def _key_hash(name: str, public: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+
+
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _load(file: Path) -> Ed25519PrivateKey:
+    return _key(file.read_bytes())
+
+
+def _key(pem: bytes) -> Ed25519PrivateKey:
+    key = load_pem_private_key(pem, None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("a ledger key must be an Ed25519 key")  # noqa: TRY004 - the file's content is wrong
+    return key

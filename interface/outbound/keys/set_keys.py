@@ -1,0 +1,76 @@
+"""The RSA keys that sign security event tokens: those that interoperate must use RS256 (CAEP interoperability profile)."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import RSAAlgorithm
+
+from interface.outbound.files.durable_file import read_or_make
+
+_BITS = 3072
+_LEAST_BITS = 2048
+_END = b"-----END PRIVATE KEY-----"
+
+
+class SetKeys:
+    """Signs by the first key of a file in PEM; those behind it are only made known, so that older tokens verify.
+
+    path: made with a new key on first use, if it is not there. Raises OSError, ValueError where it holds anything else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if path.exists():
+            _ = self._keys
+
+    def __repr__(self) -> str:
+        return "SetKeys(***)"
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return the token."""
+        key = self._keys[0]
+        headers = {"kid": _public(key)["kid"], "typ": "secevent+jwt"}
+        return jwt.encode(dict(claims), key, algorithm="RS256", headers=headers)
+
+    def key_set(self) -> dict[str, Any]:
+        """Return the public keys (RFC 7517)."""
+        return {"keys": [_public(key) for key in self._keys]}
+
+    @cached_property
+    def _keys(self) -> list[rsa.RSAPrivateKey]:
+        parts = read_or_make(self._path, _new_key).split(_END)[:-1]
+        keys = [load_pem_private_key(part + _END + b"\n", password=None) for part in parts]
+        found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_BITS]
+        if not keys or len(found) < len(keys):
+            raise ValueError(f"{self._path} must hold RSA keys of {_LEAST_BITS} bits or more, in PEM")
+        return found
+
+
+def _new_key() -> bytes:
+    key = rsa.generate_private_key(65537, _BITS)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _public(key: rsa.RSAPrivateKey) -> dict[str, Any]:
+    public: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
+    shown = {name: public[name] for name in ("kty", "n", "e")}
+    return shown | {"alg": "RS256", "use": "sig", "kid": _thumbprint(shown)}
+
+
+def _thumbprint(public: Mapping[str, str]) -> str:
+    """Return the thumbprint of a public key (RFC 7638)."""
+    canonical = json.dumps(public, separators=(",", ":"), sort_keys=True).encode()
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).decode().rstrip("=")

@@ -1,0 +1,63 @@
+"""The service's own token key: the embedded default, where there is no identity provider."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from jwt.algorithms import OKPAlgorithm
+
+from interface.outbound.files.durable_file import read_or_make
+
+
+class TokenKey:
+    """An Ed25519 key in a PEM file of mode 0600, made if it is not there. Raises OSError, ValueError."""
+
+    def __init__(self, path: Path) -> None:
+        key = load_pem_private_key(read_or_make(path, _new_key), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "TokenKey(***)"
+
+    def key_set(self) -> jwt.PyJWKSet:
+        """Return the public half as a key set."""
+        public = json.loads(OKPAlgorithm.to_jwk(self._key.public_key()))
+        return jwt.PyJWKSet.from_dict({"keys": [{**public, "use": "sig", "alg": "EdDSA"}]})
+
+    def sign(
+        self,
+        *,
+        subject: str,
+        clients: Sequence[str],
+        permissions: Sequence[str],
+        issuer: str,
+        audience: str,
+        now: datetime,
+        lifetime: timedelta,
+    ) -> str:
+        """Return a signed token for the subject, valid from now for its lifetime."""
+        claims = {
+            "sub": subject,
+            "iss": issuer,
+            "aud": audience,
+            "iat": now,
+            "exp": now + lifetime,
+            "clients": list(clients),
+            "permissions": list(permissions),
+        }
+        return jwt.encode(claims, self._key, algorithm="EdDSA")
+
+
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

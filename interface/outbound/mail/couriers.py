@@ -1,0 +1,93 @@
+"""Who brings tickets to their users: by mail, as a letter on paper, or to a mailer that does it."""
+
+import asyncio
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from application.delivery.deliver_tickets import NotDelivered
+from application.model.outbox import Waiting
+from domain.tickets.ticket import ClearTicket
+from interface.outbound.files.durable_file import clear_of_drafts, write_once
+from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
+from interface.outbound.mail.mail_composer import AddressFaulty, Compose, Letters
+from interface.outbound.mail.templates import TemplateFaulty
+
+Made = TypeVar("Made")
+_REASONS = {
+    TemplateFaulty: "no-template",
+    AddressFaulty: "bad-address",
+    LetterTooLong: "letter-too-long",
+    LetterNotPrintable: "letter-not-printable",
+}
+
+
+class MailTransport(Protocol):
+    """Takes mails on their way."""
+
+    async def send(self, message: EmailMessage, to: str, name: str) -> str:
+        """Hand a mail over for good, and return the code of who took it. Raises NotDelivered.
+
+        name: the same for the same mail.
+        """
+
+
+class MailCourier:
+    """Brings tickets by mail."""
+
+    def __init__(self, compose: Compose, transport: MailTransport) -> None:
+        self._compose = compose
+        self._transport = transport
+
+    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+        """Send the mail, and return the code of who took it. Raises NotDelivered."""
+        if waiting.recipient is None or waiting.recipient.email is None:
+            raise NotDelivered("the user has no email address", "no-address", final=True)
+        message = await _made(self._compose, ticket, waiting)
+        return await self._transport.send(message, waiting.recipient.email, waiting.delivery_id)
+
+
+class MailSpool:
+    """Writes each mail as `<name>.eml`, mode 0600, into a directory for a mailer to pick up."""
+
+    def __init__(self, directory: Path) -> None:
+        clear_of_drafts(directory)
+        self._directory = directory
+
+    async def send(self, message: EmailMessage, _to: str, name: str) -> str:
+        """Bring the mail to the disk; the same one again is the same file. Raises NotDelivered."""
+        await _written(self._directory / f"{name}.eml", message.as_bytes())
+        return "spooled"
+
+
+class LetterStore:
+    """Writes each letter as `<delivery id>.pdf`, mode 0600, into a directory for a printer to pick up."""
+
+    def __init__(self, letters: Letters, directory: Path) -> None:
+        clear_of_drafts(directory)
+        self._letters = letters
+        self._directory = directory
+
+    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+        """Bring the letter to the disk; the same one again is the same file. Raises NotDelivered."""
+        if waiting.recipient is None or not waiting.recipient.postal_address:
+            raise NotDelivered("the user has no postal address", "no-address", final=True)
+        letter = await _made(self._letters.render, ticket, waiting)
+        await _written(self._directory / f"{waiting.delivery_id}.pdf", letter)
+        return "stored"
+
+
+async def _made(make: Callable[[ClearTicket, Waiting], Made], ticket: ClearTicket, waiting: Waiting) -> Made:
+    """Make what is sent beside the event loop, which a letter would hold up for milliseconds."""
+    try:
+        return await asyncio.to_thread(make, ticket, waiting)
+    except tuple(_REASONS) as error:
+        raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
+
+
+async def _written(path: Path, content: bytes) -> None:
+    try:
+        await asyncio.to_thread(write_once, path, content)
+    except OSError as error:
+        raise NotDelivered(f"{path.parent} cannot be written: {error.strerror}", "not-written") from None

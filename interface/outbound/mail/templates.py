@@ -1,0 +1,205 @@
+"""The texts of mails and letters: Jinja templates per client and language, in a sandbox."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateSyntaxError,
+    meta,
+    nodes,
+)
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from application.model.outbox import Waiting
+from domain.tickets.ticket import ClearTicket
+
+BUILT_IN = Path(__file__).with_name("templates")
+LANGUAGES = ("de", "en", "fr", "it")
+KINDS = ("subject.txt", "mail.txt", "mail.html", "attached.txt", "letter.txt")
+PLACEHOLDERS = ("ticket", "name", "user", "client", "valid_until")
+WITH_TICKET = ("mail.txt", "mail.html", "letter.txt")
+_EVERY_CLIENT = "_"
+_LONGEST_SUBJECT = 200
+SAMPLE_TICKET = "k7mWq2xHvT9pRbN4cYdJ8sLf"
+_SAMPLE = {
+    "ticket": SAMPLE_TICKET,
+    "name": "Zoë <Müller> & Sohn",
+    "user": "user-123",
+    "client": "client-123",
+    "valid_until": "28 November 2026, 10:42 CET",
+}
+
+
+class TemplateFaulty(Exception):
+    """A template that is not there, or cannot be used; the message says which and why."""
+
+
+class Templates:
+    """Finds and renders texts.
+
+    directory: has `<client>/<language>/<kind>` or `_/<language>/<kind>` for all clients, before the built-in ones; None:
+    those alone. language: for users who have none, or one without a text.
+    """
+
+    def __init__(self, directory: Path | None, *, language: str, time_zone: ZoneInfo) -> None:
+        self._directory = directory
+        self._language = language
+        self._time_zone = time_zone
+
+    def render(self, kind: str, ticket: ClearTicket | None, waiting: Waiting) -> str:
+        """Return a text for a user. ticket: None for texts without it. Raises TemplateFaulty."""
+        language, name = self._find(kind, waiting)
+        values = self._values(language, waiting)
+        if ticket is not None:
+            values["ticket"] = ticket.reveal()
+        try:
+            return self._render(name, values)
+        except TemplateFaulty:
+            # What Jinja says may hold a value, the ticket among them.
+            raise TemplateFaulty(f"{name} cannot be rendered; tickets templates check says why") from None
+
+    def language_of(self, kind: str, waiting: Waiting) -> str:
+        """Return in which language a text is. Raises TemplateFaulty."""
+        return self._find(kind, waiting)[0]
+
+    def day_of(self, moment: datetime, language: str) -> str:
+        """Return the day as the language writes it."""
+        return format_date(moment.astimezone(self._time_zone), "long", _locale(language))
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong with any template, one text for each fault."""
+        return [fault for name in self.names() for fault in self._faults(name)]
+
+    def names(self) -> Sequence[str]:
+        """Return which templates there are, or should be."""
+        found = [f"{_EVERY_CLIENT}/{language}/{kind}" for language in LANGUAGES for kind in KINDS]
+        if self._directory:
+            files = (path for path in self._directory.rglob("*") if path.is_file())
+            found += [path.relative_to(self._directory).as_posix() for path in files]
+        return sorted(set(found))
+
+    def _faults(self, name: str) -> Iterator[str]:
+        parts = name.split("/")
+        if len(parts) != len(("client", "language", "kind")) or parts[-1] not in KINDS:
+            yield f"{name}: a template is <client>/<language>/<kind>, and a kind one of {', '.join(KINDS)}"
+            return
+        try:
+            source = self._environment.loader.get_source(self._environment, name)[0]  # type: ignore[union-attr]
+            parsed = self._environment.parse(source, name)
+            used = meta.find_undeclared_variables(parsed)
+        except (TemplateSyntaxError, UnicodeDecodeError) as error:
+            yield _said(name, error)
+            return
+        for unknown in sorted(used - set(PLACEHOLDERS)):
+            line = next(found.lineno for found in parsed.find_all(nodes.Name) if found.name == unknown)
+            yield f"{name}, line {line}: there is no placeholder {unknown!r}; there are {', '.join(PLACEHOLDERS)}"
+        if not used <= set(PLACEHOLDERS):
+            return
+        try:
+            text = self._render(name, _SAMPLE)
+        except TemplateFaulty as error:
+            yield str(error)
+            return
+        kind = parts[-1]
+        if kind in WITH_TICKET and SAMPLE_TICKET not in text:
+            yield f"{name}: the ticket is not in it"
+        if kind not in WITH_TICKET and "ticket" in used:
+            yield f"{name}: the ticket does not belong there"
+        if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
+            yield f"{name}: a subject is one line of at most {_LONGEST_SUBJECT} characters"
+
+    def _find(self, kind: str, waiting: Waiting) -> tuple[str, str]:
+        client = quote(waiting.entry.subject.client_ext_id, safe="")
+        for language in self._languages(waiting):
+            for owner in (client, _EVERY_CLIENT):
+                # RFC 5646: large and small letters are the same in a language.
+                if name := self._known.get((owner, language.lower(), kind)):
+                    return name.split("/")[1], name
+        raise TemplateFaulty(f"there is no template {kind} for this client and language")
+
+    def _languages(self, waiting: Waiting) -> Iterator[str]:
+        wanted = waiting.recipient.language if waiting.recipient else None
+        for language in (wanted, self._language):
+            parts = (language or "").split("-")
+            for count in range(len(parts), 0, -1):
+                yield "-".join(parts[:count])
+
+    def _values(self, language: str, waiting: Waiting) -> dict[str, Any]:
+        subject, recipient, ticket = waiting.entry.subject, waiting.recipient, waiting.ticket
+        return {
+            "name": (recipient and recipient.name) or subject.user_ext_id,
+            "user": subject.user_ext_id,
+            "client": subject.client_ext_id,
+            "valid_until": self._moment(ticket.valid_to, language) if ticket else "",
+        }
+
+    def _moment(self, moment: datetime, language: str) -> str:
+        local, locale = moment.astimezone(self._time_zone), _locale(language)
+        time = format_time(local, "short", locale=locale)
+        return f"{format_date(local, 'long', locale)}, {time} {local:%Z}"
+
+    def _render(self, name: str, values: Mapping[str, Any]) -> str:
+        try:
+            return self._environment.get_template(name).render(values)
+        except Exception as error:  # noqa: BLE001 - a template can raise whatever Python does
+            raise TemplateFaulty(_said(name, error)) from None
+
+    @cached_property
+    def _known(self) -> Mapping[tuple[str, str, str], str]:
+        known = {}
+        for name in self._environment.list_templates():
+            with suppress(ValueError):  # what lies in another depth; check says so
+                client, language, kind = name.split("/")
+                known[client, language.lower(), kind] = name
+        return known
+
+    @cached_property
+    def _environment(self) -> Environment:
+        directories = [FileSystemLoader(self._directory)] if self._directory else []
+        return ImmutableSandboxedEnvironment(
+            loader=ChoiceLoader([*directories, _BuiltInLoader(BUILT_IN)]),
+            autoescape=lambda name: bool(name and name.endswith(".html")),
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+        )
+
+
+def _said(name: str, error: Exception) -> str:
+    """Return what is wrong and, as far as it is known, in which line: Jinja makes a frame for each line of a template."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{name}, line {error.lineno}: {error.message}"
+    frames = walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if frame.f_code.co_filename.endswith(KINDS)]
+    place = f", line {lines[-1]}" if lines else ""
+    return f"{name}{place}: {type(error).__name__}: {error}"
+
+
+def _locale(language: str) -> Locale:
+    try:
+        # The English of a letter in Europe, where nothing else is said.
+        return Locale.parse("en-GB" if language == "en" else language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return Locale.parse("en-GB", sep="-")
+
+
+class _BuiltInLoader(FileSystemLoader):
+    """The built-in texts, as those of all clients."""
+
+    def get_source(self, environment: Environment, template: str) -> Any:
+        return super().get_source(environment, template.removeprefix(f"{_EVERY_CLIENT}/"))
+
+    def list_templates(self) -> list[str]:
+        return [f"{_EVERY_CLIENT}/{name}" for name in super().list_templates()]

@@ -1,0 +1,366 @@
+"""The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from application.model.projection import TicketRow
+from application.record.eras import Era, Eras
+from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
+from application.record.streams import column_date
+from application.transaction.command import Subject
+from domain.shared.event import Event
+from interface.outbound.sql.records import TICKET_COLUMNS, Row, as_of_this_release, decoded, ticket_columns
+from interface.outbound.sql.sql_tables import SqlTables
+
+# Processes decide by clocks of their own, so time rises with positions but for this much.
+_CLOCK_SKEW = timedelta(minutes=5)
+_ENTRY = """
+SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state
+FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version = version
+"""
+_ENTRY_OR_GAP = """
+SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state,
+       ticket_events.topic
+FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version
+"""
+_COUNTS = """
+SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger), (SELECT count(*) FROM tickets),
+       (SELECT count(*) FROM ledger WHERE version = 1 AND topic = 'TicketCreated')
+"""
+_STRAYS = """
+SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
+"""
+_ROWS_WITHOUT_EVENTS = """
+SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
+    SELECT 1 FROM ledger WHERE ledger.client_ext_id = tickets.client_ext_id
+    AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
+)
+"""
+# No reader gets to these rows: each begins with the first position, the first entry and the first tile.
+_OUTSIDE = f"""
+SELECT client_ext_id, 'ledger', 'position', position FROM ledger WHERE position < 1
+UNION ALL SELECT client_ext_id, 'checkpoints', 'size', size FROM checkpoints WHERE size < 1
+UNION ALL SELECT tile.client_ext_id, 'ledger_tiles', 'number', number FROM ledger_tiles AS tile
+LEFT JOIN ledger_sizes AS known ON known.client_ext_id = tile.client_ext_id
+WHERE number < 0 OR number >= coalesce(size, 0) / {TILE}
+"""
+# One look into the index for each client, however long its ledger is.
+_CLIENTS = """
+WITH RECURSIVE client (name) AS (
+    SELECT min(client_ext_id) FROM {table} UNION ALL
+    SELECT (SELECT min(client_ext_id) FROM {table} WHERE client_ext_id > name) FROM client WHERE name IS NOT NULL
+)
+SELECT name FROM client WHERE name IS NOT NULL
+"""
+_ROWS_AT_ONCE = 500
+_REWRITE = f"""
+INSERT INTO tickets AS stored ({TICKET_COLUMNS}) VALUES ({",".join("?" * 10)})
+ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
+    version = excluded.version, row = excluded.row, state_name = excluded.state_name,
+    locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
+    last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
+WHERE stored.version <= excluded.version
+"""
+# A client without a cut had no ledger when the era began.
+_ERAS = """
+SELECT name, coalesce(size, 0), began FROM eras
+LEFT JOIN era_cuts ON era_cuts.client_ext_id = ? AND era_cuts.number = eras.number ORDER BY eras.number
+"""
+_CUT = """
+INSERT INTO era_cuts (client_ext_id, number, size)
+SELECT client_ext_id, (SELECT coalesce(max(number), 1) + 1 FROM eras), size FROM ledger_sizes
+WHERE size > 0 ON CONFLICT (client_ext_id, number) DO UPDATE SET size = excluded.size
+"""
+_BEGIN_ERA = "INSERT INTO eras (number, name, began) SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
+_KEEP_TILE = "INSERT INTO ledger_tiles (client_ext_id, number, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
+
+
+class SqlLedger(SqlTables):
+    """Implements the port Ledger; see there for what the methods promise."""
+
+    def sizes(self) -> Sequence[tuple[str, int]]:
+        """Return the size of the ledger of every client that has one."""
+        rows = self._fetch("SELECT client_ext_id, size FROM ledger_sizes ORDER BY client_ext_id", ())
+        return [(client, size) for client, size in rows]
+
+    def clients(self) -> Sequence[str]:
+        """Return every client with a size, an entry or a checkpoint, sorted."""
+        tables = ("ledger_sizes", "ledger", "checkpoints")
+        return sorted(
+            {client for table in tables for (client,) in self._fetch(_CLIENTS.format(table=table), ())}
+        )
+
+    def size(self, client_ext_id: str) -> int:
+        """Return the position of the newest entry; 0 where there is none."""
+        rows = self._fetch("SELECT size FROM ledger_sizes WHERE client_ext_id = ?", (client_ext_id,))
+        return int(rows[0][0]) if rows else 0
+
+    def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return the size of the ledgers of these clients, as far as they have one."""
+        sizes: dict[str, int] = {}
+        for begin in range(0, len(client_ext_ids), _ROWS_AT_ONCE):
+            chunk = client_ext_ids[begin : begin + _ROWS_AT_ONCE]
+            marks = ",".join("?" * len(chunk))
+            statement = f"SELECT client_ext_id, size FROM ledger_sizes WHERE client_ext_id IN ({marks})"
+            sizes.update((client, size) for client, size in self._fetch(statement, chunk))
+        return sizes
+
+    def eras(self, client_ext_id: str) -> Eras:
+        """Return the eras of a client's ledger: when the store was put back, and to which position."""
+        return Eras([Era(*row) for row in map(tuple, self._fetch(_ERAS, (client_ext_id,)))])
+
+    def begin_era(self, name: str, now: datetime) -> None:
+        """Say that the store was put back to what it is now. Cuts without their era say nothing."""
+        self._run(_CUT, [()])
+        self._run(_BEGIN_ERA, [(name, column_date(now))])
+
+    def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
+        """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
+        rows = self._fetch(
+            "SELECT leaf FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ? ORDER BY position",
+            (client_ext_id, begin, end),
+        )
+        return [bytes(leaf) for (leaf,) in rows]
+
+    def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
+        """Return the kept hashes of the full tiles of these numbers, as far as they are kept without a gap."""
+        kept = self.numbered_tiles(client_ext_id, begin, end)
+        return [tile for index, (number, tile) in enumerate(kept) if number == begin + index]
+
+    def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
+        """Return the kept hashes of the full tiles of these numbers, each with its number."""
+        rows = self._fetch(
+            "SELECT number, hash FROM ledger_tiles WHERE client_ext_id = ? AND number >= ? AND number < ?"
+            " ORDER BY number",
+            (client_ext_id, begin, end),
+        )
+        return [(number, bytes(tile)) for number, tile in rows]
+
+    def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
+        """Keep the hashes of full tiles from this number on; what is kept already stays."""
+        rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
+        self._run(_KEEP_TILE, rows)
+
+    def event(self, entry: LedgerEntry) -> Event:
+        """Return the event behind an entry. Raises ValueError where the stored bytes are none."""
+        return decoded(entry.topic, entry.state)
+
+    def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries by position."""
+        condition = "WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, after, limit)))
+
+    def entries_of_topics(
+        self, client_ext_id: str, topics: Sequence[str], after: int, limit: int
+    ) -> Sequence[LedgerEntry]:
+        """Return the next entries of these topics by position."""
+        if not topics:
+            return []
+        # A range of the index for each topic, so that a rare one is found as fast as any.
+        of_one = (
+            "SELECT * FROM (SELECT position FROM ledger WHERE client_ext_id = ? AND topic = ? AND position > ?"
+            " ORDER BY position LIMIT ?) AS of_one"
+        )
+        found = f"{' UNION ALL '.join([of_one] * len(topics))} ORDER BY position LIMIT ?"
+        ranges = [value for topic in topics for value in (client_ext_id, topic, after, limit)]
+        condition = f"WHERE client_ext_id = ? AND position IN ({found}) ORDER BY position"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
+
+    def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
+        """Return the newest position of these topics, up to and with `end`; 0 where there is none."""
+        statement = "SELECT max(position) FROM ledger WHERE client_ext_id = ? AND topic = ? AND position <= ?"
+        found = [self._fetch(statement, (client_ext_id, topic, end))[0][0] for topic in topics]
+        return max((position or 0 for position in found), default=0)
+
+    def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries of a stream by version."""
+        condition = "WHERE client_ext_id = ? AND stream = ? AND version > ? ORDER BY version LIMIT ?"
+        return _entries(self._fetch(f"{_ENTRY} {condition}", (subject.client_ext_id, stream, after, limit)))
+
+    def entries_by_stream(
+        self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
+    ) -> Sequence[tuple[LedgerEntry, str]]:
+        """Return the next entries by stream and version, up to a stream, each with the topic of its event; see the port."""
+        condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
+        rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
+        return [(entry, row[11] or "") for entry, row in zip(_entries(rows), rows, strict=True)]
+
+    def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Return the next positions with their leaves."""
+        rows = self._fetch(
+            "SELECT position, leaf FROM ledger WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?",
+            (client_ext_id, after, limit),
+        )
+        return [(position, bytes(leaf)) for position, leaf in rows]
+
+    def mistyped(self) -> Sequence[str]:
+        """Return stored values that are not of the type of their column: none, since the database checks them."""
+        return []
+
+    def strays(self) -> Sequence[str]:
+        """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
+        counts = self._fetch(_COUNTS, ())[0]
+        events, entries, rows, credentials = tuple(counts)
+        strays = []
+        if events != entries:
+            strays += [
+                f"stream {_uuid(s)}, version {v}: the event is in no ledger"
+                for s, v in self._fetch(_STRAYS, ())
+            ]
+        if rows != credentials:
+            found = self._fetch(_ROWS_WITHOUT_EVENTS, ())
+            strays += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
+        strays += [
+            f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
+            for client, table, column, number in self._fetch(_OUTSIDE, ())
+        ]
+        return strays
+
+    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+        """Return whose stored row does not say what the expected one says."""
+        wanted = {row.subject: ticket_columns(row) for row in expected}
+        found: dict[Subject, Row] = {}
+        subjects = list(wanted)
+        for begin in range(0, len(subjects), _ROWS_AT_ONCE):
+            chunk = subjects[begin : begin + _ROWS_AT_ONCE]
+            marks = ",".join(["(?, ?)"] * len(chunk))
+            rows = self._fetch(
+                f"SELECT {TICKET_COLUMNS} FROM tickets WHERE (client_ext_id, user_ext_id) IN (VALUES {marks})",
+                [text for subject in chunk for text in subject],
+            )
+            for row in map(tuple, rows):
+                subject, columns = Subject(row[0], row[1]), (*row[:3], bytes(row[3]), *row[4:])
+                found[subject] = columns if columns == wanted[subject] else as_of_this_release(columns)
+        return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
+
+    def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:
+        """Store these rows, but for those that are newer in the store."""
+        self._run(_REWRITE, [ticket_columns(row) for row in rows])
+
+    def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
+        """Return the next entries by position that fit."""
+        wanted: list[tuple[str, Sequence[Any]]] = [("client_ext_id = ?", (query.client_ext_id,))]
+        for column, value in (
+            ("actor", query.actor),
+            ("ledger.topic", query.topic),
+            ("trace_id", query.trace_id),
+            ("user_ext_id", query.user_ext_id),
+        ):
+            if value is not None:
+                wanted.append((f"{column} = ?", (value,)))
+        if query.begin:
+            wanted.append(("occurred >= ?", (column_date(query.begin),)))
+            after = max(after, self._position_at(query.client_ext_id, query.begin - _CLOCK_SKEW))
+        wanted.append(("position > ?", (after,)))
+        if query.end:
+            wanted.append(("occurred < ?", (column_date(query.end),)))
+            last = self._position_at(query.client_ext_id, query.end + _CLOCK_SKEW)
+            wanted.append(("position <= ?", (last,)))
+        condition = " AND ".join(condition for condition, _ in wanted)
+        parameters = [value for _, values in wanted for value in values]
+        return _entries(
+            self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
+        )
+
+    def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
+        """Return the newest entries of these topics that are about a user, the newest first."""
+        marks = ",".join("?" * len(topics))
+        condition = f"WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic IN ({marks})"
+        return _entries(
+            self._fetch(f"{_ENTRY} {condition} ORDER BY position DESC LIMIT ?", (*subject, *topics, limit))
+        )
+
+    def _position_at(self, client_ext_id: str, moment: datetime) -> int:
+        """Return up to which position the entries are older; by halves, since time rises with positions."""
+        text, older, newer = column_date(moment), 0, self.size(client_ext_id) + 1
+        while newer - older > 1:
+            middle = (older + newer) // 2
+            rows = self._fetch(
+                "SELECT occurred FROM ledger WHERE client_ext_id = ? AND position = ?",
+                (client_ext_id, middle),
+            )
+            if rows and rows[0][0] < text:
+                older = middle
+            else:
+                newer = middle
+        return older
+
+    def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
+        """Return the newest version of every stream among the first entries, by stream."""
+        rows = self._fetch(
+            "SELECT stream, max(version) FROM ledger WHERE client_ext_id = ? AND position <= ?"
+            " GROUP BY stream ORDER BY stream",
+            (client_ext_id, size),
+        )
+        return [(_uuid(stream), version) for stream, version in rows]
+
+    def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
+        """Return the next checkpoints by size."""
+        condition = "WHERE client_ext_id = ? AND size > ? ORDER BY size LIMIT ?"
+        return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id, after, limit)))
+
+    def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
+        """Return the checkpoint of the largest size."""
+        condition = "WHERE client_ext_id = ? ORDER BY size DESC LIMIT 1"
+        return next(iter(to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, in the place of one of the same size."""
+        self._run(
+            "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) VALUES (?, ?, ?, ?, ?, 0)"
+            " ON CONFLICT (client_ext_id, size) DO UPDATE SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
+            [checkpoint_columns(checkpoint)],
+        )
+
+    def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
+        """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
+        condition = "WHERE sent = 0 AND (client_ext_id, size) > (?, ?) ORDER BY client_ext_id, size LIMIT ?"
+        return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
+
+    def unsent_since(self) -> datetime | None:
+        """Return when the oldest of them was made; None where there is none."""
+        [(made,)] = self._fetch("SELECT min(made) FROM checkpoints WHERE sent = 0", ())
+        return datetime.fromisoformat(made) if made else None
+
+    def mark_sent(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint was sent."""
+        self._run(
+            "UPDATE checkpoints SET sent = 1 WHERE client_ext_id = ? AND size = ? AND note = ?",
+            [(checkpoint.client_ext_id, checkpoint.size, checkpoint.note)],
+        )
+
+
+def _entries(rows: Sequence[Any]) -> list[LedgerEntry]:
+    return [
+        LedgerEntry._make((*row[:2], _uuid(row[2]), *row[3:9], bytes(row[9]), bytes(row[10] or b"")))
+        for row in map(tuple, rows)
+    ]
+
+
+def checkpoint_columns(checkpoint: Checkpoint) -> Row:
+    """Return a checkpoint as the columns of its table, but for `sent`."""
+    made = column_date(checkpoint.made)
+    return checkpoint.client_ext_id, checkpoint.size, checkpoint.root, checkpoint.note, made
+
+
+def to_checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
+    """Return the checkpoints behind these columns. Raises LedgerBroken."""
+    return [
+        Checkpoint(client, size, bytes(root), note, _made(made)) for client, size, root, note, made in rows
+    ]
+
+
+def _made(text: str) -> datetime:
+    with suppress(ValueError):
+        made = datetime.fromisoformat(text)
+        if made.utcoffset() == timedelta() and column_date(made) == text:
+            return made
+    raise LedgerBroken(f"a checkpoint cannot be read: {text!r} is not a time in UTC")
+
+
+def _uuid(stream: str | UUID) -> UUID:
+    return stream if isinstance(stream, UUID) else UUID(stream)

@@ -1,0 +1,198 @@
+"""The outbox: the same statements on both stores, but for how one waits for nobody."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.record.streams import column_date
+from application.transaction.command import DeliveryKey, Subject
+from domain.policies.policy import SendingMethod
+from interface.outbound.sql.records import Row, to_recipient, to_ticket
+from interface.outbound.sql.sql_tables import SqlTables
+
+
+class _Terms(msgspec.Struct):
+    """What was said of a ticket when it was minted."""
+
+    methods: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
+    created: datetime | None = None
+    reset_count: int | None = None
+    correlation_id: str | None = None
+
+
+_terms = msgspec.json.Decoder(_Terms).decode
+_trying = msgspec.json.Decoder(Trying).decode
+_encode = msgspec.json.Encoder().encode
+
+_KEY = "client_ext_id = ? AND stream = ? AND version = ?"
+_ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
+_WAITING = """
+SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, o.terms, r.row, t.row, o.trying,
+       o.so_far, o.standing, o.next_try,
+       (SELECT name FROM eras WHERE began <= o.minted ORDER BY number DESC LIMIT 1)
+FROM outbox o
+LEFT JOIN recipients r ON r.client_ext_id = o.client_ext_id AND r.user_ext_id = o.user_ext_id
+LEFT JOIN tickets t ON t.client_ext_id = o.client_ext_id AND t.user_ext_id = o.user_ext_id
+"""
+# One after the other of each credential: a ticket that is under way could else arrive behind the one that replaces it.
+# Of two that are taken together, the former is obsolete.
+_IS_DUE = """
+outbox.next_try <= ? AND outbox.leased_until <= ? AND NOT EXISTS (
+    SELECT 1 FROM outbox former
+    WHERE former.client_ext_id = outbox.client_ext_id AND former.stream = outbox.stream AND former.leased_until > ?
+)
+"""
+_DUE = f"SELECT 1 FROM outbox WHERE {_IS_DUE} LIMIT 1"
+_TAKE = f"""
+UPDATE outbox SET lease = ?, leased_until = ? WHERE (client_ext_id, stream, version) IN (
+    SELECT client_ext_id, stream, version FROM outbox WHERE {_IS_DUE} ORDER BY next_try LIMIT ? {{skipping}}
+) RETURNING client_ext_id, stream, version
+"""
+# What is locked is about to end; who waited for that, while others of these are locked, might be waited for.
+_CHANGE_LEASES = """
+UPDATE outbox SET {change} WHERE (client_ext_id, stream, version) IN (
+    SELECT client_ext_id, stream, version FROM outbox
+    WHERE lease = ? AND (client_ext_id, stream, version) IN ({keys}) {skipping}
+) RETURNING version
+"""
+LOOK_UP = f"SELECT so_far FROM outbox WHERE {_KEY}"
+# Each must find the delivery as it was decided on.
+END = f"DELETE FROM outbox WHERE {_KEY} AND so_far = ?"
+FAIL = f"""
+UPDATE outbox SET standing = 'failed', trying = ?, next_try = ?, lease = '', leased_until = '', so_far = ?
+WHERE {_KEY} AND so_far = ?
+"""
+RETRY = """
+UPDATE outbox SET standing = 'queued', trying = '{}', next_try = '' WHERE client_ext_id = ? AND user_ext_id = ?
+"""
+
+
+class SqlOutbox(SqlTables):
+    """Implements the port Outbox; see there for what the methods promise."""
+
+    _skipping = ""
+
+    @abstractmethod
+    def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """Run a statement that changes rows, and return what it returns."""
+
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+        """Take the next tickets whose time has come; see the port."""
+        moment = column_date(now)
+        if not self._fetch(_DUE, (moment, moment, moment)):
+            return []  # without a write, for which SQLite has everybody wait
+        statement = _TAKE.format(skipping=self._skipping)
+        taken = self._change(statement, (lease, column_date(until), moment, moment, moment, limit))
+        if not taken:
+            return []
+        values, columns = _values([tuple(key) for key in taken])
+        condition = f"WHERE (o.client_ext_id, o.stream, o.version) IN ({values})"
+        rows = self._fetch(f"{_WAITING} {condition}", columns)
+        return [to_waiting(tuple(row)) for row in rows]
+
+    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+        """Keep what was tried, and let go until the next try."""
+        statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
+        row = (_encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
+        self._run(statement, [row])
+
+    def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
+        """Keep these from the others until then, as far as nobody else has taken them."""
+        self._change_leases("leased_until = ?", [column_date(until)], lease, keys)
+
+    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+        """Let somebody else take these at once."""
+        self._change_leases("lease = '', leased_until = ''", [], lease, keys)
+
+    def _change_leases(
+        self, change: str, parameters: Sequence[str], lease: str, keys: Sequence[DeliveryKey]
+    ) -> None:
+        if keys:
+            values, columns = _values([key_columns(key) for key in keys])
+            statement = _CHANGE_LEASES.format(change=change, keys=values, skipping=self._skipping)
+            self._change(statement, [*parameters, lease, *columns])
+
+    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+        """Return what waits for a user, or has failed, newest first."""
+        condition = "WHERE o.client_ext_id = ? AND o.user_ext_id = ? ORDER BY o.version DESC"
+        return [to_waiting(tuple(row)) for row in self._fetch(f"{_WAITING} {condition}", subject)]
+
+    def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
+        """Return the next entries of all, by key."""
+        start = key_columns(after) if after else ("", "", 0)
+        condition = (
+            "(client_ext_id, stream, version) > (?, ?, ?) ORDER BY client_ext_id, stream, version LIMIT ?"
+        )
+        rows = self._fetch(f"SELECT {_ENTRY} FROM outbox WHERE {condition}", (*start, limit))
+        return [_to_entry(tuple(row)) for row in rows]
+
+    def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
+        """Put another seal in the place of the entry's, if it still has that."""
+        statement = f"UPDATE outbox SET sealed = ? WHERE {_KEY} AND sealed = ?"
+        self._run(statement, [(sealed, *key_columns(entry.key), entry.sealed)])
+
+
+def key_columns(key: DeliveryKey) -> tuple[str, str, int]:
+    """Return a key as the columns of the outbox; the stream is text there."""
+    return key.client_ext_id, key.stream.hex, key.version
+
+
+def _values(keys: Sequence[Row]) -> tuple[str, list[Any]]:
+    """Return keys as a table in SQL, and its parameters."""
+    marks = ",".join(["(?, ?, ?)"] * len(keys))
+    return f"VALUES {marks}", [value for key in keys for value in key]
+
+
+def outbox_columns(entry: OutboxEntry) -> Row:
+    """Return an entry as its columns."""
+    terms = _Terms(entry.methods, entry.created, entry.reset_count, entry.correlation_id)
+    return (
+        *entry.subject,
+        entry.stream.hex,
+        entry.version,
+        entry.sealed,
+        entry.minted.isoformat(),
+        _encode(terms).decode(),
+    )
+
+
+def failed_columns(key: DeliveryKey, so_far: int, trying: Trying, until: datetime | None) -> Row:
+    """Return the parameters of FAIL."""
+    kept = column_date(until) if until else ""
+    return _encode(trying).decode(), kept, so_far, *key_columns(key), so_far - 1
+
+
+def to_waiting(columns: Row) -> Waiting:
+    """Return what waits behind the columns of the joined tables."""
+    recipient, ticket, trying, so_far, standing, next_try, era = columns[7:]
+    return Waiting(
+        entry=_to_entry(columns[:7]),
+        recipient=to_recipient(recipient) if recipient else None,
+        ticket=to_ticket(ticket) if ticket else None,
+        trying=_trying(trying),
+        so_far=so_far,
+        standing=Standing(standing),
+        next_try=datetime.fromisoformat(next_try) if next_try else None,
+        era=era or "",
+    )
+
+
+def _to_entry(columns: Row) -> OutboxEntry:
+    client_ext_id, user_ext_id, stream, version, sealed, minted, terms = columns
+    said = _terms(terms)
+    return OutboxEntry(
+        Subject(client_ext_id, user_ext_id),
+        UUID(stream),
+        version,
+        bytes(sealed),
+        datetime.fromisoformat(minted),
+        said.methods,
+        said.created,
+        said.reset_count,
+        said.correlation_id,
+    )

@@ -1,0 +1,69 @@
+"""The schema of a PostgreSQL store: which one it has, and how it is brought up to date."""
+
+from typing import Any, cast
+
+import psycopg
+from psycopg.errors import LockNotAvailable, UndefinedTable
+from psycopg.rows import tuple_row
+
+from application.shared.errors import StoreUnavailable
+from interface.outbound.sql import schema
+from interface.outbound.sql.schema import StoredSchema
+
+_MIGRATION_LOCK = 7_204_901
+# Less than a server waits for a lock, so that its callers wait and get no 503.
+_LOCK_TIMEOUT_SECONDS = 3
+# The migration that brought the column usable_from.
+_FIRST_WITH_USABLE_FROM = 8
+
+
+def stored_schema(connection: psycopg.Connection[Any]) -> StoredSchema:
+    """Return the schema of the store behind a connection."""
+    try:
+        version = _one(connection, "SELECT max(version) FROM schema_version") or 0
+    except UndefinedTable:
+        connection.rollback()
+        version = 0
+    if version < _FIRST_WITH_USABLE_FROM:
+        return StoredSchema(version, version)
+    usable_from = _one(connection, f"SELECT usable_from FROM schema_version WHERE version = {version}")
+    return StoredSchema(version, usable_from or version)
+
+
+def check(connection: psycopg.Connection[Any]) -> None:
+    """Raise RuntimeError where this program must not use the store's schema."""
+    schema.check_usable(stored_schema(connection), len(schema.POSTGRES))
+
+
+def migrate(connection: psycopg.Connection[Any]) -> None:
+    """Bring the schema up to date. Raises RuntimeError where it is too new, StoreUnavailable where a table is in use."""
+    # Several processes may start at once on an empty database; one makes the tables, the others wait.
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+    # Whoever wants a table waits behind a migration that waits for it.
+    connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
+    try:
+        _migrate(connection)
+    except LockNotAvailable as error:
+        raise StoreUnavailable(
+            f"another session has used a table for {_LOCK_TIMEOUT_SECONDS} seconds, such as a backup: run `tickets migrate`"
+            " again when it has ended"
+        ) from error
+
+
+def _migrate(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
+    for migration in schema.pending(schema.POSTGRES, schema.RELEASED_POSTGRES, stored_schema(connection)):
+        for statement in migration.statements:
+            connection.execute(cast("Any", statement))
+        connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (migration.version,))
+        if migration.version >= _FIRST_WITH_USABLE_FROM:
+            connection.execute(
+                "UPDATE schema_version SET usable_from = %s WHERE version = %s",
+                (migration.usable_from, migration.version),
+            )
+
+
+def _one(connection: psycopg.Connection[Any], statement: str) -> int | None:
+    cursor = connection.cursor(row_factory=tuple_row)
+    found = cursor.execute(cast("Any", statement), prepare=True).fetchone()
+    return found[0] if found else None

@@ -1,0 +1,88 @@
+"""The schema of a SQLite store: which one it has, and how it is brought up to date."""
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from application.record.ledger import leaf_of
+from application.record.streams import column_date
+from interface.outbound.sql import schema
+from interface.outbound.sql.schema import StoredSchema
+
+# The migration that brought the table schema_version. The version itself stands in `PRAGMA user_version`.
+_FIRST_WITH_USABLE_FROM = 6
+_WAL_RETRY_SECONDS = 0.01
+
+
+def stored_schema(connection: sqlite3.Connection) -> StoredSchema:
+    """Return the schema of the store behind a connection."""
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if version < _FIRST_WITH_USABLE_FROM:
+        return StoredSchema(version, version)
+    found = connection.execute(
+        "SELECT usable_from FROM schema_version WHERE version = ?", (version,)
+    ).fetchone()
+    return StoredSchema(version, found[0] if found else version)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date in one transaction. Raises RuntimeError where it is too new.
+
+    The connection commits by itself (isolation_level None).
+    """
+    # For the migration that made the ledger.
+    connection.create_function("leaf", 6, _leaf, deterministic=True)
+    connection.create_function("column_date", 1, _column_date, deterministic=True)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for migration in schema.pending(schema.SQLITE, schema.RELEASED_SQLITE, stored_schema(connection)):
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {migration.version}")
+            if migration.version >= _FIRST_WITH_USABLE_FROM:
+                connection.execute(
+                    "INSERT INTO schema_version (version, usable_from) VALUES (?, ?)",
+                    (migration.version, migration.usable_from),
+                )
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def prepare(path: Path, timeout_seconds: float) -> None:
+    """Make the database ready for use: write-ahead logging, and the newest schema.
+
+    Raises RuntimeError where its schema is too new, sqlite3.Error.
+    """
+    connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None)
+    with closing(connection):
+        _switch_to_wal(connection, time.monotonic() + timeout_seconds)
+        migrate(connection)
+
+
+def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Switch the database to write-ahead logging, which stays so.
+
+    SQLite does not wait for a lock here, whatever the busy timeout: a start beside other starts tries again.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_SECONDS)
+        else:
+            return
+
+
+def _leaf(client: str, position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
+    return leaf_of(client, position, UUID(stream), version, topic, state)
+
+
+def _column_date(text: str) -> str:
+    return column_date(datetime.fromisoformat(text))

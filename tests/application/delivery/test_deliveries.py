@@ -1,0 +1,373 @@
+"""What the helpdesk sees of a user's tickets on their way, and how a caller waits for one; on both stores."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.delivery.deliveries import DeliveryStatus, TicketDeliveryItem, read_deliveries, status_within
+from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
+from application.feed.live_feed import LiveFeed
+from application.model.outbox import Trying
+from application.shared.errors import StoreUnavailable
+from application.transaction.command import DeliveryKey, Subject
+from domain.delivery.ticket_delivery import Attempt, Obsolete
+from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.tickets.ticket_credential import stream_id
+from tests.support.delivering import outbox_of
+from tests.support.evidence import open_store
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service, command, service_over
+
+ATTEMPT = Attempt(method=SendingMethod.EMAIL, attempt=3, recipient="u***@e***.com", answer="250")
+LATER = NOW + timedelta(hours=1)
+OTHER = Subject("client-123", "user-456")
+LONG = 120
+
+
+@pytest.fixture(autouse=True)
+def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who watches a store for commits hears of a stop when it is told of one."""
+    for store in ("sqlite_store", "postgres_store"):
+        monkeypatch.setattr(f"interface.outbound.sql.{store}._TOLD_EVERY_SECONDS", 0.1)
+
+
+def service_at(database_url: str) -> Iterator[Service]:
+    store = open_store(database_url)
+    with service_over(store) as service:
+        service.register()
+        service.create()
+        yield service
+    store.close()
+
+
+@pytest.fixture
+def service(sqlite_url: str) -> Iterator[Service]:
+    yield from service_at(sqlite_url)
+
+
+@pytest.fixture
+def any_service(database_url: str) -> Iterator[Service]:
+    yield from service_at(database_url)
+
+
+def record(service: Service, version: int = 1, *, subject: Subject = SUBJECT, **changes: Any) -> None:
+    key = DeliveryKey(subject.client_ext_id, stream_id(*subject), version)
+    fields = {"attempt": ATTEMPT, "delivered": True, **changes}
+    service.execute(command(RecordDelivery, subject=subject, key_of_delivery=key, **fields))
+
+
+def fail(service: Service, version: int = 1) -> None:
+    record(service, version, delivered=False, trying=Trying(attempts=3, last_error="unknown"), until=LATER)
+
+
+def deliveries(service: Service, limit: int = 50, subject: Subject = SUBJECT) -> list[TicketDeliveryItem]:
+    ledger: Any = service.store
+    return list(read_deliveries(subject, limit, outbox=outbox_of(service), ledger=ledger))
+
+
+def statuses(service: Service, limit: int = 50) -> list[tuple[int, str]]:
+    return [(item["ticketVersion"], item["status"]) for item in deliveries(service, limit)]
+
+
+def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: Service) -> None:
+    [item] = deliveries(any_service)
+    assert item == {
+        "ticketVersion": 1,
+        "status": "queued",
+        "time": "2026-11-23T09:42:00Z",
+        "method": "Email",
+        "attempt": 0,
+        "recipient": "u***@e***.com",
+        "answer": None,
+        "lastError": None,
+        "nextTry": None,
+        "why": None,
+    }
+
+    outbox = outbox_of(any_service)
+    outbox.take("mine", NOW, LATER, 1)
+    trying = Trying(attempts=2, failures=2, failing_since=NOW, last_error="busy")
+    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", trying, LATER)
+
+    [tried] = deliveries(any_service)
+    assert tried == {**item, "attempt": 2, "lastError": "busy", "nextTry": "2026-11-23T10:42:00Z"}
+
+
+def test_what_was_sent_failed_or_ended_says_how_and_why(any_service: Service) -> None:
+    any_service.regenerate()
+    any_service.regenerate()
+    any_service.clock.advance(timedelta(minutes=1))
+    record(any_service, 1, attempt=None, why=Obsolete.REPLACED)
+    record(any_service, 2)
+    fail(any_service, 3)
+
+    failed, sent, ended = deliveries(any_service)
+
+    common = {"time": "2026-11-23T09:43:00Z", "nextTry": None}
+    tried = {"method": "Email", "attempt": 3, "recipient": "u***@e***.com", "answer": "250"}
+    untried = {"method": None, "attempt": 0, "recipient": None, "answer": None}
+    assert failed == {
+        **common,
+        **tried,
+        "ticketVersion": 3,
+        "status": "failed",
+        "lastError": "unknown",
+        "why": None,
+    }
+    assert sent == {
+        **common,
+        **tried,
+        "ticketVersion": 2,
+        "status": "sent",
+        "lastError": None,
+        "why": None,
+    }
+    assert ended == {
+        **common,
+        **untried,
+        "ticketVersion": 1,
+        "status": "ended",
+        "lastError": None,
+        "why": "replaced",
+    }
+
+
+def test_what_has_failed_is_queued_again_by_a_retry_and_then_sent(any_service: Service) -> None:
+    fail(any_service)
+    found = [statuses(any_service)]
+    any_service.execute(command(RetryDeliveries))
+    found.append(statuses(any_service))
+    record(any_service)
+    found.append(statuses(any_service))
+
+    assert found == [[(1, "failed")], [(1, "queued")], [(1, "sent")]]
+
+
+def test_the_newest_come_first_and_no_more_than_asked_for(service: Service) -> None:
+    for _ in range(6):
+        service.regenerate()
+    for version in (1, 2, 5):
+        record(service, version)
+
+    assert statuses(service) == [
+        *((7, "queued"), (6, "queued"), (5, "sent"), (4, "queued"), (3, "queued"), (2, "sent"), (1, "sent")),
+    ]
+    assert statuses(service, 3) == [(7, "queued"), (6, "queued"), (5, "sent")]
+    assert statuses(service, 1) == [(7, "queued")]
+
+
+def test_one_that_failed_often_hides_no_older_one(service: Service) -> None:
+    service.regenerate()
+    record(service, 1)
+    for _ in range(9):
+        fail(service, 2)
+        service.execute(command(RetryDeliveries))
+    fail(service, 2)
+
+    assert statuses(service, 2) == [(2, "failed"), (1, "sent")]
+    assert statuses(service, 1) == [(2, "failed")]
+
+
+def test_others_are_not_in_it(service: Service) -> None:
+    service.register(subject=OTHER)
+    service.create(subject=OTHER)
+    record(service, subject=OTHER)
+
+    assert statuses(service) == [(1, "queued")]
+    assert [item["status"] for item in deliveries(service, subject=OTHER)] == ["sent"]
+
+
+def test_a_policy_that_sends_nothing_has_no_delivery(service: Service) -> None:
+    record(service)
+    service.define("default", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
+    service.regenerate()
+
+    assert statuses(service) == [(1, "sent")]
+
+
+class _Behind:
+    """An outbox in which what ends while it is read is still found, as between two reads."""
+
+    def __init__(self, service: Service, meanwhile: Callable[[], None]) -> None:
+        self._outbox = outbox_of(service)
+        self._meanwhile = meanwhile
+
+    def waiting(self, subject: Subject) -> Any:
+        found = self._outbox.waiting(subject)
+        self._meanwhile()
+        return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [({}, DeliveryStatus.SENT), ({"attempt": None, "why": Obsolete.EXPIRED}, DeliveryStatus.ENDED)],
+)
+def test_what_is_over_between_the_reads_is_over(
+    service: Service, changes: dict[str, Any], status: DeliveryStatus
+) -> None:
+    behind: Any = _Behind(service, lambda: record(service, **changes))
+    ledger: Any = service.store
+
+    [item] = read_deliveries(SUBJECT, 50, outbox=behind, ledger=ledger)
+
+    assert item["status"] is status
+
+
+def waited(
+    service: Service, version: int = 1, seconds: float = LONG, meanwhile: Callable[[], Any] | None = None
+) -> tuple[TicketDeliveryItem | None, float]:
+    """Wait for a delivery, once it is waited for have something happen meanwhile, and return how long it took."""
+    store: Any = service.store
+
+    async def run() -> tuple[TicketDeliveryItem | None, float]:
+        live = LiveFeed(store, "tickets")
+        begun = time.monotonic()
+        waiting = asyncio.create_task(
+            status_within(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
+        )
+        try:
+            if meanwhile:
+                await _followed(live)
+                await asyncio.to_thread(meanwhile)
+            return await waiting, time.monotonic() - begun
+        finally:
+            await live.close()
+
+    return asyncio.run(run())
+
+
+async def _followed(live: LiveFeed) -> None:
+    async with asyncio.timeout(10):
+        while not any(tail.end is not None for tail in live._tails.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_what_is_over_is_told_at_once(service: Service) -> None:
+    record(service)
+
+    item, seconds = waited(service)
+
+    assert item
+    assert item["status"] is DeliveryStatus.SENT
+    assert seconds < LONG / 2
+
+
+def test_the_wait_ends_when_the_delivery_does(any_service: Service) -> None:
+    item, seconds = waited(any_service, meanwhile=lambda: record(any_service))
+
+    assert item
+    assert item["status"] is DeliveryStatus.SENT
+    assert seconds < LONG / 2
+
+
+@pytest.mark.parametrize("end", ["failed", "ended"])
+def test_it_ends_where_the_ticket_is_given_up_too(service: Service, end: str) -> None:
+    happens: dict[str, Callable[[], None]] = {
+        "failed": lambda: fail(service),
+        "ended": lambda: record(service, attempt=None, why=Obsolete.ERASED),
+    }
+
+    item, seconds = waited(service, meanwhile=happens[end])
+
+    assert item
+    assert item["status"] == end
+    assert seconds < LONG / 2
+
+
+def test_it_is_as_long_as_was_said_and_then_tells_what_is(service: Service) -> None:
+    item, seconds = waited(service, seconds=0.2)
+
+    assert item
+    assert item["status"] is DeliveryStatus.QUEUED
+    assert 0.2 <= seconds < LONG / 2
+
+
+def test_without_a_wait_it_is_told_as_it_is(service: Service) -> None:
+    for version in (1, 2):
+        service.regenerate()
+        item, _ = waited(service, version, seconds=0)
+        assert item
+        assert (item["ticketVersion"], item["status"]) == (version, "queued")
+
+
+def test_what_happens_to_others_and_to_other_tickets_does_not_end_the_wait(service: Service) -> None:
+    service.regenerate()
+    service.register(subject=OTHER)
+
+    def others() -> None:
+        service.create(subject=OTHER)
+        record(service, 1, attempt=None, why=Obsolete.REPLACED)
+        record(service, subject=OTHER)
+
+    item, seconds = waited(service, 2, seconds=0.5, meanwhile=others)
+
+    assert item
+    assert (item["ticketVersion"], item["status"]) == (2, "queued")
+    assert seconds >= 0.5
+
+
+def test_a_ticket_that_is_not_sent_is_not_waited_for(service: Service) -> None:
+    service.define("default", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
+    service.regenerate()
+
+    item, seconds = waited(service, 2)
+
+    assert item is None
+    assert seconds < LONG / 2
+
+
+def test_a_stop_of_the_service_ends_the_wait(service: Service) -> None:
+    store: Any = service.store
+
+    async def run() -> TicketDeliveryItem | None:
+        live = LiveFeed(store, "tickets")
+        wait: Awaitable[TicketDeliveryItem | None] = status_within(
+            SUBJECT, 1, LONG, outbox=store, ledger=store, live=live
+        )
+        waiting = asyncio.ensure_future(wait)
+        await _followed(live)
+        live.stop()
+        async with asyncio.timeout(LONG / 2):
+            item = await waiting
+        await live.close()
+        return item
+
+    item = asyncio.run(run())
+
+    assert item
+    assert item["status"] is DeliveryStatus.QUEUED
+
+
+def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
+    store: Any = service.store
+
+    async def run() -> list[TicketDeliveryItem | None]:
+        live = LiveFeed(store, "tickets")
+        waiting = [
+            asyncio.create_task(status_within(SUBJECT, 1, LONG, outbox=store, ledger=store, live=live))
+            for _ in range(50)
+        ]
+        await _followed(live)
+        await asyncio.to_thread(record, service)
+        items = await asyncio.gather(*waiting)
+        await live.close()
+        return items
+
+    items = asyncio.run(run())
+
+    assert [item and item["status"] for item in items] == [DeliveryStatus.SENT] * 50
+
+
+def test_a_store_out_of_reach_is_said(service: Service) -> None:
+    def gone() -> None:
+        raise StoreUnavailable("gone")
+
+    behind: Any = _Behind(service, gone)
+    ledger: Any = service.store
+
+    with pytest.raises(StoreUnavailable):
+        read_deliveries(SUBJECT, 50, outbox=behind, ledger=ledger)

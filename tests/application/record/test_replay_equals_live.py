@@ -1,0 +1,130 @@
+"""A machine that does anything in any order: what lives in the read row is what a replay of the events gives."""
+
+import contextlib
+from datetime import timedelta
+
+from eventsourcing.domain import BaseAggregate
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from application.model.projection import fold, restore
+from application.shared.errors import TicketExists
+from domain.policies.policy import TicketPolicy
+from domain.shared.errors import Refusal
+from domain.tickets.states import SETTABLE, State
+from domain.tickets.ticket import ClearTicket, verify_ticket
+from domain.tickets.ticket_credential import TicketCredential
+from tests.support.fakes import SUBJECT, FakeStore
+from tests.support.service import Service
+
+
+class LifeOfATicket(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = FakeStore()
+        self.service = Service(self.store)
+        self.service.register()
+        self.dead: list[ClearTicket] = []
+        self.reset_count = 0
+
+    def teardown(self) -> None:
+        self.service.commands.close()
+
+    def has_ticket(self) -> bool:
+        row = self.store.known.tickets.get(SUBJECT)
+        return row is not None and not row.deleted
+
+    @precondition(lambda self: not self.has_ticket())
+    @rule(state=st.sampled_from([State.ACTIVE, State.ACTIVE, State.DISABLED, State.ARCHIVED]))
+    def create(self, state: State) -> None:
+        self.service.create(state=state)
+        self.dead = [ticket for _, ticket in self.service.sealer.sealed[:-1]]
+        self.reset_count = 0
+
+    @rule(
+        state=st.none() | st.sampled_from(SETTABLE),
+        comment=st.none() | st.text(max_size=3),
+        days=st.integers(-9, 9),
+    )
+    def modify(self, state: State | None, comment: str | None, days: int) -> None:
+        with contextlib.suppress(Refusal):
+            self.service.modify(
+                state=state, reason=comment, valid_to=self.service.clock() + timedelta(days=days)
+            )
+
+    @rule(reusable=st.booleans(), threshold=st.sampled_from([-1, 1, 2]))
+    def define(self, *, reusable: bool, threshold: int) -> None:
+        self.service.define(
+            "default", policy=TicketPolicy(reusable=reusable, tmp_locking_threshold=threshold)
+        )
+
+    @rule(right=st.booleans())
+    def verify(self, *, right: bool) -> None:
+        tickets = [ticket for _, ticket in self.service.sealer.sealed]
+        with contextlib.suppress(Refusal):
+            answer = self.service.verify(tickets[-1] if right and tickets else "wrong")
+            assert right or not answer["verified"]
+
+    @rule()
+    def delete(self) -> None:
+        with contextlib.suppress(Refusal):
+            self.service.delete()
+
+    @rule()
+    def create_again(self) -> None:
+        if self.has_ticket():
+            try:
+                self.service.create()
+            except TicketExists:
+                return
+            raise AssertionError("a second ticket")
+
+    @rule(comment=st.none() | st.text(max_size=20))
+    def regenerate(self, comment: str | None) -> None:
+        minted = len(self.service.sealer.sealed)
+        try:
+            self.service.regenerate(reason=comment)
+        except Refusal:
+            assert len(self.service.sealer.sealed) == minted
+            return
+        self.dead = [ticket for _, ticket in self.service.sealer.sealed[:-1]]
+
+    @rule(seconds=st.integers(0, 10**6))
+    def time_passes(self, seconds: int) -> None:
+        self.service.clock.advance(timedelta(seconds=seconds))
+
+    @invariant()
+    def the_row_is_the_fold_of_the_events(self) -> None:
+        assert fold(None, self.store.history(SUBJECT)) == self.store.known.tickets.get(SUBJECT)
+
+    @invariant()
+    def the_restored_aggregate_is_the_replayed_one(self) -> None:
+        replayed: BaseAggregate | None = None  # type: ignore[type-arg]
+        for event in self.store.history(SUBJECT):
+            replayed = event.mutate(replayed)
+        if isinstance(replayed, TicketCredential):
+            restored = restore(self.store.known.tickets[SUBJECT])
+            restored._created_on = (
+                replayed._created_on
+            )  # the row's `created` is the credential's, not the stream's
+            assert restored == replayed
+
+    @invariant()
+    def a_dead_ticket_never_verifies(self) -> None:
+        if row := self.store.known.tickets.get(SUBJECT):
+            assert not any(verify_ticket(ticket, row.ticket_hash) for ticket in self.dead)
+            assert verify_ticket(self.service.sealer.sealed[-1][1], row.ticket_hash)
+
+    @invariant()
+    def counters_never_go_down_and_versions_are_dense(self) -> None:
+        if row := self.store.known.tickets.get(SUBJECT):
+            assert row.reset_count >= self.reset_count
+            self.reset_count = row.reset_count
+            assert [e.originator_version for e in self.store.history(SUBJECT)] == list(
+                range(1, row.version + 1)
+            )
+
+
+LifeOfATicket.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_replay_equals_live = LifeOfATicket.TestCase

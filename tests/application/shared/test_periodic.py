@@ -1,0 +1,67 @@
+import threading
+
+import pytest
+
+from application.shared.errors import StoreUnavailable
+from application.shared.periodic import Periodic
+
+
+class Task:
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.runs = threading.Semaphore(0)
+        self.count = 0
+        self.failure = failure
+
+    def __call__(self) -> None:
+        self.count += 1
+        self.runs.release()
+        if self.failure:
+            raise self.failure
+
+
+def test_an_eager_task_runs_at_the_start_and_before_it_stops() -> None:
+    task = Task()
+    periodic = Periodic("task", task, every_seconds=3600, eager=True)
+    assert task.runs.acquire(timeout=10)
+
+    periodic.close()
+
+    assert task.count == 2
+
+
+def test_another_task_runs_when_woken_and_by_the_clock_only() -> None:
+    task = Task()
+    periodic = Periodic("task", task, every_seconds=3600)
+    periodic.wake()
+    assert task.runs.acquire(timeout=10)
+
+    periodic.close()
+
+    assert task.count == 1
+
+
+def test_a_task_runs_again_and_again_and_survives_its_failures() -> None:
+    for failure in (None, StoreUnavailable("gone"), ValueError("a bug")):
+        task = Task(failure)
+        periodic = Periodic("task", task, every_seconds=0.001)
+
+        assert all(task.runs.acquire(timeout=10) for _ in range(5))
+        periodic.close()
+
+
+def test_a_run_that_does_not_end_is_not_waited_for_beyond_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def task() -> None:
+        begun.set()
+        end.wait(30)
+
+    periodic = Periodic("visits", task, every_seconds=0.001)
+    assert begun.wait(10)
+    periodic.close(0.01)
+    end.set()
+    periodic.close()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "visits are not waited for any longer; what is not done is done after the next start"
+    ]

@@ -1,0 +1,304 @@
+"""Modify, delete, verify, lock, policies: the rules of contract.md, one by one."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.model.projection import at
+from application.policies.define_policy import read_policies
+from application.shared.errors import (
+    PolicyUnknown,
+    PreconditionFailed,
+    StaleVersion,
+    TicketUnknown,
+    UserUnknown,
+)
+from application.tickets.read_ticket import read_ticket
+from application.transaction.command import Precondition
+from domain.policies.policy import HashAlgorithm, TicketPolicy
+from domain.shared.errors import CredentialFinal, PolicyFaulty, ValidityImpossible
+from domain.tickets.states import State
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service
+
+WRONG = "not-the-ticket"
+ARGON2 = TicketPolicy(hash_algorithm=HashAlgorithm.ARGON2ID)
+
+
+@pytest.fixture
+def ticket(service: Service) -> Service:
+    """Given a user with a ticket."""
+    service.register()
+    service.create()
+    return service
+
+
+def row(service: Service) -> Any:
+    return at(read_ticket(SUBJECT, service.store.look_up([SUBJECT])), service.clock())
+
+
+def events(service: Service) -> list[str]:
+    return [type(event).__name__ for event in service.store.history(SUBJECT)]
+
+
+# modify
+
+
+def test_a_change_that_changes_nothing_emits_nothing(ticket: Service) -> None:
+    answer = ticket.modify(state=State.ACTIVE, policy_ext_id="default", valid_from=NOW)
+
+    assert (answer.version, events(ticket)) == (1, ["TicketCreated"])
+
+
+def test_each_change_is_an_event_of_its_own(ticket: Service) -> None:
+    ticket.define("letters")
+
+    answer = ticket.modify(
+        state=State.DISABLED, policy_ext_id="letters", valid_to=NOW + timedelta(days=1), reason="as asked"
+    )
+
+    assert answer.version == 4
+    assert events(ticket)[1:] == ["TicketPolicyAssigned", "TicketValidityChanged", "TicketStateChanged"]
+    assert (row(ticket).state_change_reason, row(ticket).modification_comment) == (
+        "changed-by-admin",
+        "as asked",
+    )
+
+
+def test_omitted_fields_stay(ticket: Service) -> None:
+    ticket.modify(reason="first")
+    before = row(ticket)
+
+    ticket.modify(state=State.DISABLED)
+
+    after = row(ticket)
+    assert (after.modification_comment, after.valid_to, after.policy_ext_id) == (
+        "first",
+        before.valid_to,
+        before.policy_ext_id,
+    )
+
+
+def test_a_comment_alone_is_a_change(ticket: Service) -> None:
+    ticket.modify(reason="first")
+    ticket.modify(reason="first")
+
+    assert events(ticket)[1:] == ["TicketCommented"]
+
+
+def test_a_stale_version_changes_nothing(ticket: Service) -> None:
+    with pytest.raises(StaleVersion):
+        ticket.modify(version=7, state=State.DISABLED)
+    with pytest.raises(PreconditionFailed):
+        ticket.modify(precondition=Precondition(if_match=frozenset({7})), state=State.DISABLED)
+
+    assert ticket.modify(version=1, state=State.DISABLED).version == 2
+
+
+def test_an_archived_ticket_changes_no_more(ticket: Service) -> None:
+    ticket.modify(state=State.ARCHIVED)
+
+    for change in ({"state": State.ACTIVE}, {"reason": "x"}, {"valid_to": NOW + timedelta(days=1)}):
+        with pytest.raises(CredentialFinal):
+            ticket.modify(**change)
+
+
+def test_what_is_impossible_changes_nothing(ticket: Service) -> None:
+    with pytest.raises(PolicyUnknown):
+        ticket.modify(state=State.DISABLED, policy_ext_id="nobody-wrote-it")
+    with pytest.raises(ValidityImpossible):
+        ticket.modify(state=State.DISABLED, valid_to=NOW)
+
+    assert events(ticket) == ["TicketCreated"]
+
+
+# delete
+
+
+def test_a_deleted_ticket_is_gone_and_its_history_goes_on_with_the_next(ticket: Service) -> None:
+    ticket.regenerate()
+    ticket.delete(reason="left")
+
+    for operation in (ticket.regenerate, ticket.modify, ticket.delete):
+        with pytest.raises(TicketUnknown):
+            operation()
+    with pytest.raises(TicketUnknown):
+        ticket.verify(WRONG)
+    body = json.loads(ticket.create(reason="came back").body)
+
+    assert (body["version"], body["resetCount"], body["stateName"]) == (4, 0, "active")
+    assert events(ticket) == ["TicketCreated", "TicketRegenerated", "TicketDeleted", "TicketCreated"]
+    assert ticket.verify(ticket.newest())["verified"]
+
+
+# verify
+
+
+def test_the_right_ticket_verifies_once(ticket: Service) -> None:
+    first, again = ticket.verify(ticket.newest()), ticket.verify(ticket.newest())
+
+    assert first == {"verified": True, "reason": None, "lockedUntil": None}
+    assert again == {"verified": False, "reason": "used", "lockedUntil": None}
+    assert (row(ticket).successful_login_count, row(ticket).success_count) == (1, 1)
+    assert row(ticket).last_successful_login_date == NOW
+
+
+def test_a_reusable_ticket_verifies_again(ticket: Service) -> None:
+    ticket.define("default", policy=TicketPolicy(reusable=True))
+
+    assert [ticket.verify(ticket.newest())["verified"] for _ in range(3)] == [True] * 3
+    assert row(ticket).successful_login_count == 3
+
+
+def test_wrong_tickets_lock_for_a_while_then_one_try_then_for_good(ticket: Service) -> None:
+    assert ticket.verify(WRONG) == {"verified": False, "reason": "wrong-ticket", "lockedUntil": None}
+    locking = ticket.verify(WRONG)
+    assert locking == {"verified": False, "reason": "wrong-ticket", "lockedUntil": "2026-11-23T09:43:00Z"}
+    assert row(ticket).state_name == "tmp-locked"
+    assert ticket.verify(ticket.newest())["reason"] == "locked"
+
+    ticket.clock.advance(timedelta(minutes=1))
+    assert (row(ticket).state_name, row(ticket).state_change_reason) == ("active", "unlock")
+    assert ticket.verify(WRONG)["reason"] == "wrong-ticket"
+
+    assert (row(ticket).state_name, row(ticket).failed_login_count) == ("fail-locked", 3)
+    ticket.clock.advance(timedelta(hours=1))
+    assert ticket.verify(ticket.newest()) == {"verified": False, "reason": "locked", "lockedUntil": None}
+
+
+def test_the_right_ticket_after_a_lock_forgets_the_wrong_ones(ticket: Service) -> None:
+    ticket.verify(WRONG)
+    ticket.verify(WRONG)
+    ticket.clock.advance(timedelta(minutes=1))
+
+    assert ticket.verify(ticket.newest())["verified"]
+
+    assert (row(ticket).failed_login_count, row(ticket).failure_count) == (0, 2)
+
+
+def test_once_locked_nobody_makes_the_history_grow(ticket: Service) -> None:
+    for _ in range(50):
+        ticket.verify(WRONG)
+    assert len(events(ticket)) == 3
+
+    ticket.clock.advance(timedelta(minutes=1))
+    for _ in range(50):
+        ticket.verify(WRONG)
+    assert len(events(ticket)) == 4
+
+
+def test_a_reset_lifts_a_lock_and_makes_it_usable_again(ticket: Service) -> None:
+    ticket.verify(ticket.newest())
+    for _ in range(3):
+        ticket.verify(WRONG)
+    old = ticket.newest()
+
+    ticket.regenerate()
+
+    assert ticket.verify(old)["reason"] == "wrong-ticket"
+    assert ticket.verify(ticket.newest())["verified"]
+    assert row(ticket).success_count == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [(State.DISABLED, "disabled"), (State.ARCHIVED, "disabled"), (State.ACTIVE, None)]
+)
+def test_a_ticket_that_is_not_active_is_refused_as_disabled(
+    ticket: Service, state: State, reason: str
+) -> None:
+    ticket.modify(state=state)
+
+    assert ticket.verify(ticket.newest())["reason"] == reason
+
+
+def test_a_ticket_is_refused_before_and_after_its_validity(ticket: Service) -> None:
+    ticket.modify(valid_from=NOW + timedelta(days=1), valid_to=NOW + timedelta(days=2))
+
+    reasons = []
+    for _ in range(3):
+        reasons.append(ticket.verify(WRONG)["reason"])
+        ticket.clock.advance(timedelta(days=1))
+
+    assert reasons == ["not-yet-valid", "wrong-ticket", "expired"]
+
+
+def test_an_admin_unlocks_by_activating(ticket: Service) -> None:
+    ticket.define("default", policy=TicketPolicy(tmp_locking_threshold=-1, max_cred_failure_count=1))
+    ticket.verify(WRONG)
+    assert row(ticket).state_name == "fail-locked"
+
+    ticket.modify(state=State.ACTIVE)
+
+    assert ticket.verify(ticket.newest())["verified"]
+
+
+def test_a_stranger_is_unknown(service: Service) -> None:
+    with pytest.raises(UserUnknown):
+        service.verify(WRONG)
+
+
+# policies
+
+
+def test_a_policy_holds_from_the_next_time_it_is_applied(ticket: Service) -> None:
+    ticket.define("default", policy=TicketPolicy(ticket_length=40, credential_lifetime=3_600_000))
+    assert len(ticket.newest().reveal()) == 24
+
+    ticket.regenerate()
+
+    assert len(ticket.newest().reveal()) == 40
+    assert row(ticket).valid_to == NOW + timedelta(hours=1)
+
+
+def test_a_client_has_one_default(service: Service) -> None:
+    service.define("a", is_default=True)
+    service.define("b", is_default=True)
+    service.register()
+
+    service.create()
+
+    assert row(service).policy_ext_id == "b"
+    found = read_policies("client-123", store=service.store)
+    assert [(policy.policy_ext_id, policy.is_default, policy.version) for policy in found] == [
+        ("a", False, 2),
+        ("b", True, 1),
+    ]
+
+
+def test_a_faulty_policy_is_refused_whole(service: Service) -> None:
+    with pytest.raises(PolicyFaulty):
+        service.define("weak", policy=TicketPolicy(ticket_length=4))
+
+    assert read_policies("client-123", store=service.store) == []
+
+
+def test_another_client_does_not_see_the_policy(service: Service) -> None:
+    service.define("a", is_default=True)
+    other = SUBJECT._replace(client_ext_id="client-2")
+    service.register(subject=other)
+
+    with pytest.raises(PolicyUnknown):
+        service.create(subject=other, policy_ext_id="a")
+
+
+def test_a_slow_hash_is_made_and_compared_beside_the_writer(service: Service) -> None:
+    service.define("default", policy=ARGON2)
+    service.register()
+    service.create()
+
+    assert row(service).ticket_hash.startswith("{ARGON2ID}")
+    assert service.verify(WRONG)["reason"] == "wrong-ticket"
+    assert service.verify(service.newest())["verified"]
+
+
+def test_a_weaker_hash_is_upgraded_when_a_reusable_ticket_verifies(ticket: Service) -> None:
+    ticket.define("default", policy=TicketPolicy(hash_algorithm=HashAlgorithm.ARGON2ID, reusable=True))
+
+    assert ticket.verify(ticket.newest())["verified"]
+
+    assert events(ticket)[1:] == ["TicketVerified", "TicketHashUpgraded"]
+    assert row(ticket).ticket_hash.startswith("{ARGON2ID}")
+    assert ticket.verify(ticket.newest())["verified"]
+    assert events(ticket)[3:] == ["TicketVerified"]

@@ -1,0 +1,181 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.shared.errors import (
+    PolicyUnknown,
+    PreconditionFailed,
+    TicketExists,
+    TicketUnknown,
+    UserUnknown,
+)
+from application.tickets.read_ticket import read_ticket, read_user
+from application.transaction.command import Precondition
+from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.tickets.states import State
+from domain.tickets.ticket import verify_ticket
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import Service
+
+
+def body_of(answer: Any) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(answer.body)
+    return body
+
+
+def test_a_ticket_needs_a_user(service: Service) -> None:
+    with pytest.raises(UserUnknown):
+        service.create()
+    with pytest.raises(UserUnknown):
+        service.regenerate()
+
+
+def test_a_reset_needs_a_ticket(service: Service) -> None:
+    service.register()
+
+    with pytest.raises(TicketUnknown):
+        service.regenerate()
+
+
+def test_a_user_has_one_ticket(service: Service) -> None:
+    service.register()
+    service.create()
+
+    with pytest.raises(TicketExists):
+        service.create()
+
+
+def test_a_new_ticket_is_active_and_valid_for_the_lifetime_of_the_policy(service: Service) -> None:
+    service.register()
+
+    body = body_of(service.create())
+
+    assert (body["stateName"], body["stateChangeReason"], body["version"]) == ("active", "initialized", 1)
+    assert body["validity"] == {"from": "2026-11-23T09:42:00Z", "to": "2026-11-28T09:42:00Z"}
+
+
+def test_a_reset_counts_and_begins_a_new_validity(service: Service) -> None:
+    service.register()
+    service.create()
+    service.clock.advance(timedelta(days=2))
+
+    body = body_of(service.regenerate(reason="lost letter"))
+
+    assert (body["resetCount"], body["version"], body["modificationComment"]) == (1, 2, "lost letter")
+    assert (body["stateName"], body["stateChangeReason"]) == ("active", "reset")
+    assert body["validity"] == {"from": "2026-11-25T09:42:00Z", "to": "2026-11-30T09:42:00Z"}
+    assert (body["created"], body["lastModified"]) == ("2026-11-23T09:42:00Z", "2026-11-25T09:42:00Z")
+
+
+def test_a_reset_keeps_the_ids_of_credential_and_policy(service: Service) -> None:
+    service.register()
+    before = body_of(service.create(ext_id="my-ticket"))
+
+    after = body_of(service.regenerate())
+
+    assert [after[name] for name in ("extId", "policyExtId", "userExtId", "created")] == [
+        before[name] for name in ("extId", "policyExtId", "userExtId", "created")
+    ]
+
+
+def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
+    service.register()
+    service.create()
+    service.regenerate()
+
+    ticket_hash = read_ticket(SUBJECT, service.store.look_up([SUBJECT])).ticket_hash
+
+    (_, old), (_, new) = service.sealer.sealed
+    assert (verify_ticket(old, ticket_hash), verify_ticket(new, ticket_hash)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "refusal"), [(State.DISABLED, CredentialDisabled), (State.ARCHIVED, CredentialArchived)]
+)
+def test_a_refused_reset_changes_nothing(service: Service, state: State, refusal: type[Exception]) -> None:
+    service.register()
+    service.create(state=state)
+    before = read_ticket(SUBJECT, service.store.look_up([SUBJECT]))
+
+    with pytest.raises(refusal):
+        service.regenerate()
+
+    assert read_ticket(SUBJECT, service.store.look_up([SUBJECT])) == before
+    assert len(service.store.history(SUBJECT)) == 1
+
+
+@pytest.mark.parametrize("if_match", [frozenset({1}), frozenset({7, 1}), "*"])
+def test_a_reset_happens_while_the_version_is_the_wanted_one(
+    service: Service, if_match: frozenset[int] | str
+) -> None:
+    service.register()
+    service.create()
+
+    assert service.regenerate(precondition=Precondition(if_match=if_match)).version == 2
+
+
+def test_a_reset_with_another_version_fails(service: Service) -> None:
+    service.register()
+    service.create()
+
+    with pytest.raises(PreconditionFailed):
+        service.regenerate(precondition=Precondition(if_match=frozenset({2})))
+
+
+def test_if_match_on_what_does_not_exist_fails(service: Service) -> None:
+    service.register()
+
+    with pytest.raises(PreconditionFailed):
+        service.create(precondition=Precondition(if_match="*"))
+
+
+def test_an_unknown_policy_is_refused(service: Service) -> None:
+    service.register()
+
+    with pytest.raises(PolicyUnknown):
+        service.create(policy_ext_id="nobody-wrote-it")
+
+
+def test_a_validity_that_is_given_holds(service: Service) -> None:
+    service.register()
+
+    body = body_of(service.create(valid_from=NOW + timedelta(days=1), valid_to=NOW + timedelta(days=2)))
+
+    assert body["validity"] == {"from": "2026-11-24T09:42:00Z", "to": "2026-11-25T09:42:00Z"}
+
+
+def test_a_validity_that_ends_before_now_is_impossible(service: Service) -> None:
+    service.register()
+
+    with pytest.raises(ValidityImpossible):
+        service.create(valid_to=NOW - timedelta(seconds=1))
+
+
+def test_registering_again_replaces_all_that_is_known(service: Service) -> None:
+    service.register(name="Una", language="de")
+
+    answer = service.register(email="new@example.com")
+
+    user = read_user(SUBJECT, service.store.look_up([SUBJECT]))
+    assert (user.email, user.name, user.language, user.version) == ("new@example.com", None, None, 2)
+    assert (answer.outcome, answer.version) == ("changed", 2)
+
+
+def test_registering_the_same_again_changes_nothing(service: Service) -> None:
+    service.register()
+
+    assert (service.register().outcome, service.register().version) == ("unchanged", 1)
+
+
+def test_registering_minds_its_precondition(service: Service) -> None:
+    with pytest.raises(PreconditionFailed):
+        service.register(precondition=Precondition(if_match="*"))
+    service.register(precondition=Precondition(if_none_match="*"))
+    with pytest.raises(PreconditionFailed):
+        service.register(precondition=Precondition(if_none_match="*"))
+    assert (
+        service.register(email="b@example.com", precondition=Precondition(if_match=frozenset({1}))).version
+        == 2
+    )

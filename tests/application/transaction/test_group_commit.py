@@ -1,0 +1,232 @@
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from application.shared.errors import Conflict, Overloaded, StoreUnavailable, TicketUnknown, UserUnknown
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Command
+from application.transaction.ports import Changes
+from application.users.register_user import RegisterUser
+from tests.support.fakes import SUBJECT, FakeStore
+from tests.support.service import Service, command, service_over
+
+STRANGER = SUBJECT._replace(user_ext_id="stranger")
+
+
+class GatedStore(FakeStore):
+    """Holds its first look-up until the test lets go, so that what comes meanwhile becomes one batch."""
+
+    def __init__(self) -> None:
+        super().__init__(reads_at_once=False)
+        self.gate = threading.Event()
+        self.reached = threading.Event()
+        self.commits: list[Changes] = []
+        self.before_commit: Callable[[Changes], None] = lambda _: None
+
+    def look_up(self, *args: Any) -> Any:
+        self.reached.set()
+        self.gate.wait(10)
+        return super().look_up(*args)
+
+    def commit(self, changes: Changes) -> None:
+        self.before_commit(changes)
+        super().commit(changes)
+        self.commits.append(changes)
+
+
+@contextmanager
+def gated() -> Iterator[tuple[Service, GatedStore]]:
+    store = GatedStore()
+    with service_over(store) as service:
+        store.gate.set()
+        service.register()
+        service.create()
+        store.commits.clear()
+        store.gate.clear()
+        store.reached.clear()
+        service.commands.submit(
+            command(RegisterUser, email="gate@example.com", subject=STRANGER._replace(user_ext_id="gate"))
+        )
+        store.reached.wait(10)
+        try:
+            yield service, store
+        finally:
+            store.gate.set()
+
+
+def submit(service: Service, kind: type[Command], **changes: Any) -> Any:
+    return service.commands.submit(command(kind, **changes))
+
+
+def test_commands_that_wait_together_commit_together_and_each_gets_its_own_answer() -> None:
+    with gated() as (service, store):
+        futures = [submit(service, RegenerateTicket) for _ in range(10)]
+        store.gate.set()
+
+        assert [future.result().version for future in futures] == list(range(2, 12))
+
+    assert [len(changes.events) for changes in store.commits] == [0, 10]
+
+
+def test_a_refusal_harms_no_neighbour() -> None:
+    with gated() as (service, store):
+        before = submit(service, RegenerateTicket)
+        refused = submit(service, RegenerateTicket, subject=STRANGER)
+        after = submit(service, RegenerateTicket)
+        store.gate.set()
+
+        assert (before.result().version, after.result().version) == (2, 3)
+        with pytest.raises(UserUnknown):
+            refused.result().unwrap()
+
+
+def test_an_error_in_one_command_harms_no_neighbour_and_leaves_nothing_of_its_own() -> None:
+    with gated() as (service, store):
+        seal, broken = (
+            service.sealer.seal,
+            service.commands.submit(command(RegisterUser, email="x@example.com")),
+        )
+        calls = iter([True, False, True])
+
+        def seal_or_fail(*args: Any, **kwargs: Any) -> bytes:
+            if not next(calls):
+                raise OSError("no entropy")
+            return seal(*args, **kwargs)
+
+        service.sealer.seal = seal_or_fail  # type: ignore[method-assign]
+        futures = [submit(service, RegenerateTicket) for _ in range(3)]
+        store.gate.set()
+
+        assert broken.result().version == 2
+        assert (futures[0].result().version, futures[2].result().version) == (2, 3)
+        with pytest.raises(OSError, match="no entropy"):
+            futures[1].result()
+
+    assert len(store.history(SUBJECT)) == 3
+
+
+def test_two_retries_in_one_batch_are_one_change() -> None:
+    with gated() as (service, store):
+        futures = [submit(service, RegenerateTicket, command_id="key", retryable=True) for _ in range(2)]
+        store.gate.set()
+
+        assert futures[0].result() == futures[1].result()
+
+    assert len(store.history(SUBJECT)) == 2
+
+
+def test_a_create_and_a_reset_in_one_batch_see_each_other() -> None:
+    with gated() as (service, store):
+        submit(service, RegisterUser, email="s@example.com", subject=STRANGER)
+        too_early = submit(service, RegenerateTicket, subject=STRANGER)
+        submit(service, CreateTicket, subject=STRANGER)
+        reset = submit(service, RegenerateTicket, subject=STRANGER)
+        store.gate.set()
+
+        assert reset.result().version == 2
+        with pytest.raises(TicketUnknown):
+            too_early.result().unwrap()
+
+
+def test_after_a_conflict_the_command_is_decided_again_on_what_the_other_left() -> None:
+    with gated() as (service, store), service_over(store) as other_process:
+
+        def be_faster(_: Changes) -> None:
+            store.before_commit = lambda _: None
+            other_process.regenerate()
+
+        store.gate.set()
+        service.register(email="later@example.com")  # by now the gate's own batch is through
+        store.before_commit = be_faster
+
+        assert service.regenerate().version == 3
+
+    assert [event.originator_version for event in store.history(SUBJECT)] == [1, 2, 3]
+
+
+def test_what_cannot_be_stored_together_is_stored_one_by_one() -> None:
+    def poison(changes: Changes) -> None:
+        if STRANGER in [change.subject for change in changes.recipients]:
+            raise ValueError("cannot be stored")
+
+    with gated() as (service, store):
+        store.before_commit = poison
+        good = submit(service, RegenerateTicket)
+        bad = submit(service, RegisterUser, email="bad@example.com", subject=STRANGER)
+        store.gate.set()
+
+        assert good.result().version == 2
+        with pytest.raises(ValueError, match="cannot be stored"):
+            bad.result()
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"), [(StoreUnavailable("gone"), StoreUnavailable), (Conflict(), StoreUnavailable)]
+)
+def test_a_store_that_fails_is_said_to_every_caller(failure: Exception, raised: type[Exception]) -> None:
+    def fail(_: Changes) -> None:
+        raise failure
+
+    with gated() as (service, store):
+        store.before_commit = fail
+        futures = [submit(service, RegenerateTicket) for _ in range(2)]
+        store.gate.set()
+
+        for future in futures:
+            with pytest.raises(raised):
+                future.result()
+
+
+def test_a_cancelled_command_leaves_nothing_behind() -> None:
+    with gated() as (service, store):
+        cancelled, kept = submit(service, RegenerateTicket), submit(service, RegenerateTicket)
+        assert cancelled.cancel()
+        store.gate.set()
+
+        assert kept.result().version == 2
+
+    assert len(store.history(SUBJECT)) == 2
+
+
+def test_more_than_may_wait_is_refused_at_once() -> None:
+    with gated() as (service, store):
+        service.group_commit._max_waiting = 3
+        for _ in range(3):
+            submit(service, RegenerateTicket)
+
+        with pytest.raises(Overloaded):
+            submit(service, RegenerateTicket).result()
+
+        store.gate.set()
+
+
+def test_closing_stores_and_answers_what_waits() -> None:
+    with gated() as (service, store):
+        futures = [submit(service, RegenerateTicket) for _ in range(5)]
+        store.gate.set()
+        service.commands.close()
+
+        assert [future.result().version for future in futures] == [2, 3, 4, 5, 6]
+        with pytest.raises(Overloaded):
+            submit(service, RegenerateTicket)
+
+
+def test_who_is_told_and_fails_changes_no_answer_and_stops_no_writer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    with service_over(FakeStore()) as service:
+        service.group_commit.observe = service.group_commit._after_commit = fail
+        service.register()
+        service.create()
+
+        assert service.regenerate().version == 2
+
+    assert len(caplog.messages) == 6  # of three batches, twice each
+    assert set(caplog.messages) == {"who is told of what was stored failed"}

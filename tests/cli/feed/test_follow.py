@@ -1,0 +1,189 @@
+"""`tickets follow` as its user runs it: a process of its own, beside a server, that is ended in every way."""
+
+import json
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from application.model.ticket_response import to_json
+from interface.cli.feed.commands import _reader
+from tests.bench.seed import CLIENT, seed
+from tests.support.command import Command, command
+from tests.support.ledgers import given_ticket, ledgers, opened, reset
+from tests.support.postgres import out_of_reach
+from tests.support.server import NO_DELIVERY, serving, until
+
+EVENTS = 300
+
+
+def lines(following: Command) -> list[bytes]:
+    return following.out.read_bytes().splitlines() if following.out.exists() else []
+
+
+def has_printed(following: Command, count: int) -> None:
+    """Wait until there are so many lines."""
+    until(lambda: len(lines(following)) >= count, f"{count} lines are printed")
+
+
+def ids(following: Command) -> list[int]:
+    return [int(json.loads(line)["id"]) for line in lines(following)]
+
+
+@pytest.fixture
+def ledger(sqlite_url: str) -> str:
+    """The URL of a store with some events."""
+    with opened(sqlite_url) as store:
+        seed(store, range(3), length=EVENTS // 3)
+    return sqlite_url
+
+
+def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, tmp_path: Path) -> None:
+    path, chosen = f"/{CLIENT}/users/user-0", "TicketCreated,TicketDeleted"
+    with (
+        serving(tmp_path, database_url, **NO_DELIVERY) as server,
+        command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=database_url) as every,
+    ):
+        server.client.put(path, json={"email": "u@example.com"}).raise_for_status()
+        server.client.post(f"{path}/ticket").raise_for_status()
+        # Only now is there a position 1, after which a follower can start.
+        with command(
+            tmp_path,
+            *("follow", CLIENT, "--json", "--after", "1", "--types", chosen),
+            output="some",
+            TICKETS_DATABASE_URL=database_url,
+        ) as some:
+            server.client.delete(f"{path}/ticket").raise_for_status()
+            server.client.post(f"{path}/ticket").raise_for_status()
+            server.client.delete(f"{path}/ticket").raise_for_status()
+            has_printed(every, 4)
+            has_printed(some, 3)
+        feeds = [
+            server.client.get(f"/{CLIENT}/events", params=query).content
+            for query in ({}, {"after": "1", "types": chosen})
+        ]
+
+    assert [b"[%s]" % b",".join(lines(following)) for following in (every, some)] == feeds
+
+
+def assert_dense(printed: list[int], repeats: int) -> None:
+    """Assert that nothing is missing, and that nothing but the last line before an end is printed again."""
+    assert all(then - now in (0, 1) for now, then in pairwise([0, *printed]))
+    assert len(printed) - len(set(printed)) <= repeats
+
+
+def test_after_kill_9_it_goes_on_after_the_last_line_or_repeats_that_one(ledger: str, tmp_path: Path) -> None:
+    ends = (1, 60, 61, 150, EVENTS)
+    for end in ends:
+        with command(
+            tmp_path, "follow", CLIENT, "--json", "--cursor", "c.json", TICKETS_DATABASE_URL=ledger
+        ) as following:
+            has_printed(following, end)
+
+    assert_dense(ids(following), repeats=len(ends))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_quietly_and_it_goes_on(
+    sqlite_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    for user in range(1, 4):
+        with command(
+            tmp_path, "follow", CLIENT, "--json", "--cursor", "c.json", TICKETS_DATABASE_URL=sqlite_url
+        ) as following:
+            given_ticket(sqlite_url, CLIENT, f"user-{user}")
+            has_printed(following, user)
+            assert following.stop(number) == 0
+
+    assert following.err.read_text() == ""
+    assert_dense(ids(following), repeats=2)
+
+
+def test_a_closed_pipe_ends_it_quietly_before_anything_else_happens(ledger: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out")
+    with command(tmp_path, "follow", CLIENT, "--after", str(EVENTS - 2), TICKETS_DATABASE_URL=ledger) as it:
+        with (tmp_path / "out").open() as pipe:
+            assert [pipe.readline().split()[1] for _ in range(2)] == [str(EVENTS - 1), str(EVENTS)]
+        assert it.wait() == 0
+
+    assert it.err.read_text() == ""
+
+
+def test_a_store_that_goes_away_is_said_once_and_nothing_is_missed(
+    postgres_url: str, postgres_server: str, tmp_path: Path
+) -> None:
+    given_ticket(postgres_url, CLIENT)
+    with command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=postgres_url) as following:
+        has_printed(following, 1)
+        with out_of_reach(postgres_server, postgres_url):
+            following.said("the PostgreSQL store failed")
+        reset(postgres_url, CLIENT, 3)
+        has_printed(following, 4)
+
+    assert lines(following) == ledgers(postgres_url)[CLIENT]
+    said = following.err.read_text()
+    assert said.count("it is waited for") == said.count("the store is back") == 1
+
+
+def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
+    event = {
+        "time": "2026-11-23T09:42:00Z",
+        "id": "42",
+        "type": "TicketRegenerated",
+        "data": {
+            "userExtId": "user-\u202e",
+            "actor": "anna",
+            "reason": "[bold]lost\x1b[31m\nletter",
+            "changed": {"resetCount": 1, "stateName": "active", "lockedUntil": None},
+        },
+    }
+
+    line = _reader()(to_json(event).encode()).decode()
+
+    assert " ".join(line.split()) == (
+        "2026-11-23T09:42:00Z 42 TicketRegenerated user-\\u202e by anna: [bold]lost\\x1b[31m\\nletter"
+        " [resetCount 1, stateName active, lockedUntil null]"
+    )
+
+
+def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
+    arguments = ("follow", CLIENT, "--cursor", "c.json")
+    with command(tmp_path, *arguments, TICKETS_DATABASE_URL=ledger) as first:
+        has_printed(first, 1)
+        second = Command(tmp_path, *arguments, output="second", TICKETS_DATABASE_URL=ledger)
+        assert second.wait() == 2
+
+    second.said("the cursor file c.json is used by another process")
+    assert not second.out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--after", "1", "--cursor", "c.json"], "--after and --cursor exclude each other"),
+        (["--after", "301"], "The ledger of the client ends at position 300."),
+        (["--after", "-1"], "--after"),
+        (["--types", "Nonsense"], "'Nonsense' is none. There are AccessNoted"),
+        (["--types", ""], "--types: '' is none."),
+        (["--cursor", "other.json"], "is of tickets/client-9, not of tickets/bench"),
+        (["--cursor", "broken.json"], "broken.json is no cursor file"),
+        (["--cursor", "beyond.json"], "The ledger of the client ends at position 300."),
+        (["--cursor", "/proc/none/c.json"], "the cursor file /proc/none/c.json cannot be used"),
+        (["--cursor", "."], "is a directory"),
+    ],
+)
+def test_a_wrong_input_is_said_in_words(
+    ledger: str, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "other.json").write_text('{"of":"tickets/client-9","positions":{"client-9":1}}')
+    (tmp_path / "beyond.json").write_text('{"of":"tickets/bench","positions":{"bench":301}}')
+    (tmp_path / "broken.json").write_text('{"of":"tickets/bench"')
+
+    following = Command(tmp_path, "follow", CLIENT, *arguments, TICKETS_DATABASE_URL=ledger)
+
+    assert following.wait() == 2
+    said = following.err.read_text()
+    assert message in " ".join(said.replace("│", " ").split())
+    assert "Traceback" not in said

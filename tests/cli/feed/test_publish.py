@@ -1,0 +1,75 @@
+"""What is typed wrong, is out of reach or is missing when `tickets publish` starts, and what it says of it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from interface.composition.feed import _broker
+from interface.outbound.brokers.broker_url import parse_broker_url
+from interface.settings import WrongSettings
+from tests.support.command import Command
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--to", "amqp://user:geheim@host:1"], "write the broker as nats://host:port"),
+        (["--to", "nats://user:geheim@host"], "write the broker as nats://host:port"),
+        (["--to", "@missing.txt"], "missing.txt"),
+        (["--to", f"nats://{NOBODY}", "--subject", "a b"], "--topic, --subject: only letters"),
+        (["--to", f"nats://{NOBODY}", "--stream", "a.b"], "--stream: only letters"),
+        (["--to", f"nats://user:geheim@{NOBODY}", "--cursor", "other.json"], "is of nats://elsewhere:4222"),
+        (["--to", f"kafka://user:geheim@{NOBODY}", "--cursor", "broken.json"], "is no cursor file"),
+    ],
+)
+def test_a_wrong_input_is_said_in_words_without_the_password(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other.json").write_text(
+        '{"of":"nats://elsewhere:4222 stream S, subjects s.>","positions":{}}'
+    )
+    (tmp_path / "broken.json").write_text("[]")
+
+    publisher = Command(tmp_path, "publish", *arguments)
+
+    assert publisher.wait() == 2
+    publisher.said(message)
+    assert "geheim" not in publisher.err.read_text()
+    assert "Traceback" not in publisher.err.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["nats", "tls", "kafka", "kafka+ssl"])
+def test_a_broker_that_is_out_of_reach_is_named_without_the_password(scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{scheme}://user:geheim@{NOBODY}\n")
+
+    publisher = Command(tmp_path, "publish", "--to", "@url")
+    publisher.said(f"{scheme}://***@{NOBODY}")
+    publisher.said("the next try is in")
+
+    assert publisher.stop() == 0
+    assert "geheim" not in publisher.err.read_text()
+
+
+def test_a_store_that_is_out_of_reach_from_the_start_is_waited_for(tmp_path: Path) -> None:
+    publisher = Command(
+        tmp_path,
+        *("publish", "--to", f"nats://{NOBODY}"),
+        TICKETS_DATABASE_URL=f"postgresql://postgres@{NOBODY}/tickets",
+    )
+    publisher.said("the PostgreSQL store failed")
+    publisher.said("the next try is in")
+
+    assert publisher.stop() == 0
+
+
+@pytest.mark.parametrize("extra", ["nats", "kafka"])
+def test_a_library_that_is_missing_is_said_with_what_to_install(
+    extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"interface.outbound.brokers.{extra}_broker", None)
+
+    with pytest.raises(WrongSettings, match=rf"pip install 'ticket-credential-service\[{extra}\]'"):
+        _broker(parse_broker_url(f"{extra}://{NOBODY}"), "tickets", "TICKETS")

@@ -1,0 +1,517 @@
+"""What `tickets doctor` finds: each fault is named with what to do about it, nothing is changed, and no secret is told."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from interface.cli.operations.commands import Finding, Health
+from interface.composition import operations
+from interface.composition.operations import examine
+from interface.composition.server import http_app
+from interface.composition.service import start
+from interface.outbound.keys.set_keys import SetKeys
+from interface.outbound.sql import schema
+from interface.settings import PREFIX, Settings, WrongSettings
+from tests.support.certificates import self_signed, server_context
+from tests.support.command import tickets
+from tests.support.evidence import open_store
+from tests.support.mail_server import mail_server
+from tests.support.receiver import answer, receiving
+from tests.support.schemas import set_schema
+from tests.support.service import service_over
+from tests.support.standby import standing_by
+
+PASSWORD = "s3cr3t-Pa55"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a service has made once it has been started."""
+    directory = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(directory)
+        running = start(Settings())
+        http_app(running)
+        running.set_keys.key_set()
+        running.close()
+    return directory / "var"
+
+
+@pytest.fixture
+def set_up(made: Path, tmp_path: Path, sqlite_url: str) -> str:
+    shutil.copytree(made, tmp_path / "var")
+    return sqlite_url
+
+
+def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[Finding]:
+    for name, text in settings.items():
+        monkeypatch.setenv(PREFIX + name.upper(), text)
+    findings = list(examine())
+    told = [PASSWORD in finding.found + finding.advice for finding in findings]
+    assert not any(told)
+    assert all(finding.advice or finding.health is Health.GOOD for finding in findings)
+    return findings
+
+
+def bad(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.health is Health.BAD]
+
+
+def only_bad(findings: list[Finding]) -> Finding:
+    [finding] = bad(findings)
+    return finding
+
+
+def of(findings: list[Finding], check: str) -> list[Finding]:
+    return [finding for finding in findings if finding.check == check]
+
+
+def contents(directory: Path) -> Iterator[tuple[str, bytes, int]]:
+    for path in sorted(directory.rglob("*")):
+        # SQLite's own way to read beside a writer.
+        if path.is_file() and not path.name.endswith(("-shm", "-wal", ".lock")):
+            yield str(path), path.read_bytes(), path.stat().st_mode
+
+
+@pytest.mark.usefixtures("set_up")
+def test_all_is_well(tmp_path: Path) -> None:
+    with mail_server() as mails:
+        done = tickets(tmp_path, "doctor", TICKETS_SMTP_URL=f"smtp+plain://127.0.0.1:{mails.port}")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("\nAll is well.\n")
+    assert " bad " not in done.stdout
+    assert "lets us in" in done.stdout
+
+
+@pytest.mark.usefixtures("set_up")
+def test_what_is_bad_ends_with_one_and_is_read_at_80_columns(tmp_path: Path) -> None:
+    key = tmp_path / "var" / "keys" / "outbox.key"
+    key.chmod(0o644)
+    done = tickets(
+        tmp_path, "doctor", COLUMNS="80", TICKETS_SMTP_URL=f"smtps://tickets:{PASSWORD}@127.0.0.1:1"
+    )
+
+    told = PASSWORD in done.stdout + done.stderr
+    assert not told
+    assert (done.returncode, done.stderr) == (1, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
+    assert "others may read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
+    assert "no connection to the mail server → check TICKETS_SMTP_URL" in text
+    assert done.stdout.endswith("\n2 bad, 0 warnings.\n")
+
+
+def test_before_the_first_start_nothing_is_bad_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = found(monkeypatch)
+    with mail_server() as mails:
+        found(monkeypatch, smtp_url=f"smtp+plain://127.0.0.1:{mails.port}")
+
+    assert bad(findings) == []
+    warned = {finding.check for finding in findings if finding.health is Health.WARNING}
+    assert warned == {"store", "outbox key", "token key", "security event key", "ledger key", "mail server"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("set_up")
+def test_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path / "var" / "keys" / "ledger").glob("*.pem"):
+        path.unlink()
+    (tmp_path / "var" / "keys" / "set.pem").unlink()
+    before = list(contents(tmp_path))
+    findings = found(monkeypatch)
+
+    assert bad(findings) == []
+    assert list(contents(tmp_path)) == before
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = only_bad(found(monkeypatch, max_batch="0"))
+
+    assert finding.check == "settings"
+    assert finding.found.startswith("TICKETS_MAX_BATCH: ")
+    assert "README" in finding.advice
+
+
+def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "TICKETS_DATABSE_URL: no such setting" in only_bad(found(monkeypatch, databse_url="x")).found
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("outbox.key", "outbox key"),
+        ("token.pem", "token key"),
+        ("set.pem", "security event key"),
+        ("ledger", "ledger key"),
+    ],
+)
+@pytest.mark.usefixtures("set_up")
+def test_a_key_that_is_broken_or_missing_is_to_be_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, check: str
+) -> None:
+    path = tmp_path / "var" / "keys" / name
+    if path.is_dir():
+        [path] = path.glob("*.pem")
+    path.write_bytes(PASSWORD.encode())
+    broken = only_bad(found(monkeypatch))
+    path.unlink()
+    [missing] = of(found(monkeypatch), check)
+
+    assert (broken.check, broken.advice) == (check, "put the key back from your backup")
+    assert missing.health is Health.WARNING
+    assert "put it back from your backup first" in missing.advice
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["ledger.pem", "20261325T000000Z.pem"])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+@pytest.mark.usefixtures("set_up")
+def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, beside: bool
+) -> None:
+    directory = tmp_path / "var" / "keys" / "ledger"
+    [key] = directory.glob("*.pem")
+    strange = directory / name
+    strange.write_bytes(key.read_bytes())
+    strange.chmod(0o600)
+    if not beside:
+        key.unlink()
+    before = list(contents(tmp_path))
+
+    finding = only_bad(found(monkeypatch))
+    with pytest.raises(WrongSettings, match="is not named by when the key was made"):
+        start(Settings())
+
+    assert finding.check == "ledger key"
+    assert finding.found.startswith(f"var/keys/ledger/{name} is not named by when the key was made")
+    assert "give it such a name" in finding.advice
+    assert list(contents(tmp_path)) == before
+
+
+@pytest.mark.usefixtures("set_up")
+def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Path) -> None:
+    strange = tmp_path / "var" / "keys" / "ledger" / "ledger.pem"
+    next(strange.parent.glob("*.pem")).rename(strange)
+
+    done = tickets(tmp_path, "keys", "rotate")
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("tickets: var/keys/ledger/ledger.pem is not named by when")
+    assert list(strange.parent.iterdir()) == [strange]
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_command_for_the_key_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert only_bad(found(monkeypatch, outbox_key_command="false")).check == "outbox key"
+    assert only_bad(found(monkeypatch, outbox_key_command=f"echo {PASSWORD}")).check == "outbox key"
+    key = base64.b64encode(bytes(32)).decode()
+    assert bad(found(monkeypatch, outbox_key_command=f"echo {key}")) == []
+
+
+@pytest.mark.usefixtures("set_up")
+def test_the_keys_of_a_token_issuer_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text("{}")
+    issuer = {"jwks_file": str(path), "token_issuer": "idp", "token_audience": "tickets"}
+
+    assert only_bad(found(monkeypatch, **issuer)).check == "token issuer"
+
+
+@pytest.mark.usefixtures("set_up")
+def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = {"token_issuer": "idp", "token_audience": "tickets"}
+    key_set = json.dumps(SetKeys(Path("var/keys/set.pem")).key_set()).encode()
+    with receiving(
+        lambda request: answer(200, body=key_set if request.path == "/keys" else b"<html>")
+    ) as server:
+        good = found(monkeypatch, jwks_url=server.url("/keys"), **issuer)
+        no_keys = only_bad(found(monkeypatch, jwks_url=server.url("/page")))
+    gone = only_bad(found(monkeypatch))
+
+    assert bad(good) == []
+    assert [finding.found for finding in of(good, "token issuer")] == ["1 keys in its set"]
+    assert no_keys.check == gone.check == "token issuer"
+    assert "TICKETS_JWKS_URL" in gone.advice
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "said", "advice"),
+    [
+        (
+            "var/keys/outbox.key",
+            0o644,
+            "others may read var/keys/outbox.key",
+            "chmod 600 var/keys/outbox.key",
+        ),
+        ("var/tickets.db", 0o660, "others may read", "chmod 600"),
+        (
+            "var/keys/ledger",
+            0o777,
+            "others may replace what is in var/keys/ledger",
+            "chmod 700 var/keys/ledger",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("set_up")
+def test_what_others_may_read_or_replace_is_said(
+    monkeypatch: pytest.MonkeyPatch, path: str, mode: int, said: str, advice: str
+) -> None:
+    Path(path).chmod(mode)
+
+    finding = only_bad(found(monkeypatch))
+
+    assert finding.check == "permissions"
+    assert finding.found.startswith(said)
+    assert finding.advice.startswith(advice)
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_file_that_is_no_database_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "var" / "tickets.db").write_bytes(b"x" * 5000)
+
+    finding = only_bad(found(monkeypatch))
+
+    assert (finding.check, "TICKETS_DATABASE_URL" in finding.advice) == ("store", True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "health", "advice"),
+    [(2, Health.BAD, "tickets migrate"), (-1, Health.WARNING, "make a backup first")],
+)
+def test_a_schema_that_is_too_new_or_too_old_is_reported_and_left_as_it_is(
+    set_up: str, monkeypatch: pytest.MonkeyPatch, steps: int, health: Health, advice: str
+) -> None:
+    version = len(schema.SQLITE) + steps
+    set_schema(set_up, version, version)
+
+    finding, *_ = of(found(monkeypatch), "store")
+
+    assert finding.health is health
+    assert f"schema version {version}" in finding.found
+    assert advice in finding.advice
+    with closing(sqlite3.connect(set_up.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_postgresql_that_was_not_migrated_is_said_and_then_it_is_good(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = only_bad(found(monkeypatch, database_url=postgres_url))
+    open_store(postgres_url).close()
+    after = found(monkeypatch)
+
+    assert "run `tickets migrate`" in before.found + before.advice
+    assert bad(after) == []
+    assert [finding.health for finding in of(after, "store") + of(after, "clock")] == [Health.GOOD] * 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://tickets:{PASSWORD}@127.0.0.1:1/tickets",
+        f"postgresql://tickets:{PASSWORD}/x@127.0.0.1/tickets",
+        f"postgresql://tickets:x@{PASSWORD}@127.0.0.1:1/tickets",
+        f"postgresql://tickets:x:{PASSWORD}@127.0.0.1:1/tickets",
+        f"postgresql://tickets:x%zz{PASSWORD}@127.0.0.1:1/tickets",
+        f"postgresql://tickets@127.0.0.1:1/tickets?password={PASSWORD}&{PASSWORD}",
+    ],
+)
+@pytest.mark.usefixtures("set_up")
+def test_a_postgresql_out_of_reach_is_said_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    finding = only_bad(found(monkeypatch, database_url=url))
+
+    assert (finding.check, "TICKETS_DATABASE_URL" in finding.advice) == ("store", True)
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_clock_that_differs_from_that_of_the_database_is_said(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(postgres_url).close()
+    for wrong_by in (timedelta(minutes=-5), timedelta(minutes=5)):
+
+        class Wrong(datetime):
+            @classmethod
+            def now(cls, tz: object = None, wrong_by: timedelta = wrong_by) -> datetime:  # type: ignore[override]
+                assert tz is UTC
+                return datetime.now(UTC) + wrong_by
+
+        monkeypatch.setattr(operations, "datetime", Wrong)
+        finding = only_bad(found(monkeypatch, database_url=postgres_url))
+        assert finding.check == "clock"
+        assert re.fullmatch(r"(299|300|301) s from the database's", finding.found)
+        assert "NTP" in finding.advice
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM ticket_events").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_a_clock_that_is_before_the_newest_event_is_said(
+    set_up: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    url = set_up if kind == "SQLite" else postgres_url
+    with closing(open_store(url)) as store, service_over(store) as service:
+        service.clock.now = datetime.now(UTC)
+        service.register()
+        now = found(monkeypatch, database_url=url)
+        service.clock.advance(timedelta(hours=1))
+        service.create()
+        behind = found(monkeypatch)
+
+    [good], [finding] = of(now, "clock"), of(behind, "clock")
+    assert good.health is Health.GOOD
+    # Not bad: the clock of then may have been wrong, and nothing can be done about that.
+    assert finding.health is Health.WARNING
+    assert re.match(r"3[56]\d\d s before the newest event", finding.found)
+    assert "NTP" in finding.advice
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        standing_by() as standby,
+        standby.fresh_database() as (url, read_url),
+        closing(open_store(url)) as store,
+    ):
+        standby.catch_up()
+        level = found(monkeypatch, database_url=url, read_database_url=read_url)
+        with standby.held_up(), service_over(store) as service:
+            service.register()
+            behind = found(monkeypatch)
+        other = found(monkeypatch, read_database_url=url)
+        nowhere = f"postgresql://tickets:{PASSWORD}@127.0.0.1:1/tickets"
+        gone = only_bad(found(monkeypatch, read_database_url=nowhere))
+        elsewhere = re.sub(r"/tickets_\w+", "/postgres", read_url)
+        empty = only_bad(found(monkeypatch, read_database_url=elsewhere))
+
+    assert bad(level) == bad(behind) == bad(other) == []
+    said = [of(findings, "standby")[0] for findings in (level, behind, other)]
+    assert [finding.health for finding in said] == [Health.GOOD, Health.WARNING, Health.WARNING]
+    assert said[0].found == "can be reached, and has what the primary has"
+    assert re.fullmatch(r"\d+ bytes behind the primary", said[1].found)
+    assert said[2].found == "is none: it takes writes"
+    assert gone.check == empty.check == "standby"
+    assert "TICKETS_READ_DATABASE_URL" in gone.advice
+    assert empty.found == "has no tables of the service"
+
+
+def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://tickets:{PASSWORD}@x@127.0.0.1/t"
+    unreadable = "TICKETS_READ_DATABASE_URL: its URL cannot be read"
+    primary = "postgresql://127.0.0.1:1/t"
+    for wrong in (url, f"postgresql://127.0.0.1/t?{PASSWORD}=1"):
+        finding = only_bad(found(monkeypatch, database_url=primary, read_database_url=wrong))
+        assert (finding.check, finding.found.startswith(unreadable)) == ("settings", True)
+    done = tickets(
+        tmp_path, "serve", "--port", "1", TICKETS_DATABASE_URL=primary, TICKETS_READ_DATABASE_URL=url
+    )
+
+    told = PASSWORD in done.stdout + done.stderr
+    assert not told
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"tickets: {unreadable}")
+
+
+def test_what_never_read_from_the_standby_does_not_connect_to_end(postgres_url: str) -> None:
+    open_store(postgres_url).close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        url = f"postgresql://t@127.0.0.1:{port}/t"
+        start(Settings(database_url=postgres_url, read_database_url=url)).close()
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+@pytest.mark.usefixtures("set_up")
+def test_texts_and_directories_that_cannot_be_used_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "templates" / "_" / "en"
+    own.mkdir(parents=True)
+    (own / "mail.txt").write_text("{{ nme }}")
+    faulty = found(monkeypatch, template_dir="templates")
+    missing = only_bad(found(monkeypatch, template_dir="nowhere"))
+    monkeypatch.delenv("TICKETS_TEMPLATE_DIR")
+    unwritable = found(
+        monkeypatch, letter_dir="/proc/none", mail_dir="/proc/neither", checkpoint_dir="/proc/nor"
+    )
+
+    assert {finding.advice for finding in bad(faulty)} == {"tickets templates check"}
+    assert (missing.found, missing.advice) == (
+        "TICKETS_TEMPLATE_DIR nowhere is no directory",
+        "correct the setting",
+    )
+    said = [finding.found.partition(":")[0] for finding in bad(unwritable)]
+    assert said == ["/proc/nor", "/proc/none", "/proc/neither"]
+    assert all(f"uid {os.geteuid()}" in finding.advice for finding in bad(unwritable))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"mail_from": "a@b.ch, c@d.ch"},
+        {"smtp_url": f"smtp://tickets:{PASSWORD}@"},
+        {"smtp_url": f"smtp://tickets:{PASSWORD}/x@mail.example"},
+        {"smtp_url": "smtps://mail.example", "smtp_ca_file": "none.pem"},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("set_up")
+def test_what_no_mail_can_be_sent_with_is_said(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, str]
+) -> None:
+    finding = only_bad(found(monkeypatch, **setting))
+
+    assert finding.check == "delivery"
+    assert finding.found.startswith("TICKETS_")
+    assert finding.advice == "correct the setting"
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_mail_server_that_does_not_let_us_in_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path / "mail.pem")
+    ours = {"smtp_ca_file": str(certificate)}
+    with mail_server(starttls=server_context(certificate), login=("tickets", PASSWORD)) as mails:
+        good = f"smtp://tickets:{PASSWORD}@localhost:{mails.port}"
+        untrusted = only_bad(found(monkeypatch, smtp_url=good))
+        let_in = found(monkeypatch, smtp_url=good, **ours)
+        refused = only_bad(found(monkeypatch, smtp_url=f"smtp://tickets:{PASSWORD}x@localhost:{mails.port}"))
+    gone = only_bad(found(monkeypatch, smtp_url=good))
+
+    assert bad(let_in) == []
+    assert untrusted.found.startswith("the mail server's certificate is not accepted")
+    assert refused.found == "the mail server answered 535 to the login"
+    assert gone.found == "no connection to the mail server"
+    assert {finding.check for finding in (untrusted, refused, gone)} == {"mail server"}
+    assert len({untrusted.advice, refused.advice, gone.advice}) == 1
+    assert "TICKETS_SMTP_URL" in gone.advice

@@ -1,0 +1,95 @@
+"""What an auditor types wrong, and what the commands say of it."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from domain.tickets.ticket_credential import stream_id
+from tests.support.command import tickets
+from tests.support.ledgers import given_ticket
+from tests.support.schemas import make_unusable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["history", "client-1", "nobody"], "never had a ticket"),
+        (["replay", "client-1", "nobody", "--at", "2026-03-03T12:00:00Z"], "had no such ticket"),
+        (["replay", "client-1", "nobody", "--at", "3 March"], "2026-03-03T12:00:00Z"),
+        (["audit", "export", "client-1", "--from", "yesterday"], "2026-03-03T12:00:00Z"),
+        (["checkpoint", "client-1"], "client-1"),
+        (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
+        (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
+        (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
+        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not hold a checkpoint"),
+    ],
+)
+def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("no key\n")
+
+    done = tickets(tmp_path, *arguments)
+
+    assert done.returncode != 0
+    assert message in " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_with_a_schema_that_is_too_new_is_not_checked(tmp_path: Path, sqlite_url: str) -> None:
+    newest = make_unusable(sqlite_url)
+
+    for command in (["replay", "--check"], ["rebuild"]):
+        done = tickets(tmp_path, *command)
+
+        assert done.returncode == 2
+        assert f"needs a program with schema {newest + 1} or later" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_new_store_is_whole(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "replay", "--check")
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    given_ticket(sqlite_url, "client-1")
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as store:
+        store.execute("UPDATE ledger SET user_ext_id = '.'")
+        store.execute("UPDATE tickets SET row = CAST(replace(row, '{SSHA256}', '{SSHA256}x') AS BLOB)")
+        store.commit()
+
+    checked = tickets(tmp_path, "replay", "--check", COLUMNS="300")
+    rebuilt = tickets(tmp_path, "rebuild", COLUMNS="300")
+    again = tickets(tmp_path, "replay", "--check", COLUMNS="300")
+
+    stream = stream_id("client-1", "user-0")
+    column = (
+        f"differs: client 'client-1', position 1, stream {stream}, version 1: column user_ext_id is '.', not"
+        " 'user-0'\n"
+    )
+    row = "differs: client 'client-1', user 'user-0': the read row is not what its events lead to\n"
+    assert (checked.returncode, checked.stderr) == (1, column + row)
+    assert checked.stdout == "1 events, 1 credentials, 0 checkpoints: 2 differs\n"
+    assert (rebuilt.returncode, rebuilt.stderr) == (1, column)
+    assert rebuilt.stdout == "1 credentials were made anew from their events.\n"
+    assert (again.returncode, again.stderr) == (1, column)
+
+
+def test_stamps_need_a_place(tmp_path: Path) -> None:
+    done = tickets(tmp_path, "replay", "--check", TICKETS_CHECKPOINT_TSA="http://127.0.0.1/tsa")
+
+    assert done.returncode != 0
+    assert "TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_older_key_is_still_printed(tmp_path: Path) -> None:
+    first = tickets(tmp_path, "keys", "public").stdout
+    second = tickets(tmp_path, "keys", "rotate").stdout
+
+    assert tickets(tmp_path, "keys", "public").stdout == second
+    assert tickets(tmp_path, "keys", "public", "--all").stdout.splitlines() == [second.strip(), first.strip()]

@@ -1,0 +1,96 @@
+"""What becomes of a ticket on its way is said in a stream of its own, one for each ticket that was minted."""
+
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from eventsourcing.persistence import StoredEvent
+
+from domain.delivery.ticket_delivery import Attempt, Obsolete, TicketDelivery, delivery_stream_id
+from domain.policies.policy import SendingMethod
+from domain.tickets.ticket_credential import stream_id
+from interface.outbound.sql.records import JsonMapper
+from tests.support.fakes import NOW, attribution
+
+STREAM = stream_id("client-123", "user-123")
+ATTEMPT = Attempt(method=SendingMethod.EMAIL, attempt=2, recipient="u***@e***.com", answer="250")
+Delivered, Failed, Ended = (
+    TicketDelivery.TicketDelivered,
+    TicketDelivery.TicketDeliveryFailed,
+    TicketDelivery.TicketDeliveryEnded,
+)
+SAID: list[tuple[type[TicketDelivery.Event], dict[str, Any]]] = [
+    (Failed, {"delivery": ATTEMPT}),
+    (Delivered, {"delivery": ATTEMPT}),
+    (Ended, {"why": Obsolete.REPLACED}),
+]
+
+
+def say(kind: type[TicketDelivery.Event], so_far: int = 0, version: int = 7, **said: Any) -> Any:
+    return TicketDelivery.say(
+        kind,
+        stream=STREAM,
+        ticket_version=version,
+        so_far=so_far,
+        client_ext_id="client-123",
+        user_ext_id="user-123",
+        by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * so_far)),
+        **said,
+    )
+
+
+@pytest.mark.parametrize(("kind", "said"), SAID)
+def test_any_event_may_be_the_first_of_its_stream_or_follow_another(
+    kind: type[TicketDelivery.Event], said: dict[str, Any]
+) -> None:
+    first = say(kind, 0, **said)
+    second = say(kind, 1, **said)
+
+    delivery = second.mutate(first.mutate(None))
+
+    assert (first.originator_version, second.originator_version) == (1, 2)
+    assert isinstance(delivery, TicketDelivery)
+    assert (delivery.id, delivery.version) == (delivery_stream_id(STREAM, 7), 2)
+    assert (delivery.created_on, delivery.modified_on) == (NOW, NOW + timedelta(seconds=3))
+
+
+def test_an_event_says_whose_ticket_it_was_who_tried_and_what_came_of_it() -> None:
+    event = say(Failed, 0, delivery=ATTEMPT)
+
+    assert (event.client_ext_id, event.user_ext_id, event.ticket_version) == ("client-123", "user-123", 7)
+    assert (event.actor, event.timestamp, event.delivery) == ("tickets deliver", NOW, ATTEMPT)
+
+
+def test_each_minted_ticket_has_a_stream_of_its_own_that_is_not_the_credentials() -> None:
+    others = [stream_id("client-123", "user-124"), stream_id("client-124", "user-123")]
+    streams = [
+        delivery_stream_id(stream, version) for stream in (STREAM, *others) for version in range(1, 50)
+    ]
+
+    assert len({*streams, STREAM, *others}) == 3 * 49 + 3
+
+
+def test_the_stream_is_found_again_in_every_process() -> None:
+    assert str(delivery_stream_id(STREAM, 7)) == "2e7bf150-335f-5550-b2b3-cd99c0e54c9c"
+
+
+@pytest.mark.parametrize(("kind", "said"), SAID)
+def test_what_is_stored_says_no_more_than_that(
+    kind: type[TicketDelivery.Event], said: dict[str, Any]
+) -> None:
+    """A field that is added has to be added here, so that no content slips in."""
+    allowed = {"originator_topic", "client_ext_id", "user_ext_id", "ticket_version", "delivery", "why"}
+    event = say(kind, 0, **said)
+
+    stored = JsonMapper().to_stored_event(event)
+
+    assert {field.name for field in fields(kind)} <= allowed | {
+        *("originator_id", "originator_version", "timestamp", "actor", "reason"),
+        *("correlation_id", "command_id", "request_digest"),
+    }
+    assert {field.name for field in fields(Attempt)} == {"method", "attempt", "recipient", "answer"}
+    found = JsonMapper().to_domain_event(
+        StoredEvent(event.originator_id, event.originator_version, stored.topic, stored.state)
+    )
+    assert found == event

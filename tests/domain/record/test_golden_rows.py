@@ -1,0 +1,194 @@
+"""Stored rows of every kind load for ever, and are what is written today (design, decision 1).
+
+Lines are added to golden_rows.jsonl, never changed: the table (or what else is stored), a tab, the columns as JSON, bytes as
+text or in hex. A line of an earlier release has a second tab and the columns as they are written today.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from application.model.outbox import Standing, Trying
+from application.model.subscription_row import SubscriptionChange, Target
+from application.record.ledger import leaf_of
+from application.record.streams import column_date, columns_of
+from application.transaction.command import CommandKey, DeliveryKey, Subject
+from application.transaction.outcomes import REFUSALS, Outcome
+from application.transaction.ports import Changes, PolicyKey
+from domain.delivery.ticket_delivery import Obsolete
+from domain.policies.policy import HashAlgorithm, SendingMethod
+from domain.shared.secret import Secret
+from domain.subscriptions.subscription import Method, Status
+from domain.tickets.states import State
+from interface.outbound.files.cursor_file import _Content
+from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
+from interface.outbound.sql.ledger_tables import checkpoint_columns, to_checkpoints
+from interface.outbound.sql.outbox_tables import failed_columns, outbox_columns, to_waiting
+from interface.outbound.sql.records import (
+    decoded,
+    ticket_columns,
+    to_answer,
+    to_policy,
+    to_recipient,
+    to_records,
+    to_ticket,
+)
+from interface.outbound.sql.sqlite_store import _TABLES
+from interface.outbound.sql.subscription_tables import subscription_columns, to_subscribed
+
+GOLDEN = [line.split("\t") for line in Path(__file__).with_name("golden_rows.jsonl").read_text().splitlines()]
+EVENTS = [
+    line.split("\t") for line in Path(__file__).with_name("golden_events.jsonl").read_text().splitlines()
+]
+KEY = bytes(range(32))
+# Tables of ids, numbers and hashes alone, and that of the events, which has a file of its own.
+PLAIN = {"schema_version", "era_cuts", "ledger_sizes", "ledger_tiles", "ticket_events"}
+
+
+def _recipients(row: Sequence[Any]) -> Any:
+    [columns] = to_records(Changes(recipients=[to_recipient(row[3])])).recipients
+    return columns
+
+
+def _policies(row: Sequence[Any]) -> Any:
+    [columns] = to_records(Changes(policies={PolicyKey(*row[:2]): to_policy(row[3])})).policies
+    return columns
+
+
+def _answers(row: Sequence[Any]) -> Any:
+    [columns] = to_records(Changes(answers={CommandKey(*row[:2]): to_answer(row[2])})).answers
+    return columns
+
+
+def _outbox(row: Sequence[Any]) -> Any:
+    *entry, so_far, standing, trying, next_try, leased_until, lease = row
+    waiting = to_waiting((*entry, None, None, trying, so_far, standing, next_try, None))
+    key = DeliveryKey(row[0], UUID(row[2]), row[3])
+    written, next_try, *_ = failed_columns(key, waiting.so_far, waiting.trying, waiting.next_try)
+    if waiting.trying == Trying():
+        written = "{}"  # the default of the column
+    leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
+    columns = outbox_columns(waiting.entry)
+    return *columns, waiting.so_far, waiting.standing, written, next_try, leased_until, lease
+
+
+def _subscriptions(row: Sequence[Any]) -> Any:
+    subscribed = to_subscribed((row[3], row[4], *row[7:9]))
+    return subscription_columns(SubscriptionChange(subscribed, moved=False, notice=row[9]))[:10]
+
+
+def _ledger(row: Sequence[Any]) -> Any:
+    topic, state = EVENTS[row[1] - 1]
+    of_user = topic.startswith(("Ticket", "Wrong"))
+    columns = columns_of(decoded(topic, state.encode()), Subject("client-123", "user-123" if of_user else ""))
+    client, stream, version, user, topic, *searched = columns
+    leaf = leaf_of(client, row[1], stream, version, topic, state.encode())
+    return client, row[1], stream.hex, version, user, topic, *searched, leaf
+
+
+def _checkpoints(row: Sequence[Any]) -> Any:
+    [checkpoint] = to_checkpoints([row[:5]])
+    return *checkpoint_columns(checkpoint), row[5]
+
+
+def _seal(row: Sequence[Any]) -> Any:
+    return row[0], row[1], AesGcmSealer(lambda: [KEY]).unseal(row[0], row[1]).reveal()
+
+
+AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "tickets": lambda row: ticket_columns(to_ticket(row[3])),
+    "recipients": _recipients,
+    "policies": _policies,
+    "outbox": _outbox,
+    "answers": _answers,
+    "subscriptions": _subscriptions,
+    "ledger": _ledger,
+    "checkpoints": _checkpoints,
+    "eras": lambda row: (*row[:2], column_date(datetime.fromisoformat(row[2]))),
+    # Inside `sealed` of a subscription, and how that and a ticket are sealed.
+    "target": lambda row: [Target.of_secret(Secret(row[0].decode())).to_secret().reveal()],
+    "seal": _seal,
+    # The file of `tickets follow` and `tickets publish`.
+    "cursor": lambda row: [msgspec.json.encode(msgspec.json.decode(row[0], type=_Content)) + b"\n"],
+}
+# Of each kind the columns that are bytes; of the others only those that are nothing but JSON.
+BYTES = {
+    "tickets": (3,),
+    "recipients": (3,),
+    "policies": (3,),
+    "outbox": (4,),
+    "answers": (2,),
+    "subscriptions": (3, 4, 8),
+    "ledger": (9,),
+    "checkpoints": (2,),
+    "target": (0,),
+    "seal": (0,),
+    "cursor": (0,),
+}
+
+
+def _loaded(kind: str, columns: str) -> list[Any]:
+    row = json.loads(columns)
+    for index in BYTES.get(kind, ()):
+        text = row[index]
+        row[index] = bytes.fromhex(text[4:]) if text.startswith("hex:") else text.encode()
+    return list(row)
+
+
+def _written(kind: str, columns: Any) -> list[Any]:
+    encoded = BYTES.get(kind, ())
+    return [
+        value.encode() if index in encoded and isinstance(value, str) else value
+        for index, value in enumerate(columns)
+    ]
+
+
+@pytest.mark.parametrize("line", GOLDEN, ids=[f"{kind}-{number}" for number, (kind, *_) in enumerate(GOLDEN)])
+def test_a_stored_row_loads_and_is_what_is_written_today(line: list[str]) -> None:
+    kind, columns, *today = line
+
+    written = _written(kind, AGAIN[kind](_loaded(kind, columns)))
+
+    assert written == _loaded(kind, today[0] if today else columns)
+
+
+def test_every_table_has_a_golden_line() -> None:
+    assert {kind for kind, *_ in GOLDEN} == set(AGAIN)
+    assert set(_TABLES) <= set(AGAIN) | PLAIN
+
+
+def test_every_outcome_has_a_golden_line() -> None:
+    outcomes = {
+        json.loads(_loaded(kind, columns)[2])["outcome"] for kind, columns, *_ in GOLDEN if kind == "answers"
+    }
+
+    assert outcomes == {*Outcome, *REFUSALS}
+
+
+def test_every_event_has_a_golden_ledger_row() -> None:
+    assert [_loaded(kind, columns)[5] for kind, columns, *_ in GOLDEN if kind == "ledger"] == [
+        topic for topic, _ in EVENTS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("enum", "values"),
+    [
+        (State, "initial active tmp-locked fail-locked reset-code admin-changed disabled archived"),
+        (HashAlgorithm, "SSHA256 ARGON2ID"),
+        (SendingMethod, "Email HTMLemail PDFemail PDFstore Webhook None"),
+        (Obsolete, "replaced expired erased deleted archived not-sent"),
+        (Method, "webhook set-push set-poll"),
+        (Status, "enabled paused disabled parked"),
+        (Standing, "queued failed"),
+    ],
+)
+def test_the_values_of_what_is_stored_by_its_value_never_change(enum: type[StrEnum], values: str) -> None:
+    assert [*enum] == values.split()

@@ -1,0 +1,78 @@
+"""The table of states is the machine: whatever is done in any order, nothing happens beside it."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.policies.policy import TicketPolicy
+from domain.shared.errors import Refusal
+from domain.tickets import states
+from domain.tickets.states import SETTABLE, State, Transition
+from domain.tickets.ticket_credential import TicketCredential, Validity
+from tests.support.fakes import NOW, attribution
+from tests.support.server import ROOT
+
+ACTIONS = {
+    states.REGENERATE: "regenerate",
+    states.VERIFY: "right",
+    states.MISS: "wrong",
+    states.UNLOCK: "wait",
+    states.ACTIVATE: State.ACTIVE,
+    states.DISABLE: State.DISABLED,
+    states.ARCHIVE: State.ARCHIVED,
+}
+POLICIES = [
+    TicketPolicy(reusable=True),
+    TicketPolicy(reusable=True, tmp_locking_threshold=1, max_cred_failure_count=-1),
+    TicketPolicy(reusable=True, tmp_locking_threshold=-1, max_cred_failure_count=2),
+]
+
+
+@given(
+    st.sampled_from(SETTABLE),
+    st.sampled_from(POLICIES),
+    st.lists(st.sampled_from(list(ACTIONS)), max_size=25),
+)
+def test_every_step_is_a_line_of_the_table(
+    first: State, policy: TicketPolicy, steps: list[Transition]
+) -> None:
+    now = NOW
+    validity = Validity(NOW, NOW + timedelta(days=365))
+    credential = TicketCredential.create(
+        "c",
+        "u",
+        ext_id="e",
+        policy_ext_id="p",
+        state=first,
+        ticket_hash="h",
+        validity=validity,
+        by=attribution(),
+    )
+    for step in steps:
+        by = attribution(timestamp=now)
+        before, version = credential.state_at(now), credential.version
+        stored = credential.state
+        try:
+            match ACTIONS[step]:
+                case "regenerate":
+                    credential.regenerate("h", validity, by=by)
+                case "right" | "wrong":
+                    credential.verify(policy, matches=ACTIONS[step] == "right", by=by)
+                case "wait":
+                    now += timedelta(minutes=2)
+                case State() as state:
+                    credential.change_state(state, by=by)
+        except Refusal:
+            assert before not in step.sources
+        after = credential.state_at(now)
+        happened = credential.version != version or after is not before
+        if happened:
+            assert before in step.sources or stored in step.sources
+            assert after in step.targets
+
+
+def test_the_diagram_in_the_docs_is_drawn_from_the_table() -> None:
+    page = (ROOT / "docs" / "states.md").read_text()
+
+    assert f"```mermaid\n{states.mermaid()}\n```" in page

@@ -1,0 +1,122 @@
+"""given (events) / when (a method) / then (an event or a refusal)."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
+from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.tickets.states import State
+from domain.tickets.ticket_credential import TicketCredential, Validity, stream_id
+from tests.support.fakes import NOW, attribution
+
+VALIDITY = Validity(NOW, NOW + timedelta(days=5))
+
+
+def created(state: State = State.ACTIVE) -> TicketCredential:
+    return TicketCredential.create(
+        "client-123",
+        "user-123",
+        ext_id="ext-1",
+        policy_ext_id="default",
+        state=state,
+        ticket_hash="{SSHA256}first",
+        validity=VALIDITY,
+        by=attribution(),
+    )
+
+
+def test_creating_emits_ticket_created_with_version_1() -> None:
+    credential = created()
+
+    [event] = credential.collect_events()
+
+    assert isinstance(event, TicketCredential.TicketCreated)
+    assert (event.originator_version, event.ticket_hash) == (1, "{SSHA256}first")
+    assert credential.id == stream_id("client-123", "user-123")
+
+
+def test_regenerating_emits_the_new_hash_the_next_count_and_the_next_version() -> None:
+    credential = created()
+    credential.collect_events()
+
+    credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+
+    [event] = credential.collect_events()
+    assert isinstance(event, TicketCredential.TicketRegenerated)
+    assert (event.ticket_hash, event.reset_count, event.originator_version) == ("{SSHA256}second", 1, 2)
+
+
+def test_every_event_carries_who_why_and_by_which_request() -> None:
+    by = attribution(actor="alice", reason="lost letter", correlation_id="trace", command_id="cmd")
+    credential = created()
+
+    credential.regenerate("{SSHA256}second", VALIDITY, by=by)
+
+    event = credential.collect_events()[-1]
+    assert vars(by).items() <= vars(event).items()
+
+
+def test_regenerating_evolves_hash_count_validity_and_version() -> None:
+    credential = created()
+    later = Validity(NOW + timedelta(days=1), NOW + timedelta(days=6))
+
+    credential.regenerate("{SSHA256}second", later, by=attribution())
+
+    assert (credential.ticket_hash, credential.reset_count) == ("{SSHA256}second", 1)
+    assert (credential.validity, credential.version) == (later, 2)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        State.INITIAL,
+        State.ACTIVE,
+        State.TMP_LOCKED,
+        State.FAIL_LOCKED,
+        State.RESET_CODE,
+        State.ADMIN_CHANGED,
+    ],
+)
+def test_regenerating_lifts_any_lock(state: State) -> None:
+    credential = created(state)
+
+    credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+
+    assert credential.state is State.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("state", "refusal"), [(State.DISABLED, CredentialDisabled), (State.ARCHIVED, CredentialArchived)]
+)
+def test_a_disabled_or_archived_credential_is_not_revived(state: State, refusal: type[Exception]) -> None:
+    credential = created(state)
+    credential.collect_events()
+
+    with pytest.raises(refusal):
+        credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+
+    assert credential.collect_events() == []
+    assert (credential.version, credential.ticket_hash) == (1, "{SSHA256}first")
+
+
+def test_a_validity_must_end_after_it_begins() -> None:
+    with pytest.raises(ValidityImpossible):
+        Validity(NOW, NOW)
+
+
+def test_a_validity_beyond_the_calendar_is_impossible() -> None:
+    with pytest.raises(ValidityImpossible):
+        Validity.by(TicketPolicy(credential_lifetime=3_000_000 * 86_400_000), NOW)
+
+
+def test_the_policy_gives_the_validity() -> None:
+    assert Validity.by(DEFAULT_POLICY, NOW) == Validity(NOW, NOW + timedelta(days=5))
+
+
+def test_streams_of_neighbouring_ids_differ() -> None:
+    assert stream_id("a", "bc") != stream_id("ab", "c")
+
+
+def test_the_stream_of_a_user_never_changes() -> None:
+    assert str(stream_id("client-123", "user-123")) == "a56987fa-63ae-5534-8f1d-930b9ce4a8d1"

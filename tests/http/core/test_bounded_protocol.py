@@ -1,0 +1,108 @@
+"""What is no HTTP, or never ends, is refused as everything else is: with a problem, a traceparent and secure headers."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.http.core.test_secure_headers import EVERY, NOTHING
+from tests.support.server import NO_DELIVERY, Server, serving
+from tests.support.sockets import connect, head, read_alive, read_to_the_end
+
+RESET = "/client-123/users/user-0/ticket/reset"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory: Path = tmp_path_factory.mktemp("bounded")
+    url = f"sqlite:///{directory}/var/tickets.db"
+    with serving(
+        directory, url, **NO_DELIVERY, TICKETS_REQUEST_PATIENCE_SECONDS="1", TICKETS_HSTS_SECONDS="60"
+    ) as running:
+        yield running
+
+
+def assert_refused(answer: bytes, status: int) -> None:
+    start, _, content = answer.partition(b"\r\n\r\n")
+    line, *lines = start.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    problem = json.loads(content)
+    assert line.split()[1] == str(status)
+    assert headers.items() >= EVERY.items()
+    assert headers["content-security-policy"] == NOTHING
+    assert headers["strict-transport-security"] == "max-age=60"
+    assert headers["content-type"] == "application/problem+json"
+    assert (headers["cache-control"], headers["connection"]) == ("no-store", "close")
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", headers["traceparent"])
+    assert problem["status"] == status
+    assert problem["errors"][0]["message"] == problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS hello
+        b"HELO mail\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: \x00\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_400(server: Server, sent: bytes) -> None:
+    with connect(server) as connection:
+        connection.sendall(sent)
+        assert_refused(read_to_the_end(connection), 400)
+
+
+def test_what_is_no_http_behind_a_request_spoils_no_answer(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        read_alive(connection)
+        connection.sendall(b"\x00\r\n\r\n")
+        assert_refused(read_to_the_end(connection), 400)
+
+
+def test_who_never_ends_a_head_is_a_431(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: 1\r\n" * 7_000)
+        assert_refused(read_to_the_end(connection), 431)
+
+
+def test_each_refusal_is_counted_by_its_status(server: Server) -> None:
+    before = counted(server)
+    for sent in (
+        b"HELO mail\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X-Long: 1\r\n" * 7_000,
+        head(server, "POST", RESET, "Content-Length: 10"),
+        b"GET / HTTP/1.1\r\n",
+    ):
+        with connect(server) as connection:
+            connection.sendall(sent)
+            read_to_the_end(connection)
+    after = counted(server)
+
+    grown = {status: after.get(status, 0) - before.get(status, 0) for status in ("400", "408", "413", "431")}
+    assert grown == {"400": 1, "408": 2, "413": 0, "431": 1}
+
+
+def counted(server: Server) -> dict[str, float]:
+    """Return how often each status was answered to what has no operation."""
+    text = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
+    return {
+        sample.labels["status"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "tickets_http_requests_total" and sample.labels["operation"] == "none"
+    }
+
+
+def test_who_never_ends_a_body_is_a_408(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(head(server, "POST", RESET, "Content-Length: 10"))
+        assert_refused(read_to_the_end(connection), 408)

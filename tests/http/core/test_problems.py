@@ -1,0 +1,37 @@
+from collections.abc import Iterator
+
+from application.shared.errors import Unavailable
+from domain.shared.errors import Refusal
+from interface.http.core.problems import PROBLEMS, HttpError, Kind
+
+
+def all_kinds_of(error: type[Exception]) -> Iterator[type[Exception]]:
+    for kind in error.__subclasses__():
+        yield kind
+        yield from all_kinds_of(kind)
+
+
+def test_every_error_has_a_line_in_the_table() -> None:
+    errors = {kind for base in (Refusal, Unavailable, HttpError) for kind in all_kinds_of(base)}
+
+    assert errors == set(PROBLEMS)
+
+
+def test_codes_are_those_of_the_contract() -> None:
+    assert {
+        (kind.status, kind.code)
+        for kind in PROBLEMS.values()
+        if kind.status not in (405, 406, 413, 415, 429, 503)
+    } == {
+        (400, "errors.invalidData"),
+        (401, "errors.unauthenticated"),
+        (403, "errors.permissionDenied"),
+        (403, "errors.dataroomPermissionDenied"),
+        (404, "errors.noRecord"),
+        (409, "errors.optimisticLockingFailure"),
+        (412, "errors.optimisticLockingFailure"),
+        (422, "errors.policyViolation"),
+        (422, "errors.ticketExists"),
+        (422, "errors.idempotencyKeyReused"),
+    }
+    assert all(isinstance(kind, Kind) and kind.code.startswith("errors.") for kind in PROBLEMS.values())

@@ -1,0 +1,50 @@
+"""A warning that would come with every request is logged at once, and then seldom; no refusal for now goes unsaid."""
+
+import logging
+
+import pytest
+
+from application.shared.errors import StoreUnavailable
+from interface.http.core import problems
+from interface.http.core.problems import problem_response
+from interface.http.core.seldom import Seldom
+
+
+def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    seldom = Seldom(logging.getLogger("test"), lambda: now[0])
+
+    for second in (0, 1, 2, 9.9, 10, 11, 30):
+        now[0] = second
+        seldom("full", "the disk is full")
+        seldom(f"other {second}", "another")
+
+    assert [text for text in caplog.messages if text != "another"] == [
+        "the disk is full",
+        "the disk is full (and 3 times since it was last logged)",
+        "the disk is full (and 1 times since it was last logged)",
+    ]
+    assert caplog.messages.count("another") == 7
+
+
+def test_it_keeps_few_kinds() -> None:
+    seldom = Seldom(logging.getLogger("test"))
+
+    for number in range(1000):
+        seldom(str(number), "text")
+
+    assert len(seldom._logged) <= 100
+
+
+def test_what_a_503_hides_from_the_caller_is_in_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(problems, "_log_seldom", Seldom(logging.getLogger("test")))
+    error = StoreUnavailable("the SQLite store failed: database or disk is full")
+
+    answer = problem_response(error)
+
+    assert "disk" not in bytes(answer.body).decode()
+    assert caplog.messages == ["answered with 503: the SQLite store failed: database or disk is full"]

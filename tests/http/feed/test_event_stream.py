@@ -1,0 +1,163 @@
+"""A stream that is slow, ends, or loses its reader: with the sending in the test's hands."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from starlette.types import Message
+
+from application.record.eras import EventId
+from application.shared.errors import StoreUnavailable
+from interface.http.core.problems import InvalidToken
+from interface.http.feed.event_stream import EventStream, Sent
+from tests.support import virtual_time
+
+PATIENCE_SECONDS = 10
+
+
+@dataclass
+class Reader:
+    """The server's side of a connection; takes nothing until it `flows`."""
+
+    taken: list[bytes] = field(default_factory=list)
+    enough: dict[int, asyncio.Event] = field(default_factory=dict)
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, message: Message) -> None:
+        if "body" in message:
+            await self.flows.wait()
+            self.taken.append(message["body"])
+        if len(self.taken) in self.enough:
+            self.enough[len(self.taken)].set()
+
+    async def has_taken(self, count: int) -> None:
+        await self.enough.setdefault(count, asyncio.Event()).wait()
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    @property
+    def last(self) -> bytes:
+        return self.taken[-1]
+
+
+def reading() -> Reader:
+    reader = Reader()
+    reader.flows.set()
+    return reader
+
+
+async def permit() -> None:
+    """Let it go on."""
+
+
+async def forever() -> AsyncGenerator[list[Sent], None]:
+    number = 0
+    while True:
+        number += 1
+        yield [Sent(EventId(number), b"{}")]
+        await asyncio.sleep(0)
+
+
+async def run(
+    reader: Reader,
+    batches: AsyncGenerator[list[Sent], None],
+    allow: Callable[[], Awaitable[None]] = permit,
+) -> None:
+    stream = EventStream(batches, allow, PATIENCE_SECONDS)
+    await asyncio.wait_for(stream({}, reader.receive, reader.send), PATIENCE_SECONDS * 10)
+
+
+def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
+    async def batches() -> AsyncGenerator[list[Sent], None]:
+        yield [Sent(EventId(1), b'{"a":1}'), Sent(EventId(2), b"{}")]
+        yield []
+
+    reader = reading()
+    virtual_time.run(run(reader, batches()))
+
+    assert reader.taken[:3] == [
+        b"retry: 1000\n\n",
+        b'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {}\n\n',
+        b": nothing new\n\n",
+    ]
+    assert reader.last.startswith(b"event: end\n")
+
+
+def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> None:
+    async def slow() -> Reader:
+        reader = reading()
+        running = asyncio.create_task(run(reader, forever()))
+        await reader.has_taken(5)
+        reader.flows.clear()
+        await asyncio.sleep(PATIENCE_SECONDS * 2)  # too slow, but before the last message is given up
+        reader.flows.set()
+        await running
+        return reader
+
+    reader = virtual_time.run(slow())
+
+    assert reader.last.startswith(b"event: end\n")
+    assert b"You read too slowly" in reader.last
+    ids = [int(sent.split()[1]) for sent in reader.taken if sent.startswith(b"id:")]
+    assert ids == list(range(1, len(ids) + 1))
+
+
+def test_a_reader_that_never_reads_again_is_given_up() -> None:
+    async def dead() -> Reader:
+        reader = Reader()
+        await run(reader, forever())
+        return reader
+
+    # The opening alone is too much for it.
+    assert virtual_time.run(dead()).taken == []
+
+
+def test_the_reader_who_leaves_ends_the_following() -> None:
+    ended: list[bool] = []
+
+    async def batches() -> AsyncGenerator[list[Sent], None]:
+        try:
+            yield [Sent(EventId(1), b"{}")]
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def leave() -> None:
+        reader = reading()
+        running = asyncio.create_task(run(reader, batches()))
+        await reader.has_taken(2)
+        reader.gone.set()
+        await running
+
+    virtual_time.run(leave())
+
+    assert ended == [True]
+
+
+def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
+    async def idle() -> AsyncGenerator[list[Sent], None]:
+        while True:
+            yield []
+
+    async def refuse() -> None:
+        raise InvalidToken("The token has expired. Get a new one.")
+
+    reader = reading()
+    virtual_time.run(run(reader, idle(), refuse))
+
+    assert b"The token has expired" in reader.last
+
+
+def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
+    async def broken() -> AsyncGenerator[list[Sent], None]:
+        yield [Sent(EventId(1), b"{}")]
+        raise StoreUnavailable("secret inside")
+
+    reader = reading()
+    virtual_time.run(run(reader, broken()))
+
+    assert b"out of reach" in reader.last
+    assert b"secret" not in reader.last

@@ -1,0 +1,259 @@
+"""The feed over HTTP, on both stores."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from application.feed.feed import TYPES, FeedQuery, read_feed
+from tests.support.evidence import open_store
+from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
+
+FEED = f"{BASE}/client-123/events"
+
+
+@pytest.fixture
+def web(database_url: str, tmp_path: Path) -> Iterator[Web]:
+    store = open_store(database_url)
+    with web_over(store, tmp_path) as web:
+        yield web
+    store.close()
+
+
+def events(web: Web, **query: Any) -> list[Any]:
+    answer = web.client.get(FEED, params=query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/cloudevents-batch+json"
+    found: list[Any] = answer.json()
+    return found
+
+
+def given_resets(web: Web, count: int) -> None:
+    web.given_a_ticket()
+    for _ in range(count):
+        assert web.client.post(RESET).status_code == 200
+
+
+def test_an_event_says_what_who_why_and_on_whose_request_and_no_hash(web: Web) -> None:
+    web.given_a_ticket()
+    reset = web.client.post(
+        RESET, json={"modificationComment": "lost letter"}, headers=web.as_caller(subject="anna")
+    )
+
+    assert events(web, after=1) == [
+        {
+            "specversion": "1.0",
+            "id": "2",
+            "source": "tickets/client-123",
+            "type": "TicketRegenerated",
+            "time": "2026-11-23T09:42:00Z",
+            "datacontenttype": "application/json",
+            "sequence": "0000000000000000002",
+            "traceparent": reset.headers["traceparent"],
+            "subject": "user-123",
+            "data": {
+                "userExtId": "user-123",
+                "version": 2,
+                "actor": "anna",
+                "reason": "lost letter",
+                "changed": {
+                    "validity.from": "2026-11-23T09:42:00Z",
+                    "validity.to": "2026-11-28T09:42:00Z",
+                    "resetCount": 1,
+                    "stateName": "active",
+                },
+            },
+            "previous": "1",
+        }
+    ]
+
+
+def given_everything(web: Web) -> None:
+    """Make events of every type that the edge can cause."""
+    for policy in ("strict", "other"):
+        answer = web.client.put(f"{BASE}/client-123/policies/{policy}", json={"defaultPolicy": True})
+        assert answer.status_code == 201
+    web.given_a_ticket()
+    web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"})
+    web.client.post(f"{TICKET}/verify", json={"ticket": web.service.newest().reveal()})
+    web.client.patch(TICKET, json={"stateName": "disabled", "modificationComment": "on leave"})
+    web.client.post(RESET)  # refused, and noted
+    web.client.patch(TICKET, json={"stateName": "active", "policyExtId": "strict"})
+    web.service.clock.advance(timedelta(hours=1))
+    web.client.post(RESET)
+    web.client.patch(
+        TICKET, json={"validity": {"from": "2026-11-24T00:00:00Z", "to": "2026-11-30T00:00:00Z"}}
+    )
+
+
+def test_the_feed_alone_tells_what_the_ticket_is_now(web: Web) -> None:
+    given_everything(web)
+
+    seen: dict[str, Any] = {}
+    for event in events(web):
+        if event["type"].startswith("Ticket") or event["type"] == "WrongTicketPresented":
+            seen |= event["data"]["changed"]
+
+    ticket = web.client.get(TICKET).json()
+    for name in ("extId", "policyExtId", "stateName", "resetCount"):
+        assert seen[name] == ticket[name], name
+    assert (seen["validity.from"], seen["validity.to"]) == tuple(ticket["validity"].values())
+
+
+def test_no_secret_and_no_personal_data_is_in_the_feed(web: Web) -> None:
+    given_everything(web)
+
+    said = json.dumps(events(web))
+
+    assert "user-123@example.com" not in said
+    assert "{SSHA" not in said
+    assert "{ARGON" not in said
+    for _, ticket in web.service.sealer.sealed:
+        assert ticket.reveal() not in said
+
+
+def test_a_type_that_is_new_is_in_the_feed_without_its_fields_until_they_are_named() -> None:
+    """Fields are announced by name, so that a new one, a hash above all, is not announced by chance."""
+    assert len(TYPES) == len(set(TYPES)) == 22
+
+
+def test_positions_are_dense_and_each_event_names_the_one_before(web: Web) -> None:
+    given_resets(web, 9)
+
+    pages, after = [], 0
+    while page := events(web, after=after, limit=4):
+        pages.append(page)
+        after = int(page[-1]["id"])
+
+    ids = [int(event["id"]) for page in pages for event in page]
+    assert ids == list(range(1, 11))
+    assert [int(event["previous"]) for page in pages for event in page] == list(range(10))
+    assert [len(page) for page in pages] == [4, 4, 2]
+
+
+def test_a_filtered_feed_names_the_one_before_in_itself_also_across_pages(web: Web) -> None:
+    given_everything(web)
+    for _ in range(3):
+        web.client.post(RESET)
+    every = [event for event in events(web) if event["type"] in ("TicketRegenerated", "PolicyDefined")]
+
+    found, after = [], 0
+    while page := events(web, after=after, limit=2, types="TicketRegenerated,PolicyDefined"):
+        found += page
+        after = int(page[-1]["id"])
+
+    assert [event["id"] for event in found] == [event["id"] for event in every]
+    assert [event["previous"] for event in found] == ["0", *(event["id"] for event in found[:-1])]
+
+
+def test_no_types_at_all_but_an_unknown_one_is_400(web: Web) -> None:
+    for types in ("", "Nonsense", "TicketCreated,", "TicketCreated, TicketDeleted"):
+        assert web.client.get(FEED, params={"types": types}).status_code == 400, types
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"after": "-1"}, {"after": "01"}, {"after": "x"}, {"wait": "61"}, {"wait": "1.5"}, {"limit": "0"}],
+)
+def test_bad_input_is_400(web: Web, query: dict[str, str]) -> None:
+    assert web.client.get(FEED, params=query).status_code == 400
+
+
+def test_beyond_the_end_is_404_since_the_ledger_must_have_been_put_back(web: Web) -> None:
+    given_resets(web, 1)
+
+    assert events(web, after=2) == []
+    answer = web.client.get(FEED, params={"after": 3})
+    assert answer.status_code == 404
+    assert "ends at position 2" in answer.json()["detail"]
+
+
+def test_a_client_without_events_has_an_empty_feed(web: Web) -> None:
+    assert web.client.get(f"{BASE}/nobody/events").json() == []
+
+
+def test_the_permission_is_needed_and_the_client(web: Web) -> None:
+    for caller in ({"permissions": ["AccessControl.HistoryView"]}, {"clients": ["client-9"]}):
+        for path in (FEED, f"{FEED}/stream"):
+            assert web.client.get(path, headers=web.as_caller(**caller)).status_code == 403
+
+
+def test_a_stream_with_a_bad_last_event_id_is_400(web: Web) -> None:
+    for given in ("x", "-1", "1.0", "1" * 19):
+        answer = web.client.get(f"{FEED}/stream", headers={"Last-Event-ID": given})
+        assert answer.status_code == 400, given
+    assert web.client.get(f"{FEED}/stream", headers={"Last-Event-ID": "7"}).status_code == 404
+
+
+def test_a_long_poll_is_answered_when_something_happens(web: Web) -> None:
+    given_resets(web, 1)
+    found: list[Any] = []
+    waiting = threading.Thread(target=lambda: found.extend(events(web, after=2, wait=30)))
+    waiting.start()
+
+    web.client.post(RESET)
+    waiting.join(10)
+
+    assert [event["id"] for event in found] == ["3"]
+
+
+def test_a_long_poll_with_types_is_not_answered_by_others(web: Web) -> None:
+    given_resets(web, 1)
+    found: list[Any] = []
+    waiting = threading.Thread(
+        target=lambda: found.extend(events(web, after=2, wait=30, types="TicketDeleted"))
+    )
+    waiting.start()
+
+    web.client.post(RESET)
+    web.client.delete(TICKET)
+    waiting.join(10)
+
+    assert [(event["id"], event["type"], event["previous"]) for event in found] == [
+        ("4", "TicketDeleted", "0")
+    ]
+
+
+def test_a_long_poll_in_which_nothing_happens_is_empty(web: Web) -> None:
+    given_resets(web, 0)
+
+    assert events(web, after=1, wait=1) == []
+
+
+def test_clients_have_feeds_of_their_own(web: Web) -> None:
+    given_resets(web, 2)
+    other = USER.replace("client-123", "client-9")
+    web.client.put(other, json={"email": "x@example.com"})
+    web.client.post(f"{other}/ticket")
+
+    (event,) = web.client.get(f"{BASE}/client-9/events").json()
+
+    assert (event["id"], event["source"]) == ("1", "tickets/client-9")
+
+
+def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> None:
+    """What is lost in the store is not passed over in silence: the next event does not name the one seen last."""
+    given_resets(web, 3)
+    if database_url.startswith("sqlite"):
+        web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])  # type: ignore[attr-defined]
+    else:
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DELETE FROM ledger WHERE position = 2")
+
+    found = [(event["previous"], event["id"]) for event in events(web)]
+
+    assert found == [("0", "1"), ("2", "3"), ("3", "4")]
+
+
+def test_the_library_reads_the_same_as_the_edge_gives(web: Web) -> None:
+    given_resets(web, 1)
+    store: Any = web.service.store
+
+    found = read_feed(FeedQuery("client-123"), 10, ledger=store, origin="tickets")
+
+    assert [json.loads(event.to_json(event.position - 1)) for event in found] == events(web)

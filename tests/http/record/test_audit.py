@@ -1,0 +1,240 @@
+"""History, past states, search, checkpoints and evidence over HTTP, on both stores."""
+
+import base64
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interface.outbound.keys.ledger_keys import LedgerKeys
+from interface.verify_evidence import Wrong, parse_keys, verify
+from tests.support.evidence import open_store
+from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
+
+HISTORY = f"{TICKET}/history"
+SEARCH = f"{BASE}/client-123/history"
+
+
+@pytest.fixture
+def web(database_url: str, tmp_path: Path) -> Iterator[Web]:
+    store = open_store(database_url)
+    with web_over(store, tmp_path) as web:
+        yield web
+    store.close()
+
+
+def keys(web: Web, tmp_path: Path) -> str:
+    found = LedgerKeys(tmp_path / "ledger", "tickets", clock=web.service.clock, overlap=timedelta())
+    return "\n".join(key for _, key in found.public())
+
+
+def items(web: Web, path: str, **query: Any) -> list[Any]:
+    answer = web.client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[Any] = answer.json()["items"]
+    return found
+
+
+def given_a_life(web: Web) -> None:
+    web.given_a_ticket()
+    web.service.clock.advance(timedelta(hours=1))
+    web.client.post(RESET, json={"modificationComment": "lost letter"}, headers=web.as_caller(subject="anna"))
+    web.service.clock.advance(timedelta(hours=1))
+    web.client.patch(TICKET, json={"stateName": "disabled"})
+
+
+def test_the_history_says_who_did_what_when_why_and_what_it_changed(web: Web) -> None:
+    given_a_life(web)
+
+    created, reset, disabled = items(web, HISTORY)
+
+    assert [item["version"] for item in (created, reset, disabled)] == [1, 2, 3]
+    assert [item["type"] for item in (created, reset, disabled)] == [
+        "TicketCreated",
+        "TicketRegenerated",
+        "TicketStateChanged",
+    ]
+    assert (reset["actor"], reset["reason"], reset["time"]) == ("anna", "lost letter", "2026-11-23T10:42:00Z")
+    changes = {change["field"]: (change["from"], change["to"]) for change in reset["changes"]}
+    assert changes["resetCount"] == (0, 1)
+    assert changes["validity.to"] == ("2026-11-28T09:42:00Z", "2026-11-28T10:42:00Z")
+    assert changes["ticket"][0] != changes["ticket"][1]
+    assert all(shown.startswith("{SSHA256} ") and len(shown) == 26 for shown in changes["ticket"])
+    assert {"field": "stateName", "from": "active", "to": "disabled"} in disabled["changes"]
+    assert disabled["position"] > reset["position"] > created["position"]
+
+
+def test_the_history_comes_in_pages(web: Web) -> None:
+    given_a_life(web)
+
+    first = web.client.get(HISTORY, params={"limit": 2}).json()
+    token = first["_pagination"]["continuationToken"]
+    second = web.client.get(HISTORY, params={"limit": 2, "continuationToken": token}).json()
+
+    assert [item["version"] for item in first["items"] + second["items"]] == [1, 2, 3]
+    assert second["_pagination"]["continuationToken"] is None
+
+
+def test_a_deleted_ticket_has_its_history_and_a_past_but_no_present(web: Web) -> None:
+    given_a_life(web)
+    web.client.delete(TICKET)
+
+    assert items(web, HISTORY)[-1]["type"] == "TicketDeleted"
+    assert {"field": "stateName", "from": "disabled", "to": None} in items(web, HISTORY)[-1]["changes"]
+    assert web.client.get(TICKET).status_code == 404
+    assert web.client.get(TICKET, params={"atVersion": 4}).status_code == 404
+    assert web.client.get(TICKET, params={"atVersion": 3}).json()["stateName"] == "disabled"
+
+
+def test_the_past_is_byte_for_byte_what_a_get_answered_then(web: Web) -> None:
+    web.given_a_user()
+    answers = []
+    for change in (
+        lambda: web.client.post(TICKET),
+        lambda: web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"}),
+        lambda: web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"}),
+        lambda: web.service.clock.advance(timedelta(minutes=2)),  # the lock ends by itself
+        lambda: web.client.post(RESET),
+    ):
+        change()
+        answers.append((web.service.clock.now, web.client.get(TICKET)))
+        web.service.clock.advance(timedelta(seconds=1))
+
+    for moment, answer in answers:
+        then = web.client.get(TICKET, params={"at": moment.isoformat()})
+        assert (then.content, then.headers["etag"]) == (answer.content, answer.headers["etag"])
+    assert [answer.json()["stateName"] for _, answer in answers] == [
+        "active",
+        "active",
+        "tmp-locked",
+        "active",
+        "active",
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", [{"at": "2020-01-01T00:00:00Z"}, {"at": "2999-01-01T00:00:00Z"}, {"atVersion": "9"}]
+)
+def test_what_never_was_is_not_found(web: Web, query: dict[str, str]) -> None:
+    given_a_life(web)
+
+    assert web.client.get(TICKET, params=query).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        (TICKET, {"at": "yesterday"}),
+        (TICKET, {"atVersion": "0"}),
+        (TICKET, {"atVersion": "x"}),
+        (SEARCH, {"actor": ""}),
+        (SEARCH, {"from": "2026"}),
+        (SEARCH, {"correlationId": "x"}),
+        (SEARCH, {"continuationToken": "x"}),
+        (HISTORY, {"limit": "0"}),
+        (f"{TICKET}/evidence", {"since": "-1"}),
+    ],
+)
+def test_a_malformed_question_is_refused(web: Web, path: str, query: dict[str, str]) -> None:
+    given_a_life(web)
+
+    assert web.client.get(path, params=query).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", [HISTORY, SEARCH, f"{BASE}/client-123/checkpoints", f"{TICKET}/evidence", f"{TICKET}?atVersion=1"]
+)
+def test_the_past_needs_its_permission(web: Web, path: str) -> None:
+    given_a_life(web)
+    helpdesk = web.as_caller(permissions=["AccessControl.CredentialView"])
+
+    assert web.client.get(path, headers=helpdesk).status_code == 403
+
+
+def test_the_search_finds_by_every_filter(web: Web) -> None:
+    given_a_life(web)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    web.client.post(RESET, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})  # refused: disabled
+    other = f"{BASE}/client-123/users/other"
+    web.client.put(other, json={"email": "other@example.com"})
+    web.client.post(f"{other}/ticket")
+
+    def found(**query: str) -> list[str]:
+        return [
+            item["type"] for item in items(web, SEARCH, **query) if item["details"].get("outcome") != "read"
+        ]
+
+    assert found(actor="anna") == ["TicketRegenerated"]
+    assert found(type="TicketCreated") == ["TicketCreated", "TicketCreated"]
+    assert found(userExtId="other") == ["TicketCreated"]
+    assert found(correlationId=trace) == ["AccessNoted"]
+    assert found(**{"from": "2026-11-23T10:00:00Z", "to": "2026-11-23T11:00:00Z"}) == ["TicketRegenerated"]
+    assert found(actor="anna", type="TicketCreated") == []
+    positions = [item["position"] for item in items(web, SEARCH)]
+    assert positions == list(range(1, len(positions) + 1))
+
+
+def test_refusals_and_reads_are_noted_and_a_flood_is_counted(web: Web) -> None:
+    given_a_life(web)
+    for _ in range(49):
+        assert web.client.post(RESET).status_code in (422, 429)
+    items(web, HISTORY)
+
+    notes = items(web, SEARCH, type="AccessNoted", limit=1000)
+
+    refused = [note["details"] for note in notes if note["details"]["outcome"] == "errors.policyViolation"]
+    assert len(refused) == 20
+    assert {(note["operation"], note["count"]) for note in refused} == {("regenerateTicket", 1)}
+    assert ("getHistory", "read") in {
+        (note["details"]["operation"], note["details"]["outcome"]) for note in notes
+    }
+    web.service.clock.advance(timedelta(minutes=1))
+    items(web, HISTORY)
+    counted = [note["details"] for note in items(web, SEARCH, type="AccessNoted", limit=1000)]
+    assert [note["count"] for note in counted if note["count"] > 1] == [29]
+
+
+def test_a_locked_ticket_that_is_tried_is_noted(web: Web) -> None:
+    web.given_a_ticket()
+    for _ in range(3):
+        web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"})
+
+    [note] = items(web, SEARCH, type="AccessNoted")[:1]
+
+    assert (note["details"]["operation"], note["details"]["outcome"]) == ("verifyTicket", "locked")
+
+
+def test_the_evidence_verifies_and_goes_on_from_an_older_checkpoint(web: Web, tmp_path: Path) -> None:
+    given_a_life(web)
+    older = web.client.get(f"{TICKET}/evidence")
+    [checkpoint] = items(web, f"{BASE}/client-123/checkpoints")
+    web.client.patch(TICKET, json={"stateName": "active"})
+    web.client.delete(USER)
+
+    newer = web.client.get(f"{TICKET}/evidence")
+
+    assert newer.headers["content-type"] == "application/zip"
+    verified = verify(newer.content, parse_keys(keys(web, tmp_path)), checkpoint["note"].encode())
+    assert (verified.client, verified.user, verified.events) == ("client-123", "user-123", 5)
+    assert verify(older.content, parse_keys(keys(web, tmp_path))).events == 3
+    newest = items(web, f"{BASE}/client-123/checkpoints")[-1]["note"].encode()
+    with pytest.raises(Wrong, match="cut off"):
+        verify(older.content, parse_keys(keys(web, tmp_path)), newest)
+
+
+def test_no_hash_and_no_ticket_is_in_a_history(web: Web) -> None:
+    given_a_life(web)
+    stored = web.client.get(TICKET).json()["ticket"]
+
+    for path in (HISTORY, SEARCH):
+        assert base64.b64encode(stored.encode()).decode() not in web.client.get(path).text
+        assert stored not in web.client.get(path).text
+
+
+def test_nobody_has_evidence_of_what_never_was(web: Web) -> None:
+    web.given_a_user()
+
+    assert web.client.get(f"{TICKET}/evidence").status_code == 404
+    assert web.client.get(HISTORY).status_code == 404

@@ -1,0 +1,70 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from application.record.eras import EventId
+from application.shared.errors import StoreUnavailable
+from interface.outbound.files.cursor_file import CursorRefused, open_cursor
+
+OF = "tickets/client-1"
+
+
+def test_what_was_kept_is_there_again_and_what_was_only_noted_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "cursor.json"
+    with open_cursor(path, OF) as cursor:
+        assert cursor.last("client-1") == (0, "")
+        cursor.move("client-1", EventId(7))
+        cursor.keep()
+        cursor.move("client-1", EventId(8))
+
+    with open_cursor(path, OF) as cursor:
+        assert cursor.last("client-1") == (7, "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_draft_that_a_crash_left_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "cursor.json"
+    (tmp_path / ".cursor.json.draft").write_text('{"of":"ti')
+
+    with open_cursor(path, OF) as cursor:
+        cursor.move("client-1", EventId(1))
+        cursor.keep()
+
+    with open_cursor(path, OF) as cursor:
+        assert cursor.last("client-1") == (1, "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[]", b'{"of":"tickets/client-1"}', b'{"of":"tickets/client-1","positions":{"a":-1}}'],
+)
+def test_nonsense_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cursor.json"
+    path.write_bytes(content)
+
+    with pytest.raises(CursorRefused, match="is no cursor file"), open_cursor(path, OF):
+        pass
+
+    assert path.read_bytes() == content
+
+
+def test_it_is_held_by_one_at_a_time_and_belongs_to_one_thing(tmp_path: Path) -> None:
+    path = tmp_path / "cursor.json"
+    with open_cursor(path, OF) as cursor:
+        with pytest.raises(CursorRefused, match="used by another process"), open_cursor(path, OF):
+            pass
+        cursor.move("client-1", EventId(1))
+        cursor.keep()
+
+    with pytest.raises(CursorRefused, match="is of tickets/client-1, not of"), open_cursor(path, "other"):
+        pass
+
+
+def test_a_disk_that_fails_is_a_store_that_is_out_of_reach(tmp_path: Path) -> None:
+    path = tmp_path / "cursor.json"
+    with open_cursor(path, OF) as cursor:
+        cursor.move("client-1", EventId(1))
+        (tmp_path / ".cursor.json.draft").mkdir()  # in the way of the draft
+        with pytest.raises(StoreUnavailable, match="the cursor cannot be kept"):
+            cursor.keep()

@@ -1,0 +1,191 @@
+"""What is sent to, and what is made of each answer, an honest one or not."""
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from application.subscriptions.push import NotTaken
+from interface.outbound.http_out.outgoing_http import OutgoingHttp, is_public
+from tests.support.certificates import self_signed, server_context
+from tests.support.receiver import HANGS, Received, answer, receiving
+
+SECRET_PATH = "/hooks/t0k3n"
+
+
+def post(url: str, *, private: bool = True, timeout_seconds: float = 5) -> None:
+    async def run() -> None:
+        http = OutgoingHttp({"127.0.0.1", "localhost"} if private else (), timeout_seconds=timeout_seconds)
+        try:
+            await http.post(url, {"Content-Type": "text/plain"}, b"content")
+        finally:
+            await http.close()
+
+    return asyncio.run(run())
+
+
+def not_taken(url: str, **changes: Any) -> NotTaken:
+    with pytest.raises(NotTaken) as refusal:
+        post(url, **changes)
+    assert "t0k3n" not in str(refusal.value)
+    return refusal.value
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(200, body=b"thanks"),
+        answer(202),
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        # Its head was the answer, whatever becomes of the body.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n" + b"x" * 1_000_000,
+    ],
+)
+def test_a_2xx_is_an_acknowledgement(said: bytes) -> None:
+    with receiving(lambda _: said) as receiver:
+        post(receiver.url(SECRET_PATH))
+
+    assert receiver.received[0].body == b"content"
+
+
+def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -> None:
+    with receiving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun") as receiver:
+        post(receiver.url(SECRET_PATH), timeout_seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "gone", "seconds"),
+    [
+        (answer(500), "answered 500", False, 0),
+        (answer(404), "answered 404", False, 0),
+        (answer(410), "answered 410", True, 0),
+        (answer(429, "Retry-After: 7"), "answered 429", False, 7),
+        (answer(503, "Retry-After: soon"), "answered 503", False, 0),
+        (answer(503, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), "answered 503", False, 0),
+        (answer(301, "Location: http://127.0.0.1/"), "answered 301: redirects are not followed", False, 0),
+        (answer(307, "Location: https://[::1]/"), "answered 307: redirects are not followed", False, 0),
+        (b"nonsense\r\n\r\n", "the connection broke off", False, 0),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nlonger",
+            "the connection broke off",
+            False,
+            0,
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection broke off", False, 0),
+    ],
+)
+def test_anything_else_is_not(said: bytes, message: str, gone: bool, seconds: int) -> None:
+    with receiving(lambda _: said) as receiver:
+        refusal = not_taken(receiver.url(SECRET_PATH))
+
+    assert message in str(refusal)
+    assert (refusal.gone, refusal.retry_after) == (gone, timedelta(seconds=seconds))
+    assert len(receiver.received) == 1
+
+
+def test_silence_is_waited_for_so_long_and_no_longer() -> None:
+    with receiving(lambda _: HANGS) as receiver:
+        refusal = not_taken(receiver.url(SECRET_PATH), timeout_seconds=0.2)
+
+    assert str(refusal) == "no answer within 0.2 seconds"
+
+
+def test_a_host_that_is_unknown_or_does_not_listen() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert str(not_taken(f"http://127.0.0.1:{closed.getsockname()[1]}{SECRET_PATH}")) == "no connection"
+    refusal = not_taken(f"https://nowhere.invalid{SECRET_PATH}")
+    assert str(refusal) in ("the host is not known to the DNS", "no answer within 5 seconds")
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
+    tls = server_context(self_signed(tmp_path / "server.pem"))
+    with receiving(lambda _: answer(200), tls=tls) as receiver:
+        refusal = not_taken(receiver.url(SECRET_PATH))
+
+    assert str(refusal) == "its certificate is not valid for the host, or not known here"
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1", "2130706433"])
+def test_the_own_network_is_out_of_reach(host: str) -> None:
+    with receiving() as receiver:
+        refusal = not_taken(f"http://{host}:{receiver.port}{SECRET_PATH}", private=False)
+
+    assert receiver.received == []
+    assert "127" not in str(refusal)
+
+
+def test_the_address_is_checked_when_it_is_connected_to_whatever_the_dns_said_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DNS rebinding: the name is public when it is defined, and leads inside when it is used."""
+
+    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[Any]:
+        return [
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": port,
+                "family": family or socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+        ]
+
+    monkeypatch.setattr(aiohttp.AsyncResolver, "resolve", resolve)
+    with receiving() as receiver:
+        refusal = not_taken(f"http://rebound.example:{receiver.port}{SECRET_PATH}", private=False)
+
+    assert "private network" in str(refusal)
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
+        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_private_addresses_are_told_also_where_they_hide(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"])
+def test_public_addresses_are_public(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+def test_one_that_hangs_holds_up_no_other() -> None:
+    def behave(request: Received) -> bytes | None:
+        return HANGS if request.path == "/hangs" else answer(200)
+
+    async def run(port: int) -> None:
+        http = OutgoingHttp({"127.0.0.1"}, timeout_seconds=20)
+
+        def send(path: str) -> Coroutine[Any, Any, None]:
+            return http.post(f"http://127.0.0.1:{port}{path}", {}, b"")
+
+        hanging = [asyncio.create_task(send("/hangs")) for _ in range(150)]
+        try:
+            for _ in range(20):
+                await asyncio.wait_for(send("/fine"), 10)
+        finally:
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+            await http.close()
+
+    with receiving(behave) as receiver:
+        asyncio.run(run(receiver.port))
+
+    assert len(receiver.at("/fine")) == 20

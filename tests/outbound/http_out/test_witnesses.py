@@ -1,0 +1,171 @@
+"""Checkpoints leave the operator's reach: into a directory, to a webhook, to a time stamp authority."""
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rfc3161_client import decode_timestamp_response
+
+from application.record.checkpoint import Sending, make_checkpoints
+from application.record.ledger import Checkpoint
+from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
+from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
+from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.service import service_over
+
+CHECKPOINT = Checkpoint("client/1", 7, b"r" * 32, "tickets/client%2F1\n7\ncm9vdA==\n\n— tickets c2ln\n", NOW)
+
+
+@contextmanager
+def http_server(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the URL of a server that answers POSTs, and what was sent to it."""
+    sent: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+            status, body = answer(sent[-1])
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", sent
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_checkpoint_is_written_once_and_read_back(tmp_path: Path) -> None:
+    directory = CheckpointDirectory(tmp_path / "outside")
+
+    directory.send(CHECKPOINT)
+    directory.send(CHECKPOINT)
+
+    [file] = (tmp_path / "outside").iterdir()
+    assert file.name == "client%2F1-000000000007.checkpoint"
+    [read] = read_checkpoints([tmp_path / "outside"])
+    assert (read.client_ext_id, read.size, read.note) == ("client/1", 7, CHECKPOINT.note)
+
+
+def test_a_webhook_gets_the_note() -> None:
+    with http_server(lambda _: (204, b"")) as (url, sent):
+        CheckpointWebhook(url).send(CHECKPOINT)
+
+    assert sent == [CHECKPOINT.note.encode()]
+
+
+def test_a_webhook_that_refuses_or_is_gone_is_an_error() -> None:
+    with http_server(lambda _: (500, b"")) as (url, _), pytest.raises(OSError, match="500"):
+        CheckpointWebhook(url).send(CHECKPOINT)
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        CheckpointWebhook(url + "?token=secret").send(CHECKPOINT)
+
+
+def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
+    """A real time stamp authority: the one of openssl."""
+    config = directory / "tsa.cnf"
+    config.write_text(
+        "[tsa]\ndefault_tsa=one\n[one]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n"
+        "[req]\ndistinguished_name=name\n[name]\n[ext]\nextendedKeyUsage=critical,timeStamping\n"
+    )
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    made = (
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-subj",
+        "/CN=tsa",
+        "-extensions",
+        "ext",
+        "-config",
+        "tsa.cnf",
+    )
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made)
+
+    def answer(query: bytes) -> tuple[int, bytes]:
+        (directory / "query").write_bytes(query)
+        stamp = ("-signer", "cert.pem", "-inkey", "key.pem", "-out", "reply")
+        openssl("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query", *stamp)
+        return 200, (directory / "reply").read_bytes()
+
+    return answer
+
+
+def test_a_time_stamp_authority_stamps_the_note(tmp_path: Path) -> None:
+    kept = tmp_path / "outside"
+    with http_server(authority(tmp_path)) as (url, _):
+        TimeStampAuthority(url, kept).send(CHECKPOINT)
+
+    stamp = decode_timestamp_response((kept / "client%2F1-000000000007.tsr").read_bytes())
+    assert stamp.tst_info.policy.dotted_string == "1.2.3.4"
+
+
+def test_what_is_no_stamp_is_an_error(tmp_path: Path) -> None:
+    with http_server(lambda _: (200, b"nonsense")) as (url, _), pytest.raises(OSError, match="nonsense"):
+        TimeStampAuthority(url, tmp_path).send(CHECKPOINT)
+
+
+def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
+    with service_over(store) as service:
+        keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())
+
+        def sign() -> int:
+            return make_checkpoints(
+                ledger=store, signer=keys, clock=service.clock, every_events=3, every=timedelta(minutes=1)
+            )
+
+        service.register()
+        service.create()
+        assert [sign(), sign()] == [1, 0]
+        service.regenerate()
+        assert sign() == 0
+        service.clock.advance(timedelta(minutes=1))
+        assert sign() == 1
+        for _ in range(3):
+            service.regenerate()
+        assert sign() == 1
+        assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
+        # One that goes to no witness is sent again; the others are not held up.
+        assert Sending(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
+        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
+        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0
+    store.close()
+    assert len(read_checkpoints([tmp_path / "outside"])) == 3
+
+
+def test_a_large_ledger_is_signed_tile_by_tile(sqlite_url: str, tmp_path: Path) -> None:
+    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
+    with service_over(store) as service:
+        keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())
+        service.register()
+        service.create()
+        for count in (254, 1, 1, 300):
+            for _ in range(count):
+                service.regenerate()
+            made = make_checkpoints(
+                ledger=store, signer=keys, clock=service.clock, every_events=1, every=timedelta()
+            )
+            assert made == 1
+        assert len(store.tiles(SUBJECT.client_ext_id, 0, 10)) == 2
+    store.close()

@@ -1,0 +1,281 @@
+"""The keys of the outbox come from a file, the environment or a command, change while the service runs, and are never shown."""
+
+import base64
+import os
+import shlex
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from application.shared.errors import SealBroken
+from interface.outbound.keys import outbox_keys
+from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
+from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
+from tests.support.waiting import TICKET
+
+KEY, FORMER = bytes(range(32)), bytes(range(100, 132))
+
+
+def text_of(*keys: bytes) -> str:
+    return ",".join(base64.b64encode(key).decode() for key in keys)
+
+
+def is_in(error: object, *keys: bytes) -> bool:
+    """Tell whether something of a key is said, in whatever form."""
+    said = f"{error} {error!r}"
+    return any(form in said for key in keys for form in (text_of(key)[:8], key.hex()[:8], repr(key)[2:10]))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys" / "outbox.key"
+
+
+def test_a_file_is_made_with_one_key_that_only_the_service_reads(path: Path) -> None:
+    [key] = OutboxKeyFile(path)()
+
+    assert path.read_bytes() == key
+    assert len(key) == 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(OutboxKeyFile(path)()) == [key]
+
+
+def test_two_files_never_have_the_same_key(tmp_path: Path) -> None:
+    assert OutboxKeyFile(tmp_path / "one")() != OutboxKeyFile(tmp_path / "two")()
+
+
+def test_keys_in_a_file_stand_one_behind_the_other(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(KEY + FORMER)
+
+    assert list(OutboxKeyFile(path)()) == [KEY, FORMER]
+
+
+@pytest.mark.parametrize("content", [b"", KEY[:31], KEY + FORMER[:1], text_of(KEY).encode()])
+def test_a_file_that_holds_no_keys_stops_the_start_and_is_not_shown(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match="an outbox key must have 32 bytes; the file has") as raised:
+        OutboxKeyFile(path)()
+
+    assert str(path) in str(raised.value)
+    assert not is_in(raised.value, KEY, FORMER)
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file")
+
+    with pytest.raises(OSError, match="keys"):
+        OutboxKeyFile(tmp_path / "keys" / "outbox.key")()
+
+
+def test_a_key_is_never_printed(path: Path) -> None:
+    assert repr(OutboxKeyFile(path)) == "OutboxKeyFile(***)"
+
+
+def test_a_rotation_puts_a_new_key_before_the_one_in_force_and_forgets_those_before(path: Path) -> None:
+    keys = OutboxKeyFile(path)
+    [first] = keys()
+
+    keys.rotate()
+    second, former = keys()
+    keys.rotate()
+    third, before_it = keys()
+
+    assert former == first
+    assert before_it == second
+    assert len({first, second, third}) == 3
+    assert path.read_bytes() == third + second
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_rotation_reaches_who_runs_already(path: Path) -> None:
+    running, command = OutboxKeyFile(path), OutboxKeyFile(path)
+    sealer = AesGcmSealer(running)
+    sealed = sealer.seal(TICKET, "row")
+
+    command.rotate()
+
+    assert running() == command()
+    assert not sealer.is_new(sealed)
+    assert sealer.unseal(sealed, "row").reveal() == TICKET.reveal()
+    assert AesGcmSealer(command).is_new(sealer.seal(TICKET, "row"))
+
+
+def test_rotations_at_the_same_time_leave_a_whole_file(path: Path) -> None:
+    keys = [OutboxKeyFile(path) for _ in range(8)]
+    keys[0]()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(OutboxKeyFile.rotate, keys))
+
+    assert [len(key) for key in keys[0]()] == [32, 32]
+    assert len({tuple(one()) for one in keys}) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half a key"])
+def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_back(
+    path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = OutboxKeyFile(path)
+    before = list(keys())
+    keys.check()
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+    assert [list(keys()) for _ in range(3)] == [before] * 3
+    with pytest.raises((OSError, ValueError)):
+        keys.check()
+    [said] = caplog.messages  # once, however often it is asked
+    assert said.startswith(f"{path} cannot be read, the keys read before go on: ")
+
+    path.write_bytes(KEY)
+    os.utime(path, ns=(1, 1))
+    assert list(keys()) == [KEY]
+    keys.check()
+
+
+def test_a_new_key_is_not_made_where_one_is_lost(path: Path) -> None:
+    def refuse() -> None:
+        raise ValueError("put it back")
+
+    with pytest.raises(ValueError, match="put it back"):
+        OutboxKeyFile(path, refuse)()
+
+    assert not path.exists()
+    path.parent.mkdir()
+    path.write_bytes(KEY)
+    assert list(OutboxKeyFile(path, refuse)()) == [KEY]
+
+
+def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> None:
+    sealed = AesGcmSealer(OutboxKeyFile(path)).seal(TICKET, "row")
+    path.unlink()
+    sealer = AesGcmSealer(OutboxKeyFile(path))
+
+    with pytest.raises(SealBroken) as raised:
+        sealer.unseal(sealed, "row")
+
+    assert str(raised.value) == (
+        "it was sealed with an outbox key that is not there: bring the key back, or have a new secret made"
+    )
+    # All that comes after is delivered.
+    assert sealer.unseal(sealer.seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        text_of(KEY, FORMER),
+        f"{text_of(KEY)} {text_of(FORMER)}",
+        f" {text_of(KEY)} ,\n{text_of(FORMER)}\n",
+        f"{text_of(KEY)}\n{text_of(FORMER)},",
+    ],
+)
+def test_a_text_may_hold_several_keys_the_one_that_seals_first(text: str) -> None:
+    assert list(parse_outbox_keys(text)) == [KEY, FORMER]
+
+
+BAD = [
+    "",
+    " , ",
+    "secret",
+    "Geheimnis für alle",
+    text_of(KEY[:16]),
+    text_of(KEY + FORMER),
+    f"{text_of(KEY)},short",
+    text_of(KEY)[:-1],
+    KEY.hex(),
+    f"'{text_of(KEY)}'",
+    text_of(KEY).replace("=", "€"),
+]
+
+
+@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
+def test_a_text_without_keys_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="must be 32 bytes in base64: openssl rand -base64 32") as raised:
+        parse_outbox_keys(text)
+
+    assert not is_in(raised.value, KEY)
+    assert "secret" not in str(raised.value)
+
+
+def python(code: str) -> str:
+    return shlex.join([sys.executable, "-c", code])
+
+
+def test_a_command_prints_the_keys() -> None:
+    assert list(outbox_keys_of(python(f"print({text_of(KEY, FORMER)!r})"))) == [KEY, FORMER]
+    assert list(outbox_keys_of(f"echo {text_of(KEY)}")) == [KEY]
+
+
+def refused(command: str) -> str:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the tests compare the message
+        outbox_keys_of(command)
+    assert not is_in(raised.value, KEY)
+    assert raised.value.__suppress_context__
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("false", "failed: it ended with 1"),
+        (python(f"print({text_of(KEY)!r}); raise SystemExit(7)"), "failed: it ended with 7"),
+        (python("import os; os.abort()"), "failed: it ended with -6"),
+        ("/nowhere/keys", "failed: No such file or directory"),
+        ("/", "failed: Permission denied"),
+        ("echo 'half", "failed: it cannot be run"),
+        ("", "failed: it cannot be run"),
+        (" \t", "failed: it cannot be run"),
+        ("echo \0", "failed: it cannot be run"),
+        ("true", "prints must be 32 bytes in base64"),
+        (f"echo key: {text_of(KEY)}", "prints must be 32 bytes in base64"),
+        (f"echo {text_of(KEY)[:-4]}", "prints must be 32 bytes in base64"),
+        (
+            python(r"import sys; sys.stdout.buffer.write(b'\xff\xfe' * 16)"),
+            "failed: what it prints is no text",
+        ),
+        # There is no shell: what one would make of it is text.
+        (f"echo {text_of(KEY)}; echo $HOME | cat", "prints must be 32 bytes in base64"),
+    ],
+)
+def test_a_command_that_gives_no_keys_says_how_it_failed_and_not_what_it_printed(
+    command: str, message: str
+) -> None:
+    assert message in refused(command)
+
+
+def test_a_command_that_hangs_is_waited_for_so_long_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox_keys, "_COMMAND_SECONDS", 0.2)
+    began = time.monotonic()
+
+    said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
+
+    assert said == "the command for the outbox key failed: it did not end within 0.2 seconds"
+    assert time.monotonic() - began < 60
+
+
+def test_a_command_gets_nothing_of_the_services_own_and_its_complaints_are_passed_on(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = f"import sys; print('the vault is shut', file=sys.stderr); print({text_of(KEY)!r})"
+
+    keys: Sequence[bytes] = outbox_keys_of(python(code))
+
+    out, err = capfd.readouterr()
+    assert list(keys) == [KEY]
+    assert (out, err) == ("", "the vault is shut\n")

@@ -1,0 +1,167 @@
+"""What only the service may read is looked at before the start, and what to do about it is said."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from interface.composition.service import secret_files, start
+from interface.outbound.keys.private_files import open_to_all, replaceable, too_open
+from interface.settings import Settings, WrongSettings
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A key, private as the service makes them."""
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    path = directory / "some.key"
+    path.touch(0o600)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o602, 0o660, 0o666, 0o644])
+def test_a_file_that_others_may_read_or_write_is_named(key: Path, mode: int) -> None:
+    key.chmod(mode)
+
+    assert list(too_open([key])) == [f"others may read {key}: chmod 600 {key}"]
+
+
+@pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
+def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode: int) -> None:
+    key.parent.chmod(mode)
+
+    assert list(too_open([key])) == [f"others may replace what is in {key.parent}: chmod 700 {key.parent}"]
+
+
+def test_what_is_private_or_not_there_is_fine(key: Path) -> None:
+    key.chmod(0o400)
+
+    assert list(too_open([key, key.with_name("none")])) == []
+
+
+def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
+    key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key.chmod(0o440)
+    key.parent.chmod(0o750)
+    monkeypatch.setattr(os, "geteuid", lambda: key.stat().st_uid + 1)
+
+    assert list(too_open([key])) == []
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
+def test_what_is_trusted_and_others_may_change_is_named(key: Path, mode: int) -> None:
+    key.chmod(mode)
+
+    assert list(replaceable([key])) == [f"others may change {key}: chmod go-w {key}"]
+
+
+@pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
+def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -> None:
+    key.parent.chmod(mode)
+
+    assert list(replaceable([key])) == [
+        f"others may replace what is in {key.parent}: chmod go-w {key.parent}"
+    ]
+
+
+def test_what_is_trusted_all_may_read(key: Path) -> None:
+    key.chmod(0o644)
+    key.parent.chmod(0o755)
+
+    assert list(replaceable([key, key.with_name("none")])) == []
+
+
+def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As an orchestrator mounts what is no secret: as root, 0777.
+    key.parent.chmod(0o777)
+    assert len(list(replaceable([key]))) == 1
+    known = os.statvfs(key)
+
+    class ReadOnly:
+        f_flag = known.f_flag | os.ST_RDONLY
+
+    monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
+
+    assert list(replaceable([key])) == []
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o702, True), (0o720, True), (0o1777, True), (0o755, False)])
+def test_a_directory_into_which_others_may_put_something_is_named(
+    tmp_path: Path, mode: int, is_open: bool
+) -> None:
+    mails = tmp_path / "mail"
+    mails.mkdir()
+    mails.chmod(mode)
+
+    said = [f"others may put something into {mails}: chmod 700 {mails}"] if is_open else []
+    assert list(open_to_all([mails, tmp_path / "none"])) == said
+
+
+def made(path: Path, content: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = made(tmp_path / "templates" / "_" / "en" / "mail.txt")
+    trusted = [made(tmp_path / "trusted" / name) for name in ("mailer.jwk", "jwks.json", "ca.pem")]
+    written = [tmp_path / "mail", tmp_path / "letters"]
+    for directory in written:
+        directory.mkdir(mode=0o755)
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/var/tickets.db",
+        delivery_webhook_url="https://mailer.example/",
+        delivery_webhook_key_file=trusted[0],
+        delivery_webhook_secret=SecretStr("whsec_x"),
+        jwks_file=trusted[1],
+        token_issuer="issuer",
+        token_audience="tickets",
+        smtp_ca_file=trusted[2],
+        template_dir=tmp_path / "templates",
+        mail_dir=written[0],
+        letter_dir=written[1],
+    )
+    start(settings).close()
+
+    for path in [*trusted, *written, text, text.parent, tmp_path / "templates"]:
+        mode = path.stat().st_mode
+        path.chmod(0o777 if path.is_dir() else 0o666)
+        with pytest.raises(WrongSettings, match=rf"others may (change|put something into) {path}: chmod"):
+            start(settings)
+        path.chmod(mode)
+    start(settings).close()
+
+
+def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / "secrets" / "of-others").chmod(0o644)
+    secret = made(tmp_path / "secrets" / "tickets_metrics_token")
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db", secrets_dir=tmp_path / "secrets")
+
+    with pytest.raises(WrongSettings, match=rf"others may read {secret}: chmod 600 {secret}$"):
+        start(settings)
+    secret.chmod(0o400)
+    start(settings).close()
+
+
+def test_what_others_may_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db")
+    start(settings).close()
+    there = [path for path in secret_files(settings) if path.exists()]
+    assert {path.suffix for path in there} == {".key", ".pem", ".db"}
+    assert list(too_open(there)) == []
+
+    for path in there:
+        path.chmod(0o644)
+        with pytest.raises(WrongSettings, match=rf"others may read .*{path.name}"):
+            start(settings)
+        path.chmod(0o600)
+    start(settings).close()

@@ -1,0 +1,57 @@
+"""The keys of security events: made on first use, rotated by putting a new one first."""
+
+import stat
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from interface.outbound.keys.set_keys import SetKeys
+
+CLAIMS = {"iss": "https://tickets.example"}
+
+
+def pem(key: rsa.RSAPrivateKey | Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_a_key_is_made_on_first_use_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "set.pem"
+    keys = SetKeys(path)
+    assert not path.exists()
+
+    token = keys.sign(CLAIMS)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    [public] = jwt.PyJWKSet.from_dict(SetKeys(path).key_set()).keys
+    assert jwt.decode(token, public, algorithms=["RS256"]) == CLAIMS
+    assert jwt.get_unverified_header(token)["kid"] == public.key_id
+    assert repr(keys) == "SetKeys(***)"
+    assert not {"d", "p", "q"} & set(keys.key_set()["keys"][0])
+
+
+def test_a_new_key_in_front_signs_and_the_older_ones_are_still_made_known(tmp_path: Path) -> None:
+    path = tmp_path / "set.pem"
+    older = SetKeys(path).sign(CLAIMS)
+    path.write_bytes(pem(rsa.generate_private_key(65537, 2048)) + path.read_bytes())
+
+    keys = SetKeys(path)
+
+    first, second = jwt.PyJWKSet.from_dict(keys.key_set()).keys
+    assert jwt.decode(keys.sign(CLAIMS), first, algorithms=["RS256"]) == CLAIMS
+    assert jwt.decode(older, second, algorithms=["RS256"]) == CLAIMS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"nonsense", pem(Ed25519PrivateKey.generate()), pem(rsa.generate_private_key(65537, 1024))],
+)
+def test_a_file_with_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "set.pem"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"set\.pem must hold RSA keys"):
+        SetKeys(path)

@@ -1,0 +1,273 @@
+"""Mails against a real SMTP server, however it behaves."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from application.delivery.deliver_tickets import NotDelivered
+from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
+from tests.support.certificates import self_signed, server_context
+from tests.support.mail_server import DRIPS, DROPS, HANGS, OK, MailServer, mail_server
+
+TO = "una@example.com"
+
+
+def mail() -> EmailMessage:
+    message = EmailMessage()
+    message["Subject"] = "Your new ticket"
+    message.set_content("Hello,\n\n    the-ticket\n.\nA line with a dot alone stands above.\n")
+    return message
+
+
+async def sent(transport: SmtpTransport, to: str = TO) -> str:
+    """Return the answer, or that of who did not take it, with `!` where that is final, which names no address."""
+    try:
+        return await transport.send(mail(), to, "name")
+    except NotDelivered as error:
+        return f"{error.answer}{'!' if error.final else ''}: {str(error).replace(to, 'an address')}"
+
+
+def transport_to(url: str, *, ca_file: Path | None = None, timeout_seconds: float = 10) -> SmtpTransport:
+    return SmtpTransport(
+        parse_smtp_url(url), sender="tickets@bank.example", ca_file=ca_file, timeout_seconds=timeout_seconds
+    )
+
+
+def send(url: str, *addresses: str, **terms: object) -> list[str]:
+    """Send a mail to each address, one after the other, over one transport."""
+
+    async def run() -> list[str]:
+        transport = transport_to(url, **terms)  # type: ignore[arg-type]
+        try:
+            return [await sent(transport, to) for to in addresses or (TO,)]
+        finally:
+            await transport.close()
+
+    return asyncio.run(run())
+
+
+@contextmanager
+def plain(answer_to: Callable[[str, str], str] = lambda _step, _to: OK) -> Iterator[tuple[MailServer, str]]:
+    with mail_server(answer_to) as server:
+        yield server, f"smtp+plain://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    return self_signed(tmp_path / "server.pem")
+
+
+def test_a_mail_arrives_whole() -> None:
+    with plain() as (server, url):
+        assert send(url) == ["250"]
+
+    [taken] = server.taken
+    assert (taken.sender, taken.to) == ("tickets@bank.example", TO)
+    assert taken.content.replace(b"\r\n", b"\n") == mail().as_bytes()
+
+
+def test_connections_are_kept_and_a_broken_one_is_not_used_again() -> None:
+    with plain() as (server, url):
+        assert send(url, *[f"user-{number}@example.com" for number in range(5)]) == ["250"] * 5
+        assert server.connections == 1
+
+        async def over_a_restart() -> list[str]:
+            transport = transport_to(url)
+            first = await sent(transport)
+            for connection in transport._idle:
+                connection.smtp.transport.abort()  # type: ignore[union-attr]
+            second = await sent(transport)
+            await transport.close()
+            return [first, second]
+
+        assert asyncio.run(over_a_restart()) == ["250", "250"]
+        assert server.connections == 3
+
+
+def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
+    with plain() as (server, url):
+        assert set(send(url, *[TO] * 101)) == {"250"}
+
+    assert [mail.by for mail in server.taken] == [1] * 100 + [2]
+
+
+@pytest.mark.parametrize(
+    ("step", "said", "expected"),
+    [
+        (
+            "RCPT",
+            "550 5.1.1 una@example.com is unknown",
+            "550!: the mail server answered 550 to the recipient",
+        ),
+        ("RCPT", "450 4.2.1 busy", "450: the mail server answered 450 to the recipient"),
+        ("DATA", "554 5.7.1 spam", "554!: the mail server answered 554 to the mail"),
+        ("DATA", "451 4.3.0 later", "451: the mail server answered 451 to the mail"),
+        ("DATA", "421 going down", "421: the mail server answered 421 to the mail"),
+        ("DATA", DROPS, "disconnected: the mail server broke the connection off"),
+        ("RCPT", DROPS, "disconnected: the mail server broke the connection off"),
+    ],
+)
+def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_final(
+    step: str, said: str, expected: str
+) -> None:
+    def answer_to(at: str, to: str) -> str:
+        return said if (at, to) == (step, TO) else OK
+
+    with plain(answer_to) as (_, url):
+        assert send(url, TO, "other@example.com", timeout_seconds=60) == [expected, "250"]
+
+
+@pytest.mark.parametrize(("step", "does"), [("RCPT", HANGS), ("DATA", HANGS), ("DATA", DRIPS)])
+def test_a_server_that_is_slow_as_treacle_is_waited_for_so_long_and_not_longer(step: str, does: str) -> None:
+    with plain(lambda at, _to: does if at == step else OK) as (_, url):
+        assert send(url, timeout_seconds=0.5) == [
+            "timeout: the mail server did not take it within 0.5 seconds"
+        ]
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        url = f"smtp+plain://127.0.0.1:{reserved.getsockname()[1]}"
+        assert send(url) == ["no-connection: no connection to the mail server"]
+
+
+def test_starttls_with_a_login(certificate: Path) -> None:
+    with mail_server(starttls=server_context(certificate), login=("tickets", "p@ss/word")) as server:
+        url = f"smtp://tickets:p%40ss%2Fword@localhost:{server.port}"
+        assert send(url, ca_file=certificate) == ["250"]
+
+    [taken] = server.taken
+    assert (taken.encrypted, taken.user) == (True, "tickets")
+
+
+def test_tls_from_the_start(certificate: Path) -> None:
+    with mail_server(tls=server_context(certificate)) as server:
+        assert send(f"smtps://localhost:{server.port}", ca_file=certificate) == ["250"]
+
+    assert server.taken[0].encrypted
+
+
+@contextmanager
+def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
+    """Greet the first caller, and then read nothing, not even a goodbye; yields the port."""
+    over = threading.Event()
+
+    def greet(listening: socket.socket) -> None:
+        with context.wrap_socket(listening.accept()[0], server_side=True) as line:
+            line.sendall(b"220 here\r\n")
+            over.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        greeting = threading.Thread(target=greet, args=(listening,))
+        greeting.start()
+        yield listening.getsockname()[1]
+        over.set()
+        greeting.join()
+
+
+def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
+    """By itself TLS waits half a minute for a goodbye of the other side."""
+
+    async def run(url: str) -> tuple[str, list[str]]:
+        said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
+        await asyncio.sleep(0)  # the line is closed in the next turn of the loop
+        lines = psutil.Process().net_connections("tcp")
+        return said, [line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port]
+
+    with greets_and_hangs(server_context(certificate)) as port:
+        said, lines = asyncio.run(run(f"smtps://localhost:{port}"))
+
+    assert said.startswith("timeout: ")
+    assert psutil.CONN_ESTABLISHED not in lines
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_server_whom_nobody_vouches_for_gets_nothing(certificate: Path, scheme: str) -> None:
+    context = server_context(certificate)
+    with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
+        [said] = send(f"{scheme}://localhost:{server.port}")
+
+    assert said.startswith("bad-certificate: the mail server's certificate is not accepted: self-signed")
+    assert server.taken == []
+
+
+@pytest.mark.parametrize(
+    ("host", "lasts", "why"),
+    [
+        ("other.example", timedelta(days=1), "Hostname mismatch"),
+        ("localhost", timedelta(hours=-1), "expired"),
+    ],
+)
+def test_a_certificate_for_another_host_or_of_yesterday_is_not_accepted(
+    tmp_path: Path, host: str, lasts: timedelta, why: str
+) -> None:
+    certificate = self_signed(tmp_path / "wrong.pem", host=host, lasts=lasts)
+    with mail_server(tls=server_context(certificate)) as server:
+        [said] = send(f"smtps://localhost:{server.port}", ca_file=certificate)
+
+    assert said.startswith("bad-certificate: ")
+    assert why in said
+
+
+def test_without_starttls_nothing_is_sent_in_clear() -> None:
+    with mail_server() as server:
+        assert send(f"smtp://127.0.0.1:{server.port}") == ["no-tls: the mail server offers no STARTTLS"]
+
+    assert server.taken == []
+
+
+def test_a_wrong_password_is_tried_again_later(certificate: Path) -> None:
+    with mail_server(starttls=server_context(certificate), login=("tickets", "right")) as server:
+        url = f"smtp://tickets:wrong@localhost:{server.port}"
+        assert send(url, ca_file=certificate) == ["535: the mail server answered 535 to the login"]
+
+
+def test_eight_mails_go_at_once_and_the_others_wait() -> None:
+    async def run(url: str) -> list[str]:
+        transport = transport_to(url, timeout_seconds=60)
+        answers = await asyncio.gather(
+            *(sent(transport, f"user-{number}@example.com") for number in range(40))
+        )
+        await transport.close()
+        return answers
+
+    with plain() as (server, url):
+        assert set(asyncio.run(run(url))) == {"250"}
+
+    assert 1 < server.connections <= 8
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://mail.example",
+        "smtp://",
+        "smtp://mail.example/path",
+        "smtp://user@mail.example",
+        "smtp://user:secret@mail.example:99999",
+        "smtp+plain://user:secret@mail.example",
+        "smtp://user:se/cret@mail.example",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        parse_smtp_url(url)
+
+    assert "secret" not in str(raised.value)
+    assert "se/cret" not in str(raised.value)
+
+
+def test_a_password_is_never_printed() -> None:
+    assert "secret" not in repr(parse_smtp_url("smtp://user:secret@mail.example"))
+    assert parse_smtp_url("smtp://user:secret@mail.example").port == 587

@@ -1,0 +1,38 @@
+"""What lets a store be distributed by client one day: every unique key of PostgreSQL's tables holds the client."""
+
+from contextlib import closing
+
+import psycopg
+
+from interface.outbound.sql.postgres_store import PostgresStore
+
+# Those of the library's table, whose events do not know their client but by their ledger, the number of the schema,
+# and when the store was put back from a backup. docs/scale.md says what would have to be done about them.
+WITHOUT_CLIENT = {
+    "ticket_events_pkey",
+    "ticket_events_notification_id_idx",
+    "schema_version_pkey",
+    "eras_pkey",
+}
+_KEYS = """
+SELECT key.relname, array_agg(attname ORDER BY array_position(indkey, attnum))
+FROM pg_index
+JOIN pg_class AS key ON key.oid = indexrelid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+WHERE indisunique AND nspname = current_schema()
+GROUP BY key.relname
+"""
+_FOREIGN_KEYS = (
+    "SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = current_schema()::regnamespace"
+)
+
+
+def test_every_unique_key_begins_with_the_client_but_those_that_are_named(postgres_url: str) -> None:
+    with closing(PostgresStore(postgres_url)), psycopg.connect(postgres_url) as connection:
+        keys: dict[str, list[str]] = dict(connection.execute(_KEYS).fetchall())
+        foreign_keys = connection.execute(_FOREIGN_KEYS).fetchall()
+
+    assert {name for name, columns in keys.items() if columns[0] != "client_ext_id"} == WITHOUT_CLIENT
+    assert not foreign_keys
+    assert len(keys) > len(WITHOUT_CLIENT)

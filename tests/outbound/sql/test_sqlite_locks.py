@@ -1,0 +1,81 @@
+"""The locks of a SQLite database, within a process and between processes."""
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pytest
+
+from application.model.subscription_row import Progress, SubscriptionKey
+from interface.outbound.sql import sqlite_store
+from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import SUBJECT
+from tests.support.server import PATIENCE_SECONDS, until
+from tests.support.service import service_over
+
+READS = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM tickets').fetchone()[0])"
+
+
+def test_a_second_store_in_a_process_does_not_drop_the_lock_of_the_first(tmp_path: Path) -> None:
+    """Without its lock, the log of the first is removed by the next process that closes the database."""
+    path = tmp_path / "tickets.db"
+    first = SqliteStore(path)
+    with service_over(first) as service:
+        service.register()
+        SqliteStore(path).close()
+        seen_before = tickets_seen_by_another_process(path)
+        service.create()
+        seen_after = tickets_seen_by_another_process(path)
+    first.close()
+
+    assert (seen_before, seen_after) == ("0", "1")
+
+
+def tickets_seen_by_another_process(path: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", READS, path], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+class Turn:
+    """The lock of the writers in a process, which counts who has asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.asked = 0
+
+    def acquire(self, timeout: float) -> bool:
+        self.asked += 1
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_a_reader_does_not_wait_for_those_that_wait_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop reads, and would stand still with them."""
+    monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    store = SqliteStore(tmp_path / "tickets.db")
+    other = sqlite3.connect(tmp_path / "tickets.db", isolation_level=None)
+    turn: Any = Turn()
+    monkeypatch.setattr(store._datastore, "_writer", turn)
+    progress = (SubscriptionKey("client-123", "hook"), 1, Progress(acknowledged=0))
+    with closing(store), closing(other), ThreadPoolExecutor(2) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        writers = [pool.submit(store.keep_progress, [progress]) for _ in range(2)]
+        until(
+            lambda: turn.asked == len(writers), "one waits for the database, and the other one for its turn"
+        )
+        store.look_up([SUBJECT])
+        waiting = not any(writer.done() for writer in writers)
+        other.execute("ROLLBACK")
+        for writer in writers:
+            writer.result(PATIENCE_SECONDS)
+
+    assert waiting

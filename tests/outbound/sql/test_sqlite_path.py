@@ -1,0 +1,19 @@
+"""A SQLite store is in the file that its path names, whatever characters the path has."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from interface.outbound.sql.sqlite_store import SqliteStore, schema_version_at
+
+
+@pytest.mark.parametrize("name", ["a?mode=ro.db", "a#b.db", "a%41.db", "ü b.db"])
+def test_a_path_with_characters_that_a_url_reserves_names_the_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with closing(SqliteStore(path)) as store:
+        next(store.commits())
+
+        assert store.sizes() == []
+        assert schema_version_at(path) == store.schema_version() == SqliteStore.newest_schema
+        assert not any(other.name in ("a", "aA.db") for other in tmp_path.iterdir())

@@ -1,0 +1,321 @@
+"""Reads from a real standby: what it has, never less than was told, and the primary where it falls behind or dies."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import aclosing, closing
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from application.feed.feed import FeedQuery, joined
+from application.feed.live_feed import LiveFeed
+from application.record.history import read_history
+from application.record.ledger import HistoryQuery
+from application.shared.errors import StoreUnavailable
+from application.transaction.ports import TicketQuery
+from interface.outbound.sql import standby_reads
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.standby_reads import StandbyReads
+from tests.support.fakes import NOW, SUBJECT
+from tests.support.postgres import fresh_database
+from tests.support.server import until
+from tests.support.service import Service, service_over
+from tests.support.standby import Standby, standing_by
+from tests.support.web import BASE, web_over
+
+CLIENT = SUBJECT.client_ext_id
+NEVER = 1000.0
+
+
+@pytest.fixture(scope="module")
+def standby() -> Iterator[Standby]:
+    with standing_by() as standby:
+        yield standby
+
+
+@pytest.fixture
+def urls(standby: Standby) -> Iterator[tuple[str, str]]:
+    with standby.fresh_database() as urls:
+        yield urls
+
+
+@pytest.fixture
+def reads(urls: tuple[str, str], standby: Standby) -> Iterator[StandbyReads]:
+    with closing(PostgresStore(urls[0])) as primary, closing(StandbyReads(primary, urls[1])) as reads:
+        standby.catch_up()
+        yield reads
+
+
+@pytest.fixture
+def service(reads: StandbyReads) -> Iterator[Service]:
+    """A service that has reset a ticket twice; the standby has that."""
+    with service_over(reads) as service:
+        service.register()
+        service.create()
+        for _ in range(2):
+            service.regenerate()
+        yield service
+
+
+def versions(reads: StandbyReads) -> list[int]:
+    """Return up to which version each way of reading finds the ticket."""
+    [row] = reads.find_tickets(TicketQuery(CLIENT, NOW), None, 10)
+    return [
+        row.version,
+        reads.history(SUBJECT)[-1].originator_version,
+        read_history(SUBJECT, 0, 100, ledger=reads)[0][-1]["version"],
+        reads.search(HistoryQuery(CLIENT), 0, 100)[-1].version,
+        reads.entries(CLIENT, 0, 100)[-1].version,
+    ]
+
+
+def test_searches_histories_and_the_feed_are_read_from_the_standby(
+    reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    standby.catch_up()
+    assert versions(reads) == [3] * 5
+    with standby.held_up():
+        service.regenerate()
+        held_up = versions(reads)
+        there = reads.look_up([SUBJECT]).tickets[SUBJECT].version
+    standby.catch_up()
+
+    assert held_up == [3] * 5
+    assert there == 4
+    assert versions(reads) == [4] * 5
+
+
+def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
+    reads: StandbyReads,
+    service: Service,
+    standby: Standby,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.1)
+    standby.catch_up()
+    with standby.held_up():
+        service.regenerate()
+        until(lambda: versions(reads) == [4] * 5, "the primary is read")
+    until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
+
+    assert "not from the standby: it is behind" in caplog.text
+
+
+def test_a_start_does_not_wait_until_the_standby_is_migrated(
+    urls: tuple[str, str], standby: Standby, caplog: pytest.LogCaptureFixture
+) -> None:
+    standby.catch_up()
+    with (
+        standby.held_up(),
+        closing(PostgresStore(urls[0])) as primary,
+        closing(StandbyReads(primary, urls[1])) as reads,
+        service_over(reads) as service,
+    ):
+        service.register()
+        service.create()
+
+        assert versions(reads) == [1] * 5
+    assert "reading from the primary for now" in caplog.text
+
+
+def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path) -> None:
+    nowhere = f"postgresql://postgres@/postgres?host={tmp_path}"
+    with (
+        closing(PostgresStore(urls[0])) as primary,
+        closing(StandbyReads(primary, nowhere)) as reads,
+        service_over(reads) as service,
+    ):
+        service.register()
+        service.create()
+
+        assert versions(reads) == [1] * 5
+
+
+def test_a_standby_that_dies_is_not_missed(
+    reads: StandbyReads,
+    service: Service,
+    standby: Standby,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.5)
+    standby.catch_up()
+    versions(reads)
+    standby.kill()
+    try:
+        service.regenerate()
+        assert versions(reads) == [4] * 5
+        assert reads.sizes_of([CLIENT]) == {CLIENT: 4}
+    finally:
+        standby.start()
+    until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
+
+    assert versions(reads) == [4] * 5
+
+
+def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
+    standby: Standby, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fresh_database(standby.primary_url) as url, standby.held_up():
+        behind = f"{url.partition('?')[0]}?host={standby.directory}"
+        for read_url in (behind, "postgresql://postgres@/postgres?host=/nowhere"):
+            with closing(PostgresStore(url)) as primary, closing(StandbyReads(primary, read_url)) as reads:
+                assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
+
+    assert caplog.text.count("reading from the primary for now") == 2
+
+
+def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby) -> None:
+    with standby.fresh_database() as (url, read_url):
+        with standby.held_up(), closing(PostgresStore(url)) as primary:
+            reads = StandbyReads(primary, read_url)
+            assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
+        reads.close()
+
+
+def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
+    reads: StandbyReads, standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    feed, ticket = f"{BASE}/{CLIENT}/events", f"{BASE}/{CLIENT}/users/{SUBJECT.user_ext_id}/ticket"
+    with web_over(reads, tmp_path) as web:
+        reads.sizes_of([])
+        with standby.held_up():
+            web.given_a_ticket()
+            answers = [
+                web.client.get(url)
+                for url in (f"{feed}?after=1", f"{feed}?after=1&type=TicketCreated", f"{ticket}/history")
+            ]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [len(answer.json()) for answer in answers[:2]] == [0, 0]
+
+
+def test_a_standby_that_has_less_than_was_told_is_not_read(
+    reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it were one of several: the next read may reach this one, whatever the last one reached.
+    monkeypatch.setattr(reads, "_is_usable", lambda: True)
+    standby.catch_up()
+    with standby.held_up():
+        service.regenerate()
+        before = reads.entries(CLIENT, 0, 100)
+        reads.sizes_of([CLIENT])
+        after = [
+            reads.entries(CLIENT, 0, 100)[-1].position,
+            reads.entries_of_topics(CLIENT, ["TicketRegenerated"], 0, 100)[-1].position,
+            reads.newest_of_topics(CLIENT, ["TicketRegenerated"], 4),
+        ]
+
+    assert before[-1].position == 3
+    assert after == [4, 4, 4]
+
+
+class Followers:
+    """Follow a feed on one event loop: all of it, and one type of events."""
+
+    def __init__(self, live: LiveFeed) -> None:
+        self.live = live
+        self.seen: dict[str, list[tuple[int, int]]] = {"all": [], "resets": []}
+
+    def have_seen(self, position: int) -> bool:
+        return all(seen and seen[-1][0] >= position for seen in self.seen.values())
+
+    async def run(self, end: int) -> None:
+        types = frozenset({"TicketRegenerated"})
+        await asyncio.gather(
+            self.follow("all", FeedQuery(CLIENT), end),
+            self.follow("resets", FeedQuery(CLIENT, 0, types), end),
+        )
+        await self.live.close()
+
+    async def follow(self, name: str, query: FeedQuery, end: int) -> None:
+        before = await self.live.before(query)
+        async with aclosing(self.live.follow(query, before, limit=3)) as batches:
+            async for batch in batches:
+                told = [int(one.partition(b'"previous":"')[2].rstrip(b'"}')) for one in joined(query, batch)]
+                self.seen[name] += zip([event.position for event in batch.events], told, strict=True)
+                if self.seen[name] and self.seen[name][-1][0] >= end:
+                    return
+
+
+def test_nobody_who_follows_misses_an_event_while_reads_go_back_and_forth_between_the_servers(
+    reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(standby_reads, "_CATCHES_UP_WITHIN_SECONDS", 0.02)
+    end = 120
+    followers = Followers(LiveFeed(reads, "tickets"))
+    following = threading.Thread(target=lambda: asyncio.run(followers.run(end)))
+    following.start()
+    for number in range(4, end + 1):
+        if number % 20 == 0:
+            with standby.held_up():
+                for _ in range(3):
+                    service.regenerate()
+                until(partial(followers.have_seen, number), "the primary is read")
+        else:
+            service.regenerate()
+    following.join(30)
+
+    assert not following.is_alive()
+    positions = [position for position, _ in followers.seen["all"]]
+    assert positions == list(range(1, positions[-1] + 1))
+    resets = followers.seen["resets"]
+    assert [position for position, _ in resets] == list(range(2, resets[-1][0] + 1))
+    assert [told for _, told in resets[1:]] == [position for position, _ in resets[:-1]]
+
+
+def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(
+    service: Service, standby: Standby
+) -> None:
+    failures: list[BaseException] = []
+
+    def reset() -> None:
+        try:
+            service.regenerate(command_id="the-command", retryable=True)
+        except StoreUnavailable as error:
+            failures.append(error)
+
+    with psycopg.connect(standby.primary_url, autocommit=True) as primary:
+        synchronous(primary, "nobody")
+        try:
+            resetting = threading.Thread(target=reset)
+            resetting.start()
+            until(lambda: primary.execute(_WAITING).fetchall(), "the commit waits")
+            primary.execute(f"SELECT pg_cancel_backend(pid) FROM ({_WAITING}) AS waiting".encode())
+            resetting.join(10)
+        finally:
+            synchronous(primary, "")
+    again = service.regenerate(command_id="the-command", retryable=True)
+
+    assert ["only" in str(error) for error in failures] == [True]
+    assert json.loads(again.body)["version"] == 4
+
+
+_WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+def synchronous(primary: psycopg.Connection, names: str) -> None:
+    primary.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'".encode())
+    primary.execute("SELECT pg_reload_conf()")
+    until(lambda: primary.execute("SHOW synchronous_standby_names").fetchone() == (names,), "it is set")
+
+
+def test_a_server_that_takes_no_writes_any_more_is_left(service: Service, reads: StandbyReads) -> None:
+    with reads._datastore.get_connection() as connection:
+        connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable):
+        service.regenerate()
+
+    service.regenerate()
+
+    assert reads.look_up([SUBJECT]).tickets[SUBJECT].version == 4
