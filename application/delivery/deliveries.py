@@ -12,22 +12,26 @@ from typing_extensions import TypedDict
 from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.model.outbox import Standing, Waiting
-from application.model.projection import utc_date
-from application.model.ticket_response import Count, UtcDate
 from application.record.ledger import Ledger
 from application.shared.masking import masked
-from application.transaction.command import Subject
+from application.shared.wire import Count, UtcDate, utc_date
 from application.transaction.ports import Outbox
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import (
+    DeliveryEvent,
+    TicketDelivered,
+    TicketDeliveryEnded,
+    TicketDeliveryFailed,
+)
 from domain.policies.policy import SendingMethod
+from domain.shared.subject import Subject
 
 TOPICS = (
-    TicketDelivery.TicketDelivered.TOPIC,
-    TicketDelivery.TicketDeliveryFailed.TOPIC,
-    TicketDelivery.TicketDeliveryEnded.TOPIC,
+    TicketDelivered.TOPIC,
+    TicketDeliveryFailed.TOPIC,
+    TicketDeliveryEnded.TOPIC,
 )
 
-_ATTEMPTS = (TicketDelivery.TicketDelivered, TicketDelivery.TicketDeliveryFailed)
+_ATTEMPTS = (TicketDelivered, TicketDeliveryFailed)
 _NEWEST = 10
 
 
@@ -76,14 +80,14 @@ def read_deliveries(
     return [_item(version, waiting.get(version), said.get(version)) for version in versions]
 
 
-def _newest_said(subject: Subject, limit: int, ledger: Ledger) -> dict[int, TicketDelivery.Event]:
+def _newest_said(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
     """Return the last word on so many tickets, if there are; one that failed often has many events."""
     count = 2 * limit
     while True:
         entries = ledger.newest_of_user(subject, TOPICS, count)
-        said: dict[int, TicketDelivery.Event] = {}
+        said: dict[int, DeliveryEvent] = {}
         for event in map(ledger.event, entries):
-            if isinstance(event, TicketDelivery.Event):
+            if isinstance(event, DeliveryEvent):
                 said.setdefault(event.ticket_version, event)
         if len(said) >= limit or len(entries) < count:
             return said
@@ -114,8 +118,8 @@ async def status_within(
     return item
 
 
-def _item(version: int, waiting: Waiting | None, said: TicketDelivery.Event | None) -> TicketDeliveryItem:
-    over = waiting is None or not isinstance(said, TicketDelivery.TicketDeliveryFailed)
+def _item(version: int, waiting: Waiting | None, said: DeliveryEvent | None) -> TicketDeliveryItem:
+    over = waiting is None or not isinstance(said, TicketDeliveryFailed)
     if said and (over or (waiting and waiting.standing is Standing.FAILED)):
         return _said(version, said, waiting)
     if waiting is None:
@@ -136,10 +140,10 @@ def _item(version: int, waiting: Waiting | None, said: TicketDelivery.Event | No
     }
 
 
-def _said(version: int, said: TicketDelivery.Event, waiting: Waiting | None) -> TicketDeliveryItem:
+def _said(version: int, said: DeliveryEvent, waiting: Waiting | None) -> TicketDeliveryItem:
     attempt = said.delivery if isinstance(said, _ATTEMPTS) else None
-    failed = isinstance(said, TicketDelivery.TicketDeliveryFailed)
-    ended = isinstance(said, TicketDelivery.TicketDeliveryEnded)
+    failed = isinstance(said, TicketDeliveryFailed)
+    ended = isinstance(said, TicketDeliveryEnded)
     return {
         "ticketVersion": version,
         "status": DeliveryStatus.FAILED if failed else DeliveryStatus.ENDED if ended else DeliveryStatus.SENT,
@@ -150,5 +154,5 @@ def _said(version: int, said: TicketDelivery.Event, waiting: Waiting | None) -> 
         "answer": attempt.answer if attempt else None,
         "lastError": waiting.trying.last_error if waiting and failed else None,
         "nextTry": None,
-        "why": said.why if isinstance(said, TicketDelivery.TicketDeliveryEnded) else None,
+        "why": said.why if isinstance(said, TicketDeliveryEnded) else None,
     }

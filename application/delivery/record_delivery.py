@@ -9,7 +9,14 @@ from application.transaction.command import Answer, Command, DeliveryKey
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
-from domain.delivery.ticket_delivery import Attempt, Obsolete, TicketDelivery
+from domain.delivery.ticket_delivery import (
+    Attempt,
+    Obsolete,
+    TicketDelivered,
+    TicketDeliveryEnded,
+    TicketDeliveryFailed,
+    next_event,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +55,20 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     if so_far is None:
         return command.done(Outcome.GONE, None, None)
     say = partial(
-        TicketDelivery.say,
+        next_event,
         stream=key.stream,
         ticket_version=key.version,
-        so_far=so_far,
+        event_count=so_far,
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
         by=command.attribution(clock()),
     )
     if command.attempt is None:
-        unit.save_delivery(key, say(TicketDelivery.TicketDeliveryEnded, why=command.why))
+        unit.save_delivery(key, say(TicketDeliveryEnded, why=command.why))
     elif command.delivered:
-        unit.save_delivery(key, say(TicketDelivery.TicketDelivered, delivery=command.attempt))
+        unit.save_delivery(key, say(TicketDelivered, delivery=command.attempt))
     else:
-        failed = say(TicketDelivery.TicketDeliveryFailed, delivery=command.attempt)
+        failed = say(TicketDeliveryFailed, delivery=command.attempt)
         unit.save_delivery(key, failed, kept=(command.trying or Trying(), command.until))
     return command.done(Outcome.RECORDED, None, None)
 

@@ -10,12 +10,11 @@ from urllib.parse import quote
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.model.projection import utc_date
-from application.model.ticket_response import UtcDate, to_json
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import Ledger, LedgerEntry
 from application.record.streams import EVENTS
 from application.shared.errors import PositionUnknown
+from application.shared.wire import UtcDate, to_json, utc_date
 from domain.shared.event import Event
 from domain.tickets.states import State
 

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
-from application.transaction.command import DeliveryKey, Subject
+from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Obsolete
 from domain.policies.policy import SendingMethod
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
+from domain.users.recipient import Recipient
 
 
 def delivery_id(stream: UUID, version: int) -> str:
@@ -87,7 +88,7 @@ class Waiting:
 
     entry: OutboxEntry
     recipient: Recipient | None
-    ticket: TicketRow | None
+    ticket: TicketState | None
     trying: Trying
     so_far: int
     standing: Standing
@@ -117,7 +118,7 @@ class Waiting:
         return None
 
 
-def _is_the_one(entry: OutboxEntry, ticket: TicketRow) -> bool:
+def _is_the_one(entry: OutboxEntry, ticket: TicketState) -> bool:
     if entry.created is None:
         return True
     return (entry.created, entry.reset_count) == (ticket.created, ticket.reset_count)

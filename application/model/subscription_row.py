@@ -1,6 +1,6 @@
 """The read model of a subscription, how far it got, and where it goes to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Self
@@ -9,39 +9,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.shared.event import Event
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Status, Subscription, Terms
+from domain.subscriptions.subscription import SubscriptionKey, SubscriptionState
 
 # How long the secret before still signs, too, so that a receiver can change over.
 SECRET_OVERLAP = timedelta(hours=24)
-
-
-class SubscriptionKey(NamedTuple):
-    """A subscription of a client."""
-
-    client_ext_id: str
-    name: str
-
-
-class SubscriptionRow(Struct, frozen=True, kw_only=True):
-    """A subscription as it stands after the event of that version."""
-
-    client_ext_id: str
-    name: str
-    version: int
-    terms: Terms
-    status: Status
-    status_reason: str | None
-    created: datetime
-    last_modified: datetime
-    modification_comment: str | None
-    deleted: bool = False
-
-    @property
-    def key(self) -> SubscriptionKey:
-        """Which it is."""
-        return SubscriptionKey(self.client_ext_id, self.name)
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -107,7 +79,7 @@ class Target(Struct, frozen=True):
 class Subscribed(NamedTuple):
     """A subscription with all that is kept of it. sealed: its Target."""
 
-    row: SubscriptionRow
+    row: SubscriptionState
     sealed: bytes
     progress: Progress
 
@@ -138,48 +110,3 @@ class SubscriptionHead:
 def sealed_for(key: SubscriptionKey) -> str:
     """Return what the target of a subscription is bound to."""
     return f"subscription {key.client_ext_id}\x1f{key.name}"
-
-
-def fold_subscription(row: SubscriptionRow | None, events: Iterable[Event]) -> SubscriptionRow | None:
-    """Return the row after the events of a subscription."""
-    for event in events:
-        if isinstance(event, Subscription.SubscriptionDefined):
-            known = None if row is None or row.deleted else row
-            row = SubscriptionRow(
-                client_ext_id=event.client_ext_id,
-                name=event.name,
-                version=event.originator_version,
-                terms=event.terms,
-                status=event.status,
-                status_reason=known.status_reason if known and known.status is event.status else None,
-                created=known.created if known else event.timestamp,
-                last_modified=event.timestamp,
-                modification_comment=event.reason,
-            )
-        elif row is not None:
-            row = _after(row, event)
-    return row
-
-
-def _after(row: SubscriptionRow, event: Event) -> SubscriptionRow:
-    row = replace(row, version=event.originator_version, last_modified=event.timestamp)
-    match event:
-        case Subscription.SubscriptionStatusChanged():
-            return replace(row, status=event.status, status_reason=event.reason)
-        case Subscription.SubscriptionDeleted():
-            return replace(row, deleted=True)
-        case _:
-            return row
-
-
-def restore_subscription(row: SubscriptionRow) -> Subscription:
-    """Return the aggregate as it stands after the events that made the row."""
-    return Subscription.restore(
-        client_ext_id=row.client_ext_id,
-        name=row.name,
-        version=row.version,
-        timestamp=row.last_modified,
-        terms=row.terms,
-        status=row.status,
-        deleted=row.deleted,
-    )

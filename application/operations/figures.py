@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from application.model.subscription_row import SubscriptionKey
-from domain.subscriptions.subscription import Status
+from domain.subscriptions.subscription import Status, SubscriptionKey
 
 
 @dataclass(frozen=True)

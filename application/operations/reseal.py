@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from application.model.outbox import OutboxEntry
-from application.model.subscription_row import SubscriptionKey, sealed_for
+from application.model.subscription_row import sealed_for
 from application.shared.errors import SealBroken
 from application.transaction.ports import Outbox, Sealer, Subscriptions
+from domain.subscriptions.subscription import SubscriptionKey
 
 _AT_ONCE = 500
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from application.model.policy_row import PolicyRow, restore_policy, to_response
+from application.policies.response import to_response
 from application.shared.errors import PolicyNotFound
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, PolicyKey, Store
+from application.transaction.ports import Clock, Store
 from application.transaction.unit_of_work import UnitOfWork
-from domain.policies.policy import PolicyDefinition, TicketPolicy
+from domain.policies.policy import TicketPolicy
+from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
+from domain.shared.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,27 +33,24 @@ def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> A
     known = unit.policy_row(key)
     command.precondition.check(known.version if known else None)
     by = command.attribution(clock())
-    if known:
-        definition = restore_policy(known)
-        definition.redefine(command.policy, is_default=command.is_default, by=by)
-    else:
-        definition = PolicyDefinition.define(*key, command.policy, is_default=command.is_default, by=by)
+    definition = PolicyDefinition.of(key, known)
+    definition.define(key, command.policy, is_default=command.is_default, by=by)
     default = unit.policy_row(unit.default_policy(client_ext_id))
     if command.is_default and default and default.is_default and default.policy_ext_id != key.policy_ext_id:
-        former = restore_policy(default)
+        former = PolicyDefinition.of(default.key, default)
         former.withdraw_default(by=by)
         unit.save_policy(former)
     row = unit.save_policy(definition)
     return command.done(Outcome.CHANGED if known else Outcome.CREATED, row.version, to_response(row))
 
 
-def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyRow]:
+def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyState]:
     """Return every policy that the client defined, by its id. Raises StoreUnavailable."""
     policies = store.look_up([Subject(client_ext_id)]).policies
     return [policies[key] for key in sorted(policies)]
 
 
-def read_policy(key: PolicyKey, *, store: Store) -> PolicyRow:
+def read_policy(key: PolicyKey, *, store: Store) -> PolicyState:
     """Return one policy. Raises PolicyNotFound, StoreUnavailable."""
     for row in read_policies(key.client_ext_id, store=store):
         if row.policy_ext_id == key.policy_ext_id:

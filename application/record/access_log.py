@@ -7,11 +7,12 @@ as one entry when the minute is over. A crash loses at most the count of the min
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
-from domain.record.access_log import AccessLog
+from domain.record.access_log import next_access
+from domain.shared.subject import Subject
 
 ONE_BY_ONE = 20
 READ = "read"
@@ -19,7 +20,7 @@ READ = "read"
 
 @dataclass(frozen=True, kw_only=True)
 class NoteAccess(Command):
-    """Keep that the actor was refused an operation, or read what is watched; see AccessLog.AccessNoted."""
+    """Keep that the actor was refused an operation, or read what is watched; see AccessNoted."""
 
     operation: str
     outcome: str
@@ -29,7 +30,7 @@ class NoteAccess(Command):
 def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Add an entry to the client's access log."""
     client_ext_id, user_ext_id = command.subject
-    entry = AccessLog.note(
+    entry = next_access(
         client_ext_id,
         unit.access_version(client_ext_id),
         user_ext_id=user_ext_id,

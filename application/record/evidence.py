@@ -14,8 +14,8 @@ from application.record.history import history, stream_entries
 from application.record.ledger import Checkpoint, Ledger, LedgerBroken, LedgerEntry, LedgerTree, head_leaf
 from application.record.merkle import consistency_proof, inclusion_proof, subtree_of
 from application.shared.errors import TicketUnknown
-from application.transaction.command import Subject
 from application.transaction.ports import Clock
+from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
 
 FORMAT = "tickets-evidence-v1"

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.model.projection import TicketRow, at, fold, utc_date
-from application.model.ticket_response import Count, UtcDate
 from application.record.ledger import HistoryQuery, Ledger, LedgerEntry
-from application.shared.errors import TicketUnknown
-from application.transaction.command import Subject
+from application.shared.errors import LaterRelease, TicketUnknown
+from application.shared.wire import Count, UtcDate, utc_date
 from application.transaction.ports import Clock, Store
-from domain.shared.event import Event
+from domain.shared.event import Event, UnknownEvent
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState, evolve
 from domain.tickets.ticket_credential import stream_id
 
 PAGE = 500
@@ -62,7 +62,7 @@ class LogItem(TypedDict):
 
 def past_ticket(
     subject: Subject, *, store: Store, clock: Clock, at: datetime | None = None, version: int | None = None
-) -> tuple[TicketRow, datetime]:
+) -> tuple[TicketState, datetime]:
     """Return the credential as it was at a moment, or after the event of a version, and that moment.
 
     Raises TicketUnknown where it did not exist then, and for the future; StoreUnavailable.
@@ -73,7 +73,7 @@ def past_ticket(
     for event in store.history(subject):
         if (version is not None and event.originator_version > version) or (at and event.timestamp > at):
             break
-        row = fold(row, [event])
+        row = _evolved(row, event)
         moment = at or event.timestamp
     if row is None or row.deleted or moment is None or (version is not None and row.version != version):
         raise TicketUnknown(f"User {subject.user_ext_id!r} had no such ticket.")
@@ -98,10 +98,10 @@ def read_history(
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield everything that happened to the user's credential, oldest first. Raises TicketUnknown."""
-    row: TicketRow | None = None
+    row: TicketState | None = None
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
-        new = fold(row, [event])
+        new = _evolved(row, event)
         yield {
             "version": entry.version,
             "position": entry.position,
@@ -151,6 +151,12 @@ def log_item(entry: LedgerEntry, event: Event) -> LogItem:
     }
 
 
+def _evolved(state: TicketState | None, event: Event) -> TicketState:
+    if state is None and isinstance(event, UnknownEvent):
+        raise LaterRelease("the first event of the credential is of a later release")
+    return evolve(state, event)
+
+
 def fingerprint(ticket_hash: str) -> str:
     """Return how a hash is shown: its algorithm, and enough of a digest of it to tell it from others."""
     algorithm = _ALGORITHM.match(ticket_hash)
@@ -158,9 +164,9 @@ def fingerprint(ticket_hash: str) -> str:
     return f"{algorithm[0] if algorithm else '{?}'} {digest}"
 
 
-def _changes(old: TicketRow | None, new: TicketRow | None, now: datetime) -> list[Change]:
+def _changes(old: TicketState | None, new: TicketState | None, now: datetime) -> list[Change]:
     # What time did by itself, the end of a lock, was not this event.
-    before, after = old and at(old, now), new and at(new, now)
+    before, after = old and old.at(now), new and new.at(now)
     fields: Iterable[str] = _ROW_FIELDS
     if before and after and before.deleted == after.deleted:
         named = _ROW_FIELDS.items()
@@ -169,7 +175,7 @@ def _changes(old: TicketRow | None, new: TicketRow | None, now: datetime) -> lis
     return [{"field": field, "from": was, "to": now_is} for field, was, now_is in changes if was != now_is]
 
 
-def _shown(row: TicketRow | None, field: str) -> Any:
+def _shown(row: TicketState | None, field: str) -> Any:
     if row is None or row.deleted:
         return None
     value = getattr(row, _ROW_FIELDS[field])

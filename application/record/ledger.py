@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from application.model.projection import TicketRow
 from application.record.eras import Eras
 from application.record.merkle import HASH_BYTES, Frontier, leaf_hash
 from application.record.streams import LedgerColumns
-from application.transaction.command import Subject
 from domain.shared.event import Event
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 
 LEAF_FORMAT = b"tickets-leaf-v1"
 TILE = 256
@@ -165,10 +165,10 @@ class Ledger(Protocol):
     def strays(self) -> Sequence[str]:
         """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
 
-    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
         """Return whose stored row does not say what the expected one says; one of another release may have other fields."""
 
-    def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:
+    def rewrite_rows(self, rows: Sequence[TicketState]) -> None:
         """Store these rows, but for those that are newer in the store."""
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:

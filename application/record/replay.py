@@ -6,15 +6,15 @@ from datetime import datetime
 from itertools import groupby, islice
 from uuid import UUID
 
-from application.model.projection import TicketRow, fold
 from application.record.checkpoint import Verifier
 from application.record.eras import Era
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
 from application.record.merkle import Frontier
-from application.record.streams import EVENTS, LedgerColumns, Origin, columns_of, kind_of, origin_of
-from application.transaction.command import Subject
+from application.record.streams import EVENTS, LedgerColumns, Origin, columns_of, origin_of
 from domain.shared.event import Event
-from domain.tickets.ticket_credential import TicketCredential
+from domain.shared.subject import Subject
+from domain.tickets.events import AGGREGATE as TICKET
+from domain.tickets.state import TicketState, fold
 
 PAGE = 2_000
 _FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
@@ -66,7 +66,7 @@ def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger)
 
 def _replayed(
     client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
-) -> Iterator[TicketRow]:
+) -> Iterator[TicketState]:
     """Yield the row of each credential whose events are those of the ledger; the faults go to the findings."""
     entries = _entries(client_ext_id, begin, end, ledger)
     for _, group in groupby(entries, key=lambda found: found[0].stream):
@@ -97,7 +97,7 @@ class _Stream:
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
-        self.row: TicketRow | None = None
+        self.row: TicketState | None = None
         self.is_whole = True
 
     def take(self, entry: LedgerEntry, topic: str) -> None:
@@ -120,13 +120,13 @@ class _Stream:
             event = self._ledger.event(entry._replace(topic=topic))
             _check_times(event)
             self._check_columns(entry, event)
-            if self._kind == TicketCredential.TOPIC and self.is_whole:
+            if self._kind == TICKET and self.is_whole:
                 self.row = fold(self.row, [event])
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
-        named, kind = origin_of(event), kind_of(event)
+        named, kind = origin_of(event), event.AGGREGATE
         self._origin = self._origin or named
         self._kind = self._kind or kind
         if self._origin is None:
@@ -168,7 +168,7 @@ def _shown(value: object) -> str:
     return repr(str(value))
 
 
-def _compare(expected: Sequence[TicketRow], findings: Findings, ledger: Ledger) -> None:
+def _compare(expected: Sequence[TicketState], findings: Findings, ledger: Ledger) -> None:
     rows = {row.subject: row for row in expected}
     while differing := ledger.differing_rows(list(rows.values())):
         # While the service runs a stream may have grown since it was replayed: then its row is compared again.
@@ -179,7 +179,7 @@ def _compare(expected: Sequence[TicketRow], findings: Findings, ledger: Ledger) 
         rows = {subject: row for subject, row in newest.items() if row.version > rows[subject].version}
 
 
-def _newest(row: TicketRow, ledger: Ledger) -> TicketRow:
+def _newest(row: TicketState, ledger: Ledger) -> TicketState:
     """Return the row of a credential after the events that it has now; the same row where its stream is broken."""
     return next(_replayed(row.client_ext_id, row.stream, row.stream, ledger, Findings()), row)
 

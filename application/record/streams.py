@@ -7,19 +7,25 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from application.transaction.command import Subject
-from domain.delivery.ticket_delivery import TicketDelivery, delivery_stream_id
-from domain.policies.policy import PolicyDefinition, policy_stream_id
-from domain.record.access_log import AccessLog, access_stream_id
+from domain.delivery import ticket_delivery
+from domain.delivery.ticket_delivery import DeliveryEvent, delivery_stream_id
+from domain.policies import policy_definition
+from domain.policies.policy_definition import PolicyDefined, policy_stream_id
+from domain.record import access_log
+from domain.record.access_log import AccessNoted, access_stream_id
 from domain.shared.event import Event
-from domain.subscriptions.subscription import Subscription, subscription_stream_id
-from domain.tickets.ticket_credential import TicketCredential, stream_id
+from domain.shared.subject import Subject
+from domain.subscriptions import subscription
+from domain.subscriptions.subscription import SubscriptionDefined, subscription_stream_id
+from domain.tickets import events as tickets
+from domain.tickets.events import TicketCreated
+from domain.tickets.ticket_credential import stream_id
 
-AGGREGATES = (TicketCredential, TicketDelivery, PolicyDefinition, AccessLog, Subscription)
+_MODULES = (tickets, ticket_delivery, policy_definition, access_log, subscription)
 EVENTS: dict[str, type[Event]] = {
     event.TOPIC: event
-    for aggregate in AGGREGATES
-    for event in vars(aggregate).values()
+    for module in _MODULES
+    for event in vars(module).values()
     if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
 }
 """Every event by the topic under which it is stored."""
@@ -68,28 +74,23 @@ def columns_of(event: Event, subject: Subject) -> LedgerColumns:
 def origin_of(event: Event) -> Origin | None:
     """Return the origin that an event names itself, as the first of each stream does; None: it names none."""
     match event:
-        case TicketCredential.TicketCreated():
+        case TicketCreated():
             subject = Subject(event.client_ext_id, event.user_ext_id)
             return Origin(stream_id(*subject), subject)
-        case TicketDelivery.Event():
+        case DeliveryEvent():
             subject = Subject(event.client_ext_id, event.user_ext_id)
             return Origin(delivery_stream_id(stream_id(*subject), event.ticket_version), subject)
-        case AccessLog.AccessNoted():
+        case AccessNoted():
             subject = Subject(event.client_ext_id, event.user_ext_id)
             return Origin(access_stream_id(event.client_ext_id), subject)
-        case PolicyDefinition.PolicyDefined():
+        case PolicyDefined():
             stream = policy_stream_id(event.client_ext_id, event.policy_ext_id)
             return Origin(stream, Subject(event.client_ext_id))
-        case Subscription.SubscriptionDefined():
+        case SubscriptionDefined():
             stream = subscription_stream_id(event.client_ext_id, event.name)
             return Origin(stream, Subject(event.client_ext_id))
         case _:
             return None
-
-
-def kind_of(event: Event) -> str:
-    """Return the topic of the aggregate to whose streams the event belongs."""
-    return next(aggregate.TOPIC for aggregate in AGGREGATES if isinstance(event, aggregate.Event))
 
 
 def column_date(moment: datetime) -> str:

@@ -2,8 +2,8 @@
 
 import re
 
-from application.model.recipient import Recipient
 from domain.policies.policy import SendingMethod
+from domain.users.recipient import Recipient
 
 _BY_LETTER = {SendingMethod.PDF_STORE}
 _BY_MAIL = {SendingMethod.EMAIL, SendingMethod.HTML_EMAIL, SendingMethod.PDF_EMAIL}

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from application.feed.feed import FeedEvent, FeedQuery, read_feed
 from application.feed.live_feed import LiveFeed
-from application.model.subscription_row import Progress, Subscribed, SubscriptionRow
+from application.model.subscription_row import Progress, Subscribed
 from application.record.eras import NO_ERAS
 from application.record.ledger import Ledger
 from application.subscriptions.security_event import SecurityEvents, event_of, notice_jti
 from application.transaction.ports import Clock, Subscriptions
-from domain.subscriptions.subscription import Status
+from domain.subscriptions.subscription import Status, SubscriptionState
 
 WAIT_SECONDS = 30
 MOST = 100
@@ -71,7 +71,7 @@ class Polling:
         tokens = await asyncio.to_thread(self._signed, row, fresh[: poll.limit], notice)
         return Polled(tokens, more=len(fresh) > poll.limit)
 
-    def _signed(self, row: SubscriptionRow, events: Sequence[FeedEvent], notice: str) -> dict[str, str]:
+    def _signed(self, row: SubscriptionState, events: Sequence[FeedEvent], notice: str) -> dict[str, str]:
         notices = [self.events.of_notice(row, notice)] if notice else []
         return dict([*notices, *(self.events.of_event(row, event) for event in events)])
 
@@ -112,5 +112,5 @@ class Polling:
         return progress, notice
 
 
-def _query(row: SubscriptionRow, progress: Progress) -> FeedQuery:
+def _query(row: SubscriptionState, progress: Progress) -> FeedQuery:
     return FeedQuery(row.client_ext_id, progress.acknowledged, frozenset(row.terms.types or ()))

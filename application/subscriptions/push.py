@@ -16,19 +16,12 @@ from msgspec.structs import replace
 
 from application.feed.feed import Batch, FeedQuery
 from application.feed.live_feed import LiveFeed
-from application.model.projection import utc_date
-from application.model.subscription_row import (
-    Progress,
-    Subscribed,
-    SubscriptionHead,
-    SubscriptionKey,
-    Target,
-    sealed_for,
-)
+from application.model.subscription_row import Progress, Subscribed, SubscriptionHead, Target, sealed_for
 from application.shared.errors import PositionUnknown, SealBroken, Unavailable
 from application.shared.retries import Retries
+from application.shared.wire import utc_date
 from application.transaction.ports import Clock, Lease, Sealer, Store, Subscriptions
-from domain.subscriptions.subscription import Method
+from domain.subscriptions.subscription import Method, SubscriptionKey
 
 LEASE = "push"
 _LOOK_EVERY_SECONDS = 0.25

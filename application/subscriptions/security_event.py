@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from application.feed.feed import CloudEvent, FeedEvent
-from application.model.subscription_row import SubscriptionRow
-from application.model.ticket_response import to_json
 from application.record.eras import EventId, parse_event_id
+from application.shared.wire import to_json
 from application.transaction.ports import Clock
-from domain.subscriptions.subscription import Status
+from domain.subscriptions.subscription import Status, SubscriptionState
 from domain.tickets.states import State
 
 CREDENTIAL_CHANGE = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
@@ -98,7 +97,7 @@ class SecurityEvents:
     signer: TokenSigner
     clock: Clock
 
-    def of_event(self, row: SubscriptionRow, event: FeedEvent) -> Token:
+    def of_event(self, row: SubscriptionState, event: FeedEvent) -> Token:
         """Return the token of an event, which is one of TYPES."""
         said: CloudEvent = msgspec.json.decode(event.to_json(event.position - 1))
         change_type, initiator, reasons = _CHANGES[event.type]
@@ -124,14 +123,14 @@ class SecurityEvents:
             claims["txn"] = trace.split("-")[1]
         return Token(claims["jti"], self.signer.sign(claims))
 
-    def of_notice(self, row: SubscriptionRow, notice: str) -> Token:
+    def of_notice(self, row: SubscriptionState, notice: str) -> Token:
         """Return the token that says something about the stream itself."""
         jti = notice_jti(row.name, notice)
         subject = {"format": "opaque", "id": row.name}
         return Token(jti, self.signer.sign(self._claims(row, jti, subject, msgspec.json.decode(notice))))
 
     def _claims(
-        self, row: SubscriptionRow, jti: str, subject: Mapping[str, Any], events: Mapping[str, Any]
+        self, row: SubscriptionState, jti: str, subject: Mapping[str, Any], events: Mapping[str, Any]
     ) -> dict[str, Any]:
         return {
             "iss": self.issuer(row.client_ext_id),

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from application.model.subscription_row import Subscribed, SubscriptionKey, Target, sealed_for
+from application.model.subscription_row import Subscribed, Target, sealed_for
 from application.shared.errors import SealBroken, SubscriptionUnknown
 from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, shared_status
 from application.transaction.ports import Sealer, Subscriptions
-from domain.subscriptions.subscription import Method
+from domain.subscriptions.subscription import Method, SubscriptionKey
 
 PUSH: Final = "urn:ietf:rfc:8935"
 POLL: Final = "urn:ietf:rfc:8936"

@@ -8,15 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from application.model.projection import utc_date
-from application.model.subscription_row import (
-    Subscribed,
-    SubscriptionKey,
-    Target,
-    restore_subscription,
-    sealed_for,
-)
-from application.model.ticket_response import Count, UtcDate
+from application.model.subscription_row import Subscribed, Target, sealed_for
 from application.record.ledger import Ledger
 from application.shared.errors import (
     PositionUnknown,
@@ -25,13 +17,14 @@ from application.shared.errors import (
     TargetRefused,
     TooManySubscriptions,
 )
+from application.shared.wire import Count, UtcDate, utc_date
 from application.subscriptions.security_event import stream_updated_notice
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Clock, Sealer, Subscriptions
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status, Subscription, Terms
+from domain.subscriptions.subscription import Method, Status, Subscription, SubscriptionKey, Terms
 
 MOST_PER_CLIENT = 100
 
@@ -155,11 +148,8 @@ def define_subscription(
         events_requested=command.events_requested,
         description=command.description,
     )
-    if known:
-        subscription = restore_subscription(known.row)
-        subscription.redefine(terms, resealed=target != former, by=by)
-    else:
-        subscription = Subscription.define(*key, terms, by=by)
+    subscription = Subscription.of(key, known.row if known else None)
+    subscription.define(key, terms, resealed=target != former, by=by)
     sealed = live.sealed if live and target == former else sealer.seal(target.to_secret(), sealed_for(key))
     subscribed = unit.save_subscription(subscription, sealed, None if live else _start(command, unit))
     return _done(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
@@ -171,7 +161,7 @@ def delete_subscription(
     """Send nothing any more, and forget where it went to. Raises SubscriptionUnknown, PreconditionFailed."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
-    subscription = restore_subscription(subscribed.row)
+    subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.delete(by=command.attribution(clock()))
     nowhere = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
     unit.save_subscription(subscription, nowhere)
@@ -183,7 +173,7 @@ def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock:
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     after = _reached(command.position - 1, command, unit)
-    subscription = restore_subscription(subscribed.row)
+    subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.move(after, by=command.attribution(clock()))
     subscribed = unit.save_subscription(subscription, subscribed.sealed, after)
     return _done(command, Outcome.CHANGED, subscribed, unit)
@@ -200,7 +190,7 @@ def change_subscription_status(
     command.precondition.check(subscribed.row.version)
     if command.version in (None, subscribed.row.version):
         was_disabled = subscribed.row.status is Status.DISABLED
-        subscription = restore_subscription(subscribed.row)
+        subscription = Subscription.of(command.subscription, subscribed.row)
         subscription.change_status(command.status, by=command.attribution(clock()))
         position = unit.ledger_size(subscribed.row.client_ext_id) if was_disabled else None
         told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from application.model.projection import to_response
 from application.tickets.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.tickets.response import to_response
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, PolicyKey, Randomness, Sealer
+from application.transaction.ports import Clock, Randomness, Sealer
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
+from domain.policies.policy_definition import PolicyKey
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential, Validity
+from domain.tickets.validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +34,14 @@ def create_ticket(
     Raises UserUnknown, TicketExists, PreconditionFailed, PolicyUnknown, ValidityImpossible, SlowWork.
     """
     unit.recipient(command.subject)
-    deleted = unit.deleted_credential(command.subject)
+    credential = unit.new_credential(command.subject)
     command.precondition.check(None)
     key = _policy_key(command, unit)
     policy = unit.policy(key)
     by = command.attribution(clock())
     ticket, ticket_hash = mint_and_hash(command, policy, randomness)
-    begin = deleted.create_again if deleted else partial(TicketCredential.create, *command.subject)
-    credential = begin(
+    credential.create(
+        command.subject,
         ext_id=command.ext_id or str(randomness.uuid()),
         policy_ext_id=key.policy_ext_id,
         state=command.state,

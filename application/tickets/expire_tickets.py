@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Expiry, PolicyKey, Store
+from application.transaction.ports import Clock, Expiry, Store
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import DEFAULT_POLICY
-from domain.tickets.ticket_credential import TicketCredential
+from domain.policies.policy_definition import PolicyKey
+from domain.tickets.events import TicketExpired, TicketExpirySoon
 
 ACTOR = "tickets jobs expire"
 PAGE = 500
@@ -32,13 +33,13 @@ class ExpiryReport:
 def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Trigger at most one event. Raises UserUnknown, TicketUnknown, PolicyUnknown."""
     credential = unit.credential(command.subject)
-    policy = unit.policy(PolicyKey(credential.client_ext_id, credential.policy_ext_id))
+    policy = unit.policy(PolicyKey(command.subject.client_ext_id, credential.current.policy_ext_id))
     credential.note_expiry(policy, by=command.attribution(clock()))
     said = [type(event) for event in credential.pending_events]
     row = unit.save(credential)
     outcome = {
-        TicketCredential.TicketExpirySoon: Outcome.SOON,
-        TicketCredential.TicketExpired: Outcome.ENDED,
+        TicketExpirySoon: Outcome.SOON,
+        TicketExpired: Outcome.ENDED,
     }
     return command.done(outcome[said[0]] if said else Outcome.UNCHANGED, row.version, None)  # type: ignore[index]
 

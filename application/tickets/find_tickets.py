@@ -6,9 +6,9 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.transaction.ports import Place, Store, TicketQuery
+from domain.tickets.state import TicketState
+from domain.users.recipient import Recipient
 
 Item = TypeVar("Item")
 
@@ -43,7 +43,7 @@ def find_users(client_ext_id: str, after: str, limit: int, *, store: Store) -> F
     return Found(found[:limit], len(found) > limit)
 
 
-def find_tickets(query: TicketQuery, after: Place | None, limit: int, *, store: Store) -> Found[TicketRow]:
+def find_tickets(query: TicketQuery, after: Place | None, limit: int, *, store: Store) -> Found[TicketState]:
     """Return tickets that fit, after one of them. Raises StoreUnavailable.
 
     The pages go on by key: what stood throughout is neither missed nor shown twice while others write.
@@ -52,7 +52,7 @@ def find_tickets(query: TicketQuery, after: Place | None, limit: int, *, store: 
     return Found(found[:limit], len(found) > limit)
 
 
-def place_of(row: TicketRow, query: TicketQuery) -> Place:
+def place_of(row: TicketState, query: TicketQuery) -> Place:
     """Return the place of a ticket in the query's order."""
     value = getattr(row, query.order)
     return Place(

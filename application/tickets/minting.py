@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from application.model.outbox import delivery_id
-from application.model.projection import TicketRow
 from application.transaction.command import Command
 from application.transaction.ports import Randomness, Sealer, SlowHash
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import HashAlgorithm, SendingMethod, TicketPolicy
+from domain.tickets.state import TicketState
 from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
 
 
@@ -75,7 +75,7 @@ def compares(
     command: Command,
     ticket: ClearTicket,
     compared: Compared | None,
-    row: TicketRow | None,
+    row: TicketState | None,
     policy: TicketPolicy,
 ) -> bool:
     """Tell whether the ticket is behind the row's hash, at the same cost where there is no row. Raises SlowWork."""
@@ -94,7 +94,7 @@ def compares(
 
 def seal_and_hand_over(
     ticket: ClearTicket,
-    row: TicketRow,
+    row: TicketState,
     policy: TicketPolicy,
     unit: UnitOfWork,
     sealer: Sealer,

@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from application.model.projection import to_response
 from application.shared.errors import StaleVersion
+from application.tickets.response import to_response
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, PolicyKey
+from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy_definition import PolicyKey
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential, Validity
+from domain.tickets.ticket_credential import TicketCredential
+from domain.tickets.validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +50,17 @@ def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> A
 
 
 def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWork, now: datetime) -> None:
-    by = command.attribution(now)
+    by, current = command.attribution(now), credential.current
     if command.policy_ext_id is not None:
-        unit.policy(PolicyKey(credential.client_ext_id, command.policy_ext_id))
+        unit.policy(PolicyKey(current.client_ext_id, command.policy_ext_id))
         credential.assign_policy(command.policy_ext_id, by=by)
     if command.valid_from or command.valid_to:
-        start = command.valid_from or credential.validity.start
-        credential.change_validity(Validity(start, command.valid_to or credential.validity.end), by=by)
+        validity = Validity(command.valid_from or current.valid_from, command.valid_to or current.valid_to)
+        credential.change_validity(validity, by=by)
     if command.state is not None:
         credential.change_state(command.state, by=by)
-    if command.reason is not None and command.reason != credential.comment:
-        credential.remark(by=by)
+    if command.reason is not None and command.reason != credential.current.modification_comment:
+        credential.comment(by=by)
 
 
 def delete_ticket(command: DeleteTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:

@@ -1,13 +1,13 @@
 """Read a user's ticket credential, or the user."""
 
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
-from application.transaction.command import Subject
 from application.transaction.ports import Known
 from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
+from domain.users.recipient import Recipient
 
 
-def read_ticket(subject: Subject, known: Known) -> TicketRow:
+def read_ticket(subject: Subject, known: Known) -> TicketState:
     """Return the row of the user's credential. Raises UserUnknown, TicketUnknown."""
     return UnitOfWork(known).ticket(subject)
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from application.model.projection import to_response
 from application.tickets.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.tickets.response import to_response
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, PolicyKey, Randomness, Sealer
+from application.transaction.ports import Clock, Randomness, Sealer
 from application.transaction.unit_of_work import UnitOfWork
-from domain.tickets.ticket_credential import Validity
+from domain.policies.policy_definition import PolicyKey
+from domain.tickets.validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ def regenerate_ticket(
     """
     credential = unit.credential(command.subject)
     command.precondition.check(credential.version)
-    policy = unit.policy(PolicyKey(credential.client_ext_id, credential.policy_ext_id))
+    policy = unit.policy(PolicyKey(command.subject.client_ext_id, credential.current.policy_ext_id))
     by = command.attribution(clock())
     ticket, ticket_hash = mint_and_hash(command, policy, randomness)
     credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from application.model.projection import restore, utc_date
-from application.model.ticket_response import UtcDate
+from application.shared.wire import UtcDate, utc_date
 from application.tickets.minting import Compared, MintingCommand, compares, hash_by
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, PolicyKey, Randomness
+from application.transaction.ports import Clock, Randomness
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
+from domain.policies.policy_definition import PolicyKey
 from domain.tickets.ticket import ClearTicket, is_weaker
 from domain.tickets.ticket_credential import TicketCredential, Verdict
 
@@ -47,7 +47,7 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     )
     policy = unit.policy(key)
     matches = compares(command, command.ticket, command.compared, row, policy)
-    credential = restore(unit.ticket(command.subject))
+    credential = unit.credential(command.subject)
     command.precondition.check(credential.version)
     by = command.attribution(clock())
     upgraded = _upgraded_hash(command, credential, policy, randomness, by.timestamp) if matches else None
@@ -69,6 +69,6 @@ def _upgraded_hash(
 ) -> str | None:
     """Return the hash that a ticket which goes on in use gets, where the policy asks for a stronger one today."""
     accepted = credential.judge(policy, now) is None
-    if not (accepted and policy.reusable and is_weaker(credential.ticket_hash, policy)):
+    if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
         return None
     return hash_by(command, policy, command.ticket, randomness)

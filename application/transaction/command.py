@@ -9,18 +9,12 @@ from uuid import UUID
 from msgspec import Struct
 from pydantic import BaseModel
 
-from application.model.ticket_response import to_json
 from application.shared.errors import PreconditionFailed
+from application.shared.wire import to_json
 from application.transaction.outcomes import CODES, REFUSALS, Outcome
 from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
-
-
-class Subject(NamedTuple):
-    """The user that a command or a read is about, inside a client (tenant); empty where it is the client itself."""
-
-    client_ext_id: str
-    user_ext_id: str = ""
+from domain.shared.subject import Subject
 
 
 class CommandKey(NamedTuple):

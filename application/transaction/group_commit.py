@@ -26,10 +26,11 @@ from application.shared.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from application.transaction.command import Answer, Command, CommandKey, DeliveryKey, Subject
+from application.transaction.command import Answer, Command, CommandKey, DeliveryKey
 from application.transaction.ports import Changes, Known, Store
 from application.transaction.unit_of_work import UnitOfWork, merge
 from domain.shared.errors import Refusal
+from domain.shared.subject import Subject
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")

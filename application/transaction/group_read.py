@@ -4,8 +4,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
-from application.transaction.command import Subject
 from application.transaction.ports import Known, Store
+from domain.shared.subject import Subject
 
 
 class GroupRead:

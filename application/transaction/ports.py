@@ -8,21 +8,17 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from application.model.outbox import DeliveryChange, OutboxEntry, Trying, Waiting
-from application.model.policy_row import PolicyRow
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
-from application.model.subscription_row import (
-    Progress,
-    Subscribed,
-    SubscriptionChange,
-    SubscriptionHead,
-    SubscriptionKey,
-)
-from application.transaction.command import Answer, CommandKey, DeliveryKey, Subject
+from application.model.subscription_row import Progress, Subscribed, SubscriptionChange, SubscriptionHead
+from application.transaction.command import Answer, CommandKey, DeliveryKey
+from domain.policies.policy_definition import PolicyKey, PolicyState
 from domain.shared.event import Event
 from domain.shared.secret import Secret
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import SubscriptionKey
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
+from domain.users.recipient import Recipient
 
 
 class Clock(Protocol):
@@ -58,13 +54,6 @@ class Sealer(Protocol):
         """Tell whether it is sealed as it would be now, and not with a former key."""
 
 
-class PolicyKey(NamedTuple):
-    """A policy of a client."""
-
-    client_ext_id: str
-    policy_ext_id: str
-
-
 class SlowHash(Protocol):
     """A password hash: takes long and much memory, so it runs beside the writer, and few at a time."""
 
@@ -84,9 +73,9 @@ class Known:
     deliveries: of those in the outbox, how many events there are.
     """
 
-    tickets: dict[Subject, TicketRow] = field(default_factory=dict)
+    tickets: dict[Subject, TicketState] = field(default_factory=dict)
     recipients: dict[Subject, Recipient] = field(default_factory=dict)
-    policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
+    policies: dict[PolicyKey, PolicyState] = field(default_factory=dict)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
     access_versions: dict[str, int] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, Subscribed] = field(default_factory=dict)
@@ -110,9 +99,9 @@ class Changes:
 
     events: list[Event] = field(default_factory=list)
     subjects: list[Subject] = field(default_factory=list)
-    tickets: dict[Subject, TicketRow] = field(default_factory=dict)
+    tickets: dict[Subject, TicketState] = field(default_factory=dict)
     recipients: list[Recipient | Erasure] = field(default_factory=list)
-    policies: dict[PolicyKey, PolicyRow] = field(default_factory=dict)
+    policies: dict[PolicyKey, PolicyState] = field(default_factory=dict)
     outbox: list[OutboxEntry] = field(default_factory=list)
     answers: dict[CommandKey, Answer] = field(default_factory=dict)
     access_versions: dict[str, int] = field(default_factory=dict)
@@ -199,12 +188,12 @@ class Store(Protocol):
     def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
         """Return the next users of a client, by their ids. Raises StoreUnavailable."""
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order. Raises StoreUnavailable."""
 
     def expiring(
         self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
-    ) -> Sequence[TicketRow]:
+    ) -> Sequence[TicketState]:
         """Return the next live tickets of which is still to be said that they end before `soon`, or ended.
 
         By their end, client and user. Raises StoreUnavailable.

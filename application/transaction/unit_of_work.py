@@ -5,31 +5,20 @@ from datetime import datetime
 from typing import cast
 
 from application.model.outbox import DeliveryChange, OutboxEntry, Trying
-from application.model.policy_row import PolicyRow, fold_policy
-from application.model.projection import TicketRow, fold, restore
-from application.model.recipient import Recipient
-from application.model.subscription_row import (
-    Progress,
-    Subscribed,
-    SubscriptionChange,
-    SubscriptionKey,
-    fold_subscription,
-)
+from application.model.subscription_row import Progress, Subscribed, SubscriptionChange
 from application.shared.errors import PolicyUnknown, TicketExists, TicketUnknown, UserUnknown
-from application.transaction.command import DeliveryKey, Subject
-from application.transaction.ports import Changes, Erasure, Known, PolicyKey
-from domain.delivery.ticket_delivery import TicketDelivery
-from domain.policies.policy import (
-    DEFAULT_POLICY,
-    DEFAULT_POLICY_ID,
-    PolicyDefinition,
-    SendingMethod,
-    TicketPolicy,
-)
-from domain.record.access_log import AccessLog
+from application.transaction.command import DeliveryKey
+from application.transaction.ports import Changes, Erasure, Known
+from domain.delivery.ticket_delivery import DeliveryEvent
+from domain.policies.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, SendingMethod, TicketPolicy
+from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
+from domain.record.access_log import AccessNoted
 from domain.shared.event import Event
-from domain.subscriptions.subscription import Subscription
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import Subscription, SubscriptionKey
+from domain.tickets.state import TicketState
 from domain.tickets.ticket_credential import TicketCredential
+from domain.users.recipient import Recipient
 
 
 class UnitOfWork:
@@ -56,7 +45,7 @@ class UnitOfWork:
         """Return the user, or None."""
         return self._known.recipients.get(subject)
 
-    def ticket(self, subject: Subject) -> TicketRow:
+    def ticket(self, subject: Subject) -> TicketState:
         """Return the row of the user's credential. Raises UserUnknown or TicketUnknown."""
         self.recipient(subject)
         row = self.ticket_or_none(subject)
@@ -64,23 +53,23 @@ class UnitOfWork:
             raise TicketUnknown(f"User {subject.user_ext_id!r} has no ticket. Create one first.")
         return row
 
-    def ticket_or_none(self, subject: Subject) -> TicketRow | None:
+    def ticket_or_none(self, subject: Subject) -> TicketState | None:
         """Return the row of the user's credential, or None where there is no such user or ticket."""
         row = self._known.tickets.get(subject) if subject in self._known.recipients else None
         return None if row is None or row.deleted else row
 
-    def deleted_credential(self, subject: Subject) -> TicketCredential | None:
-        """Return the credential that the user had before, or None. Raises TicketExists where it still is there."""
-        row = self._known.tickets.get(subject)
-        if row is not None and not row.deleted:
+    def new_credential(self, subject: Subject) -> TicketCredential:
+        """Return the credential of a user that has none, or whose former one was deleted. Raises TicketExists."""
+        state = self._known.tickets.get(subject)
+        if state is not None and not state.deleted:
             raise TicketExists(
                 f"User {subject.user_ext_id!r} has a ticket already. Reset it to get a new one."
             )
-        return restore(row) if row else None
+        return TicketCredential.of(subject, state)
 
     def credential(self, subject: Subject) -> TicketCredential:
         """Return the user's credential. Raises UserUnknown or TicketUnknown."""
-        return restore(self.ticket(subject))
+        return TicketCredential.of(subject, self.ticket(subject))
 
     def policy(self, key: PolicyKey) -> TicketPolicy:
         """Return the policy as it is now. Raises PolicyUnknown."""
@@ -91,7 +80,7 @@ class UnitOfWork:
             raise PolicyUnknown(f"There is no policy {key.policy_ext_id!r} in client {key.client_ext_id!r}.")
         return DEFAULT_POLICY
 
-    def policy_row(self, key: PolicyKey) -> PolicyRow | None:
+    def policy_row(self, key: PolicyKey) -> PolicyState | None:
         """Return the row of a policy that the client defined, or None."""
         return self._known.policies.get(key)
 
@@ -102,17 +91,15 @@ class UnitOfWork:
                 return key
         return PolicyKey(client_ext_id, DEFAULT_POLICY_ID)
 
-    def save_policy(self, definition: PolicyDefinition) -> PolicyRow:
-        """Take over the events that the policy triggered; return the row after them."""
-        key = PolicyKey(definition.client_ext_id, definition.policy_ext_id)
-        events = cast("list[Event]", definition.collect_events())
-        row = fold_policy(self._known.policies.get(key), events)
-        if row is None:
+    def save_policy(self, definition: PolicyDefinition) -> PolicyState:
+        """Record the events of the policy; return its state after them."""
+        state, events = definition.state, cast("list[Event]", definition.collect_events())
+        if state is None:
             raise ValueError("a policy without an event is not saved")
         if events:
-            self._take_over(events, Subject(definition.client_ext_id))
-            self.changes.policies[key] = row
-        return row
+            self._take_over(events, Subject(state.client_ext_id))
+            self.changes.policies[state.key] = state
+        return state
 
     def subscriptions(self) -> Mapping[SubscriptionKey, Subscribed]:
         """Return the subscriptions of the client that is the subject, deleted ones among them."""
@@ -125,42 +112,36 @@ class UnitOfWork:
     def save_subscription(
         self, subscription: Subscription, sealed: bytes, position: int | None = None, notice: str = ""
     ) -> Subscribed:
-        """Take over the events that the subscription triggered; return it as it is after them.
+        """Record the events of the subscription; return it as it is after them.
 
-        position: where it goes on from; None: from where it stands. notice: what is to be said to the receiver.
+        position: after which it continues; None: it does not move. notice: to be sent to the receiver.
         """
-        key = SubscriptionKey(subscription.client_ext_id, subscription.name)
-        known = self._known.subscriptions.get(key)
-        events = cast("list[Event]", subscription.collect_events())
+        state, events = subscription.state, cast("list[Event]", subscription.collect_events())
+        if state is None:
+            raise ValueError("a subscription without an event is not saved")
+        known = self._known.subscriptions.get(state.key)
         if known and not events:
             return known
-        row = fold_subscription(known.row if known else None, events)
-        if row is None:
-            raise ValueError("a subscription without an event is not saved")
         reached = known.progress.acknowledged if known and position is None else position or 0
         progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
-        subscribed = Subscribed(row, sealed, progress)
-        self._take_over(events, Subject(key.client_ext_id))
-        self.changes.subscriptions[key] = SubscriptionChange(subscribed, position is not None, notice)
+        subscribed = Subscribed(state, sealed, progress)
+        self._take_over(events, Subject(state.client_ext_id))
+        self.changes.subscriptions[state.key] = SubscriptionChange(subscribed, position is not None, notice)
         return subscribed
 
-    def save(self, credential: TicketCredential) -> TicketRow:
-        """Take over the events that the credential triggered; return the row after them."""
-        events = cast("list[Event]", credential.collect_events())
-        subject = Subject(credential.client_ext_id, credential.user_ext_id)
-        row = fold(self._known.tickets.get(subject), events)
-        if row is None:
-            raise ValueError("a credential without an event is not saved")
+    def save(self, credential: TicketCredential) -> TicketState:
+        """Record the events of the credential; return its state after them."""
+        state, events = credential.current, cast("list[Event]", credential.collect_events())
         if events:
-            self._take_over(events, subject)
-            self.changes.tickets[subject] = row
-        return row
+            self._take_over(events, state.subject)
+            self.changes.tickets[state.subject] = state
+        return state
 
     def access_version(self, client_ext_id: str) -> int:
         """Return the version of the client's access log; 0 where there is none."""
         return self._known.access_versions.get(client_ext_id, 0)
 
-    def save_access(self, entry: AccessLog.AccessNoted) -> None:
+    def save_access(self, entry: AccessNoted) -> None:
         """Take over an entry of an access log."""
         self._take_over([entry], Subject(entry.client_ext_id, entry.user_ext_id))
         self.changes.access_versions[entry.client_ext_id] = entry.originator_version
@@ -178,7 +159,7 @@ class UnitOfWork:
         self.changes.recipients.append(Erasure(recipient.subject, recipient.version))
 
     def hand_over(
-        self, row: TicketRow, sealed: bytes, methods: tuple[SendingMethod, ...], correlation_id: str
+        self, row: TicketState, sealed: bytes, methods: tuple[SendingMethod, ...], correlation_id: str
     ) -> None:
         """Put the sealed ticket that the row's version minted into the outbox."""
         minted = (row.last_modified, methods, row.created, row.reset_count, correlation_id)
@@ -191,7 +172,7 @@ class UnitOfWork:
     def save_delivery(
         self,
         key: DeliveryKey,
-        event: TicketDelivery.Event,
+        event: DeliveryEvent,
         *,
         kept: tuple[Trying, datetime | None] | None = None,
     ) -> None:

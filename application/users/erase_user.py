@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from application.model.projection import restore
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
+from domain.tickets.ticket_credential import TicketCredential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
     command.precondition.check(recipient.version)
     row = unit.ticket_or_none(command.subject)
     if row is not None:
-        credential = restore(row)
+        credential = TicketCredential.of(command.subject, row)
         credential.delete(by=command.attribution(clock()))
         unit.save(credential)
     unit.erase(recipient)

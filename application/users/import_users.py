@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from application.shared.fields import ExtId, UserFields
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.users.register_user import RegisterUser
+from domain.shared.subject import Subject
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader

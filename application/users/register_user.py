@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from application.model.recipient import Recipient, to_response
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.response import to_response
+from domain.users.recipient import Recipient
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,18 @@
-"""The delivery of one ticket: what was tried to bring it to its user, and what came of it."""
+"""The delivery of one ticket: the events of its attempts and of its outcome.
+
+Stored shapes only grow; see domain/tickets/events.py.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from eventsourcing.domain import BaseAggregate, CanInitAggregate
-
 from domain.policies.policy import SendingMethod
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event as _Event
+from domain.shared.event import Event
 
+AGGREGATE = "TicketDelivery"
 _STREAMS = UUID("7d1e0b52-93c4-5a8f-b6d7-41e2f0a9c385")
 
 
@@ -28,7 +30,7 @@ class Obsolete(StrEnum):
 def delivery_stream_id(stream: UUID, version: int) -> UUID:
     """Return the id of the stream of the delivery of the ticket that the event of this version minted.
 
-    A stream of its own, so that a mail does not move the credential's version (design, 5c).
+    A stream of its own, so that a mail does not move the credential's version.
     """
     return uuid5(_STREAMS, f"{stream}-{version}")
 
@@ -43,71 +45,59 @@ class Attempt:
     answer: str
 
 
-class TicketDelivery(BaseAggregate[UUID]):
-    """The delivery of the ticket of a credential that the event of a version minted."""
+@dataclass(frozen=True, kw_only=True)
+class DeliveryEvent(Event):
+    """Something that happened to the delivery of a ticket; each may be the first of its stream."""
 
-    TOPIC = "TicketDelivery"
+    AGGREGATE = AGGREGATE
+    originator_topic: str = AGGREGATE
+    client_ext_id: str
+    user_ext_id: str
+    ticket_version: int
 
-    def __init__(self) -> None:
-        """Nothing: the first event begins the stream."""
 
-    # The same rule as for the events of a credential: stored shapes only grow.
+@dataclass(frozen=True, kw_only=True)
+class TicketDelivered(DeliveryEvent):
+    """The ticket was handed over: to a mail server, a mailer or a printer."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Event(_Event, CanInitAggregate[UUID]):
-        """Something that became of a ticket; each may be the first of its stream."""
+    TOPIC = "TicketDelivered"
+    delivery: Attempt
 
-        originator_topic: str
-        client_ext_id: str
-        user_ext_id: str
-        ticket_version: int
 
-        def mutate(self, aggregate: Any) -> Any:
-            """Begin or go on."""
-            return super().mutate(None) if aggregate is None else _Event.mutate(self, aggregate)
+@dataclass(frozen=True, kw_only=True)
+class TicketDeliveryFailed(DeliveryEvent):
+    """No method succeeded in time, or none can; somebody may have it tried again."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class TicketDelivered(Event):
-        """The ticket was handed over: to a mail server, a mailer or a printer."""
+    TOPIC = "TicketDeliveryFailed"
+    delivery: Attempt
 
-        TOPIC = "TicketDelivered"
-        delivery: Attempt
 
-    @dataclass(frozen=True, kw_only=True)
-    class TicketDeliveryFailed(Event):
-        """It was tried for long enough, or cannot be; somebody may have it tried again."""
+@dataclass(frozen=True, kw_only=True)
+class TicketDeliveryEnded(DeliveryEvent):
+    """The ticket is no longer sent, and no longer kept."""
 
-        TOPIC = "TicketDeliveryFailed"
-        delivery: Attempt
+    TOPIC = "TicketDeliveryEnded"
+    why: Obsolete
 
-    @dataclass(frozen=True, kw_only=True)
-    class TicketDeliveryEnded(Event):
-        """The ticket is not sent any more, and no longer kept."""
 
-        TOPIC = "TicketDeliveryEnded"
-        why: Obsolete
-
-    @classmethod
-    def say(
-        cls,
-        event: type[Event],
-        *,
-        stream: UUID,
-        ticket_version: int,
-        so_far: int,
-        client_ext_id: str,
-        user_ext_id: str,
-        by: Attribution,
-        **said: Any,
-    ) -> Event:
-        """Return the event that follows so many others (0: there is none yet)."""
-        return event(
-            originator_id=delivery_stream_id(stream, ticket_version),
-            originator_version=so_far + 1,
-            originator_topic=cls.TOPIC,
-            client_ext_id=client_ext_id,
-            user_ext_id=user_ext_id,
-            ticket_version=ticket_version,
-            **said,
-            **vars(by),
-        )
+def next_event(
+    event: type[DeliveryEvent],
+    *,
+    stream: UUID,
+    ticket_version: int,
+    event_count: int,
+    client_ext_id: str,
+    user_ext_id: str,
+    by: Attribution,
+    **fields: Any,
+) -> DeliveryEvent:
+    """Return the event that follows `event_count` others of the delivery."""
+    return event(
+        originator_id=delivery_stream_id(stream, ticket_version),
+        originator_version=event_count + 1,
+        client_ext_id=client_ext_id,
+        user_ext_id=user_ext_id,
+        ticket_version=ticket_version,
+        **fields,
+        **vars(by),
+    )

@@ -1,22 +1,15 @@
-"""How tickets are made, locked and let go: the policy, its rules, and the events of its definition."""
+"""A ticket policy: how tickets are minted, locked and delivered, and the rules that a policy must meet."""
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Self
-from uuid import UUID, uuid5
 
-from eventsourcing.domain import BaseAggregate, CanInitAggregate
-
-from domain.shared.attribution import Attribution
 from domain.shared.errors import PolicyFaulty
-from domain.shared.event import Event as _Event
 
-# The 57 letters and digits that nobody confuses when reading a letter: no 0 O 1 l I (contract.md).
+# The 57 letters and digits that nobody confuses when reading a letter: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 OFF = -1
-_STREAMS = UUID("0e5a4c0e-8a55-5c0b-9a3c-7d0b8f3f4b11")
 
 # NIST SP 800-63B: a look-up secret has at least 20 bits; below 112 it is stored by a password hash (ASVS 6.5.2).
 MIN_BITS = 20
@@ -137,118 +130,3 @@ class TicketPolicy:
 
 DEFAULT_POLICY_ID = "default"
 DEFAULT_POLICY = TicketPolicy()
-
-
-def policy_stream_id(client_ext_id: str, policy_ext_id: str) -> UUID:
-    """Return the id of the one stream of this policy."""
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{policy_ext_id}")
-
-
-class PolicyDefinition(BaseAggregate[UUID]):
-    """A policy of a client and every version of it there ever was."""
-
-    TOPIC = "PolicyDefinition"
-
-    def __init__(self) -> None:
-        self.client_ext_id: str
-        self.policy_ext_id: str
-        self.policy: TicketPolicy
-        self.is_default: bool
-
-    # The same rule as for the events of a credential: stored shapes only grow.
-
-    @dataclass(frozen=True, kw_only=True)
-    class Event(_Event):
-        """Something that happened to a policy."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class PolicyDefined(Event, CanInitAggregate[UUID]):
-        """These are the parameters from now on, all of them; the first of these begins the stream."""
-
-        TOPIC = "PolicyDefined"
-        originator_topic: str
-        client_ext_id: str
-        policy_ext_id: str
-        is_default: bool
-        parameters: TicketPolicy
-
-        def mutate(self, aggregate: Any) -> Any:
-            """Begin or go on."""
-            return super().mutate(None) if aggregate is None else _Event.mutate(self, aggregate)
-
-        def apply(self, aggregate: "PolicyDefinition") -> None:
-            """Evolve."""
-            aggregate.client_ext_id = self.client_ext_id
-            aggregate.policy_ext_id = self.policy_ext_id
-            aggregate.is_default = self.is_default
-            aggregate.policy = self.parameters
-
-    @dataclass(frozen=True, kw_only=True)
-    class PolicyDefaultWithdrawn(Event):
-        """Another policy is the client's default from now on."""
-
-        TOPIC = "PolicyDefaultWithdrawn"
-
-        def apply(self, aggregate: "PolicyDefinition") -> None:
-            """Evolve."""
-            aggregate.is_default = False
-
-    @classmethod
-    def define(
-        cls,
-        client_ext_id: str,
-        policy_ext_id: str,
-        policy: TicketPolicy,
-        *,
-        is_default: bool,
-        by: Attribution,
-    ) -> Self:
-        """Begin a policy. Raises PolicyFaulty."""
-        policy.check()
-        return cls._create(
-            cls.PolicyDefined,
-            id=policy_stream_id(client_ext_id, policy_ext_id),
-            client_ext_id=client_ext_id,
-            policy_ext_id=policy_ext_id,
-            is_default=is_default,
-            parameters=policy,
-            **vars(by),
-        )
-
-    def redefine(self, policy: TicketPolicy, *, is_default: bool, by: Attribution) -> None:
-        """Replace all parameters; the same again triggers nothing. Raises PolicyFaulty."""
-        policy.check()
-        if (policy, is_default) == (self.policy, self.is_default):
-            return
-        self.trigger_event(
-            self.PolicyDefined,
-            originator_topic=self.TOPIC,
-            client_ext_id=self.client_ext_id,
-            policy_ext_id=self.policy_ext_id,
-            is_default=is_default,
-            parameters=policy,
-            **vars(by),
-        )
-
-    def withdraw_default(self, *, by: Attribution) -> None:
-        """Stop being the client's default, if it is."""
-        if self.is_default:
-            self.trigger_event(self.PolicyDefaultWithdrawn, **vars(by))
-
-    @classmethod
-    def restore(
-        cls,
-        *,
-        client_ext_id: str,
-        policy_ext_id: str,
-        version: int,
-        policy: TicketPolicy,
-        is_default: bool,
-        timestamp: datetime,
-    ) -> Self:
-        """Rebuild the aggregate as it stood at a version, without its history."""
-        aggregate = cls.__new__(cls)
-        aggregate.__base_init__(policy_stream_id(client_ext_id, policy_ext_id), version, timestamp)
-        aggregate.client_ext_id, aggregate.policy_ext_id = client_ext_id, policy_ext_id
-        aggregate.policy, aggregate.is_default = policy, is_default
-        return aggregate

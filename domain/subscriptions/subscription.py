@@ -1,15 +1,22 @@
-"""A subscription: what of a client's events is sent to whom. Where it goes is told by its origin only."""
+"""A subscription to a client's events: its events, its state, and what may be decided on it.
+
+The URL and the secrets are in no event. Stored shapes only grow; see domain/tickets/events.py.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from eventsourcing.domain import BaseAggregate, CanInitAggregate
+from msgspec import Struct
+from msgspec.structs import replace
 
+from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event as _Event
+from domain.shared.event import Event
+
+AGGREGATE = "Subscription"
 
 _STREAMS = UUID("c2f0a3d4-7b1e-5f36-8e0d-2a6b9c4d1e57")
 
@@ -29,6 +36,13 @@ class Status(StrEnum):
     PAUSED = "paused"
     DISABLED = "disabled"
     PARKED = "parked"  # by the service, which tried for too long
+
+
+class SubscriptionKey(NamedTuple):
+    """A subscription of a client."""
+
+    client_ext_id: str
+    name: str
 
 
 def subscription_stream_id(client_ext_id: str, name: str) -> UUID:
@@ -54,136 +68,136 @@ class Terms:
     description: str | None = None
 
 
-class Subscription(BaseAggregate[UUID]):
-    """A subscription of a client and all that was ever said of it; what was sent is no event."""
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionEvent(Event):
+    """Something that happened to a subscription."""
 
-    TOPIC = "Subscription"
+    AGGREGATE = AGGREGATE
 
-    def __init__(self) -> None:
-        self.client_ext_id: str
-        self.name: str
-        self.terms: Terms
-        self.status: Status
-        self.deleted: bool
 
-    # The same rule as for the events of a credential: stored shapes only grow.
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionDefined(SubscriptionEvent):
+    """These are the terms, all of them; the first of these begins the stream, and a later one may revive it."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Event(_Event):
-        """Something that happened to a subscription."""
+    TOPIC = "SubscriptionDefined"
+    originator_topic: str = AGGREGATE
+    client_ext_id: str
+    name: str
+    terms: Terms
+    status: Status
 
-    @dataclass(frozen=True, kw_only=True)
-    class SubscriptionDefined(Event, CanInitAggregate[UUID]):
-        """These are the terms from now on, all of them; the first of these begins the stream, or revives it.
 
-        The URL and the secrets may have changed, too; they are in no event.
-        """
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionMoved(SubscriptionEvent):
+    """The next event that is sent is the one after this position."""
 
-        TOPIC = "SubscriptionDefined"
-        originator_topic: str
-        client_ext_id: str
-        name: str
-        terms: Terms
-        status: Status
+    TOPIC = "SubscriptionMoved"
+    position: int
 
-        def mutate(self, aggregate: Any) -> Any:
-            """Begin or go on."""
-            return super().mutate(None) if aggregate is None else _Event.mutate(self, aggregate)
 
-        def apply(self, aggregate: "Subscription") -> None:
-            """Evolve."""
-            aggregate.client_ext_id = self.client_ext_id
-            aggregate.name = self.name
-            aggregate.terms = self.terms
-            aggregate.status = self.status
-            aggregate.deleted = False
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionStatusChanged(SubscriptionEvent):
+    """Sending continues, pauses or ends."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class SubscriptionMoved(Event):
-        """The next event that is sent is the one after this position."""
+    TOPIC = "SubscriptionStatusChanged"
+    status: Status
 
-        TOPIC = "SubscriptionMoved"
-        position: int
 
-    @dataclass(frozen=True, kw_only=True)
-    class SubscriptionStatusChanged(Event):
-        """Sending goes on, waits or ends."""
+@dataclass(frozen=True, kw_only=True)
+class SubscriptionDeleted(SubscriptionEvent):
+    """Nothing is sent any more."""
 
-        TOPIC = "SubscriptionStatusChanged"
-        status: Status
+    TOPIC = "SubscriptionDeleted"
 
-        def apply(self, aggregate: "Subscription") -> None:
-            """Evolve."""
-            aggregate.status = self.status
 
-    @dataclass(frozen=True, kw_only=True)
-    class SubscriptionDeleted(Event):
-        """Nothing is sent any more."""
+class SubscriptionState(Struct, frozen=True, kw_only=True):
+    """A subscription after the event of a version; stored in table `subscriptions`."""
 
-        TOPIC = "SubscriptionDeleted"
+    client_ext_id: str
+    name: str
+    version: int
+    terms: Terms
+    status: Status
+    status_reason: str | None
+    created: datetime
+    last_modified: datetime
+    modification_comment: str | None
+    deleted: bool = False
 
-        def apply(self, aggregate: "Subscription") -> None:
-            """Evolve."""
-            aggregate.deleted = True
+    @property
+    def key(self) -> SubscriptionKey:
+        """Which subscription it is."""
+        return SubscriptionKey(self.client_ext_id, self.name)
+
+
+def evolve(state: SubscriptionState | None, event: Event) -> SubscriptionState | None:
+    """Return the state after the event."""
+    if isinstance(event, SubscriptionDefined):
+        return _defined(None if state is None or state.deleted else state, event)
+    if state is None:
+        return None
+    state = replace(state, version=event.originator_version, last_modified=event.timestamp)
+    match event:
+        case SubscriptionStatusChanged():
+            return replace(state, status=event.status, status_reason=event.reason)
+        case SubscriptionDeleted():
+            return replace(state, deleted=True)
+        case _:
+            return state
+
+
+def _defined(former: SubscriptionState | None, event: SubscriptionDefined) -> SubscriptionState:
+    return SubscriptionState(
+        client_ext_id=event.client_ext_id,
+        name=event.name,
+        version=event.originator_version,
+        terms=event.terms,
+        status=event.status,
+        status_reason=former.status_reason if former and former.status is event.status else None,
+        created=former.created if former else event.timestamp,
+        last_modified=event.timestamp,
+        modification_comment=event.reason,
+    )
+
+
+class Subscription(Aggregate[SubscriptionState]):
+    """A subscription of a client. What was sent is no event."""
+
+    TOPIC = AGGREGATE
+    evolve = staticmethod(evolve)
 
     @classmethod
-    def define(cls, client_ext_id: str, name: str, terms: Terms, *, by: Attribution) -> Self:
-        """Begin a subscription."""
-        return cls._create(
-            cls.SubscriptionDefined,
-            id=subscription_stream_id(client_ext_id, name),
-            client_ext_id=client_ext_id,
-            name=name,
+    def of(cls, key: SubscriptionKey, state: SubscriptionState | None) -> "Subscription":
+        """Return the subscription in its state; None where it was never defined."""
+        return cls.at(subscription_stream_id(*key), state)
+
+    def define(self, key: SubscriptionKey, terms: Terms, *, resealed: bool, by: Attribution) -> None:
+        """Replace the terms, or begin again after a deletion; the same again emits nothing.
+
+        resealed: the URL or the secret differs. One that was parked is tried again.
+        """
+        state = self.state
+        if state and not (resealed or state.deleted or terms != state.terms):
+            return
+        keeps_status = state and not state.deleted and state.status is not Status.PARKED
+        self.emit(
+            SubscriptionDefined,
+            client_ext_id=key.client_ext_id,
+            name=key.name,
             terms=terms,
-            status=Status.ENABLED,
-            **vars(by),
+            status=state.status if state and keeps_status else Status.ENABLED,
+            by=by,
         )
 
-    def redefine(self, terms: Terms, *, resealed: bool, by: Attribution) -> None:
-        """Replace the terms, or begin again after a deletion; the same again triggers nothing.
-
-        resealed: the URL or the secret are others than before. One that was parked is tried again.
-        """
-        revived = self.deleted or self.status is Status.PARKED
-        if resealed or self.deleted or terms != self.terms:
-            self.trigger_event(
-                self.SubscriptionDefined,
-                originator_topic=self.TOPIC,
-                client_ext_id=self.client_ext_id,
-                name=self.name,
-                terms=terms,
-                status=Status.ENABLED if revived else self.status,
-                **vars(by),
-            )
-
     def move(self, position: int, *, by: Attribution) -> None:
-        """Go on after this position, whatever was sent before."""
-        self.trigger_event(self.SubscriptionMoved, position=position, **vars(by))
+        """Continue after this position, whatever was sent before."""
+        self.emit(SubscriptionMoved, position=position, by=by)
 
     def change_status(self, status: Status, *, by: Attribution) -> None:
-        """Let sending go on (at once, also where it only waits for its next try), wait or end."""
-        if status is not self.status or status is Status.ENABLED:
-            self.trigger_event(self.SubscriptionStatusChanged, status=status, **vars(by))
+        """Continue (at once, also before the next try is due), pause or end sending."""
+        if self.state and (status is not self.state.status or status is Status.ENABLED):
+            self.emit(SubscriptionStatusChanged, status=status, by=by)
 
     def delete(self, *, by: Attribution) -> None:
         """Send nothing any more."""
-        self.trigger_event(self.SubscriptionDeleted, **vars(by))
-
-    @classmethod
-    def restore(
-        cls,
-        *,
-        client_ext_id: str,
-        name: str,
-        version: int,
-        timestamp: datetime,
-        terms: Terms,
-        status: Status,
-        deleted: bool,
-    ) -> Self:
-        """Rebuild the aggregate as it stood at a version, without its history."""
-        aggregate = cls.__new__(cls)
-        aggregate.__base_init__(subscription_stream_id(client_ext_id, name), version, timestamp)
-        aggregate.client_ext_id, aggregate.name = client_ext_id, name
-        aggregate.terms, aggregate.status, aggregate.deleted = terms, status, deleted
-        return aggregate
+        self.emit(SubscriptionDeleted, by=by)

@@ -11,14 +11,14 @@ import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, Tried
 from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.operations.reseal import ResealReport, reseal
-from application.transaction.command import Subject
 from domain.policies.policy import SendingMethod
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
+from domain.users.recipient import Recipient
 from interface.cli.delivery.commands import LETTER
 from interface.composition.jobs import retries, until_stopped
 from interface.composition.service import Running, in_background, log_as_set, start
@@ -197,7 +197,7 @@ def _sample(client: str, language: str) -> Waiting:
         last_modified=now,
         version=1,
     )
-    row = TicketRow(
+    row = TicketState(
         client_ext_id=client,
         user_ext_id=subject.user_ext_id,
         stream=stream_id(*subject),

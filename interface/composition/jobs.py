@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 from application.feed.live_feed import LiveFeed
-from application.model.subscription_row import SubscriptionKey
 from application.record.checkpoint import Sending, Witness, make_checkpoints
 from application.shared.retries import Retries
 from application.subscriptions.push import Pusher
@@ -22,8 +21,9 @@ from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
 )
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
-from application.transaction.command import Answer, Command, Subject
-from domain.subscriptions.subscription import Method, Status
+from application.transaction.command import Answer, Command
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.composition.service import Running
 from interface.http.core.envelope import new_traceparent
 from interface.http.core.path import BASE_PATH

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from application.model.projection import to_response
-from application.model.ticket_response import to_json
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import Sending, make_checkpoint
 from application.record.evidence import make_evidence
@@ -20,8 +18,10 @@ from application.record.history import HistoryItem, LogItem, history, log_item, 
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.shared.errors import TicketUnknown
-from application.transaction.command import Subject
+from application.shared.wire import to_json
+from application.tickets.response import to_response
 from application.transaction.group_commit import Background
+from domain.shared.subject import Subject
 from interface.composition.jobs import witnesses
 from interface.composition.service import in_background, ledger_keys, open_at, open_store
 from interface.http.core.envelope import new_traceparent

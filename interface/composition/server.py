@@ -24,7 +24,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
-from application.model.subscription_row import SubscriptionKey
 from application.record.access_log import AccessNotes
 from application.record.checkpoint import Sending
 from application.shared.errors import Unavailable
@@ -32,12 +31,14 @@ from application.shared.periodic import Periodic
 from application.subscriptions.poll import Polling
 from application.subscriptions.security_stream import SecurityStreams
 from application.tickets.create_ticket import CreateTicket
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Background
 from application.transaction.group_read import GroupRead
 from application.transaction.ports import Store
 from application.users.register_user import RegisterUser
 from domain.shared.secret import Secret
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import SubscriptionKey
 from interface.composition.delivery import deliver, delivery_of
 from interface.composition.jobs import (
     cancelled,

@@ -22,14 +22,15 @@ from statistics import median
 
 import psycopg
 
-from application.transaction.command import Subject
 from application.transaction.ports import Changes, Known
 from application.transaction.unit_of_work import UnitOfWork, merge
 from domain.policies.policy import SendingMethod
 from domain.shared.attribution import Attribution
+from domain.shared.subject import Subject
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket, hash_ticket
-from domain.tickets.ticket_credential import TicketCredential, Validity
+from domain.tickets.ticket_credential import TicketCredential
+from domain.tickets.validity import Validity
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.bench import load
 from tests.bench.stage import OPERATIONS, USERS, fill
@@ -143,18 +144,17 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
         request_digest="0" * 64,
     )
     subjects = [Subject(client, f"{name}-{number}") for number in range(batch)]
-    credentials = [
-        TicketCredential.create(
-            *subject,
-            ext_id=f"{subject.user_ext_id}",
+    credentials = [TicketCredential.of(subject, None) for subject in subjects]
+    for subject, credential in zip(subjects, credentials, strict=True):
+        credential.create(
+            subject,
+            ext_id=subject.user_ext_id,
             policy_ext_id="default",
             state=State.ACTIVE,
             ticket_hash=ticket_hash,
             validity=validity,
             by=by,
         )
-        for subject in subjects
-    ]
     known = Known()
     while True:
         unit = UnitOfWork(known)

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from application.model.recipient import Recipient
-from application.transaction.command import Subject
-from application.transaction.ports import Known, PolicyKey, Store
+from application.transaction.ports import Known, Store
 from application.transaction.unit_of_work import UnitOfWork
-from domain.policies.policy import PolicyDefinition, TicketPolicy
+from domain.policies.policy import TicketPolicy
+from domain.policies.policy_definition import PolicyDefinition, PolicyKey
 from domain.shared.attribution import Attribution
+from domain.shared.subject import Subject
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket, hash_ticket
-from domain.tickets.ticket_credential import TicketCredential, Validity
+from domain.tickets.ticket_credential import TicketCredential
+from domain.tickets.validity import Validity
+from domain.users.recipient import Recipient
 
 CLIENT = "bench"
 TICKET = "the-ticket-of-the-bench"
@@ -29,7 +31,9 @@ def seed_policy(store: Store) -> None:
     """Define the policy under which a ticket verifies again and again."""
     unit = UnitOfWork(Known())
     policy = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
-    unit.save_policy(PolicyDefinition.define(*_POLICY, policy, is_default=True, by=_by(datetime.now(UTC), 0)))
+    definition = PolicyDefinition.of(_POLICY, None)
+    definition.define(_POLICY, policy, is_default=True, by=_by(datetime.now(UTC), 0))
+    unit.save_policy(definition)
     store.commit(unit.changes)
 
 
@@ -42,8 +46,9 @@ def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
         unit = UnitOfWork(Known())
         for number in chunk:
             by = _by(now, number)
-            credential = TicketCredential.create(
-                *subject(number),
+            credential = TicketCredential.of(subject(number), None)
+            credential.create(
+                subject(number),
                 ext_id=f"credential-{number}",
                 policy_ext_id=_POLICY.policy_ext_id,
                 state=State.ACTIVE,

@@ -11,7 +11,7 @@ from eventsourcing.domain import Aggregate, event
 from fastapi import APIRouter, Depends, Request
 from psycopg.conninfo import conninfo_to_dict
 
-from application.model.ticket_response import TicketResponse
+from application.tickets.response import TicketResponse
 from domain.policies.policy import DEFAULT_POLICY
 from domain.tickets.states import State
 from domain.tickets.ticket import hash_ticket, mint

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
-from application.transaction.command import Subject
 from domain.policies.policy import TicketPolicy
+from domain.shared.subject import Subject
 from domain.tickets.states import State
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import TRACEPARENT

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from application.model.outbox import Standing, Trying
-from application.model.subscription_row import Progress, SubscriptionKey
+from application.model.subscription_row import Progress
 from application.record.checkpoint import Signer, make_checkpoint
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
@@ -16,7 +16,7 @@ from application.subscriptions.subscribe import (
 from domain.delivery.ticket_delivery import Attempt
 from domain.policies.policy import SendingMethod
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.contracts.test_outbox import key_of, record

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from application.model.projection import fold
 from application.shared.errors import TicketUnknown, UserUnknown
 from application.tickets.find_tickets import find_tickets, find_users, place_of
 from application.tickets.read_ticket import read_ticket, read_user
-from application.transaction.command import Subject
 from application.transaction.ports import Place, TicketQuery
 from domain.delivery.ticket_delivery import Obsolete
+from domain.shared.subject import Subject
+from domain.tickets.events import TicketDeleted
+from domain.tickets.state import fold
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
@@ -127,7 +127,7 @@ def test_an_erased_user_leaves_ids_only(service: Service) -> None:
     with pytest.raises(UserUnknown):
         read_user(SUBJECT, service.store.look_up([SUBJECT]))
     history = service.store.history(SUBJECT)
-    assert isinstance(history[-1], TicketCredential.TicketDeleted)
+    assert isinstance(history[-1], TicketDeleted)
     assert "Una" not in repr(history)
     assert fold(None, history) == service.store.look_up([SUBJECT]).tickets[SUBJECT]
 

@@ -9,9 +9,10 @@ import pytest
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.model.outbox import Standing, Trying
 from application.operations.reseal import reseal
-from application.transaction.command import DeliveryKey, Subject
+from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT

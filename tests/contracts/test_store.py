@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from application.model.outbox import OutboxEntry
-from application.model.projection import fold
 from application.shared.errors import Conflict
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.regenerate_ticket import RegenerateTicket
-from application.transaction.command import CommandKey, Subject
+from application.transaction.command import CommandKey
 from application.transaction.ports import Changes
 from domain.policies.policy import TicketPolicy
+from domain.shared.subject import Subject
+from domain.tickets.state import fold
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from application.model.subscription_row import Progress, SubscriptionHead, SubscriptionKey
+from application.model.subscription_row import Progress, SubscriptionHead
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -11,7 +11,7 @@ from application.subscriptions.subscribe import (
     ReplaySubscription,
 )
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support.clocked import Clock
 from tests.support.command import tickets
 from tests.support.evidence import open_store

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support.evidence import assert_whole, outbox_of
 from tests.support.server import Server, serving, until
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support import crashing_server
 from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVERY
 from tests.support.evidence import assert_whole, open_store, outbox_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import TicketDelivered
 from tests.support import crashing_worker
 from tests.support.command import Command, command
 from tests.support.crashing_worker import (
@@ -76,7 +76,7 @@ def assert_each_is_delivered(database_url: str, server: MailServer, doubles: int
     assert assert_doubles_are_the_same(server) == doubles
     assert_last_mails_verify(database_url, server, [USER, OTHER])
     for said in said_of(database_url, [USER, OTHER]).values():
-        assert [type(event) for event in said] == [TicketDelivery.TicketDelivered]
+        assert [type(event) for event in said] == [TicketDelivered]
 
 
 def test_a_worker_that_is_killed_while_the_mail_server_takes_the_mail_loses_no_ticket(
@@ -125,7 +125,7 @@ def test_what_one_of_several_workers_has_taken_nobody_else_sends(database_url: s
         all_over(database_url)
 
     said = [event for events in said_of(database_url, users).values() for event in events]
-    delivered = [event for event in said if isinstance(event, TicketDelivery.TicketDelivered)]
+    delivered = [event for event in said if isinstance(event, TicketDelivered)]
     assert len(senders) == 3
     assert assert_doubles_are_the_same(server) == 0
     assert len(said) == minted

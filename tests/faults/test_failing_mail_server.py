@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from application.model.outbox import delivery_id
-from application.transaction.command import Subject
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import DeliveryEvent, TicketDelivered, TicketDeliveryEnded
+from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
 from tests.support.command import command
 from tests.support.deliveries import (
@@ -76,7 +76,7 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
     minted = len(users) + len(resets)
     said = [event for events in said_of(database_url, users).values() for event in events]
     became = Counter(type(event) for event in said)
-    delivered, ended = became[TicketDelivery.TicketDelivered], became[TicketDelivery.TicketDeliveryEnded]
+    delivered, ended = became[TicketDelivered], became[TicketDeliveryEnded]
     doubles = assert_doubles_are_the_same(mails)
     print(  # noqa: T201
         f"{len(resets)} resets, {minted} tickets in {took:.0f} s: {len(mails.taken)} mails, {doubles} of them doubles,"
@@ -86,13 +86,13 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
     assert who_was_not_sent(mails, said) == set()
 
 
-def who_was_not_sent(mails: MailServer, said: list[TicketDelivery.Event]) -> set[str]:
+def who_was_not_sent(mails: MailServer, said: list[DeliveryEvent]) -> set[str]:
     """Return the ids of those that are recorded as delivered although no mail came."""
     sent = {identity.strip("<>").partition("@")[0] for identity in message_ids(mails.taken)}
     return {
         delivery_id(stream_id(event.client_ext_id, event.user_ext_id), event.ticket_version)
         for event in said
-        if isinstance(event, TicketDelivery.TicketDelivered)
+        if isinstance(event, TicketDelivered)
     } - sent
 
 

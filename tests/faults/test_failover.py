@@ -18,8 +18,8 @@ import httpx
 import psycopg
 import pytest
 
-from application.transaction.command import Subject
-from domain.tickets.ticket_credential import TicketCredential
+from domain.shared.subject import Subject
+from domain.tickets.events import TicketRegenerated
 from tests.support.command import tickets
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.failover import TwoServers, missing, two_servers
@@ -253,7 +253,7 @@ def assert_every_answer_is_stored(database_url: str, callers: list[Caller]) -> N
     try:
         for user in USERS:
             events = store.history(Subject(CLIENT, user))
-            stored = [event for event in events if isinstance(event, TicketCredential.TicketRegenerated)]
+            stored = [event for event in events if isinstance(event, TicketRegenerated)]
             answered = [reset for caller in callers if caller.user == user for reset in caller.resets]
             assert sorted(answered) == [(event.originator_version, event.reset_count) for event in stored]
     finally:

@@ -8,9 +8,9 @@ import pytest
 
 from application.tickets.create_ticket import CreateTicket, create_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
-from application.transaction.command import Subject
 from application.transaction.group_commit import Background, GroupCommit
 from application.users.register_user import RegisterUser, register_user
+from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.system import SystemRandomness, system_clock

@@ -11,11 +11,11 @@ import httpx
 import psycopg
 import pytest
 
-from application.model.recipient import Recipient
 from application.tickets.create_ticket import CreateTicket, create_ticket
-from application.transaction.command import Subject
 from application.transaction.ports import Changes, Known
 from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.subject import Subject
+from domain.users.recipient import Recipient
 from interface.outbound.sql.postgres_store import _STORE_CHANGES, _parameters
 from interface.outbound.sql.records import JsonMapper, to_records
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer

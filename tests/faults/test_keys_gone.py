@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support.command import command
 from tests.support.evidence import assert_whole, outbox_of
 from tests.support.load import tracebacks, under_load

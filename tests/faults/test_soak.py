@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support.deliveries import all_over, smtp
 from tests.support.evidence import open_store
 from tests.support.lanes import forms

@@ -9,10 +9,11 @@ from typing import Any
 from application.delivery.deliveries import TOPICS
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.regenerate_ticket import RegenerateTicket
-from application.transaction.command import Command, Subject
+from application.transaction.command import Command
 from application.transaction.group_commit import Background
 from application.users.register_user import RegisterUser
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import DeliveryEvent
+from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket, verify_ticket
 from interface.composition.service import in_background
 from interface.settings import Settings
@@ -80,7 +81,7 @@ def all_over(database_url: str, seconds: float = 30) -> None:
     until(lambda: not outbox_of(database_url), "everything is delivered", seconds)
 
 
-def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[TicketDelivery.Event]]:
+def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[DeliveryEvent]]:
     """Return what was recorded of the deliveries to each user, the newest first."""
     with opened(database_url) as store:
         found = {
@@ -88,7 +89,7 @@ def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[T
             for user in users
         }
     return {
-        user: [event for event in events if isinstance(event, TicketDelivery.Event)]
+        user: [event for event in events if isinstance(event, DeliveryEvent)]
         for user, events in found.items()
     }
 

@@ -13,10 +13,11 @@ from application.delivery.deliver_tickets import Courier, Deliverer, NotDelivere
 from application.delivery.deliveries import TOPICS
 from application.model.outbox import Waiting
 from application.shared.retries import Retries
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.ports import Outbox
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import DeliveryEvent
 from domain.policies.policy import SendingMethod
+from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeStore
 from tests.support.service import Service
@@ -159,19 +160,18 @@ def delivering(
         running.stop()
 
 
-def said_of(store: Any, subject: Subject = SUBJECT) -> list[TicketDelivery.Event]:
+def said_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
     """Return what is recorded of the deliveries to a user, oldest first, from a fake store or a real one."""
     if not hasattr(store, "newest_of_user"):
         events = [event for stream in store.events.values() for event in stream]
         return [
             event
             for event in events
-            if isinstance(event, TicketDelivery.Event)
-            and (event.client_ext_id, event.user_ext_id) == tuple(subject)
+            if isinstance(event, DeliveryEvent) and (event.client_ext_id, event.user_ext_id) == tuple(subject)
         ]
     entries = store.newest_of_user(subject, TOPICS, 10_000)
     found = [store.event(entry) for entry in reversed(entries)]
-    return [event for event in found if isinstance(event, TicketDelivery.Event)]
+    return [event for event in found if isinstance(event, DeliveryEvent)]
 
 
 def outbox_of(service: Service) -> Outbox:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from application.delivery.deliveries import TOPICS
 from application.model.outbox import OutboxEntry, delivery_id
-from application.model.projection import TicketRow, fold
-from application.transaction.command import Subject
-from domain.delivery.ticket_delivery import TicketDelivery
+from domain.delivery.ticket_delivery import DeliveryEvent, TicketDeliveryEnded
+from domain.shared.subject import Subject
+from domain.tickets.events import TicketRegenerated
+from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, verify_ticket
-from domain.tickets.ticket_credential import TicketCredential, stream_id
+from domain.tickets.ticket_credential import stream_id
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 
@@ -30,7 +31,7 @@ def ticket_in(mail: Path) -> ClearTicket:
     return ClearTicket(ticket)
 
 
-def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketRow]:
+def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketState]:
     """Assert that nothing is half-done, and return the rows.
 
     The row is the fold of its events; versions are dense; each minted ticket has its sealed row, or the record that it
@@ -47,7 +48,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
             history = store.history(subject)
             assert fold(None, history) == rows.get(subject)
             assert [event.originator_version for event in history] == list(range(1, len(history) + 1))
-            resets = [event for event in history if isinstance(event, TicketCredential.TicketRegenerated)]
+            resets = [event for event in history if isinstance(event, TicketRegenerated)]
             assert [event.reset_count for event in resets] == list(range(1, len(resets) + 1))
             minted |= {delivery_id(event.originator_id, event.originator_version) for event in history}
             if (
@@ -57,7 +58,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 assert verify_ticket(ticket_in(mail), rows[subject].ticket_hash)
             for event in _said(store, subject):
                 name = delivery_id(stream_id(*subject), event.ticket_version)
-                known = ended if isinstance(event, TicketDelivery.TicketDeliveryEnded) else delivered
+                known = ended if isinstance(event, TicketDeliveryEnded) else delivered
                 assert (
                     name not in waiting | delivered | ended
                 )  # each is recorded once, with the end of its row
@@ -86,6 +87,6 @@ def _outbox(store: SqliteStore | PostgresStore) -> list[OutboxEntry]:
     return entries
 
 
-def _said(store: SqliteStore | PostgresStore, subject: Subject) -> list[TicketDelivery.Event]:
+def _said(store: SqliteStore | PostgresStore, subject: Subject) -> list[DeliveryEvent]:
     found = [store.event(entry) for entry in store.newest_of_user(subject, TOPICS, 10_000)]
-    return [event for event in found if isinstance(event, TicketDelivery.Event)]
+    return [event for event in found if isinstance(event, DeliveryEvent)]

@@ -12,20 +12,21 @@ from uuid import UUID
 import msgspec
 
 from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.model.projection import TicketRow, at
-from application.model.recipient import Recipient
-from application.model.subscription_row import Progress, Subscribed, SubscriptionHead, SubscriptionKey
+from application.model.subscription_row import Progress, Subscribed, SubscriptionHead
 from application.record.streams import column_date
 from application.shared.errors import Conflict, SealBroken
-from application.transaction.command import CommandKey, DeliveryKey, Subject
+from application.transaction.command import CommandKey, DeliveryKey
 from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
 from domain.record.access_log import access_stream_id
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
+from domain.tickets.state import TicketState
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
+from domain.users.recipient import Recipient
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
 SUBJECT = Subject("client-123", "user-123")
@@ -251,8 +252,8 @@ class FakeStore:
         )
         return [self.known.recipients[Subject(client_ext_id, user)] for user in found[:limit]]
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
-        def place(row: TicketRow) -> Place:
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+        def place(row: TicketState) -> Place:
             value = getattr(row, query.order)
             return Place(value if isinstance(value, str) else column_date(value), row.user_ext_id)
 
@@ -261,7 +262,7 @@ class FakeStore:
             for row in self.known.tickets.values()
             if row.client_ext_id == query.client_ext_id
             and not row.deleted
-            and query.state in (None, at(row, query.now).state_name)
+            and query.state in (None, row.state_at(query.now))
             and query.policy_ext_id in (None, row.policy_ext_id)
             and (query.expires_before is None or row.valid_to < query.expires_before)
             and (query.last_modified_after is None or row.last_modified > query.last_modified_after)
@@ -271,8 +272,8 @@ class FakeStore:
 
     def expiring(
         self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
-    ) -> Sequence[TicketRow]:
-        def place(row: TicketRow) -> Expiry:
+    ) -> Sequence[TicketState]:
+        def place(row: TicketState) -> Expiry:
             return Expiry(row.valid_to, *row.subject)
 
         due = [

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from application.feed.feed import FeedQuery, read_feed
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.evidence import open_store

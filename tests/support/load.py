@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from tests.support.evidence import assert_whole, outbox_of
 from tests.support.server import Server, until
 

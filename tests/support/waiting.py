@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
+from domain.users.recipient import Recipient
 from tests.support.fakes import NOW, SUBJECT
 
 TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
@@ -25,7 +25,7 @@ def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> W
         **recipient,
     }
     of_user: dict[str, Any] = {"client_ext_id": subject.client_ext_id, "user_ext_id": subject.user_ext_id}
-    row = TicketRow(
+    row = TicketState(
         **of_user,
         stream=stream_id(*subject),
         version=version,

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from domain.record.access_log import AccessLog
+from domain.record.access_log import AccessNoted
 from tests.support.evidence import open_store
 from tests.support.receiver import HANGS, receiving
 from tests.support.server import NO_DELIVERY, Server, serving, until
@@ -29,7 +29,7 @@ def newest_signed(database_url: str) -> int:
 def noted(database_url: str) -> int:
     """Return how many refusals are in the record."""
     with closing(open_store(database_url)) as store:
-        entries = store.entries_of_topics("client-123", [AccessLog.AccessNoted.TOPIC], 0, 1000)
+        entries = store.entries_of_topics("client-123", [AccessNoted.TOPIC], 0, 1000)
         events = [store.event(entry) for entry in entries]
     return sum(event.count for event in events if event.outcome != "read")  # type: ignore[attr-defined]
 

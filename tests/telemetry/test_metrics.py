@@ -18,14 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from application.delivery.deliver_tickets import Tried
 from application.model.outbox import Standing
-from application.model.subscription_row import SubscriptionKey
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.policies.policy import SendingMethod
-from domain.subscriptions.subscription import Status
+from domain.subscriptions.subscription import Status, SubscriptionKey
 from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange

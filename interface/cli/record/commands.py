@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from application.model.ticket_response import to_json
 from application.operations.reseal import ResealReport
 from application.record.replay import Findings
+from application.shared.wire import to_json
 from interface.cli.core.messages import fail
 from interface.verify_evidence import Wrong, parse_keys, verify
 

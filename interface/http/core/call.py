@@ -15,17 +15,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from application.feed.live_feed import LiveFeed
-from application.model.ticket_response import to_json
 from application.operations.readiness import Readiness
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import Signer
 from application.record.ledger import Ledger
+from application.shared.wire import to_json
 from application.subscriptions.poll import Polling
 from application.subscriptions.security_stream import SecurityStreams
 from application.tickets.minting import SlowWork
-from application.transaction.command import Answer, Command, Subject
+from application.transaction.command import Answer, Command
 from application.transaction.ports import Clock, Known, Outbox, Store, Subscriptions
 from domain.shared.secret import Secret
+from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import (
     Headers,

@@ -12,9 +12,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
 from application.feed.feed import TYPES, FeedQuery
-from application.model.ticket_response import to_json
 from application.record.eras import PATTERN, EventId, parse_event_id
 from application.shared.fields import ExtId
+from application.shared.wire import to_json
 from application.tickets.find_tickets import Pagination
 from application.transaction.ports import Place
 from domain.tickets.states import State

@@ -10,7 +10,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from interface.http.core.problems import TooManyRequests
 
 OFF = "off"

@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 
 from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, status_within
 from application.delivery.record_delivery import RetryDeliveries
-from application.model.ticket_response import to_json
 from application.shared.errors import Unavailable
+from application.shared.wire import to_json
 from application.tickets.read_ticket import read_user
 from application.transaction.command import Answer
 from interface.http.core.call import JSON, Call, CallRoute, depends

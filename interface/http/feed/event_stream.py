@@ -8,9 +8,9 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from application.model.ticket_response import to_json
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
+from application.shared.wire import to_json
 from interface.http.core.problems import HttpError
 
 MEDIA_TYPE = "text/event-stream"

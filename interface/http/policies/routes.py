@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from application.model.policy_row import PolicyList, PolicyResponse, to_response
 from application.policies.define_policy import DefinePolicy, read_policies, read_policy
+from application.policies.response import PolicyList, PolicyResponse, to_response
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import PolicyKey
+from domain.policies.policy_definition import PolicyKey
 from interface.http.core.call import Call, CallRoute, depends_for_client, json_response
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads

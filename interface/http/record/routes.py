@@ -9,11 +9,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from application.model.projection import utc_date
-from application.model.ticket_response import UtcDate
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery
+from application.shared.wire import UtcDate, utc_date
 from application.tickets.find_tickets import Page
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client
 from interface.http.core.openapi import bundles, lists

@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from application.model.subscription_row import Subscribed, SubscriptionKey
-from application.model.ticket_response import to_json
+from application.model.subscription_row import Subscribed
+from application.shared.wire import to_json
 from application.subscriptions.poll import Poll
 from application.subscriptions.security_event import verification_notice
 from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
@@ -20,7 +20,7 @@ from application.subscriptions.subscribe import (
 )
 from application.transaction.command import Precondition
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.http.core.call import Call, CallRoute, Service, depends_for_client
 from interface.http.core.openapi import body, deletes, lists, public, shared
 from interface.http.core.paging import one

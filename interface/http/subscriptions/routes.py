@@ -9,8 +9,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from application.model.subscription_row import SubscriptionKey
-from application.model.ticket_response import to_json
+from application.shared.wire import to_json
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -23,7 +22,7 @@ from application.subscriptions.subscribe import (
 )
 from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.http.core.call import Call, CallRoute, depends_for_client, etag, json_response
 from interface.http.core.headers import IdempotencyKey, IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes

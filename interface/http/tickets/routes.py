@@ -6,9 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from application.model import projection
-from application.model.projection import to_response
-from application.model.ticket_response import TicketResponse
 from application.record.history import past_ticket
 from application.shared.fields import ExtId
 from application.tickets.create_ticket import CreateTicket
@@ -16,6 +13,7 @@ from application.tickets.find_tickets import Page, find_tickets, place_of
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
 from application.tickets.read_ticket import read_ticket
 from application.tickets.regenerate_ticket import RegenerateTicket
+from application.tickets.response import TicketResponse, to_response
 from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import TicketQuery
@@ -149,11 +147,9 @@ async def get(
         await call.note_read()
         find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
         row, now = await call.find(find_past, call.subject)
-        return call.found(
-            to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row
-        )
+        return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
     row, now = await call.read(read_ticket), call.service.clock()
-    return call.found(to_response(row, now), row.version, changed_by_time=projection.at(row, now) is not row)
+    return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
 
 
 @router.patch(

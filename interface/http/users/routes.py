@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from application.model.recipient import UserResponse, to_response
 from application.tickets.find_tickets import Page, find_users
 from application.tickets.read_ticket import read_user
 from application.transaction.outcomes import Outcome
 from application.transaction.ports import Place
 from application.users.erase_user import EraseUser
 from application.users.register_user import RegisterUser
+from application.users.response import UserResponse, to_response
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads

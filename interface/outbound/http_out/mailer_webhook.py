@@ -12,8 +12,7 @@ from standardwebhooks import Webhook
 
 from application.delivery.deliver_tickets import NotDelivered
 from application.model.outbox import Waiting
-from application.model.projection import utc_date
-from application.model.ticket_response import to_json
+from application.shared.wire import to_json, utc_date
 from application.subscriptions.push import NotTaken
 from application.transaction.ports import Clock
 from domain.tickets.ticket import ClearTicket

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from application.model.projection import TicketRow
 from application.record.eras import Era, Eras
 from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
 from application.record.streams import column_date
-from application.transaction.command import Subject
 from domain.shared.event import Event
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from interface.outbound.sql.records import TICKET_COLUMNS, Row, as_of_this_release, decoded, ticket_columns
 from interface.outbound.sql.sql_tables import SqlTables
 
@@ -220,7 +220,7 @@ class SqlLedger(SqlTables):
         ]
         return strays
 
-    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
         """Return whose stored row does not say what the expected one says."""
         wanted = {row.subject: ticket_columns(row) for row in expected}
         found: dict[Subject, Row] = {}
@@ -237,7 +237,7 @@ class SqlLedger(SqlTables):
                 found[subject] = columns if columns == wanted[subject] else as_of_this_release(columns)
         return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
 
-    def rewrite_rows(self, rows: Sequence[TicketRow]) -> None:
+    def rewrite_rows(self, rows: Sequence[TicketState]) -> None:
         """Store these rows, but for those that are newer in the store."""
         self._run(_REWRITE, [ticket_columns(row) for row in rows])
 

@@ -10,8 +10,9 @@ import msgspec
 
 from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
 from application.record.streams import column_date
-from application.transaction.command import DeliveryKey, Subject
+from application.transaction.command import DeliveryKey
 from domain.policies.policy import SendingMethod
+from domain.shared.subject import Subject
 from interface.outbound.sql.records import Row, to_recipient, to_ticket
 from interface.outbound.sql.sql_tables import SqlTables
 

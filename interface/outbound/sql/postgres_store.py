@@ -20,14 +20,16 @@ from eventsourcing.persistence import (
 from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.shared.errors import Conflict, StoreUnavailable
-from application.transaction.command import CommandKey, DeliveryKey, Subject
-from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, PolicyKey, TicketQuery
+from application.transaction.command import CommandKey, DeliveryKey
+from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
+from domain.policies.policy_definition import PolicyKey
 from domain.record.access_log import access_stream_id
 from domain.shared.event import Event
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from domain.tickets.ticket_credential import stream_id
+from domain.users.recipient import Recipient
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.figures_tables import SqlFigures
 from interface.outbound.sql.ledger_tables import SqlLedger
@@ -199,7 +201,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
                 to_recipient(row) for (row,) in _query(connection, statement, (client_ext_id, after, limit))
             ]
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
         condition, parameters = ticket_conditions(query, after, "%s")
         statement = f"SELECT row FROM tickets WHERE {condition} LIMIT %s"
@@ -208,7 +210,7 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
     def expiring(
         self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
-    ) -> Sequence[TicketRow]:
+    ) -> Sequence[TicketState]:
         """Return the next live tickets of which is still to be said that they end soon, or ended."""
         parameters = expiring_parameters(ended, soon, after, limit)
         with _failures(), self._datastore.get_connection() as connection:

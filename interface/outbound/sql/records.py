@@ -13,19 +13,19 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic
 
-from application.model.policy_row import PolicyRow
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.record.streams import EVENTS, LedgerColumns, column_date, columns_of
 from application.transaction.command import Answer
 from application.transaction.ports import Changes, Erasure, Expiry, Place, TicketQuery
+from domain.policies.policy_definition import PolicyState
 from domain.shared.event import Event, UnknownEvent
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
+from domain.users.recipient import Recipient
 
 _encode = msgspec.json.Encoder().encode
-_ticket = msgspec.json.Decoder(TicketRow).decode
+_ticket = msgspec.json.Decoder(TicketState).decode
 _recipient = msgspec.json.Decoder(Recipient).decode
-_policy = msgspec.json.Decoder(PolicyRow).decode
+_policy = msgspec.json.Decoder(PolicyState).decode
 _answer = msgspec.json.Decoder(Answer).decode
 
 Row = tuple[Any, ...]
@@ -111,7 +111,7 @@ TICKET_COLUMNS = (
 )
 
 
-def ticket_columns(row: TicketRow) -> Row:
+def ticket_columns(row: TicketState) -> Row:
     """Return a ticket as the columns of its table."""
     return (
         *row.subject,
@@ -181,7 +181,7 @@ def expiring_parameters(ended: datetime, soon: datetime, after: Expiry | None, l
     return [column_date(soon), column_date(ended), *place, limit]
 
 
-def to_ticket(row: bytes) -> TicketRow:
+def to_ticket(row: bytes) -> TicketState:
     """Return the ticket behind the `row` column."""
     return _ticket(row)
 
@@ -191,7 +191,7 @@ def to_recipient(row: bytes) -> Recipient:
     return _recipient(row)
 
 
-def to_policy(row: bytes) -> PolicyRow:
+def to_policy(row: bytes) -> PolicyState:
     """Return the policy behind the `row` column."""
     return _policy(row)
 

@@ -32,16 +32,18 @@ from eventsourcing.sqlite import (
 )
 
 from application.model.outbox import DeliveryChange
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.record.ledger import leaf_of
 from application.record.streams import LedgerColumns
 from application.shared.errors import Conflict, StoreUnavailable
-from application.transaction.command import CommandKey, DeliveryKey, Subject
-from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, PolicyKey, TicketQuery
+from application.transaction.command import CommandKey, DeliveryKey
+from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
+from domain.policies.policy_definition import PolicyKey
 from domain.record.access_log import access_stream_id
 from domain.shared.event import Event
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
 from domain.tickets.ticket_credential import stream_id
+from domain.users.recipient import Recipient
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.figures_tables import SqlFigures
 from interface.outbound.sql.ledger_tables import SqlLedger
@@ -227,7 +229,7 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
             cursor.execute(statement, (client_ext_id, after, limit))
             return [to_recipient(row) for (row,) in cursor.fetchall()]
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
         condition, parameters = ticket_conditions(query, after, "?")
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -236,7 +238,7 @@ class SqliteStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
 
     def expiring(
         self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
-    ) -> Sequence[TicketRow]:
+    ) -> Sequence[TicketState]:
         """Return the next live tickets of which is still to be said that they end soon, or ended."""
         with _failures(), self._datastore.transaction(commit=False) as cursor:
             cursor.execute(EXPIRING.format(mark="?"), expiring_parameters(ended, soon, after, limit))

@@ -15,13 +15,13 @@ from uuid import UUID
 
 import psycopg
 
-from application.model.projection import TicketRow
-from application.model.recipient import Recipient
 from application.record.ledger import HistoryQuery, LedgerEntry
 from application.shared.errors import StoreUnavailable
-from application.transaction.command import Subject
 from application.transaction.ports import Place, TicketQuery
 from domain.shared.event import Event
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
+from domain.users.recipient import Recipient
 from interface.outbound.sql.postgres_connections import connection_options
 from interface.outbound.sql.postgres_store import Behind, PostgresStandby, PostgresStore
 
@@ -61,7 +61,7 @@ class StandbyReads(PostgresStore):
         """Return the next users of a client, by their ids."""
         return self._found(lambda store: store.list_recipients(client_ext_id, after, limit))
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketRow]:
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
         return self._found(lambda store: store.find_tickets(query, after, limit))
 

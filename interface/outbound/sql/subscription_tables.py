@@ -5,20 +5,13 @@ from typing import Any
 
 import msgspec
 
-from application.model.subscription_row import (
-    Progress,
-    Subscribed,
-    SubscriptionChange,
-    SubscriptionHead,
-    SubscriptionKey,
-    SubscriptionRow,
-)
-from domain.subscriptions.subscription import Method, Status
+from application.model.subscription_row import Progress, Subscribed, SubscriptionChange, SubscriptionHead
+from domain.subscriptions.subscription import Method, Status, SubscriptionKey, SubscriptionState
 from interface.outbound.sql.records import Row
 from interface.outbound.sql.sql_tables import SqlTables
 
 _encode = msgspec.json.Encoder().encode
-subscription_row = msgspec.json.Decoder(SubscriptionRow).decode
+subscription_row = msgspec.json.Decoder(SubscriptionState).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
 # How far it got is the pusher's to say; a change of the subscription says it only where it moves it.

@@ -23,10 +23,18 @@ from application.shared.errors import StoreUnavailable
 from application.shared.retries import Retries
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.regenerate_ticket import RegenerateTicket
-from application.transaction.command import Answer, Command, DeliveryKey, Subject
+from application.transaction.command import Answer, Command, DeliveryKey
 from application.users.register_user import RegisterUser
-from domain.delivery.ticket_delivery import Attempt, Obsolete, TicketDelivery
+from domain.delivery.ticket_delivery import (
+    Attempt,
+    DeliveryEvent,
+    Obsolete,
+    TicketDelivered,
+    TicketDeliveryEnded,
+    TicketDeliveryFailed,
+)
 from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.shared.subject import Subject
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
@@ -54,9 +62,9 @@ EMAIL, HTML, LETTER, WEBHOOK, NONE = (
     SendingMethod.NONE,
 )
 Delivered, Failed, Ended = (
-    TicketDelivery.TicketDelivered,
-    TicketDelivery.TicketDeliveryFailed,
-    TicketDelivery.TicketDeliveryEnded,
+    TicketDelivered,
+    TicketDeliveryFailed,
+    TicketDeliveryEnded,
 )
 SOON = timedelta(seconds=30)
 WHOLE_LIFE = TicketPolicy().lifetime
@@ -107,7 +115,7 @@ def has_got(courier: FakeCourier, count: int) -> bool:
     return len(courier.tickets) == count
 
 
-def said(service: Service, count: int) -> list[TicketDelivery.Event]:
+def said(service: Service, count: int) -> list[DeliveryEvent]:
     """Wait until so much is recorded, and return it."""
     until(lambda: len(said_of(service.store)) >= count, f"{count} records")
     return said_of(service.store)

@@ -13,9 +13,10 @@ from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.feed.live_feed import LiveFeed
 from application.model.outbox import Trying
 from application.shared.errors import StoreUnavailable
-from application.transaction.command import DeliveryKey, Subject
+from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
 from tests.support.delivering import outbox_of
 from tests.support.evidence import open_store

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from application.model.recipient import Recipient
 from application.shared.fields import AddressLine, Email
 from application.shared.masking import masked
 from domain.policies.policy import SendingMethod
+from domain.users.recipient import Recipient
 from tests.support.fakes import NOW
 
 MAIL = (SendingMethod.EMAIL, SendingMethod.HTML_EMAIL, SendingMethod.PDF_EMAIL)

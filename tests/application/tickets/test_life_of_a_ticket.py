@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from application.model.projection import at
 from application.policies.define_policy import read_policies
 from application.shared.errors import (
     PolicyUnknown,
@@ -36,7 +35,7 @@ def ticket(service: Service) -> Service:
 
 
 def row(service: Service) -> Any:
-    return at(read_ticket(SUBJECT, service.store.look_up([SUBJECT])), service.clock())
+    return read_ticket(SUBJECT, service.store.look_up([SUBJECT])).at(service.clock())
 
 
 def events(service: Service) -> list[str]:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from application.shared.errors import StoreUnavailable, Unavailable
-from application.transaction.command import Subject
 from application.transaction.group_read import GroupRead
 from application.transaction.ports import Known
+from domain.shared.subject import Subject
 from tests.support.fakes import SUBJECT, FakeStore
 
 

@@ -11,11 +11,11 @@ import pytest
 from joserfc.jwk import ECKey
 from pypdf import PdfReader
 
-from application.model.subscription_row import SubscriptionKey, sealed_for
+from application.model.subscription_row import sealed_for
 from application.subscriptions.subscribe import DefineSubscription
-from application.transaction.command import Subject
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method
+from domain.shared.subject import Subject
+from domain.subscriptions.subscription import Method, SubscriptionKey
 from interface.cli.delivery import commands
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.mail import templates

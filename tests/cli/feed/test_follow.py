@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from application.model.ticket_response import to_json
+from application.shared.wire import to_json
 from interface.cli.feed.commands import _reader
 from tests.bench.seed import CLIENT, seed
 from tests.support.command import Command, command

@@ -1,6 +1,7 @@
 import pytest
 
-from domain.policies.policy import DEFAULT_POLICY, HashAlgorithm, PolicyDefinition, TicketPolicy
+from domain.policies.policy import DEFAULT_POLICY, HashAlgorithm, TicketPolicy
+from domain.policies.policy_definition import PolicyDefinition, PolicyKey
 from domain.shared.errors import PolicyFaulty
 from tests.support.fakes import attribution
 
@@ -52,10 +53,12 @@ def test_a_weak_ticket_is_fine_with_a_password_hash() -> None:
 
 
 def test_defining_the_same_again_emits_nothing() -> None:
-    definition = PolicyDefinition.define("c", "p", TicketPolicy(), is_default=False, by=attribution())
+    key = PolicyKey("c", "p")
+    definition = PolicyDefinition.of(key, None)
+    definition.define(key, TicketPolicy(), is_default=False, by=attribution())
     definition.collect_events()
 
-    definition.redefine(TicketPolicy(), is_default=False, by=attribution())
+    definition.define(key, TicketPolicy(), is_default=False, by=attribution())
     definition.withdraw_default(by=attribution())
 
     assert definition.collect_events() == []

@@ -19,12 +19,14 @@ from application.model.outbox import Standing, Trying
 from application.model.subscription_row import SubscriptionChange, Target
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
-from application.transaction.command import CommandKey, DeliveryKey, Subject
+from application.transaction.command import CommandKey, DeliveryKey
 from application.transaction.outcomes import REFUSALS, Outcome
-from application.transaction.ports import Changes, PolicyKey
+from application.transaction.ports import Changes
 from domain.delivery.ticket_delivery import Obsolete
 from domain.policies.policy import HashAlgorithm, SendingMethod
+from domain.policies.policy_definition import PolicyKey
 from domain.shared.secret import Secret
+from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status
 from domain.tickets.states import State
 from interface.outbound.files.cursor_file import _Content

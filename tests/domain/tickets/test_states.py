@@ -9,8 +9,9 @@ from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
 from domain.tickets import states
 from domain.tickets.states import SETTABLE, State, Transition
-from domain.tickets.ticket_credential import TicketCredential, Validity
-from tests.support.fakes import NOW, attribution
+from domain.tickets.ticket_credential import TicketCredential
+from domain.tickets.validity import Validity
+from tests.support.fakes import NOW, SUBJECT, attribution
 from tests.support.server import ROOT
 
 ACTIONS = {
@@ -39,9 +40,9 @@ def test_every_step_is_a_line_of_the_table(
 ) -> None:
     now = NOW
     validity = Validity(NOW, NOW + timedelta(days=365))
-    credential = TicketCredential.create(
-        "c",
-        "u",
+    credential = TicketCredential.of(SUBJECT, None)
+    credential.create(
+        SUBJECT,
         ext_id="e",
         policy_ext_id="p",
         state=first,
@@ -51,8 +52,8 @@ def test_every_step_is_a_line_of_the_table(
     )
     for step in steps:
         by = attribution(timestamp=now)
-        before, version = credential.state_at(now), credential.version
-        stored = credential.state
+        before, version = credential.current.state_at(now), credential.version
+        stored = credential.current.state_name
         try:
             match ACTIONS[step]:
                 case "regenerate":
@@ -65,7 +66,7 @@ def test_every_step_is_a_line_of_the_table(
                     credential.change_state(state, by=by)
         except Refusal:
             assert before not in step.sources
-        after = credential.state_at(now)
+        after = credential.current.state_at(now)
         happened = credential.version != version or after is not before
         if happened:
             assert before in step.sources or stored in step.sources

@@ -6,17 +6,19 @@ import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
 from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.tickets.events import TicketCreated, TicketRegenerated
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential, Validity, stream_id
-from tests.support.fakes import NOW, attribution
+from domain.tickets.ticket_credential import TicketCredential, stream_id
+from domain.tickets.validity import Validity
+from tests.support.fakes import NOW, SUBJECT, attribution
 
 VALIDITY = Validity(NOW, NOW + timedelta(days=5))
 
 
 def created(state: State = State.ACTIVE) -> TicketCredential:
-    return TicketCredential.create(
-        "client-123",
-        "user-123",
+    credential = TicketCredential.of(SUBJECT, None)
+    credential.create(
+        SUBJECT,
         ext_id="ext-1",
         policy_ext_id="default",
         state=state,
@@ -24,6 +26,7 @@ def created(state: State = State.ACTIVE) -> TicketCredential:
         validity=VALIDITY,
         by=attribution(),
     )
+    return credential
 
 
 def test_creating_emits_ticket_created_with_version_1() -> None:
@@ -31,7 +34,7 @@ def test_creating_emits_ticket_created_with_version_1() -> None:
 
     [event] = credential.collect_events()
 
-    assert isinstance(event, TicketCredential.TicketCreated)
+    assert isinstance(event, TicketCreated)
     assert (event.originator_version, event.ticket_hash) == (1, "{SSHA256}first")
     assert credential.id == stream_id("client-123", "user-123")
 
@@ -43,7 +46,7 @@ def test_regenerating_emits_the_new_hash_the_next_count_and_the_next_version() -
     credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
 
     [event] = credential.collect_events()
-    assert isinstance(event, TicketCredential.TicketRegenerated)
+    assert isinstance(event, TicketRegenerated)
     assert (event.ticket_hash, event.reset_count, event.originator_version) == ("{SSHA256}second", 1, 2)
 
 
@@ -63,8 +66,8 @@ def test_regenerating_evolves_hash_count_validity_and_version() -> None:
 
     credential.regenerate("{SSHA256}second", later, by=attribution())
 
-    assert (credential.ticket_hash, credential.reset_count) == ("{SSHA256}second", 1)
-    assert (credential.validity, credential.version) == (later, 2)
+    assert (credential.current.ticket_hash, credential.current.reset_count) == ("{SSHA256}second", 1)
+    assert (credential.current.valid_to, credential.version) == (later.end, 2)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_regenerating_lifts_any_lock(state: State) -> None:
 
     credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
 
-    assert credential.state is State.ACTIVE
+    assert credential.current.state_name is State.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_disabled_or_archived_credential_is_not_revived(state: State, refusal:
         credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
 
     assert credential.collect_events() == []
-    assert (credential.version, credential.ticket_hash) == (1, "{SSHA256}first")
+    assert (credential.version, credential.current.ticket_hash) == (1, "{SSHA256}first")
 
 
 def test_a_validity_must_end_after_it_begins() -> None:

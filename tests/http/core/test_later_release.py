@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from application.record.replay import check_streams, stream_ranges
 from application.transaction.ports import Changes
-from domain.tickets.ticket_credential import TicketCredential
+from domain.tickets.events import TicketEvent
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.web import BASE, RESET, TICKET, Web, web_over
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketPrinted(TicketCredential.Event):
+class TicketPrinted(TicketEvent):
     """An event that this release does not have."""
 
     TOPIC = "TicketPrinted"

@@ -1,6 +1,6 @@
 import pytest
 
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from interface.http.core.problems import TooManyRequests
 from interface.http.core.rate_limits import RateLimits
 from tests.support.web import RESET, TICKET, Web

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from application.model.subscription_row import Progress, SubscriptionKey, Target, sealed_for
+from application.model.subscription_row import Progress, Target, sealed_for
 from domain.shared.secret import Secret
+from domain.subscriptions.subscription import SubscriptionKey
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW
 from tests.support.web import BASE, RESET, Web, web_over

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.model.outbox import Waiting
-from application.transaction.command import Subject
+from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.mail.templates import (
     BUILT_IN,

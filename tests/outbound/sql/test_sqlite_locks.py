@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from application.model.subscription_row import Progress, SubscriptionKey
+from application.model.subscription_row import Progress
+from domain.subscriptions.subscription import SubscriptionKey
 from interface.outbound.sql import sqlite_store
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT

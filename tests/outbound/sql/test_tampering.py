@@ -14,23 +14,26 @@ from uuid import UUID
 import pytest
 
 from application.delivery.record_delivery import RecordDelivery
-from application.model.projection import TicketRow, fold
 from application.record.access_log import NoteAccess
 from application.record.checkpoint import make_checkpoint, make_checkpoints
 from application.record.evidence import FILES, make_evidence, zip_of
 from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.record.merkle import root_of
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
-from application.record.streams import AGGREGATES, EVENTS, LedgerColumns, columns_of
+from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.subscribe import ChangeSubscriptionStatus, DefineSubscription
-from application.transaction.command import DeliveryKey, Subject
+from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete, delivery_stream_id
-from domain.policies.policy import SendingMethod, TicketPolicy, policy_stream_id
-from domain.record.access_log import AccessLog, access_stream_id
+from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.policies.policy_definition import policy_stream_id
+from domain.record.access_log import AccessNoted, access_stream_id
 from domain.shared.secret import Secret
+from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, subscription_stream_id
+from domain.tickets.events import TicketRegenerated
+from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
-from domain.tickets.ticket_credential import TicketCredential, stream_id
+from domain.tickets.ticket_credential import stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.records import JsonMapper
@@ -162,7 +165,7 @@ class Busy:
         self._reset()
         return self._record.store.size(client_ext_id)
 
-    def differing_rows(self, expected: Sequence[TicketRow]) -> Sequence[Subject]:
+    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
         self._reset()
         return self._record.store.differing_rows(expected)
 
@@ -435,7 +438,7 @@ def forge_an_event(record: Record, position: int, **fields: Any) -> None:
     """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
     history = record.store.history(SUBJECT)
     newest = history[-1]
-    assert isinstance(newest, TicketCredential.TicketRegenerated)
+    assert isinstance(newest, TicketRegenerated)
     event = replace(
         newest,
         originator_version=newest.originator_version + 1,
@@ -598,7 +601,7 @@ def test_streams_of_every_kind_that_nobody_changed_are_whole(record: Record) -> 
 
     assert record.check().faults == []
     assert record.rebuild().faults == []
-    assert list(streams) == [aggregate.TOPIC for aggregate in AGGREGATES]
+    assert set(streams) == {event.AGGREGATE for event in EVENTS.values()}
 
 
 def test_a_changed_column_is_found_in_a_stream_of_any_kind(record: Record) -> None:
@@ -724,7 +727,7 @@ def test_every_event_tells_its_stream_or_follows_one_that_does() -> None:
         "TicketCreated",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
         "PolicyDefined",
-        AccessLog.AccessNoted.TOPIC,
+        AccessNoted.TOPIC,
         "SubscriptionDefined",
     }
 

@@ -1,34 +1,11 @@
-"""A user as the service knows one: where the ticket goes. Personal data, kept out of every event."""
+"""The response schema of a user."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from application.model.projection import utc_date
-from application.model.ticket_response import Count, UtcDate
-from application.transaction.command import Subject
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipient:
-    """An ordinary, erasable row (design, decision 9); `version` rises with each change."""
-
-    client_ext_id: str
-    user_ext_id: str
-    email: str | None
-    name: str | None
-    language: str | None
-    postal_address: tuple[str, ...] | None = None
-    created: datetime
-    last_modified: datetime
-    version: int
-
-    @property
-    def subject(self) -> Subject:
-        """The user's ids."""
-        return Subject(self.client_ext_id, self.user_ext_id)
+from application.shared.wire import Count, UtcDate, utc_date
+from domain.users.recipient import Recipient
 
 
 class UserResponse(BaseModel):

@@ -1,19 +1,17 @@
 """The response schema of a ticket credential: the seed's, field for field.
 
-A typed dict, since it is built for every reset and every read: pydantic documents it, msgspec writes it.
+A typed dict, since one is built for every reset and every read: pydantic documents it, msgspec writes it.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
-import msgspec
-from pydantic import BaseModel, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
+from application.shared.wire import Count, UtcDate, utc_date
+from domain.tickets.state import TicketState
 from domain.tickets.states import State
-
-UtcDate = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:42:00Z"])]
-Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
 
 CredentialType = Literal[
     "Password",
@@ -88,8 +86,28 @@ class TicketResponse(TypedDict):
     resetCount: Annotated[Count, Field(description="Number of times the credential was regenerated.")]
 
 
-def to_json(response: BaseModel | Mapping[str, Any]) -> str:
-    """Return a response as JSON text, without blanks."""
-    if isinstance(response, BaseModel):
-        return response.model_dump_json(by_alias=True)
-    return msgspec.json.encode(response).decode()
+def to_response(state: TicketState, now: datetime) -> TicketResponse:
+    """Return the state at a moment as the seed's schema has it."""
+    state = state.at(now)
+    return TicketResponse(
+        created=utc_date(state.created),
+        lastModified=utc_date(state.last_modified),
+        version=state.version,
+        extId=state.ext_id,
+        userExtId=state.user_ext_id,
+        policyExtId=state.policy_ext_id,
+        stateName=state.state_name,
+        stateChangeReason=state.state_change_reason,
+        stateChangeDetail=state.state_change_detail,
+        lastSuccessfulLoginDate=utc_date(state.last_successful_login_date),
+        successfulLoginCount=state.successful_login_count,
+        lastFailedLoginDate=utc_date(state.last_failed_login_date),
+        failedLoginCount=state.failed_login_count,
+        modificationComment=state.modification_comment,
+        type="Ticket Authorization",
+        validity={"from": utc_date(state.valid_from), "to": utc_date(state.valid_to)},
+        ticket=state.ticket_hash,
+        failureCount=state.failure_count,
+        successCount=state.success_count,
+        resetCount=state.reset_count,
+    )

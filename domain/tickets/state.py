@@ -1,0 +1,228 @@
+"""The state of a ticket credential, and the one function that evolves it."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.shared.event import Event, UnknownEvent
+from domain.shared.subject import Subject
+from domain.tickets import events
+from domain.tickets.states import State
+
+
+class TicketState(Struct, frozen=True, kw_only=True, gc=False):
+    """A credential after the event of a version; the row of table `tickets` (stored as JSON, so the shape only grows).
+
+    Times are aware UTC. The names are those of the response, in snake case.
+    """
+
+    client_ext_id: str
+    user_ext_id: str
+    stream: UUID
+    version: int
+    ext_id: str
+    policy_ext_id: str
+    state_name: State
+    state_change_reason: str
+    ticket_hash: str
+    created: datetime
+    last_modified: datetime
+    valid_from: datetime
+    valid_to: datetime
+    modification_comment: str | None
+    state_change_detail: str | None = None
+    last_successful_login_date: datetime | None = None
+    successful_login_count: int = 0
+    last_failed_login_date: datetime | None = None
+    failed_login_count: int = 0
+    failure_count: int = 0
+    success_count: int = 0
+    reset_count: int = 0
+    locked_until: datetime | None = None
+    expiry_warned: bool = False
+    expiry_recorded: bool = False
+    deleted: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """The user to whom the credential belongs."""
+        return Subject(self.client_ext_id, self.user_ext_id)
+
+    @property
+    def expiry_step(self) -> int:
+        """Which expiry events are due: 0 both, 1 TicketExpired only, 2 none."""
+        if self.deleted or self.expiry_recorded or self.state_name in (State.DISABLED, State.ARCHIVED):
+            return 2
+        return int(self.expiry_warned)
+
+    def state_at(self, now: datetime) -> State:
+        """Return the state name at a moment: a temporary lock ends by itself."""
+        ran_out = self.state_name is State.TMP_LOCKED and self.locked_until and now >= self.locked_until
+        return State.ACTIVE if ran_out else self.state_name
+
+    def at(self, now: datetime) -> "TicketState":
+        """Return the state at a moment."""
+        if self.state_at(now) is self.state_name:
+            return self
+        return replace(self, state_name=State.ACTIVE, state_change_reason="unlock", locked_until=None)
+
+
+def evolve(state: TicketState | None, event: Event) -> TicketState:
+    """Return the state after the event. Never fails for an event that a credential emitted.
+
+    Of an event of a later release only its version and time are known (ADR 12).
+    """
+    return _EVOLVE[type(event)](state, event)
+
+
+def fold(state: TicketState | None, happened: Iterable[Event]) -> TicketState | None:
+    """Return the state after several events."""
+    for event in happened:
+        state = evolve(state, event)
+    return state
+
+
+def _created(_: TicketState | None, event: events.TicketCreated) -> TicketState:
+    return TicketState(
+        client_ext_id=event.client_ext_id,
+        user_ext_id=event.user_ext_id,
+        stream=event.originator_id,
+        version=event.originator_version,
+        ext_id=event.ext_id,
+        policy_ext_id=event.policy_ext_id,
+        state_name=event.state_name,
+        state_change_reason="initialized",
+        ticket_hash=event.ticket_hash,
+        created=event.timestamp,
+        last_modified=event.timestamp,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        modification_comment=event.reason,
+    )
+
+
+def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
+    return replace(state, version=event.originator_version, last_modified=event.timestamp, **changes)
+
+
+def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:
+    """Return the state after an event with an optional comment; without one the former comment stays."""
+    return _after(state, event, modification_comment=event.reason or state.modification_comment, **changes)
+
+
+def _regenerated(state: TicketState, event: events.TicketRegenerated) -> TicketState:
+    return _after(
+        state,
+        event,
+        modification_comment=event.reason,
+        state_name=State.ACTIVE,
+        state_change_reason="reset",
+        ticket_hash=event.ticket_hash,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        reset_count=event.reset_count,
+        locked_until=None,
+        successful_login_count=0,
+        failed_login_count=0,
+        expiry_warned=False,
+        expiry_recorded=False,
+    )
+
+
+def _state_changed(state: TicketState, event: events.TicketStateChanged) -> TicketState:
+    return _after_comment(
+        state,
+        event,
+        state_name=event.state_name,
+        state_change_reason="changed-by-admin",
+        failed_login_count=0,
+        locked_until=None,
+    )
+
+
+def _policy_assigned(state: TicketState, event: events.TicketPolicyAssigned) -> TicketState:
+    return _after_comment(state, event, policy_ext_id=event.policy_ext_id)
+
+
+def _validity_changed(state: TicketState, event: events.TicketValidityChanged) -> TicketState:
+    return _after_comment(
+        state,
+        event,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        expiry_warned=False,
+        expiry_recorded=False,
+    )
+
+
+def _commented(state: TicketState, event: events.TicketCommented) -> TicketState:
+    return _after(state, event, modification_comment=event.reason)
+
+
+def _verified(state: TicketState, event: events.TicketVerified) -> TicketState:
+    return _after(
+        state,
+        event,
+        state_name=State.ACTIVE,
+        state_change_reason="unlock" if state.state_name is State.TMP_LOCKED else state.state_change_reason,
+        locked_until=None,
+        last_successful_login_date=event.timestamp,
+        successful_login_count=state.successful_login_count + 1,
+        success_count=state.success_count + 1,
+        failed_login_count=0,
+    )
+
+
+def _missed(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
+    locked = event.state_name is not State.ACTIVE
+    return _after(
+        state,
+        event,
+        state_name=event.state_name,
+        state_change_reason="too-many-login-failures" if locked else state.state_change_reason,
+        locked_until=event.locked_until,
+        last_failed_login_date=event.timestamp,
+        failed_login_count=state.failed_login_count + 1,
+        failure_count=state.failure_count + 1,
+    )
+
+
+def _hash_upgraded(state: TicketState, event: events.TicketHashUpgraded) -> TicketState:
+    return _after(state, event, ticket_hash=event.ticket_hash)
+
+
+def _expires_soon(state: TicketState, event: events.TicketExpirySoon) -> TicketState:
+    return _after(state, event, expiry_warned=True)
+
+
+def _expired(state: TicketState, event: events.TicketExpired) -> TicketState:
+    return _after(state, event, expiry_warned=True, expiry_recorded=True)
+
+
+def _deleted(state: TicketState, event: events.TicketDeleted) -> TicketState:
+    return _after(state, event, deleted=True)
+
+
+def _unknown(state: TicketState, event: UnknownEvent) -> TicketState:
+    return _after(state, event)
+
+
+_EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {
+    events.TicketCreated: _created,
+    events.TicketRegenerated: _regenerated,
+    events.TicketStateChanged: _state_changed,
+    events.TicketPolicyAssigned: _policy_assigned,
+    events.TicketValidityChanged: _validity_changed,
+    events.TicketCommented: _commented,
+    events.TicketVerified: _verified,
+    events.WrongTicketPresented: _missed,
+    events.TicketHashUpgraded: _hash_upgraded,
+    events.TicketExpirySoon: _expires_soon,
+    events.TicketExpired: _expired,
+    events.TicketDeleted: _deleted,
+    UnknownEvent: _unknown,
+}
