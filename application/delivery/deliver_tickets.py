@@ -12,13 +12,13 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from application.delivery.outbox import DeliveryKey, Outbox, Standing, Trying, Waiting
 from application.delivery.record_delivery import RecordDelivery
-from application.model.outbox import Standing, Trying, Waiting
 from application.shared.errors import SealBroken, Unavailable
 from application.shared.masking import masked
+from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
-from application.transaction.command import Answer, Command, DeliveryKey
-from application.transaction.ports import Clock, Outbox, Sealer
+from application.transaction.command import Answer, Command
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod
 from domain.tickets.ticket import ClearTicket

@@ -9,13 +9,12 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from application.delivery.outbox import Outbox, Standing, Waiting
 from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
-from application.model.outbox import Standing, Waiting
 from application.record.ledger import Ledger
 from application.shared.masking import masked
 from application.shared.wire import Count, UtcDate, utc_date
-from application.transaction.ports import Outbox
 from domain.delivery.ticket_delivery import (
     DeliveryEvent,
     TicketDelivered,

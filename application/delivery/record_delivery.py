@@ -1,16 +1,20 @@
 """Record what became of a ticket's delivery, and have one tried again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from application.model.outbox import Trying
-from application.transaction.command import Answer, Command, DeliveryKey
+from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, Trying
+from application.shared.ports import Clock
+from application.tickets.records import TicketCommand, ticket
+from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from domain.delivery.ticket_delivery import (
     Attempt,
+    DeliveryEvent,
     Obsolete,
     TicketDelivered,
     TicketDeliveryEnded,
@@ -34,47 +38,53 @@ class RecordDelivery(Command):
     trying: Trying | None = None
     until: datetime | None = None
 
-    @property
-    def delivery(self) -> DeliveryKey:
-        """Of which delivery the command is."""
-        return self.key_of_delivery
+    def loads(self) -> Sequence[Load]:
+        """Return how far the delivery is."""
+        return [Load(DELIVERIES, self.key_of_delivery)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryDeliveries(Command):
-    """Have what waits for the user, or has failed, tried again now, from its first method on."""
+class RetryDeliveries(TicketCommand):
+    """Try the queued and failed tickets of the user again at once, from their first method on."""
 
 
 def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Say what became of a delivery, unless somebody else has said it.
+    """Record the outcome of a delivery, unless another process has recorded one.
 
-    A sealed ticket that was handed over, or is not sent any more, goes in the same transaction.
+    A sealed ticket that was delivered, or is no longer sent, is deleted in the same transaction.
     """
-    key = command.delivery
-    so_far = unit.delivery(key)
-    if so_far is None:
+    key = command.key_of_delivery
+    progress = unit.get(DELIVERIES, key)
+    if progress is None:
         return command.done(Outcome.GONE, None, None)
-    say = partial(
+    event = _event(command, progress.event_count, clock)
+    unit.append([event], command.subject)
+    if isinstance(event, TicketDeliveryFailed):
+        failed = DeliveryProgress(event.originator_version, command.trying or Trying(), command.until)
+        unit.put(DELIVERIES, key, failed)
+    else:
+        unit.remove(DELIVERIES, key)
+    return command.done(Outcome.RECORDED, None, None)
+
+
+def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryEvent:
+    key = command.key_of_delivery
+    following = partial(
         next_event,
         stream=key.stream,
         ticket_version=key.version,
-        event_count=so_far,
+        event_count=event_count,
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
         by=command.attribution(clock()),
     )
     if command.attempt is None:
-        unit.save_delivery(key, say(TicketDeliveryEnded, why=command.why))
-    elif command.delivered:
-        unit.save_delivery(key, say(TicketDelivered, delivery=command.attempt))
-    else:
-        failed = say(TicketDeliveryFailed, delivery=command.attempt)
-        unit.save_delivery(key, failed, kept=(command.trying or Trying(), command.until))
-    return command.done(Outcome.RECORDED, None, None)
+        return following(TicketDeliveryEnded, why=command.why)
+    return following(TicketDelivered if command.delivered else TicketDeliveryFailed, delivery=command.attempt)
 
 
 def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
-    """Have the user's tickets tried again. Raises UserUnknown, TicketUnknown."""
-    unit.ticket(command.subject)
-    unit.retry_deliveries(command.subject)
+    """Have the user's tickets tried again. Raises UserNotFound, TicketNotFound."""
+    ticket(unit, command.subject)
+    unit.put(RETRIES, command.subject, True)
     return command.done(Outcome.QUEUED, None, None)

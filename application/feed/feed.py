@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import Ledger, LedgerEntry
 from application.record.streams import EVENTS
-from application.shared.errors import PositionUnknown
+from application.shared.errors import PositionNotFound
 from application.shared.wire import UtcDate, to_json, utc_date
 from domain.shared.event import Event
 from domain.tickets.states import State
@@ -137,11 +137,11 @@ def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> S
 def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
     """Return the position of the newest event, up to where the query begins, that it would have found.
 
-    Raises PositionUnknown where the ledger does not reach that far, StoreUnavailable.
+    Raises PositionNotFound where the ledger does not reach that far, StoreUnavailable.
     """
     size = ledger.size(query.client_ext_id)
     if query.after > size:
-        raise PositionUnknown(
+        raise PositionNotFound(
             f"The ledger of the client ends at position {size}. If you were further once, it was put back: ask its operator."
         )
     if query.era is not None:
@@ -152,11 +152,11 @@ def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
 
 
 def check_known(seen: EventId, eras: Eras) -> None:
-    """Raise PositionUnknown where another event stands at the position of this one by now."""
+    """Raise PositionNotFound where another event stands at the position of this one by now."""
     if not eras.holds(seen):
         end = eras.end_of(seen.era)
         upto = "" if end is None else f" What you saw up to position {end} holds."
-        raise PositionUnknown(
+        raise PositionNotFound(
             f"Event {seen} is not in the ledger of the client any more: the ledger was put back.{upto} Ask its operator."
         )
 

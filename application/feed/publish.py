@@ -12,8 +12,9 @@ from typing import Protocol, cast
 from application.feed.feed import FeedEvent, FeedQuery, check_known, read_feed
 from application.record.eras import EventId
 from application.record.ledger import Ledger
-from application.shared.errors import PositionUnknown, Unavailable
-from application.transaction.ports import Lease, Randomness, Store
+from application.shared.errors import PositionNotFound, Unavailable
+from application.shared.ports import Randomness
+from application.transaction.store import Lease, Store
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ async def publish(
     """Publish until told to stop; where something is out of reach, wait for it and go on.
 
     target: names where to; one process at a time publishes there. clients: whose events; none: everybody's.
-    Raises PositionUnknown where the broker is further than a ledger.
+    Raises PositionNotFound where the broker is further than a ledger.
     """
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     alone = True
@@ -201,14 +202,14 @@ class _Session:
             last = self.cursor.last(client)
         size = await asyncio.to_thread(self.ledger.size, client)
         if last.position > size:
-            raise PositionUnknown(
+            raise PositionNotFound(
                 f"Client {client!r} was published up to position {last}, but its ledger ends at {size}."
                 " It was put back: nothing more is published before its operator has said what holds."
             )
         try:
             check_known(last, await asyncio.to_thread(self.ledger.eras, client))
-        except PositionUnknown as error:
-            raise PositionUnknown(
+        except PositionNotFound as error:
+            raise PositionNotFound(
                 f"Client {client!r} was published up to position {last}. {error}"
                 " Nothing more is published before its operator has said what holds."
             ) from None

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from application.model.outbox import OutboxEntry
-from application.model.subscription_row import sealed_for
+from application.delivery.outbox import Outbox, OutboxEntry
 from application.shared.errors import SealBroken
-from application.transaction.ports import Outbox, Sealer, Subscriptions
+from application.shared.ports import Sealer
+from application.subscriptions.records import Subscriptions, sealed_for
 from domain.subscriptions.subscription import SubscriptionKey
 
 _AT_ONCE = 500

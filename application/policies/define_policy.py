@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from application.policies.records import POLICIES, default_policy, policies_of
 from application.policies.response import to_response
 from application.shared.errors import PolicyNotFound
+from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Store
+from application.transaction.records import Load
+from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
@@ -22,31 +25,34 @@ class DefinePolicy(Command):
     policy: TicketPolicy
     is_default: bool = False
 
+    def loads(self) -> Sequence[Load]:
+        """Return every policy of the client."""
+        return [policies_of(self.subject.client_ext_id)]
+
 
 def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Add or replace a policy; as the client's new default it takes the place of the old one.
+    """Add or replace a policy; as the client's new default it replaces the former one.
 
-    Raises PreconditionFailed, PolicyFaulty with one message per fault.
+    Raises PreconditionFailed, InvalidPolicy with one message per fault.
     """
-    client_ext_id = command.subject.client_ext_id
-    key = PolicyKey(client_ext_id, command.policy_ext_id)
-    known = unit.policy_row(key)
+    key = PolicyKey(command.subject.client_ext_id, command.policy_ext_id)
+    known = unit.get(POLICIES, key)
     command.precondition.check(known.version if known else None)
     by = command.attribution(clock())
     definition = PolicyDefinition.of(key, known)
     definition.define(key, command.policy, is_default=command.is_default, by=by)
-    default = unit.policy_row(unit.default_policy(client_ext_id))
-    if command.is_default and default and default.is_default and default.policy_ext_id != key.policy_ext_id:
+    default = unit.get(POLICIES, default_policy(unit, key.client_ext_id))
+    if command.is_default and default and default.is_default and default.key != key:
         former = PolicyDefinition.of(default.key, default)
         former.withdraw_default(by=by)
-        unit.save_policy(former)
-    row = unit.save_policy(definition)
-    return command.done(Outcome.CHANGED if known else Outcome.CREATED, row.version, to_response(row))
+        unit.save(POLICIES, default.key, former, Subject(key.client_ext_id))
+    state = unit.save(POLICIES, key, definition, Subject(key.client_ext_id))
+    return command.done(Outcome.CHANGED if known else Outcome.CREATED, state.version, to_response(state))
 
 
 def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyState]:
     """Return every policy that the client defined, by its id. Raises StoreUnavailable."""
-    policies = store.look_up([Subject(client_ext_id)]).policies
+    policies = store.load([policies_of(client_ext_id)]).all(POLICIES)
     return [policies[key] for key in sorted(policies)]
 
 

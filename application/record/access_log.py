@@ -4,18 +4,21 @@ Bounded: of what one caller does alike in one minute the first few are kept one 
 as one entry when the minute is over. A crash loses at most the count of the minute it happens in.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock
+from application.transaction.records import Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
-from domain.record.access_log import next_access
+from domain.record.access_log import access_stream_id, next_access
 from domain.shared.subject import Subject
 
 ONE_BY_ONE = 20
 READ = "read"
+ACCESS_LOG = RecordSet[str, int]("access_log")
+"""The version of each client's access log; it stands in the ledger only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +29,26 @@ class NoteAccess(Command):
     outcome: str
     count: int = 1
 
+    def loads(self) -> Sequence[Load]:
+        """Return the version of the client's access log."""
+        client_ext_id = self.subject.client_ext_id
+        return [Load(ACCESS_LOG, (client_ext_id, access_stream_id(client_ext_id)))]
+
 
 def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Add an entry to the client's access log."""
     client_ext_id, user_ext_id = command.subject
     entry = next_access(
         client_ext_id,
-        unit.access_version(client_ext_id),
+        unit.get(ACCESS_LOG, client_ext_id) or 0,
         user_ext_id=user_ext_id,
         operation=command.operation,
         outcome=command.outcome,
         count=command.count,
         by=command.attribution(clock()),
     )
-    unit.save_access(entry)
+    unit.append([entry], command.subject)
+    unit.put(ACCESS_LOG, client_ext_id, entry.originator_version)
     return command.done(Outcome.NOTED, None, None)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree, head_leaf
 from application.record.merkle import root_of
-from application.transaction.ports import Clock
+from application.shared.ports import Clock
 
 _PAGE = 500
 # Of checkpoints that some witness lacks; beyond that the others get some of them again.

@@ -13,8 +13,8 @@ from application.record.checkpoint import Signer, make_checkpoint
 from application.record.history import history, stream_entries
 from application.record.ledger import Checkpoint, Ledger, LedgerBroken, LedgerEntry, LedgerTree, head_leaf
 from application.record.merkle import consistency_proof, inclusion_proof, subtree_of
-from application.shared.errors import TicketUnknown
-from application.transaction.ports import Clock
+from application.shared.errors import TicketNotFound
+from application.shared.ports import Clock
 from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
 
@@ -31,17 +31,17 @@ def make_evidence(
 ) -> bytes:
     """Return the evidence file of a user's credential, a ZIP.
 
-    since: the size of an older checkpoint that it shall be tied to. Raises TicketUnknown where nothing ever
+    since: the size of an older checkpoint that it shall be tied to. Raises TicketNotFound where nothing ever
     happened or `since` is no size that was there, LedgerBroken where the record is not whole, StoreUnavailable.
     """
     checkpoint = make_checkpoint(
         subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, with_heads=True
     )
     if checkpoint is None or (since is not None and not 0 < since <= checkpoint.size):
-        raise TicketUnknown("There is no such checkpoint to go on from.")
+        raise TicketNotFound("There is no such checkpoint to go on from.")
     entries = [entry for entry in stream_entries(subject, ledger=ledger) if entry.position <= checkpoint.size]
     if not entries:
-        raise TicketUnknown(f"User {subject.user_ext_id!r} never had a ticket.")
+        raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
     tree = _CachedTree(LedgerTree(ledger, subject.client_ext_id))
     files = {
         "checkpoint": checkpoint.note.encode(),

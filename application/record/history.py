@@ -10,9 +10,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from application.record.ledger import HistoryQuery, Ledger, LedgerEntry
-from application.shared.errors import LaterRelease, TicketUnknown
+from application.shared.errors import LaterRelease, TicketNotFound
+from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
-from application.transaction.ports import Clock, Store
+from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState, evolve
@@ -65,18 +66,18 @@ def past_ticket(
 ) -> tuple[TicketState, datetime]:
     """Return the credential as it was at a moment, or after the event of a version, and that moment.
 
-    Raises TicketUnknown where it did not exist then, and for the future; StoreUnavailable.
+    Raises TicketNotFound where it did not exist then, and for the future; StoreUnavailable.
     """
     if at and at > clock():
-        raise TicketUnknown("That moment lies in the future: nothing is known of it yet.")
+        raise TicketNotFound("That moment lies in the future: nothing is known of it yet.")
     row, moment = None, at
-    for event in store.history(subject):
+    for event in store.events_of(stream_id(*subject)):
         if (version is not None and event.originator_version > version) or (at and event.timestamp > at):
             break
         row = _evolved(row, event)
         moment = at or event.timestamp
     if row is None or row.deleted or moment is None or (version is not None and row.version != version):
-        raise TicketUnknown(f"User {subject.user_ext_id!r} had no such ticket.")
+        raise TicketNotFound(f"User {subject.user_ext_id!r} had no such ticket.")
     return row, moment
 
 
@@ -85,7 +86,7 @@ def read_history(
 ) -> tuple[Sequence[HistoryItem], bool]:
     """Return what happened after a version, oldest first, and whether there is more.
 
-    Raises TicketUnknown where nothing ever happened, StoreUnavailable.
+    Raises TicketNotFound where nothing ever happened, StoreUnavailable.
     """
     items: list[HistoryItem] = []
     for item in history(subject, ledger=ledger):
@@ -97,7 +98,7 @@ def read_history(
 
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
-    """Yield everything that happened to the user's credential, oldest first. Raises TicketUnknown."""
+    """Yield everything that happened to the user's credential, oldest first. Raises TicketNotFound."""
     row: TicketState | None = None
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
@@ -114,7 +115,7 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
         }
         row = new
     if row is None:
-        raise TicketUnknown(f"User {subject.user_ext_id!r} never had a ticket.")
+        raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
 
 
 def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]:

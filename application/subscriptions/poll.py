@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from application.feed.feed import FeedEvent, FeedQuery, read_feed
 from application.feed.live_feed import LiveFeed
-from application.model.subscription_row import Progress, Subscribed
 from application.record.eras import NO_ERAS
 from application.record.ledger import Ledger
+from application.shared.ports import Clock
+from application.subscriptions.records import Progress, Subscribed, Subscriptions
 from application.subscriptions.security_event import SecurityEvents, event_of, notice_jti
-from application.transaction.ports import Clock, Subscriptions
 from domain.subscriptions.subscription import Status, SubscriptionState
 
 WAIT_SECONDS = 30
@@ -77,7 +77,7 @@ class Polling:
 
     def _settled(self, subscribed: Subscribed, poll: Poll) -> tuple[Progress, str]:
         """Keep what the receiver has; return how far it got, and what is still to be said to it."""
-        row, _, progress = subscribed
+        row, progress = subscribed.row, subscribed.progress
         notice = self.subscriptions.notice(row.key)
         for jti, why in poll.refused.items():
             log.warning("the receiver of stream %r refused %.60r: %.100r", row.name, jti, why)

@@ -16,11 +16,19 @@ from msgspec.structs import replace
 
 from application.feed.feed import Batch, FeedQuery
 from application.feed.live_feed import LiveFeed
-from application.model.subscription_row import Progress, Subscribed, SubscriptionHead, Target, sealed_for
-from application.shared.errors import PositionUnknown, SealBroken, Unavailable
+from application.shared.errors import PositionNotFound, SealBroken, Unavailable
+from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
 from application.shared.wire import utc_date
-from application.transaction.ports import Clock, Lease, Sealer, Store, Subscriptions
+from application.subscriptions.records import (
+    Progress,
+    Subscribed,
+    SubscriptionHead,
+    Subscriptions,
+    Target,
+    sealed_for,
+)
+from application.transaction.store import Lease, Store
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 LEASE = "push"
@@ -204,7 +212,7 @@ class _Sending:
         query = FeedQuery(key.client_ext_id, self._progress.acknowledged, types)
         try:
             target, before = pusher.opened(subscribed), await pusher.live.before(query)
-        except (SealBroken, PositionUnknown) as error:
+        except (SealBroken, PositionNotFound) as error:
             await self._park(str(error))
             return
         sender = pusher.senders[terms.method]

@@ -10,8 +10,8 @@ import msgspec
 
 from application.feed.feed import CloudEvent, FeedEvent
 from application.record.eras import EventId, parse_event_id
+from application.shared.ports import Clock
 from application.shared.wire import to_json
-from application.transaction.ports import Clock
 from domain.subscriptions.subscription import Status, SubscriptionState
 from domain.tickets.states import State
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from application.model.subscription_row import Subscribed, Target, sealed_for
-from application.shared.errors import SealBroken, SubscriptionUnknown
+from application.shared.errors import SealBroken, SubscriptionNotFound
+from application.shared.ports import Sealer
+from application.subscriptions.records import Subscribed, Subscriptions, Target, sealed_for
 from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, shared_status
-from application.transaction.ports import Sealer, Subscriptions
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 PUSH: Final = "urn:ietf:rfc:8935"
@@ -28,10 +28,10 @@ class SecurityStreams:
     poll_url: Callable[[SubscriptionKey], str]
 
     def find(self, key: SubscriptionKey, receiver: str) -> Subscribed:
-        """Return a stream of the receiver. Raises SubscriptionUnknown, StoreUnavailable."""
+        """Return a stream of the receiver. Raises SubscriptionNotFound, StoreUnavailable."""
         subscribed = self.subscriptions.subscription(key)
         if subscribed is None or not _belongs(subscribed, receiver):
-            raise SubscriptionUnknown(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
+            raise SubscriptionNotFound(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
         return subscribed
 
     def of(self, client_ext_id: str, receiver: str) -> Sequence[Subscribed]:

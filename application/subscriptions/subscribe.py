@@ -1,6 +1,6 @@
 """Define, steer and delete subscriptions, and say how far each got."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -8,20 +8,30 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
-from application.model.subscription_row import Subscribed, Target, sealed_for
 from application.record.ledger import Ledger
 from application.shared.errors import (
-    PositionUnknown,
+    PositionNotFound,
     SealBroken,
-    SubscriptionUnknown,
+    SubscriptionNotFound,
     TargetRefused,
     TooManySubscriptions,
 )
+from application.shared.ports import Clock, Sealer
 from application.shared.wire import Count, UtcDate, utc_date
+from application.subscriptions.records import (
+    SUBSCRIPTIONS,
+    Subscribed,
+    Subscriptions,
+    Target,
+    ledger_size,
+    save,
+    sealed_for,
+    subscriptions_of,
+)
 from application.subscriptions.security_event import stream_updated_notice
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Sealer, Subscriptions
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, Subscription, SubscriptionKey, Terms
@@ -34,6 +44,10 @@ class SubscriptionCommand(Command):
     """A command about a subscription of the client that is its subject."""
 
     name: str
+
+    def loads(self) -> Sequence[Load]:
+        """Return every subscription of the client, and the size of its ledger."""
+        return subscriptions_of(self.subject.client_ext_id)
 
     @property
     def subscription(self) -> SubscriptionKey:
@@ -129,10 +143,10 @@ def define_subscription(
     """Add or replace a subscription; the same again changes nothing.
 
     private_hosts: those that may be reached by plain HTTP, too. Raises PreconditionFailed, TargetRefused,
-    PositionUnknown, TooManySubscriptions.
+    PositionNotFound, TooManySubscriptions.
     """
     key, by = command.subscription, command.attribution(clock())
-    known = unit.subscriptions().get(key)
+    known = unit.all(SUBSCRIPTIONS).get(key)
     live = None if known is None or known.row.deleted else known
     command.precondition.check(live.row.version if live else None)
     if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
@@ -151,31 +165,31 @@ def define_subscription(
     subscription = Subscription.of(key, known.row if known else None)
     subscription.define(key, terms, resealed=target != former, by=by)
     sealed = live.sealed if live and target == former else sealer.seal(target.to_secret(), sealed_for(key))
-    subscribed = unit.save_subscription(subscription, sealed, None if live else _start(command, unit))
+    subscribed = save(unit, subscription, sealed, None if live else _start(command, unit))
     return _done(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
 
 
 def delete_subscription(
     command: DeleteSubscription, unit: UnitOfWork, *, clock: Clock, sealer: Sealer
 ) -> Answer:
-    """Send nothing any more, and forget where it went to. Raises SubscriptionUnknown, PreconditionFailed."""
+    """Send nothing any more, and forget where it went to. Raises SubscriptionNotFound, PreconditionFailed."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.delete(by=command.attribution(clock()))
     nowhere = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
-    unit.save_subscription(subscription, nowhere)
+    save(unit, subscription, nowhere)
     return command.done(Outcome.DELETED, None, None)
 
 
 def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Go back, or on, to a position. Raises SubscriptionUnknown, PreconditionFailed, PositionUnknown."""
+    """Go back, or on, to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     after = _reached(command.position - 1, command, unit)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.move(after, by=command.attribution(clock()))
-    subscribed = unit.save_subscription(subscription, subscribed.sealed, after)
+    subscribed = save(unit, subscription, subscribed.sealed, after)
     return _done(command, Outcome.CHANGED, subscribed, unit)
 
 
@@ -184,7 +198,7 @@ def change_subscription_status(
 ) -> Answer:
     """Let a subscription go on at once, wait or end. What happens while it is disabled is never sent.
 
-    Raises SubscriptionUnknown, PreconditionFailed.
+    Raises SubscriptionNotFound, PreconditionFailed.
     """
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
@@ -192,10 +206,10 @@ def change_subscription_status(
         was_disabled = subscribed.row.status is Status.DISABLED
         subscription = Subscription.of(command.subscription, subscribed.row)
         subscription.change_status(command.status, by=command.attribution(clock()))
-        position = unit.ledger_size(subscribed.row.client_ext_id) if was_disabled else None
+        position = ledger_size(unit, subscribed.row.client_ext_id) if was_disabled else None
         told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
         notice = stream_updated_notice(command.status, command.reason) if told else ""
-        subscribed = unit.save_subscription(subscription, subscribed.sealed, position, notice)
+        subscribed = save(unit, subscription, subscribed.sealed, position, notice)
     return _done(command, Outcome.CHANGED, subscribed, unit)
 
 
@@ -210,7 +224,7 @@ def read_subscriptions(
 def read_subscription(
     key: SubscriptionKey, *, subscriptions: Subscriptions, ledger: Ledger
 ) -> SubscriptionResponse:
-    """Return one subscription. Raises SubscriptionUnknown, StoreUnavailable."""
+    """Return one subscription. Raises SubscriptionNotFound, StoreUnavailable."""
     subscribed = subscriptions.subscription(key)
     if subscribed is None:
         raise _unknown(key)
@@ -219,7 +233,7 @@ def read_subscription(
 
 def to_response(subscribed: Subscribed, ledger_size: int) -> SubscriptionResponse:
     """Return the subscription as its operations show it."""
-    row, _, progress = subscribed
+    row, progress = subscribed.row, subscribed.progress
     return SubscriptionResponse(
         created=utc_date(row.created),
         lastModified=utc_date(row.last_modified),
@@ -260,7 +274,7 @@ def origin_of(url: str, private_hosts: Collection[str]) -> str:
 
 
 def _done(command: SubscriptionCommand, outcome: Outcome, subscribed: Subscribed, unit: UnitOfWork) -> Answer:
-    response = to_response(subscribed, unit.ledger_size(command.subject.client_ext_id))
+    response = to_response(subscribed, ledger_size(unit, command.subject.client_ext_id))
     return command.done(outcome, subscribed.row.version, response)
 
 
@@ -277,29 +291,29 @@ def _target(command: DefineSubscription, former: Target | None, now: datetime) -
 
 
 def _start(command: DefineSubscription, unit: UnitOfWork) -> int:
-    known = unit.subscriptions().values()
+    known = unit.all(SUBSCRIPTIONS).values()
     if sum(not subscribed.row.deleted for subscribed in known) >= MOST_PER_CLIENT:
         raise TooManySubscriptions(f"A client may have {MOST_PER_CLIENT} subscriptions. Delete one first.")
     client = command.subject.client_ext_id
-    return unit.ledger_size(client) if command.after is None else _reached(command.after, command, unit)
+    return ledger_size(unit, client) if command.after is None else _reached(command.after, command, unit)
 
 
 def _reached(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> int:
-    size = unit.ledger_size(command.subject.client_ext_id)
+    size = ledger_size(unit, command.subject.client_ext_id)
     if position > size:
-        raise PositionUnknown(f"The ledger of the client ends at position {size}.")
+        raise PositionNotFound(f"The ledger of the client ends at position {size}.")
     return position
 
 
 def _subscribed(command: SubscriptionCommand, unit: UnitOfWork) -> Subscribed:
-    subscribed = unit.subscriptions().get(command.subscription)
+    subscribed = unit.all(SUBSCRIPTIONS).get(command.subscription)
     if subscribed is None or subscribed.row.deleted:
         raise _unknown(command.subscription)
     return subscribed
 
 
-def _unknown(key: SubscriptionKey) -> SubscriptionUnknown:
-    return SubscriptionUnknown(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
+def _unknown(key: SubscriptionKey) -> SubscriptionNotFound:
+    return SubscriptionNotFound(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
 
 
 def _opened(subscribed: Subscribed, sealer: Sealer) -> Target | None:

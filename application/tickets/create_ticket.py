@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from application.tickets.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.policies.records import default_policy, policy
+from application.shared.ports import Clock, Randomness
+from application.tickets.minting import MintingCommand, mint_and_hash
+from application.tickets.records import Enqueue, new_credential, save
 from application.tickets.response import to_response
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Randomness, Sealer
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import user
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
 from domain.tickets.states import State
@@ -27,37 +30,37 @@ class CreateTicket(MintingCommand):
 
 
 def create_ticket(
-    command: CreateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, sealer: Sealer
+    command: CreateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
 ) -> Answer:
     """Mint the first ticket of a user.
 
-    Raises UserUnknown, TicketExists, PreconditionFailed, PolicyUnknown, ValidityImpossible, SlowWork.
+    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, ValidityImpossible, SlowWork.
     """
-    unit.recipient(command.subject)
-    credential = unit.new_credential(command.subject)
+    user(unit, command.subject)
+    credential = new_credential(unit, command.subject)
     command.precondition.check(None)
     key = _policy_key(command, unit)
-    policy = unit.policy(key)
+    current_policy = policy(unit, key)
     by = command.attribution(clock())
-    ticket, ticket_hash = mint_and_hash(command, policy, randomness)
+    ticket, ticket_hash = mint_and_hash(command, current_policy, randomness)
     credential.create(
         command.subject,
         ext_id=command.ext_id or str(randomness.uuid()),
         policy_ext_id=key.policy_ext_id,
         state=command.state,
         ticket_hash=ticket_hash,
-        validity=_validity(command, policy, by.timestamp),
+        validity=_validity(command, current_policy, by.timestamp),
         by=by,
     )
-    row = unit.save(credential)
-    seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
-    return command.done(Outcome.CREATED, row.version, to_response(row, by.timestamp))
+    state = save(unit, credential)
+    enqueue(unit, state, ticket, current_policy, command.correlation_id)
+    return command.done(Outcome.CREATED, state.version, to_response(state, by.timestamp))
 
 
 def _policy_key(command: CreateTicket, unit: UnitOfWork) -> PolicyKey:
     client_ext_id = command.subject.client_ext_id
     if command.policy_ext_id is None:
-        return unit.default_policy(client_ext_id)
+        return default_policy(unit, client_ext_id)
     return PolicyKey(client_ext_id, command.policy_ext_id)
 
 

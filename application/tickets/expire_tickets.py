@@ -5,9 +5,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 
+from application.policies.records import policy
+from application.shared.ports import Clock
+from application.tickets.find_tickets import Expiry, Tickets
+from application.tickets.records import TicketCommand, credential, save
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Expiry, Store
+from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import DEFAULT_POLICY
 from domain.policies.policy_definition import PolicyKey
@@ -18,7 +22,7 @@ PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoteExpiry(Command):
+class NoteExpiry(TicketCommand):
     """Say that the ticket ends soon or has ended, if it is time and was not said yet."""
 
 
@@ -32,11 +36,11 @@ class ExpiryReport:
 
 def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Trigger at most one event. Raises UserUnknown, TicketUnknown, PolicyUnknown."""
-    credential = unit.credential(command.subject)
-    policy = unit.policy(PolicyKey(command.subject.client_ext_id, credential.current.policy_ext_id))
-    credential.note_expiry(policy, by=command.attribution(clock()))
-    said = [type(event) for event in credential.pending_events]
-    row = unit.save(credential)
+    ticket_credential = credential(unit, command.subject)
+    key = PolicyKey(command.subject.client_ext_id, ticket_credential.current.policy_ext_id)
+    ticket_credential.note_expiry(policy(unit, key), by=command.attribution(clock()))
+    said = [type(event) for event in ticket_credential.pending_events]
+    row = save(unit, ticket_credential)
     outcome = {
         TicketExpirySoon: Outcome.SOON,
         TicketExpired: Outcome.ENDED,
@@ -47,6 +51,7 @@ def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answe
 def expire_tickets(
     *,
     store: Store,
+    tickets: Tickets,
     clock: Clock,
     submit: Callable[[Command], Future[Answer]],
     new_command_id: Callable[[], str],
@@ -62,8 +67,8 @@ def expire_tickets(
         if not held:
             return None
         report, now, place = ExpiryReport(), clock(), None
-        days = max(store.longest_warning_days(), DEFAULT_POLICY.close_to_expiration_threshold)
-        while not stopped() and (rows := store.expiring(now, now + timedelta(days=days), place, PAGE)):
+        days = max(tickets.longest_warning_days(), DEFAULT_POLICY.close_to_expiration_threshold)
+        while not stopped() and (rows := tickets.expiring(now, now + timedelta(days=days), place, PAGE)):
             commands = [
                 NoteExpiry(
                     subject=row.subject,

@@ -1,49 +1,73 @@
-"""Find users and tickets, page by page."""
+"""Find the tickets of a client, page by page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from application.transaction.ports import Place, Store, TicketQuery
+from application.shared.paging import Found
 from domain.tickets.state import TicketState
-from domain.users.recipient import Recipient
-
-Item = TypeVar("Item")
+from domain.tickets.states import State
 
 
-class Pagination(BaseModel):
-    """How to go on."""
+class Place(NamedTuple):
+    """After which ticket a page goes on: the text of the column by which it is ordered, and the user's id."""
 
-    continuationToken: Annotated[str | None, Field(description="Gets the next page; null on the last one.")]
-    limit: int
+    value: str
+    user_ext_id: str
 
 
-class Page(BaseModel, Generic[Item]):
-    """A page, in the sibling's shape."""
+class Expiry(NamedTuple):
+    """After which ticket a page of expiring ones goes on."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    items: list[Item]
-    pagination: Annotated[Pagination, Field(alias="_pagination")]
+    valid_to: datetime
+    client_ext_id: str
+    user_ext_id: str
 
 
 @dataclass(frozen=True)
-class Found(Generic[Item]):
-    """What was found, and whether there is more after its last."""
+class TicketQuery:
+    """Which tickets of a client to find; what is None does not matter. Deleted ones are never found.
 
-    items: Sequence[Item]
-    more: bool
+    now: the moment at which the state is meant, since a temporary lock ends by itself.
+    """
+
+    client_ext_id: str
+    now: datetime
+    state: State | None = None
+    policy_ext_id: str | None = None
+    expires_before: datetime | None = None
+    last_modified_after: datetime | None = None
+
+    @property
+    def order(self) -> str:
+        """By which column the pages go on: that of the range that is asked for, else the user's id."""
+        if self.expires_before:
+            return "valid_to"
+        return "last_modified" if self.last_modified_after else "user_ext_id"
 
 
-def find_users(client_ext_id: str, after: str, limit: int, *, store: Store) -> Found[Recipient]:
-    """Return users by their ids, after one of them. Raises StoreUnavailable."""
-    found = store.list_recipients(client_ext_id, after, limit + 1)
-    return Found(found[:limit], len(found) > limit)
+class Tickets(Protocol):
+    """The tickets of the store. Every method raises StoreUnavailable."""
+
+    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+        """Return the next tickets that fit, in the query's order."""
+
+    def expiring(
+        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+    ) -> Sequence[TicketState]:
+        """Return the next live tickets with a due expiry event: that end before `soon`, or that ended before `ended`.
+
+        By their end, client and user.
+        """
+
+    def longest_warning_days(self) -> int:
+        """Return the longest closeToExpirationThreshold of any policy that was defined; -1: there is none."""
 
 
-def find_tickets(query: TicketQuery, after: Place | None, limit: int, *, store: Store) -> Found[TicketState]:
+def find_tickets(
+    query: TicketQuery, after: Place | None, limit: int, *, store: Tickets
+) -> Found[TicketState]:
     """Return tickets that fit, after one of them. Raises StoreUnavailable.
 
     The pages go on by key: what stood throughout is neither missed nor shown twice while others write.

@@ -6,14 +6,24 @@ caller does the work beside the writer, and submits the command again with its r
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from application.model.outbox import delivery_id
+from application.shared.ports import Randomness
+from application.tickets.records import TicketCommand
 from application.transaction.command import Command
-from application.transaction.ports import Randomness, Sealer, SlowHash
-from application.transaction.unit_of_work import UnitOfWork
-from domain.policies.policy import HashAlgorithm, SendingMethod, TicketPolicy
+from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.tickets.state import TicketState
 from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
+
+
+class SlowHash(Protocol):
+    """A password hash: takes long and much memory, so it runs beside the writer, and few at a time."""
+
+    def hash(self, ticket: ClearTicket) -> str:
+        """Return `{ARGON2ID}` and the PHC string."""
+
+    def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
+        """Tell whether the ticket is behind the hash; without one it costs the same and is False."""
 
 
 class SlowWork(Exception):
@@ -42,7 +52,7 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MintingCommand(Command):
+class MintingCommand(TicketCommand):
     """A command that makes a ticket, or a hash of one."""
 
     prepared: Prepared | None = None
@@ -90,17 +100,3 @@ def compares(
         return replace(command, compared=Compared(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
 
     raise SlowWork(finish)
-
-
-def seal_and_hand_over(
-    ticket: ClearTicket,
-    row: TicketState,
-    policy: TicketPolicy,
-    unit: UnitOfWork,
-    sealer: Sealer,
-    correlation_id: str,
-) -> None:
-    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only; unless none is sent."""
-    if policy.sending_method != (SendingMethod.NONE,):
-        sealed = sealer.seal(ticket, bound_to=delivery_id(row.stream, row.version))
-        unit.hand_over(row, sealed, policy.sending_method, correlation_id)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from application.policies.records import policy
 from application.shared.errors import StaleVersion
+from application.shared.ports import Clock
+from application.tickets.records import TicketCommand, credential, save
 from application.tickets.response import to_response
-from application.transaction.command import Answer, Command
+from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy_definition import PolicyKey
 from domain.tickets.states import State
@@ -16,7 +18,7 @@ from domain.tickets.validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModifyTicket(Command):
+class ModifyTicket(TicketCommand):
     """Change what is named; what is None stays."""
 
     version: int | None = None
@@ -27,32 +29,32 @@ class ModifyTicket(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeleteTicket(Command):
+class DeleteTicket(TicketCommand):
     """Remove the credential; its history stays."""
 
 
 def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Change state, policy, validity or comment: an event for each that differs, and none where nothing does.
 
-    Raises UserUnknown, TicketUnknown, PreconditionFailed, StaleVersion, PolicyUnknown, ValidityImpossible,
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, StaleVersion, UnknownPolicy, ValidityImpossible,
     CredentialFinal.
     """
-    credential = unit.credential(command.subject)
-    command.precondition.check(credential.version)
-    if command.version not in (None, credential.version):
+    ticket_credential = credential(unit, command.subject)
+    command.precondition.check(ticket_credential.version)
+    if command.version not in (None, ticket_credential.version):
         raise StaleVersion(
-            f"The version is {credential.version}, not {command.version}. Read again, then decide."
+            f"The version is {ticket_credential.version}, not {command.version}. Reload the ticket and retry."
         )
     now = clock()
-    _modify(credential, command, unit, now)
-    row = unit.save(credential)
-    return command.done(Outcome.CHANGED, row.version, to_response(row, now))
+    _modify(ticket_credential, command, unit, now)
+    state = save(unit, ticket_credential)
+    return command.done(Outcome.CHANGED, state.version, to_response(state, now))
 
 
 def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWork, now: datetime) -> None:
     by, current = command.attribution(now), credential.current
     if command.policy_ext_id is not None:
-        unit.policy(PolicyKey(current.client_ext_id, command.policy_ext_id))
+        policy(unit, PolicyKey(current.client_ext_id, command.policy_ext_id))
         credential.assign_policy(command.policy_ext_id, by=by)
     if command.valid_from or command.valid_to:
         validity = Validity(command.valid_from or current.valid_from, command.valid_to or current.valid_to)
@@ -64,9 +66,9 @@ def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWor
 
 
 def delete_ticket(command: DeleteTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Remove the credential. Raises UserUnknown, TicketUnknown, PreconditionFailed."""
-    credential = unit.credential(command.subject)
-    command.precondition.check(credential.version)
-    credential.delete(by=command.attribution(clock()))
-    unit.save(credential)
+    """Remove the credential. Raises UserNotFound, TicketNotFound, PreconditionFailed."""
+    ticket_credential = credential(unit, command.subject)
+    command.precondition.check(ticket_credential.version)
+    ticket_credential.delete(by=command.attribution(clock()))
+    save(unit, ticket_credential)
     return command.done(Outcome.DELETED, None, None)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
-from application.tickets.minting import MintingCommand, mint_and_hash, seal_and_hand_over
+from application.policies.records import policy
+from application.shared.ports import Clock, Randomness
+from application.tickets.minting import MintingCommand, mint_and_hash
+from application.tickets.records import Enqueue, credential, save
 from application.tickets.response import to_response
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Randomness, Sealer
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy_definition import PolicyKey
 from domain.tickets.validity import Validity
@@ -18,18 +20,19 @@ class RegenerateTicket(MintingCommand):
 
 
 def regenerate_ticket(
-    command: RegenerateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, sealer: Sealer
+    command: RegenerateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
 ) -> Answer:
-    """Mint a new ticket by the policy as it is now, and kill the old one.
+    """Mint a new ticket by the policy as it is now; the former one stops verifying.
 
-    Raises UserUnknown, TicketUnknown, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork.
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork.
     """
-    credential = unit.credential(command.subject)
-    command.precondition.check(credential.version)
-    policy = unit.policy(PolicyKey(command.subject.client_ext_id, credential.current.policy_ext_id))
+    ticket_credential = credential(unit, command.subject)
+    command.precondition.check(ticket_credential.version)
+    key = PolicyKey(command.subject.client_ext_id, ticket_credential.current.policy_ext_id)
+    current_policy = policy(unit, key)
     by = command.attribution(clock())
-    ticket, ticket_hash = mint_and_hash(command, policy, randomness)
-    credential.regenerate(ticket_hash, Validity.by(policy, by.timestamp), by=by)
-    row = unit.save(credential)
-    seal_and_hand_over(ticket, row, policy, unit, sealer, command.correlation_id)
-    return command.done(Outcome.CHANGED, row.version, to_response(row, by.timestamp))
+    ticket, ticket_hash = mint_and_hash(command, current_policy, randomness)
+    ticket_credential.regenerate(ticket_hash, Validity.by(current_policy, by.timestamp), by=by)
+    state = save(unit, ticket_credential)
+    enqueue(unit, state, ticket, current_policy, command.correlation_id)
+    return command.done(Outcome.CHANGED, state.version, to_response(state, by.timestamp))

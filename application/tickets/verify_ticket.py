@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from application.policies.records import default_policy, policy
+from application.shared.ports import Clock, Randomness
 from application.shared.wire import UtcDate, utc_date
 from application.tickets.minting import Compared, MintingCommand, compares, hash_by
+from application.tickets.records import credential, save, ticket_or_none
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock, Randomness
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
@@ -37,27 +39,28 @@ class VerifyResponse(BaseModel):
 def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:
     """Compare, count and lock by the policy as it is now. Every refusal costs what a comparison costs.
 
-    Raises UserUnknown, TicketUnknown, PreconditionFailed, SlowWork.
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, SlowWork.
     """
-    row = unit.ticket_or_none(command.subject)
-    key = (
-        PolicyKey(command.subject.client_ext_id, row.policy_ext_id)
-        if row
-        else unit.default_policy(command.subject.client_ext_id)
-    )
-    policy = unit.policy(key)
-    matches = compares(command, command.ticket, command.compared, row, policy)
-    credential = unit.credential(command.subject)
-    command.precondition.check(credential.version)
+    client, found = command.subject.client_ext_id, ticket_or_none(unit, command.subject)
+    key = PolicyKey(client, found.policy_ext_id) if found else default_policy(unit, client)
+    current_policy = policy(unit, key)
+    matches = compares(command, command.ticket, command.compared, found, current_policy)
+    ticket_credential = credential(unit, command.subject)
+    command.precondition.check(ticket_credential.version)
     by = command.attribution(clock())
-    upgraded = _upgraded_hash(command, credential, policy, randomness, by.timestamp) if matches else None
-    verdict = credential.verify(policy, matches=matches, by=by)
+    upgraded = (
+        _upgraded_hash(command, ticket_credential, current_policy, randomness, by.timestamp)
+        if matches
+        else None
+    )
+    verdict = ticket_credential.verify(current_policy, matches=matches, by=by)
     if upgraded:
-        credential.upgrade_hash(upgraded, by=by)
-    row = unit.save(credential)
-    locked_until = row.locked_until if verdict in (Verdict.LOCKED, Verdict.WRONG_TICKET) else None
+        ticket_credential.upgrade_hash(upgraded, by=by)
+    state = save(unit, ticket_credential)
+    locked_until = state.locked_until if verdict in (Verdict.LOCKED, Verdict.WRONG_TICKET) else None
     response = VerifyResponse(verified=verdict is None, reason=verdict, lockedUntil=utc_date(locked_until))
-    return command.done(Outcome.LOCKED if verdict is Verdict.LOCKED else Outcome.VERIFIED, None, response)
+    outcome = Outcome.LOCKED if verdict is Verdict.LOCKED else Outcome.VERIFIED
+    return command.done(outcome, None, response)
 
 
 def _upgraded_hash(

@@ -1,19 +1,19 @@
 """What every command brings along, and what every command comes to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from msgspec import Struct
 from pydantic import BaseModel
 
 from application.shared.errors import PreconditionFailed
 from application.shared.wire import to_json
-from application.transaction.outcomes import CODES, REFUSALS, Outcome
+from application.transaction.outcomes import Outcome
+from application.transaction.records import Load, RecordSet
 from domain.shared.attribution import Attribution
-from domain.shared.errors import Refusal
+from domain.shared.errors import REFUSALS, Refusal
 from domain.shared.subject import Subject
 
 
@@ -22,14 +22,6 @@ class CommandKey(NamedTuple):
 
     client_ext_id: str
     command_id: str
-
-
-class DeliveryKey(NamedTuple):
-    """The ticket that the event of a version of a credential minted."""
-
-    client_ext_id: str
-    stream: UUID
-    version: int
 
 
 @dataclass(frozen=True)
@@ -83,10 +75,9 @@ class Command:
         """Where the answer to this command is kept."""
         return CommandKey(self.subject.client_ext_id, self.command_id)
 
-    @property
-    def delivery(self) -> DeliveryKey | None:
-        """Of which delivery the command is, if it is of one."""
-        return None
+    def loads(self) -> Sequence[Load]:
+        """Return the rows that the handler needs."""
+        return ()
 
     def done(
         self, outcome: Outcome, version: int | None, response: BaseModel | Mapping[str, Any] | None
@@ -103,7 +94,7 @@ class Command:
     def refused(self, refusal: Refusal) -> "Answer":
         """Return the answer to this command when it must not happen."""
         return Answer(
-            outcome=CODES[type(refusal)],
+            outcome=refusal.CODE,
             body=str(refusal),
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
@@ -153,3 +144,6 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _OUTCOMES = frozenset(Outcome)
+
+
+ANSWERS = RecordSet[CommandKey, Answer]("answers")

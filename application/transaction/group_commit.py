@@ -26,11 +26,11 @@ from application.shared.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from application.transaction.command import Answer, Command, CommandKey, DeliveryKey
-from application.transaction.ports import Changes, Known, Store
-from application.transaction.unit_of_work import UnitOfWork, merge
+from application.transaction.command import ANSWERS, Answer, Command
+from application.transaction.records import Changes, Load, LoadedState
+from application.transaction.store import Store
+from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.errors import Refusal
-from domain.shared.subject import Subject
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -170,71 +170,72 @@ class GroupCommit:
             batch_seen = Batch(
                 [commands[number] for number in new], [answers[number] for number in new], seconds
             )
-            _tell(self.observe, batch_seen)
+            _notify(self.observe, batch_seen)
 
     async def _store_together(
         self, commands: Sequence[Command]
     ) -> tuple[Sequence[Answer | Exception], set[int]]:
         """Return the answers, and which of them were given before."""
-        subjects = list({command.subject for command in commands})
-        keys = [command.key for command in commands if command.retryable]
-        deliveries = [command.delivery for command in commands if command.delivery]
+        loads = _loads(commands)
         for _ in range(MAX_ATTEMPTS if commands else 0):
-            known = await self._look_up(subjects, keys, deliveries)
-            total, again = Changes(), set[int]()
+            loaded = await self._load(loads)
+            total, repeated = Changes(), set[int]()
             answers: list[Answer | Exception] = []
             for number, command in enumerate(commands):
-                if command.retryable and command.key in known.answers:
-                    again.add(number)
-                answers.append(self._decide(command, known, total))
+                if command.retryable and loaded.get(ANSWERS, command.key) is not None:
+                    repeated.add(number)
+                answers.append(self._decide(command, loaded, total))
             if not total:
-                return answers, again
+                return answers, repeated
             try:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
-            _tell(self._after_commit, total)
-            return answers, again
+            _notify(self._after_commit, total)
+            return answers, repeated
         if not commands:
             return [], set()
-        raise StoreUnavailable("Too many others change the same ticket.")
+        raise StoreUnavailable("Too many concurrent updates")
 
-    async def _look_up(
-        self, subjects: Sequence[Subject], keys: Sequence[CommandKey], deliveries: Sequence[DeliveryKey]
-    ) -> Known:
-        if self._store.reads_at_once:
-            return self._store.look_up(subjects, keys, deliveries)
-        return await self._in_thread(self._store.look_up, subjects, keys, deliveries)
+    async def _load(self, loads: Sequence[Load]) -> LoadedState:
+        if self._store.lookup_is_nonblocking:
+            return self._store.load(loads)
+        return await self._in_thread(self._store.load, loads)
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    def _decide(self, command: Command, known: Known, total: Changes) -> Answer | Exception:
+    def _decide(self, command: Command, loaded: LoadedState, total: Changes) -> Answer | Exception:
         try:
-            answer, changes = self._run(command, known)
-        except Exception as error:  # noqa: BLE001 - it is the caller's answer, and its neighbours go on
+            answer, changes = self._run(command, loaded)
+        except Exception as error:  # noqa: BLE001 - it is this caller's answer; the others get theirs
             return error
-        merge(known, total, changes)
+        total.add(changes, loaded)
         return answer
 
-    def _run(self, command: Command, known: Known) -> tuple[Answer, Changes]:
-        if command.retryable and command.key in known.answers:
-            return _again(known.answers[command.key], command), Changes()
-        unit = UnitOfWork(known)
+    def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
+        if command.retryable and (given := loaded.get(ANSWERS, command.key)):
+            return _again(given, command), Changes()
+        unit = UnitOfWork(loaded)
         try:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
         except Refusal as refusal:
             answer, changes = command.refused(refusal), Changes()
         if command.retryable:
-            changes.answers[command.key] = answer
+            changes.put(ANSWERS, command.key, None, answer)
         return answer, changes
 
 
-def _tell(listener: Callable[[Any], None], what: Any) -> None:
+def _loads(commands: Sequence[Command]) -> Sequence[Load]:
+    wanted = {load for command in commands for load in command.loads()}
+    return [*wanted, *(Load(ANSWERS, command.key) for command in commands if command.retryable)]
+
+
+def _notify(listener: Callable[[Any], None], what: Any) -> None:
     try:
         listener(what)
     except Exception:
-        log.exception("who is told of what was stored failed")
+        log.exception("post-commit listener failed")
 
 
 def _again(given: Answer, command: Command) -> Answer:

@@ -1,11 +1,12 @@
 """Group reads: look-ups that arrive together are one question to the store."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
-from application.transaction.ports import Known, Store
-from domain.shared.subject import Subject
+from application.transaction.records import Load, LoadedState
+from application.transaction.store import Store
 
 
 class GroupRead:
@@ -13,15 +14,15 @@ class GroupRead:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[tuple[Subject, asyncio.Future[Known]]] = []
+        self._waiting: list[tuple[Sequence[Load], asyncio.Future[LoadedState]]] = []
         self._reader: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "group-read")
 
-    async def look_up(self, subject: Subject) -> Known:
-        """Return what the store knows of the subject, read after this call began. Raises Unavailable."""
+    async def load(self, loads: Sequence[Load]) -> LoadedState:
+        """Return the rows, read after this call began. Raises Unavailable."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Known] = loop.create_future()
-        self._waiting.append((subject, future))
+        future: asyncio.Future[LoadedState] = loop.create_future()
+        self._waiting.append((loads, future))
         if self._reader is None:
             # In no request's context, since it goes on for others.
             self._reader = loop.create_task(self._read(), context=Context())
@@ -30,23 +31,22 @@ class GroupRead:
     async def _read(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
-            subjects = list({subject for subject, _ in waiting})
-            known: Known | Exception
+            loads = list({load for loads, _ in waiting for load in loads})
+            found: LoadedState | Exception
             try:
-                known = await self._look_up(subjects)
+                found = await self._load(loads)
             except Exception as error:  # noqa: BLE001 - whatever it is, each caller gets it
-                known = error
+                found = error
             for _, future in waiting:
                 if future.cancelled():
                     continue
-                if isinstance(known, Exception):
-                    future.set_exception(known)
+                if isinstance(found, Exception):
+                    future.set_exception(found)
                 else:
-                    future.set_result(known)
+                    future.set_result(found)
         self._reader = None
 
-    async def _look_up(self, subjects: list[Subject]) -> Known:
-        if self._store.reads_at_once:
-            return self._store.look_up(subjects)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._store.look_up, subjects)
+    async def _load(self, loads: Sequence[Load]) -> LoadedState:
+        if self._store.lookup_is_nonblocking:
+            return self._store.load(loads)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._store.load, loads)

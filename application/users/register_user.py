@@ -1,11 +1,14 @@
 """Register a user: the recipient of tickets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Clock
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USERS, user_of
 from application.users.response import to_response
 from domain.users.recipient import Recipient
 
@@ -19,13 +22,17 @@ class RegisterUser(Command):
     language: str | None = None
     postal_address: tuple[str, ...] | None = None
 
+    def loads(self) -> Sequence[Load]:
+        """Return the user."""
+        return [user_of(self.subject)]
+
 
 def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Add the user, or replace all that is known of one. The same again changes nothing.
 
     Raises PreconditionFailed.
     """
-    known = unit.recipient_or_none(command.subject)
+    known = unit.get(USERS, command.subject)
     command.precondition.check(known.version if known else None)
     now = clock()
     recipient = Recipient(
@@ -41,7 +48,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
     )
     if known and _says_the_same(known, recipient):
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
-    unit.save_recipient(recipient)
+    unit.put(USERS, command.subject, recipient)
     return command.done(
         Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from domain.shared.errors import PolicyFaulty
+from domain.shared.errors import InvalidPolicy
 
 # The 57 letters and digits that nobody confuses when reading a letter: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -73,10 +73,10 @@ class TicketPolicy:
         return self.ticket_length * math.log2(max(1, len(set(self.ticket_character_set))))
 
     def check(self) -> None:
-        """Raise PolicyFaulty with one message per fault."""
+        """Raise InvalidPolicy with one message per fault."""
         faults = [message for fault, message in self._faults() if fault]
         if faults:
-            raise PolicyFaulty(*faults)
+            raise InvalidPolicy(*faults)
 
     def _faults(self) -> list[tuple[bool, str]]:
         characters, bits = self.ticket_character_set, self.entropy_bits

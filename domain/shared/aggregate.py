@@ -45,6 +45,13 @@ class Aggregate(BaseAggregate[UUID], Generic[State]):
         aggregate.state = state
         return aggregate
 
+    @property
+    def current(self) -> State:
+        """The state of an aggregate that has begun."""
+        if self.state is None:
+            raise LookupError("the aggregate has no events")
+        return self.state
+
     @staticmethod
     def evolve(state: Any, event: Event) -> Any:
         """Return the state after the event; each aggregate has its own."""

@@ -48,13 +48,6 @@ class TicketCredential(Aggregate[TicketState]):
         """Return the credential of a user in its state; None where there never was one."""
         return cls.at(state.stream if state else stream_id(*subject), state)
 
-    @property
-    def current(self) -> TicketState:
-        """The state of a credential that was created."""
-        if self.state is None:
-            raise LookupError("the credential was never created")
-        return self.state
-
     def create(
         self,
         subject: Subject,

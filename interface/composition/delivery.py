@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, Tried
-from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
 from application.operations.reseal import ResealReport, reseal
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject

@@ -43,6 +43,7 @@ def expire(
     """Say which tickets end soon, and which have ended; None where another process does it now."""
     return expire_tickets(
         store=running.store,
+        tickets=running.store,
         clock=system_clock,
         submit=submit,
         new_command_id=lambda: secrets.token_hex(16),

@@ -17,7 +17,7 @@ from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
-from application.shared.errors import TicketUnknown
+from application.shared.errors import TicketNotFound
 from application.shared.wire import to_json
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
@@ -54,14 +54,14 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
 
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
-    """Return all that happened to a user's ticket. Raises TicketUnknown, Unavailable, WrongSettings."""
+    """Return all that happened to a user's ticket. Raises TicketNotFound, Unavailable, WrongSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
 
 
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
-    """Return a ticket as it was, as JSON. Raises TicketUnknown, Unavailable, WrongSettings."""
+    """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, WrongSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets replay")
         moment = at or (None if version else system_clock())
@@ -90,13 +90,13 @@ def sign_now(client: str) -> str:
     with in_background(read_settings()) as (running, _):
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
-            raise TicketUnknown(f"Client {client!r} has no ledger: nothing ever happened in it.")
+            raise TicketNotFound(f"Client {client!r} has no ledger: nothing ever happened in it.")
         Sending(running.store, witnesses(running.settings)).run()
         return made.note
 
 
 def export_evidence(client: str, user: str, since: int | None) -> bytes:
-    """Return the evidence of a user's ticket. Raises TicketUnknown, LedgerBroken, Unavailable, WrongSettings."""
+    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, WrongSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(

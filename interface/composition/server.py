@@ -34,7 +34,7 @@ from application.tickets.create_ticket import CreateTicket
 from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Background
 from application.transaction.group_read import GroupRead
-from application.transaction.ports import Store
+from application.transaction.store import Store
 from application.users.register_user import RegisterUser
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
@@ -154,7 +154,7 @@ def http_app(running: Running) -> FastAPI:
     return create_app(
         Service(
             execute=running.commands.execute,
-            look_up=GroupRead(running.store).look_up,
+            load=GroupRead(running.store).load,
             finish=SlowHashing(Argon2Hash()).finish,
             store=running.reads,
             ledger=running.store,

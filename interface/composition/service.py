@@ -9,35 +9,11 @@ from datetime import timedelta
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from application.delivery.record_delivery import (
-    RecordDelivery,
-    RetryDeliveries,
-    record_delivery,
-    retry_deliveries,
-)
-from application.policies.define_policy import DefinePolicy, define_policy
-from application.record.access_log import NoteAccess, note_access
+from application.delivery.outbox import OUTBOX, RETRIES
 from application.shared.errors import Unavailable
-from application.subscriptions.subscribe import (
-    ChangeSubscriptionStatus,
-    DefineSubscription,
-    DeleteSubscription,
-    ReplaySubscription,
-    change_subscription_status,
-    define_subscription,
-    delete_subscription,
-    replay_subscription,
-)
-from application.tickets.create_ticket import CreateTicket, create_ticket
-from application.tickets.expire_tickets import NoteExpiry, note_expiry
-from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
-from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
-from application.tickets.verify_ticket import VerifyTicket, verify_ticket
-from application.transaction.command import Command
-from application.transaction.group_commit import Background, GroupCommit, Handler
-from application.transaction.ports import Changes
-from application.users.erase_user import EraseUser, erase_user
-from application.users.register_user import RegisterUser, register_user
+from application.transaction.group_commit import Background, GroupCommit
+from application.transaction.records import Changes
+from interface.composition.register import Tools, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
@@ -93,7 +69,7 @@ class Stored:
 
     def __call__(self, changes: Changes) -> None:
         """Tell it."""
-        if changes.outbox or changes.retries:
+        if OUTBOX in changes.rows or RETRIES in changes.rows:
             self.tickets_to_deliver()
 
 
@@ -157,32 +133,11 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     except (OSError, ValueError, Unavailable) as error:
         store.close()
         raise WrongSettings(str(error)) from error
-    sealer, stored, randomness = AesGcmSealer(keys_of_outbox), Stored(), SystemRandomness()
-    handlers: dict[type[Command], Handler] = {
-        RegenerateTicket: partial(
-            regenerate_ticket, clock=system_clock, randomness=randomness, sealer=sealer
-        ),
-        CreateTicket: partial(create_ticket, clock=system_clock, randomness=randomness, sealer=sealer),
-        ModifyTicket: partial(modify_ticket, clock=system_clock),
-        DeleteTicket: partial(delete_ticket, clock=system_clock),
-        VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=randomness),
-        NoteExpiry: partial(note_expiry, clock=system_clock),
-        EraseUser: partial(erase_user, clock=system_clock),
-        DefinePolicy: partial(define_policy, clock=system_clock),
-        RegisterUser: partial(register_user, clock=system_clock),
-        NoteAccess: partial(note_access, clock=system_clock),
-        RecordDelivery: partial(record_delivery, clock=system_clock),
-        RetryDeliveries: retry_deliveries,
-        DefineSubscription: partial(
-            define_subscription, clock=system_clock, sealer=sealer, private_hosts=settings.private_hosts
-        ),
-        DeleteSubscription: partial(delete_subscription, clock=system_clock, sealer=sealer),
-        ReplaySubscription: partial(replay_subscription, clock=system_clock),
-        ChangeSubscriptionStatus: partial(change_subscription_status, clock=system_clock),
-    }
+    sealer, stored = AesGcmSealer(keys_of_outbox), Stored()
+    tools = Tools(system_clock, SystemRandomness(), sealer, settings.private_hosts)
     commands = GroupCommit(
         store,
-        handlers,
+        handlers(tools),
         after_commit=stored,
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,

@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 from application.delivery.deliver_tickets import Tried
 from application.operations.figures import Figures
 from application.shared.errors import Unavailable
+from application.shared.ports import Clock
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
-from application.transaction.ports import Clock
 from interface.http.core.envelope import Exchange
 
 # Where several server processes keep their counts, so that a scrape of one sees all of them.

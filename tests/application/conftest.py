@@ -2,11 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fakes import FakeStore
 from tests.support.service import Service, service_over
+from tests.support.stores import temporary_store
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with service_over(FakeStore()) as service:
+    with temporary_store() as store, service_over(store) as service:
         yield service

@@ -22,9 +22,10 @@ from statistics import median
 
 import psycopg
 
-from application.transaction.ports import Changes, Known
-from application.transaction.unit_of_work import UnitOfWork, merge
-from domain.policies.policy import SendingMethod
+from application.delivery.outbox import OUTBOX, OutboxEntry
+from application.tickets.records import save
+from application.transaction.records import Changes, LoadedState
+from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.attribution import Attribution
 from domain.shared.subject import Subject
 from domain.tickets.states import State
@@ -155,12 +156,14 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
             validity=validity,
             by=by,
         )
-    known = Known()
+    known = LoadedState()
     while True:
         unit = UnitOfWork(known)
         for credential in credentials:
-            unit.hand_over(unit.save(credential), _SEALED, (SendingMethod.EMAIL,), "")
-        merge(known, Changes(), unit.changes)
+            state = save(unit, credential)
+            entry = OutboxEntry(state.subject, state.stream, state.version, _SEALED, state.last_modified)
+            unit.put(OUTBOX, entry.key, entry)
+        Changes().add(unit.changes, known)
         yield unit.changes
         for credential in credentials:
             credential.regenerate(ticket_hash, validity, by=by)

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from application.transaction.ports import Known, Store
+from application.policies.records import POLICIES
+from application.tickets.records import save
+from application.transaction.records import LoadedState
+from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USERS
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey
 from domain.shared.attribution import Attribution
@@ -29,11 +33,11 @@ def subject(number: int) -> Subject:
 
 def seed_policy(store: Store) -> None:
     """Define the policy under which a ticket verifies again and again."""
-    unit = UnitOfWork(Known())
+    unit = UnitOfWork(LoadedState())
     policy = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
     definition = PolicyDefinition.of(_POLICY, None)
     definition.define(_POLICY, policy, is_default=True, by=_by(datetime.now(UTC), 0))
-    unit.save_policy(definition)
+    unit.save(POLICIES, _POLICY, definition, Subject(CLIENT))
     store.commit(unit.changes)
 
 
@@ -43,7 +47,7 @@ def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
     ticket_hash = hash_ticket(ClearTicket(TICKET), b"the salt of the bench")
     validity = Validity(now, now + timedelta(days=3650))
     for chunk in _chunks(iter(numbers), max(1, _CHUNK // length)):
-        unit = UnitOfWork(Known())
+        unit = UnitOfWork(LoadedState())
         for number in chunk:
             by = _by(now, number)
             credential = TicketCredential.of(subject(number), None)
@@ -58,8 +62,8 @@ def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
             )
             for _ in range(length - 1):
                 credential.regenerate(ticket_hash, validity, by=by)
-            unit.save(credential)
-            unit.save_recipient(_recipient(number, now))
+            save(unit, credential)
+            unit.put(USERS, subject(number), _recipient(number, now))
         store.commit(unit.changes)
 
 

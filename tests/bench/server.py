@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Answer
-from application.transaction.ports import Changes
+from application.transaction.records import Changes
 from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
@@ -71,7 +71,7 @@ def unbatched_router(running: Running) -> APIRouter:
     routes = APIRouter(route_class=CallRoute)
 
     def reset(command: RegenerateTicket) -> Answer:
-        unit = UnitOfWork(running.store.look_up([command.subject]))
+        unit = UnitOfWork(running.store.load(command.loads()))
         answer = running.commands._handlers[RegenerateTicket](command, unit)
         running.store.commit(unit.changes)
         return answer

@@ -10,9 +10,9 @@ from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from domain.policies.policy import TicketPolicy
 from domain.shared.subject import Subject
 from domain.tickets.states import State
-from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import TRACEPARENT
-from tests.support.service import Service
+from tests.support.service import AnyStore, Service
+from tests.support.stores import history_of
 
 _ids = itertools.count()
 
@@ -30,6 +30,7 @@ def given_tickets(service: Service, count: int) -> None:
 def expire(service: Service, stopped: Callable[[], bool] = lambda: False) -> ExpiryReport | None:
     return expire_tickets(
         store=service.store,
+        tickets=service.store,
         clock=service.clock,
         submit=service.commands.submit,
         new_command_id=lambda: f"expiry-{next(_ids)}",
@@ -39,7 +40,7 @@ def expire(service: Service, stopped: Callable[[], bool] = lambda: False) -> Exp
 
 
 def events(service: Service, number: int) -> list[str]:
-    return [type(event).__name__ for event in service.store.history(user(number))]
+    return [type(event).__name__ for event in history_of(service.store, user(number))]
 
 
 def test_each_end_is_announced_once_and_recorded_once(service: Service) -> None:
@@ -97,7 +98,7 @@ def test_a_stop_ends_it_at_the_next_page_and_the_next_run_does_the_rest(
     assert expire(service) == ExpiryReport(soon=3)
 
 
-def test_one_process_at_a_time_does_it(service: Service, open_store: Callable[[], StoreWithOutbox]) -> None:
+def test_one_process_at_a_time_does_it(service: Service, open_store: Callable[[], AnyStore]) -> None:
     given_tickets(service, 1)
 
     with open_store().lease("expire") as held:

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from application.model.outbox import Standing, Trying
-from application.model.subscription_row import Progress
+from application.delivery.outbox import Standing, Trying
 from application.record.checkpoint import Signer, make_checkpoint
+from application.subscriptions.records import Progress
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,

@@ -5,18 +5,17 @@ from typing import Any
 
 import pytest
 
-from application.shared.errors import TicketUnknown, UserUnknown
-from application.tickets.find_tickets import find_tickets, find_users, place_of
-from application.tickets.read_ticket import read_ticket, read_user
-from application.transaction.ports import Place, TicketQuery
+from application.shared.errors import TicketNotFound, UserNotFound
+from application.tickets.find_tickets import Place, TicketQuery, find_tickets, place_of
+from application.users.find_users import find_users
 from domain.delivery.ticket_delivery import Obsolete
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketDeleted
 from domain.tickets.state import fold
 from domain.tickets.states import State
-from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service
+from tests.support.service import AnyStore, Service
+from tests.support.stores import history_of, live_ticket, state_of, stored_user
 
 
 def user(number: int) -> Subject:
@@ -124,12 +123,12 @@ def test_an_erased_user_leaves_ids_only(service: Service) -> None:
 
     service.erase(reason="asked to")
 
-    with pytest.raises(UserUnknown):
-        read_user(SUBJECT, service.store.look_up([SUBJECT]))
-    history = service.store.history(SUBJECT)
+    with pytest.raises(UserNotFound):
+        stored_user(service.store, SUBJECT)
+    history = history_of(service.store, SUBJECT)
     assert isinstance(history[-1], TicketDeleted)
     assert "Una" not in repr(history)
-    assert fold(None, history) == service.store.look_up([SUBJECT]).tickets[SUBJECT]
+    assert fold(None, history) == state_of(service.store, SUBJECT)
 
 
 def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -> None:
@@ -138,12 +137,12 @@ def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -
     service.erase()
 
     assert service.register(email="new@example.com").version == 1
-    with pytest.raises(TicketUnknown):
-        read_ticket(SUBJECT, service.store.look_up([SUBJECT]))
+    with pytest.raises(TicketNotFound):
+        live_ticket(service.store, SUBJECT)
     assert service.create().version == 3
 
 
-def test_who_is_erased_gets_no_mail(service: Service, store: StoreWithOutbox) -> None:
+def test_who_is_erased_gets_no_mail(service: Service, store: AnyStore) -> None:
     service.register()
     service.create()
     service.erase()

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
+from application.delivery.outbox import DeliveryKey, Standing, Trying
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
-from application.model.outbox import Standing, Trying
 from application.operations.reseal import reseal
-from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id
-from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service, command
+from tests.support.service import AnyStore, Service, command
+from tests.support.stores import history_of, state_of
 
 OTHER = Subject("client-123", "user-456")
 SOON, LATER = NOW + timedelta(seconds=30), NOW + timedelta(hours=1)
@@ -38,12 +37,12 @@ def record(service: Service, key: DeliveryKey | None = None, **changes: Any) -> 
     return service.execute(command(RecordDelivery, key_of_delivery=key or key_of(), **fields)).outcome
 
 
-def taken(store: StoreWithOutbox, lease: str = "mine", now: Any = NOW, limit: int = 10) -> list[int]:
+def taken(store: AnyStore, lease: str = "mine", now: Any = NOW, limit: int = 10) -> list[int]:
     return [found.entry.version for found in store.take(lease, now, now + timedelta(seconds=30), limit)]
 
 
 def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
-    service: Service, store: StoreWithOutbox
+    service: Service, store: AnyStore
 ) -> None:
     service.define(
         "letters", policy=TicketPolicy(sending_method=(SendingMethod.PDF_STORE, SendingMethod.EMAIL))
@@ -66,9 +65,7 @@ def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
         service.sealer.unseal(found.entry.sealed, found.entry.delivery_id)
 
 
-def test_a_policy_without_a_method_puts_nothing_into_the_outbox(
-    service: Service, store: StoreWithOutbox
-) -> None:
+def test_a_policy_without_a_method_puts_nothing_into_the_outbox(service: Service, store: AnyStore) -> None:
     service.define("none", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
     service.modify(policy_ext_id="none")
     service.regenerate()
@@ -77,7 +74,7 @@ def test_a_policy_without_a_method_puts_nothing_into_the_outbox(
 
 
 def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
-    service: Service, open_store: Callable[[], StoreWithOutbox]
+    service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
@@ -95,7 +92,7 @@ def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
 
 
 def test_a_ticket_waits_while_somebody_has_the_one_that_it_replaces(
-    service: Service, store: StoreWithOutbox
+    service: Service, store: AnyStore
 ) -> None:
     assert taken(store) == [1]
     service.regenerate()
@@ -107,7 +104,7 @@ def test_a_ticket_waits_while_somebody_has_the_one_that_it_replaces(
     assert sorted(taken(store, now=LATER)) == [1, 2]
 
 
-def test_a_lease_can_be_made_longer_and_let_go(store: StoreWithOutbox) -> None:
+def test_a_lease_can_be_made_longer_and_let_go(store: AnyStore) -> None:
     assert taken(store) == [1]
     store.extend("mine", [key_of()], LATER)
     assert taken(store, "theirs", SOON) == []
@@ -118,7 +115,7 @@ def test_a_lease_can_be_made_longer_and_let_go(store: StoreWithOutbox) -> None:
 
 
 def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
-    store: StoreWithOutbox,
+    store: AnyStore,
 ) -> None:
     trying = Trying(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
     taken(store)
@@ -129,7 +126,7 @@ def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
     assert (found.trying, found.next_try) == (trying, SOON)
 
 
-def test_the_oldest_that_is_due_is_taken_first(service: Service, store: StoreWithOutbox) -> None:
+def test_the_oldest_that_is_due_is_taken_first(service: Service, store: AnyStore) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     store.take("mine", NOW, LATER, 10)
@@ -141,7 +138,7 @@ def test_the_oldest_that_is_due_is_taken_first(service: Service, store: StoreWit
     assert first.entry.subject == OTHER
 
 
-def test_a_record_of_success_takes_the_sealed_ticket_away(service: Service, store: StoreWithOutbox) -> None:
+def test_a_record_of_success_takes_the_sealed_ticket_away(service: Service, store: AnyStore) -> None:
     assert record(service) == "recorded"
 
     assert store.waiting(SUBJECT) == []
@@ -149,7 +146,7 @@ def test_a_record_of_success_takes_the_sealed_ticket_away(service: Service, stor
 
 
 def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
-    service: Service, store: StoreWithOutbox
+    service: Service, store: AnyStore
 ) -> None:
     taken(store)
     record(service, delivered=False, trying=Trying(attempts=1, last_error="no"), until=LATER)
@@ -168,7 +165,7 @@ def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
     assert store.waiting(SUBJECT) == []
 
 
-def test_a_retry_is_of_one_user(service: Service, store: StoreWithOutbox) -> None:
+def test_a_retry_is_of_one_user(service: Service, store: AnyStore) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     for subject in (SUBJECT, OTHER):
@@ -180,14 +177,14 @@ def test_a_retry_is_of_one_user(service: Service, store: StoreWithOutbox) -> Non
     assert store.waiting(SUBJECT)[0].standing is Standing.FAILED
 
 
-def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: StoreWithOutbox) -> None:
+def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: AnyStore) -> None:
     record(service)
 
-    assert store.look_up([SUBJECT]).tickets[SUBJECT].version == 1
-    assert len(store.history(SUBJECT)) == 1
+    assert state_of(store, SUBJECT).version == 1
+    assert len(history_of(store, SUBJECT)) == 1
 
 
-def test_the_outbox_is_read_in_pages(service: Service, store: StoreWithOutbox) -> None:
+def test_the_outbox_is_read_in_pages(service: Service, store: AnyStore) -> None:
     service.regenerate()
     service.register(subject=OTHER)
     service.create(subject=OTHER)
@@ -199,7 +196,7 @@ def test_the_outbox_is_read_in_pages(service: Service, store: StoreWithOutbox) -
     assert {entry.key for entry in everything} == {key_of(), key_of(version=2), key_of(OTHER)}
 
 
-def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: StoreWithOutbox) -> None:
+def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: AnyStore) -> None:
     service.regenerate()
     sealer = service.sealer
     sealer.oldest_new = len(sealer.sealed)
@@ -213,7 +210,7 @@ def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: StoreW
     assert reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None).tickets == 0
 
 
-def test_what_no_key_opens_is_counted_and_left(service: Service, store: StoreWithOutbox) -> None:
+def test_what_no_key_opens_is_counted_and_left(service: Service, store: AnyStore) -> None:
     [entry] = store.outbox_page(None, 10)
     store.reseal(entry, b"seal 999")
     service.sealer.oldest_new = 1000
@@ -223,7 +220,7 @@ def test_what_no_key_opens_is_counted_and_left(service: Service, store: StoreWit
     assert (report.tickets, report.lost_tickets) == (0, 1)
 
 
-def test_a_seal_that_has_changed_meanwhile_is_left(store: StoreWithOutbox) -> None:
+def test_a_seal_that_has_changed_meanwhile_is_left(store: AnyStore) -> None:
     [entry] = store.outbox_page(None, 10)
     store.reseal(entry, b"seal 7")
     store.reseal(entry, b"seal 8")

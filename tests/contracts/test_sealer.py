@@ -3,7 +3,7 @@
 import pytest
 
 from application.shared.errors import SealBroken
-from application.transaction.ports import Sealer
+from application.shared.ports import Sealer
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from tests.support.fakes import FakeSealer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.transaction.ports import SlowHash
+from application.tickets.minting import SlowHash
 from domain.tickets.ticket import ClearTicket, is_slow
 from interface.outbound.keys.argon2_hash import Argon2Hash
 from tests.support.fakes import FakeSlowHash

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from application.model.subscription_row import Progress, SubscriptionHead
+from application.subscriptions.records import Progress, SubscriptionHead
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -12,9 +12,8 @@ from application.subscriptions.subscribe import (
 )
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from tests.contracts.conftest import StoreWithOutbox
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service, command
+from tests.support.service import AnyStore, Service, command
 
 CLIENT = SUBJECT._replace(user_ext_id="")
 KEY = SubscriptionKey(CLIENT.client_ext_id, "siem")
@@ -41,7 +40,7 @@ def given_resets(service: Service, count: int) -> None:
 
 
 def test_a_subscription_begins_with_what_happens_from_now_on_or_where_it_is_said(
-    service: Service, open_store: Callable[[], StoreWithOutbox]
+    service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
     given_resets(service, 3)
     define(service)
@@ -53,9 +52,7 @@ def test_a_subscription_begins_with_what_happens_from_now_on_or_where_it_is_said
     assert open_store().list_subscriptions("client-9") == []
 
 
-def test_progress_is_kept_for_the_version_that_it_was_made_in_only(
-    service: Service, store: StoreWithOutbox
-) -> None:
+def test_progress_is_kept_for_the_version_that_it_was_made_in_only(service: Service, store: AnyStore) -> None:
     define(service, after=0)
     progress = Progress(
         acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
@@ -69,9 +66,7 @@ def test_progress_is_kept_for_the_version_that_it_was_made_in_only(
     assert found.progress == progress
 
 
-def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(
-    service: Service, store: StoreWithOutbox
-) -> None:
+def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(service: Service, store: AnyStore) -> None:
     given_resets(service, 3)
     define(service)
     store.keep_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
@@ -84,7 +79,7 @@ def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(
     assert found.progress == Progress(acknowledged=3, last_success=NOW)
 
 
-def test_a_replay_moves_the_position(service: Service, store: StoreWithOutbox) -> None:
+def test_a_replay_moves_the_position(service: Service, store: AnyStore) -> None:
     given_resets(service, 3)
     define(service)
 
@@ -95,7 +90,7 @@ def test_a_replay_moves_the_position(service: Service, store: StoreWithOutbox) -
     assert found.progress.acknowledged == 1
 
 
-def test_the_heads_are_those_that_are_pushed(service: Service, store: StoreWithOutbox) -> None:
+def test_the_heads_are_those_that_are_pushed(service: Service, store: AnyStore) -> None:
     define(service)
     define(service, "polled", method=Method.SET_POLL, url=None)
     define(service, "paused")
@@ -104,7 +99,7 @@ def test_the_heads_are_those_that_are_pushed(service: Service, store: StoreWithO
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 
-def test_a_notice_is_asked_and_ended_once(service: Service, store: StoreWithOutbox) -> None:
+def test_a_notice_is_asked_and_ended_once(service: Service, store: AnyStore) -> None:
     define(service)
 
     store.leave_notice(KEY, "state")
@@ -116,7 +111,7 @@ def test_a_notice_is_asked_and_ended_once(service: Service, store: StoreWithOutb
 
 
 def test_a_deleted_one_is_gone_and_may_come_again_in_the_same_stream(
-    service: Service, store: StoreWithOutbox
+    service: Service, store: AnyStore
 ) -> None:
     given_resets(service, 1)
     define(service)
@@ -131,7 +126,7 @@ def test_a_deleted_one_is_gone_and_may_come_again_in_the_same_stream(
     assert (found.row.version, found.row.status, found.progress.acknowledged) == (3, Status.ENABLED, 4)
 
 
-def test_a_command_in_the_same_batch_sees_the_one_before(service: Service, store: StoreWithOutbox) -> None:
+def test_a_command_in_the_same_batch_sees_the_one_before(service: Service, store: AnyStore) -> None:
     given_resets(service, 2)
     terms = {"subject": CLIENT, "name": "siem"}
     define_ = command(

@@ -13,6 +13,7 @@ from tests.support.command import tickets
 from tests.support.evidence import open_store
 from tests.support.load import CLIENT, USERS, tracebacks, under_load
 from tests.support.server import serving, until
+from tests.support.stores import history_of
 
 HOUR_SECONDS = 3600
 QUICK: Any = {
@@ -80,7 +81,7 @@ def assert_that_the_order_is_not_by_time(database_url: str) -> None:
     """
     store = open_store(database_url)
     try:
-        times = [[event.timestamp for event in store.history(Subject(CLIENT, user))] for user in USERS]
+        times = [[event.timestamp for event in history_of(store, Subject(CLIENT, user))] for user in USERS]
     finally:
         store.close()
     assert any(later < earlier for of_user in times for earlier, later in pairwise(of_user))

@@ -19,6 +19,7 @@ from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVE
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.lanes import forms
 from tests.support.server import Server, serving, until
+from tests.support.stores import history_of
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
 USERS = [f"user-{number}" for number in range(4)]
@@ -228,7 +229,7 @@ def command_ids(database_url: str) -> set[str]:
     """Return the ids of the commands that reset a ticket."""
     store = open_store(database_url)
     try:
-        histories = [store.history(Subject("client-123", user)) for user in USERS]
+        histories = [history_of(store, Subject("client-123", user)) for user in USERS]
     finally:
         store.close()
     return {event.command_id for history in histories for event in history[1:]}

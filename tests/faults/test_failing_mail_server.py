@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from application.model.outbox import delivery_id
+from application.delivery.outbox import delivery_id
 from domain.delivery.ticket_delivery import DeliveryEvent, TicketDelivered, TicketDeliveryEnded
 from domain.shared.subject import Subject
 from domain.tickets.ticket_credential import stream_id

@@ -26,6 +26,7 @@ from tests.support.failover import TwoServers, missing, two_servers
 from tests.support.follower import Follower
 from tests.support.receiver import receiving
 from tests.support.server import ROOT, Server, serving, until
+from tests.support.stores import history_of
 
 FAILOVERS = int(os.environ.get("TICKETS_TEST_FAILOVERS", "1"))
 CLIENT = "client-1"
@@ -252,7 +253,7 @@ def assert_every_answer_is_stored(database_url: str, callers: list[Caller]) -> N
     store = open_store(database_url)
     try:
         for user in USERS:
-            events = store.history(Subject(CLIENT, user))
+            events = history_of(store, Subject(CLIENT, user))
             stored = [event for event in events if isinstance(event, TicketRegenerated)]
             answered = [reset for caller in callers if caller.user == user for reset in caller.resets]
             assert sorted(answered) == [(event.originator_version, event.reset_count) for event in stored]

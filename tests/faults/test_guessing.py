@@ -17,6 +17,7 @@ from interface.outbound.system import SystemRandomness, system_clock
 from tests.support.evidence import open_store
 from tests.support.lanes import forms
 from tests.support.service import command
+from tests.support.stores import history_of, state_of
 
 SUBJECT = Subject("client-123", "user-123")
 
@@ -64,8 +65,8 @@ def test_wrong_guesses_count_right_never_unlock_and_leave_a_short_history(
         counted = sum(pool.starmap(guess, [(database_url, guesses)] * processes))
 
     store = open_store(database_url)
-    row = store.look_up([SUBJECT]).tickets[SUBJECT]
+    row = state_of(store, SUBJECT)
     commands.close()
-    assert counted == row.failure_count == len(store.history(SUBJECT)) - 1
+    assert counted == row.failure_count == len(history_of(store, SUBJECT)) - 1
     assert (counted, row.state_name) in {(2, "tmp-locked"), (3, "fail-locked")}
     store.close()

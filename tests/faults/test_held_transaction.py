@@ -5,19 +5,22 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from application.delivery.enqueue import enqueue_delivery
 from application.tickets.create_ticket import CreateTicket, create_ticket
-from application.transaction.ports import Changes, Known
+from application.transaction.records import Changes, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USERS
 from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
-from interface.outbound.sql.postgres_store import _STORE_CHANGES, _parameters
-from interface.outbound.sql.records import JsonMapper, to_records
+from interface.outbound.sql.codec import JsonMapper
+from interface.outbound.sql.postgres_commit import commit_query
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
 from tests.support.lanes import forms
 from tests.support.server import NO_DELIVERY, PATIENCE_SECONDS, Server, serving
@@ -46,18 +49,20 @@ def held_open(database_url: str) -> Iterator[None]:
         last_modified=NOW,
         version=1,
     )
-    unit = UnitOfWork(Known(recipients={subject: recipient}))
+    loaded = LoadedState()
+    loaded.put(USERS, subject, recipient)
+    unit = UnitOfWork(loaded)
     create_ticket(
         command(CreateTicket, subject=subject),
         unit,
         clock=FakeClock(),
         randomness=FakeRandomness(),
-        sealer=FakeSealer(),
+        enqueue=partial(enqueue_delivery, sealer=FakeSealer()),
     )
     changes: Changes = unit.changes
     stored = [JsonMapper().to_stored_event(event) for event in changes.events]
     with psycopg.connect(database_url) as connection:
-        connection.execute(_STORE_CHANGES.encode(), _parameters(stored, to_records(changes), changes))
+        connection.execute(*commit_query(stored, changes))
         yield
 
 

@@ -24,6 +24,7 @@ from tests.support.ledgers import ledgers
 from tests.support.mail_server import OK, mail_server
 from tests.support.postgres import out_of_reach
 from tests.support.server import Server, until
+from tests.support.stores import states_of
 
 SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.5")) * 60
 CLIENTS, USERS, CALLERS = 3, 40, 6
@@ -205,7 +206,7 @@ def lost(database_url: str, soak: Soak) -> int:
         )
     store = open_store(database_url)
     try:
-        rows = store.look_up(subjects()).tickets
+        rows = states_of(store, subjects())
     finally:
         store.close()
     return sum(max(0, count - rows[subject].reset_count) for subject, count in soak.answered.items())

@@ -5,7 +5,7 @@ import signal
 from typing import Any, NoReturn
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.transaction.ports import Changes
+from application.transaction.records import Changes
 from interface import main
 from interface.composition import service
 from interface.outbound.mail.couriers import MailSpool

@@ -7,10 +7,11 @@ from typing import Any
 
 from aiosmtplib import SMTP
 
-from application.transaction.ports import Changes
+from application.delivery.outbox import DELIVERIES
+from application.transaction.records import Changes
 from interface.composition import service
 from interface.outbound.sql import postgres_store, sqlite_store
-from interface.outbound.sql.outbox_tables import SqlOutbox
+from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, SqlOutbox
 
 LEASED = "it has leased a ticket"
 CONNECTED = "it has connected to the mail server"
@@ -50,20 +51,24 @@ def _after_saying(what: str) -> Callable[[], None]:
 
 
 def _while_recording() -> None:
-    # The row of the outbox is gone, the event is inserted, and nothing is committed.
-    change_one, change_all = sqlite_store._change_delivery, postgres_store._change_deliveries
+    # The event and the end of the outbox's row are written, and nothing is committed.
+    store, query = sqlite_store._store, postgres_store._query
 
-    def change_one_and_die(*arguments: Any) -> None:
-        change_one(*arguments)
-        _die()
-
-    def change_all_and_die(connection: Any, changes: Changes) -> None:
-        change_all(connection, changes)
-        if changes.deliveries:
+    def store_and_die(cursor: Any, storing: Any, rows: Any) -> int:
+        stored = store(cursor, storing, rows)
+        if storing in (DELIVERY_TABLE.store, DELIVERY_TABLE.remove):
             _die()
+        return stored
 
-    sqlite_store._change_delivery = change_one_and_die  # type: ignore[assignment]
-    postgres_store._change_deliveries = change_all_and_die
+    def die_before_the_commit(connection: Any, statement: str, parameters: Any) -> Any:
+        if "DELETE FROM outbox" in statement or "standing = 'failed'" in statement:
+            connection.execute("BEGIN")
+            query(connection, statement, parameters)
+            _die()
+        return query(connection, statement, parameters)
+
+    sqlite_store._store = store_and_die
+    postgres_store._query = die_before_the_commit
 
 
 def _after_recording() -> None:
@@ -75,7 +80,7 @@ def _after_recording() -> None:
 
         def commit_and_die(changes: Changes) -> None:
             commit(changes)
-            if changes.deliveries:
+            if DELIVERIES in changes.rows:
                 _die()
 
         store.commit = commit_and_die  # type: ignore[method-assign]

@@ -22,6 +22,7 @@ from tests.support.ledgers import opened
 from tests.support.mail_server import Mail, MailServer, ticket_of
 from tests.support.server import keys_of, until
 from tests.support.service import command
+from tests.support.stores import state_of
 
 CLIENT = "client-123"
 # With which nobody waits for long.
@@ -108,7 +109,7 @@ def assert_last_mails_verify(database_url: str, server: MailServer, users: Seque
 def holds_ticket_of(database_url: str, user: Subject, message: EmailMessage) -> bool:
     """Tell whether a mail holds the ticket that is in force."""
     with opened(database_url) as store:
-        ticket_hash = store.look_up([user]).tickets[user].ticket_hash
+        ticket_hash = state_of(store, user).ticket_hash
     return verify_ticket(ClearTicket(ticket_of(message)), ticket_hash)
 
 

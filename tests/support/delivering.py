@@ -11,15 +11,14 @@ from typing import Any
 
 from application.delivery.deliver_tickets import Courier, Deliverer, NotDelivered
 from application.delivery.deliveries import TOPICS
-from application.model.outbox import Waiting
+from application.delivery.outbox import Outbox, Waiting
 from application.shared.retries import Retries
 from application.transaction.command import Answer, Command
-from application.transaction.ports import Outbox
 from domain.delivery.ticket_delivery import DeliveryEvent
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
-from tests.support.fakes import SUBJECT, TRACEPARENT, FakeStore
+from tests.support.fakes import SUBJECT, TRACEPARENT
 from tests.support.service import Service
 
 HANGS = "hangs"
@@ -71,25 +70,6 @@ class FakeCourier:
     def open(self) -> None:
         """Let what hangs go on."""
         self.gate.set()
-
-
-class OneAtATime:
-    """Lets one thread at a time into a fake store, as the transactions of a real one do."""
-
-    def __init__(self, store: FakeStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found):
-            return found
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            with self._lock:
-                return found(*arguments, **named)
-
-        return call
 
 
 class Delivering:
@@ -176,7 +156,7 @@ def said_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
 
 def outbox_of(service: Service) -> Outbox:
     """Return the outbox of the service: every store is one."""
-    return service.store  # type: ignore[return-value]
+    return service.store
 
 
 def _executing(service: Service) -> Callable[[Command], Any]:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from application.delivery.deliveries import TOPICS
-from application.model.outbox import OutboxEntry, delivery_id
+from application.delivery.outbox import OutboxEntry, delivery_id
 from domain.delivery.ticket_delivery import DeliveryEvent, TicketDeliveryEnded
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketRegenerated
@@ -16,6 +16,7 @@ from domain.tickets.ticket import ClearTicket, verify_ticket
 from domain.tickets.ticket_credential import stream_id
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.stores import history_of, states_of
 
 
 def open_store(database_url: str) -> SqliteStore | PostgresStore:
@@ -39,13 +40,13 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
     """
     store = open_store(database_url)
     try:
-        rows = store.look_up(subjects).tickets
+        rows = states_of(store, subjects)
         waiting = {entry.delivery_id for entry in _outbox(store)}
         minted: set[str] = set()
         delivered: set[str] = set()
         ended: set[str] = set()
         for subject in subjects:
-            history = store.history(subject)
+            history = history_of(store, subject)
             assert fold(None, history) == rows.get(subject)
             assert [event.originator_version for event in history] == list(range(1, len(history) + 1))
             resets = [event for event in history if isinstance(event, TicketRegenerated)]

@@ -5,42 +5,26 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from application.delivery.record_delivery import (
-    RecordDelivery,
-    RetryDeliveries,
-    record_delivery,
-    retry_deliveries,
-)
-from application.policies.define_policy import DefinePolicy, define_policy
-from application.record.access_log import NoteAccess, note_access
-from application.subscriptions.subscribe import (
-    ChangeSubscriptionStatus,
-    DefineSubscription,
-    DeleteSubscription,
-    ReplaySubscription,
-    change_subscription_status,
-    define_subscription,
-    delete_subscription,
-    replay_subscription,
-)
-from application.tickets.create_ticket import CreateTicket, create_ticket
-from application.tickets.expire_tickets import NoteExpiry, note_expiry
+from application.policies.define_policy import DefinePolicy
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.erase_user import EraseUser
 from application.tickets.minting import SlowWork
-from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
-from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
-from application.tickets.verify_ticket import VerifyTicket, verify_ticket
+from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
+from application.tickets.verify_ticket import VerifyTicket
 from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Background, GroupCommit
-from application.transaction.ports import Store
-from application.users.erase_user import EraseUser, erase_user
-from application.users.register_user import RegisterUser, register_user
+from application.users.register_user import RegisterUser
 from domain.policies.policy import TicketPolicy
 from domain.tickets.ticket import ClearTicket
+from interface.composition.register import Tools, handlers
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer, FakeSlowHash
 
+AnyStore = SqliteStore | PostgresStore
 _ids = itertools.count()
 
 
@@ -48,39 +32,14 @@ _ids = itertools.count()
 class Service:
     """Runs commands and waits for their answers."""
 
-    store: Store
+    store: AnyStore
     clock: FakeClock = field(default_factory=FakeClock)
     randomness: FakeRandomness = field(default_factory=FakeRandomness)
     sealer: FakeSealer = field(default_factory=FakeSealer)
 
     def __post_init__(self) -> None:
-        minting = {"clock": self.clock, "randomness": self.randomness, "sealer": self.sealer}
-        self.group_commit = GroupCommit(
-            self.store,
-            {
-                CreateTicket: partial(create_ticket, **minting),  # type: ignore[arg-type]
-                RegenerateTicket: partial(regenerate_ticket, **minting),  # type: ignore[arg-type]
-                ModifyTicket: partial(modify_ticket, clock=self.clock),
-                DeleteTicket: partial(delete_ticket, clock=self.clock),
-                VerifyTicket: partial(verify_ticket, clock=self.clock, randomness=self.randomness),
-                NoteExpiry: partial(note_expiry, clock=self.clock),
-                EraseUser: partial(erase_user, clock=self.clock),
-                DefinePolicy: partial(define_policy, clock=self.clock),
-                RegisterUser: partial(register_user, clock=self.clock),
-                NoteAccess: partial(note_access, clock=self.clock),
-                RecordDelivery: partial(record_delivery, clock=self.clock),
-                RetryDeliveries: retry_deliveries,
-                DefineSubscription: partial(
-                    define_subscription,
-                    clock=self.clock,
-                    sealer=self.sealer,
-                    private_hosts={"127.0.0.1"},
-                ),
-                DeleteSubscription: partial(delete_subscription, clock=self.clock, sealer=self.sealer),
-                ReplaySubscription: partial(replay_subscription, clock=self.clock),
-                ChangeSubscriptionStatus: partial(change_subscription_status, clock=self.clock),
-            },
-        )
+        tools = Tools(self.clock, self.randomness, self.sealer, {"127.0.0.1"})
+        self.group_commit = GroupCommit(self.store, handlers(tools))
         self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:
@@ -125,7 +84,7 @@ class Service:
 
 
 @contextmanager
-def service_over(store: Store) -> Iterator[Service]:
+def service_over(store: AnyStore) -> Iterator[Service]:
     """Yield the service; it stops, but the store stays open."""
     service = Service(store)
     try:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State

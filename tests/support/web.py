@@ -19,7 +19,6 @@ from application.subscriptions.security_event import SecurityEvents
 from application.subscriptions.security_stream import SecurityStreams
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
-from application.transaction.ports import Store
 from domain.shared.secret import Secret
 from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier, keys_from_set
@@ -31,7 +30,7 @@ from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.keys.token_key import TokenKey
 from tests.support.fakes import FakeSlowHash
-from tests.support.service import Service, service_over
+from tests.support.service import AnyStore, Service, service_over
 
 BASE = "/nevisidm/api/core/v1"
 USER = f"{BASE}/client-123/users/user-123"
@@ -75,7 +74,7 @@ class Web:
 
 
 @contextmanager
-def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
+def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
     """Yield the HTTP edge over a store. edge: what else `create_app` is told."""
 
     @asynccontextmanager
@@ -87,7 +86,7 @@ def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
         return f"https://tickets.example{BASE}/{client}"
 
     set_keys = SetKeys(keys / "set.pem")
-    live = LiveFeed(store, "tickets")  # type: ignore[arg-type]  # as below
+    live = LiveFeed(store, "tickets")
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
         keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
@@ -100,11 +99,11 @@ def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
         app = create_app(
             HttpService(
                 execute=execute,
-                look_up=GroupRead(store).look_up,
+                load=GroupRead(store).load,
                 finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
-                ledger=store,  # type: ignore[arg-type]  # the fake has no ledger; tests/http/record/test_audit.py has a real one
-                history=store,  # type: ignore[arg-type]
+                ledger=store,
+                history=store,
                 live=live,
                 signer=LedgerKeys(
                     keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)
@@ -113,17 +112,17 @@ def web_over(store: Store, keys: Path, **edge: Any) -> Iterator[Web]:
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
-                outbox=store,  # type: ignore[arg-type]  # every store is one
-                subscriptions=store,  # type: ignore[arg-type]  # every store is
+                outbox=store,
+                subscriptions=store,
                 streams=SecurityStreams(
-                    store,  # type: ignore[arg-type]
+                    store,
                     service.sealer,
                     issuer=issuer,
                     poll_url=lambda key: f"{issuer(key.client_ext_id)}/ssf/streams/{key.name}/events",
                 ),
                 polling=Polling(
-                    store,  # type: ignore[arg-type]
-                    store,  # type: ignore[arg-type]
+                    store,
+                    store,
                     live,
                     SecurityEvents(issuer, set_keys, service.clock),
                     "tickets",

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from application.delivery.deliver_tickets import Tried
-from application.model.outbox import Standing
+from application.delivery.outbox import Standing
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable
 from application.tickets.regenerate_ticket import RegenerateTicket

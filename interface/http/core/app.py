@@ -22,12 +22,12 @@ from interface.http.core import openapi
 from interface.http.core.call import Service, note
 from interface.http.core.envelope import Envelope, Exchange
 from interface.http.core.problems import (
-    PROBLEMS,
     BodyTooLarge,
     HttpError,
     MethodNotAllowed,
     NoSuchPath,
     problem_response,
+    status_of,
 )
 from interface.http.core.secure_headers import NOTHING, policy_of_page, secure_headers
 from interface.http.delivery import routes as deliveries
@@ -134,7 +134,7 @@ def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
 async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyTooLarge):
         raise error  # the envelope reads on before it answers
-    kind = PROBLEMS[type(error)]
+    kind = status_of(error)
     if kind.status in _NOTED:
         try:
             await note(request, kind.code)

@@ -14,17 +14,21 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.delivery.outbox import Outbox
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Readiness
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import Signer
 from application.record.ledger import Ledger
+from application.shared.ports import Clock
 from application.shared.wire import to_json
 from application.subscriptions.poll import Polling
+from application.subscriptions.records import Subscriptions
 from application.subscriptions.security_stream import SecurityStreams
 from application.tickets.minting import SlowWork
 from application.transaction.command import Answer, Command
-from application.transaction.ports import Clock, Known, Outbox, Store, Subscriptions
+from application.transaction.records import Load, LoadedState
+from application.transaction.store import Store
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
@@ -55,7 +59,7 @@ class Service:
     """
 
     execute: Callable[[Command], Awaitable[Answer]]
-    look_up: Callable[[Subject], Awaitable[Known]]
+    load: Callable[[Sequence[Load]], Awaitable[LoadedState]]
     finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
     ledger: Ledger
@@ -146,9 +150,9 @@ class Call:
         self.request.scope["state"]["traceparent"] = answer.correlation_id
         return answer.unwrap()
 
-    async def read(self, use_case: Callable[[Subject, Known], Result]) -> Result:
-        """Run a use case that reads what is known of the user."""
-        return use_case(self.subject, await self.service.look_up(self.subject))
+    async def load(self, loads: Sequence[Load]) -> LoadedState:
+        """Return the rows, as they are now. Raises Unavailable."""
+        return await self.service.load(loads)
 
     def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
         """Return what raises HttpError once the caller's token is no longer accepted."""

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from application.feed.feed import TYPES, FeedQuery
 from application.record.eras import PATTERN, EventId, parse_event_id
 from application.shared.fields import ExtId
+from application.shared.paging import Pagination
 from application.shared.wire import to_json
-from application.tickets.find_tickets import Pagination
-from application.transaction.ports import Place
+from application.tickets.find_tickets import Place
 from domain.tickets.states import State
 from interface.http.core.call import Call
 from interface.http.core.problems import Malformed

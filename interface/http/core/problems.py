@@ -7,8 +7,8 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from application.shared import errors as application
-from domain.shared import errors as domain
+from application.shared.errors import Unavailable
+from domain.shared.errors import Kind, Refusal
 from interface.http.core.seldom import Seldom
 
 MEDIA_TYPE = "application/problem+json"
@@ -41,7 +41,7 @@ class InvalidToken(Unauthenticated):
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="tickets", error="invalid_token"'}
 
 
-class KeysUnavailable(application.Unavailable):
+class KeysUnavailable(Unavailable):
     """The key set that verifies tokens cannot be fetched now."""
 
 
@@ -87,7 +87,7 @@ class UnsupportedMediaType(HttpError):
     """The body is not declared as JSON."""
 
 
-class Kind(NamedTuple):
+class Status(NamedTuple):
     """What an error is in HTTP; `code` is what clients of the sibling product know."""
 
     status: int
@@ -95,44 +95,28 @@ class Kind(NamedTuple):
     code: str
 
 
-PROBLEMS: dict[type[Exception], Kind] = {
-    Malformed: Kind(400, "The request is malformed", "errors.invalidData"),
-    domain.ValidityImpossible: Kind(400, "The request is malformed", "errors.invalidData"),
-    Unauthenticated: Kind(401, "Authentication is needed", "errors.unauthenticated"),
-    InvalidToken: Kind(401, "Authentication is needed", "errors.unauthenticated"),
-    PermissionDenied: Kind(403, "Permission denied", "errors.permissionDenied"),
-    ClientDenied: Kind(403, "Permission denied", "errors.dataroomPermissionDenied"),
-    NoSuchPath: Kind(404, "Not found", "errors.noRecord"),
-    application.UserUnknown: Kind(404, "Not found", "errors.noRecord"),
-    application.TicketUnknown: Kind(404, "Not found", "errors.noRecord"),
-    application.PositionUnknown: Kind(404, "Not found", "errors.noRecord"),
-    application.SubscriptionUnknown: Kind(404, "Not found", "errors.noRecord"),
-    MethodNotAllowed: Kind(405, "Method not allowed", "errors.methodNotAllowed"),
-    NotAcceptable: Kind(406, "Not acceptable", "errors.notAcceptable"),
-    application.PolicyNotFound: Kind(404, "Not found", "errors.noRecord"),
-    application.StaleVersion: Kind(
-        409, "The version is not the current one", "errors.optimisticLockingFailure"
-    ),
-    application.PreconditionFailed: Kind(412, "Precondition failed", "errors.optimisticLockingFailure"),
-    BodyTooLarge: Kind(413, "The body is too large", "errors.payloadTooLarge"),
-    UnsupportedMediaType: Kind(415, "Unsupported media type", "errors.unsupportedMediaType"),
-    domain.CredentialDisabled: Kind(422, "Not possible", "errors.policyViolation"),
-    domain.CredentialArchived: Kind(422, "Not possible", "errors.policyViolation"),
-    domain.CredentialFinal: Kind(422, "Not possible", "errors.policyViolation"),
-    domain.PolicyFaulty: Kind(422, "Not possible", "errors.policyViolation"),
-    application.PolicyUnknown: Kind(422, "Not possible", "errors.policyViolation"),
-    application.TooManySubscriptions: Kind(422, "Not possible", "errors.policyViolation"),
-    application.TargetRefused: Kind(422, "Not possible", "errors.policyViolation"),
-    application.TicketExists: Kind(422, "Not possible", "errors.ticketExists"),
-    application.IdempotencyKeyReused: Kind(422, "Not possible", "errors.idempotencyKeyReused"),
-    TooManyRequests: Kind(429, "Too many requests", "errors.tooManyRequests"),
-    application.StoreUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
-    application.LaterRelease: Kind(503, "Unavailable for now", "errors.unavailable"),
-    application.KeyMissing: Kind(503, "Unavailable for now", "errors.unavailable"),
-    KeysUnavailable: Kind(503, "Unavailable for now", "errors.unavailable"),
-    application.Overloaded: Kind(503, "Unavailable for now", "errors.unavailable"),
+PROBLEMS: dict[type[Exception] | Kind, Status] = {
+    Malformed: Status(400, "The request is malformed", "errors.invalidData"),
+    Kind.INVALID: Status(400, "The request is malformed", "errors.invalidData"),
+    Unauthenticated: Status(401, "Authentication is needed", "errors.unauthenticated"),
+    InvalidToken: Status(401, "Authentication is needed", "errors.unauthenticated"),
+    PermissionDenied: Status(403, "Permission denied", "errors.permissionDenied"),
+    ClientDenied: Status(403, "Permission denied", "errors.dataroomPermissionDenied"),
+    NoSuchPath: Status(404, "Not found", "errors.noRecord"),
+    Kind.NOT_FOUND: Status(404, "Not found", "errors.noRecord"),
+    MethodNotAllowed: Status(405, "Method not allowed", "errors.methodNotAllowed"),
+    NotAcceptable: Status(406, "Not acceptable", "errors.notAcceptable"),
+    Kind.STALE_VERSION: Status(409, "The version is not the current one", "errors.optimisticLockingFailure"),
+    Kind.PRECONDITION: Status(412, "Precondition failed", "errors.optimisticLockingFailure"),
+    BodyTooLarge: Status(413, "The body is too large", "errors.payloadTooLarge"),
+    UnsupportedMediaType: Status(415, "Unsupported media type", "errors.unsupportedMediaType"),
+    Kind.POLICY: Status(422, "Not possible", "errors.policyViolation"),
+    Kind.TICKET_EXISTS: Status(422, "Not possible", "errors.ticketExists"),
+    Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
+    TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
+    Unavailable: Status(503, "Unavailable for now", "errors.unavailable"),
 }
-INTERNAL = Kind(500, "Internal error", "errors.fatalError")
+INTERNAL = Status(500, "Internal error", "errors.fatalError")
 
 
 class ErrorMessage(BaseModel):
@@ -153,12 +137,23 @@ class Problem(BaseModel):
     instance: Annotated[str | None, Field(description="Names this occurrence; the log has it too.")] = None
 
 
+def status_of(error: Exception) -> Status:
+    """Return what an error is in HTTP. Raises KeyError for any that is not in the table."""
+    match error:
+        case Refusal():
+            return PROBLEMS[error.KIND]
+        case Unavailable():
+            return PROBLEMS[Unavailable]
+        case _:
+            return PROBLEMS[type(error)]
+
+
 def problem_response(error: Exception) -> Response:
     """Return the response to an error of the table. Raises KeyError for any other."""
-    kind = PROBLEMS[type(error)]
+    kind = status_of(error)
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if isinstance(error, application.Unavailable):
+    if isinstance(error, Unavailable):
         # What failed inside is the operator's to know.
         _log_seldom(type(error).__name__, f"answered with 503: {error}")
         messages = ("The service cannot take this now. Try again, with the same Idempotency-Key.",)
@@ -174,7 +169,7 @@ def internal_error_response(instance: str) -> Response:
 
 
 def _respond(
-    kind: Kind, messages: tuple[str, ...], headers: Mapping[str, str], instance: str | None = None
+    kind: Status, messages: tuple[str, ...], headers: Mapping[str, str], instance: str | None = None
 ) -> Response:
     problem = Problem(
         title=kind.title,

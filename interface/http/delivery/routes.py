@@ -13,8 +13,8 @@ from application.delivery.deliveries import TicketDeliveryItem, read_deliveries,
 from application.delivery.record_delivery import RetryDeliveries
 from application.shared.errors import Unavailable
 from application.shared.wire import to_json
-from application.tickets.read_ticket import read_user
 from application.transaction.command import Answer
+from application.users.records import user, user_of
 from interface.http.core.call import JSON, Call, CallRoute, depends
 from interface.http.core.headers import IdempotencyKey, preferred_wait
 from interface.http.core.openapi import lists, queues
@@ -46,7 +46,7 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = No
 
     Required permission: AccessControl.CredentialView
     """
-    await call.read(read_user)
+    user(await call.load([user_of(call.subject)]), call.subject)
     return await _response(call, page(call.request).limit)
 
 

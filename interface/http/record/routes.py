@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery
+from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
-from application.tickets.find_tickets import Page
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client
 from interface.http.core.openapi import bundles, lists
 from interface.http.core.paging import (

@@ -8,9 +8,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from application.model.subscription_row import Subscribed
 from application.shared.wire import to_json
 from application.subscriptions.poll import Poll
+from application.subscriptions.records import Subscribed
 from application.subscriptions.security_event import verification_notice
 from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
 from application.subscriptions.subscribe import (

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from application.model.subscription_row import Target
 from application.shared.fields import Comment
+from application.subscriptions.records import Target
 from application.subscriptions.security_stream import POLL, PUSH
 from domain.subscriptions.subscription import Method, Terms
 from interface.http.core.schemas import whole

@@ -8,15 +8,15 @@ from starlette.responses import Response
 
 from application.record.history import past_ticket
 from application.shared.fields import ExtId
+from application.shared.paging import Page
 from application.tickets.create_ticket import CreateTicket
-from application.tickets.find_tickets import Page, find_tickets, place_of
+from application.tickets.find_tickets import TicketQuery, find_tickets, place_of
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
-from application.tickets.read_ticket import read_ticket
+from application.tickets.records import ticket, ticket_of
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.tickets.response import TicketResponse, to_response
 from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import TicketQuery
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response, note
@@ -148,7 +148,7 @@ async def get(
         find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
         row, now = await call.find(find_past, call.subject)
         return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
-    row, now = await call.read(read_ticket), call.service.clock()
+    row, now = ticket(await call.load(ticket_of(call.subject)), call.subject), call.service.clock()
     return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
 
 

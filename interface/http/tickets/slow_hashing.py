@@ -4,9 +4,8 @@ import anyio
 import anyio.to_thread
 
 from application.shared.errors import Overloaded
-from application.tickets.minting import SlowWork
+from application.tickets.minting import SlowHash, SlowWork
 from application.transaction.command import Command
-from application.transaction.ports import SlowHash
 
 # Each takes 46 MiB and some 30 ms of one core.
 AT_A_TIME = 1

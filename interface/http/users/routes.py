@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from application.tickets.find_tickets import Page, find_users
-from application.tickets.read_ticket import read_user
+from application.shared.paging import Page
+from application.tickets.erase_user import EraseUser
+from application.tickets.find_tickets import Place
 from application.transaction.outcomes import Outcome
-from application.transaction.ports import Place
-from application.users.erase_user import EraseUser
+from application.users.find_users import find_users
+from application.users.records import user, user_of
 from application.users.register_user import RegisterUser
 from application.users.response import UserResponse, to_response
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
@@ -58,7 +59,7 @@ async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMa
 
     Required permission: AccessControl.UserView
     """
-    recipient = await call.read(read_user)
+    recipient = user(await call.load([user_of(call.subject)]), call.subject)
     return call.found(to_response(recipient), recipient.version)
 
 

@@ -11,10 +11,10 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from standardwebhooks import Webhook
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
+from application.shared.ports import Clock
 from application.shared.wire import to_json, utc_date
 from application.subscriptions.push import NotTaken
-from application.transaction.ports import Clock
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 

@@ -4,8 +4,8 @@ import json
 import re
 
 from application.feed.feed import Batch
-from application.model.subscription_row import Subscribed, Target
 from application.subscriptions.push import Message, NotTaken
+from application.subscriptions.records import Subscribed, Target
 from application.subscriptions.security_event import MEDIA_TYPE, SecurityEvents, Token
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 

@@ -5,9 +5,9 @@ from urllib.parse import quote
 from standardwebhooks import Webhook
 
 from application.feed.feed import Batch, FeedQuery, joined
-from application.model.subscription_row import Subscribed, Target
+from application.shared.ports import Clock
 from application.subscriptions.push import Message
-from application.transaction.ports import Clock
+from application.subscriptions.records import Subscribed, Target
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 
 ONE = "application/cloudevents+json"

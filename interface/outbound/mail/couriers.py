@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.files.durable_file import clear_of_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong

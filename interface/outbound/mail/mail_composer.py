@@ -9,7 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window, render_letter
 from interface.outbound.mail.templates import Templates

@@ -23,7 +23,7 @@ from jinja2 import (
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
 
 BUILT_IN = Path(__file__).with_name("templates")

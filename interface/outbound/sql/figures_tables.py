@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import datetime
 
-from application.model.outbox import Standing
+from application.delivery.outbox import Standing
 from application.operations.figures import Figures
 from domain.subscriptions.subscription import Status
 from interface.outbound.sql.sql_tables import SqlTables

@@ -11,9 +11,9 @@ from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBrok
 from application.record.streams import column_date
 from domain.shared.event import Event
 from domain.shared.subject import Subject
-from domain.tickets.state import TicketState
-from interface.outbound.sql.records import TICKET_COLUMNS, Row, as_of_this_release, decoded, ticket_columns
+from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.table import Row
 
 # Processes decide by clocks of their own, so time rises with positions but for this much.
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -56,14 +56,6 @@ WITH RECURSIVE client (name) AS (
 SELECT name FROM client WHERE name IS NOT NULL
 """
 _ROWS_AT_ONCE = 500
-_REWRITE = f"""
-INSERT INTO tickets AS stored ({TICKET_COLUMNS}) VALUES ({",".join("?" * 10)})
-ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
-    version = excluded.version, row = excluded.row, state_name = excluded.state_name,
-    locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id, valid_to = excluded.valid_to,
-    last_modified = excluded.last_modified, expiry_step = excluded.expiry_step
-WHERE stored.version <= excluded.version
-"""
 # A client without a cut had no ledger when the era began.
 _ERAS = """
 SELECT name, coalesce(size, 0), began FROM eras
@@ -219,27 +211,6 @@ class SqlLedger(SqlTables):
             for client, table, column, number in self._fetch(_OUTSIDE, ())
         ]
         return strays
-
-    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
-        """Return whose stored row does not say what the expected one says."""
-        wanted = {row.subject: ticket_columns(row) for row in expected}
-        found: dict[Subject, Row] = {}
-        subjects = list(wanted)
-        for begin in range(0, len(subjects), _ROWS_AT_ONCE):
-            chunk = subjects[begin : begin + _ROWS_AT_ONCE]
-            marks = ",".join(["(?, ?)"] * len(chunk))
-            rows = self._fetch(
-                f"SELECT {TICKET_COLUMNS} FROM tickets WHERE (client_ext_id, user_ext_id) IN (VALUES {marks})",
-                [text for subject in chunk for text in subject],
-            )
-            for row in map(tuple, rows):
-                subject, columns = Subject(row[0], row[1]), (*row[:3], bytes(row[3]), *row[4:])
-                found[subject] = columns if columns == wanted[subject] else as_of_this_release(columns)
-        return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
-
-    def rewrite_rows(self, rows: Sequence[TicketState]) -> None:
-        """Store these rows, but for those that are newer in the store."""
-        self._run(_REWRITE, [ticket_columns(row) for row in rows])
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position that fit."""

@@ -8,13 +8,26 @@ from uuid import UUID
 
 import msgspec
 
-from application.model.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.outbox import (
+    DELIVERIES,
+    OUTBOX,
+    RETRIES,
+    DeliveryKey,
+    DeliveryProgress,
+    OutboxEntry,
+    Standing,
+    Trying,
+    Waiting,
+)
 from application.record.streams import column_date
-from application.transaction.command import DeliveryKey
+from application.transaction.records import Change
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
-from interface.outbound.sql.records import Row, to_recipient, to_ticket
+from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table
+from interface.outbound.sql.ticket_table import to_ticket
+from interface.outbound.sql.user_table import to_recipient
 
 
 class _Terms(msgspec.Struct):
@@ -28,7 +41,6 @@ class _Terms(msgspec.Struct):
 
 _terms = msgspec.json.Decoder(_Terms).decode
 _trying = msgspec.json.Decoder(Trying).decode
-_encode = msgspec.json.Encoder().encode
 
 _KEY = "client_ext_id = ? AND stream = ? AND version = ?"
 _ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
@@ -61,16 +73,81 @@ UPDATE outbox SET {change} WHERE (client_ext_id, stream, version) IN (
     WHERE lease = ? AND (client_ext_id, stream, version) IN ({keys}) {skipping}
 ) RETURNING version
 """
-LOOK_UP = f"SELECT so_far FROM outbox WHERE {_KEY}"
-# Each must find the delivery as it was decided on.
-END = f"DELETE FROM outbox WHERE {_KEY} AND so_far = ?"
-FAIL = f"""
-UPDATE outbox SET standing = 'failed', trying = ?, next_try = ?, lease = '', leased_until = '', so_far = ?
-WHERE {_KEY} AND so_far = ?
+_COLUMNS = {
+    "client_ext_id": "text",
+    "user_ext_id": "text",
+    "stream": "text",
+    "version": "bigint",
+    "sealed": "bytea",
+    "minted": "text",
+    "terms": "text",
+}
+_KEY_COLUMNS = {"client_ext_id": "text", "stream": "text", "version": "bigint"}
+_FAIL = """
+UPDATE outbox SET standing = 'failed', trying = changed.trying, next_try = changed.next_try, lease = '', leased_until = '',
+    so_far = changed.so_far
+FROM {new} AS changed
+WHERE outbox.client_ext_id = changed.client_ext_id AND outbox.stream = changed.stream
+    AND outbox.version = changed.version
 """
-RETRY = """
-UPDATE outbox SET standing = 'queued', trying = '{}', next_try = '' WHERE client_ext_id = ? AND user_ext_id = ?
+_END = """
+DELETE FROM outbox WHERE (client_ext_id, stream, version) IN (SELECT client_ext_id, stream, version FROM {new})
 """
+_RETRY = """
+UPDATE outbox SET standing = 'queued', trying = '{{}}', next_try = '' WHERE (client_ext_id, user_ext_id) IN (
+    SELECT client_ext_id, user_ext_id FROM {new}
+)
+"""
+
+
+def _write_entry(_: DeliveryKey, change: Change[OutboxEntry]) -> Row:
+    assert change.row  # noqa: S101 - the outcome of a delivery removes its row
+    return outbox_columns(change.row)
+
+
+def _write_failure(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
+    assert change.row  # noqa: S101 - this writes rows that are put
+    event_count, trying, until = change.row
+    kept = column_date(until) if until else ""
+    return (*key_columns(key), encode(trying).decode(), kept, event_count)
+
+
+def _read_delivery(loaded: LoadedRow) -> tuple[DeliveryKey, DeliveryProgress]:
+    stream, _, version = loaded.more_text.rpartition("-")
+    return DeliveryKey(loaded.text, UUID(stream), int(version)), DeliveryProgress(loaded.number)
+
+
+OUTBOX_TABLE = Table(
+    records=OUTBOX,
+    store=Storing(
+        columns=_COLUMNS,
+        statement=f"INSERT INTO outbox ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} FROM {{new}}",
+        write=_write_entry,
+    ),
+)
+DELIVERY_TABLE = Table(
+    records=DELIVERIES,
+    store=Storing(
+        columns={**_KEY_COLUMNS, "trying": "text", "next_try": "text", "so_far": "bigint"},
+        statement=_FAIL,
+        write=_write_failure,
+    ),
+    remove=Storing(columns=_KEY_COLUMNS, statement=_END, write=lambda key, _: key_columns(key)),
+    loading=Loading(
+        prefix=_KEY_COLUMNS,
+        expressions={"text": "client_ext_id", "more_text": "stream || '-' || version", "number": "so_far"},
+        source="{wanted} JOIN outbox USING (client_ext_id, stream, version)",
+        read=_read_delivery,
+    ),
+)
+RETRY_TABLE = Table(
+    records=RETRIES,
+    store=Storing(
+        columns={"client_ext_id": "text", "user_ext_id": "text"},
+        statement=_RETRY,
+        write=lambda subject, _: tuple(subject),
+    ),
+)
 
 
 class SqlOutbox(SqlTables):
@@ -99,7 +176,7 @@ class SqlOutbox(SqlTables):
     def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
         """Keep what was tried, and let go until the next try."""
         statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
-        row = (_encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
+        row = (encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
         self._run(statement, [row])
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
@@ -158,14 +235,8 @@ def outbox_columns(entry: OutboxEntry) -> Row:
         entry.version,
         entry.sealed,
         entry.minted.isoformat(),
-        _encode(terms).decode(),
+        encode(terms).decode(),
     )
-
-
-def failed_columns(key: DeliveryKey, so_far: int, trying: Trying, until: datetime | None) -> Row:
-    """Return the parameters of FAIL."""
-    kept = column_date(until) if until else ""
-    return _encode(trying).decode(), kept, so_far, *key_columns(key), so_far - 1
 
 
 def to_waiting(columns: Row) -> Waiting:

@@ -114,7 +114,7 @@ def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) 
 
 
 @contextmanager
-def on_the_standby_too(connection: Connection) -> Iterator[None]:
+def require_synchronous_replication(connection: Connection) -> Iterator[None]:
     """Raise OperationalError where something was committed without the synchronous standby.
 
     That is no error to PostgreSQL: where somebody cancels the wait for the standby, it warns, and the commit succeeds.

@@ -1,10 +1,9 @@
 """The store for more than one process or machine: PostgreSQL."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,113 +20,38 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
-from application.transaction.command import CommandKey, DeliveryKey
-from application.transaction.ports import Changes, Erasure, Expiry, Known, Place, TicketQuery
-from domain.policies.policy_definition import PolicyKey
-from domain.record.access_log import access_stream_id
+from application.transaction.records import Changes, Load, LoadedState
 from domain.shared.event import Event
-from domain.shared.subject import Subject
-from domain.tickets.state import TicketState
-from domain.tickets.ticket_credential import stream_id
-from domain.users.recipient import Recipient
 from interface.outbound.sql import postgres_schema, schema
+from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.figures_tables import SqlFigures
 from interface.outbound.sql.ledger_tables import SqlLedger
-from interface.outbound.sql.outbox_tables import (
-    FAIL,
-    RETRY,
-    SqlOutbox,
-    failed_columns,
-    key_columns,
-    outbox_columns,
-)
+from interface.outbound.sql.outbox_tables import SqlOutbox
+from interface.outbound.sql.postgres_commit import columns, commit_query, guarded_queries, unnest
 from interface.outbound.sql.postgres_connections import (
     Connection,
     connection_options,
-    on_the_standby_too,
     open_datastore,
+    require_synchronous_replication,
 )
-from interface.outbound.sql.records import (
-    EXPIRING,
-    JsonMapper,
-    Records,
-    Row,
-    expiring_parameters,
-    ticket_conditions,
-    to_answer,
-    to_policy,
-    to_recipient,
-    to_records,
-    to_ticket,
-)
-from interface.outbound.sql.subscription_tables import (
-    OF_CLIENT,
-    UPSERT,
-    SqlSubscriptions,
-    subscription_columns,
-    to_subscribed,
-)
+from interface.outbound.sql.subscription_tables import SqlSubscriptions
+from interface.outbound.sql.table import Row
+from interface.outbound.sql.tables import load_query
+from interface.outbound.sql.ticket_table import SqlTickets
+from interface.outbound.sql.user_table import SqlUsers
 
 _TOLD_EVERY_SECONDS = 1
 
-# One statement and no pipeline: the protocol of a round trip costs more than what it asks for.
-_LOOK_UP = """
-SELECT 'ticket', client_ext_id, user_ext_id, row FROM tickets
-JOIN unnest(%(clients)s::text[], %(users)s::text[]) AS wanted (client_ext_id, user_ext_id)
-USING (client_ext_id, user_ext_id)
-UNION ALL
-SELECT 'recipient', client_ext_id, user_ext_id, row FROM recipients
-JOIN unnest(%(clients)s::text[], %(users)s::text[]) AS wanted (client_ext_id, user_ext_id)
-USING (client_ext_id, user_ext_id)
-UNION ALL
-SELECT 'policy', client_ext_id, policy_ext_id, row FROM policies WHERE client_ext_id = ANY(%(clients)s::text[])
-UNION ALL
-SELECT 'access', log.client_ext_id, max(version)::text, NULL FROM ledger
-JOIN unnest(%(log_clients)s::text[], %(logs)s::uuid[]) AS log (client_ext_id, stream)
-ON ledger.client_ext_id = log.client_ext_id AND ledger.stream = log.stream GROUP BY log.client_ext_id
-"""
-_SELECT_ANSWERS = """
-UNION ALL
-SELECT 'answer', client_ext_id, command_id, row FROM answers
-JOIN unnest(%(key_clients)s::text[], %(keys)s::text[]) AS wanted (client_ext_id, command_id)
-USING (client_ext_id, command_id)
-"""
-_OF_CLIENT = OF_CLIENT.replace("?", "%s")
 _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
-_UPSERT_SUBSCRIPTION = UPSERT.replace("?", "%s")
-_FAIL = FAIL.replace("?", "%s")
-_RETRY = RETRY.replace("?", "%s")
-_STORE_CHANGES = f"SELECT store_changes({','.join(['%s'] * 29)})"
-_UPSERT_POLICIES = """
-INSERT INTO policies (client_ext_id, policy_ext_id, version, row)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[])
-ON CONFLICT (client_ext_id, policy_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
-"""
-_ERASE_RECIPIENT = "DELETE FROM recipients WHERE client_ext_id = %s AND user_ext_id = %s AND version = %s"
-_UPSERT_RECIPIENT = """
-INSERT INTO recipients AS old (client_ext_id, user_ext_id, version, row) VALUES (%s, %s, %s, %s)
-ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET version = excluded.version, row = excluded.row
-WHERE old.version = excluded.version - 1
-"""
-_END = """
-DELETE FROM outbox USING unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS done (client, credential, ticket, events)
-WHERE (client_ext_id, stream, version, so_far) = (client, credential, ticket, events)
-"""
-_LOOK_UP_DELIVERY = """
-UNION ALL
-SELECT 'delivery', client_ext_id, stream || '-' || version, so_far::text::bytea FROM outbox
-JOIN unnest(%(delivery_clients)s::text[], %(streams)s::text[], %(versions)s::bigint[])
-    AS wanted (client_ext_id, stream, version) USING (client_ext_id, stream, version)
-"""
 
 
-class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
+class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
     """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
 
-    reads_at_once = False
+    lookup_is_nonblocking = False
     newest_schema = len(schema.POSTGRES)
     _skipping = "FOR UPDATE SKIP LOCKED"
 
@@ -151,76 +75,30 @@ class PostgresStore(SqlLedger, SqlSubscriptions, SqlOutbox, SqlFigures):
         with _failures(), self._datastore.unguarded() as connection:
             return postgres_schema.stored_schema(connection)
 
-    def look_up(
-        self,
-        subjects: Sequence[Subject],
-        commands: Sequence[CommandKey] = (),
-        deliveries: Sequence[DeliveryKey] = (),
-    ) -> Known:
-        """Return what is committed of these. Raises StoreUnavailable."""
-        clients, users = _columns(subjects, 2)
-        key_clients, keys = _columns(commands, 2)
-        log_clients = list(set(clients))
-        parameters = {"clients": clients, "users": users, "key_clients": key_clients, "keys": keys}
-        parameters |= {
-            "log_clients": log_clients,
-            "logs": [access_stream_id(client) for client in log_clients],
-        }
-        statement = _LOOK_UP + _SELECT_ANSWERS if commands else _LOOK_UP
-        if deliveries:
-            statement += _LOOK_UP_DELIVERY
-            columns = _columns([key_columns(key) for key in deliveries], 3)
-            parameters |= dict(zip(("delivery_clients", "streams", "versions"), columns, strict=True))
-        known = Known()
+    def load(self, loads: Sequence[Load]) -> LoadedState:
+        """Return the committed rows. Raises StoreUnavailable."""
+        query = load_query(loads, _wanted)
+        if query is None:
+            return LoadedState()
+        parameters = [
+            array
+            for prefixes, names in zip(query.prefixes, query.columns, strict=True)
+            for array in columns([_of_types(names, prefix) for prefix in prefixes], len(names))
+        ]
         with _failures(), self._datastore.get_connection() as connection:
-            rows = _query(connection, statement, parameters).fetchall()
-            for subject in subjects:
-                if not subject.user_ext_id:
-                    _look_up_subscriptions(connection, subject.client_ext_id, known)
-        for row in rows:
-            _add(known, *row)
-        return known
+            return query.read(_query(connection, query.statement, parameters))
 
     def commit(self, changes: Changes) -> None:
         """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with _failures():
-            self._recorder.insert_events(stored, records=to_records(changes), changes=changes)
+            self._recorder.insert_events(stored, changes=changes)
 
-    def history(self, subject: Subject) -> Sequence[Event]:
-        """Return every event of the credential, oldest first."""
+    def events_of(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first."""
         with _failures():
-            stored = self._recorder.select_events(stream_id(*subject))
+            stored = self._recorder.select_events(stream)
         return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
-
-    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
-        """Return the next users of a client, by their ids."""
-        statement = "SELECT row FROM recipients WHERE client_ext_id = %s AND user_ext_id > %s ORDER BY user_ext_id LIMIT %s"
-        with _failures(), self._datastore.get_connection() as connection:
-            return [
-                to_recipient(row) for (row,) in _query(connection, statement, (client_ext_id, after, limit))
-            ]
-
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
-        """Return the next tickets that fit, in the query's order."""
-        condition, parameters = ticket_conditions(query, after, "%s")
-        statement = f"SELECT row FROM tickets WHERE {condition} LIMIT %s"
-        with _failures(), self._datastore.get_connection() as connection:
-            return [to_ticket(row) for (row,) in _query(connection, statement, (*parameters, limit))]
-
-    def expiring(
-        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
-    ) -> Sequence[TicketState]:
-        """Return the next live tickets of which is still to be said that they end soon, or ended."""
-        parameters = expiring_parameters(ended, soon, after, limit)
-        with _failures(), self._datastore.get_connection() as connection:
-            return [to_ticket(row) for (row,) in _query(connection, EXPIRING.format(mark="%s"), parameters)]
-
-    def longest_warning_days(self) -> int:
-        """Return the longest closeToExpirationThreshold of any policy; -1 where there is none."""
-        with _failures(), self._datastore.get_connection() as connection:
-            rows = [to_policy(row) for (row,) in _query(connection, "SELECT row FROM policies", ())]
-        return max((row.policy.close_to_expiration_threshold for row in rows), default=-1)
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
@@ -332,87 +210,31 @@ class _Recorder(PostgresApplicationRecorder):
     """
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        records: Records = kwargs["records"]
         changes: Changes = kwargs["changes"]
-        parameters = _parameters(stored_events, records, changes)
-        with self.datastore.get_connection() as connection, on_the_standby_too(connection):
-            if not (
-                changes.policies
-                or changes.recipients
-                or changes.subscriptions
-                or changes.deliveries
-                or changes.retries
-            ):
-                _query(connection, _STORE_CHANGES, parameters)
+        statement, parameters = commit_query(stored_events, changes)
+        guarded = guarded_queries(changes)
+        with self.datastore.get_connection() as connection, require_synchronous_replication(connection):
+            if not guarded:
+                _query(connection, statement, parameters)
                 return None
             with connection.transaction():
                 # First, since it takes the locks.
-                _query(connection, _STORE_CHANGES, parameters)
-                if records.policies:
-                    _query(connection, _UPSERT_POLICIES, _columns(records.policies, 4))
-                with connection.pipeline():
-                    changed = [
-                        _query(connection, _ERASE_RECIPIENT, (*row.subject, row.version))
-                        if isinstance(row, Erasure)
-                        else _query(connection, _UPSERT_RECIPIENT, row)
-                        for row in records.recipients
-                    ]
-                if any(cursor.rowcount != 1 for cursor in changed):
-                    raise Conflict
-                for change in changes.subscriptions.values():
-                    _query(connection, _UPSERT_SUBSCRIPTION, subscription_columns(change))
-                _change_deliveries(connection, changes)
+                if parameters:
+                    _query(connection, statement, parameters)
+                for check, rows, expected in guarded:
+                    if _query(connection, check, rows).rowcount != expected:
+                        raise Conflict
         return None
 
 
-def _add(known: Known, kind: str, client: str, key: str, row: bytes) -> None:
-    match kind:
-        case "ticket":
-            known.tickets[Subject(client, key)] = to_ticket(row)
-        case "recipient":
-            known.recipients[Subject(client, key)] = to_recipient(row)
-        case "policy":
-            known.policies[PolicyKey(client, key)] = to_policy(row)
-        case "access":
-            known.access_versions[client] = int(key)
-        case "answer":
-            known.answers[CommandKey(client, key)] = to_answer(row)
-        case "delivery":
-            stream, _, version = key.rpartition("-")
-            known.deliveries[DeliveryKey(client, UUID(stream), int(version))] = int(row)
+def _of_types(names: Mapping[str, str], prefix: Row) -> Row:
+    """Return a prefix with the id of a stream as hex where the column is text."""
+    values = zip(names.values(), prefix, strict=True)
+    return tuple(value.hex if kind == "text" and isinstance(value, UUID) else value for kind, value in values)
 
 
-def _change_deliveries(connection: Connection, changes: Changes) -> None:
-    ended = [(key, change.so_far) for key, change in changes.deliveries.items() if change.trying is None]
-    if ended:
-        columns = _columns([(*key_columns(key), so_far - 1) for key, so_far in ended], 4)
-        if _query(connection, _END, columns).rowcount != len(ended):
-            raise Conflict
-    for key, (so_far, trying, until) in changes.deliveries.items():
-        if trying and _query(connection, _FAIL, failed_columns(key, so_far, trying, until)).rowcount != 1:
-            raise Conflict
-    for subject in changes.retries:
-        _query(connection, _RETRY, subject)
-
-
-def _look_up_subscriptions(connection: Connection, client: str, known: Known) -> None:
-    rows = _query(connection, _OF_CLIENT, (client,))
-    known.subscriptions.update((found.row.key, found) for found in map(to_subscribed, rows))
-    size = _query(connection, _SELECT_SIZE, (client,)).fetchone()
-    known.ledger_sizes[client] = size[0] if size else 0
-
-
-def _parameters(stored_events: Sequence[StoredEvent], records: Records, changes: Changes) -> list[Any]:
-    events = [(c.stream, c.version, c.topic) for c in records.ledger]
-    searched = [(c.client_ext_id, c.user_ext_id, c.occurred, c.actor, c.trace_id) for c in records.ledger]
-    return [
-        *_columns(events, 3),
-        [event.state for event in stored_events],
-        *_columns(records.tickets, 10),
-        *_columns([outbox_columns(entry) for entry in changes.outbox], 7),
-        *_columns(searched, 5),
-        *_columns(records.answers, 3),
-    ]
+def _wanted(prefix: Mapping[str, str]) -> str:
+    return f"{unnest(list(prefix.values()))} AS wanted ({', '.join(prefix)})"
 
 
 def schema_version_at(url: str) -> int:
@@ -445,11 +267,6 @@ def _query(
     except psycopg.errors.ReadOnlySqlTransaction:
         connection.close()  # its server is no longer the one that takes writes; the pool finds that one
         raise
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 @contextmanager

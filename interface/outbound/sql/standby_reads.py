@@ -17,7 +17,7 @@ import psycopg
 
 from application.record.ledger import HistoryQuery, LedgerEntry
 from application.shared.errors import StoreUnavailable
-from application.transaction.ports import Place, TicketQuery
+from application.tickets.find_tickets import Place, TicketQuery
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -53,9 +53,9 @@ class StandbyReads(PostgresStore):
         self._looked_after_at = self._left_alone_until = -math.inf
         self._failing = False
 
-    def history(self, subject: Subject) -> Sequence[Event]:
-        """Return every event of the credential, oldest first."""
-        return self._found(lambda store: store.history(subject)) or self._primary.history(subject)
+    def events_of(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first."""
+        return self._found(lambda store: store.events_of(stream)) or self._primary.events_of(stream)
 
     def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
         """Return the next users of a client, by their ids."""

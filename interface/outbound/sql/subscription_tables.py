@@ -5,27 +5,89 @@ from typing import Any
 
 import msgspec
 
-from application.model.subscription_row import Progress, Subscribed, SubscriptionChange, SubscriptionHead
+from application.subscriptions.records import (
+    LEDGER_SIZES,
+    SUBSCRIPTIONS,
+    Progress,
+    Subscribed,
+    SubscriptionHead,
+)
+from application.transaction.records import Change
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey, SubscriptionState
-from interface.outbound.sql.records import Row
+from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
 
-_encode = msgspec.json.Encoder().encode
 subscription_row = msgspec.json.Decoder(SubscriptionState).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
-# How far it got is the pusher's to say; a change of the subscription says it only where it moves it.
-UPSERT = """
-INSERT INTO subscriptions AS stored
-    (client_ext_id, name, version, row, sealed, pushed, deleted, acknowledged, progress, notice)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (client_ext_id, name) DO UPDATE SET
-    version = excluded.version, row = excluded.row, sealed = excluded.sealed, pushed = excluded.pushed,
-    deleted = excluded.deleted, progress = excluded.progress, notice = excluded.notice,
-    acknowledged = CASE WHEN ? THEN excluded.acknowledged ELSE stored.acknowledged END
-"""
 _SELECT = "SELECT row, sealed, acknowledged, progress FROM subscriptions"
-OF_CLIENT = f"{_SELECT} WHERE client_ext_id = ? ORDER BY name"
+_KEY = ("client_ext_id", "name")
+_COLUMNS = {
+    "client_ext_id": "text",
+    "name": "text",
+    "version": "bigint",
+    "row": "bytea",
+    "sealed": "bytea",
+    "pushed": "bigint",
+    "deleted": "bigint",
+    "acknowledged": "bigint",
+    "progress": "bytea",
+    "notice": "text",
+}
+# The pusher moves `acknowledged`; a change of the subscription does so only where it moves it.
+_ACKNOWLEDGED = """
+CASE WHEN (SELECT moved FROM {new} AS changed WHERE changed.client_ext_id = stored.client_ext_id
+           AND changed.name = stored.name) = 1 THEN excluded.acknowledged ELSE stored.acknowledged END
+"""
+
+
+def _write(_: SubscriptionKey, change: Change[Subscribed]) -> Row:
+    assert change.row  # noqa: S101 - a deleted subscription keeps its row
+    row, sealed, progress, moved, notice = change.row
+    pushed = row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL and not row.deleted
+    return (
+        *row.key,
+        row.version,
+        encode(row),
+        sealed,
+        int(pushed),
+        int(row.deleted),
+        progress.acknowledged,
+        encode(progress),
+        notice,
+        int(moved),
+    )
+
+
+def _read(loaded: LoadedRow) -> tuple[SubscriptionKey, Subscribed]:
+    subscribed = to_subscribed((loaded.row, loaded.sealed, loaded.number, loaded.progress))
+    return subscribed.row.key, subscribed
+
+
+SUBSCRIPTION_TABLE = Table(
+    records=SUBSCRIPTIONS,
+    store=Storing(
+        columns={**_COLUMNS, "moved": "bigint"},
+        statement=upsert("subscriptions", _KEY, list(_COLUMNS)).replace(
+            "acknowledged = excluded.acknowledged", f"acknowledged = {_ACKNOWLEDGED}"
+        ),
+        write=_write,
+    ),
+    loading=Loading(
+        prefix={"client_ext_id": "text"},
+        expressions={"row": "row", "sealed": "sealed", "number": "acknowledged", "progress": "progress"},
+        read=_read,
+    ),
+)
+LEDGER_SIZE_TABLE = Table(
+    records=LEDGER_SIZES,
+    loading=Loading(
+        prefix={"client_ext_id": "text"},
+        expressions={"text": "client_ext_id", "number": "size"},
+        read=lambda loaded: (loaded.text, loaded.number),
+    ),
+)
 
 
 class SqlSubscriptions(SqlTables):
@@ -54,7 +116,7 @@ class SqlSubscriptions(SqlTables):
         self._run(
             "UPDATE subscriptions SET acknowledged = ?, progress = ?"
             " WHERE client_ext_id = ? AND name = ? AND version = ?",
-            [(progress.acknowledged, _encode(progress), *key, version) for key, version, progress in kept],
+            [(progress.acknowledged, encode(progress), *key, version) for key, version, progress in kept],
         )
 
     def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
@@ -87,24 +149,6 @@ class SqlSubscriptions(SqlTables):
         """Put another seal in the place of the former one, if that is still there."""
         statement = "UPDATE subscriptions SET sealed = ? WHERE client_ext_id = ? AND name = ? AND sealed = ?"
         self._run(statement, [(sealed, *key, former)])
-
-
-def subscription_columns(change: SubscriptionChange) -> Row:
-    """Return a subscription as the parameters of UPSERT."""
-    row, sealed, progress = change.subscribed
-    pushed = row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL and not row.deleted
-    return (
-        *row.key,
-        row.version,
-        _encode(row),
-        sealed,
-        int(pushed),
-        int(row.deleted),
-        progress.acknowledged,
-        _encode(progress),
-        change.notice,
-        change.moved,
-    )
 
 
 def to_subscribed(columns: Any) -> Subscribed:

@@ -8,22 +8,22 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NoReturn
 
 import pytest
 
 from application.delivery.deliver_tickets import AT_ONCE
+from application.delivery.outbox import DeliveryKey, Standing, Trying, Waiting
 from application.delivery.record_delivery import RetryDeliveries
-from application.model.outbox import Standing, Trying, Waiting
 from application.record.ledger import Checkpoint
 from application.record.replay import check_ledger, check_streams, stream_ranges
 from application.shared.errors import StoreUnavailable
 from application.shared.retries import Retries
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.regenerate_ticket import RegenerateTicket
-from application.transaction.command import Answer, Command, DeliveryKey
+from application.transaction.command import Answer, Command
 from application.users.register_user import RegisterUser
 from domain.delivery.ticket_delivery import (
     Attempt,
@@ -42,7 +42,6 @@ from interface.outbound.system import system_clock
 from tests.support.delivering import (
     HANGS,
     FakeCourier,
-    OneAtATime,
     delivering,
     later,
     never,
@@ -50,9 +49,10 @@ from tests.support.delivering import (
     said_of,
 )
 from tests.support.evidence import open_store
-from tests.support.fakes import NOW, SUBJECT, FakeStore
+from tests.support.fakes import NOW, SUBJECT
 from tests.support.server import until
 from tests.support.service import Service, command, service_over
+from tests.support.stores import temporary_store
 
 EMAIL, HTML, LETTER, WEBHOOK, NONE = (
     SendingMethod.EMAIL,
@@ -72,15 +72,12 @@ WHOLE_LIFE = TicketPolicy().lifetime
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with service_over(OneAtATime(FakeStore())) as service:
+    with temporary_store() as store, service_over(store) as service:
         yield service
 
 
-@pytest.fixture(params=["fake", "sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def any_service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    if request.param == "fake":
-        yield request.getfixturevalue("service")
-        return
     store = open_store(request.getfixturevalue(f"{request.param}_url"))
     with service_over(store) as service:
         yield service
@@ -97,6 +94,11 @@ def given_a_ticket(service: Service, *methods: SendingMethod) -> ClearTicket:
 
 def waiting_of(service: Service) -> list[Waiting]:
     return list(outbox_of(service).waiting(SUBJECT))
+
+
+def leased_until(service: Service) -> datetime:
+    [(moment,)] = service.store._fetch("SELECT leased_until FROM outbox", ())
+    return datetime.fromisoformat(moment)
 
 
 def trying_of(service: Service) -> Trying:
@@ -455,7 +457,6 @@ def test_an_unforeseen_error_is_tried_again_like_any_other_failure(service: Serv
 def test_what_one_has_taken_no_other_sends_and_it_is_kept_for_as_long_as_it_takes(service: Service) -> None:
     given_a_ticket(service)
     slow, other = FakeCourier([HANGS]), FakeCourier()
-    [row] = service.store.outbox.values()  # type: ignore[attr-defined]
 
     with ExitStack() as running:
         first = running.enter_context(delivering(service, {EMAIL: slow}))
@@ -464,7 +465,7 @@ def test_what_one_has_taken_no_other_sends_and_it_is_kept_for_as_long_as_it_take
         for _ in range(6):
             service.clock.advance(timedelta(seconds=11))
             first.wake()
-            until(lambda: row.leased_until >= service.clock.now + SOON, "the lease is extended")
+            until(lambda: leased_until(service) >= service.clock.now + SOON, "the lease is extended")
             second.wake()
         slow.open()
         [event] = said(service, 1)
@@ -539,7 +540,7 @@ def test_a_store_that_is_out_of_reach_is_asked_again(
 ) -> None:
     monkeypatch.setattr("application.delivery.deliver_tickets._AGAIN_AFTER_SECONDS", 0.01)
     given_a_ticket(service)
-    take, failures = service.store.take, [StoreUnavailable("gone"), RuntimeError("a bug")]  # type: ignore[attr-defined]
+    take, failures = service.store.take, [StoreUnavailable("gone"), RuntimeError("a bug")]
 
     def take_or_fail(*arguments: Any) -> Any:
         if failures:
@@ -565,7 +566,7 @@ def test_so_many_are_under_way_at_once_and_another_worker_takes_the_others(servi
         second.wake()
         one.open()
         other.open()
-        until(lambda: not service.store.outbox, "nothing waits")  # type: ignore[attr-defined]
+        until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
 
     assert (len(one.tickets), len(other.tickets)) == (AT_ONCE, 8)
 
@@ -578,7 +579,7 @@ def test_where_there_was_no_room_the_next_are_taken_as_soon_as_there_is(service:
     with delivering(service, {EMAIL: courier}):
         until(lambda: len(courier.tickets) == AT_ONCE, "as many as there is room for")
         courier.open()
-        until(lambda: not service.store.outbox, "nothing waits")  # type: ignore[attr-defined]
+        until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
 
 
 def test_a_stop_lets_what_is_under_way_end_and_be_recorded(service: Service) -> None:
@@ -612,7 +613,7 @@ def test_what_does_not_end_soon_is_cut_off_and_another_takes_it_at_once(
 
 def test_what_is_taken_while_it_stops_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     given_a_ticket(service)
-    take, taken, goes_on = service.store.take, threading.Event(), threading.Event()  # type: ignore[attr-defined]
+    take, taken, goes_on = service.store.take, threading.Event(), threading.Event()
 
     def take_slowly(*arguments: Any) -> Any:
         found = take(*arguments)

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from application.delivery.deliveries import DeliveryStatus, TicketDeliveryItem, read_deliveries, status_within
+from application.delivery.outbox import DeliveryKey, Trying
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.feed.live_feed import LiveFeed
-from application.model.outbox import Trying
 from application.shared.errors import StoreUnavailable
-from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject

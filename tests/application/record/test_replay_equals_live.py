@@ -2,6 +2,8 @@
 
 import contextlib
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,17 +12,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from application.shared.errors import TicketExists
 from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
-from domain.tickets.state import fold
+from domain.tickets.state import TicketState, fold
 from domain.tickets.states import SETTABLE, State
 from domain.tickets.ticket import ClearTicket, verify_ticket
-from tests.support.fakes import SUBJECT, FakeStore
+from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import SUBJECT
 from tests.support.service import Service
+from tests.support.stores import history_of, states_of
 
 
 class LifeOfATicket(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.store = FakeStore()
+        self.directory = TemporaryDirectory(prefix="tickets-life-")
+        self.store = SqliteStore(Path(self.directory.name) / "tickets.db")
         self.service = Service(self.store)
         self.service.register()
         self.dead: list[ClearTicket] = []
@@ -28,9 +33,14 @@ class LifeOfATicket(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.service.commands.close()
+        self.store.close()
+        self.directory.cleanup()
+
+    def state(self) -> TicketState | None:
+        return states_of(self.store, [SUBJECT]).get(SUBJECT)
 
     def has_ticket(self) -> bool:
-        row = self.store.known.tickets.get(SUBJECT)
+        row = self.state()
         return row is not None and not row.deleted
 
     @precondition(lambda self: not self.has_ticket())
@@ -94,20 +104,20 @@ class LifeOfATicket(RuleBasedStateMachine):
 
     @invariant()
     def the_stored_state_is_the_fold_of_the_events(self) -> None:
-        assert fold(None, self.store.history(SUBJECT)) == self.store.known.tickets.get(SUBJECT)
+        assert fold(None, history_of(self.store, SUBJECT)) == self.state()
 
     @invariant()
     def a_dead_ticket_never_verifies(self) -> None:
-        if row := self.store.known.tickets.get(SUBJECT):
+        if row := self.state():
             assert not any(verify_ticket(ticket, row.ticket_hash) for ticket in self.dead)
             assert verify_ticket(self.service.sealer.sealed[-1][1], row.ticket_hash)
 
     @invariant()
     def counters_never_go_down_and_versions_are_dense(self) -> None:
-        if row := self.store.known.tickets.get(SUBJECT):
+        if row := self.state():
             assert row.reset_count >= self.reset_count
             self.reset_count = row.reset_count
-            assert [e.originator_version for e in self.store.history(SUBJECT)] == list(
+            assert [e.originator_version for e in history_of(self.store, SUBJECT)] == list(
                 range(1, row.version + 1)
             )
 

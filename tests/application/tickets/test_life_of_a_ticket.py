@@ -8,19 +8,19 @@ import pytest
 
 from application.policies.define_policy import read_policies
 from application.shared.errors import (
-    PolicyUnknown,
     PreconditionFailed,
     StaleVersion,
-    TicketUnknown,
-    UserUnknown,
+    TicketNotFound,
+    UnknownPolicy,
+    UserNotFound,
 )
-from application.tickets.read_ticket import read_ticket
 from application.transaction.command import Precondition
 from domain.policies.policy import HashAlgorithm, TicketPolicy
-from domain.shared.errors import CredentialFinal, PolicyFaulty, ValidityImpossible
+from domain.shared.errors import CredentialFinal, InvalidPolicy, ValidityImpossible
 from domain.tickets.states import State
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
+from tests.support.stores import history_of, live_ticket
 
 WRONG = "not-the-ticket"
 ARGON2 = TicketPolicy(hash_algorithm=HashAlgorithm.ARGON2ID)
@@ -35,11 +35,11 @@ def ticket(service: Service) -> Service:
 
 
 def row(service: Service) -> Any:
-    return read_ticket(SUBJECT, service.store.look_up([SUBJECT])).at(service.clock())
+    return live_ticket(service.store, SUBJECT).at(service.clock())
 
 
 def events(service: Service) -> list[str]:
-    return [type(event).__name__ for event in service.store.history(SUBJECT)]
+    return [type(event).__name__ for event in history_of(service.store, SUBJECT)]
 
 
 # modify
@@ -105,7 +105,7 @@ def test_an_archived_ticket_changes_no_more(ticket: Service) -> None:
 
 
 def test_what_is_impossible_changes_nothing(ticket: Service) -> None:
-    with pytest.raises(PolicyUnknown):
+    with pytest.raises(UnknownPolicy):
         ticket.modify(state=State.DISABLED, policy_ext_id="nobody-wrote-it")
     with pytest.raises(ValidityImpossible):
         ticket.modify(state=State.DISABLED, valid_to=NOW)
@@ -121,9 +121,9 @@ def test_a_deleted_ticket_is_gone_and_its_history_goes_on_with_the_next(ticket: 
     ticket.delete(reason="left")
 
     for operation in (ticket.regenerate, ticket.modify, ticket.delete):
-        with pytest.raises(TicketUnknown):
+        with pytest.raises(TicketNotFound):
             operation()
-    with pytest.raises(TicketUnknown):
+    with pytest.raises(TicketNotFound):
         ticket.verify(WRONG)
     body = json.loads(ticket.create(reason="came back").body)
 
@@ -234,7 +234,7 @@ def test_an_admin_unlocks_by_activating(ticket: Service) -> None:
 
 
 def test_a_stranger_is_unknown(service: Service) -> None:
-    with pytest.raises(UserUnknown):
+    with pytest.raises(UserNotFound):
         service.verify(WRONG)
 
 
@@ -267,7 +267,7 @@ def test_a_client_has_one_default(service: Service) -> None:
 
 
 def test_a_faulty_policy_is_refused_whole(service: Service) -> None:
-    with pytest.raises(PolicyFaulty):
+    with pytest.raises(InvalidPolicy):
         service.define("weak", policy=TicketPolicy(ticket_length=4))
 
     assert read_policies("client-123", store=service.store) == []
@@ -278,7 +278,7 @@ def test_another_client_does_not_see_the_policy(service: Service) -> None:
     other = SUBJECT._replace(client_ext_id="client-2")
     service.register(subject=other)
 
-    with pytest.raises(PolicyUnknown):
+    with pytest.raises(UnknownPolicy):
         service.create(subject=other, policy_ext_id="a")
 
 

@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 
 from application.shared.errors import (
-    PolicyUnknown,
     PreconditionFailed,
     TicketExists,
-    TicketUnknown,
-    UserUnknown,
+    TicketNotFound,
+    UnknownPolicy,
+    UserNotFound,
 )
-from application.tickets.read_ticket import read_ticket, read_user
 from application.transaction.command import Precondition
 from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
 from domain.tickets.states import State
 from domain.tickets.ticket import verify_ticket
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
+from tests.support.stores import history_of, live_ticket, stored_user
 
 
 def body_of(answer: Any) -> dict[str, Any]:
@@ -26,16 +26,16 @@ def body_of(answer: Any) -> dict[str, Any]:
 
 
 def test_a_ticket_needs_a_user(service: Service) -> None:
-    with pytest.raises(UserUnknown):
+    with pytest.raises(UserNotFound):
         service.create()
-    with pytest.raises(UserUnknown):
+    with pytest.raises(UserNotFound):
         service.regenerate()
 
 
 def test_a_reset_needs_a_ticket(service: Service) -> None:
     service.register()
 
-    with pytest.raises(TicketUnknown):
+    with pytest.raises(TicketNotFound):
         service.regenerate()
 
 
@@ -85,7 +85,7 @@ def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
     service.create()
     service.regenerate()
 
-    ticket_hash = read_ticket(SUBJECT, service.store.look_up([SUBJECT])).ticket_hash
+    ticket_hash = live_ticket(service.store, SUBJECT).ticket_hash
 
     (_, old), (_, new) = service.sealer.sealed
     assert (verify_ticket(old, ticket_hash), verify_ticket(new, ticket_hash)) == (False, True)
@@ -97,13 +97,13 @@ def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
 def test_a_refused_reset_changes_nothing(service: Service, state: State, refusal: type[Exception]) -> None:
     service.register()
     service.create(state=state)
-    before = read_ticket(SUBJECT, service.store.look_up([SUBJECT]))
+    before = live_ticket(service.store, SUBJECT)
 
     with pytest.raises(refusal):
         service.regenerate()
 
-    assert read_ticket(SUBJECT, service.store.look_up([SUBJECT])) == before
-    assert len(service.store.history(SUBJECT)) == 1
+    assert live_ticket(service.store, SUBJECT) == before
+    assert len(history_of(service.store, SUBJECT)) == 1
 
 
 @pytest.mark.parametrize("if_match", [frozenset({1}), frozenset({7, 1}), "*"])
@@ -134,7 +134,7 @@ def test_if_match_on_what_does_not_exist_fails(service: Service) -> None:
 def test_an_unknown_policy_is_refused(service: Service) -> None:
     service.register()
 
-    with pytest.raises(PolicyUnknown):
+    with pytest.raises(UnknownPolicy):
         service.create(policy_ext_id="nobody-wrote-it")
 
 
@@ -158,7 +158,7 @@ def test_registering_again_replaces_all_that_is_known(service: Service) -> None:
 
     answer = service.register(email="new@example.com")
 
-    user = read_user(SUBJECT, service.store.look_up([SUBJECT]))
+    user = stored_user(service.store, SUBJECT)
     assert (user.email, user.name, user.language, user.version) == ("new@example.com", None, None, 2)
     assert (answer.outcome, answer.version) == ("changed", 2)
 

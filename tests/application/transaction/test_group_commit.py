@@ -1,51 +1,67 @@
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from application.shared.errors import Conflict, Overloaded, StoreUnavailable, TicketUnknown, UserUnknown
+from application.shared.errors import Conflict, Overloaded, StoreUnavailable, TicketNotFound, UserNotFound
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Command
-from application.transaction.ports import Changes
+from application.transaction.records import Changes, Load, LoadedState
+from application.users.records import USERS
 from application.users.register_user import RegisterUser
-from tests.support.fakes import SUBJECT, FakeStore
+from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
+from tests.support.stores import history_of, temporary_store
 
 STRANGER = SUBJECT._replace(user_ext_id="stranger")
 
 
-class GatedStore(FakeStore):
-    """Holds its first look-up until the test lets go, so that what comes meanwhile becomes one batch."""
+class GatedStore(SqliteStore):
+    """Holds its first look-up until the test opens the gate, so that the commands after it become one batch."""
 
-    def __init__(self) -> None:
-        super().__init__(reads_at_once=False)
+    lookup_is_nonblocking = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.gate = threading.Event()
         self.reached = threading.Event()
-        self.commits: list[Changes] = []
+        self.committed: list[Changes] = []
         self.before_commit: Callable[[Changes], None] = lambda _: None
 
-    def look_up(self, *args: Any) -> Any:
+    def load(self, loads: Sequence[Load]) -> LoadedState:
         self.reached.set()
         self.gate.wait(10)
-        return super().look_up(*args)
+        return super().load(loads)
 
     def commit(self, changes: Changes) -> None:
         self.before_commit(changes)
         super().commit(changes)
-        self.commits.append(changes)
+        self.committed.append(changes)
 
 
 @contextmanager
 def gated() -> Iterator[tuple[Service, GatedStore]]:
-    store = GatedStore()
+    with (
+        TemporaryDirectory(prefix="tickets-gated-") as directory,
+        closing(GatedStore(Path(directory) / "tickets.db")) as store,
+        gated_service(store) as service,
+    ):
+        yield service, store
+
+
+@contextmanager
+def gated_service(store: GatedStore) -> Iterator[Service]:
     with service_over(store) as service:
         store.gate.set()
         service.register()
         service.create()
-        store.commits.clear()
+        store.committed.clear()
         store.gate.clear()
         store.reached.clear()
         service.commands.submit(
@@ -53,7 +69,7 @@ def gated() -> Iterator[tuple[Service, GatedStore]]:
         )
         store.reached.wait(10)
         try:
-            yield service, store
+            yield service
         finally:
             store.gate.set()
 
@@ -69,7 +85,7 @@ def test_commands_that_wait_together_commit_together_and_each_gets_its_own_answe
 
         assert [future.result().version for future in futures] == list(range(2, 12))
 
-    assert [len(changes.events) for changes in store.commits] == [0, 10]
+    assert [len(changes.events) for changes in store.committed] == [0, 10]
 
 
 def test_a_refusal_harms_no_neighbour() -> None:
@@ -80,7 +96,7 @@ def test_a_refusal_harms_no_neighbour() -> None:
         store.gate.set()
 
         assert (before.result().version, after.result().version) == (2, 3)
-        with pytest.raises(UserUnknown):
+        with pytest.raises(UserNotFound):
             refused.result().unwrap()
 
 
@@ -105,8 +121,7 @@ def test_an_error_in_one_command_harms_no_neighbour_and_leaves_nothing_of_its_ow
         assert (futures[0].result().version, futures[2].result().version) == (2, 3)
         with pytest.raises(OSError, match="no entropy"):
             futures[1].result()
-
-    assert len(store.history(SUBJECT)) == 3
+        assert len(history_of(store, SUBJECT)) == 3
 
 
 def test_two_retries_in_one_batch_are_one_change() -> None:
@@ -115,8 +130,7 @@ def test_two_retries_in_one_batch_are_one_change() -> None:
         store.gate.set()
 
         assert futures[0].result() == futures[1].result()
-
-    assert len(store.history(SUBJECT)) == 2
+        assert len(history_of(store, SUBJECT)) == 2
 
 
 def test_a_create_and_a_reset_in_one_batch_see_each_other() -> None:
@@ -128,7 +142,7 @@ def test_a_create_and_a_reset_in_one_batch_see_each_other() -> None:
         store.gate.set()
 
         assert reset.result().version == 2
-        with pytest.raises(TicketUnknown):
+        with pytest.raises(TicketNotFound):
             too_early.result().unwrap()
 
 
@@ -144,13 +158,12 @@ def test_after_a_conflict_the_command_is_decided_again_on_what_the_other_left() 
         store.before_commit = be_faster
 
         assert service.regenerate().version == 3
-
-    assert [event.originator_version for event in store.history(SUBJECT)] == [1, 2, 3]
+        assert [event.originator_version for event in history_of(store, SUBJECT)] == [1, 2, 3]
 
 
 def test_what_cannot_be_stored_together_is_stored_one_by_one() -> None:
     def poison(changes: Changes) -> None:
-        if STRANGER in [change.subject for change in changes.recipients]:
+        if STRANGER in changes.of(USERS):
             raise ValueError("cannot be stored")
 
     with gated() as (service, store):
@@ -188,8 +201,7 @@ def test_a_cancelled_command_leaves_nothing_behind() -> None:
         store.gate.set()
 
         assert kept.result().version == 2
-
-    assert len(store.history(SUBJECT)) == 2
+        assert len(history_of(store, SUBJECT)) == 2
 
 
 def test_more_than_may_wait_is_refused_at_once() -> None:
@@ -221,7 +233,7 @@ def test_who_is_told_and_fails_changes_no_answer_and_stops_no_writer(
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    with service_over(FakeStore()) as service:
+    with temporary_store() as store, service_over(store) as service:
         service.group_commit.observe = service.group_commit._after_commit = fail
         service.register()
         service.create()
@@ -229,4 +241,4 @@ def test_who_is_told_and_fails_changes_no_answer_and_stops_no_writer(
         assert service.regenerate().version == 2
 
     assert len(caplog.messages) == 6  # of three batches, twice each
-    assert set(caplog.messages) == {"who is told of what was stored failed"}
+    assert set(caplog.messages) == {"post-commit listener failed"}

@@ -1,69 +1,82 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from application.shared.errors import StoreUnavailable, Unavailable
+from application.tickets.records import TICKETS
 from application.transaction.group_read import GroupRead
-from application.transaction.ports import Known
-from domain.shared.subject import Subject
-from tests.support.fakes import SUBJECT, FakeStore
+from application.transaction.records import Load, LoadedState
+from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import SUBJECT
+
+LOAD = [Load(TICKETS, SUBJECT)]
 
 
-class CountingStore(FakeStore):
-    def __init__(self, **changes: Any) -> None:
-        super().__init__(**changes)
-        self.look_ups: list[Sequence[Subject]] = []
+class CountingStore(SqliteStore):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.loads: list[Sequence[Load]] = []
         self.failure: Exception | None = None
 
-    def look_up(self, subjects: Sequence[Subject], commands: Any = (), deliveries: Any = ()) -> Known:
-        self.look_ups.append(subjects)
+    def load(self, loads: Sequence[Load]) -> LoadedState:
+        self.loads.append(loads)
         if self.failure:
             raise self.failure
-        return super().look_up(subjects, commands, deliveries)
+        return super().load(loads)
 
 
-@pytest.mark.parametrize("reads_at_once", [True, False])
-def test_reads_that_arrive_together_are_one_look_up(reads_at_once: bool) -> None:
-    store = CountingStore(reads_at_once=reads_at_once)
-    subjects = [SUBJECT._replace(user_ext_id=f"user-{number}") for number in range(5)]
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CountingStore]:
+    with closing(CountingStore(tmp_path / "tickets.db")) as store:
+        yield store
+
+
+@pytest.mark.parametrize("nonblocking", [True, False])
+def test_reads_that_arrive_together_are_one_look_up(store: CountingStore, nonblocking: bool) -> None:
+    store.lookup_is_nonblocking = nonblocking
+    loads = [Load(TICKETS, SUBJECT._replace(user_ext_id=f"user-{number}")) for number in range(5)]
 
     async def read() -> None:
         reads = GroupRead(store)
-        await asyncio.gather(*[reads.look_up(subject) for subject in [*subjects, *subjects]])
+        await asyncio.gather(*[reads.load([load]) for load in [*loads, *loads]])
 
     asyncio.run(read())
 
-    assert [sorted(look_up) for look_up in store.look_ups] == [subjects]
+    assert [sorted(found, key=lambda load: load.prefix) for found in store.loads] == [loads]
 
 
-def test_a_store_that_fails_is_said_to_every_reader_and_the_next_reads_again() -> None:
-    store = CountingStore(reads_at_once=False)
+def test_a_store_that_fails_is_reported_to_every_reader_and_the_next_reads_again(
+    store: CountingStore,
+) -> None:
+    store.lookup_is_nonblocking = False
     store.failure = StoreUnavailable("gone")
 
     async def read() -> list[Any]:
         reads = GroupRead(store)
-        failed = await asyncio.gather(*[reads.look_up(SUBJECT) for _ in range(2)], return_exceptions=True)
+        failed = await asyncio.gather(*[reads.load(LOAD) for _ in range(2)], return_exceptions=True)
         store.failure = None
-        return [*failed, await reads.look_up(SUBJECT)]
+        return [*failed, await reads.load(LOAD)]
 
-    first, second, known = asyncio.run(read())
+    first, second, found = asyncio.run(read())
 
     assert isinstance(first, Unavailable)
     assert isinstance(second, Unavailable)
-    assert known == Known()
+    assert found.all(TICKETS) == {}
 
 
-def test_a_reader_that_leaves_harms_no_other() -> None:
-    store = CountingStore(reads_at_once=False)
+def test_a_reader_that_leaves_harms_no_other(store: CountingStore) -> None:
+    store.lookup_is_nonblocking = False
 
-    async def read() -> Known:
+    async def read() -> LoadedState:
         reads = GroupRead(store)
-        leaving = asyncio.ensure_future(reads.look_up(SUBJECT))
-        staying = asyncio.ensure_future(reads.look_up(SUBJECT))
+        leaving = asyncio.ensure_future(reads.load(LOAD))
+        staying = asyncio.ensure_future(reads.load(LOAD))
         await asyncio.sleep(0)
         leaving.cancel()
         return await staying
 
-    assert asyncio.run(read()) == Known()
+    assert asyncio.run(read()).all(TICKETS) == {}

@@ -1,15 +1,16 @@
 from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
 from application.shared.errors import IdempotencyKeyReused
-from application.transaction.command import Answer, CommandKey
-from application.transaction.outcomes import CODES, REFUSALS, Outcome
-from domain.shared.errors import CredentialDisabled, Refusal
+from application.transaction.command import ANSWERS, Answer, CommandKey
+from application.transaction.outcomes import Outcome
+from application.transaction.records import Load
+from domain.shared.errors import REFUSALS, CredentialDisabled, Refusal
 from domain.tickets.states import State
-from tests.support.fakes import SUBJECT, FakeStore
+from tests.support.fakes import SUBJECT
 from tests.support.service import Service
+from tests.support.stores import history_of, loaded
 
 KEY = {"retryable": True, "command_id": "key-1"}
 
@@ -23,7 +24,7 @@ def test_a_retry_gets_the_first_answer_and_nothing_happens_twice(service: Servic
     again = service.regenerate(**KEY)
 
     assert again == first
-    assert len(service.store.history(SUBJECT)) == 3
+    assert len(history_of(service.store, SUBJECT)) == 3
 
 
 def test_a_retry_of_a_refusal_gets_the_refusal_although_it_would_now_succeed(service: Service) -> None:
@@ -31,9 +32,7 @@ def test_a_retry_of_a_refusal_gets_the_refusal_although_it_would_now_succeed(ser
     service.create(state=State.DISABLED)
     with pytest.raises(CredentialDisabled) as first:
         service.regenerate(**KEY)
-    store = service.store
-    assert isinstance(store, FakeStore)
-    store.known.tickets[SUBJECT] = replace(store.known.tickets[SUBJECT], state_name=State.ACTIVE)
+    service.modify(state=State.ACTIVE)
 
     with pytest.raises(CredentialDisabled) as again:
         service.regenerate(**KEY)
@@ -55,7 +54,8 @@ def test_a_stored_refusal_outlives_the_name_of_its_class(service: Service) -> No
     with pytest.raises(CredentialDisabled):
         service.regenerate(**KEY)
 
-    [answer] = service.store.look_up([], [CommandKey("client-123", "key-1")]).answers.values()
+    key = CommandKey("client-123", "key-1")
+    answer = loaded(service.store, Load(ANSWERS, key)).all(ANSWERS)[key]
 
     assert answer.outcome == "CredentialDisabled"
     with pytest.raises(CredentialDisabled):
@@ -63,7 +63,7 @@ def test_a_stored_refusal_outlives_the_name_of_its_class(service: Service) -> No
 
 
 def test_every_refusal_has_a_code() -> None:
-    assert set(CODES) == set(Refusal.__subclasses__())
+    assert set(REFUSALS.values()) == set(Refusal.__subclasses__())
     assert set(REFUSALS).isdisjoint(Outcome)
 
 
@@ -81,7 +81,7 @@ def test_the_same_key_with_another_request_is_refused(service: Service) -> None:
     with pytest.raises(IdempotencyKeyReused):
         service.regenerate(**KEY, request_digest="another")
 
-    assert len(service.store.history(SUBJECT)) == 2
+    assert len(history_of(service.store, SUBJECT)) == 2
 
 
 def test_a_key_is_known_within_its_client_only(service: Service) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from application.tickets.find_tickets import find_users
+from application.users.find_users import find_users
 from application.users.import_users import ImportReport, NoImport, import_users
 from tests.support.fakes import TRACEPARENT
 from tests.support.service import Service

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey
 from pypdf import PdfReader
 
-from application.model.subscription_row import sealed_for
+from application.subscriptions.records import sealed_for
 from application.subscriptions.subscribe import DefineSubscription
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject

@@ -19,7 +19,7 @@ from domain.delivery.ticket_delivery import (
 )
 from domain.policies.policy import SendingMethod
 from domain.tickets.ticket_credential import stream_id
-from interface.outbound.sql.records import JsonMapper
+from interface.outbound.sql.codec import JsonMapper
 from tests.support.fakes import NOW, attribution
 
 STREAM = stream_id("client-123", "user-123")

@@ -2,7 +2,7 @@ import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, HashAlgorithm, TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey
-from domain.shared.errors import PolicyFaulty
+from domain.shared.errors import InvalidPolicy
 from tests.support.fakes import attribution
 
 
@@ -35,14 +35,14 @@ def test_the_built_in_policy_keeps_its_own_rules() -> None:
     ids=str,
 )
 def test_a_policy_that_breaks_a_rule_is_refused_with_the_rule(policy: TicketPolicy, message: str) -> None:
-    with pytest.raises(PolicyFaulty) as refused:
+    with pytest.raises(InvalidPolicy) as refused:
         policy.check()
 
     assert message in str(refused.value)
 
 
 def test_every_fault_has_a_message_of_its_own() -> None:
-    with pytest.raises(PolicyFaulty) as refused:
+    with pytest.raises(InvalidPolicy) as refused:
         TicketPolicy(ticket_length=0, credential_lifetime=0, sending_method=()).check()
 
     assert len(str(refused.value).splitlines()) == 4

@@ -10,7 +10,7 @@ from eventsourcing.persistence import StoredEvent
 
 from application.record.streams import EVENTS, origin_of
 from domain.tickets.ticket_credential import stream_id
-from interface.outbound.sql.records import JsonMapper, decoded
+from interface.outbound.sql.codec import JsonMapper, decoded
 
 GOLDEN = [
     line.split("\t") for line in Path(__file__).with_name("golden_events.jsonl").read_text().splitlines()

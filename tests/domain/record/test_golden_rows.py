@@ -15,35 +15,33 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.model.outbox import Standing, Trying
-from application.model.subscription_row import SubscriptionChange, Target
+from application.delivery.outbox import DeliveryKey, DeliveryProgress, Standing, Trying
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
-from application.transaction.command import CommandKey, DeliveryKey
-from application.transaction.outcomes import REFUSALS, Outcome
-from application.transaction.ports import Changes
+from application.subscriptions.records import Target
+from application.transaction.command import CommandKey
+from application.transaction.outcomes import Outcome
+from application.transaction.records import Change
 from domain.delivery.ticket_delivery import Obsolete
 from domain.policies.policy import HashAlgorithm, SendingMethod
 from domain.policies.policy_definition import PolicyKey
+from domain.shared.errors import REFUSALS
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status
 from domain.tickets.states import State
 from interface.outbound.files.cursor_file import _Content
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
+from interface.outbound.sql.answer_table import ANSWER_TABLE, to_answer
+from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.ledger_tables import checkpoint_columns, to_checkpoints
-from interface.outbound.sql.outbox_tables import failed_columns, outbox_columns, to_waiting
-from interface.outbound.sql.records import (
-    decoded,
-    ticket_columns,
-    to_answer,
-    to_policy,
-    to_recipient,
-    to_records,
-    to_ticket,
-)
+from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, outbox_columns, to_waiting
+from interface.outbound.sql.policy_table import POLICY_TABLE, to_policy
 from interface.outbound.sql.sqlite_store import _TABLES
-from interface.outbound.sql.subscription_tables import subscription_columns, to_subscribed
+from interface.outbound.sql.subscription_tables import SUBSCRIPTION_TABLE, to_subscribed
+from interface.outbound.sql.table import Table
+from interface.outbound.sql.ticket_table import ticket_columns, to_ticket
+from interface.outbound.sql.user_table import USER_TABLE, to_recipient
 
 GOLDEN = [line.split("\t") for line in Path(__file__).with_name("golden_rows.jsonl").read_text().splitlines()]
 EVENTS = [
@@ -54,36 +52,39 @@ KEY = bytes(range(32))
 PLAIN = {"schema_version", "era_cuts", "ledger_sizes", "ledger_tiles", "ticket_events"}
 
 
-def _recipients(row: Sequence[Any]) -> Any:
-    [columns] = to_records(Changes(recipients=[to_recipient(row[3])])).recipients
+def _stored(table: Table[Any, Any], key: Any, row: Any) -> Any:
+    [(_, [columns])] = table.steps({key: Change(None, row)})
     return columns
+
+
+def _recipients(row: Sequence[Any]) -> Any:
+    return _stored(USER_TABLE, Subject(*row[:2]), to_recipient(row[3]))[:4]
 
 
 def _policies(row: Sequence[Any]) -> Any:
-    [columns] = to_records(Changes(policies={PolicyKey(*row[:2]): to_policy(row[3])})).policies
-    return columns
+    return _stored(POLICY_TABLE, PolicyKey(*row[:2]), to_policy(row[3]))
 
 
 def _answers(row: Sequence[Any]) -> Any:
-    [columns] = to_records(Changes(answers={CommandKey(*row[:2]): to_answer(row[2])})).answers
-    return columns
+    return _stored(ANSWER_TABLE, CommandKey(*row[:2]), to_answer(row[2]))
 
 
 def _outbox(row: Sequence[Any]) -> Any:
-    *entry, so_far, standing, trying, next_try, leased_until, lease = row
-    waiting = to_waiting((*entry, None, None, trying, so_far, standing, next_try, None))
+    *entry, event_count, standing, trying, next_try, leased_until, lease = row
+    waiting = to_waiting((*entry, None, None, trying, event_count, standing, next_try, None))
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
-    written, next_try, *_ = failed_columns(key, waiting.so_far, waiting.trying, waiting.next_try)
+    progress = DeliveryProgress(waiting.so_far, waiting.trying, waiting.next_try)
+    *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
     if waiting.trying == Trying():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
     columns = outbox_columns(waiting.entry)
-    return *columns, waiting.so_far, waiting.standing, written, next_try, leased_until, lease
+    return *columns, event_count, waiting.standing, written, next_try, leased_until, lease
 
 
 def _subscriptions(row: Sequence[Any]) -> Any:
-    subscribed = to_subscribed((row[3], row[4], *row[7:9]))
-    return subscription_columns(SubscriptionChange(subscribed, moved=False, notice=row[9]))[:10]
+    subscribed = to_subscribed((row[3], row[4], *row[7:9]))._replace(notice=row[9])
+    return _stored(SUBSCRIPTION_TABLE, subscribed.row.key, subscribed)[:10]
 
 
 def _ledger(row: Sequence[Any]) -> Any:

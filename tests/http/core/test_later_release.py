@@ -9,10 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from application.record.replay import check_streams, stream_ranges
-from application.transaction.ports import Changes
+from application.tickets.records import TICKETS
+from application.transaction.records import Changes
 from domain.tickets.events import TicketEvent
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT
+from tests.support.stores import state_of
 from tests.support.web import BASE, RESET, TICKET, Web, web_over
 
 
@@ -29,7 +31,7 @@ def web(database_url: str, tmp_path: Path) -> Iterator[Web]:
     store = open_store(database_url)
     with web_over(store, tmp_path) as web:
         web.given_a_ticket()
-        row = store.look_up([SUBJECT]).tickets[SUBJECT]
+        row = state_of(store, SUBJECT)
         event = TicketPrinted(
             originator_id=row.stream,
             originator_version=2,
@@ -41,7 +43,9 @@ def web(database_url: str, tmp_path: Path) -> Iterator[Web]:
             request_digest="",
             printer="hall",
         )
-        store.commit(Changes(events=[event], subjects=[SUBJECT], tickets={SUBJECT: replace(row, version=2)}))
+        changes = Changes(events=[event], subjects=[SUBJECT])
+        changes.put(TICKETS, SUBJECT, row, replace(row, version=2))
+        store.commit(changes)
         yield web
     store.close()
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 from application.shared.errors import Unavailable
 from domain.shared.errors import Refusal
-from interface.http.core.problems import PROBLEMS, HttpError, Kind
+from interface.http.core.problems import PROBLEMS, HttpError, Status, status_of
 
 
 def all_kinds_of(error: type[Exception]) -> Iterator[type[Exception]]:
@@ -14,7 +14,7 @@ def all_kinds_of(error: type[Exception]) -> Iterator[type[Exception]]:
 def test_every_error_has_a_line_in_the_table() -> None:
     errors = {kind for base in (Refusal, Unavailable, HttpError) for kind in all_kinds_of(base)}
 
-    assert errors == set(PROBLEMS)
+    assert {status_of(error.__new__(error)) for error in errors} == set(PROBLEMS.values())
 
 
 def test_codes_are_those_of_the_contract() -> None:
@@ -34,4 +34,4 @@ def test_codes_are_those_of_the_contract() -> None:
         (422, "errors.ticketExists"),
         (422, "errors.idempotencyKeyReused"),
     }
-    assert all(isinstance(kind, Kind) and kind.code.startswith("errors.") for kind in PROBLEMS.values())
+    assert all(isinstance(kind, Status) and kind.code.startswith("errors.") for kind in PROBLEMS.values())

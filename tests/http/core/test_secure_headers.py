@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from httpx2 import Response
 
 from interface.http.core.envelope import BODY_LIMIT_BYTES
-from tests.support.fakes import FakeStore
+from tests.support.stores import temporary_store
 from tests.support.web import RESET, TICKET, USER, Web, web_over
 
 EVERY = {
@@ -34,7 +34,7 @@ def broken(web: Web) -> Response:
 
     app = web.client.app
     assert isinstance(app, FastAPI)
-    app.state.service = dataclasses.replace(app.state.service, look_up=fail)
+    app.state.service = dataclasses.replace(app.state.service, load=fail)
     return web.client.get(TICKET)
 
 
@@ -60,7 +60,7 @@ PAGES = ["/openapi.json", "/asyncapi.json", "/livez", "/readyz", "/metrics", "/d
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Web]:
     """A service that pages of the helpdesk's may call."""
-    with web_over(FakeStore(), tmp_path, cors_origins=[DESK]) as web:
+    with temporary_store() as store, web_over(store, tmp_path, cors_origins=[DESK]) as web:
         yield web
 
 
@@ -100,7 +100,7 @@ def test_the_docs_name_no_judge_of_the_document_on_the_internet(web: Web) -> Non
 
 def test_browsers_are_told_to_insist_on_tls_only_where_it_is_said(web: Web, tmp_path: Path) -> None:
     assert "strict-transport-security" not in web.client.get(USER).headers
-    with web_over(FakeStore(), tmp_path, hsts_seconds=300) as secure:
+    with temporary_store() as store, web_over(store, tmp_path, hsts_seconds=300) as secure:
         answers = [ask(secure) for _, ask in ANSWERS.values()] + [secure.client.get("/docs")]
 
     assert {answer.headers["strict-transport-security"] for answer in answers} == {"max-age=300"}

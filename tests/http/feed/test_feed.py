@@ -240,7 +240,7 @@ def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> Non
     """What is lost in the store is not passed over in silence: the next event does not name the one seen last."""
     given_resets(web, 3)
     if database_url.startswith("sqlite"):
-        web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])  # type: ignore[attr-defined]
+        web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])
     else:
         with psycopg.connect(database_url) as connection:
             connection.execute("DELETE FROM ledger WHERE position = 2")

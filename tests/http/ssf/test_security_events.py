@@ -280,7 +280,7 @@ def test_a_patch_changes_what_is_named_and_a_put_forgets_the_rest(web: Web) -> N
     changed = web.client.patch(STREAMS, json={**named, "description": "theirs"}).json()
     assert changed == {**stream, "description": "theirs"}
     assert changed["events_requested"] == [CAEP, "urn:other"]
-    subscribed = web.service.store.list_subscriptions("client-123")[0]  # type: ignore[attr-defined]
+    subscribed = web.service.store.list_subscriptions("client-123")[0]
     assert (
         '"s3cret"'
         in web.service.sealer.unseal(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from application.model.subscription_row import Progress, Target, sealed_for
+from application.subscriptions.records import Progress, Target, sealed_for
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import SubscriptionKey
 from tests.support.evidence import open_store
@@ -37,7 +37,8 @@ def define(web: Web, **body: Any) -> Any:
 
 
 def target(web: Web) -> Target:
-    subscribed = web.service.store.subscription(KEY)  # type: ignore[attr-defined]
+    subscribed = web.service.store.subscription(KEY)
+    assert subscribed
     secret: Secret = web.service.sealer.unseal(subscribed.sealed, sealed_for(KEY))
     return Target.of_secret(secret)
 
@@ -143,7 +144,7 @@ def test_a_replay_goes_back_and_on_but_not_beyond_the_end(web: Web) -> None:
 def test_what_holds_it_up_is_told_and_resume_tries_at_once(web: Web) -> None:
     define(web)
     failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
-    web.service.store.keep_progress([(KEY, 1, failing)])  # type: ignore[attr-defined]
+    web.service.store.keep_progress([(KEY, 1, failing)])
 
     told = web.client.get(SIEM).json()
     assert {

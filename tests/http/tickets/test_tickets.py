@@ -7,6 +7,7 @@ from inline_snapshot import snapshot
 from application.shared.errors import StoreUnavailable
 from tests.support.fakes import TRACEPARENT
 from tests.support.ledgers import opened
+from tests.support.stores import history_of
 from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
 
 
@@ -232,7 +233,7 @@ def test_the_traceparent_is_taken_over_stored_and_returned(web: Web) -> None:
     answer = web.client.post(RESET, headers={"traceparent": TRACEPARENT})
 
     assert answer.headers["traceparent"] == TRACEPARENT
-    [*_, event] = web.service.store.history(("client-123", "user-123"))  # type: ignore[arg-type]
+    [*_, event] = history_of(web.service.store, ("client-123", "user-123"))  # type: ignore[arg-type]
     assert (event.correlation_id, event.actor) == (TRACEPARENT, "helpdesk")
 
 
@@ -309,7 +310,7 @@ def test_a_store_out_of_reach_is_503_with_retry_after(web: Web) -> None:
     def gone(*_: object) -> None:
         raise StoreUnavailable("connection refused by 10.0.0.1")
 
-    web.service.store.look_up = gone  # type: ignore[method-assign,assignment]
+    web.service.store.load = gone  # type: ignore[method-assign,assignment]
 
     for answer in (web.client.get(TICKET), web.client.post(RESET)):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

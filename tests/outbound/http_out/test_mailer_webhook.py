@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp

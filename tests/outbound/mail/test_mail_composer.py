@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from application.delivery.deliver_tickets import Courier, NotDelivered
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from application.model.outbox import Waiting
+from application.delivery.outbox import Waiting
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.mail.templates import (

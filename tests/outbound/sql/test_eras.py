@@ -11,7 +11,7 @@ import pytest
 from application.feed.feed import Batch, FeedEvent, FeedQuery, joined, position_before, read_feed
 from application.feed.publish import Patience, publish
 from application.record.eras import EventId
-from application.shared.errors import PositionUnknown
+from application.shared.errors import PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
 from domain.tickets.ticket_credential import stream_id
 from interface.outbound.files.cursor_file import open_cursor
@@ -92,7 +92,7 @@ def test_a_client_that_came_since_is_of_the_era_from_its_first_event(
 def test_who_saw_what_was_lost_is_told(
     store: SqliteStore | PostgresStore, after: int, era: str, said: str
 ) -> None:
-    with pytest.raises(PositionUnknown, match=said):
+    with pytest.raises(PositionNotFound, match=said):
         position_before(FeedQuery(CLIENT, after, era=era), ledger=store)
 
 
@@ -196,5 +196,5 @@ def test_a_publisher_that_published_what_was_lost_publishes_nothing_more(
         json.dumps({"of": "broker", "positions": {CLIENT: str(newest) if newest.era else newest[0]}})
     )
     for known in (newest, None):
-        with pytest.raises(PositionUnknown, match=f"was published up to position {newest}"):
+        with pytest.raises(PositionNotFound, match=f"was published up to position {newest}"):
             published_from(store, known, cursor)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from application.model.subscription_row import Progress
+from application.subscriptions.records import Progress
 from domain.subscriptions.subscription import SubscriptionKey
 from interface.outbound.sql import sqlite_store
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
 from tests.support.server import PATIENCE_SECONDS, until
 from tests.support.service import service_over
+from tests.support.stores import states_of
 
 READS = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM tickets').fetchone()[0])"
 
@@ -73,7 +74,7 @@ def test_a_reader_does_not_wait_for_those_that_wait_to_write(
         until(
             lambda: turn.asked == len(writers), "one waits for the database, and the other one for its turn"
         )
-        store.look_up([SUBJECT])
+        states_of(store, [SUBJECT])
         waiting = not any(writer.done() for writer in writers)
         other.execute("ROLLBACK")
         for writer in writers:

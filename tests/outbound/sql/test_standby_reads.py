@@ -16,7 +16,7 @@ from application.feed.live_feed import LiveFeed
 from application.record.history import read_history
 from application.record.ledger import HistoryQuery
 from application.shared.errors import StoreUnavailable
-from application.transaction.ports import TicketQuery
+from application.tickets.find_tickets import TicketQuery
 from interface.outbound.sql import standby_reads
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.standby_reads import StandbyReads
@@ -25,6 +25,7 @@ from tests.support.postgres import fresh_database
 from tests.support.server import until
 from tests.support.service import Service, service_over
 from tests.support.standby import Standby, standing_by
+from tests.support.stores import history_of, state_of
 from tests.support.web import BASE, web_over
 
 CLIENT = SUBJECT.client_ext_id
@@ -66,7 +67,7 @@ def versions(reads: StandbyReads) -> list[int]:
     [row] = reads.find_tickets(TicketQuery(CLIENT, NOW), None, 10)
     return [
         row.version,
-        reads.history(SUBJECT)[-1].originator_version,
+        history_of(reads, SUBJECT)[-1].originator_version,
         read_history(SUBJECT, 0, 100, ledger=reads)[0][-1]["version"],
         reads.search(HistoryQuery(CLIENT), 0, 100)[-1].version,
         reads.entries(CLIENT, 0, 100)[-1].version,
@@ -82,7 +83,7 @@ def test_searches_histories_and_the_feed_are_read_from_the_standby(
     with standby.held_up():
         service.regenerate()
         held_up = versions(reads)
-        there = reads.look_up([SUBJECT]).tickets[SUBJECT].version
+        there = state_of(reads, SUBJECT).version
     standby.catch_up()
 
     assert held_up == [3] * 5
@@ -318,4 +319,4 @@ def test_a_server_that_takes_no_writes_any_more_is_left(service: Service, reads:
 
     service.regenerate()
 
-    assert reads.look_up([SUBJECT]).tickets[SUBJECT].version == 4
+    assert state_of(reads, SUBJECT).version == 4

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from application.delivery.outbox import DeliveryKey
 from application.delivery.record_delivery import RecordDelivery
 from application.record.access_log import NoteAccess
 from application.record.checkpoint import make_checkpoint, make_checkpoints
@@ -22,7 +23,6 @@ from application.record.merkle import root_of
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.subscribe import ChangeSubscriptionStatus, DefineSubscription
-from application.transaction.command import DeliveryKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete, delivery_stream_id
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.policies.policy_definition import policy_stream_id
@@ -35,13 +35,14 @@ from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
 from domain.tickets.ticket_credential import stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier
+from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_store import PostgresStore
-from interface.outbound.sql.records import JsonMapper
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.verify_evidence import Wrong, parse_keys, unzip, verify
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over
+from tests.support.stores import history_of, state_of
 
 CLIENT = SUBJECT.client_ext_id
 STREAM = stream_id(*SUBJECT)
@@ -403,7 +404,7 @@ def test_every_column_of_the_ledger_is_checked(record: Record) -> None:
 
 def forge_the_row_of_a_stream_that_is_hidden(record: Record) -> None:
     row = bytes(record.one("SELECT row FROM tickets WHERE user_ext_id = ?", SUBJECT.user_ext_id)[0])
-    known = record.store.look_up([SUBJECT]).tickets[SUBJECT].ticket_hash
+    known = state_of(record.store, SUBJECT).ticket_hash
     forged = row.replace(known.encode(), hash_ticket(FORGED, bytes(16)).encode())
     record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = ?", forged, SUBJECT.user_ext_id)
     record.sql("UPDATE ledger SET user_ext_id = '.' WHERE stream = ?", STREAM)
@@ -436,7 +437,7 @@ LOWEST = -(2**63)
 
 def forge_an_event(record: Record, position: int, **fields: Any) -> None:
     """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
-    history = record.store.history(SUBJECT)
+    history = history_of(record.store, SUBJECT)
     newest = history[-1]
     assert isinstance(newest, TicketRegenerated)
     event = replace(
@@ -558,13 +559,13 @@ def test_a_rebuild_leaves_a_row_alone_whose_events_are_not_those_of_the_ledger(
     record: Record, tamper: Callable[[Record], None]
 ) -> None:
     tamper(record)
-    before = record.store.look_up([SUBJECT]).tickets[SUBJECT]
+    before = state_of(record.store, SUBJECT)
 
     findings = record.rebuild()
 
     assert findings.credentials == USERS - 1
     assert any("version 3" in fault for fault in findings.faults)
-    assert record.store.look_up([SUBJECT]).tickets[SUBJECT] == before
+    assert state_of(record.store, SUBJECT) == before
 
 
 def given_every_kind(record: Record) -> dict[str, UUID]:

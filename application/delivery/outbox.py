@@ -1,20 +1,29 @@
 """The outbox: clear tickets, sealed, that wait for their delivery, and what was tried with each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
-from application.transaction.command import DeliveryKey
+from application.transaction.records import RecordSet
 from domain.delivery.ticket_delivery import Obsolete
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.users.recipient import Recipient
+
+
+class DeliveryKey(NamedTuple):
+    """The ticket that the event of a version of a credential minted."""
+
+    client_ext_id: str
+    stream: UUID
+    version: int
 
 
 def delivery_id(stream: UUID, version: int) -> str:
@@ -68,15 +77,22 @@ class Standing(StrEnum):
     FAILED = "failed"
 
 
-class DeliveryChange(NamedTuple):
-    """What became of a delivery. so_far: how many events it has.
+class DeliveryProgress(NamedTuple):
+    """How far the delivery of a ticket in the outbox is.
 
-    trying: where it has failed; None: the sealed ticket goes. until: when what has failed is looked at again.
+    event_count: how many events it has. trying: the retry state of one that has failed; until: when a failed one is looked at
+    again.
     """
 
-    so_far: int
-    trying: Trying | None
-    until: datetime | None
+    event_count: int
+    trying: Trying | None = None
+    until: datetime | None = None
+
+
+OUTBOX = RecordSet[DeliveryKey, OutboxEntry]("outbox")
+DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
+RETRIES = RecordSet[Subject, bool]("retries")
+"""Whose queued and failed tickets are to be tried again at once."""
 
 
 @dataclass(frozen=True)
@@ -122,3 +138,32 @@ def _is_the_one(entry: OutboxEntry, ticket: TicketState) -> bool:
     if entry.created is None:
         return True
     return (entry.created, entry.reset_count) == (ticket.created, ticket.reset_count)
+
+
+class Outbox(Protocol):
+    """The tickets that wait for their delivery; the other side of `Changes.outbox`. Every method raises StoreUnavailable."""
+
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+        """Take the next tickets whose time has come, so that nobody else takes them before `until`.
+
+        Of a credential none is taken while somebody has another, so that the newest ticket arrives last.
+        lease: a name that nobody else gives.
+        """
+
+    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+        """Keep what was tried, and let go until the next try, unless somebody else has taken the ticket meanwhile."""
+
+    def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
+        """Keep these from the others until then, as far as nobody else has taken them."""
+
+    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+        """Let somebody else take these at once."""
+
+    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+        """Return what waits for a user, or has failed, newest first."""
+
+    def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
+        """Return the next entries of all, by key."""
+
+    def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
+        """Put another seal in the place of the entry's, if it still has that."""

@@ -1,0 +1,34 @@
+"""Queue a new ticket for its delivery."""
+
+from application.delivery.outbox import OUTBOX, OutboxEntry, delivery_id
+from application.shared.ports import Sealer
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.tickets.state import TicketState
+from domain.tickets.ticket import ClearTicket
+
+
+def enqueue_delivery(
+    unit: UnitOfWork,
+    state: TicketState,
+    ticket: ClearTicket,
+    policy: TicketPolicy,
+    correlation_id: str,
+    *,
+    sealer: Sealer,
+) -> None:
+    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only; unless none is sent."""
+    if policy.sending_method == (SendingMethod.NONE,):
+        return
+    entry = OutboxEntry(
+        subject=state.subject,
+        stream=state.stream,
+        version=state.version,
+        sealed=sealer.seal(ticket, bound_to=delivery_id(state.stream, state.version)),
+        minted=state.last_modified,
+        methods=policy.sending_method,
+        created=state.created,
+        reset_count=state.reset_count,
+        correlation_id=correlation_id,
+    )
+    unit.put(OUTBOX, entry.key, entry)

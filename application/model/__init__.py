@@ -1,1 +1,0 @@
-"""The rows that are stored and read."""

@@ -1,0 +1,32 @@
+"""Policies as commands see them."""
+
+from application.shared.errors import UnknownPolicy
+from application.transaction.records import Load, RecordSet
+from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, TicketPolicy
+from domain.policies.policy_definition import PolicyKey, PolicyState
+
+POLICIES = RecordSet[PolicyKey, PolicyState]("policies")
+
+
+def policies_of(client_ext_id: str) -> Load:
+    """Load every policy of a client."""
+    return Load(POLICIES, (client_ext_id,))
+
+
+def policy(unit: UnitOfWork, key: PolicyKey) -> TicketPolicy:
+    """Return the policy as it is now. Raises UnknownPolicy."""
+    state = unit.get(POLICIES, key)
+    if state is not None:
+        return state.policy
+    if key.policy_ext_id != DEFAULT_POLICY_ID:
+        raise UnknownPolicy(f"There is no policy {key.policy_ext_id!r} in client {key.client_ext_id!r}.")
+    return DEFAULT_POLICY
+
+
+def default_policy(unit: UnitOfWork, client_ext_id: str) -> PolicyKey:
+    """Return which policy holds for a new ticket where none is named."""
+    for key, state in unit.all(POLICIES).items():
+        if key.client_ext_id == client_ext_id and state.is_default:
+            return key
+    return PolicyKey(client_ext_id, DEFAULT_POLICY_ID)

@@ -1,0 +1,66 @@
+"""Ticket credentials as commands and reads see them."""
+
+from collections.abc import Callable, Sequence
+
+from application.policies.records import policies_of
+from application.shared.errors import TicketExists, TicketNotFound
+from application.transaction.command import Command
+from application.transaction.records import Load, LoadedState, RecordSet
+from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USERS, user, user_of
+from domain.policies.policy import TicketPolicy
+from domain.shared.subject import Subject
+from domain.tickets.state import TicketState
+from domain.tickets.ticket import ClearTicket
+from domain.tickets.ticket_credential import TicketCredential
+
+TICKETS = RecordSet[Subject, TicketState]("tickets")
+# Queues a new ticket, minted by the event behind the state, for its delivery; in the same transaction.
+Enqueue = Callable[[UnitOfWork, TicketState, ClearTicket, TicketPolicy, str], None]
+
+
+class TicketCommand(Command):
+    """A command about the ticket of a user."""
+
+    def loads(self) -> Sequence[Load]:
+        """Return the user, the ticket, and the client's policies."""
+        return [*ticket_of(self.subject), policies_of(self.subject.client_ext_id)]
+
+
+def ticket_of(subject: Subject) -> list[Load]:
+    """Load a user and their ticket."""
+    return [Load(TICKETS, subject), user_of(subject)]
+
+
+def ticket(source: UnitOfWork | LoadedState, subject: Subject) -> TicketState:
+    """Return the state of the user's credential. Raises UserNotFound or TicketNotFound."""
+    user(source, subject)
+    state = ticket_or_none(source, subject)
+    if state is None:
+        raise TicketNotFound(f"User {subject.user_ext_id!r} has no ticket. Create one first.")
+    return state
+
+
+def ticket_or_none(source: UnitOfWork | LoadedState, subject: Subject) -> TicketState | None:
+    """Return the state of the user's credential; None where there is no such user or ticket."""
+    state = source.get(TICKETS, subject) if source.get(USERS, subject) else None
+    return None if state is None or state.deleted else state
+
+
+def credential(unit: UnitOfWork, subject: Subject) -> TicketCredential:
+    """Return the user's credential. Raises UserNotFound or TicketNotFound."""
+    return TicketCredential.of(subject, ticket(unit, subject))
+
+
+def new_credential(unit: UnitOfWork, subject: Subject) -> TicketCredential:
+    """Return the credential of a user who has none, or whose former one was deleted. Raises TicketExists."""
+    state = unit.get(TICKETS, subject)
+    if state is not None and not state.deleted:
+        raise TicketExists(f"User {subject.user_ext_id!r} has a ticket already. Reset it to get a new one.")
+    return TicketCredential.of(subject, state)
+
+
+def save(unit: UnitOfWork, credential: TicketCredential) -> TicketState:
+    """Store the credential's events and state. Returns the state."""
+    subject = credential.current.subject
+    return unit.save(TICKETS, subject, credential, subject)

@@ -1,0 +1,32 @@
+"""Users as commands see them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from application.shared.errors import UserNotFound
+from application.transaction.records import Load, LoadedState, RecordSet
+from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.subject import Subject
+from domain.users.recipient import Recipient
+
+USERS = RecordSet[Subject, Recipient]("recipients")
+
+
+class Users(Protocol):
+    """The users of the store. Raises StoreUnavailable."""
+
+    def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
+        """Return the next users of a client, by their ids."""
+
+
+def user_of(subject: Subject) -> Load:
+    """Load a user."""
+    return Load(USERS, subject)
+
+
+def user(source: UnitOfWork | LoadedState, subject: Subject) -> Recipient:
+    """Return the user. Raises UserNotFound."""
+    recipient = source.get(USERS, subject)
+    if recipient is None:
+        raise UserNotFound(f"There is no user {subject.user_ext_id!r} in client {subject.client_ext_id!r}.")
+    return recipient
