@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_commands import tickets
 from tests.faults.test_crashes import (
     CALLERS,
     USERS,
@@ -20,7 +19,7 @@ from tests.faults.test_crashes import (
     command_ids,
     given_tickets,
 )
-from tests.support.command import Command
+from tests.support.command import Command, tickets
 from tests.support.evidence import open_store
 from tests.support.releases import RELEASES, program_of
 from tests.support.schemas import migrate_to_next_release
