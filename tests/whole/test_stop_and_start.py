@@ -266,7 +266,7 @@ def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: st
     assert "cut off" not in log_of(server)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_who_delivers_alone_ends_well(
     sqlite_url: str, tmp_path: Path, hanging: MailServer, number: signal.Signals
 ) -> None:
@@ -279,7 +279,7 @@ def test_who_delivers_alone_ends_well(
     assert "Traceback" not in worker.err.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_who_pushes_or_publishes_alone_ends_well(
     sqlite_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
