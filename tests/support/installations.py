@@ -1,4 +1,4 @@
-"""Makes tests/outbound/installations: what an operator of each release has, with every kind of event and of row.
+"""Makes tests/system/installations: what an operator of each release has, with every kind of event and of row.
 
 `python -m tests.support.installations` runs the programs of tests/support/releases.py, and keeps the archives that exist.
 An archive is the working directory of the service: the SQLite file or a dump of PostgreSQL, the keys, the mails, the
@@ -26,7 +26,7 @@ from tests.support.postgres import fresh_database, running_server
 from tests.support.releases import RELEASES, program_of
 from tests.support.server import BASE, ROOT, until
 
-DIRECTORY = ROOT / "tests" / "outbound" / "installations"
+DIRECTORY = ROOT / "tests" / "system" / "installations"
 CLIENT, OTHER = "client-123", "%C3%BCn%C3%AF%2Fc%C3%B8de"
 # Files beside var/.
 DUMP, EVIDENCE, KEPT, KEYS, ANSWERS = (

@@ -18,9 +18,9 @@ from fastapi.testclient import TestClient
 
 from interface import verify_evidence
 from interface.settings import Settings
-from interface.wiring.audit import check_record
-from interface.wiring.server import http_app, sign_token
-from interface.wiring.service import start
+from interface.composition.audit import check_record
+from interface.composition.server import http_app, sign_token
+from interface.composition.service import start
 from tests.support import installations, names
 from tests.support.command import tickets
 from tests.support.evidence import open_store
@@ -128,7 +128,7 @@ def test_it_goes_on(tmp_path: Path) -> None:
 def test_its_record_is_whole_and_its_evidence_is_verified(
     installation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("interface.wiring.audit.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+    monkeypatch.setattr("interface.composition.audit.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     findings = check_record([tmp_path / KEPT], lambda _done, _all: None)
     assert (findings.faults, findings.lost) == ([], [])
     assert findings.checkpoints >= 2
