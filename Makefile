@@ -2,7 +2,9 @@
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
-PYTEST_ARGS ?= -n 2 --dist worksteal
+# More processes than cores, since tests of processes wait much of their time.
+PYTEST_ARGS ?= -n 3 --dist worksteal
+COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=90
 TESTS ?= tests/faults
 TIMES ?= 20
 
@@ -19,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help faults run test test-slow test-repeat check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +31,9 @@ run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 
 test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: what pytest gets)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+coverage: $(READY) ## Run the tests of `make test`, and fail when they cover less than 90 % of the branches and lines
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" $(COVERAGE_ARGS)
 
 test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed versions at length
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
@@ -105,4 +110,4 @@ audit: $(READY) ## Ask whether a package of the lock has a known vulnerability (
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove the environment and all caches (not var/)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

@@ -99,9 +99,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
                 )
             yield from _clock(settings)
     except RuntimeError as error:
-        yield Finding(
-            "store", Health.BAD, str(error), "run `tickets migrate`, or the program that is new enough"
-        )
+        fault, _, advice = str(error).rpartition(": ")
+        yield Finding("store", Health.BAD, fault, advice)
     except (OSError, Unavailable, sqlite3.Error, psycopg.Error) as error:
         yield Finding(
             "store", Health.BAD, str(error), "check TICKETS_DATABASE_URL, and that the database is running"
@@ -251,7 +250,7 @@ def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
             name,
             Health.WARNING,
             f"{path} is not there",
-            "the first start makes it; if it was there before, put it back from your backup first",
+            "the next start makes it; if you had one before, put it back from your backup first",
         )
     try:
         return Finding(name, Health.GOOD, read(path or Path()))

@@ -18,7 +18,7 @@ from tests.support import crashing_server
 from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVERY
 from tests.support.evidence import assert_whole, open_store, outbox_of
 from tests.support.lanes import forms
-from tests.support.server import Server, serving, until
+from tests.support.server import PATIENCE_SECONDS, Server, serving, until
 from tests.support.stores import history_of
 
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
@@ -68,20 +68,20 @@ def crashing(directory: Path, database_url: str, **environment: str) -> Iterator
 def post_and_crash(server: Server, body: dict[str, str]) -> None:
     with pytest.raises(httpx.TransportError):
         server.client.post(RESET, headers=KEY, json=body)
-    assert server.process.wait(30) == -signal.SIGKILL
+    assert server.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
     database_url: str, tmp_path: Path
 ) -> None:
     body = {"modificationComment": AFTER_COMMIT}
-    with serving(tmp_path, database_url) as other:
+    with serving(tmp_path, database_url, **QUICK) as other:
         given_tickets(other, ["user-0"])
         with crashing(tmp_path, database_url) as server:
             post_and_crash(server, body)
         stored = other.client.get(TICKET)
         to_another_process = other.client.post(RESET, headers=KEY, json=body)
-        with serving(tmp_path, database_url) as restarted:
+        with serving(tmp_path, database_url, **QUICK) as restarted:
             after_the_restart = restarted.client.post(RESET, headers=KEY, json=body)
         assert_all_delivered(database_url, tmp_path)
 
@@ -93,14 +93,14 @@ def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
 
 
 def test_a_retry_after_kill_9_gets_the_answer_that_was_given(database_url: str, tmp_path: Path) -> None:
-    with serving(tmp_path, database_url) as other:
+    with serving(tmp_path, database_url, **QUICK) as other:
         given_tickets(other, ["user-0"])
-        with serving(tmp_path, database_url) as killed:
+        with serving(tmp_path, database_url, **QUICK) as killed:
             given = killed.client.post(RESET, headers=KEY)
         # What happens in between must not show in the answer.
         other.client.post(RESET).raise_for_status()
         to_another_process = other.client.post(RESET, headers=KEY)
-        with serving(tmp_path, database_url) as restarted:
+        with serving(tmp_path, database_url, **QUICK) as restarted:
             after_the_restart = restarted.client.post(RESET, headers=KEY)
         assert_all_delivered(database_url, tmp_path)
 
@@ -112,7 +112,7 @@ def test_a_retry_after_kill_9_gets_the_answer_that_was_given(database_url: str, 
 
 def test_a_retry_after_a_crash_before_the_commit_happens_once(database_url: str, tmp_path: Path) -> None:
     body = {"modificationComment": BEFORE_COMMIT}
-    with serving(tmp_path, database_url) as other:
+    with serving(tmp_path, database_url, **QUICK) as other:
         given_tickets(other, ["user-0"])
         assert_all_delivered(database_url, tmp_path)
         before = other.client.get(TICKET).content
@@ -136,7 +136,7 @@ def test_a_crash_between_commit_and_spool_loses_no_ticket(database_url: str, tmp
     assert len(outbox_of(database_url)) == 2
     assert list(mails(tmp_path).iterdir()) == []
 
-    with serving(tmp_path, database_url):
+    with serving(tmp_path, database_url, **QUICK):
         assert_all_delivered(database_url, tmp_path)
 
 
@@ -156,7 +156,10 @@ class Caller:
 
     def reset_until_the_server_is_gone(self, server: Server) -> None:
         with httpx.Client(
-            base_url=server.client.base_url, headers=server.client.headers, timeout=30, trust_env=False
+            base_url=server.client.base_url,
+            headers=server.client.headers,
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
         ) as client:
             while True:
                 try:
@@ -176,7 +179,7 @@ def under_load(directory: Path, database_url: str, callers: list[Caller], answer
         yield server
         server.kill()
         for end in ends:
-            end.result(30)
+            end.result(PATIENCE_SECONDS)
 
 
 def assert_every_answer_is_stored(
@@ -197,7 +200,7 @@ def assert_every_answer_is_stored(
 
 
 def given_callers(directory: Path, database_url: str) -> list[Caller]:
-    with serving(directory, database_url) as server:
+    with serving(directory, database_url, **QUICK) as server:
         given_tickets(server, USERS)
     return [Caller(USERS[number % len(USERS)]) for number in range(CALLERS)]
 
@@ -214,7 +217,7 @@ def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(
         unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
         assert sum(map(len, unanswered.values())) <= CALLERS
 
-    with serving(tmp_path, database_url) as server:
+    with serving(tmp_path, database_url, **QUICK) as server:
         for caller in callers:
             caller.reset(server.client)
         assert_all_delivered(database_url, tmp_path, USERS)
@@ -244,5 +247,5 @@ def test_a_stop_under_load_loses_nothing_and_what_was_stored_is_delivered(
 
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
-    with serving(tmp_path, database_url):
+    with serving(tmp_path, database_url, **QUICK):
         assert_all_delivered(database_url, tmp_path, USERS)

@@ -126,7 +126,7 @@ def test_what_one_of_several_workers_has_taken_nobody_else_sends(database_url: s
 
     said = [event for events in said_of(database_url, users).values() for event in events]
     delivered = [event for event in said if isinstance(event, TicketDelivered)]
-    assert len(senders) == 3
+    assert len(senders) > 1
     assert assert_doubles_are_the_same(server) == 0
     assert len(said) == minted
     assert len(server.taken) == len(delivered)

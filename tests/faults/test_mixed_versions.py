@@ -19,7 +19,7 @@ from tests.faults.test_crashes import (
     command_ids,
     given_tickets,
 )
-from tests.support.command import Command
+from tests.support.command import Command, tickets
 from tests.support.evidence import open_store
 from tests.support.releases import RELEASES, program_of
 from tests.support.schemas import migrate_to_next_release
@@ -129,5 +129,6 @@ def test_an_upgrade_and_the_way_back_under_load_lose_nothing(
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, fleet.callers)
     assert not any(unanswered.values())
     assert len(command_ids(database_url)) == sum(len(caller.answered) for caller in fleet.callers)
-    checked = Command(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=database_url)
-    assert checked.wait() == 0, checked.out.read_text()
+    # Not a Command, which may have no processes of its own: so many events are checked by several.
+    checked = tickets(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=database_url)
+    assert checked.returncode == 0, checked.stderr

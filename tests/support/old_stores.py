@@ -73,17 +73,22 @@ def _sqlite(commit: str, version: int) -> bytes:
 def _postgres(commit: str, server: str, version: int) -> bytes:
     with _program(commit) as directory, fresh_database(server) as url:
         _fill(directory, url)
-        dump = subprocess.run(
-            [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", url],
-            check=True,
-            stdout=subprocess.PIPE,
-        ).stdout
-    # Neither what only psql or the newest server knows, nor what would hold for the rest of the session.
-    left_out = (b"\\", b"SET ", b"SELECT pg_catalog.set_config", b"--")
-    sql = b"".join(line for line in dump.splitlines(keepends=True) if not line.startswith(left_out))
+        sql = dumped(url)
     assert b"INSERT INTO public.schema_version VALUES (%d)" % version in sql
     assert b"INSERT INTO public.schema_version VALUES (%d)" % (version + 1) not in sql
     return sql
+
+
+def dumped(database_url: str) -> bytes:
+    """Return a dump of a database that every server can execute."""
+    dump = subprocess.run(
+        [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", database_url],
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    # Neither what only psql or the newest server knows, nor what would hold for the rest of the session.
+    left_out = (b"\\", b"SET ", b"SELECT pg_catalog.set_config", b"--")
+    return b"".join(line for line in dump.splitlines(keepends=True) if not line.startswith(left_out))
 
 
 def _pg_dump() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.server import ROOT
 
 # The commit of each release, oldest first. Append a line when a release is made.
-RELEASES: dict[str, str] = {"1.0.0": "390600b"}
+RELEASES: dict[str, str] = {"1.0.0": "10ddc8482c2f"}
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import FastAPI
@@ -73,6 +75,15 @@ class Web:
         assert self.client.post(TICKET, json=body).status_code == 201
 
 
+@cache
+def _set_keys() -> SetKeys:
+    """Return the keys of all tests of a process: to make them takes half a second."""
+    with TemporaryDirectory() as directory:
+        keys = SetKeys(Path(directory) / "set.pem")
+        keys.key_set()
+    return keys
+
+
 @contextmanager
 def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
     """Yield the HTTP edge over a store. edge: what else `create_app` is told."""
@@ -85,7 +96,6 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
     def issuer(client: str) -> str:
         return f"https://tickets.example{BASE}/{client}"
 
-    set_keys = SetKeys(keys / "set.pem")
     live = LiveFeed(store, "tickets")
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
@@ -124,12 +134,12 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                     store,
                     store,
                     live,
-                    SecurityEvents(issuer, set_keys, service.clock),
+                    SecurityEvents(issuer, _set_keys(), service.clock),
                     "tickets",
                     service.clock,
                 ),
                 public_url="https://tickets.example",
-                key_set=set_keys.key_set,
+                key_set=_set_keys().key_set,
                 new_uuid=service.randomness.uuid,
                 new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
                 digest_keys=lambda: [b"key"],

@@ -12,7 +12,7 @@ from tests.bench.run import LATEST, PARTS, run
 from tests.bench.stage import STORES
 
 # The other parts and stores start more servers, so they are slow.
-FAST = {("flatness", "PostgreSQL"), ("ledger", "PostgreSQL"), ("audit", "SQLite"), ("subscribers", "SQLite")}
+FAST = {("ledger", "PostgreSQL"), ("audit", "SQLite"), ("subscribers", "SQLite")}
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,9 @@ def _fresh_clone(tmp_path: Path, postgres_server: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(load, "WITH_WRK", False)
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(
+    "store", [pytest.param(store, marks=pytest.mark.slow if store == "SQLite" else ()) for store in STORES]
+)
 def test_every_answered_reset_is_stored(store: str) -> None:
     figures = {one["operation"]: one for one in measured("side by side", store)["figures"]}
 

@@ -86,9 +86,9 @@ def ended(server: Server, seconds: float) -> int:
     ("store", "workers", "number"),
     [
         ("sqlite", 1, signal.SIGTERM),
-        ("sqlite", 2, signal.SIGTERM),
-        ("sqlite", 2, signal.SIGINT),
-        ("postgres", 1, signal.SIGTERM),
+        pytest.param("sqlite", 2, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("sqlite", 2, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("postgres", 1, signal.SIGTERM, marks=pytest.mark.slow),
         ("postgres", 2, signal.SIGTERM),
     ],
 )
@@ -157,7 +157,12 @@ def accepts(server: Server) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("workers", "number"), [(1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)]
+    ("workers", "number"),
+    [
+        (1, signal.SIGTERM),
+        pytest.param(1, signal.SIGINT, marks=pytest.mark.slow),
+        (2, signal.SIGTERM),
+    ],
 )
 def test_a_second_signal_ends_it_at_once(
     sqlite_url: str, tmp_path: Path, workers: int, number: signal.Signals
@@ -226,7 +231,7 @@ def test_one_that_is_killed_is_replaced_and_said_to_be(sqlite_url: str, tmp_path
     assert json.loads(line)["event"] == f"process {first[0]} ended with -9: another takes its place"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_who_is_not_done_in_time_says_so_and_fails(
     sqlite_url: str, tmp_path: Path, hanging: MailServer, workers: int
 ) -> None:
@@ -261,7 +266,7 @@ def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: st
     assert "cut off" not in log_of(server)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_who_delivers_alone_ends_well(
     sqlite_url: str, tmp_path: Path, hanging: MailServer, number: signal.Signals
 ) -> None:
@@ -274,7 +279,7 @@ def test_who_delivers_alone_ends_well(
     assert "Traceback" not in worker.err.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_who_pushes_or_publishes_alone_ends_well(
     sqlite_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:

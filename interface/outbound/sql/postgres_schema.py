@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import psycopg
-from psycopg.errors import LockNotAvailable, UndefinedTable
+from psycopg.errors import DeadlockDetected, LockNotAvailable, UndefinedTable
 from psycopg.rows import tuple_row
 
 from application.shared.errors import StoreUnavailable
@@ -43,10 +43,9 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
     try:
         _migrate(connection)
-    except LockNotAvailable as error:
+    except (LockNotAvailable, DeadlockDetected) as error:
         raise StoreUnavailable(
-            f"another session has used a table for {_LOCK_TIMEOUT_SECONDS} seconds, such as a backup: run `tickets migrate`"
-            " again when it has ended"
+            "the tables are in use by another session, such as a backup: run `tickets migrate` again when it has ended"
         ) from error
 
 

@@ -298,7 +298,7 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("steps", "health", "advice"),
-    [(2, Health.BAD, "tickets migrate"), (-1, Health.WARNING, "make a backup first")],
+    [(2, Health.BAD, "upgrade the program"), (-1, Health.WARNING, "make a backup first")],
 )
 def test_a_schema_that_is_too_new_or_too_old_is_reported_and_left_as_it_is(
     set_up: str, monkeypatch: pytest.MonkeyPatch, steps: int, health: Health, advice: str

@@ -28,7 +28,7 @@ from interface.settings import Settings
 from tests.support.lanes import forms
 
 IN_CI = bool(os.environ.get("CI"))
-SHORT, FULL = 5, 50
+SHORT, FULL = 3, 50
 
 
 @pytest.fixture(params=forms(short=SHORT, full=FULL))

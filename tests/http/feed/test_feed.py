@@ -160,6 +160,8 @@ def test_no_types_at_all_but_an_unknown_one_is_400(web: Web) -> None:
     "query",
     [{"after": "-1"}, {"after": "01"}, {"after": "x"}, {"wait": "61"}, {"wait": "1.5"}, {"limit": "0"}],
 )
+# Refused before the store is asked.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_bad_input_is_400(web: Web, query: dict[str, str]) -> None:
     assert web.client.get(FEED, params=query).status_code == 400
 

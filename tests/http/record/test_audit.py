@@ -137,6 +137,8 @@ def test_what_never_was_is_not_found(web: Web, query: dict[str, str]) -> None:
         (f"{TICKET}/evidence", {"since": "-1"}),
     ],
 )
+# Refused before the store is asked.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_malformed_question_is_refused(web: Web, path: str, query: dict[str, str]) -> None:
     given_a_life(web)
 
@@ -146,6 +148,8 @@ def test_a_malformed_question_is_refused(web: Web, path: str, query: dict[str, s
 @pytest.mark.parametrize(
     "path", [HISTORY, SEARCH, f"{BASE}/client-123/checkpoints", f"{TICKET}/evidence", f"{TICKET}?atVersion=1"]
 )
+# Refused before the store is asked.
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_past_needs_its_permission(web: Web, path: str) -> None:
     given_a_life(web)
     helpdesk = web.as_caller(permissions=["AccessControl.CredentialView"])
