@@ -4,7 +4,10 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 # More processes than cores, since tests of processes wait much of their time.
 PYTEST_ARGS ?= -n 3 --dist worksteal
-COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=90
+# Deselected: two tests that count the log files and the memory of a server, which coverage changes.
+COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=95 \
+  --deselect tests/system/test_streams.py::test_who_does_not_read_costs_no_memory_and_is_told_so \
+  -k "not test_no_clear_ticket_is_left_on_the_way_to_a_mail_server"
 TESTS ?= tests/faults
 TIMES ?= 20
 
@@ -32,7 +35,7 @@ run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: what pytest gets)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
-coverage: $(READY) ## Run the tests of `make test`, and fail when they cover less than 90 % of the branches and lines
+coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the lines and branches (some 20 minutes)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" $(COVERAGE_ARGS)
 
 test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed versions at length
