@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help docs faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a bus
 	done; \
 	echo "$$failed of $(TIMES) runs failed"; test $$failed = 0
 
-check: check-static test test-slow ## Lint, format, types, imports and tests: all that CI checks
+check: check-static docs test test-slow ## Lint, format, types, imports, docs and tests: all that CI checks
 
 check-static: lint format types imports
 
@@ -60,6 +60,9 @@ types: $(READY)
 
 imports: $(READY)
 	$(BIN)/lint-imports
+
+docs: $(READY) ## Build the documentation site in var/site; a broken link is an error
+	$(BIN)/zensical build --clean --strict
 
 $(READY): requirements.lock pyproject.toml
 	@python=; for candidate in python3.13 python3.12 python3.11 python3 python; do \

@@ -26,12 +26,17 @@ DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
 FILES = [
-    path for path in DEPLOY.rglob("*") if path.is_file() and not {"secrets", "__pycache__"} & set(path.parts)
+    *(
+        path
+        for path in DEPLOY.rglob("*")
+        if path.is_file() and not {"secrets", "__pycache__"} & set(path.parts)
+    ),
+    ROOT / "docs" / "installation.md",
 ]
 MANIFESTS = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNIT = (DEPLOY / "tickets.service").read_text()
-GUIDE = (DEPLOY / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "installation.md").read_text()
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 # The oldest and the newest cluster that the manifests are for.
 KUBERNETES = ("1.30.0", "1.37.0")
