@@ -357,7 +357,7 @@ def test_no_start_migrates_and_an_upgrade_is_a_backup_a_migration_and_new_proces
     )  # `apply` takes one directory, and none below it
     assert "TICKETS_MIGRATE_AT_START" not in str(all_manifests()) + str(COMPOSE) + UNIT
 
-    upgrade = GUIDE.partition("\n## An upgrade\n")[2].partition("\n## ")[0]
+    upgrade = GUIDE.partition("\n## Upgrade\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", upgrade, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:
