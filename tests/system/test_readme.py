@@ -41,7 +41,6 @@ def shell(script: str, directory: Path) -> str:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
         check=True,
     ).stdout
 
