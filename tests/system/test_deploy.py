@@ -1,4 +1,4 @@
-"""What deploy/ holds is as its formats, the linters and the service itself want it; what can only be run elsewhere is linted."""
+"""The files of deploy/ match their formats and the service; those that cannot be run here are linted."""
 
 import itertools
 import json
@@ -432,7 +432,7 @@ def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[s
     assert set(properties) == (expected - {"WantedBy=multi-user.target"}) | {
         'Environment="TICKETS_LANGUAGE=de"'
     }
-    # The first of these says whether it is a list of what is allowed.
+    # The first of these makes it a list of allowed calls.
     filters = [value for value in properties if value.startswith("SystemCallFilter=")]
     assert filters == re.findall(r"^SystemCallFilter=.*$", unit, re.MULTILINE)
 
@@ -471,7 +471,7 @@ def test_the_unit_is_hardly_exposed(unit: Path) -> None:
 
 
 def test_the_service_runs_where_no_memory_is_both_written_and_executed(tmp_path: Path) -> None:
-    # What MemoryDenyWriteExecute= asks of the kernel: prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
+    # MemoryDenyWriteExecute= calls prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
     script = (
         "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);"
         "libc.prctl(65, 1, 0, 0, 0) == 0 or sys.exit(77);"
@@ -566,7 +566,7 @@ def all_manifests() -> list[Any]:
 def locked_installs(text: str) -> list[tuple[str, list[str]]]:
     """Return the part of the lock and the options of each `pip install` that reads one, as a text has them."""
     text = text.replace("\\\n", " ")
-    parts = {file: what for what, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
+    parts = {file: part for part, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
     commands = re.findall(r"pip install ([^&\n]*?)--requirement (\S+)", text)
     return [(parts[file], shlex.split(options)) for options, file in commands]
 
