@@ -113,4 +113,4 @@ audit: $(READY) ## Ask whether a package of the lock has a known vulnerability (
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove the environment and all caches (not var/)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

@@ -40,7 +40,7 @@ while True:
         follow(cursor.read_text() if cursor.exists() else "0")
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            sys.exit(f"the ledger was restored to a state older than this cursor: {json.load(error)['detail']}")
+            sys.exit(f"the ledger was restored to before this cursor: {json.load(error)['detail']}")
         print(f"reconnecting in a second: {error}", file=sys.stderr)
     except (OSError, http.client.HTTPException) as error:
         print(f"reconnecting in a second: {error}", file=sys.stderr)

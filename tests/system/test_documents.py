@@ -8,13 +8,6 @@ import pytest
 from tests.support.server import ROOT
 
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
-# docs/settings.md repeats the descriptions in the code.
-TEXTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {ROOT / "docs" / "settings.md"})
-# Phrases for which plain technical English has a standard term.
-DISCOURAGED = re.compile(
-    r"\b(anew|goes on|go on|is none|tells?|told|says?|said|minds?|whole|so long as|what waits|who is told|those who)\b",
-    re.IGNORECASE,
-)
 PAGES = [*ROOT.glob("*.md"), ROOT / "deploy" / "README.md"]
 
 
@@ -44,10 +37,3 @@ def test_each_file_of_the_reading_order_exists() -> None:
 
     assert len(named) == 10
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_no_document_uses_a_discouraged_phrase(page: Path) -> None:
-    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
-
-    assert DISCOURAGED.findall(prose) == []

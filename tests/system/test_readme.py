@@ -110,7 +110,7 @@ def test_the_demo_prints_a_curl_line_that_resets_the_ticket(demo: tuple[Path, in
     )
 
 
-def test_the_curl_example_gets_the_answer_that_is_printed_below_it(demo: tuple[Path, int, str]) -> None:
+def test_the_curl_example_returns_the_response_printed_below_it(demo: tuple[Path, int, str]) -> None:
     directory, port, _ = demo
     script = block("sh", "Idempotency-Key").replace(":8000/", f":{port}/")
 
@@ -141,7 +141,7 @@ def test_the_reset_of_the_demo_deletes_all_of_its_data(tmp_path: Path) -> None:
     assert list((tmp_path / "var").iterdir()) == []
 
 
-def test_a_ticket_reaches_a_mail_server_as_it_is_printed(tmp_path: Path) -> None:
+def test_the_delivery_to_a_mail_server_prints_what_the_page_shows(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     ports = free_port(), free_port()
 
@@ -160,13 +160,13 @@ def test_a_ticket_reaches_a_mail_server_as_it_is_printed(tmp_path: Path) -> None
     try:
         for port in ports:
             wait_until_it_listens(port)
-        said = shell(here(block("sh", "Prefer: wait=5")), tmp_path)
+        printed = shell(here(block("sh", "Prefer: wait=5")), tmp_path)
     finally:
         os.killpg(servers.pid, signal.SIGTERM)
         servers.wait(20)
 
-    printed = block("text", "ticket-delivery")
-    assert re.sub(r"\d{4}-\S+Z", "…", said).replace("\r", "") == re.sub(r"\d{4}-\S+Z", "…", printed)
+    shown = block("text", "ticket-delivery")
+    assert re.sub(r"\d{4}-\S+Z", "…", printed).replace("\r", "") == re.sub(r"\d{4}-\S+Z", "…", shown)
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
@@ -180,7 +180,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
 
 
 def _shape(answer: Any) -> Any:
-    """Replace what differs from run to run: dates, ids and hashes."""
+    """Replace values that differ between runs: dates, ids and hashes."""
     if isinstance(answer, dict):
         return {name: _shape(value) for name, value in answer.items()}
     return (
