@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help docs faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a bus
 	done; \
 	echo "$$failed of $(TIMES) runs failed"; test $$failed = 0
 
-check: check-static test test-slow ## Lint, format, types, imports and tests: all that CI checks
+check: check-static docs test test-slow ## Lint, format, types, imports, docs and tests: all that CI checks
 
 check-static: lint format types imports
 
@@ -63,6 +63,9 @@ types: $(READY)
 
 imports: $(READY)
 	$(BIN)/lint-imports
+
+docs: $(READY) ## Build the documentation site in var/site; a broken link is an error
+	$(BIN)/zensical build --clean --strict
 
 $(READY): requirements.lock pyproject.toml
 	@python=; for candidate in python3.13 python3.12 python3.11 python3 python; do \
@@ -113,4 +116,4 @@ audit: $(READY) ## Ask whether a package of the lock has a known vulnerability (
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove the environment and all caches (not var/)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* dist

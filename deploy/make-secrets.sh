@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes every secret that the files beside this one use, once, in a directory that only its owner may enter:
+# Creates every secret that the files in this directory use, once, in a directory that only its owner can enter:
 #
 #     sh deploy/make-secrets.sh DIRECTORY [HOST-OF-POSTGRESQL]
 #
-# A file that is there stays as it is, so run it again for what a newer version wants. Run by root, it gives each file to the user that reads it in a container.
+# Existing files stay unchanged, so run it again for the secrets of a newer version. As root, it makes each file belong to
+# the user that reads it in a container.
 set -eu
 umask 077
 directory=$1
@@ -31,7 +32,7 @@ make tickets_metrics_token "$service" openssl rand -hex 32
 make outbox.key "$service" openssl rand 32
 make token.pem "$service" openssl genpkey -algorithm ed25519
 make set.pem "$service" openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:3072
-# A key of the ledger is named by when it was made. These are for Kubernetes; elsewhere the service makes its own.
+# A ledger key is named by its time of creation. This one is for Kubernetes; elsewhere the service creates its own.
 mkdir -p ledger
 if [ "$(id -u)" = 0 ]; then chown "$service:$service" ledger; fi
 if ! ls ledger/*.pem > /dev/null 2>&1; then

@@ -4,26 +4,26 @@
 #
 #     sudo tickets doctor
 #
-# All of that is taken from the unit as systemd has it, drop-ins included, so that it is written down once.
+# All of that is read from the loaded unit, including drop-ins, so that it is defined once.
 set -euo pipefail
 unit=tickets.service
 command=tickets-command-$$
 
-# How a service is started, stopped and supervised is not how a command is; all else in [Service] is.
+# Start, stop and supervision differ for a command; all other properties of [Service] apply.
 properties() {
   systemctl cat -- "$unit" | sed --regexp-extended --quiet "
     /^\[/ { h; d }
     G; /\n\[Service\]$/ !d; s/\n.*//
     /^(Exec|Type=|Restart|Kill|Timeout|NotifyAccess=|SuccessExitStatus=|WatchdogSec=)/ d
-    # A command has no specifiers: these are what the unit's own stand for.
+    # A command has no specifiers: replace those of the unit by their values.
     s|%S|/var/lib|g; s|%d|/run/credentials/$command.service|g
     s/^[A-Z][A-Za-z]*=/--property=&/p"
 }
 
-said=$(properties)
-mapfile -t properties <<< "$said"
-# Whoever interrupts this means the command, which is no child of it.
+lines=$(properties)
+mapfile -t properties <<< "$lines"
+# An interrupt must stop the command, which is not a child of this shell.
 trap 'systemctl stop -- "$command.service" || true' INT TERM HUP
-# systemd would put variables in the place of $NAME.
+# systemd would expand $NAME.
 systemd-run --quiet --collect --wait --pipe --service-type=exec --unit="$command" "${properties[@]}" \
   -- /opt/tickets/bin/tickets "${@//\$/\$\$}"

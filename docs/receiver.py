@@ -1,4 +1,4 @@
-"""Receives webhooks, and takes only what is signed: receiver.py PORT, with the subscription's secret in SECRET."""
+"""Receives webhooks and verifies their signatures: receiver.py PORT, with the subscription's secret in SECRET."""
 
 import base64
 import hashlib

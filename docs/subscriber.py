@@ -1,4 +1,4 @@
-"""Follows a client's events, resumes after a crash, and notices a gap: subscriber.py URL CLIENT CURSOR_FILE."""
+"""Prints the events of a client, resumes after a crash, and detects a gap: subscriber.py URL CLIENT CURSOR_FILE."""
 
 import http.client
 import json
@@ -13,14 +13,14 @@ url, client, cursor = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 
 
 def handle(event: dict) -> None:
-    # Your own goes here. After a crash the last event may come again.
+    # Replace this by your own code. After a crash the last event may be repeated.
     print(json.dumps(event, ensure_ascii=False, separators=(",", ":")), flush=True)
 
 
 def follow(last: str) -> None:
     headers = {"Authorization": f"Bearer {os.environ['TICKETS_TOKEN']}", "Last-Event-ID": last}
     stream = f"{url}/nevisidm/api/core/v1/{client}/events/stream"
-    # Every 15 seconds something comes, if only a heartbeat: a line that is silent for longer is dead.
+    # The service sends at least a heartbeat every 15 seconds: a connection without data for longer is dead.
     with urllib.request.urlopen(urllib.request.Request(stream, headers=headers), timeout=60) as lines:
         for line in lines:
             if line.startswith(b"event: end"):
@@ -40,8 +40,8 @@ while True:
         follow(cursor.read_text() if cursor.exists() else "0")
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            sys.exit(f"the ledger was put back to before what was seen here: {json.load(error)['detail']}")
-        print(f"comes again in a second: {error}", file=sys.stderr)
+            sys.exit(f"the ledger was restored to before this cursor: {json.load(error)['detail']}")
+        print(f"reconnecting in a second: {error}", file=sys.stderr)
     except (OSError, http.client.HTTPException) as error:
-        print(f"comes again in a second: {error}", file=sys.stderr)
+        print(f"reconnecting in a second: {error}", file=sys.stderr)
     time.sleep(1)

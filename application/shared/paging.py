@@ -17,7 +17,7 @@ class Pagination(BaseModel):
 
 
 class Page(BaseModel, Generic[Item]):
-    """A page, in the sibling's shape."""
+    """A page, in the shape of nevisIDM."""
 
     model_config = ConfigDict(populate_by_name=True)
 

@@ -1,4 +1,4 @@
-"""The response schema of a ticket credential: the seed's, field for field.
+"""The response schema of a ticket credential: that of nevisIDM, field for field (docs/http-contract.md).
 
 A typed dict, since one is built for every reset and every read: pydantic documents it, msgspec writes it.
 """
@@ -87,7 +87,7 @@ class TicketResponse(TypedDict):
 
 
 def to_response(state: TicketState, now: datetime) -> TicketResponse:
-    """Return the state at a moment as the seed's schema has it."""
+    """Return the response for the state at a moment."""
     state = state.at(now)
     return TicketResponse(
         created=utc_date(state.created),

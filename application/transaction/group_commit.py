@@ -1,7 +1,7 @@
 """Group commit: commands that arrive together are decided together and stored in one transaction.
 
 One writer per process takes what waits, runs each command on its aggregate, commits once, and answers each
-caller. It never waits for company: a single command is a batch of one (design, decision 6).
+caller. It never waits for company: a single command is a batch of one (ADR 2).
 
 The writer is a task of the event loop that the callers are on, and only what waits for the store leaves it, to a
 thread. A writer thread would compete with the loop for the interpreter's lock at every statement, which cost more

@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """The why and who that every event carries (design, decision 3).
+    """The why and who that every event carries.
 
     timestamp: when it happened, aware UTC (the library's name for an event's time).
     actor: the `sub` of the caller's token.

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The eight states of the seed, spelt as there; a ticket uses five of them."""
+    """The eight states of nevisIDM (docs/http-contract.md); a ticket uses five of them."""
 
     INITIAL = "initial"
     ACTIVE = "active"

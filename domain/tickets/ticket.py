@@ -39,7 +39,7 @@ def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicke
 
 
 def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:
-    """Return `{SSHA256}` + base64(SHA-256(ticket ‖ salt) ‖ salt), the form of contract.md."""
+    """Return `{SSHA256}` + base64(SHA-256(ticket ‖ salt) ‖ salt), the form of docs/http-contract.md."""
     return _SSHA256 + base64.b64encode(_salted_sha256(ticket, salt) + salt).decode("ascii")
 
 

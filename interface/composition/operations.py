@@ -56,7 +56,7 @@ def examine() -> Iterator[Finding]:
     try:
         settings = read_settings()
     except WrongSettings as error:
-        yield Finding("settings", Health.BAD, str(error), "correct it; the README lists all settings")
+        yield Finding("settings", Health.BAD, str(error), "correct it; docs/settings.md lists all settings")
         return
     yield Finding("settings", Health.GOOD, "all can be used")
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {

@@ -1,4 +1,4 @@
-"""docs/audit.md is run as it stands."""
+"""The commands of docs/audit.md are run."""
 
 import json
 import os
@@ -54,15 +54,15 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 def test_the_steps_of_the_auditor(directory: Path) -> None:
-    said: list[subprocess.CompletedProcess[str]] = []
+    results: list[subprocess.CompletedProcess[str]] = []
     for kind, text in BLOCKS:
         if kind == "text":
             wanted = (
                 re.escape(text.strip()).replace(r"\ N\ ", r"\ \d+\ ").replace("N\\ entries", r"\d+\ entries")
             )
-            assert re.search(wanted, said[-1].stdout), said[-1]
+            assert re.search(wanted, results[-1].stdout), results[-1]
             continue
-        said.append(
+        results.append(
             subprocess.run(
                 ["sh", "-c", text],
                 cwd=directory,
@@ -73,8 +73,8 @@ def test_the_steps_of_the_auditor(directory: Path) -> None:
             )
         )
 
-    history, log, past, check, _, verified, changed = said
-    assert [done.returncode for done in said] == [0, 0, 0, 0, 0, 0, 1], said
+    history, log, past, check, _, verified, changed = results
+    assert [done.returncode for done in results] == [0, 0, 0, 0, 0, 0, 1], results
     assert "by anna" in history.stdout
     assert "lost letter" in history.stdout
     assert [json.loads(line)["actor"] for line in log.stdout.splitlines()] == ["anna"]

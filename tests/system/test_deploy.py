@@ -1,4 +1,4 @@
-"""What deploy/ holds is as its formats, the linters and the service itself want it; what can only be run elsewhere is linted."""
+"""The files of deploy/ match their formats and the service; those that cannot be run here are linted."""
 
 import itertools
 import json
@@ -26,12 +26,17 @@ DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 KNOWN = {PREFIX + name.upper() for name in Settings.model_fields}
 FILES = [
-    path for path in DEPLOY.rglob("*") if path.is_file() and not {"secrets", "__pycache__"} & set(path.parts)
+    *(
+        path
+        for path in DEPLOY.rglob("*")
+        if path.is_file() and not {"secrets", "__pycache__"} & set(path.parts)
+    ),
+    ROOT / "docs" / "installation.md",
 ]
 MANIFESTS = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNIT = (DEPLOY / "tickets.service").read_text()
-GUIDE = (DEPLOY / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "installation.md").read_text()
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 # The oldest and the newest cluster that the manifests are for.
 KUBERNETES = ("1.30.0", "1.37.0")
@@ -352,7 +357,7 @@ def test_no_start_migrates_and_an_upgrade_is_a_backup_a_migration_and_new_proces
     )  # `apply` takes one directory, and none below it
     assert "TICKETS_MIGRATE_AT_START" not in str(all_manifests()) + str(COMPOSE) + UNIT
 
-    upgrade = GUIDE.partition("\n## An upgrade\n")[2].partition("\n## ")[0]
+    upgrade = GUIDE.partition("\n## Upgrade\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", upgrade, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:
@@ -427,7 +432,7 @@ def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[s
     assert set(properties) == (expected - {"WantedBy=multi-user.target"}) | {
         'Environment="TICKETS_LANGUAGE=de"'
     }
-    # The first of these says whether it is a list of what is allowed.
+    # The first of these makes it a list of allowed calls.
     filters = [value for value in properties if value.startswith("SystemCallFilter=")]
     assert filters == re.findall(r"^SystemCallFilter=.*$", unit, re.MULTILINE)
 
@@ -466,7 +471,7 @@ def test_the_unit_is_hardly_exposed(unit: Path) -> None:
 
 
 def test_the_service_runs_where_no_memory_is_both_written_and_executed(tmp_path: Path) -> None:
-    # What MemoryDenyWriteExecute= asks of the kernel: prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
+    # MemoryDenyWriteExecute= calls prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
     script = (
         "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);"
         "libc.prctl(65, 1, 0, 0, 0) == 0 or sys.exit(77);"
@@ -561,7 +566,7 @@ def all_manifests() -> list[Any]:
 def locked_installs(text: str) -> list[tuple[str, list[str]]]:
     """Return the part of the lock and the options of each `pip install` that reads one, as a text has them."""
     text = text.replace("\\\n", " ")
-    parts = {file: what for what, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
+    parts = {file: part for part, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
     commands = re.findall(r"pip install ([^&\n]*?)--requirement (\S+)", text)
     return [(parts[file], shlex.split(options)) for options, file in commands]
 

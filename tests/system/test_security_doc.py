@@ -1,4 +1,4 @@
-"""Each promise of docs/security.md names the tests that hold it, and they are there."""
+"""Each promise of docs/security.md names existing tests that hold it."""
 
 import ast
 import re
@@ -15,7 +15,6 @@ PROMISES = [
     if line.startswith("|")
     and (row := [cell.strip() for cell in line.strip("|").split("|")])[0] not in HEADINGS
 ]
-# Whom the issue asks about.
 ATTACKERS = [
     "With the database",
     "With a token",
@@ -29,7 +28,7 @@ ATTACKERS = [
 ]
 
 
-def test_every_attacker_is_told_apart_and_each_has_promises() -> None:
+def test_each_attacker_has_a_section_with_promises() -> None:
     sections = re.split(r"^\*\*", DOC, flags=re.MULTILINE)[1:]
 
     assert [section.partition("**")[0].partition(",")[0] for section in sections] == ATTACKERS
@@ -38,7 +37,7 @@ def test_every_attacker_is_told_apart_and_each_has_promises() -> None:
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise[0])
-def test_a_promise_names_tests_that_are_there(promise: list[str]) -> None:
+def test_a_promise_names_existing_tests(promise: list[str]) -> None:
     _, held_by = promise
     names = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", held_by)
 

@@ -1,4 +1,4 @@
-"""docs/subscribers.md is run as it stands."""
+"""The commands of docs/subscribers.md are run."""
 
 import json
 import os
@@ -56,17 +56,17 @@ def run(text: str, server: Server, receiver_port: int) -> subprocess.CompletedPr
     )
 
 
-def test_the_steps_of_the_subscriber(server: Server, unused_port: int) -> None:
+def test_each_command_succeeds_and_prints_the_text_below_it(server: Server, unused_port: int) -> None:
     last = ""
     for kind, text in BLOCKS:
         if kind == "text":
             for line in text.splitlines():
                 assert line in last, text
             continue
-        # The public URL names the usual port, whatever the test's is.
+        # The public URL has the default port, not that of the test.
         poll = f'"$(echo $POLL | sed s/:80[0]0/:{server.port}/)"'
         done = run(text.replace('"$POLL"', poll), server, unused_port)
-        # `timeout` ends what would go on.
+        # `timeout` ends a subscriber, which would run until it is stopped.
         assert done.returncode in ((124,) if "timeout" in text else (0,)), (text, done)
         last = done.stdout
         if "after=0" in text:
@@ -78,14 +78,14 @@ def test_the_steps_of_the_subscriber(server: Server, unused_port: int) -> None:
 
 
 def test_the_table_of_changes_is_the_code() -> None:
-    told = {
+    documented = {
         name: (change, entity)
         for names, change, entity in re.findall(
             r"^\| (`Ticket.*?`) \| (.*?) \| `(\w+)` \|$", DOC, re.MULTILINE
         )
         for name in re.findall(r"`(\w+)`", names)
     }
-    assert {name: entity for name, (_, entity) in told.items()} == {
+    assert {name: entity for name, (_, entity) in documented.items()} == {
         name: entity for name, (_, entity, _) in _CHANGES.items()
     }
-    assert all(f"`{_CHANGES[name][0]}`" in change for name, (change, _) in told.items())
+    assert all(f"`{_CHANGES[name][0]}`" in change for name, (change, _) in documented.items())

@@ -1,4 +1,4 @@
-"""The slow hash: Argon2id, in the form of contract.md."""
+"""The slow hash: Argon2id, in the form of docs/http-contract.md."""
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError

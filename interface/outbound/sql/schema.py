@@ -90,7 +90,7 @@ CREATE UNIQUE INDEX ticket_events_notification_id_idx ON ticket_events (notifica
 
 # One round trip stores what a batch of commands has changed. The lock comes first: it makes the order of
 # notification ids the order of commits, so a reader of the log that has seen id n has then seen every smaller
-# one (design, decision 8).
+# one.
 _POSTGRES_COMMIT = """
 CREATE FUNCTION store_changes(
     event_streams uuid[], event_versions bigint[], event_topics text[], event_states bytea[],

@@ -1,4 +1,4 @@
-"""Modify, delete, verify, lock, policies: the rules of contract.md, one by one."""
+"""Modify, delete, verify, lock, policies: the rules of docs/http-contract.md, one by one."""
 
 import json
 from datetime import timedelta

@@ -151,7 +151,7 @@ def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) 
 
     assert finding.check == "settings"
     assert finding.found.startswith("TICKETS_MAX_BATCH: ")
-    assert "README" in finding.advice
+    assert "docs/settings.md" in finding.advice
 
 
 def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Stored bytes of every event ever released load for ever (design, decision 1).
+"""Stored bytes of every event ever released load for ever (ADR 4).
 
 Lines are added to golden_events.jsonl, never changed: topic, a tab, the bytes as a store keeps them.
 """

@@ -1,4 +1,4 @@
-"""Stored rows of every kind load for ever, and are what is written today (design, decision 1).
+"""Stored rows of every kind load for ever, and are what is written today (ADR 4).
 
 Lines are added to golden_rows.jsonl, never changed: the table (or what else is stored), a tab, the columns as JSON, bytes as
 text or in hex. A line of an earlier release has a second tab and the columns as they are written today.

@@ -17,7 +17,7 @@ SSF = f"{BASE}/{{clientExtId}}/ssf"
 STREAMS = f"{SSF}/streams"
 SUBSCRIPTIONS = f"{BASE}/{{clientExtId}}/subscriptions"
 
-# What the seed names, in its order.
+# The fields of nevisIDM's schema, in its order.
 STATES = [
     "initial",
     "active",
