@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from application.delivery.outbox import DeliveryKey, Outbox, OutboxStatus, RetryState, PendingDelivery
+from application.delivery.outbox import DeliveryKey, Outbox, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RecordDelivery
 from application.shared.errors import SealBroken, Unavailable
 from application.shared.masking import masked
@@ -26,7 +26,7 @@ from domain.tickets.ticket import ClearTicket
 ACTOR = "tickets deliver"
 MAX_CONCURRENT = 32
 _POLL_INTERVAL_SECONDS = 1
-_AGAIN_AFTER_SECONDS = 2
+_RETRY_DELAY_SECONDS = 2
 _STOP_TIMEOUT_SECONDS = 5
 
 log = logging.getLogger(__name__)
@@ -100,12 +100,12 @@ class Deliverer:
                     await self._take()
                 except Unavailable as error:
                     log.warning("delivery is put off: %s", error)
-                    await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                    await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 except Exception:
                     log.exception("delivery failed and is put off")
-                    await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                    await asyncio.sleep(_RETRY_DELAY_SECONDS)
         finally:
-            await self._let_go()
+            await self._release()
 
     async def _extend(self) -> None:
         """Keep what is under way from the others for longer."""
@@ -120,11 +120,11 @@ class Deliverer:
         """Take as many as there is room for, or wait for some."""
         self._woken.clear()
         room = MAX_CONCURRENT - len(self._running)
-        taken = await self._taken(room) if room else ()
+        taken = await self._claim(room) if room else ()
         for waiting in taken:
             task = asyncio.create_task(self._deliver(waiting))
             self._running[task] = waiting.entry.key
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._finished)
         if len(taken) < room or not room:
             # Soon enough to extend a short lease, too.
             seconds = min(_POLL_INTERVAL_SECONDS, self.lease_for.total_seconds() / 4)
@@ -132,7 +132,7 @@ class Deliverer:
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
 
-    async def _taken(self, room: int) -> Sequence[PendingDelivery]:
+    async def _claim(self, room: int) -> Sequence[PendingDelivery]:
         now = self.clock()
         taking = asyncio.create_task(
             asyncio.to_thread(self.outbox.take, self.lease, now, now + self.lease_for, room)
@@ -146,12 +146,12 @@ class Deliverer:
                 await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
             raise
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _finished(self, task: "asyncio.Task[None]") -> None:
         if len(self._running) == MAX_CONCURRENT:
             self._woken.set()
         del self._running[task]
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=_STOP_TIMEOUT_SECONDS)
         keys = list(self._running.values())
@@ -163,45 +163,45 @@ class Deliverer:
 
     async def _deliver(self, waiting: PendingDelivery) -> None:
         try:
-            await self._deliver_or_put_off(waiting)
+            await self._deliver_or_postpone(waiting)
         except Unavailable as error:
             log.warning("ticket %s: %s", waiting.delivery_id, error)
         except Exception:
             log.exception("ticket %s: its delivery failed, and is tried again", waiting.delivery_id)
 
-    async def _deliver_or_put_off(self, waiting: PendingDelivery) -> None:
-        trying = waiting.trying
+    async def _deliver_or_postpone(self, waiting: PendingDelivery) -> None:
+        retry_state = waiting.retry_state
         while True:
-            why, method = waiting.obsolete(self.clock()), waiting.entry.methods[trying.method]
+            why, method = waiting.obsolete(self.clock()), waiting.entry.methods[retry_state.method]
             if why or method is SendingMethod.NONE:
-                await self._record(waiting, trying, why=why or Obsolete.NOT_SENT)
+                await self._record(waiting, retry_state, why=why or Obsolete.NOT_SENT)
                 return
-            if waiting.standing is OutboxStatus.FAILED and waiting.ticket:
-                await self._postpone(waiting, trying, waiting.ticket.valid_to)  # which somebody moved
+            if waiting.status is OutboxStatus.FAILED and waiting.ticket:
+                await self._postpone(waiting, retry_state, waiting.ticket.valid_to)  # which somebody moved
                 return
-            trying = replace(trying, attempts=trying.attempts + 1)
+            retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             began = time.monotonic()
             try:
-                answer = await self._hand_over(waiting, method)
+                answer = await self._attempt_delivery(waiting, method)
             except NotDelivered as failure:
-                self._tell(waiting, method, failure.answer, began, delivered=False)
-                following = await self._after(failure, waiting, trying, method)
+                self._report(waiting, method, failure.answer, began, delivered=False)
+                following = await self._handle_failure(failure, waiting, retry_state, method)
                 if following is None:
                     return
-                trying = following
+                retry_state = following
             else:
-                self._tell(waiting, method, answer, began, delivered=True)
-                attempt = _attempt(waiting, method, trying, answer)
-                await self._record(waiting, trying, attempt=attempt, delivered=True)
+                self._report(waiting, method, answer, began, delivered=True)
+                attempt = _attempt(waiting, method, retry_state, answer)
+                await self._record(waiting, retry_state, attempt=attempt, delivered=True)
                 return
 
-    def _tell(
+    def _report(
         self, waiting: PendingDelivery, method: SendingMethod, answer: str, began: float, *, delivered: bool
     ) -> None:
         seconds = time.monotonic() - began
         self.observe(DeliveryAttempt(method, answer, delivered, seconds, waiting.entry.correlation_id))
 
-    async def _hand_over(self, waiting: PendingDelivery, method: SendingMethod) -> str:
+    async def _attempt_delivery(self, waiting: PendingDelivery, method: SendingMethod) -> str:
         entry = waiting.entry
         try:
             ticket = ClearTicket(self.sealer.unseal(entry.sealed, bound_to=entry.delivery_id).reveal())
@@ -220,30 +220,38 @@ class Deliverer:
             log.error("ticket %s: %s in\n%s", entry.delivery_id, type(error).__name__, where)  # noqa: TRY400
             raise NotDelivered("an error of the service, which its log has", "error") from None
 
-    async def _after(
-        self, failure: NotDelivered, waiting: PendingDelivery, trying: RetryState, method: SendingMethod
+    async def _handle_failure(
+        self, failure: NotDelivered, waiting: PendingDelivery, retry_state: RetryState, method: SendingMethod
     ) -> RetryState | None:
         """Return how to go on at once, by the next method; None: it was put off, or given up."""
         now = self.clock()
-        since = trying.failing_since or now
-        trying = replace(trying, failures=trying.failures + 1, failing_since=since, last_error=str(failure))
-        next_try = now + self.retries.wait(trying.failures)
+        since = retry_state.failing_since or now
+        retry_state = replace(
+            retry_state, failures=retry_state.failures + 1, failing_since=since, last_error=str(failure)
+        )
+        next_try = now + self.retries.delay(retry_state.failures)
         log.warning("ticket %s is not delivered by %s: %s", waiting.delivery_id, method, failure)
         if not failure.final and next_try - since < self.retries.give_up_after:
-            await self._postpone(waiting, trying, next_try)
+            await self._postpone(waiting, retry_state, next_try)
             return None
-        if trying.method + 1 < len(waiting.entry.methods):
-            return RetryState(method=trying.method + 1, attempts=trying.attempts, last_error=trying.last_error)
-        await self._record(waiting, trying, attempt=_attempt(waiting, method, trying, failure.answer))
+        if retry_state.method + 1 < len(waiting.entry.methods):
+            return RetryState(
+                method=retry_state.method + 1,
+                attempts=retry_state.attempts,
+                last_error=retry_state.last_error,
+            )
+        await self._record(
+            waiting, retry_state, attempt=_attempt(waiting, method, retry_state, failure.answer)
+        )
         return None  # it is kept, for a retry, until the ticket ends
 
-    async def _postpone(self, waiting: PendingDelivery, trying: RetryState, next_try: datetime) -> None:
-        await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, trying, next_try)
+    async def _postpone(self, waiting: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
+        await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, retry_state, next_try)
 
     async def _record(
         self,
         waiting: PendingDelivery,
-        trying: RetryState,
+        retry_state: RetryState,
         *,
         attempt: Attempt | None = None,
         delivered: bool = False,
@@ -259,12 +267,14 @@ class Deliverer:
             attempt=attempt,
             delivered=delivered,
             why=why,
-            trying=trying,
+            retry_state=retry_state,
             until=waiting.ticket.valid_to if waiting.ticket else None,
         )
         (await self.execute(command)).unwrap()
 
 
-def _attempt(waiting: PendingDelivery, method: SendingMethod, trying: RetryState, answer: str) -> Attempt:
+def _attempt(
+    waiting: PendingDelivery, method: SendingMethod, retry_state: RetryState, answer: str
+) -> Attempt:
     recipient = masked(waiting.recipient, method) if waiting.recipient else None
-    return Attempt(method=method, attempt=trying.attempts, recipient=recipient, answer=answer)
+    return Attempt(method=method, attempt=retry_state.attempts, recipient=recipient, answer=answer)

@@ -74,22 +74,22 @@ def read_deliveries(
     """Return what became of a user's newest tickets, the newest first. Raises StoreUnavailable."""
     # First what waits: what is delivered meanwhile is then found as both, and was delivered.
     waiting = {found.entry.version: found for found in outbox.waiting(subject)}
-    said = _newest_said(subject, limit, ledger)
-    versions = sorted(waiting.keys() | said.keys(), reverse=True)[:limit]
-    return [_item(version, waiting.get(version), said.get(version)) for version in versions]
+    recorded = _newest_events(subject, limit, ledger)
+    versions = sorted(waiting.keys() | recorded.keys(), reverse=True)[:limit]
+    return [_item(version, waiting.get(version), recorded.get(version)) for version in versions]
 
 
-def _newest_said(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
+def _newest_events(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
     """Return the last word on so many tickets, if there are; one that failed often has many events."""
     count = 2 * limit
     while True:
         entries = ledger.newest_of_user(subject, TOPICS, count)
-        said: dict[int, DeliveryEvent] = {}
+        newest: dict[int, DeliveryEvent] = {}
         for event in map(ledger.event, entries):
             if isinstance(event, DeliveryEvent):
-                said.setdefault(event.ticket_version, event)
-        if len(said) >= limit or len(entries) < count:
-            return said
+                newest.setdefault(event.ticket_version, event)
+        if len(newest) >= limit or len(entries) < count:
+            return newest
         count *= 4
 
 
@@ -117,41 +117,41 @@ async def wait_for_status(
     return item
 
 
-def _item(version: int, waiting: PendingDelivery | None, said: DeliveryEvent | None) -> TicketDeliveryItem:
-    over = waiting is None or not isinstance(said, TicketDeliveryFailed)
-    if said and (over or (waiting and waiting.standing is OutboxStatus.FAILED)):
-        return _said(version, said, waiting)
+def _item(version: int, waiting: PendingDelivery | None, event: DeliveryEvent | None) -> TicketDeliveryItem:
+    over = waiting is None or not isinstance(event, TicketDeliveryFailed)
+    if event and (over or (waiting and waiting.status is OutboxStatus.FAILED)):
+        return _event_item(version, event, waiting)
     if waiting is None:
         raise ValueError("there is no such delivery")
-    trying, entry = waiting.trying, waiting.entry
-    method = entry.methods[trying.method]
+    retry_state, entry = waiting.retry_state, waiting.entry
+    method = entry.methods[retry_state.method]
     return {
         "ticketVersion": version,
         "status": DeliveryStatus.QUEUED,
         "time": utc_date(entry.minted),
         "method": method,
-        "attempt": trying.attempts,
+        "attempt": retry_state.attempts,
         "recipient": masked(waiting.recipient, method) if waiting.recipient else None,
         "answer": None,
-        "lastError": trying.last_error,
+        "lastError": retry_state.last_error,
         "nextTry": utc_date(waiting.next_try),
         "why": None,
     }
 
 
-def _said(version: int, said: DeliveryEvent, waiting: PendingDelivery | None) -> TicketDeliveryItem:
-    attempt = said.delivery if isinstance(said, _ATTEMPTS) else None
-    failed = isinstance(said, TicketDeliveryFailed)
-    ended = isinstance(said, TicketDeliveryEnded)
+def _event_item(version: int, event: DeliveryEvent, waiting: PendingDelivery | None) -> TicketDeliveryItem:
+    attempt = event.delivery if isinstance(event, _ATTEMPTS) else None
+    failed = isinstance(event, TicketDeliveryFailed)
+    ended = isinstance(event, TicketDeliveryEnded)
     return {
         "ticketVersion": version,
         "status": DeliveryStatus.FAILED if failed else DeliveryStatus.ENDED if ended else DeliveryStatus.SENT,
-        "time": utc_date(said.timestamp),
+        "time": utc_date(event.timestamp),
         "method": attempt.method if attempt else None,
         "attempt": attempt.attempt if attempt else 0,
         "recipient": attempt.recipient if attempt else None,
         "answer": attempt.answer if attempt else None,
-        "lastError": waiting.trying.last_error if waiting and failed else None,
+        "lastError": waiting.retry_state.last_error if waiting and failed else None,
         "nextTry": None,
-        "why": said.why if isinstance(said, TicketDeliveryEnded) else None,
+        "why": event.why if isinstance(event, TicketDeliveryEnded) else None,
     }

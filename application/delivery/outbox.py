@@ -80,12 +80,12 @@ class OutboxStatus(StrEnum):
 class DeliveryProgress(NamedTuple):
     """How far the delivery of a ticket in the outbox is.
 
-    event_count: how many events it has. trying: the retry state of one that has failed; until: when a failed one is looked at
+    event_count: how many events it has. retry_state: the retry state of one that has failed; until: when a failed one is looked at
     again.
     """
 
     event_count: int
-    trying: RetryState | None = None
+    retry_state: RetryState | None = None
     until: datetime | None = None
 
 
@@ -99,15 +99,15 @@ RETRIES = RecordSet[Subject, bool]("retries")
 class PendingDelivery:
     """A ticket in the outbox with whom it is for (None: erased) and what it belongs to now.
 
-    so_far: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/record/eras.py).
+    event_count: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/record/eras.py).
     """
 
     entry: OutboxEntry
     recipient: Recipient | None
     ticket: TicketState | None
-    trying: RetryState
-    so_far: int
-    standing: OutboxStatus
+    retry_state: RetryState
+    event_count: int
+    status: OutboxStatus
     next_try: datetime | None
     era: str = ""
 
@@ -125,7 +125,7 @@ class PendingDelivery:
         for why, holds in (
             (Obsolete.ERASED, self.recipient is None),
             (Obsolete.DELETED, ticket is None or ticket.deleted),
-            (Obsolete.REPLACED, ticket is not None and not _is_the_one(entry, ticket)),
+            (Obsolete.REPLACED, ticket is not None and not _is_current_ticket(entry, ticket)),
             (Obsolete.ARCHIVED, ticket is not None and ticket.state_name is State.ARCHIVED),
             (Obsolete.EXPIRED, ticket is not None and now >= ticket.valid_to),
         ):
@@ -134,7 +134,7 @@ class PendingDelivery:
         return None
 
 
-def _is_the_one(entry: OutboxEntry, ticket: TicketState) -> bool:
+def _is_current_ticket(entry: OutboxEntry, ticket: TicketState) -> bool:
     if entry.created is None:
         return True
     return (entry.created, entry.reset_count) == (ticket.created, ticket.reset_count)
@@ -150,7 +150,7 @@ class Outbox(Protocol):
         lease: a name that nobody else gives.
         """
 
-    def postpone(self, key: DeliveryKey, lease: str, trying: RetryState, next_try: datetime) -> None:
+    def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
         """Keep what was tried, and let go until the next try, unless somebody else has taken the ticket meanwhile."""
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:

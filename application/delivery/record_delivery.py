@@ -28,14 +28,14 @@ class RecordDelivery(Command):
     """Keep what became of a delivery.
 
     attempt: with which the ticket was handed over, or given up; None: it is not sent any more, for what `why` says.
-    trying, until: of one that was given up: what was tried, and until when the sealed ticket is kept.
+    retry_state, until: of one that was given up: what was tried, and until when the sealed ticket is kept.
     """
 
     delivery_key: DeliveryKey
     attempt: Attempt | None = None
     delivered: bool = False
     why: Obsolete | None = None
-    trying: RetryState | None = None
+    retry_state: RetryState | None = None
     until: datetime | None = None
 
     def loads(self) -> Sequence[Load]:
@@ -60,7 +60,9 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     event = _event(command, progress.event_count, clock)
     unit.append([event], command.subject)
     if isinstance(event, TicketDeliveryFailed):
-        failed = DeliveryProgress(event.originator_version, command.trying or RetryState(), command.until)
+        failed = DeliveryProgress(
+            event.originator_version, command.retry_state or RetryState(), command.until
+        )
         unit.put(DELIVERIES, key, failed)
     else:
         unit.remove(DELIVERIES, key)

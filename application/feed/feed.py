@@ -22,7 +22,7 @@ PAGE = 1000
 TYPES = tuple(sorted(EVENTS))
 # Wide enough for every position, so that the texts sort as the numbers do.
 _SEQUENCE_DIGITS = 19
-_AS_THEY_ARE = (str, int, type(None))
+_PLAIN_TYPES = (str, int, type(None))
 
 
 class EventData(TypedDict):
@@ -80,7 +80,7 @@ class FeedQuery:
     types: frozenset[str] | None = None
     era: str | None = None
 
-    def wants(self, topic: str) -> bool:
+    def includes(self, topic: str) -> bool:
         """Tell whether events of this type are asked for."""
         return self.types is None or topic in self.types
 
@@ -209,7 +209,7 @@ def _names_of(kind: Any) -> Sequence[tuple[str, str]]:
 
 
 def _shown(value: Any) -> Any:
-    if isinstance(value, _AS_THEY_ARE):
+    if isinstance(value, _PLAIN_TYPES):
         return value
     if isinstance(value, datetime):
         return utc_date(value)

@@ -18,9 +18,9 @@ from application.shared.errors import Unavailable
 log = logging.getLogger(__name__)
 
 # What those who keep up share; whoever is further behind reads the store.
-_HELD = 1_000
+_BUFFERED_EVENTS = 1_000
 _BATCH = 100
-_AGAIN_AFTER_SECONDS = 1
+_RETRY_DELAY_SECONDS = 1
 _position = attrgetter("position")
 
 
@@ -44,17 +44,17 @@ class _Tail:
     def after(self, query: FeedQuery, limit: int) -> list[FeedEvent]:
         """Return the first held events that the query asks for."""
         newer = islice(self.events, bisect_right(self.events, query.after, key=_position), None)
-        return list(islice((event for event in newer if query.wants(event.type)), limit))
+        return list(islice((event for event in newer if query.includes(event.type)), limit))
 
     def add(self, events: Sequence[FeedEvent]) -> None:
         """Take newer events, and tell those who wait."""
         self.events.extend(events)
-        if len(self.events) > 2 * _HELD:
-            del self.events[:-_HELD]
+        if len(self.events) > 2 * _BUFFERED_EVENTS:
+            del self.events[:-_BUFFERED_EVENTS]
         self.end = events[-1].position
-        self.tell()
+        self.notify()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake those who wait."""
         self.changed.set()
         self.changed = asyncio.Event()
@@ -125,7 +125,7 @@ class LiveFeed:
         self._closing.set()
         self._woken.set()
         for tail in self._tails.values():
-            tail.tell()
+            tail.notify()
 
     async def close(self) -> None:
         """Stop, and give back what was held."""
@@ -137,7 +137,9 @@ class LiveFeed:
     def _tail(self, client_ext_id: str) -> Iterator[_Tail]:
         if self._reading is None:
             # In no request's context, since it goes on for others.
-            self._reading = asyncio.get_running_loop().create_task(self._read_on(), context=Context())
+            self._reading = asyncio.get_running_loop().create_task(
+                self._read_continuously(), context=Context()
+            )
         tail = self._tails.setdefault(client_ext_id, _Tail())
         tail.followers += 1
         if tail.end is None:
@@ -152,7 +154,7 @@ class LiveFeed:
     async def _read(self, query: FeedQuery, limit: int) -> Sequence[FeedEvent]:
         return await asyncio.to_thread(read_feed, query, limit, ledger=self._ledger, origin=self._origin)
 
-    async def _read_on(self) -> None:
+    async def _read_continuously(self) -> None:
         watching = threading.Thread(
             target=self._watch, args=(asyncio.get_running_loop(),), name="commits", daemon=True
         )
@@ -164,11 +166,11 @@ class LiveFeed:
                 await self._read_all()
             except Unavailable as error:
                 log.warning("the feed is put off: %s", error)
-                await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 self._woken.set()
             except Exception:
                 log.exception("the feed failed and is put off")
-                await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 self._woken.set()
         await asyncio.to_thread(watching.join)
 
@@ -180,7 +182,7 @@ class LiveFeed:
             size = sizes.get(client, 0)
             if tail.end is None:
                 tail.end = size
-                tail.tell()
+                tail.notify()
             while tail.end < size and tail.followers:
                 events = await self._read(FeedQuery(client, tail.end), PAGE)
                 if not events:

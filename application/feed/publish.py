@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 # Small enough that no client waits long for the page of another, which is published at the same time.
 _PAGE = 100
-_CLIENTS_AT_ONCE = 16
-_SHORTEST_WAIT_MS = 500
-_LONGEST_WAIT_MS = 30_000
-_LEASE_ASKED_EVERY_SECONDS = 1
+_MAX_CONCURRENT_CLIENTS = 16
+_MIN_DELAY_MS = 500
+_MAX_DELAY_MS = 30_000
+_LEASE_INTERVAL_SECONDS = 1
 
 
 class BrokerUnavailable(Exception):
@@ -80,9 +80,9 @@ class Backoff:
 
     async def wait(self, error: Exception) -> None:
         """Say what is waited for, and wait."""
-        longest = min(_LONGEST_WAIT_MS, _SHORTEST_WAIT_MS << self._failures)
+        longest = min(_MAX_DELAY_MS, _MIN_DELAY_MS << self._failures)
         seconds = (longest - self._randomness.below(longest // 2)) / 1000
-        self._failures = min(self._failures + 1, _LONGEST_WAIT_MS.bit_length())
+        self._failures = min(self._failures + 1, _MAX_DELAY_MS.bit_length())
         log.warning("%s; the next try is in %.1f s", error, seconds)
         await self.pause(seconds)
 
@@ -102,7 +102,7 @@ async def publish(
     target: str,
     origin: str,
     clients: Collection[str],
-    patience: Backoff,
+    backoff: Backoff,
 ) -> None:
     """Publish until told to stop; where something is out of reach, wait for it and go on.
 
@@ -112,21 +112,21 @@ async def publish(
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     alone = True
     try:
-        while not patience.stop.is_set():
+        while not backoff.stop.is_set():
             try:
                 with store.lease(name) as lease:
                     if lease:
                         with open_cursor() as cursor:
                             await broker.connect()
                             log.info("publishing to %s", target)
-                            await _Session(lease, ledger, broker, cursor, origin, clients, patience).run()
+                            await _Session(lease, ledger, broker, cursor, origin, clients, backoff).run()
                     elif alone:
                         log.info("another process publishes to %s: waiting until it ends", target)
                     alone = lease is not None
                 if not alone:
-                    await patience.pause(_LEASE_ASKED_EVERY_SECONDS)
+                    await backoff.pause(_LEASE_INTERVAL_SECONDS)
             except (Unavailable, BrokerUnavailable) as error:
-                await patience.wait(error)
+                await backoff.wait(error)
     finally:
         await broker.close()
 
@@ -141,9 +141,9 @@ class _Session:
     cursor: Cursor
     origin: str
     clients: Collection[str]
-    patience: Backoff
+    backoff: Backoff
     published: dict[str, int] = field(default_factory=dict)
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CLIENTS_AT_ONCE))
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_CLIENTS))
 
     async def run(self) -> None:
         """Publish what there is and what comes, until told to stop, or another may publish."""
@@ -151,7 +151,7 @@ class _Session:
             async for _ in commits:
                 published = 1
                 while published:
-                    if self.patience.stop.is_set():
+                    if self.backoff.stop.is_set():
                         return
                     if not await asyncio.to_thread(self.lease.holds):
                         log.warning("the lease is lost: who holds it now goes on")
@@ -173,12 +173,12 @@ class _Session:
             raise failures.exceptions[0] from None
         finally:
             await asyncio.to_thread(self.cursor.keep)
-        self.patience.reset()
+        self.backoff.reset()
         return sum(page.result() for page in pages)
 
     async def _publish_page(self, client: str) -> int:
         async with self.places:
-            if self.patience.stop.is_set():
+            if self.backoff.stop.is_set():
                 return 0
             if client not in self.published:
                 self.published[client] = await self._begin(client)

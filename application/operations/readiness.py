@@ -8,7 +8,7 @@ from contextvars import Context
 from dataclasses import dataclass
 
 _CACHE_SECONDS = 1
-_PATIENCE_SECONDS = 3
+_CHECK_TIMEOUT_SECONDS = 3
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,10 @@ class Probe:
         if running is None or running.done():
             running = self._running[name] = asyncio.create_task(self._run(name))
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
                 return await asyncio.shield(running)
         except TimeoutError:
-            return f"does not answer within {_PATIENCE_SECONDS} seconds"
+            return f"does not answer within {_CHECK_TIMEOUT_SECONDS} seconds"
 
     async def _run(self, name: str) -> str:
         try:

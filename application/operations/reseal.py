@@ -9,7 +9,7 @@ from application.shared.ports import Sealer
 from application.subscriptions.records import Subscriptions, sealed_for
 from domain.subscriptions.subscription import SubscriptionKey
 
-_AT_ONCE = 500
+_PAGE = 500
 
 
 @dataclass
@@ -32,9 +32,9 @@ def reseal(
     report = ResealReport()
     looked_at = 0
     entry: OutboxEntry | None = None
-    while page := outbox.outbox_page(entry.key if entry else None, _AT_ONCE):
+    while page := outbox.outbox_page(entry.key if entry else None, _PAGE):
         for entry in page:
-            sealed = _sealed_anew(entry.sealed, entry.delivery_id, sealer)
+            sealed = _resealed(entry.sealed, entry.delivery_id, sealer)
             if sealed is None:
                 report.lost_tickets += 1
             elif sealed != entry.sealed:
@@ -43,9 +43,9 @@ def reseal(
         looked_at += len(page)
         tell(looked_at)
     key: SubscriptionKey | None = None
-    while seals := subscriptions.subscription_seals(key, _AT_ONCE):
+    while seals := subscriptions.subscription_seals(key, _PAGE):
         for key, former in seals:
-            sealed = _sealed_anew(former, sealed_for(key), sealer)
+            sealed = _resealed(former, sealed_for(key), sealer)
             if sealed is None:
                 report.lost_subscriptions += 1
             elif sealed != former:
@@ -56,7 +56,7 @@ def reseal(
     return report
 
 
-def _sealed_anew(sealed: bytes, bound_to: str, sealer: Sealer) -> bytes | None:
+def _resealed(sealed: bytes, bound_to: str, sealer: Sealer) -> bytes | None:
     if sealer.is_new(sealed):
         return sealed
     try:

@@ -15,7 +15,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.record.access_log import access_stream_id, next_access
 from domain.shared.subject import Subject
 
-ONE_BY_ONE = 20
+MAX_INDIVIDUAL_ENTRIES = 20
 READ = "read"
 ACCESS_LOG = RecordSet[str, int]("access_log")
 """The version of each client's access log; it stands in the ledger only."""
@@ -53,7 +53,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
 
 
 @dataclass
-class _Alike:
+class _AccessGroup:
     """What one caller did alike in one minute."""
 
     first: NoteAccess
@@ -68,7 +68,7 @@ class AccessRecorder:
     execute: Callable[[Command], Awaitable[Answer]]
     clock: Clock
     _minute: str = ""
-    _alike: dict[tuple[str, str, str, str], _Alike] = field(default_factory=dict)
+    _alike: dict[tuple[str, str, str, str], _AccessGroup] = field(default_factory=dict)
 
     async def note(self, access: NoteAccess) -> None:
         """Keep an access, or count it; when this returns, it is stored or counted. Raises Unavailable."""
@@ -77,8 +77,8 @@ class AccessRecorder:
             self._minute = minute
             await self.flush()
         key = (access.subject.client_ext_id, access.actor, access.operation, access.outcome)
-        alike = self._alike.setdefault(key, _Alike(access))
-        if alike.kept >= ONE_BY_ONE:
+        alike = self._alike.setdefault(key, _AccessGroup(access))
+        if alike.kept >= MAX_INDIVIDUAL_ENTRIES:
             alike.counted += 1
             return
         alike.kept += 1

@@ -13,7 +13,7 @@ from application.shared.ports import Clock
 
 _PAGE = 500
 # Of checkpoints that some witness lacks; beyond that the others get some of them again.
-_REMEMBERED = 20_000
+_MAX_REMEMBERED = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class CheckpointSender:
         return behind or self._ledger.unsent_checkpoints(None, _PAGE)
 
     def _send(self, checkpoint: Checkpoint, number: int, witness: Witness) -> bool:
-        if checkpoint not in self._have and len(self._have) >= _REMEMBERED:
+        if checkpoint not in self._have and len(self._have) >= _MAX_REMEMBERED:
             self._have.clear()
         having = self._have.setdefault(checkpoint, set())
         if number in having:

@@ -21,7 +21,7 @@ from domain.tickets.ticket_credential import stream_id
 FORMAT = "tickets-evidence-v1"
 FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")
 # Older checkpoints to which the evidence is tied by itself; any other is named by `since`.
-_TIED = 64
+_MAX_OLDER_CHECKPOINTS = 64
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
@@ -110,7 +110,7 @@ def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
 def _consistency(
     subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: "_CachedTree"
 ) -> bytes:
-    older = [one.size for one in ledger.checkpoints(subject.client_ext_id, 0, _TIED)]
+    older = [one.size for one in ledger.checkpoints(subject.client_ext_id, 0, _MAX_OLDER_CHECKPOINTS)]
     sizes = sorted({*older, *([since] if since else [])} - {checkpoint.size})
     shown = [
         {

@@ -107,7 +107,7 @@ def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:
     """Return the proof that the tree of `old` leaves is the beginning of that of `size` (RFC 9162, 2.1.4.1)."""
     if not 0 < old <= size:
         raise ValueError("a consistency proof goes from at least one leaf to at least as many")
-    begin, end, proof, whole = 0, size, [], True
+    begin, end, proof, is_prefix = 0, size, [], True
     while old != end:
         middle = cut(begin, end)
         if old <= middle:
@@ -115,8 +115,8 @@ def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:
             end = middle
         else:
             proof.append(subtree(begin, middle))
-            begin, whole = middle, False
-    return [*([] if whole else [subtree(begin, end)]), *proof[::-1]]
+            begin, is_prefix = middle, False
+    return [*([] if is_prefix else [subtree(begin, end)]), *proof[::-1]]
 
 
 def is_consistent(old: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:

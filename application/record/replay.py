@@ -17,7 +17,7 @@ from domain.tickets.events import AGGREGATE as TICKET
 from domain.tickets.state import TicketState, fold
 
 PAGE = 2_000
-_FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
+_FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Findings:
 def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
     """Cut all possible streams into so many ranges of the same width; each goes up to, and with, its end."""
     width = 2**128 // parts
-    ends = [UUID(int=width * number - 1) for number in range(1, parts)] + [_BEHIND]
-    begins = [_FIRST, *(UUID(int=end.int + 1) for end in ends[:-1])]
+    ends = [UUID(int=width * number - 1) for number in range(1, parts)] + [_LAST_STREAM]
+    begins = [_FIRST_STREAM, *(UUID(int=end.int + 1) for end in ends[:-1])]
     return list(zip(begins, ends, strict=True))
 
 
@@ -73,7 +73,7 @@ def _replayed(
         stream = _Stream(findings, ledger)
         for entry, topic in group:
             stream.take(entry, topic)
-        if stream.row is not None and stream.is_whole:
+        if stream.row is not None and stream.is_intact:
             findings.credentials += 1
             yield stream.row
 
@@ -88,7 +88,7 @@ def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iter
 class _Stream:
     """A stream while it is replayed.
 
-    row: of its credential so far; None where it is of another kind. is_whole: every event is the one in the ledger.
+    row: of its credential so far; None where it is of another kind. is_intact: every event is the one in the ledger.
     """
 
     def __init__(self, findings: Findings, ledger: Ledger) -> None:
@@ -98,7 +98,7 @@ class _Stream:
         self._origin: Origin | None = None
         self._kind = ""
         self.row: TicketState | None = None
-        self.is_whole = True
+        self.is_intact = True
 
     def take(self, entry: LedgerEntry, topic: str) -> None:
         """Check the next entry, and fold its event. topic: of the event, which the ledger has a copy of."""
@@ -120,7 +120,7 @@ class _Stream:
             event = self._ledger.event(entry._replace(topic=topic))
             _check_times(event)
             self._check_columns(entry, event)
-            if self._kind == TICKET and self.is_whole:
+            if self._kind == TICKET and self.is_intact:
                 self.row = fold(self.row, [event])
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
@@ -130,7 +130,7 @@ class _Stream:
         self._origin = self._origin or named
         self._kind = self._kind or kind
         if self._origin is None:
-            if self.is_whole:
+            if self.is_intact:
                 self._break(entry, "column stream: the first event of the stream names no client")
             return
         if kind != self._kind:
@@ -146,10 +146,10 @@ class _Stream:
         for fault, column in faults.items():
             self._report(entry, fault)
             # The others are for searches only, and are copies of what the event says.
-            self.is_whole &= column not in ("client_ext_id", "stream", "version")
+            self.is_intact &= column not in ("client_ext_id", "stream", "version")
 
     def _break(self, entry: LedgerEntry, fault: str) -> None:
-        self.is_whole = False
+        self.is_intact = False
         self._report(entry, fault)
 
     def _report(self, entry: LedgerEntry, fault: str) -> None:
@@ -175,7 +175,7 @@ def _compare(expected: Sequence[TicketState], findings: Findings, ledger: Ledger
         newest = {subject: _newest(rows[subject], ledger) for subject in differing}
         for subject, row in newest.items():
             if row.version <= rows[subject].version:
-                findings.faults.append(f"{_who(subject)}: the read row is not what its events lead to")
+                findings.faults.append(f"{_user_label(subject)}: the read row is not what its events lead to")
         rows = {subject: row for subject, row in newest.items() if row.version > rows[subject].version}
 
 
@@ -194,7 +194,7 @@ def check_ledger(
     findings = Findings()
     signed = _signed(client_ext_id, ledger, verifier, outside, findings)
     # The store's own checkpoints were put back with it, so that only others can know more.
-    losses = _Losses(client_ext_id, ledger, outside, findings)
+    lost = _LostEntries(client_ext_id, ledger, outside, findings)
     tree, tiles, position = Frontier(), _Tiles(client_ext_id, ledger, findings), 0
     # While the service runs the ledger grows between this and the end.
     least = ledger.size(client_ext_id)
@@ -209,10 +209,10 @@ def check_ledger(
             tiles.add(leaf)
             for checkpoint in signed.pop(position, ()):
                 if checkpoint.root != tree.root():
-                    losses.note(checkpoint, f"the first {position} entries are not those that were signed")
+                    lost.add(checkpoint, f"the first {position} entries are not those that were signed")
     for size in sorted(signed):
-        losses.note(signed[size][0], f"{size} entries were signed, but the ledger has only {position}")
-    losses.tell()
+        lost.add(signed[size][0], f"{size} entries were signed, but the ledger has only {position}")
+    lost.report()
     if not least <= position <= ledger.size(client_ext_id):
         findings.faults.append(
             f"client {client_ext_id!r}: its size is noted wrong, there are {position} entries"
@@ -244,7 +244,7 @@ class _Tiles:
             self._findings.faults.append(f"client {self._client_ext_id!r}: {fault}")
 
 
-class _Losses:
+class _LostEntries:
     """Tells what a restore of the store has lost from what somebody changed, by checkpoints from outside of it."""
 
     def __init__(
@@ -256,7 +256,7 @@ class _Losses:
         self._findings = findings
         self._sizes: dict[Era, set[int]] = {}
 
-    def note(self, checkpoint: Checkpoint, fault: str) -> None:
+    def add(self, checkpoint: Checkpoint, fault: str) -> None:
         """Take down a checkpoint that the ledger does not fit."""
         cut = self._eras.cut_before(checkpoint.size)
         if cut and checkpoint in self._outside:
@@ -264,7 +264,7 @@ class _Losses:
         else:
             self._findings.faults.append(f"{self._client}: {fault}")
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say what was lost."""
         for era, sizes in self._sizes.items():
             self._findings.lost.append(
@@ -314,5 +314,5 @@ def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Fi
     return findings
 
 
-def _who(subject: Subject) -> str:
+def _user_label(subject: Subject) -> str:
     return f"client {subject.client_ext_id!r}, user {subject.user_ext_id!r}"

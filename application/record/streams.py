@@ -1,6 +1,6 @@
 """The streams of a client, and the columns of the ledger: both follow from the events alone.
 
-A write stores the columns that `columns_of` returns, and a check of the record compares the stored ones with them.
+A write stores the columns that `columns_of` returns, and a check of the record ticket_matches the stored ones with them.
 """
 
 from datetime import datetime

@@ -26,7 +26,7 @@ class Page(BaseModel, Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Found(Generic[Item]):
+class Results(Generic[Item]):
     """What was found, and whether there is more after its last."""
 
     items: Sequence[Item]

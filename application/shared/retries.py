@@ -14,7 +14,7 @@ class Retries:
     give_up_after: timedelta
     jitter: Callable[[], float]
 
-    def wait(self, failures: int) -> timedelta:
+    def delay(self, failures: int) -> timedelta:
         """Return how long to wait after so many tries: twice as long each time, a quarter more or less."""
         # Not from the power itself, which would be too long for a timedelta.
         doubled = min(self.longest.total_seconds(), self.first.total_seconds() * 2.0 ** min(failures - 1, 64))

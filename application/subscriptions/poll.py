@@ -18,8 +18,8 @@ from application.subscriptions.security_event import SecurityEvents, event_of, n
 from domain.subscriptions.subscription import Status, SubscriptionState
 
 WAIT_SECONDS = 30
-MOST = 100
-_MOST_BEYOND = 1000
+MAX_TOKENS = 100
+_MAX_OUT_OF_ORDER = 1000
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Poll:
 
     acknowledged: Sequence[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
-    limit: int = MOST
+    limit: int = MAX_TOKENS
     returns_immediately: bool = False
 
 
@@ -58,7 +58,7 @@ class Polling:
         What is not acknowledged comes again. Raises PositionUnknown, StoreUnavailable.
         """
         row = subscribed.row
-        progress, notice = await asyncio.to_thread(self._settled, subscribed, poll)
+        progress, notice = await asyncio.to_thread(self._acknowledge, subscribed, poll)
         if poll.limit == 0 or row.status is not Status.ENABLED:
             return PollResult({}, more=False)
         query = _query(row, progress)
@@ -75,7 +75,7 @@ class Polling:
         notices = [self.events.of_notice(row, notice)] if notice else []
         return dict([*notices, *(self.events.of_event(row, event) for event in events)])
 
-    def _settled(self, subscribed: StoredSubscription, poll: Poll) -> tuple[Progress, str]:
+    def _acknowledge(self, subscribed: StoredSubscription, poll: Poll) -> tuple[Progress, str]:
         """Keep what the receiver has; return how far it got, and what is still to be said to it."""
         row, progress = subscribed.row, subscribed.progress
         notice = self.subscriptions.notice(row.key)
@@ -104,7 +104,7 @@ class Polling:
         refusal = next(iter(poll.refused.values()), None)
         progress = Progress(
             acknowledged=reached,
-            beyond=tuple(beyond[:_MOST_BEYOND]),
+            beyond=tuple(beyond[:_MAX_OUT_OF_ORDER]),
             last_success=self.clock(),
             last_error=refusal and f"refused: {refusal}",
         )

@@ -33,9 +33,9 @@ from domain.subscriptions.subscription import Method, SubscriptionKey
 
 LEASE = "push"
 _POLL_INTERVAL_SECONDS = 0.25
-_LEASE_EVERY_SECONDS = 1
-_AGAIN_AFTER_SECONDS = 2
-_READ_AT_ONCE = 100
+_LEASE_INTERVAL_SECONDS = 1
+_RETRY_DELAY_SECONDS = 2
+_READ_LIMIT = 100
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ class Pusher:
     park: Callable[[SubscriptionKey, int, str], Awaitable[object]]
     retries: Retries
     clock: Clock
-    _sendings: "dict[SubscriptionKey, _Sending]" = field(default_factory=dict)
-    _reached: dict[SubscriptionKey, tuple[int, Progress]] = field(default_factory=dict)
+    _workers: "dict[SubscriptionKey, _SubscriptionWorker]" = field(default_factory=dict)
+    _unsaved: dict[SubscriptionKey, tuple[int, Progress]] = field(default_factory=dict)
     _notices: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def run(self) -> None:
@@ -102,11 +102,11 @@ class Pusher:
                 log.warning("pushing is put off: %s", error)
             except Exception:
                 log.exception("pushing failed and is put off")
-            await asyncio.sleep(_LEASE_EVERY_SECONDS)
+            await asyncio.sleep(_LEASE_INTERVAL_SECONDS)
 
-    def reach(self, head: SubscriptionHead, progress: Progress) -> None:
+    def record_progress(self, head: SubscriptionHead, progress: Progress) -> None:
         """Take down how far a subscriber got; it is kept in a moment, with that of the others."""
-        self._reached[head.key] = (head.version, progress)
+        self._unsaved[head.key] = (head.version, progress)
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease | None]:
@@ -119,37 +119,37 @@ class Pusher:
     async def _push_while(self, lease: Lease) -> None:
         try:
             while await asyncio.to_thread(lease.holds):
-                await self._adjust(await asyncio.to_thread(self.subscriptions.subscription_heads))
+                await self._update_workers(await asyncio.to_thread(self.subscriptions.subscription_heads))
                 await self.keep()
                 await asyncio.sleep(_POLL_INTERVAL_SECONDS)
             log.warning("the lease is lost; who holds it now goes on pushing")
         finally:
-            await self._end(list(self._sendings))
+            await self._end(list(self._workers))
             with suppress(Unavailable):
                 await self.keep()
 
-    async def _adjust(self, heads: Sequence[SubscriptionHead]) -> None:
+    async def _update_workers(self, heads: Sequence[SubscriptionHead]) -> None:
         """End what is of another version by now, and begin what is new, or failed a while ago."""
         wanted = {head.key: head for head in heads}
-        kept = (key for key, sending in self._sendings.items() if sending.goes_on(wanted.get(key)))
-        await self._end(list(self._sendings.keys() - set(kept)))
+        kept = (key for key, sending in self._workers.items() if sending.is_current(wanted.get(key)))
+        await self._end(list(self._workers.keys() - set(kept)))
         for head in heads:
-            if head.key not in self._sendings:
-                self._sendings[head.key] = _Sending(self, head)
+            if head.key not in self._workers:
+                self._workers[head.key] = _SubscriptionWorker(self, head)
             if head.notice:
                 await self._begin_notice(head)
 
     async def _end(self, keys: Sequence[SubscriptionKey]) -> None:
-        tasks = [self._sendings.pop(key).task for key in keys]
+        tasks = [self._workers.pop(key).task for key in keys]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def keep(self) -> None:
         """Keep how far each subscriber got since the last time. Raises Unavailable."""
-        kept = [(key, version, progress) for key, (version, progress) in self._reached.items()]
+        kept = [(key, version, progress) for key, (version, progress) in self._unsaved.items()]
         if kept:
-            self._reached.clear()
+            self._unsaved.clear()
             await asyncio.to_thread(self.subscriptions.save_progress, kept)
 
     async def _begin_notice(self, head: SubscriptionHead) -> None:
@@ -164,16 +164,16 @@ class Pusher:
             subscribed = await asyncio.to_thread(self.subscriptions.subscription, head.key)
             if subscribed is not None:
                 sender = self.senders[subscribed.row.terms.method]
-                await sender.send(self.opened(subscribed), self.compose_notice(subscribed, head.notice))
+                await sender.send(self.open_target(subscribed), self.compose_notice(subscribed, head.notice))
         except (DeliveryRejected, SealBroken, Unavailable) as error:
-            log.warning("a notice of %s was not taken: %s", _named(head.key), error)
+            log.warning("a notice of %s was not taken: %s", _label(head.key), error)
 
-    def opened(self, subscribed: StoredSubscription) -> Target:
+    def open_target(self, subscribed: StoredSubscription) -> Target:
         """Return where a subscription goes to. Raises SealBroken."""
         return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
 
 
-class _Sending:
+class _SubscriptionWorker:
     """The sending to one subscriber, for as long as the subscription is of one version.
 
     It ends by itself where nothing more is sent to that version; where it failed, it is begun again in a while.
@@ -186,23 +186,23 @@ class _Sending:
         self._again_at: float | None = None
         self.task = asyncio.create_task(self._run())
 
-    def goes_on(self, head: SubscriptionHead | None) -> bool:
+    def is_current(self, head: SubscriptionHead | None) -> bool:
         """Tell whether this is still the sending to the subscription as it is now."""
         again = self._again_at is not None and asyncio.get_running_loop().time() >= self._again_at
         return head is not None and head.version == self._head.version and not again
 
     async def _run(self) -> None:
         try:
-            await self._send_on()
+            await self._send_all()
         except Unavailable as error:
-            log.warning("pushing to %s is put off: %s", _named(self._head.key), error)
+            log.warning("pushing to %s is put off: %s", _label(self._head.key), error)
         except Exception:
-            log.exception("pushing to %s failed and is put off", _named(self._head.key))
+            log.exception("pushing to %s failed and is put off", _label(self._head.key))
         else:
             return
-        self._again_at = asyncio.get_running_loop().time() + _AGAIN_AFTER_SECONDS
+        self._again_at = asyncio.get_running_loop().time() + _RETRY_DELAY_SECONDS
 
-    async def _send_on(self) -> None:
+    async def _send_all(self) -> None:
         pusher, key = self._pusher, self._head.key
         subscribed = await asyncio.to_thread(pusher.subscriptions.subscription, key)
         if subscribed is None or subscribed.row.version != self._head.version:
@@ -211,22 +211,22 @@ class _Sending:
         types = None if terms.types is None else frozenset(terms.types)
         query = FeedQuery(key.client_ext_id, self._progress.acknowledged, types)
         try:
-            target, before = pusher.opened(subscribed), await pusher.live.before(query)
+            target, before = pusher.open_target(subscribed), await pusher.live.before(query)
         except (SealBroken, PositionNotFound) as error:
             await self._park(str(error))
             return
         sender = pusher.senders[terms.method]
-        async with aclosing(pusher.live.follow(query, before, _READ_AT_ONCE, idle_seconds=1)) as batches:
+        async with aclosing(pusher.live.follow(query, before, _READ_LIMIT, idle_seconds=1)) as batches:
             async for batch in batches:
                 for part in _parts(batch, terms.batch_size):
-                    if part.events and not await self._taken(
+                    if part.events and not await self._send_until_accepted(
                         sender, target, sender.compose(subscribed, part)
                     ):
                         return
                     if part.seen > self._progress.acknowledged:
-                        self._reach(replace(self._progress, acknowledged=part.seen))
+                        self._record_progress(replace(self._progress, acknowledged=part.seen))
 
-    async def _taken(self, sender: Sender, target: Target, message: Message) -> bool:
+    async def _send_until_accepted(self, sender: Sender, target: Target, message: Message) -> bool:
         """Send a message until it is taken; False: it was given up."""
         while True:
             await self._wait_for_the_next_try()
@@ -248,8 +248,8 @@ class _Sending:
         """Set when the next try is; False: there is none, and the subscription is parked."""
         retries, now = self._pusher.retries, self._pusher.clock()
         failures, since = self._progress.failures + 1, self._progress.failing_since or now
-        next_try = now + max(retries.wait(failures), min(refusal.retry_after, retries.longest))
-        self._reach(
+        next_try = now + max(retries.delay(failures), min(refusal.retry_after, retries.longest))
+        self._record_progress(
             replace(
                 self._progress,
                 failures=failures,
@@ -267,13 +267,13 @@ class _Sending:
         return False
 
     async def _park(self, reason: str) -> None:
-        log.warning("%s is parked: %s", _named(self._head.key), reason)
+        log.warning("%s is parked: %s", _label(self._head.key), reason)
         await self._pusher.keep()  # while it still is of this version
         await self._pusher.park(self._head.key, self._head.version, reason)
 
-    def _reach(self, progress: Progress) -> None:
+    def _record_progress(self, progress: Progress) -> None:
         self._progress = progress
-        self._pusher.reach(self._head, progress)
+        self._pusher.record_progress(self._head, progress)
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:
@@ -281,10 +281,10 @@ def _parts(batch: Batch, size: int) -> Iterator[Batch]:
     before, events = batch.before, batch.events
     for begin in range(0, max(1, len(events)), size):
         part = events[begin : begin + size]
-        whole = begin + size >= len(events)
-        yield Batch(before, part, batch.seen if whole else part[-1].position)
+        is_last = begin + size >= len(events)
+        yield Batch(before, part, batch.seen if is_last else part[-1].position)
         before = part[-1].position if part else before
 
 
-def _named(key: SubscriptionKey) -> str:
+def _label(key: SubscriptionKey) -> str:
     return f"subscription {key.name!r} of client {key.client_ext_id!r}"

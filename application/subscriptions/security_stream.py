@@ -30,14 +30,14 @@ class SecurityStreams:
     def find(self, key: SubscriptionKey, receiver: str) -> StoredSubscription:
         """Return a stream of the receiver. Raises SubscriptionNotFound, StoreUnavailable."""
         subscribed = self.subscriptions.subscription(key)
-        if subscribed is None or not _belongs(subscribed, receiver):
+        if subscribed is None or not _is_readable_by(subscribed, receiver):
             raise SubscriptionNotFound(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
         return subscribed
 
     def of(self, client_ext_id: str, receiver: str) -> Sequence[StoredSubscription]:
         """Return every stream of the receiver. Raises StoreUnavailable."""
         found = self.subscriptions.list_subscriptions(client_ext_id)
-        return [subscribed for subscribed in found if _belongs(subscribed, receiver)]
+        return [subscribed for subscribed in found if _is_readable_by(subscribed, receiver)]
 
     def target(self, subscribed: StoredSubscription) -> Target:
         """Return where a stream goes to; nowhere, where the key was lost that sealed it."""
@@ -85,6 +85,6 @@ def status_of(subscribed: StoredSubscription) -> dict[str, Any]:
     return shown | ({"reason": row.status_reason} if row.status_reason else {})
 
 
-def _belongs(subscribed: StoredSubscription, receiver: str) -> bool:
+def _is_readable_by(subscribed: StoredSubscription, receiver: str) -> bool:
     terms = subscribed.row.terms
     return terms.method is not Method.WEBHOOK and terms.audience == receiver

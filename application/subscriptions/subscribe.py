@@ -151,7 +151,7 @@ def define_subscription(
     command.precondition.check(live.row.version if live else None)
     if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
         raise TargetRefused(f"There is a subscription {command.name!r} of another kind. Choose another name.")
-    former = _opened(live, sealer) if live else None
+    former = _open_target(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(
         method=command.method,
@@ -165,8 +165,8 @@ def define_subscription(
     subscription = Subscription.of(key, known.row if known else None)
     subscription.define(key, terms, resealed=target != former, by=by)
     sealed = live.sealed if live and target == former else sealer.seal(target.to_secret(), sealed_for(key))
-    subscribed = save(unit, subscription, sealed, None if live else _start(command, unit))
-    return _done(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
+    subscribed = save(unit, subscription, sealed, None if live else _start_position(command, unit))
+    return _answer(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
 
 
 def delete_subscription(
@@ -186,11 +186,11 @@ def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock:
     """Go back, or on, to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
-    after = _reached(command.position - 1, command, unit)
+    after = _checked_position(command.position - 1, command, unit)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.move(after, by=command.attribution(clock()))
     subscribed = save(unit, subscription, subscribed.sealed, after)
-    return _done(command, Outcome.CHANGED, subscribed, unit)
+    return _answer(command, Outcome.CHANGED, subscribed, unit)
 
 
 def change_subscription_status(
@@ -210,7 +210,7 @@ def change_subscription_status(
         told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
         notice = stream_updated_notice(command.status, command.reason) if told else ""
         subscribed = save(unit, subscription, subscribed.sealed, position, notice)
-    return _done(command, Outcome.CHANGED, subscribed, unit)
+    return _answer(command, Outcome.CHANGED, subscribed, unit)
 
 
 def read_subscriptions(
@@ -273,7 +273,9 @@ def origin_of(url: str, private_hosts: Collection[str]) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def _done(command: SubscriptionCommand, outcome: Outcome, subscribed: StoredSubscription, unit: UnitOfWork) -> Answer:
+def _answer(
+    command: SubscriptionCommand, outcome: Outcome, subscribed: StoredSubscription, unit: UnitOfWork
+) -> Answer:
     response = to_response(subscribed, ledger_size(unit, command.subject.client_ext_id))
     return command.done(outcome, subscribed.row.version, response)
 
@@ -290,15 +292,19 @@ def _target(command: DefineSubscription, former: Target | None, now: datetime) -
     return target
 
 
-def _start(command: DefineSubscription, unit: UnitOfWork) -> int:
+def _start_position(command: DefineSubscription, unit: UnitOfWork) -> int:
     known = unit.all(SUBSCRIPTIONS).values()
     if sum(not subscribed.row.deleted for subscribed in known) >= MAX_PER_CLIENT:
         raise TooManySubscriptions(f"A client may have {MAX_PER_CLIENT} subscriptions. Delete one first.")
     client = command.subject.client_ext_id
-    return ledger_size(unit, client) if command.after is None else _reached(command.after, command, unit)
+    return (
+        ledger_size(unit, client)
+        if command.after is None
+        else _checked_position(command.after, command, unit)
+    )
 
 
-def _reached(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> int:
+def _checked_position(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> int:
     size = ledger_size(unit, command.subject.client_ext_id)
     if position > size:
         raise PositionNotFound(f"The ledger of the client ends at position {size}.")
@@ -316,7 +322,7 @@ def _unknown(key: SubscriptionKey) -> SubscriptionNotFound:
     return SubscriptionNotFound(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
 
 
-def _opened(subscribed: StoredSubscription, sealer: Sealer) -> Target | None:
+def _open_target(subscribed: StoredSubscription, sealer: Sealer) -> Target | None:
     try:
         return Target.of_secret(sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
     except SealBroken:

@@ -34,7 +34,7 @@ def create_ticket(
 ) -> Answer:
     """Mint the first ticket of a user.
 
-    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, ValidityImpossible, SlowWork.
+    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork.
     """
     user(unit, command.subject)
     credential = new_credential(unit, command.subject)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from application.shared.paging import Found
+from application.shared.paging import Results
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 
@@ -67,13 +67,13 @@ class Tickets(Protocol):
 
 def find_tickets(
     query: TicketQuery, after: PageKey | None, limit: int, *, store: Tickets
-) -> Found[TicketState]:
+) -> Results[TicketState]:
     """Return tickets that fit, after one of them. Raises StoreUnavailable.
 
     The pages go on by key: what stood throughout is neither missed nor shown twice while others write.
     """
     found = store.find_tickets(query, after, limit + 1)
-    return Found(found[:limit], len(found) > limit)
+    return Results(found[:limit], len(found) > limit)
 
 
 def page_key_of(row: TicketState, query: TicketQuery) -> PageKey:

@@ -35,7 +35,7 @@ class SlowWork(Exception):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedHash:
     """A ticket that was hashed slowly, under the policy for which it was."""
 
     policy: TicketPolicy
@@ -44,7 +44,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Compared:
+class HashComparison:
     """Whether the presented ticket is behind this slow hash (None: there was none to compare with)."""
 
     ticket_hash: str | None
@@ -55,7 +55,7 @@ class Compared:
 class MintingCommand(TicketCommand):
     """A command that makes a ticket, or a hash of one."""
 
-    prepared: Prepared | None = None
+    prepared: PreparedHash | None = None
 
 
 def mint_and_hash(
@@ -65,10 +65,10 @@ def mint_and_hash(
     if command.prepared and command.prepared.policy == policy:
         return command.prepared.ticket, command.prepared.ticket_hash
     ticket = mint(policy, randomness.below)
-    return ticket, hash_by(command, policy, ticket, randomness)
+    return ticket, hash_for_policy(command, policy, ticket, randomness)
 
 
-def hash_by(
+def hash_for_policy(
     command: MintingCommand, policy: TicketPolicy, ticket: ClearTicket, randomness: Randomness
 ) -> str:
     """Return the hash of the ticket as the policy asks. Raises SlowWork."""
@@ -77,14 +77,14 @@ def hash_by(
     if command.prepared and command.prepared.policy == policy:
         return command.prepared.ticket_hash
     raise SlowWork(
-        lambda slow_hash: replace(command, prepared=Prepared(policy, ticket, slow_hash.hash(ticket)))
+        lambda slow_hash: replace(command, prepared=PreparedHash(policy, ticket, slow_hash.hash(ticket)))
     )
 
 
-def compares(
+def ticket_matches(
     command: Command,
     ticket: ClearTicket,
-    compared: Compared | None,
+    compared: HashComparison | None,
     row: TicketState | None,
     policy: TicketPolicy,
 ) -> bool:
@@ -97,6 +97,6 @@ def compares(
         return compared.matches
 
     def finish(slow_hash: SlowHash) -> Command:
-        return replace(command, compared=Compared(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
+        return replace(command, compared=HashComparison(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
 
     raise SlowWork(finish)

@@ -36,7 +36,7 @@ class DeleteTicket(TicketCommand):
 def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Change state, policy, validity or comment: an event for each that differs, and none where nothing does.
 
-    Raises UserNotFound, TicketNotFound, PreconditionFailed, StaleVersion, UnknownPolicy, ValidityImpossible,
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, StaleVersion, UnknownPolicy, InvalidValidity,
     CredentialFinal.
     """
     ticket_credential = credential(unit, command.subject)

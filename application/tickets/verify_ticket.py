@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from application.policies.records import default_policy, policy
 from application.shared.ports import Clock, Randomness
 from application.shared.wire import UtcDate, utc_date
-from application.tickets.minting import Compared, MintingCommand, compares, hash_by
+from application.tickets.minting import HashComparison, MintingCommand, hash_for_policy, ticket_matches
 from application.tickets.records import credential, save, ticket_or_none
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
@@ -25,7 +25,7 @@ class VerifyTicket(MintingCommand):
     """Is this the user's ticket, and may it be used now?"""
 
     ticket: ClearTicket
-    compared: Compared | None = None
+    compared: HashComparison | None = None
 
 
 class VerifyResponse(BaseModel):
@@ -44,7 +44,7 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     client, found = command.subject.client_ext_id, ticket_or_none(unit, command.subject)
     key = PolicyKey(client, found.policy_ext_id) if found else default_policy(unit, client)
     current_policy = policy(unit, key)
-    matches = compares(command, command.ticket, command.compared, found, current_policy)
+    matches = ticket_matches(command, command.ticket, command.compared, found, current_policy)
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
     by = command.attribution(clock())
@@ -71,7 +71,7 @@ def _upgraded_hash(
     now: datetime,
 ) -> str | None:
     """Return the hash that a ticket which goes on in use gets, where the policy asks for a stronger one today."""
-    accepted = credential.judge(policy, now) is None
+    accepted = credential.rejection(policy, now) is None
     if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
         return None
-    return hash_by(command, policy, command.ticket, randomness)
+    return hash_for_policy(command, policy, command.ticket, randomness)

@@ -215,7 +215,7 @@ class GroupCommit:
 
     def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
         if command.retryable and (given := loaded.get(ANSWERS, command.key)):
-            return _again(given, command), Changes()
+            return _replay(given, command), Changes()
         unit = UnitOfWork(loaded)
         try:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
@@ -238,7 +238,7 @@ def _notify(listener: Callable[[Any], None], what: Any) -> None:
         log.exception("post-commit listener failed")
 
 
-def _again(given: Answer, command: Command) -> Answer:
+def _replay(given: Answer, command: Command) -> Answer:
     if given.request_digest not in (command.request_digest, *command.former_digests):
         return command.refused(
             IdempotencyKeyReused("This Idempotency-Key came before, with another request.")

@@ -46,7 +46,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
         last_modified=now,
         version=known.version + 1 if known else 1,
     )
-    if known and _says_the_same(known, recipient):
+    if known and _is_unchanged(known, recipient):
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     unit.put(USERS, command.subject, recipient)
     return command.done(
@@ -54,5 +54,5 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
     )
 
 
-def _says_the_same(one: Recipient, other: Recipient) -> bool:
+def _is_unchanged(one: Recipient, other: Recipient) -> bool:
     return one == replace(other, created=one.created, last_modified=one.last_modified, version=one.version)

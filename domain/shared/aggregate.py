@@ -23,7 +23,7 @@ class Versioned(Protocol):
 
 
 State = TypeVar("State", bound=Versioned)
-_BEFORE_THE_FIRST_EVENT = datetime.min.replace(tzinfo=UTC)
+_NO_EVENT_YET = datetime.min.replace(tzinfo=UTC)
 
 
 class Aggregate(BaseAggregate[UUID], Generic[State]):
@@ -40,7 +40,7 @@ class Aggregate(BaseAggregate[UUID], Generic[State]):
     def at(cls, stream: UUID, state: State | None) -> Self:
         """Return the aggregate in a state; None: before its first event. The length of its history does not matter."""
         aggregate = cls.__new__(cls)
-        version, time = (state.version, state.last_modified) if state else (0, _BEFORE_THE_FIRST_EVENT)
+        version, time = (state.version, state.last_modified) if state else (0, _NO_EVENT_YET)
         aggregate.__base_init__(stream, version, time)
         aggregate.state = state
         return aggregate

@@ -55,7 +55,7 @@ class CredentialFinal(Refusal):
     CODE = "CredentialFinal"
 
 
-class ValidityImpossible(Refusal):
+class InvalidValidity(Refusal):
     """A validity that ends before it begins, or beyond the calendar."""
 
     CODE = "ValidityImpossible"

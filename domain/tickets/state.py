@@ -177,7 +177,7 @@ def _verified(state: TicketState, event: events.TicketVerified) -> TicketState:
     )
 
 
-def _missed(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
+def _wrong_ticket_presented(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
     locked = event.state_name is not State.ACTIVE
     return _after(
         state,
@@ -219,7 +219,7 @@ _EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {
     events.TicketValidityChanged: _validity_changed,
     events.TicketCommented: _commented,
     events.TicketVerified: _verified,
-    events.WrongTicketPresented: _missed,
+    events.WrongTicketPresented: _wrong_ticket_presented,
     events.TicketHashUpgraded: _hash_upgraded,
     events.TicketExpirySoon: _expires_soon,
     events.TicketExpired: _expired,

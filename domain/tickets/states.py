@@ -40,7 +40,7 @@ _OTHERS = (State.INITIAL, State.RESET_CODE, State.ADMIN_CHANGED)
 CREATE = Transition("create", (None,), SETTABLE)
 REGENERATE = Transition("regenerate", (*_LIVE, *_OTHERS), (State.ACTIVE,))
 VERIFY = Transition("right ticket", _USABLE, (State.ACTIVE,))
-MISS = Transition("wrong ticket", _USABLE, _LIVE)
+WRONG_TICKET = Transition("wrong ticket", _USABLE, _LIVE)
 UNLOCK = Transition("lock runs out", (State.TMP_LOCKED,), (State.ACTIVE,))
 ACTIVATE = Transition(
     "activate", (State.TMP_LOCKED, State.FAIL_LOCKED, State.DISABLED, *_OTHERS), (State.ACTIVE,)
@@ -49,7 +49,7 @@ DISABLE = Transition("disable", (*_LIVE, *_OTHERS), (State.DISABLED,))
 ARCHIVE = Transition("archive", (*_LIVE, State.DISABLED, *_OTHERS), (State.ARCHIVED,))
 DELETE = Transition("delete", (*_LIVE, State.DISABLED, State.ARCHIVED, *_OTHERS), (None,))
 
-TRANSITIONS = (CREATE, REGENERATE, VERIFY, MISS, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
+TRANSITIONS = (CREATE, REGENERATE, VERIFY, WRONG_TICKET, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
 
 
 def mermaid() -> str:

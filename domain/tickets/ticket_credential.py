@@ -96,27 +96,27 @@ class TicketCredential(Aggregate[TicketState]):
 
     def change_state(self, state: State, *, by: Attribution) -> None:
         """Activate, disable or archive. Raises CredentialFinal."""
-        current = self._changeable()
+        current = self._changeable_state()
         if state is not current.state_at(by.timestamp) or state is not current.state_name:
             self.emit(events.TicketStateChanged, state_name=state, by=by)
 
     def assign_policy(self, policy_ext_id: str, *, by: Attribution) -> None:
         """Let another policy hold from the next time it is applied. Raises CredentialFinal."""
-        if policy_ext_id != self._changeable().policy_ext_id:
+        if policy_ext_id != self._changeable_state().policy_ext_id:
             self.emit(events.TicketPolicyAssigned, policy_ext_id=policy_ext_id, by=by)
 
     def change_validity(self, validity: Validity, *, by: Attribution) -> None:
         """Change the validity of the same ticket. Raises CredentialFinal."""
-        current = self._changeable()
+        current = self._changeable_state()
         if validity != Validity(current.valid_from, current.valid_to):
             self.emit(events.TicketValidityChanged, valid_from=validity.start, valid_to=validity.end, by=by)
 
     def comment(self, *, by: Attribution) -> None:
         """Write another comment, the reason. Raises CredentialFinal."""
-        if by.reason != self._changeable().modification_comment:
+        if by.reason != self._changeable_state().modification_comment:
             self.emit(events.TicketCommented, by=by)
 
-    def judge(self, policy: TicketPolicy, now: datetime) -> Verdict | None:
+    def rejection(self, policy: TicketPolicy, now: datetime) -> Verdict | None:
         """Return why no ticket at all would verify now; None where the right one would."""
         current, name = self.current, self.current.state_at(now)
         for verdict, holds in (
@@ -136,13 +136,13 @@ class TicketCredential(Aggregate[TicketState]):
         Only a wrong ticket counts. A refusal for any other reason emits nothing, so nobody can grow the
         history of a locked credential.
         """
-        verdict = self.judge(policy, by.timestamp)
+        verdict = self.rejection(policy, by.timestamp)
         if verdict is not None:
             return verdict
         if matches:
             self.emit(events.TicketVerified, by=by)
             return None
-        name, locked_until = self._after_a_miss(policy, by.timestamp)
+        name, locked_until = self._state_after_wrong_ticket(policy, by.timestamp)
         self.emit(events.WrongTicketPresented, state_name=name, locked_until=locked_until, by=by)
         return Verdict.WRONG_TICKET
 
@@ -157,19 +157,19 @@ class TicketCredential(Aggregate[TicketState]):
             return
         if now >= current.valid_to:
             self.emit(events.TicketExpired, valid_to=current.valid_to, by=by)
-        elif not current.expiry_warned and self._expiry_warning(policy) <= now:
+        elif not current.expiry_warned and self._warning_due(policy) <= now:
             self.emit(events.TicketExpirySoon, valid_to=current.valid_to, by=by)
 
     def delete(self, *, by: Attribution) -> None:
         """Delete the credential; its history stays."""
         self.emit(events.TicketDeleted, by=by)
 
-    def _expiry_warning(self, policy: TicketPolicy) -> datetime:
+    def _warning_due(self, policy: TicketPolicy) -> datetime:
         """Return from when TicketExpirySoon is due; the end of validity where the policy has no threshold."""
         days, end = policy.close_to_expiration_threshold, self.current.valid_to
         return end if days == OFF else end - timedelta(days=days)
 
-    def _after_a_miss(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
+    def _state_after_wrong_ticket(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
         misses = self.current.failed_login_count + 1
         if policy.max_cred_failure_count != OFF and misses >= policy.max_cred_failure_count:
             return State.FAIL_LOCKED, None
@@ -177,7 +177,7 @@ class TicketCredential(Aggregate[TicketState]):
             return State.TMP_LOCKED, now + policy.lock_duration
         return State.ACTIVE, None
 
-    def _changeable(self) -> TicketState:
+    def _changeable_state(self) -> TicketState:
         """Return the state of a credential that may be changed. Raises CredentialFinal."""
         if self.current.state_name is State.ARCHIVED:
             raise CredentialFinal("The ticket is archived, which is final. It can only be deleted.")

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Self
 
 from domain.policies.policy import TicketPolicy
-from domain.shared.errors import ValidityImpossible
+from domain.shared.errors import InvalidValidity
 
 
 @dataclass(frozen=True)
 class Validity:
     """From when until when a ticket may be used, both aware UTC.
 
-    Raises ValidityImpossible where the end is not after the start.
+    Raises InvalidValidity where the end is not after the start.
     """
 
     start: datetime
@@ -20,9 +20,7 @@ class Validity:
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
-            raise ValidityImpossible(
-                f"The validity ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after it begins."
-            )
+            raise InvalidValidity(f"The validity ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after it begins.")
 
     @classmethod
     def by(cls, policy: TicketPolicy, start: datetime) -> Self:
@@ -30,4 +28,4 @@ class Validity:
         try:
             return cls(start, start + policy.lifetime)
         except OverflowError:
-            raise ValidityImpossible("The validity ends beyond the year 9999.") from None
+            raise InvalidValidity("The validity ends beyond the year 9999.") from None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
-from application.delivery.outbox import OutboxEntry, OutboxStatus, RetryState, PendingDelivery
+from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from application.operations.reseal import ResealReport, reseal
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject

@@ -14,7 +14,7 @@ import uvloop
 from application.feed.feed import FeedQuery
 from application.feed.follow import follow
 from application.feed.live_feed import LiveFeed
-from application.feed.publish import Broker, Backoff, publish
+from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.composition.jobs import push, until_stopped
@@ -117,7 +117,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                         target=target,
                         origin=settings.ledger_name,
                         clients=clients,
-                        patience=patience,
+                        backoff=patience,
                     )
             except Unavailable as error:
                 await patience.wait(error)

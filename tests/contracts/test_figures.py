@@ -92,7 +92,7 @@ def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_
     service.create(subject=OTHER)
     both = store.figures()
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
-    record(service, attempt=attempt, delivered=False, trying=RetryState(attempts=1), until=NOW + MINUTE)
+    record(service, attempt=attempt, delivered=False, retry_state=RetryState(attempts=1), until=NOW + MINUTE)
     one = store.figures()
     record(service, key_of(OTHER), subject=OTHER)
     none = store.figures()
@@ -102,7 +102,9 @@ def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_
     assert (none.outbox, none.oldest_queued) == ({OutboxStatus.QUEUED: 0, OutboxStatus.FAILED: 1}, None)
 
 
-def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: FiguresSource, service: Service) -> None:
+def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(
+    store: FiguresSource, service: Service
+) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):
@@ -125,7 +127,9 @@ def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Figur
     assert nearly == {SIEM: 1}
 
 
-def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(store: FiguresSource, service: Service) -> None:
+def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(
+    store: FiguresSource, service: Service
+) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):

@@ -59,7 +59,7 @@ def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
     assert newest.recipient.email == "user@example.com"
     assert newest.ticket
     assert newest.ticket.version == 3
-    assert (newest.entry.minted, newest.standing, newest.next_try) == (NOW, OutboxStatus.QUEUED, None)
+    assert (newest.entry.minted, newest.status, newest.next_try) == (NOW, OutboxStatus.QUEUED, None)
     assert (newest.obsolete(NOW), oldest.obsolete(NOW)) == (None, Obsolete.REPLACED)
     for found in (newest, oldest):
         service.sealer.unseal(found.entry.sealed, found.entry.delivery_id)
@@ -87,7 +87,7 @@ def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
     store.postpone(key_of(), "mine", RetryState(attempts=9), LATER)
     store.release_leases("mine", [key_of()])
     store.extend("mine", [key_of()], LATER)
-    assert store.waiting(SUBJECT)[-1].trying == RetryState()
+    assert store.waiting(SUBJECT)[-1].retry_state == RetryState()
     assert taken(store, "mine", SOON) == []
 
 
@@ -117,13 +117,13 @@ def test_a_lease_can_be_made_longer_and_let_go(store: AnyStore) -> None:
 def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
     store: AnyStore,
 ) -> None:
-    trying = RetryState(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
+    retry_state = RetryState(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
     taken(store)
-    store.postpone(key_of(), "mine", trying, SOON)
+    store.postpone(key_of(), "mine", retry_state, SOON)
 
     assert taken(store, "theirs") == []
     [found] = store.take("theirs", SOON, LATER, 10)
-    assert (found.trying, found.next_try) == (trying, SOON)
+    assert (found.retry_state, found.next_try) == (retry_state, SOON)
 
 
 def test_the_oldest_that_is_due_is_taken_first(service: Service, store: AnyStore) -> None:
@@ -149,17 +149,17 @@ def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
     service: Service, store: AnyStore
 ) -> None:
     taken(store)
-    record(service, delivered=False, trying=RetryState(attempts=1, last_error="no"), until=LATER)
+    record(service, delivered=False, retry_state=RetryState(attempts=1, last_error="no"), until=LATER)
 
     [failed] = store.waiting(SUBJECT)
-    assert (failed.standing, failed.next_try, failed.so_far) == (OutboxStatus.FAILED, LATER, 1)
-    assert failed.trying.last_error == "no"
+    assert (failed.status, failed.next_try, failed.event_count) == (OutboxStatus.FAILED, LATER, 1)
+    assert failed.retry_state.last_error == "no"
     assert taken(store, now=SOON) == []
 
     service.execute(command(RetryDeliveries))
 
     [again] = store.waiting(SUBJECT)
-    assert (again.standing, again.next_try, again.trying) == (OutboxStatus.QUEUED, None, RetryState())
+    assert (again.status, again.next_try, again.retry_state) == (OutboxStatus.QUEUED, None, RetryState())
     assert taken(store) == [1]
     assert record(service) == "recorded"
     assert store.waiting(SUBJECT) == []
@@ -174,7 +174,7 @@ def test_a_retry_is_of_one_user(service: Service, store: AnyStore) -> None:
     service.execute(command(RetryDeliveries, subject=OTHER))
 
     assert taken(store) == [1]
-    assert store.waiting(SUBJECT)[0].standing is OutboxStatus.FAILED
+    assert store.waiting(SUBJECT)[0].status is OutboxStatus.FAILED
 
 
 def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: AnyStore) -> None:

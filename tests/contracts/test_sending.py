@@ -111,7 +111,7 @@ def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresSto
 def test_what_is_remembered_is_bounded(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.record.checkpoint._REMEMBERED", 2)
+    monkeypatch.setattr("application.record.checkpoint._MAX_REMEMBERED", 2)
     for size in range(1, 6):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from application.delivery.outbox import OutboxEntry, OutboxStatus, RetryState, PendingDelivery
+from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State

@@ -78,7 +78,9 @@ class LetterStore:
         return "stored"
 
 
-async def _made(make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery) -> Made:
+async def _made(
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
+) -> Made:
     """Make what is sent beside the event loop, which a letter would hold up for milliseconds."""
     try:
         return await asyncio.to_thread(make, ticket, waiting)

@@ -16,8 +16,8 @@ from application.delivery.outbox import (
     DeliveryProgress,
     OutboxEntry,
     OutboxStatus,
-    RetryState,
     PendingDelivery,
+    RetryState,
 )
 from application.record.streams import column_date
 from application.transaction.records import Change

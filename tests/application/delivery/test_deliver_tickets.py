@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 from application.delivery.deliver_tickets import MAX_CONCURRENT
-from application.delivery.outbox import DeliveryKey, OutboxStatus, RetryState, PendingDelivery
+from application.delivery.outbox import DeliveryKey, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RetryDeliveries
 from application.record.ledger import Checkpoint
 from application.record.replay import check_ledger, check_streams, stream_ranges
@@ -102,7 +102,7 @@ def leased_until(service: Service) -> datetime:
 
 
 def trying_of(service: Service) -> RetryState:
-    return waiting_of(service)[0].trying
+    return waiting_of(service)[0].retry_state
 
 
 def failed_so_often(service: Service, count: int) -> bool:
@@ -178,8 +178,8 @@ def test_one_that_fails_for_a_while_is_tried_again_after_growing_waits(service: 
             [found] = waiting_of(service)
             assert found.next_try
             waits.append((found.next_try - service.clock.now).total_seconds())
-            assert (found.standing, found.trying.attempts) == (OutboxStatus.QUEUED, attempt)
-            assert found.trying.failing_since == NOW
+            assert (found.status, found.retry_state.attempts) == (OutboxStatus.QUEUED, attempt)
+            assert found.retry_state.failing_since == NOW
             service.clock.now = found.next_try
             running.wake()
         [event] = said(service, 1)
@@ -242,8 +242,8 @@ def test_after_the_last_failure_that_is_recorded_and_the_ticket_kept_until_it_en
         assert isinstance(event, Failed)
         assert event.delivery == Attempt(method=EMAIL, attempt=2, recipient="u***@e***.com", answer="550")
         [kept] = waiting_of(any_service)
-        assert (kept.standing, kept.next_try) == (OutboxStatus.FAILED, NOW + WHOLE_LIFE)
-        assert kept.trying.last_error == "unknown there"
+        assert (kept.status, kept.next_try) == (OutboxStatus.FAILED, NOW + WHOLE_LIFE)
+        assert kept.retry_state.last_error == "unknown there"
 
         any_service.clock.advance(WHOLE_LIFE - timedelta(seconds=1))
         given_a_ticket_of_another(any_service)
@@ -271,7 +271,7 @@ def test_what_has_failed_is_kept_for_longer_where_the_ticket_is(service: Service
         running.wake()
         until(lambda: waiting_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "it is put off")
 
-    assert waiting_of(service)[0].standing is OutboxStatus.FAILED
+    assert waiting_of(service)[0].status is OutboxStatus.FAILED
     assert len(said_of(service.store)) == 1
 
 
@@ -538,7 +538,7 @@ def test_what_was_handed_over_and_not_recorded_is_handed_over_again_as_the_same(
 def test_a_store_that_is_out_of_reach_is_asked_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._AGAIN_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr("application.delivery.deliver_tickets._RETRY_DELAY_SECONDS", 0.01)
     given_a_ticket(service)
     take, failures = service.store.take, [StoreUnavailable("gone"), RuntimeError("a bug")]
 
@@ -613,12 +613,12 @@ def test_what_does_not_end_soon_is_cut_off_and_another_takes_it_at_once(
 
 def test_what_is_taken_while_it_stops_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     given_a_ticket(service)
-    take, taken, goes_on = service.store.take, threading.Event(), threading.Event()
+    take, taken, is_current = service.store.take, threading.Event(), threading.Event()
 
     def take_slowly(*arguments: Any) -> Any:
         found = take(*arguments)
         taken.set()
-        goes_on.wait(10)
+        is_current.wait(10)
         return found
 
     monkeypatch.setattr(service.store, "take", take_slowly, raising=False)
@@ -626,7 +626,7 @@ def test_what_is_taken_while_it_stops_is_let_go(service: Service, monkeypatch: p
         assert taken.wait(10)
         running.ask_to_stop()
         running.wake()  # which comes after: the stop has been heard
-        goes_on.set()
+        is_current.set()
         running.stop()
 
     assert len(take("another", NOW, NOW + SOON, 10)) == 1

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from application.delivery.deliveries import DeliveryStatus, TicketDeliveryItem, read_deliveries, wait_for_status
+from application.delivery.deliveries import (
+    DeliveryStatus,
+    TicketDeliveryItem,
+    read_deliveries,
+    wait_for_status,
+)
 from application.delivery.outbox import DeliveryKey, RetryState
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.feed.live_feed import LiveFeed
@@ -61,7 +66,13 @@ def record(service: Service, version: int = 1, *, subject: Subject = SUBJECT, **
 
 
 def fail(service: Service, version: int = 1) -> None:
-    record(service, version, delivered=False, trying=RetryState(attempts=3, last_error="unknown"), until=LATER)
+    record(
+        service,
+        version,
+        delivered=False,
+        retry_state=RetryState(attempts=3, last_error="unknown"),
+        until=LATER,
+    )
 
 
 def deliveries(service: Service, limit: int = 50, subject: Subject = SUBJECT) -> list[TicketDeliveryItem]:
@@ -90,8 +101,8 @@ def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: 
 
     outbox = outbox_of(any_service)
     outbox.take("mine", NOW, LATER, 1)
-    trying = RetryState(attempts=2, failures=2, failing_since=NOW, last_error="busy")
-    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", trying, LATER)
+    retry_state = RetryState(attempts=2, failures=2, failing_since=NOW, last_error="busy")
+    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", retry_state, LATER)
 
     [tried] = deliveries(any_service)
     assert tried == {**item, "attempt": 2, "lastError": "busy", "nextTry": "2026-11-23T10:42:00Z"}

@@ -122,7 +122,7 @@ def test_a_check_that_hangs_holds_nobody_up_is_run_once_and_can_end(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_for(-1, monkeypatch)
-    monkeypatch.setattr(readiness, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "_CHECK_TIMEOUT_SECONDS", 0.1)
     quick = Check()
     check.gate.clear()
 

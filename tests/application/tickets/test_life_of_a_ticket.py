@@ -16,7 +16,7 @@ from application.shared.errors import (
 )
 from application.transaction.command import Precondition
 from domain.policies.policy import HashAlgorithm, TicketPolicy
-from domain.shared.errors import CredentialFinal, InvalidPolicy, ValidityImpossible
+from domain.shared.errors import CredentialFinal, InvalidPolicy, InvalidValidity
 from domain.tickets.states import State
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
@@ -107,7 +107,7 @@ def test_an_archived_ticket_changes_no_more(ticket: Service) -> None:
 def test_what_is_impossible_changes_nothing(ticket: Service) -> None:
     with pytest.raises(UnknownPolicy):
         ticket.modify(state=State.DISABLED, policy_ext_id="nobody-wrote-it")
-    with pytest.raises(ValidityImpossible):
+    with pytest.raises(InvalidValidity):
         ticket.modify(state=State.DISABLED, valid_to=NOW)
 
     assert events(ticket) == ["TicketCreated"]

@@ -12,7 +12,7 @@ from application.shared.errors import (
     UserNotFound,
 )
 from application.transaction.command import Precondition
-from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
 from domain.tickets.states import State
 from domain.tickets.ticket import verify_ticket
 from tests.support.fakes import NOW, SUBJECT
@@ -149,7 +149,7 @@ def test_a_validity_that_is_given_holds(service: Service) -> None:
 def test_a_validity_that_ends_before_now_is_impossible(service: Service) -> None:
     service.register()
 
-    with pytest.raises(ValidityImpossible):
+    with pytest.raises(InvalidValidity):
         service.create(valid_to=NOW - timedelta(seconds=1))
 
 

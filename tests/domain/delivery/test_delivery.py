@@ -36,15 +36,15 @@ SAID: list[tuple[type[DeliveryEvent], dict[str, Any]]] = [
 ]
 
 
-def say(kind: type[DeliveryEvent], so_far: int = 0, version: int = 7, **said: Any) -> Any:
+def build_event(kind: type[DeliveryEvent], event_count: int = 0, version: int = 7, **said: Any) -> Any:
     return next_event(
         kind,
         stream=STREAM,
         ticket_version=version,
-        event_count=so_far,
+        event_count=event_count,
         client_ext_id="client-123",
         user_ext_id="user-123",
-        by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * so_far)),
+        by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * event_count)),
         **said,
     )
 
@@ -53,8 +53,8 @@ def say(kind: type[DeliveryEvent], so_far: int = 0, version: int = 7, **said: An
 def test_any_event_may_be_the_first_of_its_stream_or_follow_another(
     kind: type[DeliveryEvent], said: dict[str, Any]
 ) -> None:
-    first = say(kind, 0, **said)
-    second = say(kind, 1, **said)
+    first = build_event(kind, 0, **said)
+    second = build_event(kind, 1, **said)
 
     assert (first.originator_version, second.originator_version) == (1, 2)
     assert first.originator_id == second.originator_id == delivery_stream_id(STREAM, 7)
@@ -62,7 +62,7 @@ def test_any_event_may_be_the_first_of_its_stream_or_follow_another(
 
 
 def test_an_event_says_whose_ticket_it_was_who_tried_and_what_came_of_it() -> None:
-    event = say(Failed, 0, delivery=ATTEMPT)
+    event = build_event(Failed, 0, delivery=ATTEMPT)
 
     assert (event.client_ext_id, event.user_ext_id, event.ticket_version) == ("client-123", "user-123", 7)
     assert (event.actor, event.timestamp, event.delivery) == ("tickets deliver", NOW, ATTEMPT)
@@ -85,7 +85,7 @@ def test_the_stream_is_found_again_in_every_process() -> None:
 def test_what_is_stored_says_no_more_than_that(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
     """A field that is added has to be added here, so that no content slips in."""
     allowed = {"originator_topic", "client_ext_id", "user_ext_id", "ticket_version", "delivery", "why"}
-    event = say(kind, 0, **said)
+    event = build_event(kind, 0, **said)
 
     stored = JsonMapper().to_stored_event(event)
 

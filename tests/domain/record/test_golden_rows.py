@@ -73,13 +73,13 @@ def _outbox(row: Sequence[Any]) -> Any:
     *entry, event_count, standing, trying, next_try, leased_until, lease = row
     waiting = to_waiting((*entry, None, None, trying, event_count, standing, next_try, None))
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
-    progress = DeliveryProgress(waiting.so_far, waiting.trying, waiting.next_try)
+    progress = DeliveryProgress(waiting.event_count, waiting.retry_state, waiting.next_try)
     *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
-    if waiting.trying == RetryState():
+    if waiting.retry_state == RetryState():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
     columns = outbox_columns(waiting.entry)
-    return *columns, event_count, waiting.standing, written, next_try, leased_until, lease
+    return *columns, event_count, waiting.status, written, next_try, leased_until, lease
 
 
 def _subscriptions(row: Sequence[Any]) -> Any:

@@ -17,7 +17,7 @@ from tests.support.server import ROOT
 ACTIONS = {
     states.REGENERATE: "regenerate",
     states.VERIFY: "right",
-    states.MISS: "wrong",
+    states.WRONG_TICKET: "wrong",
     states.UNLOCK: "wait",
     states.ACTIVATE: State.ACTIVE,
     states.DISABLE: State.DISABLED,

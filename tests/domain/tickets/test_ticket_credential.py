@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
-from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
 from domain.tickets.events import TicketCreated, TicketRegenerated
 from domain.tickets.states import State
 from domain.tickets.ticket_credential import TicketCredential, stream_id
@@ -104,12 +104,12 @@ def test_a_disabled_or_archived_credential_is_not_revived(state: State, refusal:
 
 
 def test_a_validity_must_end_after_it_begins() -> None:
-    with pytest.raises(ValidityImpossible):
+    with pytest.raises(InvalidValidity):
         Validity(NOW, NOW)
 
 
 def test_a_validity_beyond_the_calendar_is_impossible() -> None:
-    with pytest.raises(ValidityImpossible):
+    with pytest.raises(InvalidValidity):
         Validity.by(TicketPolicy(credential_lifetime=3_000_000 * 86_400_000), NOW)
 
 

@@ -168,7 +168,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
             target="broker",
             origin="tickets",
             clients=[CLIENT],
-            patience=Backoff(stop, FakeRandomness()),
+            backoff=Backoff(stop, FakeRandomness()),
         )
         return broker.published
 

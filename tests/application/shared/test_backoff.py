@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from application.feed.publish import BrokerUnavailable, Backoff
+from application.feed.publish import Backoff, BrokerUnavailable
 from tests.support.fakes import FakeRandomness
 
 
@@ -15,12 +15,12 @@ def test_waits_grow_differ_and_end_at_half_a_minute_until_it_went_well_again(
             return self._next()[0] * bound // 256
 
     async def fail(times: int) -> None:
-        patience = Backoff(asyncio.Event(), Random())
-        patience.stop.set()  # so that it waits for nothing
+        backoff = Backoff(asyncio.Event(), Random())
+        backoff.stop.set()  # so that it waits for nothing
         for _ in range(times):
-            await patience.wait(BrokerUnavailable("out of reach"))
-        patience.reset()
-        await patience.wait(BrokerUnavailable("out of reach"))
+            await backoff.wait(BrokerUnavailable("out of reach"))
+        backoff.reset()
+        await backoff.wait(BrokerUnavailable("out of reach"))
 
     asyncio.run(fail(50))
 
