@@ -10,14 +10,14 @@ Item = TypeVar("Item")
 
 
 class Pagination(BaseModel):
-    """How to go on."""
+    """The link to the next page."""
 
     continuationToken: Annotated[str | None, Field(description="Gets the next page; null on the last one.")]
     limit: int
 
 
 class Page(BaseModel, Generic[Item]):
-    """A page, in the sibling's shape."""
+    """A page of a list."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -27,7 +27,7 @@ class Page(BaseModel, Generic[Item]):
 
 @dataclass(frozen=True)
 class Results(Generic[Item]):
-    """What was found, and whether there is more after its last."""
+    """The items found, and whether more items follow."""
 
     items: Sequence[Item]
     more: bool

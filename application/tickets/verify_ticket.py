@@ -1,4 +1,4 @@
-"""Verify a ticket that somebody presents."""
+"""Verify a presented ticket."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,14 +22,14 @@ from domain.tickets.ticket_credential import TicketCredential, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyTicket(MintingCommand):
-    """Is this the user's ticket, and may it be used now?"""
+    """Verify a ticket and record the attempt."""
 
     ticket: ClearTicket
     compared: HashComparison | None = None
 
 
 class VerifyResponse(BaseModel):
-    """Whether the ticket was accepted, and why not."""
+    """The result of a verification."""
 
     verified: bool
     reason: Annotated[Verdict | None, Field(description="Why the ticket is not accepted.")]
@@ -37,7 +37,7 @@ class VerifyResponse(BaseModel):
 
 
 def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:
-    """Compare, count and lock by the policy as it is now. Every refusal costs what a comparison costs.
+    """Compare, count and lock under the current policy. A rejection costs as much time as a comparison.
 
     Raises UserNotFound, TicketNotFound, PreconditionFailed, SlowWork.
     """
@@ -70,7 +70,7 @@ def _upgraded_hash(
     randomness: Randomness,
     now: datetime,
 ) -> str | None:
-    """Return the hash that a ticket which goes on in use gets, where the policy asks for a stronger one today."""
+    """Return a stronger hash for a reusable ticket if the current policy requires it; None: no upgrade."""
     accepted = credential.rejection(policy, now) is None
     if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
         return None

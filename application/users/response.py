@@ -24,7 +24,7 @@ class UserResponse(BaseModel):
 
 
 def to_response(recipient: Recipient) -> UserResponse:
-    """Return the recipient as the users operations show it."""
+    """Return the response for a user."""
     return UserResponse(
         created=utc_date(recipient.created),
         lastModified=utc_date(recipient.last_modified),

@@ -63,5 +63,5 @@ def test_a_run_that_does_not_end_is_not_waited_for_beyond_a_time(caplog: pytest.
     periodic.close()
 
     assert [record.getMessage() for record in caplog.records] == [
-        "visits are not waited for any longer; what is not done is done after the next start"
+        "visits did not finish in time; the rest is done after the next start"
     ]
