@@ -1,4 +1,4 @@
-"""Deliver the tickets that wait in the outbox: at least once each, and only what still opens something."""
+"""Deliver the tickets in the outbox at least once each, unless they are obsolete."""
 
 import asyncio
 import logging
@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 
 class NotDelivered(Exception):
-    """A ticket that could not be handed over now; what it says is shown to the helpdesk, and names no address.
+    """A delivery attempt failed. The helpdesk sees the message, so it contains no address.
 
-    answer: the code of who did not take it, or ours. final: this method can never bring it to this recipient.
+    answer: the code of the receiving server or of this service. final: a retry with this method cannot succeed.
     """
 
-    def __init__(self, said: str, answer: str, *, final: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, answer: str, *, final: bool = False) -> None:
+        super().__init__(message)
         self.answer = answer
         self.final = final
 
 
 class DeliveryAttempt(NamedTuple):
-    """A try to hand over a ticket. answer: the code. correlation_id: of the command that minted it, if that is known."""
+    """An observed delivery attempt. answer: the code. correlation_id: of the command that minted the ticket, if known."""
 
     method: SendingMethod
     answer: str
@@ -55,21 +55,21 @@ class DeliveryAttempt(NamedTuple):
 
 
 class Courier(Protocol):
-    """Brings tickets to their users, by one method."""
+    """Delivers tickets by one method."""
 
     async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
-        """Hand one ticket over for good: when this returns, a crash no longer loses it. Raises NotDelivered.
+        """Deliver a ticket durably and return the code of the receiver. Raises NotDelivered.
 
-        Returns the code of who took it. May be called again with the same ticket: what is sent then has the same identity.
+        May be called again for the same ticket; the message then has the same identity.
         """
 
 
 @dataclass
 class Deliverer:
-    """Takes tickets from the outbox and hands them over, beside others who do the same.
+    """Delivers the tickets in the outbox; several processes may run one concurrently.
 
-    lease: a name that no other has. lease_for: how long what this one took is kept from the others when it dies.
-    observe: told of every try; must return at once.
+    lease: a unique name. lease_for: the delivery lease; an interrupted delivery is retried after it. observe: receives
+    every attempt; must not block.
     """
 
     outbox: Outbox
@@ -88,36 +88,36 @@ class Deliverer:
     _running: "dict[asyncio.Task[None], DeliveryKey]" = field(default_factory=dict)
 
     def wake(self) -> None:
-        """Look at once. Only on the event loop."""
+        """Poll the outbox now. Call it on the event loop only."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled; what is under way then and does not end soon is cut off, and somebody else's at once."""
+        """Deliver until cancelled. Unfinished deliveries are then cancelled after a time-out, and their leases released."""
         try:
             while True:
                 try:
                     await self._extend()
                     await self._take()
                 except Unavailable as error:
-                    log.warning("delivery is put off: %s", error)
+                    log.warning("delivery failed and will be retried: %s", error)
                     await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 except Exception:
-                    log.exception("delivery failed and is put off")
+                    log.exception("delivery failed and will be retried")
                     await asyncio.sleep(_RETRY_DELAY_SECONDS)
         finally:
             await self._release()
 
     async def _extend(self) -> None:
-        """Keep what is under way from the others for longer."""
+        """Extend the leases of the running deliveries."""
         now = self.clock()
-        # Or the clock was set back.
+        # A negative difference means that the clock was set back.
         if self._extended is None or not timedelta() <= now - self._extended <= self.lease_for / 3:
             keys = list(self._running.values())
             await asyncio.to_thread(self.outbox.extend, self.lease, keys, now + self.lease_for)
             self._extended = now
 
     async def _take(self) -> None:
-        """Take as many as there is room for, or wait for some."""
+        """Start as many deliveries as the limit allows, or wait for new tickets."""
         self._woken.clear()
         room = MAX_CONCURRENT - len(self._running)
         taken = await self._claim(room) if room else ()
@@ -126,7 +126,7 @@ class Deliverer:
             self._running[task] = waiting.entry.key
             task.add_done_callback(self._finished)
         if len(taken) < room or not room:
-            # Soon enough to extend a short lease, too.
+            # A short lease needs a shorter interval.
             seconds = min(_POLL_INTERVAL_SECONDS, self.lease_for.total_seconds() / 4)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -140,7 +140,7 @@ class Deliverer:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            # The thread takes them all the same.
+            # Cancellation does not stop the thread, so release its leases.
             with suppress(Unavailable):
                 keys = [waiting.entry.key for waiting in await taking]
                 await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
@@ -167,7 +167,7 @@ class Deliverer:
         except Unavailable as error:
             log.warning("ticket %s: %s", waiting.delivery_id, error)
         except Exception:
-            log.exception("ticket %s: its delivery failed, and is tried again", waiting.delivery_id)
+            log.exception("ticket %s: delivery failed and will be retried", waiting.delivery_id)
 
     async def _deliver_or_postpone(self, waiting: PendingDelivery) -> None:
         retry_state = waiting.retry_state
@@ -177,7 +177,7 @@ class Deliverer:
                 await self._record(waiting, retry_state, why=why or Obsolete.NOT_SENT)
                 return
             if waiting.status is OutboxStatus.FAILED and waiting.ticket:
-                await self._postpone(waiting, retry_state, waiting.ticket.valid_to)  # which somebody moved
+                await self._postpone(waiting, retry_state, waiting.ticket.valid_to)  # valid_to was extended
                 return
             retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             began = time.monotonic()
@@ -209,28 +209,28 @@ class Deliverer:
             raise NotDelivered(str(error), "seal-broken") from None
         courier = self.couriers.get(method)
         if courier is None:
-            raise NotDelivered(f"{method} is not set up here", "not-set-up", final=True)
+            raise NotDelivered(f"{method} is not configured", "not-set-up", final=True)
         try:
             return await courier.deliver(ticket, waiting)
         except NotDelivered:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again like any other failure
-            # Where it happened, and not what it says, which may hold the ticket.
+        except Exception as error:  # noqa: BLE001 - retried like any other failure
+            # The message is not logged, since it may contain the ticket.
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("ticket %s: %s in\n%s", entry.delivery_id, type(error).__name__, where)  # noqa: TRY400
-            raise NotDelivered("an error of the service, which its log has", "error") from None
+            raise NotDelivered("internal error; see the log of the service", "error") from None
 
     async def _handle_failure(
         self, failure: NotDelivered, waiting: PendingDelivery, retry_state: RetryState, method: SendingMethod
     ) -> RetryState | None:
-        """Return how to go on at once, by the next method; None: it was put off, or given up."""
+        """Return the retry state for an immediate attempt with the next method; None: postponed, or failed for good."""
         now = self.clock()
         since = retry_state.failing_since or now
         retry_state = replace(
             retry_state, failures=retry_state.failures + 1, failing_since=since, last_error=str(failure)
         )
         next_try = now + self.retries.delay(retry_state.failures)
-        log.warning("ticket %s is not delivered by %s: %s", waiting.delivery_id, method, failure)
+        log.warning("ticket %s: delivery by %s failed: %s", waiting.delivery_id, method, failure)
         if not failure.final and next_try - since < self.retries.give_up_after:
             await self._postpone(waiting, retry_state, next_try)
             return None
@@ -243,7 +243,7 @@ class Deliverer:
         await self._record(
             waiting, retry_state, attempt=_attempt(waiting, method, retry_state, failure.answer)
         )
-        return None  # it is kept, for a retry, until the ticket ends
+        return None  # the sealed ticket is kept for a manual retry until the ticket expires
 
     async def _postpone(self, waiting: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
         await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, retry_state, next_try)

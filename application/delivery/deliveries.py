@@ -1,4 +1,4 @@
-"""What became of a user's tickets on their way, for the helpdesk."""
+"""The delivery status of a user's tickets, for the helpdesk."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _NEWEST = 10
 
 
 class DeliveryStatus(StrEnum):
-    """Where a ticket is on its way."""
+    """The delivery status of a ticket."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -44,7 +44,7 @@ class DeliveryStatus(StrEnum):
 
 
 class TicketDeliveryItem(TypedDict):
-    """The delivery of a ticket, in short."""
+    """The delivery of a ticket."""
 
     ticketVersion: Annotated[
         Count, Field(description="The version of the credential that the ticket came with.")
@@ -71,8 +71,8 @@ class TicketDeliveryItem(TypedDict):
 def read_deliveries(
     subject: Subject, limit: int, *, outbox: Outbox, ledger: Ledger
 ) -> Sequence[TicketDeliveryItem]:
-    """Return what became of a user's newest tickets, the newest first. Raises StoreUnavailable."""
-    # First what waits: what is delivered meanwhile is then found as both, and was delivered.
+    """Return the delivery status of a user's newest tickets, newest first. Raises StoreUnavailable."""
+    # The outbox is read first, so that a ticket delivered in between is found in both and counts as delivered.
     waiting = {found.entry.version: found for found in outbox.waiting(subject)}
     recorded = _newest_events(subject, limit, ledger)
     versions = sorted(waiting.keys() | recorded.keys(), reverse=True)[:limit]
@@ -80,7 +80,7 @@ def read_deliveries(
 
 
 def _newest_events(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
-    """Return the last word on so many tickets, if there are; one that failed often has many events."""
+    """Return the newest delivery event of up to `limit` tickets; a ticket may have many events."""
     count = 2 * limit
     while True:
         entries = ledger.newest_of_user(subject, TOPICS, count)
@@ -96,9 +96,9 @@ def _newest_events(subject: Subject, limit: int, ledger: Ledger) -> dict[int, De
 async def wait_for_status(
     subject: Subject, version: int, seconds: float, *, outbox: Outbox, ledger: Ledger, live: LiveFeed
 ) -> TicketDeliveryItem | None:
-    """Return what has become of the ticket that came with a version, once it is over or so many seconds are.
+    """Return the delivery of the ticket that was minted at a version, as soon as it is final, or after a time-out.
 
-    None where none is sent. Raises StoreUnavailable.
+    None: no ticket is delivered for this version. Raises StoreUnavailable.
     """
     client = subject.client_ext_id
 
@@ -122,7 +122,7 @@ def _item(version: int, waiting: PendingDelivery | None, event: DeliveryEvent | 
     if event and (over or (waiting and waiting.status is OutboxStatus.FAILED)):
         return _event_item(version, event, waiting)
     if waiting is None:
-        raise ValueError("there is no such delivery")
+        raise ValueError("no such delivery")
     retry_state, entry = waiting.retry_state, waiting.entry
     method = entry.methods[retry_state.method]
     return {

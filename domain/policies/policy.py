@@ -83,7 +83,10 @@ class TicketPolicy:
         slow = self.hash_algorithm is HashAlgorithm.ARGON2ID
         return [
             (not 1 <= self.ticket_length <= MAX_LENGTH, f"ticketLength must be 1 to {MAX_LENGTH}"),
-            (len(set(characters)) != len(characters), "ticketCharacterSet must not contain a character twice"),
+            (
+                len(set(characters)) != len(characters),
+                "ticketCharacterSet must not contain a character twice",
+            ),
             (
                 not all(" " < character <= "~" for character in characters),
                 "ticketCharacterSet must be printable ASCII without blanks",

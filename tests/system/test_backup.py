@@ -464,7 +464,7 @@ def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Pa
     reset(sqlite_url, CLIENT, 3)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     lost = f"client '{CLIENT}': the store was restored on"
-    told = "to position 1 of this ledger, and is older than what was signed: 4 entries were, and what stood behind position 1"
+    told = "to position 1 of this ledger, but 4 entries were signed; the entries after position 1"
 
     status, said = run(tmp_path, "restore", "b.db", "--force", **settings)
     assert status == 0
@@ -505,7 +505,7 @@ def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, t
     status, said = run(tmp_path, "replay", "--check", **settings)
 
     assert status == 1
-    assert "differs: client 'client-123': 4 entries were signed, but the ledger has only 2" in said
+    assert "differs: client 'client-123': a checkpoint covers 4 entries, but the ledger has only 2" in said
     assert "lost" not in said
 
 

@@ -393,7 +393,7 @@ def test_where_no_method_is_set_up_the_ticket_is_kept_and_says_so(service: Servi
 
     assert isinstance(event, Failed)
     assert event.delivery == Attempt(method=WEBHOOK, attempt=1, recipient=None, answer="not-set-up")
-    assert trying_of(service).last_error == "Webhook is not set up here"
+    assert trying_of(service).last_error == "Webhook is not configured"
 
 
 def test_a_seal_that_does_not_open_is_tried_again_since_its_key_may_come_back(service: Service) -> None:
@@ -433,7 +433,7 @@ def test_what_a_courier_says_unasked_is_kept_and_logged_nowhere(
 
     assert isinstance(event, Failed)
     assert event.delivery.answer == "error"
-    assert trying_of(service).last_error == "an error of the service, which its log has"
+    assert trying_of(service).last_error == "internal error; see the log of the service"
     assert "RuntimeError in" in caplog.text
     assert "in deliver" in caplog.text  # where it was
     told = [clear in text for text in (caplog.text, repr(waiting_of(service)), repr(event))]

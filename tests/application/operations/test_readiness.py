@@ -136,7 +136,7 @@ def test_a_check_that_hangs_holds_nobody_up_is_run_once_and_can_end(
 
     *hanging, ended = asyncio.run(ask())
 
-    assert {found.checks["store"] for found in hanging} == {"does not answer within 0.1 seconds"}
+    assert {found.checks["store"] for found in hanging} == {"no answer within 0.1 seconds"}
     assert hanging[-1].checks["keys"] == "ok"
     assert ended.ready
     assert check.runs == 2
@@ -150,7 +150,7 @@ def test_a_check_that_breaks_is_not_ready_and_says_why_in_the_log_alone(
 
     found = asyncio.run(Probe({"store": check, "keys": good})())
 
-    assert found.checks == {"store": "failed, see the log", "keys": "ok"}
+    assert found.checks == {"store": "failed; see the log", "keys": "ok"}
     assert not found.ready
     [record] = caplog.records
     assert record.exc_info

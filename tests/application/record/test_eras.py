@@ -61,5 +61,5 @@ def test_the_cut_that_lost_most_of_a_size_is_found() -> None:
     ],
 )
 def test_nonsense_is_no_id(text: str) -> None:
-    with pytest.raises(ValueError, match="an id is a position"):
+    with pytest.raises(ValueError, match="an event id is a position"):
         parse_event_id(text)
