@@ -1,4 +1,4 @@
-"""Poll: a receiver fetches the security events of its stream, and says which it has (RFC 8936)."""
+"""Poll: a receiver fetches and acknowledges the security events of its stream (RFC 8936)."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Poll:
-    """What the receiver says and wants. acknowledged, refused: tokens by their jti, the refused with why."""
+    """A poll request. acknowledged, refused: tokens by their jti, refused ones with the reason."""
 
     acknowledged: Sequence[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Poll:
 
 
 class PollResult(NamedTuple):
-    """Tokens by their jti, and whether there are more."""
+    """Tokens by their jti, and whether more are available."""
 
     tokens: dict[str, str]
     more: bool
@@ -43,7 +43,7 @@ class PollResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Polling:
-    """Answers polls. origin: of the service's ledgers."""
+    """Answers polls. origin: the prefix of the origin of each ledger."""
 
     subscriptions: Subscriptions
     ledger: Ledger
@@ -53,9 +53,9 @@ class Polling:
     clock: Clock
 
     async def poll(self, subscribed: StoredSubscription, poll: Poll) -> PollResult:
-        """Take down what the receiver has, and return what comes next, once there is any or the time is over.
+        """Record the acknowledgements and return the next tokens, or none after a time-out.
 
-        What is not acknowledged comes again. Raises PositionUnknown, StoreUnavailable.
+        Unacknowledged tokens are returned again. Raises PositionNotFound, StoreUnavailable.
         """
         row = subscribed.row
         progress, notice = await asyncio.to_thread(self._acknowledge, subscribed, poll)
@@ -76,18 +76,18 @@ class Polling:
         return dict([*notices, *(self.events.of_event(row, event) for event in events)])
 
     def _acknowledge(self, subscribed: StoredSubscription, poll: Poll) -> tuple[Progress, str]:
-        """Keep what the receiver has; return how far it got, and what is still to be said to it."""
+        """Save the acknowledgements; return the progress and the pending notice."""
         row, progress = subscribed.row, subscribed.progress
         notice = self.subscriptions.notice(row.key)
         for jti, why in poll.refused.items():
             log.warning("the receiver of stream %r refused %.60r: %.100r", row.name, jti, why)
-        said = {*poll.acknowledged, *poll.refused}
-        if notice and notice_jti(row.name, notice) in said:
+        answered = {*poll.acknowledged, *poll.refused}
+        if notice and notice_jti(row.name, notice) in answered:
             self.subscriptions.delete_notice(row.key, notice)
             notice = ""
-        known = [named for named in (event_of(jti, row.name) for jti in said) if named]
+        known = [named for named in (event_of(jti, row.name) for jti in answered) if named]
         eras = self.ledger.eras(row.client_ext_id) if known else NO_ERAS
-        # Of an event that was lost when the store was put back, nothing is to be taken down.
+        # Acknowledgements of events that a restore removed are ignored.
         positions = {named.position for named in known if named.position and eras.holds(named)}
         if not positions:
             return progress, notice

@@ -1,4 +1,4 @@
-"""Streams of security events (OpenID Shared Signals 1.0): subscriptions as their receivers see them."""
+"""Security event streams (OpenID Shared Signals 1.0): the receiver's view of subscriptions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ SUPPORTED = [CREDENTIAL_CHANGE]
 
 @dataclass(frozen=True)
 class SecurityStreams:
-    """Finds and shows streams; each belongs to the receiver that made it, and no other sees it.
+    """Finds and formats streams; a stream is visible only to the receiver that created it.
 
-    issuer: of what happens in a client. poll_url: where a stream is polled.
+    issuer: returns the issuer of a client. poll_url: returns the URL at which a stream is polled.
     """
 
     subscriptions: Subscriptions
@@ -35,12 +35,12 @@ class SecurityStreams:
         return subscribed
 
     def of(self, client_ext_id: str, receiver: str) -> Sequence[StoredSubscription]:
-        """Return every stream of the receiver. Raises StoreUnavailable."""
+        """Return the streams of the receiver. Raises StoreUnavailable."""
         found = self.subscriptions.list_subscriptions(client_ext_id)
         return [subscribed for subscribed in found if _is_readable_by(subscribed, receiver)]
 
     def target(self, subscribed: StoredSubscription) -> Target:
-        """Return where a stream goes to; nowhere, where the key was lost that sealed it."""
+        """Return the target of a stream; an empty one if its key was lost."""
         try:
             return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
         except SealBroken:
@@ -69,12 +69,12 @@ class SecurityStreams:
 
 
 def delivered(requested: Sequence[str] | None) -> list[str]:
-    """Return which events are sent to a receiver who asked for these; None: for all."""
+    """Return the supported ones of the requested event types; None: all."""
     return [event for event in SUPPORTED if requested is None or event in requested]
 
 
 def types_of(requested: Sequence[str] | None) -> tuple[str, ...]:
-    """Return which events of the ledger those are."""
+    """Return the ledger event types for the requested event types."""
     return TYPES if delivered(requested) else ()
 
 

@@ -1,4 +1,4 @@
-"""Define, steer and delete subscriptions, and say how far each got."""
+"""Define, control and delete subscriptions, and read their progress."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ MAX_PER_CLIENT = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionCommand(Command):
-    """A command about a subscription of the client that is its subject."""
+    """A command about a subscription of the client."""
 
     name: str
 
@@ -51,17 +51,17 @@ class SubscriptionCommand(Command):
 
     @property
     def subscription(self) -> SubscriptionKey:
-        """Which it is."""
+        """The identity of the subscription."""
         return SubscriptionKey(self.subject.client_ext_id, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DefineSubscription(SubscriptionCommand):
-    """Make these the terms, all of them.
+    """Create or replace a subscription.
 
-    url: where to; None for one that is polled. secret: signs what is sent. rotates: it takes the place of the one
-    before; else it is used only where there is none. authorization: the header that the receiver asks for.
-    after: the position after which a new one begins; None: what happens from now on.
+    url: None if it is polled. secret: the signing secret; with `rotates` it replaces the former one, otherwise it is used
+    only if there is no former one. authorization: the value of the Authorization header. after: the position after which
+    a new subscription starts; None: with the next event.
     """
 
     method: Method
@@ -79,21 +79,21 @@ class DefineSubscription(SubscriptionCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteSubscription(SubscriptionCommand):
-    """Send nothing any more."""
+    """Delete a subscription."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySubscription(SubscriptionCommand):
-    """Send again from this position on."""
+    """Continue from this position."""
 
     position: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSubscriptionStatus(SubscriptionCommand):
-    """Go on, wait or end. version: only while it is this one; None: whatever it is.
+    """Enable, pause or disable a subscription.
 
-    announced: the receiver of security events, who did not ask for it, is told.
+    version: the required version; None: any. announced: notify the receiver of security events.
     """
 
     status: Status
@@ -102,7 +102,7 @@ class ChangeSubscriptionStatus(SubscriptionCommand):
 
 
 class SubscriptionResponse(BaseModel):
-    """A subscription, and how far it got."""
+    """A subscription and its progress."""
 
     created: UtcDate | None
     lastModified: UtcDate | None
@@ -140,9 +140,9 @@ def define_subscription(
     sealer: Sealer,
     private_hosts: Collection[str],
 ) -> Answer:
-    """Add or replace a subscription; the same again changes nothing.
+    """Create or replace a subscription; idempotent.
 
-    private_hosts: those that may be reached by plain HTTP, too. Raises PreconditionFailed, TargetRefused,
+    private_hosts: the hosts that may be reached by plain HTTP. Raises PreconditionFailed, TargetRefused,
     PositionNotFound, TooManySubscriptions.
     """
     key, by = command.subscription, command.attribution(clock())
@@ -150,7 +150,7 @@ def define_subscription(
     live = None if known is None or known.row.deleted else known
     command.precondition.check(live.row.version if live else None)
     if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
-        raise TargetRefused(f"There is a subscription {command.name!r} of another kind. Choose another name.")
+        raise TargetRefused(f"Subscription {command.name!r} exists with another kind. Choose another name.")
     former = _open_target(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(
@@ -172,18 +172,18 @@ def define_subscription(
 def delete_subscription(
     command: DeleteSubscription, unit: UnitOfWork, *, clock: Clock, sealer: Sealer
 ) -> Answer:
-    """Send nothing any more, and forget where it went to. Raises SubscriptionNotFound, PreconditionFailed."""
+    """Delete a subscription and its target. Raises SubscriptionNotFound, PreconditionFailed."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.delete(by=command.attribution(clock()))
-    nowhere = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
-    save(unit, subscription, nowhere)
+    empty = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
+    save(unit, subscription, empty)
     return command.done(Outcome.DELETED, None, None)
 
 
 def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Go back, or on, to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
+    """Move a subscription to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     after = _checked_position(command.position - 1, command, unit)
@@ -196,7 +196,7 @@ def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock:
 def change_subscription_status(
     command: ChangeSubscriptionStatus, unit: UnitOfWork, *, clock: Clock
 ) -> Answer:
-    """Let a subscription go on at once, wait or end. What happens while it is disabled is never sent.
+    """Enable, pause or disable a subscription. Events that occur while it is disabled are never sent.
 
     Raises SubscriptionNotFound, PreconditionFailed.
     """
@@ -207,8 +207,8 @@ def change_subscription_status(
         subscription = Subscription.of(command.subscription, subscribed.row)
         subscription.change_status(command.status, by=command.attribution(clock()))
         position = ledger_size(unit, subscribed.row.client_ext_id) if was_disabled else None
-        told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
-        notice = stream_updated_notice(command.status, command.reason) if told else ""
+        announced = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
+        notice = stream_updated_notice(command.status, command.reason) if announced else ""
         subscribed = save(unit, subscription, subscribed.sealed, position, notice)
     return _answer(command, Outcome.CHANGED, subscribed, unit)
 
@@ -216,7 +216,7 @@ def change_subscription_status(
 def read_subscriptions(
     client_ext_id: str, *, subscriptions: Subscriptions, ledger: Ledger
 ) -> SubscriptionList:
-    """Return every subscription of a client, by name. Raises StoreUnavailable."""
+    """Return the subscriptions of a client, sorted by name. Raises StoreUnavailable."""
     found, size = subscriptions.list_subscriptions(client_ext_id), ledger.size(client_ext_id)
     return SubscriptionList(items=[to_response(subscribed, size) for subscribed in found])
 
@@ -232,7 +232,7 @@ def read_subscription(
 
 
 def to_response(subscribed: StoredSubscription, ledger_size: int) -> SubscriptionResponse:
-    """Return the subscription as its operations show it."""
+    """Return the response for a subscription."""
     row, progress = subscribed.row, subscribed.progress
     return SubscriptionResponse(
         created=utc_date(row.created),
@@ -257,18 +257,18 @@ def to_response(subscribed: StoredSubscription, ledger_size: int) -> Subscriptio
 
 
 def origin_of(url: str, private_hosts: Collection[str]) -> str:
-    """Return scheme, host and port of a URL to which may be sent. Raises TargetRefused."""
+    """Return the scheme, host and port of an allowed URL. Raises TargetRefused."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise TargetRefused("url is no URL.") from None
+        raise TargetRefused("url is not a valid URL.") from None
     if parts.scheme not in ("https", "http") or not host:
-        raise TargetRefused("url must begin with https:// and name a host.")
+        raise TargetRefused("url must start with https:// and contain a host.")
     if parts.scheme == "http" and host not in private_hosts:
-        raise TargetRefused("url must begin with https://; this service sends nothing in the clear.")
+        raise TargetRefused("url must start with https://; plain HTTP is not allowed.")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise TargetRefused("url must have neither a user nor a fragment.")
+        raise TargetRefused("url must not contain a user or a fragment.")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
@@ -326,4 +326,4 @@ def _open_target(subscribed: StoredSubscription, sealer: Sealer) -> Target | Non
     try:
         return Target.of_secret(sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
     except SealBroken:
-        return None  # the key was lost; its origin is still known, and a new definition mends it
+        return None  # the key was lost; a new definition repairs the subscription

@@ -137,7 +137,7 @@ def test_a_publisher_that_loses_its_lease_makes_way(
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
             " WHERE locktype = 'advisory' AND datname = current_database()"
         )
-    first.said("the lease is lost")
+    first.said("lost the lease")
     reset(postgres_url, "client-1", 5)
 
     assert_all_published(postgres_url, broker, first)

@@ -202,9 +202,9 @@ def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: St
         page = server.client.get(EVENTS, params={"after": last})
         stream = server.client.get(f"{EVENTS}/stream", headers={"Last-Event-ID": last})
         assert page.status_code == stream.status_code == 404
-        assert ("was put back" if grown else "it was put back") in page.json()["detail"]
+        assert ("was restored" if grown else "it was restored") in page.json()["detail"]
 
-    assert f"up to position {story.cut} holds" in page.json()["detail"]
+    assert f"up to position {story.cut} are valid" in page.json()["detail"]
     (story.directory / "c.json").write_text(
         json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: end}})
     )
