@@ -1,4 +1,4 @@
-"""What an operator watches, as every store says it."""
+"""Contract of every FiguresSource."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -44,7 +44,7 @@ def service(store: FiguresSource) -> Iterator[Service]:
 
 
 class FakeSigner:
-    """Signs nothing, and says so."""
+    """Returns the text without a signature."""
 
     name = "tickets"
 
@@ -70,7 +70,7 @@ def subscribe(service: Service, name: str = "siem", method: Method = Method.WEBH
     )
 
 
-def test_a_new_store_has_nothing_to_tell(store: FiguresSource) -> None:
+def test_the_figures_of_a_new_store_are_zero(store: FiguresSource) -> None:
     figures = store.figures()
 
     assert figures.outbox == {OutboxStatus.QUEUED: 0, OutboxStatus.FAILED: 0}
@@ -78,11 +78,11 @@ def test_a_new_store_has_nothing_to_tell(store: FiguresSource) -> None:
     assert figures.subscriptions == dict.fromkeys(Status, 0)
 
 
-def test_it_has_the_newest_schema_that_the_program_knows(store: FiguresSource) -> None:
+def test_a_new_store_has_the_newest_schema(store: FiguresSource) -> None:
     assert store.schema_version() == store.newest_schema > 1
 
 
-def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_says_since_when(
+def test_the_outbox_is_counted_by_status_with_the_age_of_the_oldest_queued_ticket(
     store: FiguresSource, service: Service
 ) -> None:
     service.register()
@@ -102,9 +102,7 @@ def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_
     assert (none.outbox, none.oldest_queued) == ({OutboxStatus.QUEUED: 0, OutboxStatus.FAILED: 1}, None)
 
 
-def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(
-    store: FiguresSource, service: Service
-) -> None:
+def test_the_lag_of_each_push_subscription_is_reported(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):
@@ -127,9 +125,7 @@ def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(
     assert nearly == {SIEM: 1}
 
 
-def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(
-    store: FiguresSource, service: Service
-) -> None:
+def test_the_lag_of_a_parked_subscription_is_reported(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):
@@ -155,7 +151,7 @@ def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(
     }
 
 
-def test_a_stream_that_nobody_polls_falls_behind(store: FiguresSource, service: Service) -> None:
+def test_the_lag_of_an_unpolled_stream_grows(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     subscribe(service, method=Method.SET_POLL)
@@ -165,13 +161,13 @@ def test_a_stream_that_nobody_polls_falls_behind(store: FiguresSource, service: 
     assert store.figures().lags[SIEM] == before + 1
 
 
-def test_what_no_checkpoint_covers_says_since_when(store: FiguresSource, service: Service) -> None:
+def test_the_time_of_the_oldest_unsigned_entry_is_reported(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     never_signed = store.figures().unsigned_since
     sign(store, service)
     signed = store.figures().unsigned_since
-    # Nothing happens for a year: that is no reason to worry.
+    # A year without events must not raise an alarm.
     service.clock.advance(timedelta(days=365))
     idle = store.figures().unsigned_since
     service.regenerate()

@@ -1,4 +1,4 @@
-"""Checkpoints get to each witness, whatever another does; over both stores."""
+"""Checkpoints are sent to each witness independently of the others; on both stores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from tests.support.fakes import NOW
 
 @dataclass
 class Witness:
-    """Takes checkpoints, but for those of a client that it does not like, and while it is down."""
+    """Accepts checkpoints unless it is down or rejects their client."""
 
     refuses: str = ""
     down: bool = False
@@ -40,7 +40,7 @@ def keep(store: SqliteStore | PostgresStore, client: str, size: int, note: str =
     store.save_checkpoint(Checkpoint(client, size, b"r" * 32, f"{note} {client} {size}", NOW))
 
 
-def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
+def test_an_unavailable_witness_is_tried_once_and_does_not_block_the_other(
     store: SqliteStore | PostgresStore,
 ) -> None:
     for size in (1, 2, 3):
@@ -56,11 +56,11 @@ def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
     down.down = False
     for _ in range(2):
         sending.run()
-    assert sorted(down.has) == well.has  # to which nothing came twice
+    assert sorted(down.has) == well.has  # received nothing twice
     assert store.unsent_since() is None
 
 
-def test_what_one_witness_never_takes_keeps_nothing_behind_it_from_it(
+def test_a_rejected_checkpoint_does_not_block_later_ones(
     store: SqliteStore | PostgresStore,
 ) -> None:
     for client in ("a", "b", "c"):
@@ -72,7 +72,7 @@ def test_what_one_witness_never_takes_keeps_nothing_behind_it_from_it(
     assert witness.has == [("b", 1), ("c", 1)]
 
 
-def test_all_are_reached_page_by_page_although_the_first_are_stuck(
+def test_stuck_checkpoints_do_not_block_the_next_page(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("application.record.checkpoint._PAGE", 2)
@@ -87,7 +87,7 @@ def test_all_are_reached_page_by_page_although_the_first_are_stuck(
     assert well.has == [("a", size) for size in range(1, 6)]
 
 
-def test_one_that_is_signed_anew_is_sent_anew(store: SqliteStore | PostgresStore) -> None:
+def test_a_checkpoint_that_is_signed_again_is_sent_again(store: SqliteStore | PostgresStore) -> None:
     keep(store, "a", 1)
     down, well = Witness(down=True), Witness()
     sending = CheckpointSender(store, [down, well])
@@ -99,7 +99,7 @@ def test_one_that_is_signed_anew_is_sent_anew(store: SqliteStore | PostgresStore
     assert well.has == [("a", 1)] * 2
 
 
-def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresStore) -> None:
+def test_a_stop_prevents_the_next_send(store: SqliteStore | PostgresStore) -> None:
     for size in (1, 2, 3):
         keep(store, "a", size)
     witness = Witness()
@@ -108,7 +108,7 @@ def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresSto
     assert witness.has == [("a", 1)]
 
 
-def test_what_is_remembered_is_bounded(
+def test_the_memory_of_sent_checkpoints_is_bounded(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("application.record.checkpoint._MAX_REMEMBERED", 2)

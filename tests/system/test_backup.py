@@ -211,7 +211,7 @@ def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: St
     for arguments in (("--cursor", "c.json"), ("--after", last)):
         status, said = run(story.directory, "follow", CLIENT, *arguments, **story.settings)
         assert status == 2
-        assert f"Event {last} is not in the ledger of the client any more" in said
+        assert f"Event {last} is no longer in the ledger of the client" in said
 
 
 def test_who_was_behind_goes_on_and_takes_nothing_for_what_was_lost(story: Story) -> None:
@@ -578,4 +578,4 @@ def test_the_recipe_for_postgres_does_the_same(
     assert ids[:3] == ["1", "2", "3"]
     assert all(re.fullmatch(r"[456]~[0-9a-f]{8}", name) for name in ids[3:])
     assert status == 2
-    assert "Event 5 is not in the ledger of the client any more" in said
+    assert "Event 5 is no longer in the ledger of the client" in said

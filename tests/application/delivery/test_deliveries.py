@@ -1,4 +1,4 @@
-"""What the helpdesk sees of a user's tickets on their way, and how a caller waits for one; on both stores."""
+"""The delivery status shown to the helpdesk, and waiting for it; on both stores."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ LONG = 120
 
 @pytest.fixture(autouse=True)
 def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who watches a store for commits hears of a stop when it is told of one."""
+    """Shorten the interval after which a watcher of commits notices a stop."""
     for store in ("sqlite_store", "postgres_store"):
         monkeypatch.setattr(f"interface.outbound.sql.{store}._TOLD_EVERY_SECONDS", 0.1)
 
@@ -84,7 +84,7 @@ def statuses(service: Service, limit: int = 50) -> list[tuple[int, str]]:
     return [(item["ticketVersion"], item["status"]) for item in deliveries(service, limit)]
 
 
-def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: Service) -> None:
+def test_a_queued_ticket_shows_its_attempts_and_the_next_try(any_service: Service) -> None:
     [item] = deliveries(any_service)
     assert item == {
         "ticketVersion": 1,
@@ -108,7 +108,7 @@ def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: 
     assert tried == {**item, "attempt": 2, "lastError": "busy", "nextTry": "2026-11-23T10:42:00Z"}
 
 
-def test_what_was_sent_failed_or_ended_says_how_and_why(any_service: Service) -> None:
+def test_a_final_status_shows_method_and_reason(any_service: Service) -> None:
     any_service.regenerate()
     any_service.regenerate()
     any_service.clock.advance(timedelta(minutes=1))
@@ -147,7 +147,7 @@ def test_what_was_sent_failed_or_ended_says_how_and_why(any_service: Service) ->
     }
 
 
-def test_what_has_failed_is_queued_again_by_a_retry_and_then_sent(any_service: Service) -> None:
+def test_a_requested_retry_queues_and_sends_a_failed_ticket(any_service: Service) -> None:
     fail(any_service)
     found = [statuses(any_service)]
     any_service.execute(command(RetryDeliveries))
@@ -158,7 +158,7 @@ def test_what_has_failed_is_queued_again_by_a_retry_and_then_sent(any_service: S
     assert found == [[(1, "failed")], [(1, "queued")], [(1, "sent")]]
 
 
-def test_the_newest_come_first_and_no_more_than_asked_for(service: Service) -> None:
+def test_the_newest_deliveries_come_first_up_to_the_limit(service: Service) -> None:
     for _ in range(6):
         service.regenerate()
     for version in (1, 2, 5):
@@ -171,7 +171,7 @@ def test_the_newest_come_first_and_no_more_than_asked_for(service: Service) -> N
     assert statuses(service, 1) == [(7, "queued")]
 
 
-def test_one_that_failed_often_hides_no_older_one(service: Service) -> None:
+def test_many_failures_of_one_ticket_do_not_hide_older_tickets(service: Service) -> None:
     service.regenerate()
     record(service, 1)
     for _ in range(9):
@@ -183,7 +183,7 @@ def test_one_that_failed_often_hides_no_older_one(service: Service) -> None:
     assert statuses(service, 1) == [(2, "failed")]
 
 
-def test_others_are_not_in_it(service: Service) -> None:
+def test_deliveries_of_other_users_are_not_shown(service: Service) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     record(service, subject=OTHER)
@@ -200,8 +200,8 @@ def test_a_policy_that_sends_nothing_has_no_delivery(service: Service) -> None:
     assert statuses(service) == [(1, "sent")]
 
 
-class _Behind:
-    """An outbox in which what ends while it is read is still found, as between two reads."""
+class _OutboxWithInterruptedRead:
+    """An outbox whose deliveries end between the two reads."""
 
     def __init__(self, service: Service, meanwhile: Callable[[], None]) -> None:
         self._outbox = outbox_of(service)
@@ -217,10 +217,10 @@ class _Behind:
     ("changes", "status"),
     [({}, DeliveryStatus.SENT), ({"attempt": None, "why": Obsolete.EXPIRED}, DeliveryStatus.ENDED)],
 )
-def test_what_is_over_between_the_reads_is_over(
+def test_a_delivery_that_ends_between_the_two_reads_is_final(
     service: Service, changes: dict[str, Any], status: DeliveryStatus
 ) -> None:
-    behind: Any = _Behind(service, lambda: record(service, **changes))
+    behind: Any = _OutboxWithInterruptedRead(service, lambda: record(service, **changes))
     ledger: Any = service.store
 
     [item] = read_deliveries(SUBJECT, 50, outbox=behind, ledger=ledger)
@@ -231,7 +231,7 @@ def test_what_is_over_between_the_reads_is_over(
 def waited(
     service: Service, version: int = 1, seconds: float = LONG, meanwhile: Callable[[], Any] | None = None
 ) -> tuple[TicketDeliveryItem | None, float]:
-    """Wait for a delivery, once it is waited for have something happen meanwhile, and return how long it took."""
+    """Wait for a delivery, run `meanwhile` during the wait, and return the result and the duration."""
     store: Any = service.store
 
     async def run() -> tuple[TicketDeliveryItem | None, float]:
@@ -257,7 +257,7 @@ async def _followed(live: LiveFeed) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_what_is_over_is_told_at_once(service: Service) -> None:
+def test_a_final_status_is_returned_immediately(service: Service) -> None:
     record(service)
 
     item, seconds = waited(service)
@@ -276,7 +276,7 @@ def test_the_wait_ends_when_the_delivery_does(any_service: Service) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "ended"])
-def test_it_ends_where_the_ticket_is_given_up_too(service: Service, end: str) -> None:
+def test_a_failure_ends_the_wait(service: Service, end: str) -> None:
     happens: dict[str, Callable[[], None]] = {
         "failed": lambda: fail(service),
         "ended": lambda: record(service, attempt=None, why=Obsolete.ERASED),
@@ -289,7 +289,7 @@ def test_it_ends_where_the_ticket_is_given_up_too(service: Service, end: str) ->
     assert seconds < LONG / 2
 
 
-def test_it_is_as_long_as_was_said_and_then_tells_what_is(service: Service) -> None:
+def test_the_wait_is_bounded_and_returns_the_current_status(service: Service) -> None:
     item, seconds = waited(service, seconds=0.2)
 
     assert item
@@ -297,7 +297,7 @@ def test_it_is_as_long_as_was_said_and_then_tells_what_is(service: Service) -> N
     assert 0.2 <= seconds < LONG / 2
 
 
-def test_without_a_wait_it_is_told_as_it_is(service: Service) -> None:
+def test_without_a_wait_the_current_status_is_returned(service: Service) -> None:
     for version in (1, 2):
         service.regenerate()
         item, _ = waited(service, version, seconds=0)
@@ -305,7 +305,7 @@ def test_without_a_wait_it_is_told_as_it_is(service: Service) -> None:
         assert (item["ticketVersion"], item["status"]) == (version, "queued")
 
 
-def test_what_happens_to_others_and_to_other_tickets_does_not_end_the_wait(service: Service) -> None:
+def test_other_deliveries_do_not_end_the_wait(service: Service) -> None:
     service.regenerate()
     service.register(subject=OTHER)
 
@@ -321,7 +321,7 @@ def test_what_happens_to_others_and_to_other_tickets_does_not_end_the_wait(servi
     assert seconds >= 0.5
 
 
-def test_a_ticket_that_is_not_sent_is_not_waited_for(service: Service) -> None:
+def test_a_ticket_without_delivery_does_not_wait(service: Service) -> None:
     service.define("default", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
     service.regenerate()
 
@@ -353,7 +353,7 @@ def test_a_stop_of_the_service_ends_the_wait(service: Service) -> None:
     assert item["status"] is DeliveryStatus.QUEUED
 
 
-def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
+def test_many_callers_can_wait_for_the_same_ticket(service: Service) -> None:
     store: Any = service.store
 
     async def run() -> list[TicketDeliveryItem | None]:
@@ -373,11 +373,11 @@ def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
     assert [item and item["status"] for item in items] == [DeliveryStatus.SENT] * 50
 
 
-def test_a_store_out_of_reach_is_said(service: Service) -> None:
+def test_an_unreachable_store_is_reported(service: Service) -> None:
     def gone() -> None:
         raise StoreUnavailable("gone")
 
-    behind: Any = _Behind(service, gone)
+    behind: Any = _OutboxWithInterruptedRead(service, gone)
     ledger: Any = service.store
 
     with pytest.raises(StoreUnavailable):

@@ -6,7 +6,7 @@ from domain.shared.errors import InvalidPolicy
 from tests.support.fakes import attribution
 
 
-def test_the_built_in_policy_keeps_its_own_rules() -> None:
+def test_the_built_in_policy_is_valid() -> None:
     DEFAULT_POLICY.check()
 
     assert DEFAULT_POLICY.entropy_bits > 112
@@ -41,18 +41,18 @@ def test_a_policy_that_breaks_a_rule_is_refused_with_the_rule(policy: TicketPoli
     assert message in str(refused.value)
 
 
-def test_every_fault_has_a_message_of_its_own() -> None:
+def test_each_fault_has_a_separate_message() -> None:
     with pytest.raises(InvalidPolicy) as refused:
         TicketPolicy(ticket_length=0, credential_lifetime=0, sending_method=()).check()
 
     assert len(str(refused.value).splitlines()) == 4
 
 
-def test_a_weak_ticket_is_fine_with_a_password_hash() -> None:
+def test_a_weak_ticket_is_valid_with_a_password_hash() -> None:
     TicketPolicy(ticket_length=8, hash_algorithm=HashAlgorithm.ARGON2ID).check()
 
 
-def test_defining_the_same_again_emits_nothing() -> None:
+def test_defining_an_unchanged_policy_emits_nothing() -> None:
     key = PolicyKey("c", "p")
     definition = PolicyDefinition.of(key, None)
     definition.define(key, TicketPolicy(), is_default=False, by=attribution())
