@@ -47,25 +47,25 @@ class TicketDeliveryItem(TypedDict):
     """The delivery of a ticket."""
 
     ticketVersion: Annotated[
-        Count, Field(description="The version of the credential that the ticket came with.")
+        Count, Field(description="The version of the credential at which the ticket was minted.")
     ]
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`queued`: is tried, or will be; `sent`: was handed over; `failed`: was given up, and is kept for a"
-            " retry until the ticket ends; `ended`: is not sent any more."
+            description="`queued`: awaits an attempt; `sent`: was accepted; `failed`: every method failed, a retry is possible"
+            " until the ticket expires; `ended`: is obsolete."
         ),
     ]
-    time: Annotated[
-        UtcDate | None, Field(description="Since when: when it was minted, sent, given up or ended.")
+    time: Annotated[UtcDate | None, Field(description="Time of the status change.")]
+    method: Annotated[SendingMethod | None, Field(description="The sending method.")]
+    attempt: Annotated[Count, Field(description="Number of attempts.")]
+    recipient: Annotated[str | None, Field(description="Masked address.", examples=["u***@e***.com"])]
+    answer: Annotated[str | None, Field(description="Response code of the receiver.", examples=["250"])]
+    lastError: Annotated[str | None, Field(description="Error of the last attempt.")]
+    nextTry: Annotated[UtcDate | None, Field(description="Time of the next attempt.")]
+    why: Annotated[
+        str | None, Field(description="Reason for the end of the delivery.", examples=["replaced"])
     ]
-    method: Annotated[SendingMethod | None, Field(description="By which it is, or was, sent.")]
-    attempt: Annotated[Count, Field(description="How often it was tried.")]
-    recipient: Annotated[str | None, Field(description="Where to, masked.", examples=["u***@e***.com"])]
-    answer: Annotated[str | None, Field(description="The code that was answered.", examples=["250"])]
-    lastError: Annotated[str | None, Field(description="Why the last try failed.")]
-    nextTry: Annotated[UtcDate | None, Field(description="When it is tried again.")]
-    why: Annotated[str | None, Field(description="Why it is not sent any more.", examples=["replaced"])]
 
 
 def read_deliveries(

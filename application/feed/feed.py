@@ -28,12 +28,14 @@ _PLAIN_TYPES = (str, int, type(None))
 class EventData(TypedDict):
     """The data of an event; contains no hash, no ticket and no personal data."""
 
-    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
-    version: Annotated[int, Field(description="The version after it: of the ticket, where it is one's.")]
+    userExtId: Annotated[str | None, Field(description="The user concerned.")]
+    version: Annotated[
+        int, Field(description="Version of the ticket, or of another stream, after the event.")
+    ]
     actor: str
     reason: str | None
     changed: Annotated[
-        dict[str, Any], Field(description="What it says beside that, in the names of the ticket's response.")
+        dict[str, Any], Field(description="Other fields of the event, named as in the ticket response.")
     ]
 
 
@@ -44,27 +46,25 @@ class CloudEvent(TypedDict):
     id: Annotated[
         str,
         Field(
-            description="The position, in decimal; where the store was ever restored from a backup, with the era behind it.",
+            description="The position in decimal, followed by the era if the store was ever restored from a backup.",
             examples=["42"],
         ),
     ]
     source: Annotated[
         str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
     ]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
     time: UtcDate
     datacontenttype: str
     sequence: Annotated[
         str, Field(description="The position in 19 digits, so that it sorts as text.", pattern="^[0-9]{19}$")
     ]
-    traceparent: NotRequired[Annotated[str, Field(description="Of the request that it comes from.")]]
-    subject: NotRequired[Annotated[str, Field(description="The user whom it is about.")]]
+    traceparent: NotRequired[Annotated[str, Field(description="The traceparent of the request.")]]
+    subject: NotRequired[Annotated[str, Field(description="The user concerned.")]]
     data: EventData
     previous: Annotated[
         str,
-        Field(
-            description="The id of the event before it in this feed, as it is filtered; 0: it is the first."
-        ),
+        Field(description="The id of the preceding event in the filtered feed; 0: none."),
     ]
 
 

@@ -27,8 +27,8 @@ Change = TypedDict(
     "Change",
     {
         "field": Annotated[str, Field(description="The field of the ticket's response that changed.")],
-        "from": Annotated[Any, Field(description="What it was; null where the ticket did not exist.")],
-        "to": Annotated[Any, Field(description="What it became; null where the ticket is gone.")],
+        "from": Annotated[Any, Field(description="Former value; null if the ticket did not exist.")],
+        "to": Annotated[Any, Field(description="New value; null if the ticket was deleted.")],
     },
 )
 Change.__doc__ = "A field that an event changed; a hash is shown as its algorithm and a fingerprint."
@@ -38,8 +38,8 @@ class HistoryItem(TypedDict):
     """An event of a credential and the changes it made."""
 
     version: Annotated[Count, Field(description="The ticket's version after the event.")]
-    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    position: Annotated[int, Field(description="Position of the event in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
     time: UtcDate
     actor: str
     reason: str | None
@@ -50,15 +50,17 @@ class HistoryItem(TypedDict):
 class LogItem(TypedDict):
     """An entry of a client's ledger, including the access log."""
 
-    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
-    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
+    position: Annotated[int, Field(description="Position of the event in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
+    userExtId: Annotated[str | None, Field(description="The user concerned.")]
     version: Annotated[Count, Field(description="The version of the stream after the event.")]
     time: UtcDate
     actor: str
     reason: str | None
     correlationId: Annotated[str, Field(description="The traceparent of the request.")]
-    details: Annotated[dict[str, Any], Field(description="What else the event says; hashes as fingerprints.")]
+    details: Annotated[
+        dict[str, Any], Field(description="Other fields of the event; hashes as fingerprints.")
+    ]
 
 
 def past_ticket(

@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 class Pagination(BaseModel):
     """The link to the next page."""
 
-    continuationToken: Annotated[str | None, Field(description="Gets the next page; null on the last one.")]
+    continuationToken: Annotated[
+        str | None, Field(description="Token of the next page; null on the last page.")
+    ]
     limit: int
 
 

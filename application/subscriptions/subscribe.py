@@ -109,20 +109,20 @@ class SubscriptionResponse(BaseModel):
     version: Count
     name: str
     method: Method
-    origin: Annotated[
-        str | None, Field(description="Of its URL, whose rest may be a secret; null where it is polled.")
-    ]
-    types: Annotated[list[str] | None, Field(description="Which events; null for all.")]
-    batchSize: Annotated[int, Field(description="Events in one request at most.")]
+    origin: Annotated[str | None, Field(description="The origin of the URL; null if polled.")]
+    types: Annotated[list[str] | None, Field(description="Event types; null for all.")]
+    batchSize: Annotated[int, Field(description="Maximum events per request.")]
     modificationComment: str | None
-    status: Annotated[Status, Field(description="`parked`: tried for too long; resume it when it is mended.")]
-    statusReason: Annotated[str | None, Field(description="Why it is not enabled.")]
-    acknowledged: Annotated[int, Field(description="Everything up to this position has been taken.")]
-    lag: Annotated[int, Field(description="How many positions the client's ledger is ahead.")]
+    status: Annotated[
+        Status, Field(description="`parked`: retries were exhausted; resume it after the repair.")
+    ]
+    statusReason: Annotated[str | None, Field(description="Reason for the status, if not `enabled`.")]
+    acknowledged: Annotated[int, Field(description="Events up to this position are acknowledged.")]
+    lag: Annotated[int, Field(description="Number of positions behind the client's ledger.")]
     lastSuccess: UtcDate | None
-    failures: Annotated[int, Field(description="Tries in a row that failed.")]
+    failures: Annotated[int, Field(description="Consecutive failures.")]
     failingSince: UtcDate | None
-    lastError: Annotated[str | None, Field(description="What came of the last try that failed.")]
+    lastError: Annotated[str | None, Field(description="Error of the last failed attempt.")]
     nextTry: UtcDate | None
 
 

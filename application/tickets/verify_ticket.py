@@ -32,8 +32,8 @@ class VerifyResponse(BaseModel):
     """The result of a verification."""
 
     verified: bool
-    reason: Annotated[Verdict | None, Field(description="Why the ticket is not accepted.")]
-    lockedUntil: Annotated[UtcDate | None, Field(description="When a temporary lock ends by itself.")]
+    reason: Annotated[Verdict | None, Field(description="Reason for the rejection.")]
+    lockedUntil: Annotated[UtcDate | None, Field(description="End of the temporary lock.")]
 
 
 def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:

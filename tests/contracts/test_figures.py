@@ -49,7 +49,7 @@ class FakeSigner:
     name = "tickets"
 
     def sign(self, text: str) -> str:
-        return f"{text}\n— nobody\n"
+        return f"{text}\n— none\n"
 
 
 def sign(store: FiguresSource, service: Service, client: str = "client-123") -> None:

@@ -71,9 +71,9 @@ def test_the_first_key_seals_and_former_keys_unseal() -> None:
 
     assert rotated.unseal(former, "row").reveal() == "ticket"
     assert not rotated.is_new(former)
-    anew = rotated.seal(ClearTicket("ticket"), "row")
-    assert rotated.is_new(anew)
-    assert sealer_with(NEW_KEY).unseal(anew, "row").reveal() == "ticket"
+    resealed = rotated.seal(ClearTicket("ticket"), "row")
+    assert rotated.is_new(resealed)
+    assert sealer_with(NEW_KEY).unseal(resealed, "row").reveal() == "ticket"
 
 
 def test_a_key_is_never_printed() -> None:

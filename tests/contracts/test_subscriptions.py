@@ -58,7 +58,7 @@ def test_progress_is_saved_for_its_version_only(service: Service, store: AnyStor
         acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
     )
 
-    store.save_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "nobody"), 1, progress)])
+    store.save_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "unknown"), 1, progress)])
     store.save_progress([(KEY, 2, Progress(acknowledged=99))])
 
     found = store.subscription(KEY)

@@ -486,7 +486,7 @@ def test_a_short_lease_is_extended_in_time(service: Service, monkeypatch: pytest
     monkeypatch.setattr(service.store, "extend", extend, raising=False)
     terms = {"lease_for": timedelta(milliseconds=200), "clock": system_clock}
 
-    # By the clock of the system the ticket has ended, but for that its validity is moved.
+    # The ticket would have expired by the system clock, so its validity is extended.
     service.modify(valid_to=system_clock() + WHOLE_LIFE)
     with delivering(service, {EMAIL: courier}, **terms):
         until(lambda: len(extended) >= 3, "the lease is extended")

@@ -203,13 +203,13 @@ def test_a_policy_that_sends_nothing_has_no_delivery(service: Service) -> None:
 class _OutboxWithInterruptedRead:
     """An outbox whose deliveries end between the two reads."""
 
-    def __init__(self, service: Service, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, service: Service, during: Callable[[], None]) -> None:
         self._outbox = outbox_of(service)
-        self._meanwhile = meanwhile
+        self._during = during
 
     def waiting(self, subject: Subject) -> Any:
         found = self._outbox.waiting(subject)
-        self._meanwhile()
+        self._during()
         return found
 
 
@@ -229,9 +229,9 @@ def test_a_delivery_that_ends_between_the_two_reads_is_final(
 
 
 def waited(
-    service: Service, version: int = 1, seconds: float = LONG, meanwhile: Callable[[], Any] | None = None
+    service: Service, version: int = 1, seconds: float = LONG, during: Callable[[], Any] | None = None
 ) -> tuple[TicketDeliveryItem | None, float]:
-    """Wait for a delivery, run `meanwhile` during the wait, and return the result and the duration."""
+    """Wait for a delivery, run `during` during the wait, and return the result and the duration."""
     store: Any = service.store
 
     async def run() -> tuple[TicketDeliveryItem | None, float]:
@@ -241,9 +241,9 @@ def waited(
             wait_for_status(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
         )
         try:
-            if meanwhile:
+            if during:
                 await _followed(live)
-                await asyncio.to_thread(meanwhile)
+                await asyncio.to_thread(during)
             return await waiting, time.monotonic() - begun
         finally:
             await live.close()
@@ -268,7 +268,7 @@ def test_a_final_status_is_returned_immediately(service: Service) -> None:
 
 
 def test_the_wait_ends_when_the_delivery_does(any_service: Service) -> None:
-    item, seconds = waited(any_service, meanwhile=lambda: record(any_service))
+    item, seconds = waited(any_service, during=lambda: record(any_service))
 
     assert item
     assert item["status"] is DeliveryStatus.SENT
@@ -282,7 +282,7 @@ def test_a_failure_ends_the_wait(service: Service, end: str) -> None:
         "ended": lambda: record(service, attempt=None, why=Obsolete.ERASED),
     }
 
-    item, seconds = waited(service, meanwhile=happens[end])
+    item, seconds = waited(service, during=happens[end])
 
     assert item
     assert item["status"] == end
@@ -314,7 +314,7 @@ def test_other_deliveries_do_not_end_the_wait(service: Service) -> None:
         record(service, 1, attempt=None, why=Obsolete.REPLACED)
         record(service, subject=OTHER)
 
-    item, seconds = waited(service, 2, seconds=0.5, meanwhile=others)
+    item, seconds = waited(service, 2, seconds=0.5, during=others)
 
     assert item
     assert (item["ticketVersion"], item["status"]) == (2, "queued")

@@ -18,9 +18,9 @@ def test_delays_grow_with_jitter_up_to_30_seconds_until_a_reset(
         backoff = Backoff(asyncio.Event(), Random())
         backoff.stop.set()  # so that it does not wait
         for _ in range(times):
-            await backoff.wait(BrokerUnavailable("out of reach"))
+            await backoff.wait(BrokerUnavailable("unreachable"))
         backoff.reset()
-        await backoff.wait(BrokerUnavailable("out of reach"))
+        await backoff.wait(BrokerUnavailable("unreachable"))
 
     asyncio.run(fail(50))
 

@@ -106,7 +106,7 @@ def test_an_archived_ticket_cannot_be_changed(ticket: Service) -> None:
 
 def test_an_invalid_change_changes_nothing(ticket: Service) -> None:
     with pytest.raises(UnknownPolicy):
-        ticket.modify(state=State.DISABLED, policy_ext_id="nobody-wrote-it")
+        ticket.modify(state=State.DISABLED, policy_ext_id="no-such-policy")
     with pytest.raises(InvalidValidity):
         ticket.modify(state=State.DISABLED, valid_to=NOW)
 

@@ -135,7 +135,7 @@ def test_an_unknown_policy_is_refused(service: Service) -> None:
     service.register()
 
     with pytest.raises(UnknownPolicy):
-        service.create(policy_ext_id="nobody-wrote-it")
+        service.create(policy_ext_id="no-such-policy")
 
 
 def test_a_given_validity_is_used(service: Service) -> None:
