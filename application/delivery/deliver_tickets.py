@@ -57,7 +57,7 @@ class DeliveryAttempt(NamedTuple):
 class Courier(Protocol):
     """Delivers tickets by one method."""
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Deliver a ticket durably and return the code of the receiver. Raises NotDelivered.
 
         May be called again for the same ticket; the message then has the same identity.
@@ -121,9 +121,9 @@ class Deliverer:
         self._woken.clear()
         room = MAX_CONCURRENT - len(self._running)
         taken = await self._claim(room) if room else ()
-        for waiting in taken:
-            task = asyncio.create_task(self._deliver(waiting))
-            self._running[task] = waiting.entry.key
+        for pending in taken:
+            task = asyncio.create_task(self._deliver(pending))
+            self._running[task] = pending.entry.key
             task.add_done_callback(self._finished)
         if len(taken) < room or not room:
             # A short lease needs a shorter interval.
@@ -142,7 +142,7 @@ class Deliverer:
         except asyncio.CancelledError:
             # Cancellation does not stop the thread, so release its leases.
             with suppress(Unavailable):
-                keys = [waiting.entry.key for waiting in await taking]
+                keys = [pending.entry.key for pending in await taking]
                 await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
             raise
 
@@ -161,48 +161,48 @@ class Deliverer:
         with suppress(Unavailable):
             await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
 
-    async def _deliver(self, waiting: PendingDelivery) -> None:
+    async def _deliver(self, pending: PendingDelivery) -> None:
         try:
-            await self._deliver_or_postpone(waiting)
+            await self._deliver_or_postpone(pending)
         except Unavailable as error:
-            log.warning("ticket %s: %s", waiting.delivery_id, error)
+            log.warning("ticket %s: %s", pending.delivery_id, error)
         except Exception:
-            log.exception("ticket %s: delivery failed and will be retried", waiting.delivery_id)
+            log.exception("ticket %s: delivery failed and will be retried", pending.delivery_id)
 
-    async def _deliver_or_postpone(self, waiting: PendingDelivery) -> None:
-        retry_state = waiting.retry_state
+    async def _deliver_or_postpone(self, pending: PendingDelivery) -> None:
+        retry_state = pending.retry_state
         while True:
-            why, method = waiting.obsolete(self.clock()), waiting.entry.methods[retry_state.method]
+            why, method = pending.obsolete(self.clock()), pending.entry.methods[retry_state.method]
             if why or method is SendingMethod.NONE:
-                await self._record(waiting, retry_state, why=why or Obsolete.NOT_SENT)
+                await self._record(pending, retry_state, why=why or Obsolete.NOT_SENT)
                 return
-            if waiting.status is OutboxStatus.FAILED and waiting.ticket:
-                await self._postpone(waiting, retry_state, waiting.ticket.valid_to)  # valid_to was extended
+            if pending.status is OutboxStatus.FAILED and pending.ticket:
+                await self._postpone(pending, retry_state, pending.ticket.valid_to)  # valid_to was extended
                 return
             retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             began = time.monotonic()
             try:
-                answer = await self._attempt_delivery(waiting, method)
+                answer = await self._attempt_delivery(pending, method)
             except NotDelivered as failure:
-                self._report(waiting, method, failure.answer, began, delivered=False)
-                following = await self._handle_failure(failure, waiting, retry_state, method)
+                self._report(pending, method, failure.answer, began, delivered=False)
+                following = await self._handle_failure(failure, pending, retry_state, method)
                 if following is None:
                     return
                 retry_state = following
             else:
-                self._report(waiting, method, answer, began, delivered=True)
-                attempt = _attempt(waiting, method, retry_state, answer)
-                await self._record(waiting, retry_state, attempt=attempt, delivered=True)
+                self._report(pending, method, answer, began, delivered=True)
+                attempt = _attempt(pending, method, retry_state, answer)
+                await self._record(pending, retry_state, attempt=attempt, delivered=True)
                 return
 
     def _report(
-        self, waiting: PendingDelivery, method: SendingMethod, answer: str, began: float, *, delivered: bool
+        self, pending: PendingDelivery, method: SendingMethod, answer: str, began: float, *, delivered: bool
     ) -> None:
         seconds = time.monotonic() - began
-        self.observe(DeliveryAttempt(method, answer, delivered, seconds, waiting.entry.correlation_id))
+        self.observe(DeliveryAttempt(method, answer, delivered, seconds, pending.entry.correlation_id))
 
-    async def _attempt_delivery(self, waiting: PendingDelivery, method: SendingMethod) -> str:
-        entry = waiting.entry
+    async def _attempt_delivery(self, pending: PendingDelivery, method: SendingMethod) -> str:
+        entry = pending.entry
         try:
             ticket = ClearTicket(self.sealer.unseal(entry.sealed, bound_to=entry.delivery_id).reveal())
         except SealBroken as error:
@@ -211,7 +211,7 @@ class Deliverer:
         if courier is None:
             raise NotDelivered(f"{method} is not configured", "not-set-up", final=True)
         try:
-            return await courier.deliver(ticket, waiting)
+            return await courier.deliver(ticket, pending)
         except NotDelivered:
             raise
         except Exception as error:  # noqa: BLE001 - retried like any other failure
@@ -221,7 +221,7 @@ class Deliverer:
             raise NotDelivered("internal error; see the log of the service", "error") from None
 
     async def _handle_failure(
-        self, failure: NotDelivered, waiting: PendingDelivery, retry_state: RetryState, method: SendingMethod
+        self, failure: NotDelivered, pending: PendingDelivery, retry_state: RetryState, method: SendingMethod
     ) -> RetryState | None:
         """Return the retry state for an immediate attempt with the next method; None: postponed, or failed for good."""
         now = self.clock()
@@ -230,27 +230,27 @@ class Deliverer:
             retry_state, failures=retry_state.failures + 1, failing_since=since, last_error=str(failure)
         )
         next_try = now + self.retries.delay(retry_state.failures)
-        log.warning("ticket %s: delivery by %s failed: %s", waiting.delivery_id, method, failure)
+        log.warning("ticket %s: delivery by %s failed: %s", pending.delivery_id, method, failure)
         if not failure.final and next_try - since < self.retries.give_up_after:
-            await self._postpone(waiting, retry_state, next_try)
+            await self._postpone(pending, retry_state, next_try)
             return None
-        if retry_state.method + 1 < len(waiting.entry.methods):
+        if retry_state.method + 1 < len(pending.entry.methods):
             return RetryState(
                 method=retry_state.method + 1,
                 attempts=retry_state.attempts,
                 last_error=retry_state.last_error,
             )
         await self._record(
-            waiting, retry_state, attempt=_attempt(waiting, method, retry_state, failure.answer)
+            pending, retry_state, attempt=_attempt(pending, method, retry_state, failure.answer)
         )
         return None  # the sealed ticket is kept for a manual retry until the ticket expires
 
-    async def _postpone(self, waiting: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
-        await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, retry_state, next_try)
+    async def _postpone(self, pending: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
+        await asyncio.to_thread(self.outbox.postpone, pending.entry.key, self.lease, retry_state, next_try)
 
     async def _record(
         self,
-        waiting: PendingDelivery,
+        pending: PendingDelivery,
         retry_state: RetryState,
         *,
         attempt: Attempt | None = None,
@@ -258,23 +258,23 @@ class Deliverer:
         why: Obsolete | None = None,
     ) -> None:
         command = RecordDelivery(
-            subject=waiting.entry.subject,
+            subject=pending.entry.subject,
             actor=ACTOR,
-            correlation_id=waiting.entry.correlation_id or self.correlation_id(),
+            correlation_id=pending.entry.correlation_id or self.correlation_id(),
             command_id=self.new_command_id(),
             request_digest="",
-            delivery_key=waiting.entry.key,
+            delivery_key=pending.entry.key,
             attempt=attempt,
             delivered=delivered,
             why=why,
             retry_state=retry_state,
-            until=waiting.ticket.valid_to if waiting.ticket else None,
+            until=pending.ticket.valid_to if pending.ticket else None,
         )
         (await self.execute(command)).unwrap()
 
 
 def _attempt(
-    waiting: PendingDelivery, method: SendingMethod, retry_state: RetryState, answer: str
+    pending: PendingDelivery, method: SendingMethod, retry_state: RetryState, answer: str
 ) -> Attempt:
-    recipient = masked(waiting.recipient, method) if waiting.recipient else None
+    recipient = masked(pending.recipient, method) if pending.recipient else None
     return Attempt(method=method, attempt=retry_state.attempts, recipient=recipient, answer=answer)

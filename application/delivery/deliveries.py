@@ -73,10 +73,10 @@ def read_deliveries(
 ) -> Sequence[TicketDeliveryItem]:
     """Return the delivery status of a user's newest tickets, newest first. Raises StoreUnavailable."""
     # The outbox is read first, so that a ticket delivered in between is found in both and counts as delivered.
-    waiting = {found.entry.version: found for found in outbox.waiting(subject)}
+    pending = {found.entry.version: found for found in outbox.waiting(subject)}
     recorded = _newest_events(subject, limit, ledger)
-    versions = sorted(waiting.keys() | recorded.keys(), reverse=True)[:limit]
-    return [_item(version, waiting.get(version), recorded.get(version)) for version in versions]
+    versions = sorted(pending.keys() | recorded.keys(), reverse=True)[:limit]
+    return [_item(version, pending.get(version), recorded.get(version)) for version in versions]
 
 
 def _newest_events(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
@@ -117,13 +117,13 @@ async def wait_for_status(
     return item
 
 
-def _item(version: int, waiting: PendingDelivery | None, event: DeliveryEvent | None) -> TicketDeliveryItem:
-    over = waiting is None or not isinstance(event, TicketDeliveryFailed)
-    if event and (over or (waiting and waiting.status is OutboxStatus.FAILED)):
-        return _event_item(version, event, waiting)
-    if waiting is None:
+def _item(version: int, pending: PendingDelivery | None, event: DeliveryEvent | None) -> TicketDeliveryItem:
+    over = pending is None or not isinstance(event, TicketDeliveryFailed)
+    if event and (over or (pending and pending.status is OutboxStatus.FAILED)):
+        return _event_item(version, event, pending)
+    if pending is None:
         raise ValueError("no such delivery")
-    retry_state, entry = waiting.retry_state, waiting.entry
+    retry_state, entry = pending.retry_state, pending.entry
     method = entry.methods[retry_state.method]
     return {
         "ticketVersion": version,
@@ -131,15 +131,15 @@ def _item(version: int, waiting: PendingDelivery | None, event: DeliveryEvent | 
         "time": utc_date(entry.minted),
         "method": method,
         "attempt": retry_state.attempts,
-        "recipient": masked(waiting.recipient, method) if waiting.recipient else None,
+        "recipient": masked(pending.recipient, method) if pending.recipient else None,
         "answer": None,
         "lastError": retry_state.last_error,
-        "nextTry": utc_date(waiting.next_try),
+        "nextTry": utc_date(pending.next_try),
         "why": None,
     }
 
 
-def _event_item(version: int, event: DeliveryEvent, waiting: PendingDelivery | None) -> TicketDeliveryItem:
+def _event_item(version: int, event: DeliveryEvent, pending: PendingDelivery | None) -> TicketDeliveryItem:
     attempt = event.delivery if isinstance(event, _ATTEMPTS) else None
     failed = isinstance(event, TicketDeliveryFailed)
     ended = isinstance(event, TicketDeliveryEnded)
@@ -151,7 +151,7 @@ def _event_item(version: int, event: DeliveryEvent, waiting: PendingDelivery | N
         "attempt": attempt.attempt if attempt else 0,
         "recipient": attempt.recipient if attempt else None,
         "answer": attempt.answer if attempt else None,
-        "lastError": waiting.retry_state.last_error if waiting and failed else None,
+        "lastError": pending.retry_state.last_error if pending and failed else None,
         "nextTry": None,
         "why": event.why if isinstance(event, TicketDeliveryEnded) else None,
     }

@@ -131,7 +131,7 @@ class Pusher:
     async def _update_workers(self, heads: Sequence[SubscriptionHead]) -> None:
         """Stop the workers of changed subscriptions, and start those of new ones and of failed ones due for a retry."""
         wanted = {head.key: head for head in heads}
-        kept = (key for key, sending in self._workers.items() if sending.is_current(wanted.get(key)))
+        kept = (key for key, worker in self._workers.items() if worker.is_current(wanted.get(key)))
         await self._end(list(self._workers.keys() - set(kept)))
         for head in heads:
             if head.key not in self._workers:
@@ -183,13 +183,13 @@ class _SubscriptionWorker:
         self._pusher = pusher
         self._head = head
         self._progress = Progress(acknowledged=0)
-        self._again_at: float | None = None
+        self._restart_at: float | None = None
         self.task = asyncio.create_task(self._run())
 
     def is_current(self, head: SubscriptionHead | None) -> bool:
         """Return whether the subscription is unchanged and no restart is due."""
-        again = self._again_at is not None and asyncio.get_running_loop().time() >= self._again_at
-        return head is not None and head.version == self._head.version and not again
+        restart = self._restart_at is not None and asyncio.get_running_loop().time() >= self._restart_at
+        return head is not None and head.version == self._head.version and not restart
 
     async def _run(self) -> None:
         try:
@@ -200,7 +200,7 @@ class _SubscriptionWorker:
             log.exception("pushing to %s failed and will be retried", _label(self._head.key))
         else:
             return
-        self._again_at = asyncio.get_running_loop().time() + _RETRY_DELAY_SECONDS
+        self._restart_at = asyncio.get_running_loop().time() + _RETRY_DELAY_SECONDS
 
     async def _send_all(self) -> None:
         pusher, key = self._pusher, self._head.key

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _QueuedCommand:
     command: Command
     future: "asyncio.Future[Answer]"
 
@@ -79,7 +79,7 @@ class GroupCommit:
         self._began: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[_QueuedCommand] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "store")
@@ -90,20 +90,20 @@ class GroupCommit:
         Must be called from the same event loop each time. Cancellation drops a queued command; it does not affect a
         command that the writer has taken. Raises Unavailable (including Overloaded), SlowWork.
         """
-        if self._closing or len(self._waiting) >= self._max_waiting:
+        if self._closing or len(self._queue) >= self._max_waiting:
             raise Overloaded("Too many requests are queued. Retry later.")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, loop.create_future())
-        self._waiting.append(waiting)
+        queued = _QueuedCommand(command, loop.create_future())
+        self._queue.append(queued)
         if self._writer is None:
             # In an empty context, since the task serves other requests, too.
             self._writer = loop.create_task(self._write(), context=Context())
-        return await waiting.future
+        return await queued.future
 
     @property
     def queued(self) -> int:
         """The number of queued commands."""
-        return len(self._waiting)
+        return len(self._queue)
 
     def busy_seconds(self) -> float:
         """Return the age of the current batch in seconds; 0: idle. Thread-safe."""
@@ -119,44 +119,44 @@ class GroupCommit:
 
     async def _write(self) -> None:
         try:
-            while self._waiting:
+            while self._queue:
                 await self._store_and_answer(self._take())
         finally:
             # The next command starts a new writer.
             self._writer = None
 
-    def _take(self) -> list[_Waiting]:
-        count = min(len(self._waiting), self._max_batch)
-        taken = [self._waiting.popleft() for _ in range(count)]
-        return [waiting for waiting in taken if not waiting.future.cancelled()]
+    def _take(self) -> list[_QueuedCommand]:
+        count = min(len(self._queue), self._max_batch)
+        taken = [self._queue.popleft() for _ in range(count)]
+        return [queued for queued in taken if not queued.future.cancelled()]
 
-    async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
+    async def _store_and_answer(self, batch: Sequence[_QueuedCommand]) -> None:
         answers: Sequence[Answer | Exception]
-        commands = [waiting.command for waiting in batch]
-        began, again = time.monotonic(), set[int]()
+        commands = [queued.command for queued in batch]
+        began, retried = time.monotonic(), set[int]()
         self._began = began
         try:
-            answers, again = await self._store_together(commands)
+            answers, retried = await self._store_together(commands)
         except Unavailable as unavailable:
             answers = [unavailable] * len(batch)
         except Exception as error:
             if len(batch) > 1:
                 # Isolate the command that caused the failure.
-                for waiting in batch:
-                    await self._store_and_answer([waiting])
+                for queued in batch:
+                    await self._store_and_answer([queued])
                 return
             log.exception("a command could not be stored")
             answers = [error]
         finally:
             self._began = None
-        for waiting, answer in zip(batch, answers, strict=True):
-            if waiting.future.cancelled():
+        for queued, answer in zip(batch, answers, strict=True):
+            if queued.future.cancelled():
                 continue
             if isinstance(answer, Exception):
-                waiting.future.set_exception(answer)
+                queued.future.set_exception(answer)
             else:
-                waiting.future.set_result(answer)
-        new = [number for number in range(len(commands)) if number not in again]
+                queued.future.set_result(answer)
+        new = [number for number in range(len(commands)) if number not in retried]
         if new:
             seconds = time.monotonic() - began
             batch_seen = Batch(
@@ -171,20 +171,20 @@ class GroupCommit:
         loads = _loads(commands)
         for _ in range(MAX_ATTEMPTS if commands else 0):
             loaded = await self._load(loads)
-            total, repeated = Changes(), set[int]()
+            total, retried = Changes(), set[int]()
             answers: list[Answer | Exception] = []
             for number, command in enumerate(commands):
                 if command.retryable and loaded.get(ANSWERS, command.key) is not None:
-                    repeated.add(number)
+                    retried.add(number)
                 answers.append(self._decide(command, loaded, total))
             if not total:
-                return answers, repeated
+                return answers, retried
             try:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
             _notify(self._after_commit, total)
-            return answers, repeated
+            return answers, retried
         if not commands:
             return [], set()
         raise StoreUnavailable("Too many concurrent updates")
@@ -206,8 +206,8 @@ class GroupCommit:
         return answer
 
     def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
-        if command.retryable and (given := loaded.get(ANSWERS, command.key)):
-            return _replay(given, command), Changes()
+        if command.retryable and (stored := loaded.get(ANSWERS, command.key)):
+            return _replay(stored, command), Changes()
         unit = UnitOfWork(loaded)
         try:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
@@ -230,12 +230,12 @@ def _notify(listener: Callable[[Any], None], argument: Any) -> None:
         log.exception("post-commit listener failed")
 
 
-def _replay(given: Answer, command: Command) -> Answer:
-    if given.request_digest not in (command.request_digest, *command.former_digests):
+def _replay(stored: Answer, command: Command) -> Answer:
+    if stored.request_digest not in (command.request_digest, *command.former_digests):
         return command.refused(
             IdempotencyKeyReused("This Idempotency-Key was used for another request. Use a new key.")
         )
-    return given
+    return stored
 
 
 class Background:

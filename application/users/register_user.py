@@ -51,5 +51,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
     )
 
 
-def _is_unchanged(one: Recipient, other: Recipient) -> bool:
-    return one == replace(other, created=one.created, last_modified=one.last_modified, version=one.version)
+def _is_unchanged(known: Recipient, new: Recipient) -> bool:
+    return known == replace(
+        new, created=known.created, last_modified=known.last_modified, version=known.version
+    )

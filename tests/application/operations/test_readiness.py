@@ -150,7 +150,7 @@ def test_an_unexpected_error_of_a_check_is_only_logged(
     assert not found.ready
     [record] = caplog.records
     assert record.exc_info
-    assert record.getMessage() == "the check 'store' failed"
+    assert record.getMessage() == "readiness check 'store' failed"
 
 
 def test_a_stopping_process_is_not_ready_and_runs_no_check(check: Check) -> None:
