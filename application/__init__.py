@@ -1,1 +1,1 @@
-"""What the service does: a file per use case, the read projection, the ports. Knows the domain only."""
+"""The use cases of the service and their ports. Depends on the domain only."""

@@ -1,1 +1,1 @@
-"""What a ticket credential is. No I/O, no clock, no randomness, no framework but eventsourcing.domain."""
+"""The domain model: no I/O, no clock, no randomness, no framework except eventsourcing.domain and msgspec."""

@@ -1,1 +1,1 @@
-"""Delivery of tickets."""
+"""Ticket delivery: the outbox, delivery attempts and their status."""

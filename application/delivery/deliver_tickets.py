@@ -1,4 +1,4 @@
-"""Deliver the tickets that wait in the outbox: at least once each, and only what still opens something."""
+"""Deliver the tickets in the outbox at least once each, unless they are obsolete."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from application.delivery.outbox import DeliveryKey, Outbox, Standing, Trying, Waiting
+from application.delivery.outbox import DeliveryKey, Outbox, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RecordDelivery
 from application.shared.errors import SealBroken, Unavailable
 from application.shared.masking import masked
@@ -24,28 +24,28 @@ from domain.policies.policy import SendingMethod
 from domain.tickets.ticket import ClearTicket
 
 ACTOR = "tickets deliver"
-AT_ONCE = 32
-_LOOK_EVERY_SECONDS = 1
-_AGAIN_AFTER_SECONDS = 2
-_STOPS_WITHIN_SECONDS = 5
+MAX_CONCURRENT = 32
+_POLL_INTERVAL_SECONDS = 1
+_RETRY_DELAY_SECONDS = 2
+_STOP_TIMEOUT_SECONDS = 5
 
 log = logging.getLogger(__name__)
 
 
 class NotDelivered(Exception):
-    """A ticket that could not be handed over now; what it says is shown to the helpdesk, and names no address.
+    """A delivery attempt failed. The helpdesk sees the message, so it contains no address.
 
-    answer: the code of who did not take it, or ours. final: this method can never bring it to this recipient.
+    answer: the code of the receiving server or of this service. final: a retry with this method cannot succeed.
     """
 
-    def __init__(self, said: str, answer: str, *, final: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, answer: str, *, final: bool = False) -> None:
+        super().__init__(message)
         self.answer = answer
         self.final = final
 
 
-class Tried(NamedTuple):
-    """A try to hand over a ticket. answer: the code. correlation_id: of the command that minted it, if that is known."""
+class DeliveryAttempt(NamedTuple):
+    """An observed delivery attempt. answer: the code. correlation_id: of the command that minted the ticket, if known."""
 
     method: SendingMethod
     answer: str
@@ -55,21 +55,21 @@ class Tried(NamedTuple):
 
 
 class Courier(Protocol):
-    """Brings tickets to their users, by one method."""
+    """Delivers tickets by one method."""
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
-        """Hand one ticket over for good: when this returns, a crash no longer loses it. Raises NotDelivered.
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
+        """Deliver a ticket durably and return the code of the receiver. Raises NotDelivered.
 
-        Returns the code of who took it. May be called again with the same ticket: what is sent then has the same identity.
+        May be called again for the same ticket; the message then has the same identity.
         """
 
 
 @dataclass
 class Deliverer:
-    """Takes tickets from the outbox and hands them over, beside others who do the same.
+    """Delivers the tickets in the outbox; several processes may run one concurrently.
 
-    lease: a name that no other has. lease_for: how long what this one took is kept from the others when it dies.
-    observe: told of every try; must return at once.
+    lease: a unique name. lease_for: the delivery lease; an interrupted delivery is retried after it. observe: receives
+    every attempt; must not block.
     """
 
     outbox: Outbox
@@ -82,57 +82,57 @@ class Deliverer:
     lease_for: timedelta
     new_command_id: Callable[[], str]
     correlation_id: Callable[[], str]
-    observe: Callable[[Tried], None] = lambda _: None
+    observe: Callable[[DeliveryAttempt], None] = lambda _: None
     _extended: datetime | None = None
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _running: "dict[asyncio.Task[None], DeliveryKey]" = field(default_factory=dict)
 
     def wake(self) -> None:
-        """Look at once. Only on the event loop."""
+        """Poll the outbox now. Call it on the event loop only."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled; what is under way then and does not end soon is cut off, and somebody else's at once."""
+        """Deliver until cancelled. Unfinished deliveries are then cancelled after a time-out, and their leases released."""
         try:
             while True:
                 try:
                     await self._extend()
                     await self._take()
                 except Unavailable as error:
-                    log.warning("delivery is put off: %s", error)
-                    await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                    log.warning("delivery failed and will be retried: %s", error)
+                    await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 except Exception:
-                    log.exception("delivery failed and is put off")
-                    await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                    log.exception("delivery failed and will be retried")
+                    await asyncio.sleep(_RETRY_DELAY_SECONDS)
         finally:
-            await self._let_go()
+            await self._release()
 
     async def _extend(self) -> None:
-        """Keep what is under way from the others for longer."""
+        """Extend the leases of the running deliveries."""
         now = self.clock()
-        # Or the clock was set back.
+        # A negative difference means that the clock was set back.
         if self._extended is None or not timedelta() <= now - self._extended <= self.lease_for / 3:
             keys = list(self._running.values())
             await asyncio.to_thread(self.outbox.extend, self.lease, keys, now + self.lease_for)
             self._extended = now
 
     async def _take(self) -> None:
-        """Take as many as there is room for, or wait for some."""
+        """Start as many deliveries as the limit allows, or wait for new tickets."""
         self._woken.clear()
-        room = AT_ONCE - len(self._running)
-        taken = await self._taken(room) if room else ()
-        for waiting in taken:
-            task = asyncio.create_task(self._deliver(waiting))
-            self._running[task] = waiting.entry.key
-            task.add_done_callback(self._ended)
+        room = MAX_CONCURRENT - len(self._running)
+        taken = await self._claim(room) if room else ()
+        for pending in taken:
+            task = asyncio.create_task(self._deliver(pending))
+            self._running[task] = pending.entry.key
+            task.add_done_callback(self._finished)
         if len(taken) < room or not room:
-            # Soon enough to extend a short lease, too.
-            seconds = min(_LOOK_EVERY_SECONDS, self.lease_for.total_seconds() / 4)
+            # A short lease needs a shorter interval.
+            seconds = min(_POLL_INTERVAL_SECONDS, self.lease_for.total_seconds() / 4)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
 
-    async def _taken(self, room: int) -> Sequence[Waiting]:
+    async def _claim(self, room: int) -> Sequence[PendingDelivery]:
         now = self.clock()
         taking = asyncio.create_task(
             asyncio.to_thread(self.outbox.take, self.lease, now, now + self.lease_for, room)
@@ -140,131 +140,141 @@ class Deliverer:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            # The thread takes them all the same.
+            # Cancellation does not stop the thread, so release its leases.
             with suppress(Unavailable):
-                keys = [waiting.entry.key for waiting in await taking]
-                await asyncio.to_thread(self.outbox.let_go, self.lease, keys)
+                keys = [pending.entry.key for pending in await taking]
+                await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
             raise
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if len(self._running) == AT_ONCE:
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        if len(self._running) == MAX_CONCURRENT:
             self._woken.set()
         del self._running[task]
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         if self._running:
-            await asyncio.wait(self._running, timeout=_STOPS_WITHIN_SECONDS)
+            await asyncio.wait(self._running, timeout=_STOP_TIMEOUT_SECONDS)
         keys = list(self._running.values())
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         with suppress(Unavailable):
-            await asyncio.to_thread(self.outbox.let_go, self.lease, keys)
+            await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
 
-    async def _deliver(self, waiting: Waiting) -> None:
+    async def _deliver(self, pending: PendingDelivery) -> None:
         try:
-            await self._deliver_or_put_off(waiting)
+            await self._deliver_or_postpone(pending)
         except Unavailable as error:
-            log.warning("ticket %s: %s", waiting.delivery_id, error)
+            log.warning("ticket %s: %s", pending.delivery_id, error)
         except Exception:
-            log.exception("ticket %s: its delivery failed, and is tried again", waiting.delivery_id)
+            log.exception("ticket %s: delivery failed and will be retried", pending.delivery_id)
 
-    async def _deliver_or_put_off(self, waiting: Waiting) -> None:
-        trying = waiting.trying
+    async def _deliver_or_postpone(self, pending: PendingDelivery) -> None:
+        retry_state = pending.retry_state
         while True:
-            why, method = waiting.obsolete(self.clock()), waiting.entry.methods[trying.method]
+            why, method = pending.obsolete(self.clock()), pending.entry.methods[retry_state.method]
             if why or method is SendingMethod.NONE:
-                await self._record(waiting, trying, why=why or Obsolete.NOT_SENT)
+                await self._record(pending, retry_state, why=why or Obsolete.NOT_SENT)
                 return
-            if waiting.standing is Standing.FAILED and waiting.ticket:
-                await self._postpone(waiting, trying, waiting.ticket.valid_to)  # which somebody moved
+            if pending.status is OutboxStatus.FAILED and pending.ticket:
+                await self._postpone(pending, retry_state, pending.ticket.valid_to)  # valid_to was extended
                 return
-            trying = replace(trying, attempts=trying.attempts + 1)
+            retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             began = time.monotonic()
             try:
-                answer = await self._hand_over(waiting, method)
+                answer = await self._attempt_delivery(pending, method)
             except NotDelivered as failure:
-                self._tell(waiting, method, failure.answer, began, delivered=False)
-                following = await self._after(failure, waiting, trying, method)
+                self._report(pending, method, failure.answer, began, delivered=False)
+                following = await self._handle_failure(failure, pending, retry_state, method)
                 if following is None:
                     return
-                trying = following
+                retry_state = following
             else:
-                self._tell(waiting, method, answer, began, delivered=True)
-                attempt = _attempt(waiting, method, trying, answer)
-                await self._record(waiting, trying, attempt=attempt, delivered=True)
+                self._report(pending, method, answer, began, delivered=True)
+                attempt = _attempt(pending, method, retry_state, answer)
+                await self._record(pending, retry_state, attempt=attempt, delivered=True)
                 return
 
-    def _tell(
-        self, waiting: Waiting, method: SendingMethod, answer: str, began: float, *, delivered: bool
+    def _report(
+        self, pending: PendingDelivery, method: SendingMethod, answer: str, began: float, *, delivered: bool
     ) -> None:
         seconds = time.monotonic() - began
-        self.observe(Tried(method, answer, delivered, seconds, waiting.entry.correlation_id))
+        self.observe(DeliveryAttempt(method, answer, delivered, seconds, pending.entry.correlation_id))
 
-    async def _hand_over(self, waiting: Waiting, method: SendingMethod) -> str:
-        entry = waiting.entry
+    async def _attempt_delivery(self, pending: PendingDelivery, method: SendingMethod) -> str:
+        entry = pending.entry
         try:
             ticket = ClearTicket(self.sealer.unseal(entry.sealed, bound_to=entry.delivery_id).reveal())
         except SealBroken as error:
             raise NotDelivered(str(error), "seal-broken") from None
         courier = self.couriers.get(method)
         if courier is None:
-            raise NotDelivered(f"{method} is not set up here", "not-set-up", final=True)
+            raise NotDelivered(f"{method} is not configured", "not-set-up", final=True)
         try:
-            return await courier.deliver(ticket, waiting)
+            return await courier.deliver(ticket, pending)
         except NotDelivered:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again like any other failure
-            # Where it happened, and not what it says, which may hold the ticket.
+        except Exception as error:  # noqa: BLE001 - retried like any other failure
+            # The message is not logged, since it may contain the ticket.
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error("ticket %s: %s in\n%s", entry.delivery_id, type(error).__name__, where)  # noqa: TRY400
-            raise NotDelivered("an error of the service, which its log has", "error") from None
+            raise NotDelivered("internal error; see the log of the service", "error") from None
 
-    async def _after(
-        self, failure: NotDelivered, waiting: Waiting, trying: Trying, method: SendingMethod
-    ) -> Trying | None:
-        """Return how to go on at once, by the next method; None: it was put off, or given up."""
+    async def _handle_failure(
+        self, failure: NotDelivered, pending: PendingDelivery, retry_state: RetryState, method: SendingMethod
+    ) -> RetryState | None:
+        """Return the retry state for an immediate attempt with the next method; None: postponed, or failed for good."""
         now = self.clock()
-        since = trying.failing_since or now
-        trying = replace(trying, failures=trying.failures + 1, failing_since=since, last_error=str(failure))
-        next_try = now + self.retries.wait(trying.failures)
-        log.warning("ticket %s is not delivered by %s: %s", waiting.delivery_id, method, failure)
+        since = retry_state.failing_since or now
+        retry_state = replace(
+            retry_state, failures=retry_state.failures + 1, failing_since=since, last_error=str(failure)
+        )
+        next_try = now + self.retries.delay(retry_state.failures)
+        log.warning("ticket %s: delivery by %s failed: %s", pending.delivery_id, method, failure)
         if not failure.final and next_try - since < self.retries.give_up_after:
-            await self._postpone(waiting, trying, next_try)
+            await self._postpone(pending, retry_state, next_try)
             return None
-        if trying.method + 1 < len(waiting.entry.methods):
-            return Trying(method=trying.method + 1, attempts=trying.attempts, last_error=trying.last_error)
-        await self._record(waiting, trying, attempt=_attempt(waiting, method, trying, failure.answer))
-        return None  # it is kept, for a retry, until the ticket ends
+        if retry_state.method + 1 < len(pending.entry.methods):
+            return RetryState(
+                method=retry_state.method + 1,
+                attempts=retry_state.attempts,
+                last_error=retry_state.last_error,
+            )
+        await self._record(
+            pending, retry_state, attempt=_attempt(pending, method, retry_state, failure.answer)
+        )
+        return None  # the sealed ticket is kept for a manual retry until the ticket expires
 
-    async def _postpone(self, waiting: Waiting, trying: Trying, next_try: datetime) -> None:
-        await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, trying, next_try)
+    async def _postpone(self, pending: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
+        await asyncio.to_thread(self.outbox.postpone, pending.entry.key, self.lease, retry_state, next_try)
 
     async def _record(
         self,
-        waiting: Waiting,
-        trying: Trying,
+        pending: PendingDelivery,
+        retry_state: RetryState,
         *,
         attempt: Attempt | None = None,
         delivered: bool = False,
         why: Obsolete | None = None,
     ) -> None:
         command = RecordDelivery(
-            subject=waiting.entry.subject,
+            subject=pending.entry.subject,
             actor=ACTOR,
-            correlation_id=waiting.entry.correlation_id or self.correlation_id(),
+            correlation_id=pending.entry.correlation_id or self.correlation_id(),
             command_id=self.new_command_id(),
             request_digest="",
-            key_of_delivery=waiting.entry.key,
+            delivery_key=pending.entry.key,
             attempt=attempt,
             delivered=delivered,
             why=why,
-            trying=trying,
-            until=waiting.ticket.valid_to if waiting.ticket else None,
+            retry_state=retry_state,
+            until=pending.ticket.valid_to if pending.ticket else None,
         )
         (await self.execute(command)).unwrap()
 
 
-def _attempt(waiting: Waiting, method: SendingMethod, trying: Trying, answer: str) -> Attempt:
-    recipient = masked(waiting.recipient, method) if waiting.recipient else None
-    return Attempt(method=method, attempt=trying.attempts, recipient=recipient, answer=answer)
+def _attempt(
+    pending: PendingDelivery, method: SendingMethod, retry_state: RetryState, answer: str
+) -> Attempt:
+    recipient = masked(pending.recipient, method) if pending.recipient else None
+    return Attempt(method=method, attempt=retry_state.attempts, recipient=recipient, answer=answer)

@@ -1,4 +1,4 @@
-"""What became of a user's tickets on their way, for the helpdesk."""
+"""The delivery status of a user's tickets, for the helpdesk."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.delivery.outbox import Outbox, Standing, Waiting
+from application.delivery.outbox import Outbox, OutboxStatus, PendingDelivery
 from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.record.ledger import Ledger
@@ -35,7 +35,7 @@ _NEWEST = 10
 
 
 class DeliveryStatus(StrEnum):
-    """Where a ticket is on its way."""
+    """The delivery status of a ticket."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -44,61 +44,61 @@ class DeliveryStatus(StrEnum):
 
 
 class TicketDeliveryItem(TypedDict):
-    """The delivery of a ticket, in short."""
+    """The delivery of a ticket."""
 
     ticketVersion: Annotated[
-        Count, Field(description="The version of the credential that the ticket came with.")
+        Count, Field(description="The version of the credential at which the ticket was minted.")
     ]
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`queued`: is tried, or will be; `sent`: was handed over; `failed`: was given up, and is kept for a"
-            " retry until the ticket ends; `ended`: is not sent any more."
+            description="`queued`: awaits an attempt; `sent`: was accepted; `failed`: every method failed, a retry is possible"
+            " until the ticket expires; `ended`: is obsolete."
         ),
     ]
-    time: Annotated[
-        UtcDate | None, Field(description="Since when: when it was minted, sent, given up or ended.")
+    time: Annotated[UtcDate | None, Field(description="Time of the status change.")]
+    method: Annotated[SendingMethod | None, Field(description="The sending method.")]
+    attempt: Annotated[Count, Field(description="Number of attempts.")]
+    recipient: Annotated[str | None, Field(description="Masked address.", examples=["u***@e***.com"])]
+    answer: Annotated[str | None, Field(description="Response code of the receiver.", examples=["250"])]
+    lastError: Annotated[str | None, Field(description="Error of the last attempt.")]
+    nextTry: Annotated[UtcDate | None, Field(description="Time of the next attempt.")]
+    why: Annotated[
+        str | None, Field(description="Reason for the end of the delivery.", examples=["replaced"])
     ]
-    method: Annotated[SendingMethod | None, Field(description="By which it is, or was, sent.")]
-    attempt: Annotated[Count, Field(description="How often it was tried.")]
-    recipient: Annotated[str | None, Field(description="Where to, masked.", examples=["u***@e***.com"])]
-    answer: Annotated[str | None, Field(description="The code that was answered.", examples=["250"])]
-    lastError: Annotated[str | None, Field(description="Why the last try failed.")]
-    nextTry: Annotated[UtcDate | None, Field(description="When it is tried again.")]
-    why: Annotated[str | None, Field(description="Why it is not sent any more.", examples=["replaced"])]
 
 
 def read_deliveries(
     subject: Subject, limit: int, *, outbox: Outbox, ledger: Ledger
 ) -> Sequence[TicketDeliveryItem]:
-    """Return what became of a user's newest tickets, the newest first. Raises StoreUnavailable."""
-    # First what waits: what is delivered meanwhile is then found as both, and was delivered.
-    waiting = {found.entry.version: found for found in outbox.waiting(subject)}
-    said = _newest_said(subject, limit, ledger)
-    versions = sorted(waiting.keys() | said.keys(), reverse=True)[:limit]
-    return [_item(version, waiting.get(version), said.get(version)) for version in versions]
+    """Return the delivery status of a user's newest tickets, newest first. Raises StoreUnavailable."""
+    # The outbox is read first, so that a ticket delivered in between is found in both and counts as delivered.
+    pending = {found.entry.version: found for found in outbox.waiting(subject)}
+    recorded = _newest_events(subject, limit, ledger)
+    versions = sorted(pending.keys() | recorded.keys(), reverse=True)[:limit]
+    return [_item(version, pending.get(version), recorded.get(version)) for version in versions]
 
 
-def _newest_said(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
-    """Return the last word on so many tickets, if there are; one that failed often has many events."""
+def _newest_events(subject: Subject, limit: int, ledger: Ledger) -> dict[int, DeliveryEvent]:
+    """Return the newest delivery event of up to `limit` tickets; a ticket may have many events."""
     count = 2 * limit
     while True:
         entries = ledger.newest_of_user(subject, TOPICS, count)
-        said: dict[int, DeliveryEvent] = {}
+        newest: dict[int, DeliveryEvent] = {}
         for event in map(ledger.event, entries):
             if isinstance(event, DeliveryEvent):
-                said.setdefault(event.ticket_version, event)
-        if len(said) >= limit or len(entries) < count:
-            return said
+                newest.setdefault(event.ticket_version, event)
+        if len(newest) >= limit or len(entries) < count:
+            return newest
         count *= 4
 
 
-async def status_within(
+async def wait_for_status(
     subject: Subject, version: int, seconds: float, *, outbox: Outbox, ledger: Ledger, live: LiveFeed
 ) -> TicketDeliveryItem | None:
-    """Return what has become of the ticket that came with a version, once it is over or so many seconds are.
+    """Return the delivery of the ticket that was minted at a version, as soon as it is final, or after a time-out.
 
-    None where none is sent. Raises StoreUnavailable.
+    None: no ticket is delivered for this version. Raises StoreUnavailable.
     """
     client = subject.client_ext_id
 
@@ -117,41 +117,41 @@ async def status_within(
     return item
 
 
-def _item(version: int, waiting: Waiting | None, said: DeliveryEvent | None) -> TicketDeliveryItem:
-    over = waiting is None or not isinstance(said, TicketDeliveryFailed)
-    if said and (over or (waiting and waiting.standing is Standing.FAILED)):
-        return _said(version, said, waiting)
-    if waiting is None:
-        raise ValueError("there is no such delivery")
-    trying, entry = waiting.trying, waiting.entry
-    method = entry.methods[trying.method]
+def _item(version: int, pending: PendingDelivery | None, event: DeliveryEvent | None) -> TicketDeliveryItem:
+    over = pending is None or not isinstance(event, TicketDeliveryFailed)
+    if event and (over or (pending and pending.status is OutboxStatus.FAILED)):
+        return _event_item(version, event, pending)
+    if pending is None:
+        raise ValueError("no such delivery")
+    retry_state, entry = pending.retry_state, pending.entry
+    method = entry.methods[retry_state.method]
     return {
         "ticketVersion": version,
         "status": DeliveryStatus.QUEUED,
         "time": utc_date(entry.minted),
         "method": method,
-        "attempt": trying.attempts,
-        "recipient": masked(waiting.recipient, method) if waiting.recipient else None,
+        "attempt": retry_state.attempts,
+        "recipient": masked(pending.recipient, method) if pending.recipient else None,
         "answer": None,
-        "lastError": trying.last_error,
-        "nextTry": utc_date(waiting.next_try),
+        "lastError": retry_state.last_error,
+        "nextTry": utc_date(pending.next_try),
         "why": None,
     }
 
 
-def _said(version: int, said: DeliveryEvent, waiting: Waiting | None) -> TicketDeliveryItem:
-    attempt = said.delivery if isinstance(said, _ATTEMPTS) else None
-    failed = isinstance(said, TicketDeliveryFailed)
-    ended = isinstance(said, TicketDeliveryEnded)
+def _event_item(version: int, event: DeliveryEvent, pending: PendingDelivery | None) -> TicketDeliveryItem:
+    attempt = event.delivery if isinstance(event, _ATTEMPTS) else None
+    failed = isinstance(event, TicketDeliveryFailed)
+    ended = isinstance(event, TicketDeliveryEnded)
     return {
         "ticketVersion": version,
         "status": DeliveryStatus.FAILED if failed else DeliveryStatus.ENDED if ended else DeliveryStatus.SENT,
-        "time": utc_date(said.timestamp),
+        "time": utc_date(event.timestamp),
         "method": attempt.method if attempt else None,
         "attempt": attempt.attempt if attempt else 0,
         "recipient": attempt.recipient if attempt else None,
         "answer": attempt.answer if attempt else None,
-        "lastError": waiting.trying.last_error if waiting and failed else None,
+        "lastError": pending.retry_state.last_error if pending and failed else None,
         "nextTry": None,
-        "why": said.why if isinstance(said, TicketDeliveryEnded) else None,
+        "why": event.why if isinstance(event, TicketDeliveryEnded) else None,
     }

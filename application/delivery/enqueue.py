@@ -1,4 +1,4 @@
-"""Queue a new ticket for its delivery."""
+"""Queue a new ticket for delivery."""
 
 from application.delivery.outbox import OUTBOX, OutboxEntry, delivery_id
 from application.shared.ports import Sealer
@@ -17,7 +17,7 @@ def enqueue_delivery(
     *,
     sealer: Sealer,
 ) -> None:
-    """Put the ticket into the outbox, sealed so that it opens as the ticket of this event only; unless none is sent."""
+    """Put the ticket into the outbox, sealed for this credential and version, unless the sending method is None."""
     if policy.sending_method == (SendingMethod.NONE,):
         return
     entry = OutboxEntry(

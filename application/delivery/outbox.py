@@ -1,4 +1,4 @@
-"""The outbox: clear tickets, sealed, that wait for their delivery, and what was tried with each."""
+"""The outbox: sealed tickets that await delivery, and their retry state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from domain.users.recipient import Recipient
 
 
 class DeliveryKey(NamedTuple):
-    """The ticket that the event of a version of a credential minted."""
+    """The identity of a ticket: the credential, and the version that minted it."""
 
     client_ext_id: str
     stream: UUID
@@ -27,16 +27,16 @@ class DeliveryKey(NamedTuple):
 
 
 def delivery_id(stream: UUID, version: int) -> str:
-    """Return the identity of the ticket that the event of this version minted."""
+    """Return the identity of the ticket that was minted at this version."""
     return f"{stream}-{version}"
 
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """A clear ticket, sealed, that waits for its delivery.
+    """A sealed ticket that awaits delivery.
 
-    methods: by which it is sent, each next one where the one before cannot. created, reset_count: of the credential
-    when it was minted; correlation_id: of the command that minted it; None where that was before they were kept.
+    methods: the sending methods in order of preference. created, reset_count: of the credential at the time of minting.
+    correlation_id: of the minting command. The last three are None in rows of earlier releases.
     """
 
     subject: Subject
@@ -51,17 +51,17 @@ class OutboxEntry:
 
     @property
     def key(self) -> DeliveryKey:
-        """Which it is."""
+        """The identity of the ticket."""
         return DeliveryKey(self.subject.client_ext_id, self.stream, self.version)
 
     @property
     def delivery_id(self) -> str:
-        """What its seal is bound to."""
+        """The context to which the seal is bound."""
         return delivery_id(self.stream, self.version)
 
 
-class Trying(Struct, frozen=True, kw_only=True):
-    """What was tried with a ticket. method: which of its methods is at hand; failures: of that one, in a row."""
+class RetryState(Struct, frozen=True, kw_only=True):
+    """The retry state of a ticket. method: the index of the current method; failures: its consecutive failures."""
 
     method: int = 0
     attempts: int = 0
@@ -70,62 +70,61 @@ class Trying(Struct, frozen=True, kw_only=True):
     last_error: str | None = None
 
 
-class Standing(StrEnum):
-    """Where a ticket in the outbox stands."""
+class OutboxStatus(StrEnum):
+    """The status of a ticket in the outbox."""
 
     QUEUED = "queued"
     FAILED = "failed"
 
 
 class DeliveryProgress(NamedTuple):
-    """How far the delivery of a ticket in the outbox is.
+    """The progress of a delivery.
 
-    event_count: how many events it has. trying: the retry state of one that has failed; until: when a failed one is looked at
-    again.
+    event_count: the number of its events. retry_state, until: of a failed delivery; the sealed ticket is kept until then.
     """
 
     event_count: int
-    trying: Trying | None = None
+    retry_state: RetryState | None = None
     until: datetime | None = None
 
 
 OUTBOX = RecordSet[DeliveryKey, OutboxEntry]("outbox")
 DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
 RETRIES = RecordSet[Subject, bool]("retries")
-"""Whose queued and failed tickets are to be tried again at once."""
+"""The users whose queued and failed tickets must be retried now."""
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A ticket in the outbox with whom it is for (None: erased) and what it belongs to now.
+class PendingDelivery:
+    """A ticket in the outbox with its recipient (None: erased) and the current state of its credential.
 
-    so_far: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/record/eras.py).
+    event_count: the number of events of its delivery. next_try: None for now. era: the era of its minting.
     """
 
     entry: OutboxEntry
     recipient: Recipient | None
     ticket: TicketState | None
-    trying: Trying
-    so_far: int
-    standing: Standing
+    retry_state: RetryState
+    event_count: int
+    status: OutboxStatus
     next_try: datetime | None
     era: str = ""
 
     @property
     def delivery_id(self) -> str:
-        """The same for every attempt at this ticket, so that a double is recognisable, and of no other.
+        """The identity of the ticket in every attempt, so that receivers can detect duplicates.
 
-        A store that was put back gives the versions after the cut to other tickets.
+        It includes the era, since a restored store assigns the versions after the backup again.
         """
         return f"{self.entry.delivery_id}~{self.era}" if self.era else self.entry.delivery_id
 
     def obsolete(self, now: datetime) -> Obsolete | None:
-        """Return why the ticket is not to be sent any more; None where it is."""
+        """Return why the ticket must not be delivered any more; None: deliver it."""
         entry, ticket = self.entry, self.ticket
         for why, holds in (
             (Obsolete.ERASED, self.recipient is None),
             (Obsolete.DELETED, ticket is None or ticket.deleted),
-            (Obsolete.REPLACED, ticket is not None and not _is_the_one(entry, ticket)),
+            (Obsolete.REPLACED, ticket is not None and not _is_current_ticket(entry, ticket)),
             (Obsolete.ARCHIVED, ticket is not None and ticket.state_name is State.ARCHIVED),
             (Obsolete.EXPIRED, ticket is not None and now >= ticket.valid_to),
         ):
@@ -134,36 +133,36 @@ class Waiting:
         return None
 
 
-def _is_the_one(entry: OutboxEntry, ticket: TicketState) -> bool:
+def _is_current_ticket(entry: OutboxEntry, ticket: TicketState) -> bool:
     if entry.created is None:
         return True
     return (entry.created, entry.reset_count) == (ticket.created, ticket.reset_count)
 
 
 class Outbox(Protocol):
-    """The tickets that wait for their delivery; the other side of `Changes.outbox`. Every method raises StoreUnavailable."""
+    """The tickets that await delivery. Every method raises StoreUnavailable."""
 
-    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
-        """Take the next tickets whose time has come, so that nobody else takes them before `until`.
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[PendingDelivery]:
+        """Lease the next due tickets until a time.
 
-        Of a credential none is taken while somebody has another, so that the newest ticket arrives last.
-        lease: a name that nobody else gives.
+        At most one ticket of a credential is leased at a time, so that the newest ticket arrives last. lease: a unique
+        name.
         """
 
-    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
-        """Keep what was tried, and let go until the next try, unless somebody else has taken the ticket meanwhile."""
+    def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
+        """Save the retry state and release the lease until the next attempt, unless the lease was lost."""
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
-        """Keep these from the others until then, as far as nobody else has taken them."""
+        """Extend the leases that were not lost."""
 
-    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
-        """Let somebody else take these at once."""
+    def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+        """Release the leases."""
 
-    def waiting(self, subject: Subject) -> Sequence[Waiting]:
-        """Return what waits for a user, or has failed, newest first."""
+    def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
+        """Return the queued and failed tickets of a user, newest first."""
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
-        """Return the next entries of all, by key."""
+        """Return the next entries of all clients, sorted by key."""
 
     def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
-        """Put another seal in the place of the entry's, if it still has that."""
+        """Replace the sealed ticket, unless it has changed."""

@@ -1,11 +1,11 @@
-"""Record what became of a ticket's delivery, and have one tried again."""
+"""Record the outcome of a delivery, and request a retry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, Trying
+from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, RetryState
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, ticket
 from application.transaction.command import Answer, Command
@@ -25,42 +25,44 @@ from domain.delivery.ticket_delivery import (
 
 @dataclass(frozen=True, kw_only=True)
 class RecordDelivery(Command):
-    """Keep what became of a delivery.
+    """Record the outcome of a delivery.
 
-    attempt: with which the ticket was handed over, or given up; None: it is not sent any more, for what `why` says.
-    trying, until: of one that was given up: what was tried, and until when the sealed ticket is kept.
+    attempt: the last attempt; None: the ticket is obsolete, `why` is the reason. retry_state, until: of a failed delivery;
+    the sealed ticket is kept until then.
     """
 
-    key_of_delivery: DeliveryKey
+    delivery_key: DeliveryKey
     attempt: Attempt | None = None
     delivered: bool = False
     why: Obsolete | None = None
-    trying: Trying | None = None
+    retry_state: RetryState | None = None
     until: datetime | None = None
 
     def loads(self) -> Sequence[Load]:
-        """Return how far the delivery is."""
-        return [Load(DELIVERIES, self.key_of_delivery)]
+        """Return the progress of the delivery."""
+        return [Load(DELIVERIES, self.delivery_key)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryDeliveries(TicketCommand):
-    """Try the queued and failed tickets of the user again at once, from their first method on."""
+    """Retry the queued and failed tickets of the user now, starting with their first method."""
 
 
 def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Record the outcome of a delivery, unless another process has recorded one.
 
-    A sealed ticket that was delivered, or is no longer sent, is deleted in the same transaction.
+    The sealed ticket is deleted in the same transaction, unless the delivery failed.
     """
-    key = command.key_of_delivery
+    key = command.delivery_key
     progress = unit.get(DELIVERIES, key)
     if progress is None:
         return command.done(Outcome.GONE, None, None)
     event = _event(command, progress.event_count, clock)
     unit.append([event], command.subject)
     if isinstance(event, TicketDeliveryFailed):
-        failed = DeliveryProgress(event.originator_version, command.trying or Trying(), command.until)
+        failed = DeliveryProgress(
+            event.originator_version, command.retry_state or RetryState(), command.until
+        )
         unit.put(DELIVERIES, key, failed)
     else:
         unit.remove(DELIVERIES, key)
@@ -68,7 +70,7 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
 
 
 def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryEvent:
-    key = command.key_of_delivery
+    key = command.delivery_key
     following = partial(
         next_event,
         stream=key.stream,
@@ -84,7 +86,7 @@ def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryE
 
 
 def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
-    """Have the user's tickets tried again. Raises UserNotFound, TicketNotFound."""
+    """Request a retry of the user's deliveries. Raises UserNotFound, TicketNotFound."""
     ticket(unit, command.subject)
     unit.put(RETRIES, command.subject, True)
     return command.done(Outcome.QUEUED, None, None)

@@ -1,1 +1,1 @@
-"""The event feed of a client."""
+"""The event feed: read, follow, and publish to a broker."""

@@ -1,4 +1,4 @@
-"""The feed: every event of a client as a CloudEvent, by position, for those who follow from outside."""
+"""The feed: the events of a client as CloudEvents, by position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -20,59 +20,59 @@ from domain.tickets.states import State
 
 PAGE = 1000
 TYPES = tuple(sorted(EVENTS))
-# Wide enough for every position, so that the texts sort as the numbers do.
+# Wide enough for every position, so that the text sorts numerically.
 _SEQUENCE_DIGITS = 19
-_AS_THEY_ARE = (str, int, type(None))
+_PLAIN_TYPES = (str, int, type(None))
 
 
 class EventData(TypedDict):
-    """What happened, to what, by whom and why; no hash, no ticket and no personal data."""
+    """The data of an event; contains no hash, no ticket and no personal data."""
 
-    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
-    version: Annotated[int, Field(description="The version after it: of the ticket, where it is one's.")]
+    userExtId: Annotated[str | None, Field(description="The user concerned.")]
+    version: Annotated[
+        int, Field(description="Version of the ticket, or of another stream, after the event.")
+    ]
     actor: str
     reason: str | None
     changed: Annotated[
-        dict[str, Any], Field(description="What it says beside that, in the names of the ticket's response.")
+        dict[str, Any], Field(description="Other fields of the event, named as in the ticket response.")
     ]
 
 
 class CloudEvent(TypedDict):
-    """An event as CloudEvents 1.0 has it; `id` is its position in the client's ledger: 1, 2, 3 … without a gap."""
+    """An event in the format of CloudEvents 1.0; `id` is its position in the client's ledger: 1, 2, 3 … without gaps."""
 
     specversion: Annotated[str, Field(examples=["1.0"])]
     id: Annotated[
         str,
         Field(
-            description="The position, in decimal; where the store was ever restored from a backup, with the era behind it.",
+            description="The position in decimal, followed by the era if the store was ever restored from a backup.",
             examples=["42"],
         ),
     ]
     source: Annotated[
         str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
     ]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
     time: UtcDate
     datacontenttype: str
     sequence: Annotated[
         str, Field(description="The position in 19 digits, so that it sorts as text.", pattern="^[0-9]{19}$")
     ]
-    traceparent: NotRequired[Annotated[str, Field(description="Of the request that it comes from.")]]
-    subject: NotRequired[Annotated[str, Field(description="The user whom it is about.")]]
+    traceparent: NotRequired[Annotated[str, Field(description="The traceparent of the request.")]]
+    subject: NotRequired[Annotated[str, Field(description="The user concerned.")]]
     data: EventData
     previous: Annotated[
         str,
-        Field(
-            description="The id of the event before it in this feed, as it is filtered; 0: it is the first."
-        ),
+        Field(description="The id of the preceding event in the filtered feed; 0: none."),
     ]
 
 
 @dataclass(frozen=True)
 class FeedQuery:
-    """What of a client's feed: the events after a position; of these types, None: of all.
+    """A query on a client's feed: the events after a position, of these types (None: all).
 
-    era: of the event at that position, as somebody saw it who has it from elsewhere; None: it is the store's own.
+    era: the era of the event at `after` as known to the subscriber; None: not checked.
     """
 
     client_ext_id: str
@@ -80,17 +80,17 @@ class FeedQuery:
     types: frozenset[str] | None = None
     era: str | None = None
 
-    def wants(self, topic: str) -> bool:
-        """Tell whether events of this type are asked for."""
+    def includes(self, topic: str) -> bool:
+        """Return whether the query includes events of this type."""
         return self.types is None or topic in self.types
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """An event, made ready once for everybody who follows.
+    """An event, encoded once for all followers.
 
-    user_ext_id: empty where it is not about one user. head: its CloudEvent as JSON, but for the end, since
-    `previous` differs by what is filtered.
+    user_ext_id: empty if the event does not concern a single user. head: the CloudEvent as JSON without its last member
+    `previous`, which depends on the filter.
     """
 
     position: int
@@ -101,18 +101,18 @@ class FeedEvent:
 
     @property
     def id(self) -> EventId:
-        """Which event it is, for good."""
+        """The permanent id of the event."""
         return self.eras.at(self.position)
 
     def to_json(self, previous: int) -> bytes:
-        """Return the whole CloudEvent."""
+        """Return the complete CloudEvent."""
         return b'%s,"previous":"%s"}' % (self.head, str(self.eras.at(previous)).encode())
 
 
 class Batch(NamedTuple):
-    """Events that follow each other in a feed.
+    """Consecutive events of a feed.
 
-    before: the position of the one before them. seen: up to where nothing else was to be found.
+    before: the position of the preceding event. seen: the position up to which the feed was searched.
     """
 
     before: int
@@ -121,10 +121,7 @@ class Batch(NamedTuple):
 
 
 def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> Sequence[FeedEvent]:
-    """Return the next events by position. Raises StoreUnavailable.
-
-    origin: of the service's ledgers, that each client's begins with.
-    """
+    """Return the next events by position. origin: the prefix of the origin of each ledger. Raises StoreUnavailable."""
     if query.types is None:
         entries = ledger.entries(query.client_ext_id, query.after, limit)
     else:
@@ -135,36 +132,36 @@ def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> S
 
 
 def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
-    """Return the position of the newest event, up to where the query begins, that it would have found.
+    """Return the position of the newest matching event up to `after`; 0: none.
 
-    Raises PositionNotFound where the ledger does not reach that far, StoreUnavailable.
+    Raises PositionNotFound if `after` or its era is not in the ledger, StoreUnavailable.
     """
     size = ledger.size(query.client_ext_id)
     if query.after > size:
         raise PositionNotFound(
-            f"The ledger of the client ends at position {size}. If you were further once, it was put back: ask its operator."
+            f"The ledger of the client ends at position {size}. If you have later events, it was restored: ask its operator."
         )
     if query.era is not None:
-        check_known(EventId(query.after, query.era), ledger.eras(query.client_ext_id))
+        check_in_ledger(EventId(query.after, query.era), ledger.eras(query.client_ext_id))
     if query.types is None:
         return query.after
     return ledger.newest_of_topics(query.client_ext_id, sorted(query.types), query.after)
 
 
-def check_known(seen: EventId, eras: Eras) -> None:
-    """Raise PositionNotFound where another event stands at the position of this one by now."""
+def check_in_ledger(seen: EventId, eras: Eras) -> None:
+    """Raise PositionNotFound if another event has taken the position of this one."""
     if not eras.holds(seen):
         end = eras.end_of(seen.era)
-        upto = "" if end is None else f" What you saw up to position {end} holds."
+        valid = "" if end is None else f" Your events up to position {end} are valid."
         raise PositionNotFound(
-            f"Event {seen} is not in the ledger of the client any more: the ledger was put back.{upto} Ask its operator."
+            f"Event {seen} is no longer in the ledger of the client: the ledger was restored.{valid} Ask its operator."
         )
 
 
 def joined(query: FeedQuery, batch: Batch) -> list[bytes]:
-    """Return the events of a batch as JSON, each with the position of the one before it.
+    """Return the events of a batch as JSON, each with the id of the preceding event.
 
-    In the whole feed that is one less by definition, so that one that is lost in the store is missed.
+    In an unfiltered feed that is the preceding position, so that a subscriber detects a gap in the store.
     """
     if query.types is None:
         return [event.to_json(event.position - 1) for event in batch.events]
@@ -198,8 +195,8 @@ def _feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> Fe
 
 
 def _changed(event: Any) -> dict[str, Any]:
-    said = vars(event)
-    return {name: _shown(said[field]) for field, name in _names_of(event.__class__)}
+    values = vars(event)
+    return {name: _shown(values[field]) for field, name in _names_of(event.__class__)}
 
 
 @cache
@@ -209,7 +206,7 @@ def _names_of(kind: Any) -> Sequence[tuple[str, str]]:
 
 
 def _shown(value: Any) -> Any:
-    if isinstance(value, _AS_THEY_ARE):
+    if isinstance(value, _PLAIN_TYPES):
         return value
     if isinstance(value, datetime):
         return utc_date(value)
@@ -221,9 +218,9 @@ def _camel_case(name: str) -> str:
     return first + "".join(word.title() for word in others)
 
 
-# What an event changes without a field of its own saying so (domain/tickets/ticket_credential.py).
+# Changes that an event implies without a field (domain/tickets/state.py).
 _IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
-# Fields of events by the names of the responses. A field that is not here, a hash above all, is never announced.
+# The published fields of events, by their response names. Other fields, such as hashes, are never published.
 NAMES = {
     "ext_id": "extId",
     "policy_ext_id": "policyExtId",

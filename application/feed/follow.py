@@ -1,4 +1,4 @@
-"""Follow a client's feed beside the server: each event once, in order, as it happens."""
+"""Follow a client's feed without the server: each event once and in order."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 
 
-class Followed(NamedTuple):
+class FollowedEvent(NamedTuple):
     """An event with its CloudEvent as JSON."""
 
     id: EventId
@@ -19,28 +19,28 @@ class Followed(NamedTuple):
 
 def follow(
     query: FeedQuery, *, ledger: Ledger, origin: str, tell: Callable[[str], None]
-) -> Iterator[Followed | None]:
-    """Yield the events that the query asks for as they come; None whenever there are no more, at least once a second.
+) -> Iterator[FollowedEvent | None]:
+    """Yield the matching events as they are committed; None when there are no more, at least once a second.
 
-    tell: hears once that the store is out of reach, and once that it is back; nothing is passed over meanwhile.
-    Raises PositionUnknown, StoreUnavailable where the store is out of reach from the start.
+    tell: receives one message when the store becomes unreachable and one when it is reachable again; no event is skipped.
+    Raises PositionNotFound, and StoreUnavailable if the store is unreachable at the start.
     """
     before = position_before(query, ledger=ledger)
-    away = False
+    unreachable = False
     for _ in ledger.commits():
         try:
-            if away:
-                position_before(query, ledger=ledger)  # it may have been put back
-                away = False
-                tell("the store is back")
+            if unreachable:
+                position_before(query, ledger=ledger)  # the store may have been restored
+                unreachable = False
+                tell("the store is reachable again")
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 batch = Batch(before, events, seen=events[-1].position)
                 for event, content in zip(events, joined(query, batch), strict=True):
-                    yield Followed(event.id, content)
+                    yield FollowedEvent(event.id, content)
                 before = batch.seen
                 query = replace(query, after=before, era=events[-1].id.era)
         except Unavailable as error:
-            if not away:
-                away = True
-                tell(f"{error}; it is waited for")
+            if not unreachable:
+                unreachable = True
+                tell(f"{error}; retrying")
         yield None

@@ -1,4 +1,4 @@
-"""The feed as it happens: one reader per client, however many follow."""
+"""The live feed: one reader per client serves all followers."""
 
 import asyncio
 import logging
@@ -17,17 +17,17 @@ from application.shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-# What those who keep up share; whoever is further behind reads the store.
-_HELD = 1_000
+# Followers that are further behind read the store.
+_BUFFERED_EVENTS = 1_000
 _BATCH = 100
-_AGAIN_AFTER_SECONDS = 1
+_RETRY_DELAY_SECONDS = 1
 _position = attrgetter("position")
 
 
 class _Tail:
-    """The newest events of a client's ledger, read once for all that follow it.
+    """A buffer of a client's newest events, shared by its followers.
 
-    end: the position of the newest one. changed: set when there are more, and then replaced.
+    end: the position of the newest event. changed: set, then replaced, when events are added.
     """
 
     def __init__(self) -> None:
@@ -38,32 +38,32 @@ class _Tail:
 
     @property
     def begin(self) -> int:
-        """The position after which every event is held."""
+        """The position after which every event is buffered."""
         return self.events[0].position - 1 if self.events else self.end or 0
 
     def after(self, query: FeedQuery, limit: int) -> list[FeedEvent]:
-        """Return the first held events that the query asks for."""
+        """Return the first buffered events that match the query."""
         newer = islice(self.events, bisect_right(self.events, query.after, key=_position), None)
-        return list(islice((event for event in newer if query.wants(event.type)), limit))
+        return list(islice((event for event in newer if query.includes(event.type)), limit))
 
     def add(self, events: Sequence[FeedEvent]) -> None:
-        """Take newer events, and tell those who wait."""
+        """Add newer events and notify the followers."""
         self.events.extend(events)
-        if len(self.events) > 2 * _HELD:
-            del self.events[:-_HELD]
+        if len(self.events) > 2 * _BUFFERED_EVENTS:
+            del self.events[:-_BUFFERED_EVENTS]
         self.end = events[-1].position
-        self.tell()
+        self.notify()
 
-    def tell(self) -> None:
-        """Wake those who wait."""
+    def notify(self) -> None:
+        """Wake the waiting followers."""
         self.changed.set()
         self.changed = asyncio.Event()
 
 
 class LiveFeed:
-    """Lets any number follow the ledgers, on one event loop.
+    """Serves any number of followers on one event loop.
 
-    origin: of the service's ledgers. It reads only what somebody follows, and holds only the newest of that.
+    origin: the prefix of the origin of each ledger. Only followed ledgers are read, and only their newest events buffered.
     """
 
     def __init__(self, ledger: Ledger, origin: str) -> None:
@@ -75,7 +75,7 @@ class LiveFeed:
         self._reading: asyncio.Task[None] | None = None
 
     async def read(self, query: FeedQuery, limit: int, wait_seconds: float) -> Batch:
-        """Return the next events, once there are any or the time is over. Raises PositionUnknown, StoreUnavailable."""
+        """Return the next events, or none after a time-out. Raises PositionNotFound, StoreUnavailable."""
         before = await self.before(query)
         found = await self._read(query, limit)
         if found or not wait_seconds:
@@ -84,18 +84,15 @@ class LiveFeed:
             return await anext(batches, Batch(before, (), query.after))
 
     async def before(self, query: FeedQuery) -> int:
-        """Return the position of the event before the first that the query finds.
-
-        Raises PositionUnknown, StoreUnavailable.
-        """
+        """See `position_before`. Raises PositionNotFound, StoreUnavailable."""
         return await asyncio.to_thread(position_before, query, ledger=self._ledger)
 
     async def follow(
         self, query: FeedQuery, before: int, limit: int = _BATCH, idle_seconds: float = 15
     ) -> AsyncGenerator[Batch]:
-        """Yield the next events, at most `limit` together, as they come; none where nothing came for a while.
+        """Yield the next events in batches of at most `limit`; an empty batch after `idle_seconds` without events.
 
-        before: the position of the event before them. It ends where the service stops. Raises StoreUnavailable.
+        before: the position of the preceding event. The generator ends when the service stops. Raises StoreUnavailable.
         """
         loop = asyncio.get_running_loop()
         with self._tail(query.client_ext_id) as tail:
@@ -103,12 +100,12 @@ class LiveFeed:
             while not self._closing.is_set():
                 changed = tail.changed
                 if tail.end is None:
-                    await _wait(changed, idle_seconds)  # for its first reading
+                    await _wait(changed, idle_seconds)  # for the first read
                     continue
                 end = tail.end
                 behind = query.after < tail.begin
                 events = await self._read(query, limit) if behind else tail.after(query, limit)
-                # Fewer than asked for: what comes next is newer than all there was.
+                # Fewer events than the limit: every further event is after `end`.
                 reached = [event.position for event in events[-1:]] + [end] * (len(events) < limit)
                 query = replace(query, after=max(query.after, *reached))
                 if events or loop.time() >= idle_at or not await _wait(changed, idle_at - loop.time()):
@@ -117,18 +114,18 @@ class LiveFeed:
                     idle_at = loop.time() + idle_seconds
 
     def wake(self) -> None:
-        """Look for newer events. Only on the event loop."""
+        """Read newer events. Call it on the event loop only."""
         self._woken.set()
 
     def stop(self) -> None:
-        """End everybody's following. Only on the event loop."""
+        """End every `follow`. Call it on the event loop only."""
         self._closing.set()
         self._woken.set()
         for tail in self._tails.values():
-            tail.tell()
+            tail.notify()
 
     async def close(self) -> None:
-        """Stop, and give back what was held."""
+        """Stop, and wait until the reader has ended."""
         self.stop()
         if self._reading:
             await self._reading
@@ -136,8 +133,10 @@ class LiveFeed:
     @contextmanager
     def _tail(self, client_ext_id: str) -> Iterator[_Tail]:
         if self._reading is None:
-            # In no request's context, since it goes on for others.
-            self._reading = asyncio.get_running_loop().create_task(self._read_on(), context=Context())
+            # In an empty context, since the task serves other requests, too.
+            self._reading = asyncio.get_running_loop().create_task(
+                self._read_continuously(), context=Context()
+            )
         tail = self._tails.setdefault(client_ext_id, _Tail())
         tail.followers += 1
         if tail.end is None:
@@ -152,7 +151,7 @@ class LiveFeed:
     async def _read(self, query: FeedQuery, limit: int) -> Sequence[FeedEvent]:
         return await asyncio.to_thread(read_feed, query, limit, ledger=self._ledger, origin=self._origin)
 
-    async def _read_on(self) -> None:
+    async def _read_continuously(self) -> None:
         watching = threading.Thread(
             target=self._watch, args=(asyncio.get_running_loop(),), name="commits", daemon=True
         )
@@ -163,12 +162,12 @@ class LiveFeed:
             try:
                 await self._read_all()
             except Unavailable as error:
-                log.warning("the feed is put off: %s", error)
-                await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                log.warning("reading the feed failed and will be retried: %s", error)
+                await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 self._woken.set()
             except Exception:
-                log.exception("the feed failed and is put off")
-                await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+                log.exception("reading the feed failed and will be retried")
+                await asyncio.sleep(_RETRY_DELAY_SECONDS)
                 self._woken.set()
         await asyncio.to_thread(watching.join)
 
@@ -180,7 +179,7 @@ class LiveFeed:
             size = sizes.get(client, 0)
             if tail.end is None:
                 tail.end = size
-                tail.tell()
+                tail.notify()
             while tail.end < size and tail.followers:
                 events = await self._read(FeedQuery(client, tail.end), PAGE)
                 if not events:

@@ -1,4 +1,4 @@
-"""Publish every event to a broker, in order per client, going on where it was whatever happened in between."""
+"""Publish every event to a broker, in order per client; resumes after failures and restarts."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from application.feed.feed import FeedEvent, FeedQuery, check_known, read_feed
+from application.feed.feed import FeedEvent, FeedQuery, check_in_ledger, read_feed
 from application.record.eras import EventId
 from application.record.ledger import Ledger
 from application.shared.errors import PositionNotFound, Unavailable
@@ -18,56 +18,56 @@ from application.transaction.store import Lease, Store
 
 log = logging.getLogger(__name__)
 
-# Small enough that no client waits long for the page of another, which is published at the same time.
+# Small, since a client waits for the pages of other clients that are published concurrently.
 _PAGE = 100
-_CLIENTS_AT_ONCE = 16
-_SHORTEST_WAIT_MS = 500
-_LONGEST_WAIT_MS = 30_000
-_LEASE_ASKED_EVERY_SECONDS = 1
+_MAX_CONCURRENT_CLIENTS = 16
+_MIN_DELAY_MS = 500
+_MAX_DELAY_MS = 30_000
+_LEASE_INTERVAL_SECONDS = 1
 
 
 class BrokerUnavailable(Exception):
-    """The broker is out of reach, refuses, or has not acknowledged in time."""
+    """The broker is unreachable, rejects a message, or has not acknowledged it in time."""
 
 
-class OutOfStep(Exception):
-    """The broker's newest event of a client is not the one that was published last: it must be asked anew."""
+class OutOfSync(Exception):
+    """The broker's newest event of a client is not the last published one; the position must be read again."""
 
 
 class Broker(Protocol):
-    """Where events are published. Every method but close raises BrokerUnavailable."""
+    """A message broker. Every method except close raises BrokerUnavailable."""
 
     async def connect(self) -> None:
-        """Be ready, over a new connection where the one before failed."""
+        """Connect, or reconnect after a failure."""
 
     async def newest(self, client_ext_id: str) -> EventId | None:
-        """Return the newest event of a client that it holds; None where it cannot tell."""
+        """Return the newest stored event of a client; None: unknown."""
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
-        """Hand over events that follow each other; when it returns, the broker has acknowledged all of them.
+        """Publish consecutive events and wait until the broker has acknowledged all of them.
 
-        Where it fails, some may be stored, but of one credential none without those before it. Raises OutOfStep.
+        After a failure some may be stored, but none without its predecessors of the same credential. Raises OutOfSync.
         """
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
 
 
 class Cursor(Protocol):
-    """The event of each client up to which everything was published, kept across crashes."""
+    """The last published event of each client, stored durably."""
 
     def last(self, client_ext_id: str) -> EventId:
-        """Return the event; position 0 where nothing was published."""
+        """Return the last published event; position 0: none."""
 
     def move(self, client_ext_id: str, event: EventId) -> None:
-        """Note that this event was published."""
+        """Set the last published event."""
 
     def keep(self) -> None:
-        """Bring to the disk what was noted. Raises StoreUnavailable."""
+        """Write the changes to disk. Raises StoreUnavailable."""
 
 
-class Patience:
-    """Waits before the next try, longer each time and never quite as long as another process, until told to stop."""
+class Backoff:
+    """Exponential back-off with jitter, interruptible by `stop`."""
 
     def __init__(self, stop: asyncio.Event, randomness: Randomness) -> None:
         self.stop = stop
@@ -75,19 +75,19 @@ class Patience:
         self._failures = 0
 
     def reset(self) -> None:
-        """Begin with short waits again."""
+        """Return to the shortest delay."""
         self._failures = 0
 
     async def wait(self, error: Exception) -> None:
-        """Say what is waited for, and wait."""
-        longest = min(_LONGEST_WAIT_MS, _SHORTEST_WAIT_MS << self._failures)
+        """Log the error and wait for the next delay."""
+        longest = min(_MAX_DELAY_MS, _MIN_DELAY_MS << self._failures)
         seconds = (longest - self._randomness.below(longest // 2)) / 1000
-        self._failures = min(self._failures + 1, _LONGEST_WAIT_MS.bit_length())
-        log.warning("%s; the next try is in %.1f s", error, seconds)
+        self._failures = min(self._failures + 1, _MAX_DELAY_MS.bit_length())
+        log.warning("%s; retrying in %.1f s", error, seconds)
         await self.pause(seconds)
 
     async def pause(self, seconds: float) -> None:
-        """Wait for so long, or until told to stop."""
+        """Wait, or return early when `stop` is set."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stop.wait()
@@ -102,38 +102,38 @@ async def publish(
     target: str,
     origin: str,
     clients: Collection[str],
-    patience: Patience,
+    backoff: Backoff,
 ) -> None:
-    """Publish until told to stop; where something is out of reach, wait for it and go on.
+    """Publish until `backoff.stop` is set; failures of the store or the broker are retried.
 
-    target: names where to; one process at a time publishes there. clients: whose events; none: everybody's.
-    Raises PositionNotFound where the broker is further than a ledger.
+    target: the name of the destination; one process at a time publishes to it. clients: empty for all.
+    Raises PositionNotFound if the broker is ahead of a ledger.
     """
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     alone = True
     try:
-        while not patience.stop.is_set():
+        while not backoff.stop.is_set():
             try:
                 with store.lease(name) as lease:
                     if lease:
                         with open_cursor() as cursor:
                             await broker.connect()
                             log.info("publishing to %s", target)
-                            await _Session(lease, ledger, broker, cursor, origin, clients, patience).run()
+                            await _Session(lease, ledger, broker, cursor, origin, clients, backoff).run()
                     elif alone:
-                        log.info("another process publishes to %s: waiting until it ends", target)
+                        log.info("another process publishes to %s; waiting until it ends", target)
                     alone = lease is not None
                 if not alone:
-                    await patience.pause(_LEASE_ASKED_EVERY_SECONDS)
+                    await backoff.pause(_LEASE_INTERVAL_SECONDS)
             except (Unavailable, BrokerUnavailable) as error:
-                await patience.wait(error)
+                await backoff.wait(error)
     finally:
         await broker.close()
 
 
 @dataclass
 class _Session:
-    """Publishing over one connection: whatever fails ends it, and the next one asks anew where to go on."""
+    """Publishing over one connection; any failure ends the session, and the next one reads the positions again."""
 
     lease: Lease
     ledger: Ledger
@@ -141,25 +141,25 @@ class _Session:
     cursor: Cursor
     origin: str
     clients: Collection[str]
-    patience: Patience
+    backoff: Backoff
     published: dict[str, int] = field(default_factory=dict)
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CLIENTS_AT_ONCE))
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_CLIENTS))
 
     async def run(self) -> None:
-        """Publish what there is and what comes, until told to stop, or another may publish."""
+        """Publish existing and new events until `stop` is set or the lease is lost."""
         async with aclosing(_commits(self.ledger)) as commits:
             async for _ in commits:
                 published = 1
                 while published:
-                    if self.patience.stop.is_set():
+                    if self.backoff.stop.is_set():
                         return
                     if not await asyncio.to_thread(self.lease.holds):
-                        log.warning("the lease is lost: who holds it now goes on")
+                        log.warning("lost the lease; another process continues publishing")
                         return
                     published = await self._publish_pages()
 
     async def _publish_pages(self) -> int:
-        """Publish the next page of every client that has one. Returns how many events that were."""
+        """Publish the next page of every client that has new events. Returns the number of events."""
         sizes = await asyncio.to_thread(self.ledger.sizes)
         behind = [
             client
@@ -173,12 +173,12 @@ class _Session:
             raise failures.exceptions[0] from None
         finally:
             await asyncio.to_thread(self.cursor.keep)
-        self.patience.reset()
+        self.backoff.reset()
         return sum(page.result() for page in pages)
 
     async def _publish_page(self, client: str) -> int:
         async with self.places:
-            if self.patience.stop.is_set():
+            if self.backoff.stop.is_set():
                 return 0
             if client not in self.published:
                 self.published[client] = await self._begin(client)
@@ -188,7 +188,7 @@ class _Session:
                 return 0
             try:
                 await self.broker.publish(client, events)
-            except OutOfStep as error:
+            except OutOfSync as error:
                 log.warning("%s", error)
                 del self.published[client]
                 return 0
@@ -204,14 +204,14 @@ class _Session:
         if last.position > size:
             raise PositionNotFound(
                 f"Client {client!r} was published up to position {last}, but its ledger ends at {size}."
-                " It was put back: nothing more is published before its operator has said what holds."
+                " It was restored: publishing stops until the operator has decided which events are valid."
             )
         try:
-            check_known(last, await asyncio.to_thread(self.ledger.eras, client))
+            check_in_ledger(last, await asyncio.to_thread(self.ledger.eras, client))
         except PositionNotFound as error:
             raise PositionNotFound(
                 f"Client {client!r} was published up to position {last}. {error}"
-                " Nothing more is published before its operator has said what holds."
+                " Publishing stops until the operator has decided which events are valid."
             ) from None
         return last.position
 
@@ -220,7 +220,7 @@ async def _commits(ledger: Ledger) -> AsyncGenerator[None]:
     """Yield whenever something may have been committed, and at least once a second."""
     loop = asyncio.get_running_loop()
     commits = ledger.commits()
-    # One thread, since what the generator holds is of the thread that began it.
+    # A single thread, since the generator's resources are bound to its thread.
     with ThreadPoolExecutor(1, "commits") as thread:
         try:
             while True:

@@ -1,1 +1,1 @@
-"""What operators watch and run."""
+"""Monitoring and maintenance for operators."""

@@ -1,4 +1,4 @@
-"""What an operator watches of the store."""
+"""Monitoring figures of the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ from domain.subscriptions.subscription import Status, SubscriptionKey
 
 @dataclass(frozen=True)
 class Figures:
-    """How it stands.
+    """Monitoring figures.
 
-    outbox: how many tickets are there, by standing; oldest_queued: when the oldest of those that wait was minted.
-    lags: how many entries behind its client's ledger each subscription is that events shall get to: those that are
-    enabled, pushed or polled, and those that were parked, which nobody wanted.
-    unsigned_since: when the oldest entry was made that no checkpoint covers; None: there is none.
-    subscriptions: how many there are, by status.
+    outbox: the number of tickets by status. oldest_queued: when the oldest queued ticket was minted.
+    lags: the number of entries that each enabled or parked subscription is behind its client's ledger.
+    unsigned_since: the time of the oldest entry that no checkpoint covers; None: all are covered.
+    subscriptions: the number of subscriptions by status.
     """
 
     outbox: Mapping[str, int]
@@ -26,11 +25,11 @@ class Figures:
     subscriptions: Mapping[Status, int]
 
 
-class Watched(Protocol):
-    """A store that says how it stands. Every method raises StoreUnavailable."""
+class FiguresSource(Protocol):
+    """A store that provides figures. Every method raises StoreUnavailable."""
 
     def figures(self) -> Figures:
         """Return the figures."""
 
     def schema_version(self) -> int:
-        """Return the number of the newest migration that the store has."""
+        """Return the number of the newest applied migration."""

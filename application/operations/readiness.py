@@ -1,4 +1,4 @@
-"""Whether this process can serve: asked often, so looked at seldom."""
+"""Readiness checks of this process; their result is cached."""
 
 import asyncio
 import logging
@@ -7,34 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 
-_KEPT_SECONDS = 1
-_PATIENCE_SECONDS = 3
+_CACHE_SECONDS = 1
+_CHECK_TIMEOUT_SECONDS = 3
 
 log = logging.getLogger(__name__)
 
 
 class NotReady(Exception):
-    """Why it cannot; what it says is shown to whoever asks, so it names no host and no path."""
+    """A check failed. The message is public, so it contains no host and no path."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What was found. checks: `ok`, or what is wrong, of each."""
+    """The result of the checks: `ok` or the fault, by name."""
 
     checks: Mapping[str, str]
 
     @property
     def ready(self) -> bool:
-        """Tell whether all is well."""
-        return all(found == "ok" for found in self.checks.values())
+        """Whether every check succeeded."""
+        return all(result == "ok" for result in self.checks.values())
 
 
 class Probe:
-    """Runs the checks, at most once a second however many ask, and waits for each three seconds at most.
+    """Runs the checks at most once a second, each with a time-out of three seconds.
 
-    checks: each raises NotReady where it does not hold; run in a thread, since it may wait for the store, and in one of
-    its own, since what else hangs in threads (a full disk of letters, say) makes no process unready. One that hangs is not
-    run again beside itself.
+    checks: each raises NotReady if it fails. They run in separate threads: they may block, and other blocked threads (such
+    as writing letters to a full disk) must not make the process unready. A check that hangs is not started again.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
@@ -46,17 +45,17 @@ class Probe:
         self._found_at = 0.0
 
     def stop(self) -> None:
-        """Say from now on that it is not ready, so that no new caller is sent here."""
+        """Report not ready from now on, so that the load balancer sends no new requests."""
         self._stopping = True
 
     async def __call__(self) -> Readiness:
-        """Return what holds now, or held a second ago."""
+        """Return the result, at most one second old."""
         if self._stopping:
             return Readiness({"process": "is stopping"})
         loop = asyncio.get_running_loop()
-        old = self._found is None or (self._found.done() and loop.time() - self._found_at > _KEPT_SECONDS)
+        old = self._found is None or (self._found.done() and loop.time() - self._found_at > _CACHE_SECONDS)
         if old:
-            # In no request's context, since it answers others, too.
+            # In an empty context, since the task serves other requests, too.
             self._found = loop.create_task(self._look(), context=Context())
         assert self._found  # noqa: S101 - made above
         return await asyncio.shield(self._found)
@@ -71,10 +70,10 @@ class Probe:
         if running is None or running.done():
             running = self._running[name] = asyncio.create_task(self._run(name))
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
                 return await asyncio.shield(running)
         except TimeoutError:
-            return f"does not answer within {_PATIENCE_SECONDS} seconds"
+            return f"no answer within {_CHECK_TIMEOUT_SECONDS} seconds"
 
     async def _run(self, name: str) -> str:
         try:
@@ -82,6 +81,6 @@ class Probe:
         except NotReady as error:
             return str(error)
         except Exception:
-            log.exception("the check %r failed", name)
-            return "failed, see the log"
+            log.exception("readiness check %r failed", name)
+            return "failed; see the log"
         return "ok"

@@ -1,4 +1,4 @@
-"""Seal anew what is sealed with a former key, so that it can be done without."""
+"""Reseal the secrets that a former key sealed, so that the former key can be removed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from application.shared.ports import Sealer
 from application.subscriptions.records import Subscriptions, sealed_for
 from domain.subscriptions.subscription import SubscriptionKey
 
-_AT_ONCE = 500
+_PAGE = 500
 
 
 @dataclass
 class ResealReport:
-    """What became of what was sealed. lost: sealed with a key that is not there any more."""
+    """The numbers of resealed secrets; lost: of secrets whose key is missing."""
 
     tickets: int = 0
     subscriptions: int = 0
@@ -25,38 +25,38 @@ class ResealReport:
 def reseal(
     *, outbox: Outbox, subscriptions: Subscriptions, sealer: Sealer, tell: Callable[[int], None]
 ) -> ResealReport:
-    """Seal anew whatever is not sealed with the first key. What changes meanwhile is passed over. Raises StoreUnavailable.
+    """Reseal every secret that the newest key did not seal; concurrently changed ones are skipped.
 
-    tell: hears how many were looked at.
+    tell: receives the number of checked secrets after each page. Raises StoreUnavailable.
     """
     report = ResealReport()
-    looked_at = 0
+    checked = 0
     entry: OutboxEntry | None = None
-    while page := outbox.outbox_page(entry.key if entry else None, _AT_ONCE):
+    while page := outbox.outbox_page(entry.key if entry else None, _PAGE):
         for entry in page:
-            sealed = _sealed_anew(entry.sealed, entry.delivery_id, sealer)
+            sealed = _resealed(entry.sealed, entry.delivery_id, sealer)
             if sealed is None:
                 report.lost_tickets += 1
             elif sealed != entry.sealed:
                 outbox.reseal(entry, sealed)
                 report.tickets += 1
-        looked_at += len(page)
-        tell(looked_at)
+        checked += len(page)
+        tell(checked)
     key: SubscriptionKey | None = None
-    while seals := subscriptions.subscription_seals(key, _AT_ONCE):
+    while seals := subscriptions.subscription_seals(key, _PAGE):
         for key, former in seals:
-            sealed = _sealed_anew(former, sealed_for(key), sealer)
+            sealed = _resealed(former, sealed_for(key), sealer)
             if sealed is None:
                 report.lost_subscriptions += 1
             elif sealed != former:
                 subscriptions.reseal_subscription(key, former, sealed)
                 report.subscriptions += 1
-        looked_at += len(seals)
-        tell(looked_at)
+        checked += len(seals)
+        tell(checked)
     return report
 
 
-def _sealed_anew(sealed: bytes, bound_to: str, sealer: Sealer) -> bytes | None:
+def _resealed(sealed: bytes, bound_to: str, sealer: Sealer) -> bytes | None:
     if sealer.is_new(sealed):
         return sealed
     try:

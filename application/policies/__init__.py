@@ -1,1 +1,1 @@
-"""Ticket policies."""
+"""Use cases for ticket policies."""

@@ -1,4 +1,4 @@
-"""Define a policy, and read those of a client."""
+"""Define and read the policies of a client."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from domain.shared.subject import Subject
 
 @dataclass(frozen=True, kw_only=True)
 class DefinePolicy(Command):
-    """Make these the parameters of the policy, all of them."""
+    """Create or replace a policy."""
 
     policy_ext_id: str
     policy: TicketPolicy
@@ -31,7 +31,7 @@ class DefinePolicy(Command):
 
 
 def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Add or replace a policy; as the client's new default it replaces the former one.
+    """Create or replace a policy; if it is the new default, the former default loses its flag.
 
     Raises PreconditionFailed, InvalidPolicy with one message per fault.
     """
@@ -51,7 +51,7 @@ def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> A
 
 
 def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyState]:
-    """Return every policy that the client defined, by its id. Raises StoreUnavailable."""
+    """Return the policies of the client, sorted by id. Raises StoreUnavailable."""
     policies = store.load([policies_of(client_ext_id)]).all(POLICIES)
     return [policies[key] for key in sorted(policies)]
 
@@ -61,4 +61,4 @@ def read_policy(key: PolicyKey, *, store: Store) -> PolicyState:
     for row in read_policies(key.client_ext_id, store=store):
         if row.policy_ext_id == key.policy_ext_id:
             return row
-    raise PolicyNotFound(f"Client {key.client_ext_id!r} has defined no policy {key.policy_ext_id!r}.")
+    raise PolicyNotFound(f"Client {key.client_ext_id!r} has no policy {key.policy_ext_id!r}.")

@@ -1,4 +1,4 @@
-"""Policies as commands see them."""
+"""The record set of policies, and lookups on it."""
 
 from application.shared.errors import UnknownPolicy
 from application.transaction.records import Load, RecordSet
@@ -15,17 +15,17 @@ def policies_of(client_ext_id: str) -> Load:
 
 
 def policy(unit: UnitOfWork, key: PolicyKey) -> TicketPolicy:
-    """Return the policy as it is now. Raises UnknownPolicy."""
+    """Return the current policy. Raises UnknownPolicy."""
     state = unit.get(POLICIES, key)
     if state is not None:
         return state.policy
     if key.policy_ext_id != DEFAULT_POLICY_ID:
-        raise UnknownPolicy(f"There is no policy {key.policy_ext_id!r} in client {key.client_ext_id!r}.")
+        raise UnknownPolicy(f"Client {key.client_ext_id!r} has no policy {key.policy_ext_id!r}.")
     return DEFAULT_POLICY
 
 
 def default_policy(unit: UnitOfWork, client_ext_id: str) -> PolicyKey:
-    """Return which policy holds for a new ticket where none is named."""
+    """Return the policy that applies to a new ticket if the request names no policy."""
     for key, state in unit.all(POLICIES).items():
         if key.client_ext_id == client_ext_id and state.is_default:
             return key

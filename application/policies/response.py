@@ -44,7 +44,7 @@ class PolicyList(BaseModel):
 
 
 def to_response(state: PolicyState) -> PolicyResponse:
-    """Return the policy as the policy operations show it."""
+    """Return the response for a policy."""
     policy = state.policy
     return PolicyResponse(
         created=utc_date(state.created),

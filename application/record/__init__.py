@@ -1,1 +1,1 @@
-"""The ledger, its proofs, history and the check of the record."""
+"""The ledger: checkpoints, evidence, history, replay, and the access log."""

@@ -1,7 +1,7 @@
-"""Who was refused what, and who read whose history: kept in the client's ledger like every event.
+"""Record refused operations and reads of histories in the client's ledger.
 
-Bounded: of what one caller does alike in one minute the first few are kept one by one, the rest is counted and kept
-as one entry when the minute is over. A crash loses at most the count of the minute it happens in.
+The number of entries is bounded: of identical accesses of one caller in one minute, the first ones are recorded
+individually and the rest as one entry with a count. A crash loses at most the counts of the current minute.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,15 +15,15 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.record.access_log import access_stream_id, next_access
 from domain.shared.subject import Subject
 
-ONE_BY_ONE = 20
+MAX_INDIVIDUAL_ENTRIES = 20
 READ = "read"
 ACCESS_LOG = RecordSet[str, int]("access_log")
-"""The version of each client's access log; it stands in the ledger only."""
+"""The version of each client's access log, read from the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoteAccess(Command):
-    """Keep that the actor was refused an operation, or read what is watched; see AccessNoted."""
+    """Record an access; see AccessNoted."""
 
     operation: str
     outcome: str
@@ -53,42 +53,42 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
 
 
 @dataclass
-class _Alike:
-    """What one caller did alike in one minute."""
+class _AccessGroup:
+    """Identical accesses of one caller in one minute."""
 
     first: NoteAccess
-    kept: int = 0
+    recorded: int = 0
     counted: int = 0
 
 
 @dataclass
-class AccessNotes:
-    """Bounds what is noted. `execute` runs a command; the minutes are those of `clock`."""
+class AccessRecorder:
+    """Records accesses with a bounded number of entries. `execute` runs a command."""
 
     execute: Callable[[Command], Awaitable[Answer]]
     clock: Clock
     _minute: str = ""
-    _alike: dict[tuple[str, str, str, str], _Alike] = field(default_factory=dict)
+    _groups: dict[tuple[str, str, str, str], _AccessGroup] = field(default_factory=dict)
 
     async def note(self, access: NoteAccess) -> None:
-        """Keep an access, or count it; when this returns, it is stored or counted. Raises Unavailable."""
+        """Record an access, or count it. Raises Unavailable."""
         minute = self.clock().strftime("%Y-%m-%dT%H:%M")
         if minute != self._minute:
             self._minute = minute
             await self.flush()
         key = (access.subject.client_ext_id, access.actor, access.operation, access.outcome)
-        alike = self._alike.setdefault(key, _Alike(access))
-        if alike.kept >= ONE_BY_ONE:
-            alike.counted += 1
+        group = self._groups.setdefault(key, _AccessGroup(access))
+        if group.recorded >= MAX_INDIVIDUAL_ENTRIES:
+            group.counted += 1
             return
-        alike.kept += 1
+        group.recorded += 1
         await self.execute(access)
 
     async def flush(self) -> None:
-        """Keep what was only counted so far. Raises Unavailable."""
-        over, self._alike = self._alike, {}
-        for (client_ext_id, *_), alike in over.items():
-            if alike.counted:
-                # What was counted may be about many users, so the entry names none.
+        """Record the counted accesses. Raises Unavailable."""
+        groups, self._groups = self._groups, {}
+        for (client_ext_id, *_), group in groups.items():
+            if group.counted:
+                # The counted accesses may concern several users, so the entry names no user.
                 subject = Subject(client_ext_id)
-                await self.execute(replace(alike.first, subject=subject, count=alike.counted))
+                await self.execute(replace(group.first, subject=subject, count=group.counted))

@@ -1,4 +1,4 @@
-"""Checkpoints: signed statements of what a client's ledger is at a size (C2SP tlog-checkpoint and signed-note)."""
+"""Checkpoints: signed tree heads of a client's ledger (C2SP tlog-checkpoint and signed-note)."""
 
 import base64
 import logging
@@ -12,8 +12,8 @@ from application.record.merkle import root_of
 from application.shared.ports import Clock
 
 _PAGE = 500
-# Of checkpoints that some witness lacks; beyond that the others get some of them again.
-_REMEMBERED = 20_000
+# The maximum of checkpoints tracked per witness; beyond it, witnesses receive some checkpoints again.
+_MAX_REMEMBERED = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -23,33 +23,33 @@ class Signer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the keys, which is also what the origin of each log begins with."""
+        """The name of the keys; also the prefix of the origin of each log."""
 
     def sign(self, text: str) -> str:
-        """Return the note: the text, an empty line, and a signature line of each key in force."""
+        """Return the note: the text, an empty line, and one signature line per active key."""
 
 
 class Verifier(Protocol):
-    """Tells whether a checkpoint is one of ours."""
+    """Verifies the checkpoints of this service."""
 
     def verify(self, checkpoint: Checkpoint) -> bool:
-        """Tell whether its note says what the checkpoint says, signed by a key of ours, an older one too."""
+        """Return whether the note matches the checkpoint and a current or former key of this service signed it."""
 
 
 class Witness(Protocol):
-    """Keeps checkpoints where the operator of this service cannot change them."""
+    """Stores checkpoints where the operator of this service cannot change them."""
 
     def send(self, checkpoint: Checkpoint) -> None:
-        """Hand a checkpoint over for good. May be called again. Raises OSError."""
+        """Store a checkpoint durably; idempotent. Raises OSError."""
 
 
 def origin_of(signer: Signer, client_ext_id: str) -> str:
-    """Return the name of a client's log: each has one of its own."""
+    """Return the origin of a client's log."""
     return f"{signer.name}/{quote(client_ext_id, safe='')}"
 
 
 def checkpoint_text(origin: str, size: int, root: bytes, heads: tuple[int, bytes] | None) -> str:
-    """Return what is signed. heads: how many streams there are, and the root over their heads."""
+    """Return the text to sign. heads: the number of streams and the root of the tree of their heads."""
     lines = [origin, str(size), base64.b64encode(root).decode()]
     if heads:
         lines.append(f"heads {heads[0]} {base64.b64encode(heads[1]).decode()}")
@@ -59,11 +59,10 @@ def checkpoint_text(origin: str, size: int, root: bytes, heads: tuple[int, bytes
 def make_checkpoint(
     client_ext_id: str, *, ledger: Ledger, signer: Signer, clock: Clock, with_heads: bool = False
 ) -> Checkpoint | None:
-    """Sign the ledger of a client as it is now, and keep that; None where there is nothing to sign.
+    """Sign the current ledger of a client and store the checkpoint; None: the ledger is empty.
 
-    with_heads: also over the newest version of every stream, which makes completeness provable but takes as long
-    as going through the whole ledger. Raises LedgerBroken where the ledger does not go on from the newest
-    checkpoint: then nothing is signed. Raises StoreUnavailable.
+    with_heads: also sign the newest version of every stream, which makes completeness provable but reads the entire
+    ledger. Raises LedgerBroken, without signing, if the ledger does not extend the newest checkpoint; StoreUnavailable.
     """
     size, newest = ledger.size(client_ext_id), ledger.newest_checkpoint(client_ext_id)
     if newest is None and size == 0:
@@ -75,7 +74,7 @@ def make_checkpoint(
             return newest
     begin = newest.size // TILE if newest else 0
     tiles = [tree.computed_tile(number) for number in range(begin, size // TILE)]
-    ledger.keep_tiles(client_ext_id, begin, tiles)
+    ledger.save_tiles(client_ext_id, begin, tiles)
     root = tree.subtree(0, size)
     heads = None
     if with_heads:
@@ -83,18 +82,18 @@ def make_checkpoint(
         heads = (len(streams), root_of(head_leaf(*head) for head in streams))
     text = checkpoint_text(origin_of(signer, client_ext_id), size, root, heads)
     checkpoint = Checkpoint(client_ext_id, size, root, signer.sign(text), clock())
-    ledger.keep_checkpoint(checkpoint)
+    ledger.save_checkpoint(checkpoint)
     return checkpoint
 
 
 def _check(newest: Checkpoint, size: int, tree: LedgerTree) -> None:
     if newest.size > size:
         raise LedgerBroken(
-            f"the ledger of {newest.client_ext_id!r} has {size} entries, but {newest.size} were signed"
+            f"the ledger of {newest.client_ext_id!r} has {size} entries, but a checkpoint covers {newest.size}"
         )
     if tree.subtree(0, newest.size) != newest.root:
         raise LedgerBroken(
-            f"the first {newest.size} entries of the ledger of {newest.client_ext_id!r} are not those that were signed"
+            f"the first {newest.size} entries of the ledger of {newest.client_ext_id!r} differ from the signed ones"
         )
 
 
@@ -108,10 +107,10 @@ def make_checkpoints(
     make: Callable[..., Checkpoint | None] = make_checkpoint,
     stopped: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Sign the ledger of each client that has grown enough, or a while ago. Returns how many were made.
+    """Sign each ledger that has grown by `every_events`, or whose checkpoint is older than `every`.
 
-    One that is broken is logged as an error, each time, and holds up no other. stopped: looked at before each client.
-    Raises StoreUnavailable.
+    Returns the number of new checkpoints. A broken ledger is logged as an error each time and does not affect the others.
+    `stopped` is called before each client. Raises StoreUnavailable.
     """
     made = 0
     for client_ext_id, size in ledger.sizes():
@@ -120,7 +119,7 @@ def make_checkpoints(
         try:
             newest = ledger.newest_checkpoint(client_ext_id)
             grown = size - newest.size if newest else size
-            # One from the future is of before the clock was set back, and would put off the next until then.
+            # A checkpoint from the future (the clock was set back) must not delay the next one.
             recent = newest is not None and timedelta() <= clock() - newest.made < every
             due = grown >= every_events or not recent
             if grown >= 0 and not (due and grown):
@@ -128,15 +127,15 @@ def make_checkpoints(
             make(client_ext_id, ledger=ledger, signer=signer, clock=clock)
             made += 1
         except LedgerBroken:
-            log.exception("no checkpoint of client %r was signed", client_ext_id)
+            log.exception("the ledger of client %r is broken; no checkpoint was signed", client_ext_id)
     return made
 
 
-class Sending:
-    """Sends checkpoints to witnesses, each of which gets its turn although another fails.
+class CheckpointSender:
+    """Sends checkpoints to the witnesses; a failing witness does not affect the others.
 
-    In the store a checkpoint counts as sent once all have it. Who has one that another lacks is remembered here, and no
-    longer than this process lives: after that it gets it again, which every witness takes.
+    The store marks a checkpoint as sent when every witness has it. Partial progress is kept in memory only; after a
+    restart a witness may receive a checkpoint again.
     """
 
     def __init__(self, ledger: Ledger, witnesses: Sequence[Witness]) -> None:
@@ -146,11 +145,11 @@ class Sending:
         self._place: tuple[str, int] | None = None
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> int:
-        """Send what was not sent, some of it where it is much. Returns of how many there is no more to do.
+        """Send a page of unsent checkpoints. Returns the number of checkpoints that every witness now has.
 
-        A witness that fails is asked no more in this run, so that one that hangs costs its patience once. The next run goes
-        on behind where this one ended, so that what one witness does not take keeps nothing behind it from anybody.
-        stopped: looked at before each that is sent. Raises StoreUnavailable.
+        A failing witness is skipped for the rest of the run, so that a time-out occurs once. The next run continues after
+        the last checkpoint of this one, so that a rejected checkpoint does not block later ones. `stopped` is called
+        before each send. Raises StoreUnavailable.
         """
         done, failing = 0, set[int]()
         for checkpoint in self._next():
@@ -173,15 +172,15 @@ class Sending:
         return behind or self._ledger.unsent_checkpoints(None, _PAGE)
 
     def _send(self, checkpoint: Checkpoint, number: int, witness: Witness) -> bool:
-        if checkpoint not in self._have and len(self._have) >= _REMEMBERED:
+        if checkpoint not in self._have and len(self._have) >= _MAX_REMEMBERED:
             self._have.clear()
-        having = self._have.setdefault(checkpoint, set())
-        if number in having:
+        holders = self._have.setdefault(checkpoint, set())
+        if number in holders:
             return True
         try:
             witness.send(checkpoint)
         except OSError as error:
-            log.warning("a checkpoint of %r is not sent yet: %s", checkpoint.client_ext_id, error)
+            log.warning("a checkpoint of %r could not be sent: %s", checkpoint.client_ext_id, error)
             return False
-        having.add(number)
+        holders.add(number)
         return True

@@ -1,8 +1,8 @@
-"""Eras: what tells an event from another one that had its position before the store was put back.
+"""Eras distinguish events that have the same position before and after a restore.
 
-A store that is restored from a backup is older than what its subscribers have seen, and goes on with other events at
-the same positions. So a restore begins an era, with a name that no other has; what is written from then on carries it.
-A store that was never put back has no eras, and its events are known by their positions alone.
+A restored store is older than the events its subscribers have received, and assigns their positions to other events. So
+each restore starts an era with a unique name, which becomes part of the id of every later event. In a store that was
+never restored, the id of an event is its position.
 """
 
 import re
@@ -14,7 +14,7 @@ PATTERN = "(0|[1-9][0-9]{0,17})(~[0-9a-f]{8})?"
 
 
 class EventId(NamedTuple):
-    """Which event of a client's ledger; era: empty for what was written before the store was put back for the first time."""
+    """The id of an event in a client's ledger. era: empty for an event written before the first restore."""
 
     position: int
     era: str = ""
@@ -24,15 +24,17 @@ class EventId(NamedTuple):
 
 
 def parse_event_id(text: str) -> EventId:
-    """Return the id that is written so. Raises ValueError."""
+    """Parse an event id. Raises ValueError."""
     if not re.fullmatch(PATTERN, text):
-        raise ValueError("an id is a position, such as 42, and may have an era, such as 42~0a1b2c3d")
+        raise ValueError(
+            "an event id is a position, such as 42, or a position and an era, such as 42~0a1b2c3d"
+        )
     position, _, era = text.partition("~")
     return EventId(int(position), era)
 
 
 class Era(NamedTuple):
-    """What was written in a client's ledger since a restore. after: behind which position. began: when, in UTC."""
+    """The entries that follow a restore. after: the last position of the restored ledger. began: the time, in UTC."""
 
     name: str
     after: int
@@ -41,7 +43,7 @@ class Era(NamedTuple):
 
 @dataclass(frozen=True)
 class Eras:
-    """The eras of a client's ledger behind the first, in their order."""
+    """The eras of a client's ledger after the first, in order."""
 
     later: Sequence[Era] = ()
 
@@ -50,17 +52,17 @@ class Eras:
         return EventId(position, next((era.name for era in reversed(self.later) if era.after < position), ""))
 
     def holds(self, event: EventId) -> bool:
-        """Tell whether the event at this position, if there is one, is this one."""
+        """Return whether the id is the current one at its position."""
         return self.at(event.position) == event
 
     def end_of(self, name: str) -> int | None:
-        """Return the position with which an era ends; None: it goes on, or is none of this ledger."""
+        """Return the last position of an era; None: the era is current or unknown."""
         names = ["", *(era.name for era in self.later)]
         number = names.index(name) if name in names else len(self.later)
         return self.later[number].after if number < len(self.later) else None
 
     def cut_before(self, size: int) -> Era | None:
-        """Return the era at whose begin a ledger of this size had lost something, the one that lost most of it."""
+        """Return the era whose restore removed the most entries from a ledger of this size; None: nothing was removed."""
         return min((era for era in self.later if era.after < size), key=lambda era: era.after, default=None)
 
 

@@ -1,4 +1,4 @@
-"""Evidence: all that shows, without trusting the service, what happened to a credential. See docs/evidence.md."""
+"""Evidence: a file that proves the history of a credential without trusting the service. See docs/evidence.md."""
 
 import base64
 import hashlib
@@ -20,8 +20,8 @@ from domain.tickets.ticket_credential import stream_id
 
 FORMAT = "tickets-evidence-v1"
 FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")
-# Older checkpoints to which the evidence is tied by itself; any other is named by `since`.
-_TIED = 64
+# Older checkpoints that the evidence always includes a consistency proof for; `since` adds another.
+_MAX_OLDER_CHECKPOINTS = 64
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
@@ -31,14 +31,14 @@ def make_evidence(
 ) -> bytes:
     """Return the evidence file of a user's credential, a ZIP.
 
-    since: the size of an older checkpoint that it shall be tied to. Raises TicketNotFound where nothing ever
-    happened or `since` is no size that was there, LedgerBroken where the record is not whole, StoreUnavailable.
+    since: the size of an older checkpoint to prove consistency with. Raises TicketNotFound if there is no history or no
+    checkpoint of that size, LedgerBroken, StoreUnavailable.
     """
     checkpoint = make_checkpoint(
         subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, with_heads=True
     )
     if checkpoint is None or (since is not None and not 0 < since <= checkpoint.size):
-        raise TicketNotFound("There is no such checkpoint to go on from.")
+        raise TicketNotFound("There is no checkpoint of this size.")
     entries = [entry for entry in stream_entries(subject, ledger=ledger) if entry.position <= checkpoint.size]
     if not entries:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
@@ -55,7 +55,7 @@ def make_evidence(
 
 
 def zip_of(files: dict[str, bytes]) -> bytes:
-    """Return the files as a ZIP that is the same whenever it is made: stored, in a fixed order, without dates."""
+    """Return a reproducible ZIP of the files: uncompressed, in a fixed order, without dates."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in FILES:
@@ -96,7 +96,7 @@ def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
     stream = stream_id(*subject)
     index = next((number for number, (head, _) in enumerate(heads) if head == stream), None)
     if index is None:
-        raise LedgerBroken(f"the ledger of {subject.client_ext_id!r} has lost a stream")
+        raise LedgerBroken(f"the ledger of {subject.client_ext_id!r} lacks a stream")
     proof = inclusion_proof(index, len(heads), subtree_of([head_leaf(*head) for head in heads]))
     shown = {
         "version": heads[index][1],
@@ -110,7 +110,8 @@ def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
 def _consistency(
     subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: "_CachedTree"
 ) -> bytes:
-    older = [one.size for one in ledger.checkpoints(subject.client_ext_id, 0, _TIED)]
+    kept = ledger.checkpoints(subject.client_ext_id, 0, _MAX_OLDER_CHECKPOINTS)
+    older = [checkpoint.size for checkpoint in kept]
     sizes = sorted({*older, *([since] if since else [])} - {checkpoint.size})
     shown = [
         {
@@ -162,7 +163,7 @@ def _text(octets: bytes) -> str:
 
 
 class _CachedTree:
-    """Subtrees that several proofs share are computed once."""
+    """Caches the subtrees shared by several proofs."""
 
     def __init__(self, tree: LedgerTree) -> None:
         self._tree = tree

@@ -1,4 +1,4 @@
-"""What happened to a credential, and what it was at any moment: the same fold as the read model's."""
+"""The history of a credential, and its past states, by the same `evolve` as the read model."""
 
 import hashlib
 import re
@@ -27,19 +27,19 @@ Change = TypedDict(
     "Change",
     {
         "field": Annotated[str, Field(description="The field of the ticket's response that changed.")],
-        "from": Annotated[Any, Field(description="What it was; null where the ticket did not exist.")],
-        "to": Annotated[Any, Field(description="What it became; null where the ticket is gone.")],
+        "from": Annotated[Any, Field(description="Former value; null if the ticket did not exist.")],
+        "to": Annotated[Any, Field(description="New value; null if the ticket was deleted.")],
     },
 )
 Change.__doc__ = "A field that an event changed; a hash is shown as its algorithm and a fingerprint."
 
 
 class HistoryItem(TypedDict):
-    """An event of a credential: what happened, when, by whom and why, and what it changed."""
+    """An event of a credential and the changes it made."""
 
     version: Annotated[Count, Field(description="The ticket's version after the event.")]
-    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
+    position: Annotated[int, Field(description="Position of the event in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
     time: UtcDate
     actor: str
     reason: str | None
@@ -48,28 +48,30 @@ class HistoryItem(TypedDict):
 
 
 class LogItem(TypedDict):
-    """An entry of a client's ledger: any event of the client, an access that was noted among them."""
+    """An entry of a client's ledger, including the access log."""
 
-    position: Annotated[int, Field(description="Where the event stands in the client's ledger: 1, 2, 3 …")]
-    type: Annotated[str, Field(description="What happened.", examples=["TicketRegenerated"])]
-    userExtId: Annotated[str | None, Field(description="The user whom it is about.")]
+    position: Annotated[int, Field(description="Position of the event in the client's ledger: 1, 2, 3 …")]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
+    userExtId: Annotated[str | None, Field(description="The user concerned.")]
     version: Annotated[Count, Field(description="The version of the stream after the event.")]
     time: UtcDate
     actor: str
     reason: str | None
     correlationId: Annotated[str, Field(description="The traceparent of the request.")]
-    details: Annotated[dict[str, Any], Field(description="What else the event says; hashes as fingerprints.")]
+    details: Annotated[
+        dict[str, Any], Field(description="Other fields of the event; hashes as fingerprints.")
+    ]
 
 
 def past_ticket(
     subject: Subject, *, store: Store, clock: Clock, at: datetime | None = None, version: int | None = None
 ) -> tuple[TicketState, datetime]:
-    """Return the credential as it was at a moment, or after the event of a version, and that moment.
+    """Return the state of the credential at a time or a version, and that time.
 
-    Raises TicketNotFound where it did not exist then, and for the future; StoreUnavailable.
+    Raises TicketNotFound if it did not exist or the time is in the future; StoreUnavailable.
     """
     if at and at > clock():
-        raise TicketNotFound("That moment lies in the future: nothing is known of it yet.")
+        raise TicketNotFound("The requested time is in the future.")
     row, moment = None, at
     for event in store.events_of(stream_id(*subject)):
         if (version is not None and event.originator_version > version) or (at and event.timestamp > at):
@@ -77,16 +79,16 @@ def past_ticket(
         row = _evolved(row, event)
         moment = at or event.timestamp
     if row is None or row.deleted or moment is None or (version is not None and row.version != version):
-        raise TicketNotFound(f"User {subject.user_ext_id!r} had no such ticket.")
+        raise TicketNotFound(f"User {subject.user_ext_id!r} had no ticket at this time or version.")
     return row, moment
 
 
 def read_history(
     subject: Subject, after: int, limit: int, *, ledger: Ledger
 ) -> tuple[Sequence[HistoryItem], bool]:
-    """Return what happened after a version, oldest first, and whether there is more.
+    """Return the events after a version, oldest first, and whether more follow.
 
-    Raises TicketNotFound where nothing ever happened, StoreUnavailable.
+    Raises TicketNotFound if there is no history, StoreUnavailable.
     """
     items: list[HistoryItem] = []
     for item in history(subject, ledger=ledger):
@@ -98,7 +100,7 @@ def read_history(
 
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
-    """Yield everything that happened to the user's credential, oldest first. Raises TicketNotFound."""
+    """Yield the events of the user's credential, oldest first. Raises TicketNotFound."""
     row: TicketState | None = None
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
@@ -119,7 +121,7 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
 
 
 def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]:
-    """Yield the ledger's entries of the user's credential, by version."""
+    """Yield the ledger entries of the user's credential, by version."""
     stream, version = stream_id(*subject), 0
     while page := ledger.entries_of(subject, stream, version, PAGE):
         yield from page
@@ -129,14 +131,14 @@ def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]
 def search_log(
     query: HistoryQuery, after: int, limit: int, *, ledger: Ledger
 ) -> tuple[Sequence[LogItem], bool]:
-    """Return what happened in the client, by position, and whether there is more. Raises StoreUnavailable."""
+    """Return the matching ledger entries by position, and whether more follow. Raises StoreUnavailable."""
     found = ledger.search(query, after, limit + 1)
     return [log_item(entry, ledger.event(entry)) for entry in found[:limit]], len(found) > limit
 
 
 def log_item(entry: LedgerEntry, event: Event) -> LogItem:
-    """Return an entry of the ledger as people read it."""
-    said = {name: value for name, value in vars(event).items() if name not in _SHOWN_ELSEWHERE}
+    """Return the response for a ledger entry."""
+    details = {name: value for name, value in vars(event).items() if name not in _SHOWN_ELSEWHERE}
     return {
         "position": entry.position,
         "type": entry.topic,
@@ -147,26 +149,26 @@ def log_item(entry: LedgerEntry, event: Event) -> LogItem:
         "reason": event.reason,
         "correlationId": event.correlation_id,
         "details": {
-            name: fingerprint(value) if name == "ticket_hash" else value for name, value in said.items()
+            name: fingerprint(value) if name == "ticket_hash" else value for name, value in details.items()
         },
     }
 
 
 def _evolved(state: TicketState | None, event: Event) -> TicketState:
     if state is None and isinstance(event, UnknownEvent):
-        raise LaterRelease("the first event of the credential is of a later release")
+        raise LaterRelease("a later release wrote the first event of the credential")
     return evolve(state, event)
 
 
 def fingerprint(ticket_hash: str) -> str:
-    """Return how a hash is shown: its algorithm, and enough of a digest of it to tell it from others."""
+    """Return the public form of a hash: its algorithm and a truncated digest."""
     algorithm = _ALGORITHM.match(ticket_hash)
     digest = hashlib.sha256(ticket_hash.encode()).hexdigest()[:_FINGERPRINT_DIGITS]
     return f"{algorithm[0] if algorithm else '{?}'} {digest}"
 
 
 def _changes(old: TicketState | None, new: TicketState | None, now: datetime) -> list[Change]:
-    # What time did by itself, the end of a lock, was not this event.
+    # The expiry of a lock is not a change made by the event.
     before, after = old and old.at(now), new and new.at(now)
     fields: Iterable[str] = _ROW_FIELDS
     if before and after and before.deleted == after.deleted:
@@ -189,8 +191,7 @@ def _date(event: Event) -> str:
     return utc_date(event.timestamp) or ""
 
 
-# The response's fields, in its order, and where the row has them; but version and lastModified, which always change,
-# and type, which never does.
+# The response fields, in order, and their row fields; without version and lastModified (always change) and type (never).
 _ROW_FIELDS = {
     "created": "created",
     "extId": "ext_id",

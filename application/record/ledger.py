@@ -1,4 +1,4 @@
-"""The ledger: every event of a client at its position 1, 2, 3 … without a gap, each as the leaf of a Merkle tree."""
+"""The ledger: the events of a client at positions 1, 2, 3 … without gaps, as the leaves of a Merkle tree."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ _TILE_HEIGHT = 8
 
 
 class LedgerEntry(NamedTuple):
-    """A row of the ledger with the event behind it; see LedgerColumns.
+    """A row of the ledger with its event; see LedgerColumns.
 
-    timestamp: the column occurred. state: the exact stored bytes of the event.
+    timestamp: the column `occurred`. state: the exact stored bytes of the event.
     """
 
     client_ext_id: str
@@ -39,7 +39,7 @@ class LedgerEntry(NamedTuple):
 
     @property
     def columns(self) -> LedgerColumns:
-        """What the entry has of its event."""
+        """The columns that are derived from the event."""
         return LedgerColumns(
             self.client_ext_id,
             self.stream,
@@ -53,7 +53,7 @@ class LedgerEntry(NamedTuple):
 
 
 def leaf_of(client_ext_id: str, position: int, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
-    """Return the hash of an entry's leaf, as docs/evidence.md specifies it."""
+    """Return the leaf hash of an entry, as specified in docs/evidence.md."""
     fields = (
         LEAF_FORMAT,
         client_ext_id.encode(),
@@ -67,13 +67,13 @@ def leaf_of(client_ext_id: str, position: int, stream: UUID, version: int, topic
 
 
 def head_leaf(stream: UUID, version: int) -> bytes:
-    """Return the hash of a leaf of the tree of stream heads: the stream, and the version of its newest event."""
+    """Return the leaf hash of a stream head: the stream and its newest version."""
     return leaf_hash(stream.bytes + struct.pack(">q", version))
 
 
 @dataclass(frozen=True)
 class HistoryQuery:
-    """Which entries of a client to find; what is None does not matter. begin and end: of the events' time."""
+    """Search criteria; None matches every entry. begin, end: bounds of the event time."""
 
     client_ext_id: str
     user_ext_id: str | None = None
@@ -86,7 +86,7 @@ class HistoryQuery:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A signed statement of a client's ledger at a size; `note` is its text (C2SP tlog-checkpoint)."""
+    """A signed tree head of a client's ledger; `note` is its text (C2SP tlog-checkpoint)."""
 
     client_ext_id: str
     size: int
@@ -96,43 +96,43 @@ class Checkpoint:
 
 
 class Ledger(Protocol):
-    """The ledger in the store. Every method raises StoreUnavailable; one that returns checkpoints, LedgerBroken too."""
+    """The ledger in the store. Every method raises StoreUnavailable; those that return checkpoints also LedgerBroken."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
-        """Return the size of the ledger of every client that has one."""
+        """Return the ledger size of every client that has a ledger."""
 
     def clients(self) -> Sequence[str]:
-        """Return every client of which the ledger has a size, an entry or a checkpoint, sorted."""
+        """Return every client with a ledger size, an entry or a checkpoint, sorted."""
 
     def size(self, client_ext_id: str) -> int:
-        """Return the position of the newest entry; 0 where there is none."""
+        """Return the position of the newest entry; 0: the ledger is empty."""
 
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
-        """Return the size of the ledgers of these clients, as far as they have one."""
+        """Return the ledger sizes of those of these clients that have a ledger."""
 
     def eras(self, client_ext_id: str) -> Eras:
-        """Return the eras of a client's ledger: when the store was put back, and to which position."""
+        """Return the eras of a client's ledger."""
 
     def commits(self) -> Iterator[None]:
-        """Yield whenever something may have been committed since, by any process, and at least once a second.
+        """Yield whenever a process may have committed, and at least once a second.
 
-        It ends never, and survives what fails; close the generator to give back what it holds.
+        The generator never ends and survives failures; close it to release its resources.
         """
 
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
-        """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
+        """Return the leaf hashes of the index range [begin, end), from 0."""
 
     def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
-        """Return the kept hashes of the full tiles of 256 leaves of these numbers (from 0), as far as they are kept."""
+        """Return the stored hashes of full tiles of 256 leaves in [begin, end), from 0; there may be fewer."""
 
     def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
-        """Return the kept hashes of the full tiles of these numbers, each with its number; there may be gaps."""
+        """Return the stored hashes of full tiles in [begin, end) with their numbers; there may be gaps."""
 
-    def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
-        """Keep the hashes of full tiles from this number on; what is kept already stays."""
+    def save_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
+        """Store the hashes of full tiles, starting at a number; stored hashes are not overwritten."""
 
     def event(self, entry: LedgerEntry) -> Event:
-        """Return the event behind an entry. Raises ValueError where the stored bytes are none."""
+        """Return the event of an entry. Raises ValueError if the stored bytes are invalid."""
 
     def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position."""
@@ -143,7 +143,7 @@ class Ledger(Protocol):
         """Return the next entries of these topics by position."""
 
     def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
-        """Return the newest position of these topics, up to and with `end`; 0 where there is none."""
+        """Return the newest position of these topics up to and including `end`; 0: none."""
 
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries of a stream by version."""
@@ -151,63 +151,63 @@ class Ledger(Protocol):
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
     ) -> Sequence[tuple[LedgerEntry, str]]:
-        """Return the next entries by stream and version, up to a stream, each with the topic of its event.
+        """Return the next entries by stream and version, up to and including a stream, with the topic of their event.
 
-        The state of one without an event is empty, and so is the topic.
+        State and topic are empty if the event is missing.
         """
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaves."""
 
-    def mistyped(self) -> Sequence[str]:
-        """Return stored values that are not of the type of their column, one text each; nothing can be read then."""
+    def mistyped_values(self) -> Sequence[str]:
+        """Return one message per stored value whose type differs from its column; such a store cannot be read."""
 
-    def strays(self) -> Sequence[str]:
-        """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
+    def orphaned_rows(self) -> Sequence[str]:
+        """Return one message per event or row that is in no ledger, and per credential row without events."""
 
     def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
-        """Return whose stored row does not say what the expected one says; one of another release may have other fields."""
+        """Return the subjects whose stored row differs from the expected one; fields of other releases are ignored."""
 
     def rewrite_rows(self, rows: Sequence[TicketState]) -> None:
-        """Store these rows, but for those that are newer in the store."""
+        """Store the rows, unless the stored row is newer."""
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next entries by position that fit."""
+        """Return the next matching entries by position."""
 
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
-        """Return the newest entries of these topics that are about a user, the newest first."""
+        """Return the newest entries of a user with these topics, newest first."""
 
     def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
-        """Return the newest version of every stream among the first entries, by stream."""
+        """Return the newest version of every stream among the first `size` entries, by stream."""
 
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints by size."""
 
     def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
-        """Return the checkpoint of the largest size."""
+        """Return the checkpoint with the largest size."""
 
-    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint, in the place of one of the same size."""
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint; replaces one of the same size."""
 
     def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
-        """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
+        """Return the next checkpoints to send to the witnesses, by client and size."""
 
     def unsent_since(self) -> datetime | None:
-        """Return when the oldest of them was made; None where there is none."""
+        """Return the time of the oldest unsent checkpoint; None: all were sent."""
 
     def mark_sent(self, checkpoint: Checkpoint) -> None:
-        """Note that a checkpoint was sent."""
+        """Mark a checkpoint as sent."""
 
 
 class LedgerTree:
-    """The Merkle tree over the first leaves of a client's ledger, read as it is needed, tile by tile."""
+    """The Merkle tree of a client's ledger, read tile by tile on demand."""
 
     def __init__(self, ledger: Ledger, client_ext_id: str) -> None:
         self._ledger = ledger
         self._client_ext_id = client_ext_id
 
     def subtree(self, begin: int, end: int) -> bytes:
-        """Return the hash over these leaves; they are cut out where the tree is cut (merkle.Subtree)."""
+        """Return the hash of the subtree of these leaves (merkle.Subtree)."""
         tree = Frontier()
         full = end // TILE
         if begin % TILE == 0 and full > begin // TILE:
@@ -219,14 +219,14 @@ class LedgerTree:
         return tree.root()
 
     def tiles(self, begin: int, end: int) -> Iterator[bytes]:
-        """Return the hashes of full tiles: the kept ones, and behind them those that are still to be kept."""
+        """Return the hashes of full tiles: the stored ones, then computed ones."""
         kept = self._ledger.tiles(self._client_ext_id, begin, end)
         yield from kept
         for number in range(begin + len(kept), end):
             yield self.computed_tile(number)
 
     def computed_tile(self, number: int) -> bytes:
-        """Return the hash of a full tile, computed from its leaves."""
+        """Compute the hash of a full tile from its leaves."""
         tree = Frontier()
         for leaf in self._leaves(number * TILE, (number + 1) * TILE):
             tree.add(leaf)
@@ -236,10 +236,10 @@ class LedgerTree:
         leaves = self._ledger.leaves(self._client_ext_id, begin, end) if begin < end else []
         if len(leaves) != end - begin or any(len(leaf) != HASH_BYTES for leaf in leaves):
             raise LedgerBroken(
-                f"the ledger of {self._client_ext_id!r} has a gap between the positions {begin + 1} and {end}"
+                f"the ledger of {self._client_ext_id!r} has a gap between positions {begin + 1} and {end}"
             )
         return leaves
 
 
 class LedgerBroken(Exception):
-    """The ledger is not what was signed, or has a gap: somebody or something changed the record."""
+    """The ledger differs from a checkpoint or has a gap: the record was changed."""

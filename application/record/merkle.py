@@ -1,6 +1,6 @@
-"""Merkle trees over hashes of leaves: roots, inclusion proofs and consistency proofs (RFC 9162, section 2.1).
+"""Merkle trees: roots, inclusion proofs and consistency proofs (RFC 9162, section 2.1).
 
-Own code: no well-kept Python library for it was found (docs/decisions/0007); the RFC's test vectors are tested.
+Own code, since no maintained Python library exists (ADR 7); tested with the vectors of the RFC.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 Subtree = Callable[[int, int], bytes]
-"""Returns the hash over the leaves from `begin` up to, but not with, `end`; both cut the tree where it is cut."""
+"""Returns the hash of the subtree of the leaves [begin, end), which must be a node of the tree."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -24,19 +24,19 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def cut(begin: int, end: int) -> int:
-    """Return where the tree over these leaves is cut: by the largest power of two that is less than their number."""
+    """Return the split point of these leaves: the largest power of two less than their number."""
     return begin + (1 << (end - begin - 1).bit_length() - 1)
 
 
 class Frontier:
-    """A tree that leaves are added to, in the space of its height."""
+    """A Merkle tree built incrementally, with memory proportional to its height."""
 
     def __init__(self) -> None:
         self.size = 0
-        self._roots: list[bytes] = []  # of the full subtrees, from the largest to the smallest
+        self._roots: list[bytes] = []  # of the full subtrees, largest first
 
     def add(self, node: bytes, height: int = 0) -> None:
-        """Add the next leaf, or a full subtree of 2^height leaves where so far there is a multiple of that."""
+        """Add a leaf, or a full subtree of 2^height leaves; the size must be a multiple of 2^height."""
         self.size += 1 << height
         full = self.size >> height
         while full % 2 == 0:
@@ -45,7 +45,7 @@ class Frontier:
         self._roots.append(node)
 
     def root(self) -> bytes:
-        """Return the hash over all leaves."""
+        """Return the root hash."""
         if not self._roots:
             return EMPTY_ROOT
         root = self._roots[-1]
@@ -55,7 +55,7 @@ class Frontier:
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
-    """Return the hash over these hashes of leaves."""
+    """Return the root hash of these leaf hashes."""
     tree = Frontier()
     for leaf in leaves:
         tree.add(leaf)
@@ -63,7 +63,7 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
 
 
 def subtree_of(leaves: Sequence[bytes]) -> Subtree:
-    """Return the subtrees of a tree whose leaves are at hand."""
+    """Return the subtree function of a list of leaf hashes."""
 
     def subtree(begin: int, end: int) -> bytes:
         return root_of(leaves[begin:end])
@@ -72,7 +72,7 @@ def subtree_of(leaves: Sequence[bytes]) -> Subtree:
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
-    """Return the proof that the leaf at the index (from 0) is in the tree of this size (RFC 9162, 2.1.3.1)."""
+    """Return the inclusion proof of the leaf at the index, from 0 (RFC 9162, 2.1.3.1)."""
     begin, end, proof = 0, size, []
     while end - begin > 1:
         middle = cut(begin, end)
@@ -86,7 +86,7 @@ def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
-    """Return the root that the proof leads to, None where it has the wrong length (RFC 9162, 2.1.3.2)."""
+    """Return the root computed from an inclusion proof; None: the proof has the wrong length (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size:
         return None
     position, last, root = index, size - 1, leaf
@@ -104,10 +104,10 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
 
 
 def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:
-    """Return the proof that the tree of `old` leaves is the beginning of that of `size` (RFC 9162, 2.1.4.1)."""
+    """Return the consistency proof between the trees of `old` and `size` leaves (RFC 9162, 2.1.4.1)."""
     if not 0 < old <= size:
-        raise ValueError("a consistency proof goes from at least one leaf to at least as many")
-    begin, end, proof, whole = 0, size, [], True
+        raise ValueError("a consistency proof requires 0 < old <= size")
+    begin, end, proof, is_prefix = 0, size, [], True
     while old != end:
         middle = cut(begin, end)
         if old <= middle:
@@ -115,12 +115,12 @@ def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:
             end = middle
         else:
             proof.append(subtree(begin, middle))
-            begin, whole = middle, False
-    return [*([] if whole else [subtree(begin, end)]), *proof[::-1]]
+            begin, is_prefix = middle, False
+    return [*([] if is_prefix else [subtree(begin, end)]), *proof[::-1]]
 
 
 def is_consistent(old: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Tell whether the proof shows that the old tree is the beginning of the new one (RFC 9162, 2.1.4.2)."""
+    """Return whether the proof shows that the new tree extends the old one (RFC 9162, 2.1.4.2)."""
     if old == size:
         return not proof and old_root == root
     if not 0 < old < size or not proof:

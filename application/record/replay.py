@@ -1,4 +1,4 @@
-"""Replay: fold every stream anew, and compare that with the read model, the ledger and what was signed."""
+"""Replay every stream, and compare the result with the read model, the ledger and the checkpoints."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from domain.tickets.events import AGGREGATE as TICKET
 from domain.tickets.state import TicketState, fold
 
 PAGE = 2_000
-_FIRST, _BEHIND = UUID(int=0), UUID(int=2**128 - 1)
+_FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 
 
 @dataclass
 class Findings:
-    """How much was looked at, and what differs: one text each, which names the place.
+    """The result of a check: the numbers of checked items, and one message per fault.
 
-    entries: by position; events: by stream. lost: what was signed, and was lost when the store was restored from a backup.
+    lost: one message per restore that removed signed entries.
     """
 
     entries: int = 0
@@ -35,7 +35,7 @@ class Findings:
     lost: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
-        """Take over the findings of another part."""
+        """Add the findings of another part."""
         self.entries += other.entries
         self.events += other.events
         self.credentials += other.credentials
@@ -45,17 +45,17 @@ class Findings:
 
 
 def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
-    """Cut all possible streams into so many ranges of the same width; each goes up to, and with, its end."""
+    """Split the stream ids into ranges of equal width; both ends are inclusive."""
     width = 2**128 // parts
-    ends = [UUID(int=width * number - 1) for number in range(1, parts)] + [_BEHIND]
-    begins = [_FIRST, *(UUID(int=end.int + 1) for end in ends[:-1])]
+    ends = [UUID(int=width * number - 1) for number in range(1, parts)] + [_LAST_STREAM]
+    begins = [_FIRST_STREAM, *(UUID(int=end.int + 1) for end in ends[:-1])]
     return list(zip(begins, ends, strict=True))
 
 
 def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
-    """Check the streams of a client in a range: each event against its ledger entry, each credential against its row.
+    """Check a range of streams: each event against its ledger entry, each credential against its row.
 
-    In constant memory. Raises StoreUnavailable.
+    Uses constant memory. Raises StoreUnavailable.
     """
     findings = Findings()
     rows = _replayed(client_ext_id, begin, end, ledger, findings)
@@ -67,13 +67,13 @@ def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger)
 def _replayed(
     client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
 ) -> Iterator[TicketState]:
-    """Yield the row of each credential whose events are those of the ledger; the faults go to the findings."""
+    """Yield the row of each credential whose events match the ledger; add the faults to the findings."""
     entries = _entries(client_ext_id, begin, end, ledger)
     for _, group in groupby(entries, key=lambda found: found[0].stream):
         stream = _Stream(findings, ledger)
         for entry, topic in group:
             stream.take(entry, topic)
-        if stream.row is not None and stream.is_whole:
+        if stream.row is not None and stream.is_intact:
             findings.credentials += 1
             yield stream.row
 
@@ -86,9 +86,9 @@ def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iter
 
 
 class _Stream:
-    """A stream while it is replayed.
+    """The replay of one stream.
 
-    row: of its credential so far; None where it is of another kind. is_whole: every event is the one in the ledger.
+    row: the state of its credential; None for other kinds of streams. is_intact: every event matches the ledger.
     """
 
     def __init__(self, findings: Findings, ledger: Ledger) -> None:
@@ -98,10 +98,10 @@ class _Stream:
         self._origin: Origin | None = None
         self._kind = ""
         self.row: TicketState | None = None
-        self.is_whole = True
+        self.is_intact = True
 
     def take(self, entry: LedgerEntry, topic: str) -> None:
-        """Check the next entry, and fold its event. topic: of the event, which the ledger has a copy of."""
+        """Check the next entry and apply its event. topic: the topic of the event; the ledger has a copy."""
         self._findings.events += 1
         self._version += 1
         if entry.version != self._version:
@@ -112,7 +112,7 @@ class _Stream:
             return
         key = (entry.client_ext_id, entry.position, entry.stream, entry.version, topic)
         if leaf_of(*key, entry.state) != entry.leaf:
-            self._break(entry, "the event is not the one in the ledger (columns position and leaf)")
+            self._break(entry, "the event differs from the ledger (columns position and leaf)")
         if topic not in EVENTS:
             self._break(entry, f"event type {topic!r} is unknown: check with the release that stored it")
             return
@@ -120,7 +120,7 @@ class _Stream:
             event = self._ledger.event(entry._replace(topic=topic))
             _check_times(event)
             self._check_columns(entry, event)
-            if self._kind == TICKET and self.is_whole:
+            if self._kind == TICKET and self.is_intact:
                 self.row = fold(self.row, [event])
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
@@ -130,7 +130,7 @@ class _Stream:
         self._origin = self._origin or named
         self._kind = self._kind or kind
         if self._origin is None:
-            if self.is_whole:
+            if self.is_intact:
                 self._break(entry, "column stream: the first event of the stream names no client")
             return
         if kind != self._kind:
@@ -145,11 +145,11 @@ class _Stream:
         }
         for fault, column in faults.items():
             self._report(entry, fault)
-            # The others are for searches only, and are copies of what the event says.
-            self.is_whole &= column not in ("client_ext_id", "stream", "version")
+            # The other columns are copies for searches only.
+            self.is_intact &= column not in ("client_ext_id", "stream", "version")
 
     def _break(self, entry: LedgerEntry, fault: str) -> None:
-        self.is_whole = False
+        self.is_intact = False
         self._report(entry, fault)
 
     def _report(self, entry: LedgerEntry, fault: str) -> None:
@@ -158,7 +158,7 @@ class _Stream:
 
 
 def _check_times(event: Event) -> None:
-    """Raise ValueError where a time of the event cannot be compared with the clock."""
+    """Raise ValueError if a time of the event has no time zone."""
     for name, value in vars(event).items():
         if isinstance(value, datetime) and value.tzinfo is None:
             raise ValueError(f"field {name} has no offset from UTC")
@@ -171,32 +171,32 @@ def _shown(value: object) -> str:
 def _compare(expected: Sequence[TicketState], findings: Findings, ledger: Ledger) -> None:
     rows = {row.subject: row for row in expected}
     while differing := ledger.differing_rows(list(rows.values())):
-        # While the service runs a stream may have grown since it was replayed: then its row is compared again.
+        # A running service may have extended a stream since its replay; then its row is compared again.
         newest = {subject: _newest(rows[subject], ledger) for subject in differing}
         for subject, row in newest.items():
             if row.version <= rows[subject].version:
-                findings.faults.append(f"{_who(subject)}: the read row is not what its events lead to")
+                findings.faults.append(f"{_user_label(subject)}: the read row differs from the replayed one")
         rows = {subject: row for subject, row in newest.items() if row.version > rows[subject].version}
 
 
 def _newest(row: TicketState, ledger: Ledger) -> TicketState:
-    """Return the row of a credential after the events that it has now; the same row where its stream is broken."""
+    """Replay the stream again and return its row; the same row if the stream is broken."""
     return next(_replayed(row.client_ext_id, row.stream, row.stream, ledger, Findings()), row)
 
 
 def check_ledger(
     client_ext_id: str, *, ledger: Ledger, verifier: Verifier, outside: Sequence[Checkpoint] = ()
 ) -> Findings:
-    """Check the positions of a client, its tree, and every checkpoint that was signed.
+    """Check the positions, the tree and every checkpoint of a client.
 
-    outside: checkpoints that were kept out of the operator's reach. Raises StoreUnavailable.
+    outside: checkpoints from witnesses. Raises StoreUnavailable.
     """
     findings = Findings()
     signed = _signed(client_ext_id, ledger, verifier, outside, findings)
-    # The store's own checkpoints were put back with it, so that only others can know more.
-    losses = _Losses(client_ext_id, ledger, outside, findings)
+    # A restore also restored the store's own checkpoints, so only outside ones can cover lost entries.
+    lost = _LostEntries(client_ext_id, ledger, outside, findings)
     tree, tiles, position = Frontier(), _Tiles(client_ext_id, ledger, findings), 0
-    # While the service runs the ledger grows between this and the end.
+    # A running service may extend the ledger during the check.
     least = ledger.size(client_ext_id)
     while page := ledger.positions(client_ext_id, position, PAGE):
         for found, leaf in page:
@@ -209,19 +209,19 @@ def check_ledger(
             tiles.add(leaf)
             for checkpoint in signed.pop(position, ()):
                 if checkpoint.root != tree.root():
-                    losses.note(checkpoint, f"the first {position} entries are not those that were signed")
+                    lost.add(checkpoint, f"the first {position} entries differ from the signed ones")
     for size in sorted(signed):
-        losses.note(signed[size][0], f"{size} entries were signed, but the ledger has only {position}")
-    losses.tell()
+        lost.add(signed[size][0], f"a checkpoint covers {size} entries, but the ledger has only {position}")
+    lost.report()
     if not least <= position <= ledger.size(client_ext_id):
         findings.faults.append(
-            f"client {client_ext_id!r}: its size is noted wrong, there are {position} entries"
+            f"client {client_ext_id!r}: its stored size is wrong, there are {position} entries"
         )
     return findings
 
 
 class _Tiles:
-    """Compares the kept tiles of a client with its leaves; a tile that is not kept is computed when it is needed."""
+    """Compares the stored tiles of a client with its leaves; missing tiles are not a fault."""
 
     def __init__(self, client_ext_id: str, ledger: Ledger, findings: Findings) -> None:
         self._client_ext_id, self._ledger, self._findings = client_ext_id, ledger, findings
@@ -244,8 +244,8 @@ class _Tiles:
             self._findings.faults.append(f"client {self._client_ext_id!r}: {fault}")
 
 
-class _Losses:
-    """Tells what a restore of the store has lost from what somebody changed, by checkpoints from outside of it."""
+class _LostEntries:
+    """Distinguishes entries lost by a restore from changed entries, by means of outside checkpoints."""
 
     def __init__(
         self, client_ext_id: str, ledger: Ledger, outside: Sequence[Checkpoint], findings: Findings
@@ -256,21 +256,21 @@ class _Losses:
         self._findings = findings
         self._sizes: dict[Era, set[int]] = {}
 
-    def note(self, checkpoint: Checkpoint, fault: str) -> None:
-        """Take down a checkpoint that the ledger does not fit."""
+    def add(self, checkpoint: Checkpoint, fault: str) -> None:
+        """Add a checkpoint that contradicts the ledger."""
         cut = self._eras.cut_before(checkpoint.size)
         if cut and checkpoint in self._outside:
             self._sizes.setdefault(cut, set()).add(checkpoint.size)
         else:
             self._findings.faults.append(f"{self._client}: {fault}")
 
-    def tell(self) -> None:
-        """Say what was lost."""
+    def report(self) -> None:
+        """Add the lost entries to the findings."""
         for era, sizes in self._sizes.items():
             self._findings.lost.append(
-                f"{self._client}: the store was restored on {era.began} to position {era.after} of this ledger, and is older than"
-                f" what was signed: {max(sizes)} entries were, and what stood behind position {era.after} is lost (it is shown by"
-                f" the checkpoints from elsewhere of {', '.join(map(str, sorted(sizes)))} entries)"
+                f"{self._client}: the store was restored on {era.began} to position {era.after} of this ledger, but {max(sizes)}"
+                f" entries were signed; the entries after position {era.after} are lost (shown by the outside checkpoints of"
+                f" {', '.join(map(str, sorted(sizes)))} entries)"
             )
 
 
@@ -296,16 +296,16 @@ def _signed(
             signed.setdefault(checkpoint.size, []).append(checkpoint)
         else:
             findings.faults.append(
-                f"client {client_ext_id!r}: the checkpoint of {checkpoint.size} entries is not signed by a key of ours"
+                f"client {client_ext_id!r}: the checkpoint of {checkpoint.size} entries is not signed by a key of this service"
             )
     return signed
 
 
 def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
-    """Rebuild the read rows of a range of streams from their events; `credentials` of the findings says how many.
+    """Rebuild the read rows of a range of streams; `credentials` of the findings is their number.
 
-    The row of a stream whose events are not those of the ledger stays as it is, and the stream is reported. The service
-    may run meanwhile: a row that is newer by then stays. Raises StoreUnavailable.
+    A stream that does not match the ledger is reported and its row is kept. The service may run concurrently: newer rows
+    are kept. Raises StoreUnavailable.
     """
     findings = Findings()
     rows = _replayed(client_ext_id, begin, end, ledger, findings)
@@ -314,5 +314,5 @@ def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Fi
     return findings
 
 
-def _who(subject: Subject) -> str:
+def _user_label(subject: Subject) -> str:
     return f"client {subject.client_ext_id!r}, user {subject.user_ext_id!r}"

@@ -1,6 +1,6 @@
-"""The streams of a client, and the columns of the ledger: both follow from the events alone.
+"""The stream ids and the ledger columns, derived from the events.
 
-A write stores the columns that `columns_of` returns, and a check of the record compares the stored ones with them.
+A write stores the columns that `columns_of` returns; a check of the record compares them with the stored ones.
 """
 
 from datetime import datetime
@@ -28,21 +28,21 @@ EVENTS: dict[str, type[Event]] = {
     for event in vars(module).values()
     if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
 }
-"""Every event by the topic under which it is stored."""
+"""Every event type by its stored topic."""
 
 
 class Origin(NamedTuple):
-    """The stream to which an event belongs, by the names in it, and its subject."""
+    """The stream of an event, derived from the ids in it, and its subject."""
 
     stream: UUID
     subject: Subject
 
 
 class LedgerColumns(NamedTuple):
-    """The columns of the ledger that follow from an event; position and leaf are those of the entry.
+    """The columns of the ledger that are derived from an event.
 
-    user_ext_id: empty where the event is not about one user. occurred: as `column_date` returns it. trace_id: of the
-    traceparent, 32 hex digits.
+    user_ext_id: empty if the event does not concern a single user. occurred: formatted by `column_date`. trace_id: from
+    the traceparent, 32 hex digits.
     """
 
     client_ext_id: str
@@ -56,7 +56,7 @@ class LedgerColumns(NamedTuple):
 
 
 def columns_of(event: Event, subject: Subject) -> LedgerColumns:
-    """Return the ledger's columns of an event. subject: of its stream, for an event that names none itself."""
+    """Return the ledger columns of an event. subject: of its stream, for an event without ids."""
     if origin := origin_of(event):
         subject = origin.subject
     return LedgerColumns(
@@ -72,7 +72,7 @@ def columns_of(event: Event, subject: Subject) -> LedgerColumns:
 
 
 def origin_of(event: Event) -> Origin | None:
-    """Return the origin that an event names itself, as the first of each stream does; None: it names none."""
+    """Return the origin of an event, None if it contains no ids; the first event of a stream always contains them."""
     match event:
         case TicketCreated():
             subject = Subject(event.client_ext_id, event.user_ext_id)
@@ -94,5 +94,5 @@ def origin_of(event: Event) -> Origin | None:
 
 
 def column_date(moment: datetime) -> str:
-    """Return an aware UTC time as text that sorts as time does."""
+    """Return an aware UTC time as text in chronological sort order."""
     return moment.isoformat(timespec="microseconds")

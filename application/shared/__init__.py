@@ -1,1 +1,1 @@
-"""What every capability of the application shares."""
+"""Types and ports shared by every capability of the application."""

@@ -1,10 +1,10 @@
-"""Refusals that need more than one aggregate to see, and failures of the machinery."""
+"""Refusals that depend on more than one aggregate, and technical failures."""
 
 from domain.shared.errors import Kind, Refusal
 
 
 class UserNotFound(Refusal):
-    """No such user in this client."""
+    """The client has no such user."""
 
     CODE = "UserUnknown"
     KIND = Kind.NOT_FOUND
@@ -18,27 +18,27 @@ class TicketNotFound(Refusal):
 
 
 class TicketExists(Refusal):
-    """The user has a ticket already; there is one per user and client."""
+    """The user already has a ticket; there is one per user and client."""
 
     CODE = "TicketExists"
     KIND = Kind.TICKET_EXISTS
 
 
 class UnknownPolicy(Refusal):
-    """The policy that a command names does not exist in this client."""
+    """A command names a policy that the client does not have."""
 
     CODE = "PolicyUnknown"
 
 
 class PolicyNotFound(Refusal):
-    """The policy that is to be read does not exist."""
+    """The requested policy does not exist."""
 
     CODE = "PolicyNotFound"
     KIND = Kind.NOT_FOUND
 
 
 class PositionNotFound(Refusal):
-    """The client's ledger does not reach that far."""
+    """The position is not in the client's ledger."""
 
     CODE = "PositionUnknown"
     KIND = Kind.NOT_FOUND
@@ -52,66 +52,66 @@ class SubscriptionNotFound(Refusal):
 
 
 class TooManySubscriptions(Refusal):
-    """The client has as many subscriptions as it may have."""
+    """The client has reached the maximum number of subscriptions."""
 
     CODE = "TooManySubscriptions"
 
 
 class TargetRefused(Refusal):
-    """Nothing is sent to such a URL."""
+    """The URL of a subscription is not allowed."""
 
     CODE = "TargetRefused"
 
 
 class StaleVersion(Refusal):
-    """The version in the body is not the current one."""
+    """The version in the request body is not the current version."""
 
     CODE = "StaleVersion"
     KIND = Kind.STALE_VERSION
 
 
 class PreconditionFailed(Refusal):
-    """If-Match or If-None-Match does not hold (RFC 9110, section 13)."""
+    """If-Match or If-None-Match is not satisfied (RFC 9110, section 13)."""
 
     CODE = "PreconditionFailed"
     KIND = Kind.PRECONDITION
 
 
 class IdempotencyKeyReused(Refusal):
-    """The key was used before, by the same caller, with another request."""
+    """The caller has already used the key with another request."""
 
     CODE = "IdempotencyKeyReused"
     KIND = Kind.KEY_REUSED
 
 
 class Conflict(Exception):
-    """Another process changed the rows on which this transaction was decided; decide again."""
+    """Another process changed the loaded rows before the commit; the commands must be decided again."""
 
 
 class Unavailable(Exception):
-    """The service cannot do this now; the caller may retry.
+    """A temporary failure; the caller may retry.
 
-    Whether a write that fails so has happened may be unknown: a retry with the same Idempotency-Key finds out.
+    It may be unknown whether a failed write was stored; a retry with the same Idempotency-Key resolves this.
     """
 
     retry_after_seconds = 1
 
 
 class StoreUnavailable(Unavailable):
-    """The store is out of reach, locked for too long, or cannot write."""
+    """The store is unreachable, locked for too long, or cannot write."""
 
 
 class LaterRelease(Unavailable):
-    """The record holds what only a later release can read; a process of that release can answer."""
+    """The record contains data that only a later release can read; a process of that release can answer."""
 
 
 class KeyMissing(Unavailable):
-    """A key that signs is missing."""
+    """A signing key is missing."""
 
 
 class Overloaded(Unavailable):
-    """More commands are queued than the service allows."""
+    """The command queue is full."""
 
 
 class SealBroken(Exception):
-    """A sealed secret that no key opens: another key sealed it, or its row was changed or moved."""
+    """A sealed secret cannot be opened: it was sealed with another key, or its row was changed or moved."""

@@ -1,4 +1,4 @@
-"""What the fields of requests and imports may hold, whichever edge they come in by."""
+"""The types of the fields that requests and imports share."""
 
 from typing import Annotated
 
@@ -9,8 +9,8 @@ _PRINTABLE_LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 Comment = Annotated[str, StringConstraints(max_length=1000, pattern=_PRINTABLE_LINES)]
 ExtId = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_PRINTABLE)]
-# What a mail transport takes in an envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
-# No question mark: in a header, =?…?= would be decoded (RFC 2047).
+# An address that is valid in an SMTP envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
+# No question mark: =?…?= would be decoded in a header (RFC 2047).
 Email = Annotated[
     str,
     StringConstraints(
@@ -20,7 +20,7 @@ Email = Annotated[
     ),
     Field(examples=["user@example.com"]),
 ]
-# So many lines, and so long, as the window of an envelope shows.
+# The limits are those of a window envelope.
 AddressLine = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=_PRINTABLE)]
 PostalAddress = Annotated[
     list[AddressLine], Field(min_length=1, max_length=6, examples=[["Bahnhofstrasse 1", "8001 Zürich"]])
@@ -32,7 +32,7 @@ Language = Annotated[
 
 
 class UserFields(BaseModel):
-    """All that is known of a user; what is left out is then unknown."""
+    """The complete user data; an omitted field is cleared."""
 
     model_config = ConfigDict(extra="forbid")
 

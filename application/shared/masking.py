@@ -1,4 +1,4 @@
-"""Addresses so masked that somebody who knows one recognises it, and nobody else learns it."""
+"""Masking of addresses: recognisable to a reader who knows the address, useless to any other."""
 
 import re
 
@@ -7,12 +7,12 @@ from domain.users.recipient import Recipient
 
 _BY_LETTER = {SendingMethod.PDF_STORE}
 _BY_MAIL = {SendingMethod.EMAIL, SendingMethod.HTML_EMAIL, SendingMethod.PDF_EMAIL}
-# By blanks: what \w is no part of, an accent or a vowel sign, would begin a word anew.
+# Words are separated by blanks: \w does not match combining accents or vowel signs.
 _WORD = re.compile(r"(\S)\S*")
 
 
 def masked(recipient: Recipient, method: SendingMethod) -> str | None:
-    """Return where a method takes a ticket: `u***@e***.com`, `8*** Z***`; None where that is not ours to know."""
+    """Return the masked address that the method uses: `u***@e***.com`, `8*** Z***`; None: unknown to this service."""
     if method in _BY_MAIL and recipient.email:
         local, _, domain = recipient.email.partition("@")
         name, dot, top = domain.rpartition(".")

@@ -10,14 +10,16 @@ Item = TypeVar("Item")
 
 
 class Pagination(BaseModel):
-    """How to go on."""
+    """The link to the next page."""
 
-    continuationToken: Annotated[str | None, Field(description="Gets the next page; null on the last one.")]
+    continuationToken: Annotated[
+        str | None, Field(description="Token of the next page; null on the last page.")
+    ]
     limit: int
 
 
 class Page(BaseModel, Generic[Item]):
-    """A page, in the shape of nevisIDM."""
+    """A page of a list."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -26,8 +28,8 @@ class Page(BaseModel, Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Found(Generic[Item]):
-    """What was found, and whether there is more after its last."""
+class Results(Generic[Item]):
+    """The items found, and whether more items follow."""
 
     items: Sequence[Item]
     more: bool

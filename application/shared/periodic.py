@@ -1,4 +1,4 @@
-"""Work that is done again and again beside the requests."""
+"""Periodic background tasks."""
 
 import logging
 import threading
@@ -10,10 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class Periodic:
-    """Runs a task in a thread: every so many seconds, and whenever it is woken.
+    """Runs a task in a thread at a fixed interval, and whenever it is woken.
 
-    eager: also at the start and before it stops. A task that fails is tried again the next time. The regular run
-    is what finds the work of a process that crashed, and what a lost wake-up does not stop.
+    eager: also runs at the start and before it stops. A failed task is retried at the next run. The fixed interval
+    finds the work of crashed processes and makes a lost wake-up harmless.
     """
 
     def __init__(
@@ -31,18 +31,16 @@ class Periodic:
         self._thread.start()
 
     def wake(self) -> None:
-        """Run the task now. Returns at once."""
+        """Request a run now; does not block."""
         self._wake.set()
 
     def close(self, within_seconds: float | None = None) -> None:
-        """Stop, after a last run where the task is eager. A run that does not end within that time is left alone."""
+        """Stop, after a last run if the task is eager. A run that exceeds `within_seconds` is abandoned."""
         self._closing = True
         self._wake.set()
         self._thread.join(within_seconds)
         if self._thread.is_alive():
-            log.warning(
-                "%s are not waited for any longer; what is not done is done after the next start", self._name
-            )
+            log.warning("%s did not finish in time; the rest is done after the next start", self._name)
 
     def _run(self) -> None:
         while True:
@@ -58,6 +56,6 @@ class Periodic:
         try:
             self._task()
         except Unavailable as error:
-            log.warning("%s is put off: %s", self._name, error)
+            log.warning("%s failed and will be retried: %s", self._name, error)
         except Exception:
-            log.exception("%s failed and is put off", self._name)
+            log.exception("%s failed and will be retried", self._name)

@@ -1,4 +1,4 @@
-"""What every capability needs of the world. Adapters name their mechanism; these name the need."""
+"""Ports used by every capability."""
 
 from datetime import datetime
 from typing import Protocol
@@ -8,30 +8,30 @@ from domain.shared.secret import Secret
 
 
 class Clock(Protocol):
-    """The time now, aware UTC."""
+    """A source of the current time."""
 
     def __call__(self) -> datetime:
-        """Return it."""
+        """Return the current time, aware UTC."""
 
 
 class Randomness(Protocol):
-    """A cryptographic source; tests inject their own."""
+    """A cryptographic source of randomness."""
 
     def below(self, bound: int) -> int:
         """Return a uniformly random integer in [0, bound)."""
 
     def octets(self, count: int) -> bytes:
-        """Return that many random bytes."""
+        """Return `count` random bytes."""
 
     def uuid(self) -> UUID:
         """Return a new random id."""
 
 
 class Sealer(Protocol):
-    """Encrypts secrets for the store: a ticket between its commit and its delivery, the target of a subscription."""
+    """Encrypts secrets at rest: tickets that await delivery, and the targets of subscriptions."""
 
     def seal(self, secret: Secret, bound_to: str) -> bytes:
-        """Encrypt the secret; it opens only together with the same `bound_to`."""
+        """Encrypt the secret; `unseal` requires the same `bound_to`."""
 
     def unseal(self, sealed: bytes, bound_to: str) -> Secret:
         """Return the secret. Raises SealBroken."""

@@ -1,4 +1,4 @@
-"""How values are written into responses: dates, counts, JSON."""
+"""The format of values in responses: dates, counts, JSON."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "i
 
 
 def utc_date(moment: datetime | None) -> str | None:
-    """Return an aware UTC time as responses have it, in whole seconds: `2026-11-23T09:42:00Z`."""
+    """Return an aware UTC time in the format of responses, without fractions: `2026-11-23T09:42:00Z`."""
     return None if moment is None else moment.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 

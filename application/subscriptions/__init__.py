@@ -1,1 +1,1 @@
-"""Subscriptions: push, poll and security events."""
+"""Subscriptions: definition, push, poll and security events."""

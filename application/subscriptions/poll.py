@@ -1,4 +1,4 @@
-"""Poll: a receiver fetches the security events of its stream, and says which it has (RFC 8936)."""
+"""Poll: a receiver fetches and acknowledges the security events of its stream (RFC 8936)."""
 
 import asyncio
 import logging
@@ -13,29 +13,29 @@ from application.feed.live_feed import LiveFeed
 from application.record.eras import NO_ERAS
 from application.record.ledger import Ledger
 from application.shared.ports import Clock
-from application.subscriptions.records import Progress, Subscribed, Subscriptions
+from application.subscriptions.records import Progress, StoredSubscription, Subscriptions
 from application.subscriptions.security_event import SecurityEvents, event_of, notice_jti
 from domain.subscriptions.subscription import Status, SubscriptionState
 
 WAIT_SECONDS = 30
-MOST = 100
-_MOST_BEYOND = 1000
+MAX_TOKENS = 100
+_MAX_OUT_OF_ORDER = 1000
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Poll:
-    """What the receiver says and wants. acknowledged, refused: tokens by their jti, the refused with why."""
+    """A poll request. acknowledged, refused: tokens by their jti, refused ones with the reason."""
 
     acknowledged: Sequence[str] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
-    limit: int = MOST
+    limit: int = MAX_TOKENS
     returns_immediately: bool = False
 
 
-class Polled(NamedTuple):
-    """Tokens by their jti, and whether there are more."""
+class PollResult(NamedTuple):
+    """Tokens by their jti, and whether more are available."""
 
     tokens: dict[str, str]
     more: bool
@@ -43,7 +43,7 @@ class Polled(NamedTuple):
 
 @dataclass(frozen=True)
 class Polling:
-    """Answers polls. origin: of the service's ledgers."""
+    """Answers polls. origin: the prefix of the origin of each ledger."""
 
     subscriptions: Subscriptions
     ledger: Ledger
@@ -52,42 +52,42 @@ class Polling:
     origin: str
     clock: Clock
 
-    async def poll(self, subscribed: Subscribed, poll: Poll) -> Polled:
-        """Take down what the receiver has, and return what comes next, once there is any or the time is over.
+    async def poll(self, subscribed: StoredSubscription, poll: Poll) -> PollResult:
+        """Record the acknowledgements and return the next tokens, or none after a time-out.
 
-        What is not acknowledged comes again. Raises PositionUnknown, StoreUnavailable.
+        Unacknowledged tokens are returned again. Raises PositionNotFound, StoreUnavailable.
         """
         row = subscribed.row
-        progress, notice = await asyncio.to_thread(self._settled, subscribed, poll)
+        progress, notice = await asyncio.to_thread(self._acknowledge, subscribed, poll)
         if poll.limit == 0 or row.status is not Status.ENABLED:
-            return Polled({}, more=False)
+            return PollResult({}, more=False)
         query = _query(row, progress)
         wait_seconds = 0 if notice or poll.returns_immediately else WAIT_SECONDS
         batch = await self.live.read(query, poll.limit + len(progress.beyond) + 1, wait_seconds)
         if not batch.events and batch.seen > progress.acknowledged:
             seen = replace(progress, acknowledged=batch.seen)
-            await asyncio.to_thread(self.subscriptions.keep_progress, [(row.key, row.version, seen)])
+            await asyncio.to_thread(self.subscriptions.save_progress, [(row.key, row.version, seen)])
         fresh = [event for event in batch.events if event.position not in progress.beyond]
         tokens = await asyncio.to_thread(self._signed, row, fresh[: poll.limit], notice)
-        return Polled(tokens, more=len(fresh) > poll.limit)
+        return PollResult(tokens, more=len(fresh) > poll.limit)
 
     def _signed(self, row: SubscriptionState, events: Sequence[FeedEvent], notice: str) -> dict[str, str]:
         notices = [self.events.of_notice(row, notice)] if notice else []
         return dict([*notices, *(self.events.of_event(row, event) for event in events)])
 
-    def _settled(self, subscribed: Subscribed, poll: Poll) -> tuple[Progress, str]:
-        """Keep what the receiver has; return how far it got, and what is still to be said to it."""
+    def _acknowledge(self, subscribed: StoredSubscription, poll: Poll) -> tuple[Progress, str]:
+        """Save the acknowledgements; return the progress and the pending notice."""
         row, progress = subscribed.row, subscribed.progress
         notice = self.subscriptions.notice(row.key)
         for jti, why in poll.refused.items():
             log.warning("the receiver of stream %r refused %.60r: %.100r", row.name, jti, why)
-        said = {*poll.acknowledged, *poll.refused}
-        if notice and notice_jti(row.name, notice) in said:
-            self.subscriptions.take_notice(row.key, notice)
+        answered = {*poll.acknowledged, *poll.refused}
+        if notice and notice_jti(row.name, notice) in answered:
+            self.subscriptions.delete_notice(row.key, notice)
             notice = ""
-        known = [named for named in (event_of(jti, row.name) for jti in said) if named]
+        known = [named for named in (event_of(jti, row.name) for jti in answered) if named]
         eras = self.ledger.eras(row.client_ext_id) if known else NO_ERAS
-        # Of an event that was lost when the store was put back, nothing is to be taken down.
+        # Acknowledgements of events that a restore removed are ignored.
         positions = {named.position for named in known if named.position and eras.holds(named)}
         if not positions:
             return progress, notice
@@ -104,11 +104,11 @@ class Polling:
         refusal = next(iter(poll.refused.values()), None)
         progress = Progress(
             acknowledged=reached,
-            beyond=tuple(beyond[:_MOST_BEYOND]),
+            beyond=tuple(beyond[:_MAX_OUT_OF_ORDER]),
             last_success=self.clock(),
             last_error=refusal and f"refused: {refusal}",
         )
-        self.subscriptions.keep_progress([(row.key, row.version, progress)])
+        self.subscriptions.save_progress([(row.key, row.version, progress)])
         return progress, notice
 
 

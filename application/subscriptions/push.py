@@ -1,7 +1,7 @@
-"""Push: every event to those who subscribed, in order for each, again and again until it is taken.
+"""Push every event to the subscribers, in order per subscription, with retries until it is accepted.
 
-One process at a time pushes, the one that holds the lease; another takes over when it dies. What was taken is kept a
-moment later, so after a crash the last few are sent again, under the same ids.
+Only the process that holds the lease pushes; another process takes over when it dies. Progress is saved with a short
+delay, so after a crash the last messages are sent again with the same ids.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from application.shared.retries import Retries
 from application.shared.wire import utc_date
 from application.subscriptions.records import (
     Progress,
-    Subscribed,
+    StoredSubscription,
     SubscriptionHead,
     Subscriptions,
     Target,
@@ -32,50 +32,50 @@ from application.transaction.store import Lease, Store
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 LEASE = "push"
-_LOOK_EVERY_SECONDS = 0.25
-_LEASE_EVERY_SECONDS = 1
-_AGAIN_AFTER_SECONDS = 2
-_READ_AT_ONCE = 100
+_POLL_INTERVAL_SECONDS = 0.25
+_LEASE_INTERVAL_SECONDS = 1
+_RETRY_DELAY_SECONDS = 2
+_READ_LIMIT = 100
 
 log = logging.getLogger(__name__)
 
 
 class Message(NamedTuple):
-    """What is sent. id: the same whenever the same is sent again."""
+    """A message. id: identical in every retry."""
 
     id: str
     content: bytes
     media_type: str
 
 
-class NotTaken(Exception):
-    """A message that the receiver did not take; what it says is shown to the subscriber, and holds no secret.
+class DeliveryRejected(Exception):
+    """The receiver did not accept a message. The subscriber sees the error message, so it contains no secret.
 
-    gone: the receiver will never take one. retry_after: when it wants the next try, at the earliest.
+    gone: the receiver will never accept a message. retry_after: the minimum delay that the receiver requests.
     """
 
-    def __init__(self, said: str, *, gone: bool = False, retry_after: timedelta = timedelta()) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, *, gone: bool = False, retry_after: timedelta = timedelta()) -> None:
+        super().__init__(message)
         self.gone = gone
         self.retry_after = retry_after
 
 
 class Sender(Protocol):
-    """Brings messages to receivers, by one method."""
+    """Sends messages by one method."""
 
-    def compose(self, subscribed: Subscribed, batch: Batch) -> Message:
-        """Return the message with these events, of which there is at least one."""
+    def compose(self, subscribed: StoredSubscription, batch: Batch) -> Message:
+        """Return the message with these events; the batch is not empty."""
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a message; when this returns, it is taken. Raises NotTaken."""
+        """Send a message and wait until it is accepted. Raises DeliveryRejected."""
 
 
 @dataclass
 class Pusher:
-    """Pushes; see the module.
+    """Pushes events; see the module.
 
-    compose_notice: returns the message that says something about a subscription itself. park: ends the sending to a
-    subscription, as long as it is of this version, for a reason.
+    compose_notice: returns the message for a notice about the subscription itself. park: parks a subscription for a
+    reason, if it still has this version.
     """
 
     store: Store
@@ -83,30 +83,30 @@ class Pusher:
     live: LiveFeed
     sealer: Sealer
     senders: Mapping[Method, Sender]
-    compose_notice: Callable[[Subscribed, str], Message]
+    compose_notice: Callable[[StoredSubscription, str], Message]
     park: Callable[[SubscriptionKey, int, str], Awaitable[object]]
     retries: Retries
     clock: Clock
-    _sendings: "dict[SubscriptionKey, _Sending]" = field(default_factory=dict)
-    _reached: dict[SubscriptionKey, tuple[int, Progress]] = field(default_factory=dict)
+    _workers: "dict[SubscriptionKey, _SubscriptionWorker]" = field(default_factory=dict)
+    _unsaved: dict[SubscriptionKey, tuple[int, Progress]] = field(default_factory=dict)
     _notices: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def run(self) -> None:
-        """Push for as long as this process holds the lease, and wait for it else; until cancelled."""
+        """Push while this process holds the lease; runs until cancelled."""
         while True:
             try:
                 async with self._lease() as lease:
                     if lease:
                         await self._push_while(lease)
             except Unavailable as error:
-                log.warning("pushing is put off: %s", error)
+                log.warning("pushing failed and will be retried: %s", error)
             except Exception:
-                log.exception("pushing failed and is put off")
-            await asyncio.sleep(_LEASE_EVERY_SECONDS)
+                log.exception("pushing failed and will be retried")
+            await asyncio.sleep(_LEASE_INTERVAL_SECONDS)
 
-    def reach(self, head: SubscriptionHead, progress: Progress) -> None:
-        """Take down how far a subscriber got; it is kept in a moment, with that of the others."""
-        self._reached[head.key] = (head.version, progress)
+    def record_progress(self, head: SubscriptionHead, progress: Progress) -> None:
+        """Record the progress of a subscription; `keep` saves it."""
+        self._unsaved[head.key] = (head.version, progress)
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease | None]:
@@ -119,42 +119,42 @@ class Pusher:
     async def _push_while(self, lease: Lease) -> None:
         try:
             while await asyncio.to_thread(lease.holds):
-                await self._adjust(await asyncio.to_thread(self.subscriptions.subscription_heads))
+                await self._update_workers(await asyncio.to_thread(self.subscriptions.subscription_heads))
                 await self.keep()
-                await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            log.warning("the lease is lost; who holds it now goes on pushing")
+                await asyncio.sleep(_POLL_INTERVAL_SECONDS)
+            log.warning("lost the lease; another process continues pushing")
         finally:
-            await self._end(list(self._sendings))
+            await self._end(list(self._workers))
             with suppress(Unavailable):
                 await self.keep()
 
-    async def _adjust(self, heads: Sequence[SubscriptionHead]) -> None:
-        """End what is of another version by now, and begin what is new, or failed a while ago."""
+    async def _update_workers(self, heads: Sequence[SubscriptionHead]) -> None:
+        """Stop the workers of changed subscriptions, and start those of new ones and of failed ones due for a retry."""
         wanted = {head.key: head for head in heads}
-        kept = (key for key, sending in self._sendings.items() if sending.goes_on(wanted.get(key)))
-        await self._end(list(self._sendings.keys() - set(kept)))
+        kept = (key for key, worker in self._workers.items() if worker.is_current(wanted.get(key)))
+        await self._end(list(self._workers.keys() - set(kept)))
         for head in heads:
-            if head.key not in self._sendings:
-                self._sendings[head.key] = _Sending(self, head)
+            if head.key not in self._workers:
+                self._workers[head.key] = _SubscriptionWorker(self, head)
             if head.notice:
                 await self._begin_notice(head)
 
     async def _end(self, keys: Sequence[SubscriptionKey]) -> None:
-        tasks = [self._sendings.pop(key).task for key in keys]
+        tasks = [self._workers.pop(key).task for key in keys]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def keep(self) -> None:
-        """Keep how far each subscriber got since the last time. Raises Unavailable."""
-        kept = [(key, version, progress) for key, (version, progress) in self._reached.items()]
+        """Save the recorded progress. Raises Unavailable."""
+        kept = [(key, version, progress) for key, (version, progress) in self._unsaved.items()]
         if kept:
-            self._reached.clear()
-            await asyncio.to_thread(self.subscriptions.keep_progress, kept)
+            self._unsaved.clear()
+            await asyncio.to_thread(self.subscriptions.save_progress, kept)
 
     async def _begin_notice(self, head: SubscriptionHead) -> None:
-        """Send a notice, once: it says what a receiver can also ask for."""
-        await asyncio.to_thread(self.subscriptions.take_notice, head.key, head.notice)
+        """Send a notice once, without retries: the receiver can also query its content."""
+        await asyncio.to_thread(self.subscriptions.delete_notice, head.key, head.notice)
         task = asyncio.create_task(self._send_notice(head))
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
@@ -164,45 +164,45 @@ class Pusher:
             subscribed = await asyncio.to_thread(self.subscriptions.subscription, head.key)
             if subscribed is not None:
                 sender = self.senders[subscribed.row.terms.method]
-                await sender.send(self.opened(subscribed), self.compose_notice(subscribed, head.notice))
-        except (NotTaken, SealBroken, Unavailable) as error:
-            log.warning("a notice of %s was not taken: %s", _named(head.key), error)
+                await sender.send(self.open_target(subscribed), self.compose_notice(subscribed, head.notice))
+        except (DeliveryRejected, SealBroken, Unavailable) as error:
+            log.warning("a notice of %s was not accepted: %s", _label(head.key), error)
 
-    def opened(self, subscribed: Subscribed) -> Target:
-        """Return where a subscription goes to. Raises SealBroken."""
+    def open_target(self, subscribed: StoredSubscription) -> Target:
+        """Return the target of a subscription. Raises SealBroken."""
         return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
 
 
-class _Sending:
-    """The sending to one subscriber, for as long as the subscription is of one version.
+class _SubscriptionWorker:
+    """Pushes to one subscription at one version.
 
-    It ends by itself where nothing more is sent to that version; where it failed, it is begun again in a while.
+    It ends when the subscription changes or is parked; after a failure it is replaced after a delay.
     """
 
     def __init__(self, pusher: Pusher, head: SubscriptionHead) -> None:
         self._pusher = pusher
         self._head = head
         self._progress = Progress(acknowledged=0)
-        self._again_at: float | None = None
+        self._restart_at: float | None = None
         self.task = asyncio.create_task(self._run())
 
-    def goes_on(self, head: SubscriptionHead | None) -> bool:
-        """Tell whether this is still the sending to the subscription as it is now."""
-        again = self._again_at is not None and asyncio.get_running_loop().time() >= self._again_at
-        return head is not None and head.version == self._head.version and not again
+    def is_current(self, head: SubscriptionHead | None) -> bool:
+        """Return whether the subscription is unchanged and no restart is due."""
+        restart = self._restart_at is not None and asyncio.get_running_loop().time() >= self._restart_at
+        return head is not None and head.version == self._head.version and not restart
 
     async def _run(self) -> None:
         try:
-            await self._send_on()
+            await self._send_all()
         except Unavailable as error:
-            log.warning("pushing to %s is put off: %s", _named(self._head.key), error)
+            log.warning("pushing to %s failed and will be retried: %s", _label(self._head.key), error)
         except Exception:
-            log.exception("pushing to %s failed and is put off", _named(self._head.key))
+            log.exception("pushing to %s failed and will be retried", _label(self._head.key))
         else:
             return
-        self._again_at = asyncio.get_running_loop().time() + _AGAIN_AFTER_SECONDS
+        self._restart_at = asyncio.get_running_loop().time() + _RETRY_DELAY_SECONDS
 
-    async def _send_on(self) -> None:
+    async def _send_all(self) -> None:
         pusher, key = self._pusher, self._head.key
         subscribed = await asyncio.to_thread(pusher.subscriptions.subscription, key)
         if subscribed is None or subscribed.row.version != self._head.version:
@@ -211,28 +211,28 @@ class _Sending:
         types = None if terms.types is None else frozenset(terms.types)
         query = FeedQuery(key.client_ext_id, self._progress.acknowledged, types)
         try:
-            target, before = pusher.opened(subscribed), await pusher.live.before(query)
+            target, before = pusher.open_target(subscribed), await pusher.live.before(query)
         except (SealBroken, PositionNotFound) as error:
             await self._park(str(error))
             return
         sender = pusher.senders[terms.method]
-        async with aclosing(pusher.live.follow(query, before, _READ_AT_ONCE, idle_seconds=1)) as batches:
+        async with aclosing(pusher.live.follow(query, before, _READ_LIMIT, idle_seconds=1)) as batches:
             async for batch in batches:
                 for part in _parts(batch, terms.batch_size):
-                    if part.events and not await self._taken(
+                    if part.events and not await self._send_until_accepted(
                         sender, target, sender.compose(subscribed, part)
                     ):
                         return
                     if part.seen > self._progress.acknowledged:
-                        self._reach(replace(self._progress, acknowledged=part.seen))
+                        self._record_progress(replace(self._progress, acknowledged=part.seen))
 
-    async def _taken(self, sender: Sender, target: Target, message: Message) -> bool:
-        """Send a message until it is taken; False: it was given up."""
+    async def _send_until_accepted(self, sender: Sender, target: Target, message: Message) -> bool:
+        """Send a message with retries until it is accepted; False: the subscription was parked."""
         while True:
             await self._wait_for_the_next_try()
             try:
                 await sender.send(target, message)
-            except NotTaken as refusal:
+            except DeliveryRejected as refusal:
                 if not await self._put_off(refusal):
                     return False
             else:
@@ -244,12 +244,12 @@ class _Sending:
         if self._progress.next_try:
             await asyncio.sleep((self._progress.next_try - self._pusher.clock()).total_seconds())
 
-    async def _put_off(self, refusal: NotTaken) -> bool:
-        """Set when the next try is; False: there is none, and the subscription is parked."""
+    async def _put_off(self, refusal: DeliveryRejected) -> bool:
+        """Schedule the next attempt; False: the subscription was parked instead."""
         retries, now = self._pusher.retries, self._pusher.clock()
         failures, since = self._progress.failures + 1, self._progress.failing_since or now
-        next_try = now + max(retries.wait(failures), min(refusal.retry_after, retries.longest))
-        self._reach(
+        next_try = now + max(retries.delay(failures), min(refusal.retry_after, retries.longest))
+        self._record_progress(
             replace(
                 self._progress,
                 failures=failures,
@@ -261,30 +261,30 @@ class _Sending:
         if refusal.gone:
             await self._park(str(refusal))
         elif next_try - since >= retries.give_up_after:
-            await self._park(f"tried {failures} times since {utc_date(since)}: {refusal}")
+            await self._park(f"{failures} failures since {utc_date(since)}: {refusal}")
         else:
             return True
         return False
 
     async def _park(self, reason: str) -> None:
-        log.warning("%s is parked: %s", _named(self._head.key), reason)
-        await self._pusher.keep()  # while it still is of this version
+        log.warning("%s is parked: %s", _label(self._head.key), reason)
+        await self._pusher.keep()  # before parking changes the version
         await self._pusher.park(self._head.key, self._head.version, reason)
 
-    def _reach(self, progress: Progress) -> None:
+    def _record_progress(self, progress: Progress) -> None:
         self._progress = progress
-        self._pusher.reach(self._head, progress)
+        self._pusher.record_progress(self._head, progress)
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:
-    """Cut a batch into such of at most so many events; what was seen behind the last of them goes with it."""
+    """Split a batch into batches of at most `size` events; the last one carries `seen`."""
     before, events = batch.before, batch.events
     for begin in range(0, max(1, len(events)), size):
         part = events[begin : begin + size]
-        whole = begin + size >= len(events)
-        yield Batch(before, part, batch.seen if whole else part[-1].position)
+        is_last = begin + size >= len(events)
+        yield Batch(before, part, batch.seen if is_last else part[-1].position)
         before = part[-1].position if part else before
 
 
-def _named(key: SubscriptionKey) -> str:
+def _label(key: SubscriptionKey) -> str:
     return f"subscription {key.name!r} of client {key.client_ext_id!r}"

@@ -1,4 +1,4 @@
-"""Subscriptions as commands see them: the state, how far it got, and the sealed target."""
+"""The record set of subscriptions: state, progress and sealed target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Subscription, SubscriptionKey, SubscriptionState
 
-# How long the secret before still signs, too, so that a receiver can change over.
+# The period in which the former secret also signs, so that a receiver can switch.
 SECRET_OVERLAP = timedelta(hours=24)
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a subscriber got; begun anew, but for the position, with each version of the subscription.
+    """The progress of a subscription; each version of the subscription resets all fields except the position.
 
-    acknowledged: everything up to this position. beyond: positions behind it that are acknowledged, too.
-    failures: tries in a row that failed, since `failing_since`.
+    acknowledged: every event up to this position is acknowledged. beyond: acknowledged positions after it.
+    failures: consecutive failures since `failing_since`.
     """
 
     acknowledged: int
@@ -37,7 +37,7 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class SigningSecret(Struct, frozen=True):
-    """A secret that signs webhooks, until a moment; None: for good."""
+    """A secret that signs webhooks until a time; None: indefinitely."""
 
     secret: str
     until: datetime | None = None
@@ -47,9 +47,9 @@ class SigningSecret(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """Where a subscription goes to, and what proves that it comes from us; kept sealed.
+    """The target of a subscription and its secrets; stored sealed.
 
-    secrets: the one in force first. authorization: the header that the receiver asks for.
+    secrets: the active one first. authorization: the value of the Authorization header.
     """
 
     url: str
@@ -60,31 +60,31 @@ class Target(Struct, frozen=True):
         return "Target(***)"
 
     def rotated(self, secret: str, now: datetime) -> Self:
-        """Return the target with another secret in force; the one before signs, too, for a while."""
+        """Return the target with a new active secret; the former one also signs for SECRET_OVERLAP."""
         if self.secrets and self.secrets[0].secret == secret:
             return self
         former = tuple(SigningSecret(kept.secret, now + SECRET_OVERLAP) for kept in self.secrets[:1])
         return replace(self, secrets=(SigningSecret(secret), *former))
 
     def secrets_at(self, now: datetime) -> Sequence[str]:
-        """Return the secrets that sign at a moment."""
+        """Return the secrets that sign at a given time."""
         return [kept.secret for kept in self.secrets if kept.until is None or now < kept.until]
 
     def to_secret(self) -> Secret:
-        """Return it as what is sealed."""
+        """Return the encoded target, to be sealed."""
         return Secret(msgspec.json.encode(self).decode())
 
     @staticmethod
     def of_secret(secret: Secret) -> "Target":
-        """Return the target behind what was sealed."""
+        """Decode an unsealed target."""
         return msgspec.json.decode(secret.reveal(), type=Target)
 
 
-class Subscribed(NamedTuple):
-    """A subscription with all that is stored of it.
+class StoredSubscription(NamedTuple):
+    """The stored data of a subscription.
 
-    sealed: its Target. moved: it continues after `progress.acknowledged`; else from where the store has it. notice: to be
-    sent to its receiver; empty: nothing.
+    sealed: the Target. moved: store `progress.acknowledged`; otherwise the stored position is kept. notice: to be sent to
+    the receiver; empty: none.
     """
 
     row: SubscriptionState
@@ -94,26 +94,26 @@ class Subscribed(NamedTuple):
     notice: str = ""
 
 
-SUBSCRIPTIONS = RecordSet[SubscriptionKey, Subscribed]("subscriptions")
+SUBSCRIPTIONS = RecordSet[SubscriptionKey, StoredSubscription]("subscriptions")
 LEDGER_SIZES = RecordSet[str, int]("ledger_sizes")
 
 
 def subscriptions_of(client_ext_id: str) -> list[Load]:
-    """Load every subscription of a client, deleted ones too, and the size of its ledger."""
+    """Load every subscription of a client, including deleted ones, and the size of its ledger."""
     return [Load(SUBSCRIPTIONS, (client_ext_id,)), Load(LEDGER_SIZES, (client_ext_id,))]
 
 
 def ledger_size(unit: UnitOfWork, client_ext_id: str) -> int:
-    """Return the position of the client's newest event; 0: there is none."""
+    """Return the position of the client's newest event; 0: the ledger is empty."""
     return unit.get(LEDGER_SIZES, client_ext_id) or 0
 
 
 def save(
     unit: UnitOfWork, subscription: Subscription, sealed: bytes, position: int | None = None, notice: str = ""
-) -> Subscribed:
-    """Store the subscription's events, state and target; return it as it is after them.
+) -> StoredSubscription:
+    """Store the pending events, the state and the target; return the stored data.
 
-    position: after which it continues; None: it does not move. notice: to be sent to its receiver.
+    position: the new position; None: unchanged. notice: to be sent to the receiver.
     """
     state, events = subscription.current, cast("list[Event]", subscription.collect_events())
     known = unit.get(SUBSCRIPTIONS, state.key)
@@ -122,7 +122,7 @@ def save(
     reached = known.progress.acknowledged if known and position is None else position or 0
     progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
     moved = position is not None or (known is not None and known.moved)
-    subscribed = Subscribed(state, sealed, progress, moved, notice)
+    subscribed = StoredSubscription(state, sealed, progress, moved, notice)
     unit.append(events, Subject(state.client_ext_id))
     unit.put(SUBSCRIPTIONS, state.key, subscribed)
     return subscribed
@@ -130,10 +130,7 @@ def save(
 
 @dataclass(frozen=True)
 class SubscriptionHead:
-    """What tells whether there is something new to do for a subscription.
-
-    notice: what is still to be said about it to its receiver; empty: nothing.
-    """
+    """The data that the pusher polls. notice: to be sent to the receiver; empty: none."""
 
     key: SubscriptionKey
     version: int
@@ -141,38 +138,38 @@ class SubscriptionHead:
 
 
 def sealed_for(key: SubscriptionKey) -> str:
-    """Return what the target of a subscription is bound to."""
+    """Return the context to which the seal of a target is bound."""
     return f"subscription {key.client_ext_id}\x1f{key.name}"
 
 
 class Subscriptions(Protocol):
-    """How far the subscribers got; the other side of `Changes.subscriptions`. Every method raises StoreUnavailable."""
+    """The subscriptions in the store. Every method raises StoreUnavailable."""
 
-    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
-        """Return every subscription of a client that is not deleted, by name."""
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[StoredSubscription]:
+        """Return the subscriptions of a client, without deleted ones, sorted by name."""
 
-    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
-        """Return a subscription; None where there is none, or it is deleted."""
+    def subscription(self, key: SubscriptionKey) -> StoredSubscription | None:
+        """Return a subscription; None: it does not exist or is deleted."""
 
     def subscription_heads(self) -> Sequence[SubscriptionHead]:
-        """Return the heads of all subscriptions that are pushed: those that are enabled, and are not polled."""
+        """Return the heads of all enabled push subscriptions."""
 
-    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
-        """Keep how far subscribers got, each unless the subscription has another version by now."""
+    def save_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+        """Save the progress of subscriptions whose version is unchanged."""
 
-    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
-        """Keep what is still to be said about a subscription to its receiver, in the place of what was before."""
+    def save_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Set the notice to send to the receiver; replaces a former one."""
 
-    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
-        """Forget it."""
+    def delete_notice(self, key: SubscriptionKey, notice: str) -> None:
+        """Delete the notice, unless it has changed."""
 
     def notice(self, key: SubscriptionKey) -> str:
-        """Return what is still to be said; empty: nothing."""
+        """Return the notice; empty: none."""
 
     def subscription_seals(
         self, after: SubscriptionKey | None, limit: int
     ) -> Sequence[tuple[SubscriptionKey, bytes]]:
-        """Return what is sealed of the next subscriptions of all, by key; of those that are deleted nothing."""
+        """Return the next sealed targets of all clients, sorted by key, without deleted subscriptions."""
 
     def reseal_subscription(self, key: SubscriptionKey, former: bytes, sealed: bytes) -> None:
-        """Put another seal in the place of the former one, if that is still there."""
+        """Replace the sealed target, unless it has changed."""

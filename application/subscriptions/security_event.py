@@ -1,4 +1,4 @@
-"""Security events: what happens as OpenID Shared Signals has it, a CAEP `credential-change` in a token (RFC 8417)."""
+"""Security event tokens (RFC 8417) with CAEP `credential-change` events, as defined by OpenID Shared Signals."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ CREDENTIAL_CHANGE = "https://schemas.openid.net/secevent/caep/event-type/credent
 VERIFICATION = "https://schemas.openid.net/secevent/ssf/event-type/verification"
 STREAM_UPDATED = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated"
 MEDIA_TYPE = "application/secevent+jwt"
-# CAEP leaves other types than its own to the two sides.
+# CAEP allows types that transmitter and receiver have agreed on.
 CREDENTIAL_TYPE = "ticket"
 
 _REVOKING = (State.DISABLED, State.ARCHIVED)
@@ -72,7 +72,7 @@ _CHANGES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
 }
 TYPES = tuple(_CHANGES)
-"""The events of the ledger that are credential changes."""
+"""The event types that are credential changes."""
 
 
 class TokenSigner(Protocol):
@@ -91,19 +91,19 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class SecurityEvents:
-    """Makes the tokens of a stream. issuer: of what happens in a client."""
+    """Creates the tokens of a stream. issuer: returns the issuer of a client."""
 
     issuer: Callable[[str], str]
     signer: TokenSigner
     clock: Clock
 
     def of_event(self, row: SubscriptionState, event: FeedEvent) -> Token:
-        """Return the token of an event, which is one of TYPES."""
-        said: CloudEvent = msgspec.json.decode(event.to_json(event.position - 1))
+        """Return the token of an event; its type is one of TYPES."""
+        source: CloudEvent = msgspec.json.decode(event.to_json(event.position - 1))
         change_type, initiator, reasons = _CHANGES[event.type]
-        if said["data"]["changed"].get("stateName") in _REVOKING:
+        if source["data"]["changed"].get("stateName") in _REVOKING:
             change_type = "revoke"
-        reason = said["data"]["reason"]
+        reason = source["data"]["reason"]
         change = {
             "credential_type": CREDENTIAL_TYPE,
             "change_type": change_type,
@@ -111,20 +111,20 @@ class SecurityEvents:
             "reason_admin": {
                 language: f"{text}: {reason}" if reason else text for language, text in reasons.items()
             },
-            "event_timestamp": int(datetime.fromisoformat(said["time"]).timestamp()),
+            "event_timestamp": int(datetime.fromisoformat(source["time"]).timestamp()),
         }
         subject = {
             "format": "iss_sub",
             "iss": self.issuer(row.client_ext_id),
-            "sub": said["data"]["userExtId"],
+            "sub": source["data"]["userExtId"],
         }
         claims = self._claims(row, jti_of(row.name, event.id), subject, {CREDENTIAL_CHANGE: change})
-        if trace := said.get("traceparent"):
+        if trace := source.get("traceparent"):
             claims["txn"] = trace.split("-")[1]
         return Token(claims["jti"], self.signer.sign(claims))
 
     def of_notice(self, row: SubscriptionState, notice: str) -> Token:
-        """Return the token that says something about the stream itself."""
+        """Return the token of a notice about the stream itself."""
         jti = notice_jti(row.name, notice)
         subject = {"format": "opaque", "id": row.name}
         return Token(jti, self.signer.sign(self._claims(row, jti, subject, msgspec.json.decode(notice))))
@@ -143,12 +143,12 @@ class SecurityEvents:
 
 
 def jti_of(stream_id: str, event: EventId) -> str:
-    """Return the identity of the token of an event in a stream."""
+    """Return the jti of the token of an event in a stream."""
     return f"{stream_id}:{event}"
 
 
 def event_of(jti: str, stream_id: str) -> EventId | None:
-    """Return the event that a token of the stream is about; None: it is about none."""
+    """Return the event of a token of the stream; None: not an event token of this stream."""
     named, _, event = jti.rpartition(":")
     try:
         return parse_event_id(event) if named == stream_id else None
@@ -157,21 +157,21 @@ def event_of(jti: str, stream_id: str) -> EventId | None:
 
 
 def notice_jti(stream_id: str, notice: str) -> str:
-    """Return the identity of the token of a notice."""
+    """Return the jti of the token of a notice."""
     return f"{stream_id}:notice-{hashlib.sha256(notice.encode()).hexdigest()[:16]}"
 
 
 def verification_notice(state: str | None) -> str:
-    """Return the notice by which a receiver sees that the stream works."""
+    """Return the verification notice, with which a receiver tests the stream."""
     return to_json({VERIFICATION: {} if state is None else {"state": state}})
 
 
 def stream_updated_notice(status: Status, reason: str | None) -> str:
-    """Return the notice that the stream has another status, which its receiver did not ask for."""
-    said = {"status": shared_status(status)}
-    return to_json({STREAM_UPDATED: said | ({"reason": reason} if reason else {})})
+    """Return the notice that the transmitter changed the status of the stream."""
+    content = {"status": ssf_status(status)}
+    return to_json({STREAM_UPDATED: content | ({"reason": reason} if reason else {})})
 
 
-def shared_status(status: Status) -> str:
-    """Return a status as Shared Signals names it: what is parked is paused, too."""
+def ssf_status(status: Status) -> str:
+    """Return the Shared Signals status: parked is mapped to paused."""
     return Status.PAUSED if status is Status.PARKED else status

@@ -1,4 +1,4 @@
-"""Streams of security events (OpenID Shared Signals 1.0): subscriptions as their receivers see them."""
+"""Security event streams (OpenID Shared Signals 1.0): the receiver's view of subscriptions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from application.shared.errors import SealBroken, SubscriptionNotFound
 from application.shared.ports import Sealer
-from application.subscriptions.records import Subscribed, Subscriptions, Target, sealed_for
-from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, shared_status
+from application.subscriptions.records import StoredSubscription, Subscriptions, Target, sealed_for
+from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, ssf_status
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 PUSH: Final = "urn:ietf:rfc:8935"
@@ -17,9 +17,9 @@ SUPPORTED = [CREDENTIAL_CHANGE]
 
 @dataclass(frozen=True)
 class SecurityStreams:
-    """Finds and shows streams; each belongs to the receiver that made it, and no other sees it.
+    """Finds and formats streams; a stream is visible only to the receiver that created it.
 
-    issuer: of what happens in a client. poll_url: where a stream is polled.
+    issuer: returns the issuer of a client. poll_url: returns the URL at which a stream is polled.
     """
 
     subscriptions: Subscriptions
@@ -27,26 +27,26 @@ class SecurityStreams:
     issuer: Callable[[str], str]
     poll_url: Callable[[SubscriptionKey], str]
 
-    def find(self, key: SubscriptionKey, receiver: str) -> Subscribed:
+    def find(self, key: SubscriptionKey, receiver: str) -> StoredSubscription:
         """Return a stream of the receiver. Raises SubscriptionNotFound, StoreUnavailable."""
         subscribed = self.subscriptions.subscription(key)
-        if subscribed is None or not _belongs(subscribed, receiver):
+        if subscribed is None or not _is_readable_by(subscribed, receiver):
             raise SubscriptionNotFound(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
         return subscribed
 
-    def of(self, client_ext_id: str, receiver: str) -> Sequence[Subscribed]:
-        """Return every stream of the receiver. Raises StoreUnavailable."""
+    def of(self, client_ext_id: str, receiver: str) -> Sequence[StoredSubscription]:
+        """Return the streams of the receiver. Raises StoreUnavailable."""
         found = self.subscriptions.list_subscriptions(client_ext_id)
-        return [subscribed for subscribed in found if _belongs(subscribed, receiver)]
+        return [subscribed for subscribed in found if _is_readable_by(subscribed, receiver)]
 
-    def target(self, subscribed: Subscribed) -> Target:
-        """Return where a stream goes to; nowhere, where the key was lost that sealed it."""
+    def target(self, subscribed: StoredSubscription) -> Target:
+        """Return the target of a stream; an empty one if its key was lost."""
         try:
             return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
         except SealBroken:
             return Target("")
 
-    def configuration(self, subscribed: Subscribed) -> dict[str, Any]:
+    def configuration(self, subscribed: StoredSubscription) -> dict[str, Any]:
         """Return the configuration of a stream (SSF 1.0, section 8.1.1)."""
         terms = subscribed.row.terms
         polled = terms.method is Method.SET_POLL
@@ -69,22 +69,22 @@ class SecurityStreams:
 
 
 def delivered(requested: Sequence[str] | None) -> list[str]:
-    """Return which events are sent to a receiver who asked for these; None: for all."""
+    """Return the supported ones of the requested event types; None: all."""
     return [event for event in SUPPORTED if requested is None or event in requested]
 
 
 def types_of(requested: Sequence[str] | None) -> tuple[str, ...]:
-    """Return which events of the ledger those are."""
+    """Return the ledger event types for the requested event types."""
     return TYPES if delivered(requested) else ()
 
 
-def status_of(subscribed: Subscribed) -> dict[str, Any]:
+def status_of(subscribed: StoredSubscription) -> dict[str, Any]:
     """Return the status of a stream (SSF 1.0, section 8.1.2)."""
     row = subscribed.row
-    shown = {"stream_id": row.name, "status": shared_status(row.status)}
+    shown = {"stream_id": row.name, "status": ssf_status(row.status)}
     return shown | ({"reason": row.status_reason} if row.status_reason else {})
 
 
-def _belongs(subscribed: Subscribed, receiver: str) -> bool:
+def _is_readable_by(subscribed: StoredSubscription, receiver: str) -> bool:
     terms = subscribed.row.terms
     return terms.method is not Method.WEBHOOK and terms.audience == receiver

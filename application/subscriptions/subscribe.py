@@ -1,4 +1,4 @@
-"""Define, steer and delete subscriptions, and say how far each got."""
+"""Define, control and delete subscriptions, and read their progress."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from application.shared.ports import Clock, Sealer
 from application.shared.wire import Count, UtcDate, utc_date
 from application.subscriptions.records import (
     SUBSCRIPTIONS,
-    Subscribed,
+    StoredSubscription,
     Subscriptions,
     Target,
     ledger_size,
@@ -36,12 +36,12 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, Subscription, SubscriptionKey, Terms
 
-MOST_PER_CLIENT = 100
+MAX_PER_CLIENT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionCommand(Command):
-    """A command about a subscription of the client that is its subject."""
+    """A command about a subscription of the client."""
 
     name: str
 
@@ -51,17 +51,17 @@ class SubscriptionCommand(Command):
 
     @property
     def subscription(self) -> SubscriptionKey:
-        """Which it is."""
+        """The identity of the subscription."""
         return SubscriptionKey(self.subject.client_ext_id, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DefineSubscription(SubscriptionCommand):
-    """Make these the terms, all of them.
+    """Create or replace a subscription.
 
-    url: where to; None for one that is polled. secret: signs what is sent. rotates: it takes the place of the one
-    before; else it is used only where there is none. authorization: the header that the receiver asks for.
-    after: the position after which a new one begins; None: what happens from now on.
+    url: None if it is polled. secret: the signing secret; with `rotates` it replaces the former one, otherwise it is used
+    only if there is no former one. authorization: the value of the Authorization header. after: the position after which
+    a new subscription starts; None: with the next event.
     """
 
     method: Method
@@ -79,21 +79,21 @@ class DefineSubscription(SubscriptionCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteSubscription(SubscriptionCommand):
-    """Send nothing any more."""
+    """Delete a subscription."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySubscription(SubscriptionCommand):
-    """Send again from this position on."""
+    """Continue from this position."""
 
     position: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSubscriptionStatus(SubscriptionCommand):
-    """Go on, wait or end. version: only while it is this one; None: whatever it is.
+    """Enable, pause or disable a subscription.
 
-    announced: the receiver of security events, who did not ask for it, is told.
+    version: the required version; None: any. announced: notify the receiver of security events.
     """
 
     status: Status
@@ -102,27 +102,27 @@ class ChangeSubscriptionStatus(SubscriptionCommand):
 
 
 class SubscriptionResponse(BaseModel):
-    """A subscription, and how far it got."""
+    """A subscription and its progress."""
 
     created: UtcDate | None
     lastModified: UtcDate | None
     version: Count
     name: str
     method: Method
-    origin: Annotated[
-        str | None, Field(description="Of its URL, whose rest may be a secret; null where it is polled.")
-    ]
-    types: Annotated[list[str] | None, Field(description="Which events; null for all.")]
-    batchSize: Annotated[int, Field(description="Events in one request at most.")]
+    origin: Annotated[str | None, Field(description="The origin of the URL; null if polled.")]
+    types: Annotated[list[str] | None, Field(description="Event types; null for all.")]
+    batchSize: Annotated[int, Field(description="Maximum events per request.")]
     modificationComment: str | None
-    status: Annotated[Status, Field(description="`parked`: tried for too long; resume it when it is mended.")]
-    statusReason: Annotated[str | None, Field(description="Why it is not enabled.")]
-    acknowledged: Annotated[int, Field(description="Everything up to this position has been taken.")]
-    lag: Annotated[int, Field(description="How many positions the client's ledger is ahead.")]
+    status: Annotated[
+        Status, Field(description="`parked`: retries were exhausted; resume it after the repair.")
+    ]
+    statusReason: Annotated[str | None, Field(description="Reason for the status, if not `enabled`.")]
+    acknowledged: Annotated[int, Field(description="Events up to this position are acknowledged.")]
+    lag: Annotated[int, Field(description="Number of positions behind the client's ledger.")]
     lastSuccess: UtcDate | None
-    failures: Annotated[int, Field(description="Tries in a row that failed.")]
+    failures: Annotated[int, Field(description="Consecutive failures.")]
     failingSince: UtcDate | None
-    lastError: Annotated[str | None, Field(description="What came of the last try that failed.")]
+    lastError: Annotated[str | None, Field(description="Error of the last failed attempt.")]
     nextTry: UtcDate | None
 
 
@@ -140,9 +140,9 @@ def define_subscription(
     sealer: Sealer,
     private_hosts: Collection[str],
 ) -> Answer:
-    """Add or replace a subscription; the same again changes nothing.
+    """Create or replace a subscription; idempotent.
 
-    private_hosts: those that may be reached by plain HTTP, too. Raises PreconditionFailed, TargetRefused,
+    private_hosts: the hosts that may be reached by plain HTTP. Raises PreconditionFailed, TargetRefused,
     PositionNotFound, TooManySubscriptions.
     """
     key, by = command.subscription, command.attribution(clock())
@@ -150,8 +150,8 @@ def define_subscription(
     live = None if known is None or known.row.deleted else known
     command.precondition.check(live.row.version if live else None)
     if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
-        raise TargetRefused(f"There is a subscription {command.name!r} of another kind. Choose another name.")
-    former = _opened(live, sealer) if live else None
+        raise TargetRefused(f"Subscription {command.name!r} exists with another kind. Choose another name.")
+    former = _open_target(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(
         method=command.method,
@@ -165,38 +165,38 @@ def define_subscription(
     subscription = Subscription.of(key, known.row if known else None)
     subscription.define(key, terms, resealed=target != former, by=by)
     sealed = live.sealed if live and target == former else sealer.seal(target.to_secret(), sealed_for(key))
-    subscribed = save(unit, subscription, sealed, None if live else _start(command, unit))
-    return _done(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
+    subscribed = save(unit, subscription, sealed, None if live else _start_position(command, unit))
+    return _answer(command, Outcome.CHANGED if live else Outcome.CREATED, subscribed, unit)
 
 
 def delete_subscription(
     command: DeleteSubscription, unit: UnitOfWork, *, clock: Clock, sealer: Sealer
 ) -> Answer:
-    """Send nothing any more, and forget where it went to. Raises SubscriptionNotFound, PreconditionFailed."""
+    """Delete a subscription and its target. Raises SubscriptionNotFound, PreconditionFailed."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.delete(by=command.attribution(clock()))
-    nowhere = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
-    save(unit, subscription, nowhere)
+    empty = sealer.seal(Target("").to_secret(), sealed_for(command.subscription))
+    save(unit, subscription, empty)
     return command.done(Outcome.DELETED, None, None)
 
 
 def replay_subscription(command: ReplaySubscription, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Go back, or on, to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
+    """Move a subscription to a position. Raises SubscriptionNotFound, PreconditionFailed, PositionNotFound."""
     subscribed = _subscribed(command, unit)
     command.precondition.check(subscribed.row.version)
-    after = _reached(command.position - 1, command, unit)
+    after = _checked_position(command.position - 1, command, unit)
     subscription = Subscription.of(command.subscription, subscribed.row)
     subscription.move(after, by=command.attribution(clock()))
     subscribed = save(unit, subscription, subscribed.sealed, after)
-    return _done(command, Outcome.CHANGED, subscribed, unit)
+    return _answer(command, Outcome.CHANGED, subscribed, unit)
 
 
 def change_subscription_status(
     command: ChangeSubscriptionStatus, unit: UnitOfWork, *, clock: Clock
 ) -> Answer:
-    """Let a subscription go on at once, wait or end. What happens while it is disabled is never sent.
+    """Enable, pause or disable a subscription. Events that occur while it is disabled are never sent.
 
     Raises SubscriptionNotFound, PreconditionFailed.
     """
@@ -207,16 +207,16 @@ def change_subscription_status(
         subscription = Subscription.of(command.subscription, subscribed.row)
         subscription.change_status(command.status, by=command.attribution(clock()))
         position = ledger_size(unit, subscribed.row.client_ext_id) if was_disabled else None
-        told = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
-        notice = stream_updated_notice(command.status, command.reason) if told else ""
+        announced = command.announced and subscribed.row.terms.method is not Method.WEBHOOK
+        notice = stream_updated_notice(command.status, command.reason) if announced else ""
         subscribed = save(unit, subscription, subscribed.sealed, position, notice)
-    return _done(command, Outcome.CHANGED, subscribed, unit)
+    return _answer(command, Outcome.CHANGED, subscribed, unit)
 
 
 def read_subscriptions(
     client_ext_id: str, *, subscriptions: Subscriptions, ledger: Ledger
 ) -> SubscriptionList:
-    """Return every subscription of a client, by name. Raises StoreUnavailable."""
+    """Return the subscriptions of a client, sorted by name. Raises StoreUnavailable."""
     found, size = subscriptions.list_subscriptions(client_ext_id), ledger.size(client_ext_id)
     return SubscriptionList(items=[to_response(subscribed, size) for subscribed in found])
 
@@ -231,8 +231,8 @@ def read_subscription(
     return to_response(subscribed, ledger.size(key.client_ext_id))
 
 
-def to_response(subscribed: Subscribed, ledger_size: int) -> SubscriptionResponse:
-    """Return the subscription as its operations show it."""
+def to_response(subscribed: StoredSubscription, ledger_size: int) -> SubscriptionResponse:
+    """Return the response for a subscription."""
     row, progress = subscribed.row, subscribed.progress
     return SubscriptionResponse(
         created=utc_date(row.created),
@@ -257,23 +257,25 @@ def to_response(subscribed: Subscribed, ledger_size: int) -> SubscriptionRespons
 
 
 def origin_of(url: str, private_hosts: Collection[str]) -> str:
-    """Return scheme, host and port of a URL to which may be sent. Raises TargetRefused."""
+    """Return the scheme, host and port of an allowed URL. Raises TargetRefused."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise TargetRefused("url is no URL.") from None
+        raise TargetRefused("url is not a valid URL.") from None
     if parts.scheme not in ("https", "http") or not host:
-        raise TargetRefused("url must begin with https:// and name a host.")
+        raise TargetRefused("url must start with https:// and contain a host.")
     if parts.scheme == "http" and host not in private_hosts:
-        raise TargetRefused("url must begin with https://; this service sends nothing in the clear.")
+        raise TargetRefused("url must start with https://; plain HTTP is not allowed.")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise TargetRefused("url must have neither a user nor a fragment.")
+        raise TargetRefused("url must not contain a user or a fragment.")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def _done(command: SubscriptionCommand, outcome: Outcome, subscribed: Subscribed, unit: UnitOfWork) -> Answer:
+def _answer(
+    command: SubscriptionCommand, outcome: Outcome, subscribed: StoredSubscription, unit: UnitOfWork
+) -> Answer:
     response = to_response(subscribed, ledger_size(unit, command.subject.client_ext_id))
     return command.done(outcome, subscribed.row.version, response)
 
@@ -290,22 +292,26 @@ def _target(command: DefineSubscription, former: Target | None, now: datetime) -
     return target
 
 
-def _start(command: DefineSubscription, unit: UnitOfWork) -> int:
+def _start_position(command: DefineSubscription, unit: UnitOfWork) -> int:
     known = unit.all(SUBSCRIPTIONS).values()
-    if sum(not subscribed.row.deleted for subscribed in known) >= MOST_PER_CLIENT:
-        raise TooManySubscriptions(f"A client may have {MOST_PER_CLIENT} subscriptions. Delete one first.")
+    if sum(not subscribed.row.deleted for subscribed in known) >= MAX_PER_CLIENT:
+        raise TooManySubscriptions(f"A client may have {MAX_PER_CLIENT} subscriptions. Delete one first.")
     client = command.subject.client_ext_id
-    return ledger_size(unit, client) if command.after is None else _reached(command.after, command, unit)
+    return (
+        ledger_size(unit, client)
+        if command.after is None
+        else _checked_position(command.after, command, unit)
+    )
 
 
-def _reached(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> int:
+def _checked_position(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> int:
     size = ledger_size(unit, command.subject.client_ext_id)
     if position > size:
         raise PositionNotFound(f"The ledger of the client ends at position {size}.")
     return position
 
 
-def _subscribed(command: SubscriptionCommand, unit: UnitOfWork) -> Subscribed:
+def _subscribed(command: SubscriptionCommand, unit: UnitOfWork) -> StoredSubscription:
     subscribed = unit.all(SUBSCRIPTIONS).get(command.subscription)
     if subscribed is None or subscribed.row.deleted:
         raise _unknown(command.subscription)
@@ -316,8 +322,8 @@ def _unknown(key: SubscriptionKey) -> SubscriptionNotFound:
     return SubscriptionNotFound(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
 
 
-def _opened(subscribed: Subscribed, sealer: Sealer) -> Target | None:
+def _open_target(subscribed: StoredSubscription, sealer: Sealer) -> Target | None:
     try:
         return Target.of_secret(sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
     except SealBroken:
-        return None  # the key was lost; its origin is still known, and a new definition mends it
+        return None  # the key was lost; a new definition repairs the subscription

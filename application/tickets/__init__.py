@@ -1,1 +1,1 @@
-"""Ticket credentials."""
+"""Use cases for ticket credentials."""

@@ -20,7 +20,7 @@ from domain.tickets.validity import Validity
 
 @dataclass(frozen=True, kw_only=True)
 class CreateTicket(MintingCommand):
-    """Give the user a first ticket. What is None is decided by the service or the policy."""
+    """Create a credential. The service or the policy supplies the fields that are None."""
 
     ext_id: str | None = None
     policy_ext_id: str | None = None
@@ -32,9 +32,9 @@ class CreateTicket(MintingCommand):
 def create_ticket(
     command: CreateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
 ) -> Answer:
-    """Mint the first ticket of a user.
+    """Create the credential with its first ticket, and queue the ticket for delivery.
 
-    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, ValidityImpossible, SlowWork.
+    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork.
     """
     user(unit, command.subject)
     credential = new_credential(unit, command.subject)

@@ -1,4 +1,4 @@
-"""Erase a user and delete their ticket: the personal data is deleted, the history stays with ids only."""
+"""Erase a user: the personal data and the ticket are deleted, the history is retained with ids only."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from domain.tickets.ticket_credential import TicketCredential
 
 @dataclass(frozen=True, kw_only=True)
 class EraseUser(TicketCommand):
-    """Erase the user; their ticket is deleted with them."""
+    """Erase the user and delete the ticket."""
 
 
 def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Erase the user, and delete the ticket, in one transaction. Raises UserNotFound, PreconditionFailed."""
+    """Erase the user and delete the ticket in one transaction. Raises UserNotFound, PreconditionFailed."""
     recipient = user(unit, command.subject)
     command.precondition.check(recipient.version)
     state = ticket_or_none(unit, command.subject)

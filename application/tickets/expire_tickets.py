@@ -1,4 +1,4 @@
-"""Say of each ticket once that it ends soon, and once that it has ended."""
+"""Record, once per ticket, that it is close to expiration and that it has expired."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from application.policies.records import policy
 from application.shared.ports import Clock
-from application.tickets.find_tickets import Expiry, Tickets
+from application.tickets.find_tickets import ExpiryPageKey, Tickets
 from application.tickets.records import TicketCommand, credential, save
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
@@ -23,29 +23,29 @@ PAGE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class NoteExpiry(TicketCommand):
-    """Say that the ticket ends soon or has ended, if it is time and was not said yet."""
+    """Record the expiry event that is due, if any."""
 
 
 @dataclass
 class ExpiryReport:
-    """How many tickets were said to end soon, and to have ended."""
+    """The numbers of TicketExpirySoon and TicketExpired events that were recorded."""
 
     soon: int = 0
     ended: int = 0
 
 
 def note_expiry(command: NoteExpiry, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Trigger at most one event. Raises UserUnknown, TicketUnknown, PolicyUnknown."""
+    """Emit at most one event. Raises UserNotFound, TicketNotFound, UnknownPolicy."""
     ticket_credential = credential(unit, command.subject)
     key = PolicyKey(command.subject.client_ext_id, ticket_credential.current.policy_ext_id)
     ticket_credential.note_expiry(policy(unit, key), by=command.attribution(clock()))
-    said = [type(event) for event in ticket_credential.pending_events]
+    emitted = [type(event) for event in ticket_credential.pending_events]
     row = save(unit, ticket_credential)
     outcome = {
         TicketExpirySoon: Outcome.SOON,
         TicketExpired: Outcome.ENDED,
     }
-    return command.done(outcome[said[0]] if said else Outcome.UNCHANGED, row.version, None)  # type: ignore[index]
+    return command.done(outcome[emitted[0]] if emitted else Outcome.UNCHANGED, row.version, None)  # type: ignore[index]
 
 
 def expire_tickets(
@@ -58,10 +58,10 @@ def expire_tickets(
     correlation_id: str,
     stopped: Callable[[], bool] = lambda: False,
 ) -> ExpiryReport | None:
-    """Go through the tickets that end soon or have ended, by an index; None where another process does it now.
+    """Record the due expiry events of all tickets, found by an index; None: another process is doing so.
 
-    That each thing is said once is the credential's own rule, so a crash in between repeats nothing, and neither does
-    a stop: it is looked for at each page. Raises StoreUnavailable.
+    The credential records each event once, so a run that crashed or stopped can be repeated. `stopped` is called
+    before each page. Raises StoreUnavailable.
     """
     with store.lease("expire") as held:
         if not held:
@@ -84,5 +84,5 @@ def expire_tickets(
                 report.soon += outcome == Outcome.SOON
                 report.ended += outcome == Outcome.ENDED
             last = rows[-1]
-            place = Expiry(last.valid_to, last.client_ext_id, last.user_ext_id)
+            place = ExpiryPageKey(last.valid_to, last.client_ext_id, last.user_ext_id)
         return report

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from application.shared.paging import Found
+from application.shared.paging import Results
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 
 
-class Place(NamedTuple):
-    """After which ticket a page goes on: the text of the column by which it is ordered, and the user's id."""
+class PageKey(NamedTuple):
+    """The position of a ticket in the query's order: the text of the sort column, and the user's id."""
 
     value: str
     user_ext_id: str
 
 
-class Expiry(NamedTuple):
-    """After which ticket a page of expiring ones goes on."""
+class ExpiryPageKey(NamedTuple):
+    """The position of a ticket in the order of expiry."""
 
     valid_to: datetime
     client_ext_id: str
@@ -27,9 +27,9 @@ class Expiry(NamedTuple):
 
 @dataclass(frozen=True)
 class TicketQuery:
-    """Which tickets of a client to find; what is None does not matter. Deleted ones are never found.
+    """Search criteria; None matches every ticket except deleted ones.
 
-    now: the moment at which the state is meant, since a temporary lock ends by itself.
+    now: the time at which `state` is evaluated, since a temporary lock expires.
     """
 
     client_ext_id: str
@@ -41,7 +41,7 @@ class TicketQuery:
 
     @property
     def order(self) -> str:
-        """By which column the pages go on: that of the range that is asked for, else the user's id."""
+        """The sort column: that of the requested range, or the user's id."""
         if self.expires_before:
             return "valid_to"
         return "last_modified" if self.last_modified_after else "user_ext_id"
@@ -50,35 +50,35 @@ class TicketQuery:
 class Tickets(Protocol):
     """The tickets of the store. Every method raises StoreUnavailable."""
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
-        """Return the next tickets that fit, in the query's order."""
+    def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
+        """Return the next matching tickets in the query's order."""
 
     def expiring(
-        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+        self, ended: datetime, soon: datetime, after: ExpiryPageKey | None, limit: int
     ) -> Sequence[TicketState]:
-        """Return the next live tickets with a due expiry event: that end before `soon`, or that ended before `ended`.
+        """Return the next tickets with a due expiry event: they expire before `soon`, or expired before `ended`.
 
-        By their end, client and user.
+        Sorted by expiry, client and user.
         """
 
     def longest_warning_days(self) -> int:
-        """Return the longest closeToExpirationThreshold of any policy that was defined; -1: there is none."""
+        """Return the longest closeToExpirationThreshold of all defined policies, in days; -1: no policy defined."""
 
 
 def find_tickets(
-    query: TicketQuery, after: Place | None, limit: int, *, store: Tickets
-) -> Found[TicketState]:
-    """Return tickets that fit, after one of them. Raises StoreUnavailable.
+    query: TicketQuery, after: PageKey | None, limit: int, *, store: Tickets
+) -> Results[TicketState]:
+    """Return the matching tickets after a position. Raises StoreUnavailable.
 
-    The pages go on by key: what stood throughout is neither missed nor shown twice while others write.
+    Keyset pagination: concurrent writes neither hide nor repeat an unchanged ticket.
     """
     found = store.find_tickets(query, after, limit + 1)
-    return Found(found[:limit], len(found) > limit)
+    return Results(found[:limit], len(found) > limit)
 
 
-def place_of(row: TicketState, query: TicketQuery) -> Place:
-    """Return the place of a ticket in the query's order."""
+def page_key_of(row: TicketState, query: TicketQuery) -> PageKey:
+    """Return the position of a ticket in the query's order."""
     value = getattr(row, query.order)
-    return Place(
+    return PageKey(
         value if isinstance(value, str) else value.isoformat(timespec="microseconds"), row.user_ext_id
     )

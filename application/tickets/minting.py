@@ -1,7 +1,7 @@
-"""Minting and comparing: what the use cases share that make or check a ticket.
+"""Minting and verification shared by the use cases.
 
-A password hash takes long, so the writer does not compute it: a handler that needs one raises SlowWork, the
-caller does the work beside the writer, and submits the command again with its result.
+A password hash is slow, so the writer does not compute it (ADR 5): a handler that needs one raises SlowWork, the caller
+computes the hash in a thread and submits the command again with the result.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, i
 
 
 class SlowHash(Protocol):
-    """A password hash: takes long and much memory, so it runs beside the writer, and few at a time."""
+    """A password hash function. It is slow and needs much memory, so few calls run concurrently, outside the writer."""
 
     def hash(self, ticket: ClearTicket) -> str:
         """Return `{ARGON2ID}` and the PHC string."""
 
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
-        """Tell whether the ticket is behind the hash; without one it costs the same and is False."""
+        """Return whether the ticket matches the hash; without a hash, False at the same cost."""
 
 
 class SlowWork(Exception):
-    """The command needs a slow hash before it can be decided; `finish` returns it with its result."""
+    """The command needs a slow hash; `finish` computes it and returns the completed command."""
 
     def __init__(self, finish: Callable[[SlowHash], Command]) -> None:
         super().__init__("a slow hash is needed first")
@@ -35,8 +35,8 @@ class SlowWork(Exception):
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A ticket that was hashed slowly, under the policy for which it was."""
+class PreparedHash:
+    """The slow hash of a ticket, and the policy for which it was computed."""
 
     policy: TicketPolicy
     ticket: ClearTicket
@@ -44,8 +44,8 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Whether the presented ticket is behind this slow hash (None: there was none to compare with)."""
+class HashComparison:
+    """The result of comparing the presented ticket with a slow hash (None: there was no hash)."""
 
     ticket_hash: str | None
     matches: bool
@@ -53,42 +53,42 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class MintingCommand(TicketCommand):
-    """A command that makes a ticket, or a hash of one."""
+    """A command that mints or hashes a ticket."""
 
-    prepared: Prepared | None = None
+    prepared: PreparedHash | None = None
 
 
 def mint_and_hash(
     command: MintingCommand, policy: TicketPolicy, randomness: Randomness
 ) -> tuple[ClearTicket, str]:
-    """Return a new clear ticket by the policy, and its salted hash. Raises SlowWork."""
+    """Return a new clear ticket and its salted hash, as the policy requires. Raises SlowWork."""
     if command.prepared and command.prepared.policy == policy:
         return command.prepared.ticket, command.prepared.ticket_hash
     ticket = mint(policy, randomness.below)
-    return ticket, hash_by(command, policy, ticket, randomness)
+    return ticket, hash_for_policy(command, policy, ticket, randomness)
 
 
-def hash_by(
+def hash_for_policy(
     command: MintingCommand, policy: TicketPolicy, ticket: ClearTicket, randomness: Randomness
 ) -> str:
-    """Return the hash of the ticket as the policy asks. Raises SlowWork."""
+    """Return the hash of the ticket with the policy's algorithm. Raises SlowWork."""
     if policy.hash_algorithm is HashAlgorithm.SSHA256:
         return hash_ticket(ticket, randomness.octets(SALT_BYTES))
     if command.prepared and command.prepared.policy == policy:
         return command.prepared.ticket_hash
     raise SlowWork(
-        lambda slow_hash: replace(command, prepared=Prepared(policy, ticket, slow_hash.hash(ticket)))
+        lambda slow_hash: replace(command, prepared=PreparedHash(policy, ticket, slow_hash.hash(ticket)))
     )
 
 
-def compares(
+def ticket_matches(
     command: Command,
     ticket: ClearTicket,
-    compared: Compared | None,
+    compared: HashComparison | None,
     row: TicketState | None,
     policy: TicketPolicy,
 ) -> bool:
-    """Tell whether the ticket is behind the row's hash, at the same cost where there is no row. Raises SlowWork."""
+    """Return whether the ticket matches the row's hash, at the same cost without a row. Raises SlowWork."""
     slow = is_slow(row.ticket_hash) if row else policy.hash_algorithm is HashAlgorithm.ARGON2ID
     if not slow:
         return verify_ticket(ticket, row.ticket_hash if row else DECOY)
@@ -97,6 +97,6 @@ def compares(
         return compared.matches
 
     def finish(slow_hash: SlowHash) -> Command:
-        return replace(command, compared=Compared(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
+        return replace(command, compared=HashComparison(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
 
     raise SlowWork(finish)

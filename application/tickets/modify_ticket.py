@@ -19,7 +19,7 @@ from domain.tickets.validity import Validity
 
 @dataclass(frozen=True, kw_only=True)
 class ModifyTicket(TicketCommand):
-    """Change what is named; what is None stays."""
+    """Change the given fields; None leaves a field unchanged."""
 
     version: int | None = None
     state: State | None = None
@@ -30,13 +30,13 @@ class ModifyTicket(TicketCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteTicket(TicketCommand):
-    """Remove the credential; its history stays."""
+    """Delete the credential; its history is retained."""
 
 
 def modify_ticket(command: ModifyTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Change state, policy, validity or comment: an event for each that differs, and none where nothing does.
+    """Change state, policy, validity or comment; emits one event per changed property.
 
-    Raises UserNotFound, TicketNotFound, PreconditionFailed, StaleVersion, UnknownPolicy, ValidityImpossible,
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, StaleVersion, UnknownPolicy, InvalidValidity,
     CredentialFinal.
     """
     ticket_credential = credential(unit, command.subject)
@@ -66,7 +66,7 @@ def _modify(credential: TicketCredential, command: ModifyTicket, unit: UnitOfWor
 
 
 def delete_ticket(command: DeleteTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Remove the credential. Raises UserNotFound, TicketNotFound, PreconditionFailed."""
+    """Delete the credential. Raises UserNotFound, TicketNotFound, PreconditionFailed."""
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
     ticket_credential.delete(by=command.attribution(clock()))

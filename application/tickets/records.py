@@ -1,4 +1,4 @@
-"""Ticket credentials as commands and reads see them."""
+"""The record set of ticket credentials, and lookups on it."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import TicketCredential
 
 TICKETS = RecordSet[Subject, TicketState]("tickets")
-# Queues a new ticket, minted by the event behind the state, for its delivery; in the same transaction.
+# Queues a newly minted ticket for delivery, in the same transaction.
 Enqueue = Callable[[UnitOfWork, TicketState, ClearTicket, TicketPolicy, str], None]
 
 
@@ -42,7 +42,7 @@ def ticket(source: UnitOfWork | LoadedState, subject: Subject) -> TicketState:
 
 
 def ticket_or_none(source: UnitOfWork | LoadedState, subject: Subject) -> TicketState | None:
-    """Return the state of the user's credential; None where there is no such user or ticket."""
+    """Return the state of the user's credential; None: the user or the ticket does not exist."""
     state = source.get(TICKETS, subject) if source.get(USERS, subject) else None
     return None if state is None or state.deleted else state
 
@@ -53,10 +53,10 @@ def credential(unit: UnitOfWork, subject: Subject) -> TicketCredential:
 
 
 def new_credential(unit: UnitOfWork, subject: Subject) -> TicketCredential:
-    """Return the credential of a user who has none, or whose former one was deleted. Raises TicketExists."""
+    """Return the aggregate for a user without a credential, or with a deleted one. Raises TicketExists."""
     state = unit.get(TICKETS, subject)
     if state is not None and not state.deleted:
-        raise TicketExists(f"User {subject.user_ext_id!r} has a ticket already. Reset it to get a new one.")
+        raise TicketExists(f"User {subject.user_ext_id!r} already has a ticket. Reset it to get a new one.")
     return TicketCredential.of(subject, state)
 
 

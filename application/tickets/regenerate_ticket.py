@@ -1,4 +1,4 @@
-"""Regenerate a ticket: the operation this service exists for."""
+"""Regenerate (reset) a ticket."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class RegenerateTicket(MintingCommand):
 def regenerate_ticket(
     command: RegenerateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
 ) -> Answer:
-    """Mint a new ticket by the policy as it is now; the former one stops verifying.
+    """Mint a new ticket under the current policy; the former one is no longer accepted.
 
     Raises UserNotFound, TicketNotFound, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork.
     """

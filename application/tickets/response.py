@@ -1,6 +1,6 @@
-"""The response schema of a ticket credential: that of nevisIDM, field for field (docs/http-contract.md).
+"""The response schema of a ticket credential (docs/http-contract.md).
 
-A typed dict, since one is built for every reset and every read: pydantic documents it, msgspec writes it.
+A typed dict is cheaper to build than a pydantic model; pydantic documents it, msgspec encodes it.
 """
 
 from datetime import datetime
@@ -87,7 +87,7 @@ class TicketResponse(TypedDict):
 
 
 def to_response(state: TicketState, now: datetime) -> TicketResponse:
-    """Return the response for the state at a moment."""
+    """Return the response for the state at a given time."""
     state = state.at(now)
     return TicketResponse(
         created=utc_date(state.created),

@@ -1,4 +1,4 @@
-"""Verify a ticket that somebody presents."""
+"""Verify a presented ticket."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from application.policies.records import default_policy, policy
 from application.shared.ports import Clock, Randomness
 from application.shared.wire import UtcDate, utc_date
-from application.tickets.minting import Compared, MintingCommand, compares, hash_by
+from application.tickets.minting import HashComparison, MintingCommand, hash_for_policy, ticket_matches
 from application.tickets.records import credential, save, ticket_or_none
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
@@ -22,29 +22,29 @@ from domain.tickets.ticket_credential import TicketCredential, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyTicket(MintingCommand):
-    """Is this the user's ticket, and may it be used now?"""
+    """Verify a ticket and record the attempt."""
 
     ticket: ClearTicket
-    compared: Compared | None = None
+    compared: HashComparison | None = None
 
 
 class VerifyResponse(BaseModel):
-    """Whether the ticket was accepted, and why not."""
+    """The result of a verification."""
 
     verified: bool
-    reason: Annotated[Verdict | None, Field(description="Why the ticket is not accepted.")]
-    lockedUntil: Annotated[UtcDate | None, Field(description="When a temporary lock ends by itself.")]
+    reason: Annotated[Verdict | None, Field(description="Reason for the rejection.")]
+    lockedUntil: Annotated[UtcDate | None, Field(description="End of the temporary lock.")]
 
 
 def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:
-    """Compare, count and lock by the policy as it is now. Every refusal costs what a comparison costs.
+    """Compare, count and lock under the current policy. A rejection costs as much time as a comparison.
 
     Raises UserNotFound, TicketNotFound, PreconditionFailed, SlowWork.
     """
     client, found = command.subject.client_ext_id, ticket_or_none(unit, command.subject)
     key = PolicyKey(client, found.policy_ext_id) if found else default_policy(unit, client)
     current_policy = policy(unit, key)
-    matches = compares(command, command.ticket, command.compared, found, current_policy)
+    matches = ticket_matches(command, command.ticket, command.compared, found, current_policy)
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
     by = command.attribution(clock())
@@ -70,8 +70,8 @@ def _upgraded_hash(
     randomness: Randomness,
     now: datetime,
 ) -> str | None:
-    """Return the hash that a ticket which goes on in use gets, where the policy asks for a stronger one today."""
-    accepted = credential.judge(policy, now) is None
+    """Return a stronger hash for a reusable ticket if the current policy requires it; None: no upgrade."""
+    accepted = credential.rejection(policy, now) is None
     if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
         return None
-    return hash_by(command, policy, command.ticket, randomness)
+    return hash_for_policy(command, policy, command.ticket, randomness)

@@ -1,1 +1,1 @@
-"""Commands, the unit of work, group commit and the store's ports."""
+"""Commands, the unit of work, group commit and the port of the store."""

@@ -1,4 +1,4 @@
-"""What every command brings along, and what every command comes to."""
+"""The base class of commands, and their answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from domain.shared.subject import Subject
 
 
 class CommandKey(NamedTuple):
-    """Where the answer to a command that may be retried is kept."""
+    """The key under which the answer to a retryable command is stored."""
 
     client_ext_id: str
     command_id: str
@@ -26,27 +26,27 @@ class CommandKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Precondition:
-    """What the caller demands of the current version (RFC 9110, If-Match and If-None-Match).
+    """A precondition on the current version (RFC 9110, If-Match and If-None-Match).
 
-    if_match: the versions that will do; None where the header is absent; "*" for any.
-    if_none_match: the versions that will not do, likewise.
+    if_match: the accepted versions; None: the header is absent; "*": any version.
+    if_none_match: the versions that are not accepted, likewise.
     """
 
     if_match: frozenset[int] | str | None = None
     if_none_match: frozenset[int] | str | None = None
 
     def check(self, version: int | None) -> None:
-        """Raise PreconditionFailed unless the current version (None: there is none) will do."""
+        """Raise PreconditionFailed unless the current version (None: the resource does not exist) is accepted."""
         if self.if_match is not None and not matches(self.if_match, version):
             raise PreconditionFailed(
-                "The version named in If-Match is not the current one. Read again, then decide."
+                "The version in If-Match is not the current one. Reload the resource and retry."
             )
         if matches(self.if_none_match, version):
-            raise PreconditionFailed("If-None-Match names what exists.")
+            raise PreconditionFailed("If-None-Match matches the current version. Reload the resource.")
 
 
 def matches(condition: frozenset[int] | str | None, version: int | None) -> bool:
-    """Tell whether a condition of the request names the current version (None: there is none)."""
+    """Return whether a condition matches the current version (None: the resource does not exist)."""
     if condition is None or version is None:
         return False
     return condition == "*" or version in condition
@@ -54,10 +54,10 @@ def matches(condition: frozenset[int] | str | None, version: int | None) -> bool
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A change that a caller asks for; see Attribution for the fields they share.
+    """A change requested by a caller; see Attribution for the fields they share.
 
-    retryable: the caller gave an Idempotency-Key, so the answer is kept for a retry. former_digests: of the same request,
-    by the keys that were in force before.
+    retryable: the request has an Idempotency-Key, so the answer is stored for retries. former_digests: the digests of
+    the request under former keys.
     """
 
     subject: Subject
@@ -72,17 +72,17 @@ class Command:
 
     @property
     def key(self) -> CommandKey:
-        """Where the answer to this command is kept."""
+        """The key of the stored answer."""
         return CommandKey(self.subject.client_ext_id, self.command_id)
 
     def loads(self) -> Sequence[Load]:
-        """Return the rows that the handler needs."""
+        """Return the rows to load for the handler."""
         return ()
 
     def done(
         self, outcome: Outcome, version: int | None, response: BaseModel | Mapping[str, Any] | None
     ) -> "Answer":
-        """Return the answer to this command now that it happened."""
+        """Return the answer of a successful command."""
         return Answer(
             outcome=outcome,
             body="" if response is None else to_json(response),
@@ -92,7 +92,7 @@ class Command:
         )
 
     def refused(self, refusal: Refusal) -> "Answer":
-        """Return the answer to this command when it must not happen."""
+        """Return the answer of a refused command."""
         return Answer(
             outcome=refusal.CODE,
             body=str(refusal),
@@ -101,7 +101,7 @@ class Command:
         )
 
     def attribution(self, timestamp: datetime) -> Attribution:
-        """Return the who and why for an event that happens now."""
+        """Return the attribution of the events of this command."""
         return Attribution(
             timestamp=timestamp,
             actor=self.actor,
@@ -113,11 +113,11 @@ class Command:
 
 
 class Answer(Struct, frozen=True, kw_only=True, gc=False):
-    """What a command came to: all that a retry needs to get the first answer again, byte for byte.
+    """The answer to a command; a retry returns it again byte for byte.
 
-    outcome: an Outcome, or the code of a Refusal, whose message is then the body. version: the version that the command led
-    to; None where the answer shows none. body: the response as JSON text. Raises ValueError for an unknown outcome, since
-    nobody can tell whether the command happened.
+    outcome: an Outcome, or the code of a Refusal, whose message is then the body. version: the resulting version, None if
+    the response has no version. body: the response as JSON text. Raises ValueError for an unknown outcome, since it is
+    unknown whether the command was executed.
     """
 
     outcome: str
@@ -132,11 +132,11 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def refusal(self) -> str | None:
-        """The code of the Refusal; None where the command happened."""
+        """The code of the Refusal; None: the command succeeded."""
         return self.outcome if self.outcome in REFUSALS else None
 
     def unwrap(self) -> "Answer":
-        """Return the answer of a command that happened, or raise the Refusal of one that did not."""
+        """Return the answer, or raise its Refusal."""
         refusal = REFUSALS.get(self.outcome)
         if refusal is not None:
             raise refusal(self.body)

@@ -1,11 +1,10 @@
-"""Group commit: commands that arrive together are decided together and stored in one transaction.
+"""Group commit: concurrent commands are decided together and stored in one transaction.
 
-One writer per process takes what waits, runs each command on its aggregate, commits once, and answers each
-caller. It never waits for company: a single command is a batch of one (ADR 2).
+The single writer of a process takes the queued commands, runs their handlers, commits once, and answers each caller. It
+never delays a command to fill a batch.
 
-The writer is a task of the event loop that the callers are on, and only what waits for the store leaves it, to a
-thread. A writer thread would compete with the loop for the interpreter's lock at every statement, which cost more
-than the decisions themselves (ADR 6).
+The writer is a task on the callers' event loop; only calls that block on the store run in a thread. A writer thread
+would compete with the loop for the interpreter lock, which costs more than the decisions themselves (ADR 6).
 """
 
 import asyncio
@@ -36,24 +35,20 @@ Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 Handler = Callable[[Any, UnitOfWork], Answer]
 
-# Each conflict means that some other process got its commit through, so the whole always moves on;
-# the bound only keeps one unlucky caller from waiting without end.
+# A conflict means that another process committed, so the system makes progress; the limit bounds the delay of one batch.
 MAX_ATTEMPTS = 50
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _QueuedCommand:
     command: Command
     future: "asyncio.Future[Answer]"
 
 
 class Batch(NamedTuple):
-    """Commands that were decided and stored together. answers: in the same order. seconds: how long that took.
-
-    One that came again, and got the answer of before, is not among them.
-    """
+    """Commands that were stored together, without retries. answers: in the same order. seconds: the duration."""
 
     commands: Sequence[Command]
     answers: Sequence[Answer | Exception]
@@ -63,11 +58,9 @@ class Batch(NamedTuple):
 class GroupCommit:
     """Runs commands; see the module.
 
-    handlers: which handler runs which type of command.
-    after_commit: told what was stored; must return at once. So must `observe`, which is told of every batch. What goes
-    wrong in them is logged, and changes no answer.
-    max_waiting: commands that may wait before `execute` raises Overloaded.
-    max_batch: commands that one transaction takes at most.
+    handlers: the handler of each type of command. after_commit, observe: listeners that receive the stored changes and
+    each batch; they must not block. Listener exceptions are logged and do not affect the response.
+    max_waiting: the queue length at which `execute` raises Overloaded. max_batch: the maximum commands per transaction.
     """
 
     def __init__(
@@ -86,40 +79,39 @@ class GroupCommit:
         self._began: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[_QueuedCommand] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "store")
 
     async def execute(self, command: Command) -> Answer:
-        """Run the command and return its answer, a refusal too; see Answer.unwrap.
+        """Run the command and return its answer, which may be a refusal; see Answer.unwrap.
 
-        Always from the same event loop. A caller that is cancelled before its command is taken leaves nothing
-        behind; one that is cancelled later changes nothing: the command commits or not, never half.
-        Raises Unavailable (Overloaded among them), SlowWork.
+        Must be called from the same event loop each time. Cancellation drops a queued command; it does not affect a
+        command that the writer has taken. Raises Unavailable (including Overloaded), SlowWork.
         """
-        if self._closing or len(self._waiting) >= self._max_waiting:
-            raise Overloaded("Too many requests wait to be stored.")
+        if self._closing or len(self._queue) >= self._max_waiting:
+            raise Overloaded("Too many requests are queued. Retry later.")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, loop.create_future())
-        self._waiting.append(waiting)
+        queued = _QueuedCommand(command, loop.create_future())
+        self._queue.append(queued)
         if self._writer is None:
-            # In no request's context, since it goes on for others.
+            # In an empty context, since the task serves other requests, too.
             self._writer = loop.create_task(self._write(), context=Context())
-        return await waiting.future
+        return await queued.future
 
     @property
     def queued(self) -> int:
-        """How many commands wait."""
-        return len(self._waiting)
+        """The number of queued commands."""
+        return len(self._queue)
 
     def busy_seconds(self) -> float:
-        """Return for how long the batch at hand has been. From any thread."""
+        """Return the age of the current batch in seconds; 0: idle. Thread-safe."""
         began = self._began
         return 0 if began is None else time.monotonic() - began
 
     async def close(self) -> None:
-        """Take no more commands, store and answer those that wait, and stop."""
+        """Reject new commands, process the queued ones, and stop."""
         self._closing = True
         if self._writer is not None:
             await self._writer
@@ -127,44 +119,44 @@ class GroupCommit:
 
     async def _write(self) -> None:
         try:
-            while self._waiting:
+            while self._queue:
                 await self._store_and_answer(self._take())
         finally:
-            # Whatever ends it, the next command begins another.
+            # The next command starts a new writer.
             self._writer = None
 
-    def _take(self) -> list[_Waiting]:
-        count = min(len(self._waiting), self._max_batch)
-        taken = [self._waiting.popleft() for _ in range(count)]
-        return [waiting for waiting in taken if not waiting.future.cancelled()]
+    def _take(self) -> list[_QueuedCommand]:
+        count = min(len(self._queue), self._max_batch)
+        taken = [self._queue.popleft() for _ in range(count)]
+        return [queued for queued in taken if not queued.future.cancelled()]
 
-    async def _store_and_answer(self, batch: Sequence[_Waiting]) -> None:
+    async def _store_and_answer(self, batch: Sequence[_QueuedCommand]) -> None:
         answers: Sequence[Answer | Exception]
-        commands = [waiting.command for waiting in batch]
-        began, again = time.monotonic(), set[int]()
+        commands = [queued.command for queued in batch]
+        began, retried = time.monotonic(), set[int]()
         self._began = began
         try:
-            answers, again = await self._store_together(commands)
+            answers, retried = await self._store_together(commands)
         except Unavailable as unavailable:
             answers = [unavailable] * len(batch)
         except Exception as error:
             if len(batch) > 1:
-                # Whatever it was, it shall harm only the command that caused it.
-                for waiting in batch:
-                    await self._store_and_answer([waiting])
+                # Isolate the command that caused the failure.
+                for queued in batch:
+                    await self._store_and_answer([queued])
                 return
             log.exception("a command could not be stored")
             answers = [error]
         finally:
             self._began = None
-        for waiting, answer in zip(batch, answers, strict=True):
-            if waiting.future.cancelled():
+        for queued, answer in zip(batch, answers, strict=True):
+            if queued.future.cancelled():
                 continue
             if isinstance(answer, Exception):
-                waiting.future.set_exception(answer)
+                queued.future.set_exception(answer)
             else:
-                waiting.future.set_result(answer)
-        new = [number for number in range(len(commands)) if number not in again]
+                queued.future.set_result(answer)
+        new = [number for number in range(len(commands)) if number not in retried]
         if new:
             seconds = time.monotonic() - began
             batch_seen = Batch(
@@ -175,24 +167,24 @@ class GroupCommit:
     async def _store_together(
         self, commands: Sequence[Command]
     ) -> tuple[Sequence[Answer | Exception], set[int]]:
-        """Return the answers, and which of them were given before."""
+        """Return the answers, and the indexes of the commands that were retries."""
         loads = _loads(commands)
         for _ in range(MAX_ATTEMPTS if commands else 0):
             loaded = await self._load(loads)
-            total, repeated = Changes(), set[int]()
+            total, retried = Changes(), set[int]()
             answers: list[Answer | Exception] = []
             for number, command in enumerate(commands):
                 if command.retryable and loaded.get(ANSWERS, command.key) is not None:
-                    repeated.add(number)
+                    retried.add(number)
                 answers.append(self._decide(command, loaded, total))
             if not total:
-                return answers, repeated
+                return answers, retried
             try:
                 await self._in_thread(self._store.commit, total)
             except Conflict:
                 continue
             _notify(self._after_commit, total)
-            return answers, repeated
+            return answers, retried
         if not commands:
             return [], set()
         raise StoreUnavailable("Too many concurrent updates")
@@ -208,14 +200,14 @@ class GroupCommit:
     def _decide(self, command: Command, loaded: LoadedState, total: Changes) -> Answer | Exception:
         try:
             answer, changes = self._run(command, loaded)
-        except Exception as error:  # noqa: BLE001 - it is this caller's answer; the others get theirs
+        except Exception as error:  # noqa: BLE001 - raised to this caller only
             return error
         total.add(changes, loaded)
         return answer
 
     def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
-        if command.retryable and (given := loaded.get(ANSWERS, command.key)):
-            return _again(given, command), Changes()
+        if command.retryable and (stored := loaded.get(ANSWERS, command.key)):
+            return _replay(stored, command), Changes()
         unit = UnitOfWork(loaded)
         try:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
@@ -231,23 +223,23 @@ def _loads(commands: Sequence[Command]) -> Sequence[Load]:
     return [*wanted, *(Load(ANSWERS, command.key) for command in commands if command.retryable)]
 
 
-def _notify(listener: Callable[[Any], None], what: Any) -> None:
+def _notify(listener: Callable[[Any], None], argument: Any) -> None:
     try:
-        listener(what)
+        listener(argument)
     except Exception:
         log.exception("post-commit listener failed")
 
 
-def _again(given: Answer, command: Command) -> Answer:
-    if given.request_digest not in (command.request_digest, *command.former_digests):
+def _replay(stored: Answer, command: Command) -> Answer:
+    if stored.request_digest not in (command.request_digest, *command.former_digests):
         return command.refused(
-            IdempotencyKeyReused("This Idempotency-Key came before, with another request.")
+            IdempotencyKeyReused("This Idempotency-Key was used for another request. Use a new key.")
         )
-    return given
+    return stored
 
 
 class Background:
-    """Runs a GroupCommit for callers without an event loop: on one of its own, in a thread of its own."""
+    """Runs a GroupCommit on an event loop in a separate thread, for callers without an event loop."""
 
     def __init__(self, commands: GroupCommit) -> None:
         self._commands = commands
@@ -256,9 +248,9 @@ class Background:
         self._thread.start()
 
     def submit(self, command: Command) -> "Future[Answer]":
-        """Queue the command; the future gives what `GroupCommit.execute` returns or raises. Raises Overloaded."""
+        """Queue the command; the future returns or raises the result of `GroupCommit.execute`. Raises Overloaded."""
         if self._loop.is_closed():
-            raise Overloaded("The service stops.")
+            raise Overloaded("The service is stopping.")
         return asyncio.run_coroutine_threadsafe(self._commands.execute(command), self._loop)
 
     def execute(self, command: Command) -> Answer:
@@ -266,7 +258,7 @@ class Background:
         return self.submit(command).result().unwrap()
 
     def close(self) -> None:
-        """Store and answer what waits, and stop."""
+        """Process the queued commands, and stop."""
         if self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._commands.close(), self._loop).result()

@@ -1,4 +1,4 @@
-"""Group reads: look-ups that arrive together are one question to the store."""
+"""Group reads: concurrent look-ups are combined into one query."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from application.transaction.store import Store
 
 
 class GroupRead:
-    """Looks up users and their credentials; a look-up never waits for company, only for the one before it."""
+    """Combines the look-ups that arrive while the former query is running."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -19,12 +19,12 @@ class GroupRead:
         self._thread = ThreadPoolExecutor(1, "group-read")
 
     async def load(self, loads: Sequence[Load]) -> LoadedState:
-        """Return the rows, read after this call began. Raises Unavailable."""
+        """Return the rows, read after this call started. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[LoadedState] = loop.create_future()
         self._waiting.append((loads, future))
         if self._reader is None:
-            # In no request's context, since it goes on for others.
+            # In an empty context, since the task serves other requests, too.
             self._reader = loop.create_task(self._read(), context=Context())
         return await future
 
@@ -35,7 +35,7 @@ class GroupRead:
             found: LoadedState | Exception
             try:
                 found = await self._load(loads)
-            except Exception as error:  # noqa: BLE001 - whatever it is, each caller gets it
+            except Exception as error:  # noqa: BLE001 - raised to each caller
                 found = error
             for _, future in waiting:
                 if future.cancelled():

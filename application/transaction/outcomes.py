@@ -1,10 +1,10 @@
-"""What a command that happened came to, by the codes under which an answer is stored; they never change."""
+"""The outcomes of successful commands; their values are stored and never change."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What a command that happened came to."""
+    """The outcome of a successful command."""
 
     CREATED = "created"
     CHANGED = "changed"

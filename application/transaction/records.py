@@ -1,4 +1,4 @@
-"""Record sets: the kinds of rows that commands load, change, and store together with their events."""
+"""Record sets: the kinds of rows that commands load, change and store together with their events."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,7 @@ Row = TypeVar("Row")
 
 
 class RecordSet(Generic[Key, Row]):
-    """Rows of one kind, each under a key. A capability declares its own; the store has a table for each.
-
-    Rows are immutable values.
-    """
+    """Immutable rows of one kind, each with a key. A capability declares its record sets; the store maps each to a table."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,31 +22,31 @@ class RecordSet(Generic[Key, Row]):
 
 
 class Load(NamedTuple):
-    """What a command or a read needs: the rows of a record set whose key begins so."""
+    """A request to load the rows of a record set whose key has this prefix."""
 
     records: RecordSet[Any, Any]
     prefix: tuple[Any, ...]
 
 
 class Change(NamedTuple, Generic[Row]):
-    """A row before and after a transaction; None: it does not exist."""
+    """A row before and after a transaction; None: the row does not exist."""
 
     former: Row | None
     row: Row | None
 
 
 class LoadedState:
-    """What the store holds of some record sets, under what the earlier commands of a batch changed."""
+    """Loaded rows, including the changes of the earlier commands of a batch."""
 
     def __init__(self) -> None:
         self._rows: dict[RecordSet[Any, Any], dict[Any, Any]] = {}
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
-        """Return a row that was loaded; None where it does not exist."""
+        """Return a loaded row; None: it does not exist."""
         return self._rows.get(records, {}).get(key)
 
     def all(self, records: RecordSet[Key, Row]) -> Mapping[Key, Row]:
-        """Return every row of a record set that was loaded."""
+        """Return every loaded row of a record set."""
         return self._rows.get(records, {})
 
     def put(self, records: RecordSet[Key, Row], key: Key, row: Row | None) -> None:
@@ -63,9 +60,9 @@ class LoadedState:
 
 @dataclass(frozen=True)
 class Changes:
-    """All that one transaction stores: it commits together or not at all.
+    """The changes of one transaction, committed atomically.
 
-    subjects: of each event, in the same order. rows: by record set and key.
+    subjects: the subject of each event, in the same order. rows: by record set and key.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -76,12 +73,12 @@ class Changes:
         return bool(self.events or self.rows)
 
     def append(self, events: Sequence[Event], subject: Subject) -> None:
-        """Add events about a subject."""
+        """Add events of a subject."""
         self.events.extend(events)
         self.subjects.extend([subject] * len(events))
 
     def put(self, records: RecordSet[Key, Row], key: Key, former: Row | None, row: Row | None) -> None:
-        """Add a change of a row; `former` counts only where it is the first one of that row."""
+        """Add a change of a row; `former` is ignored if the row has changed before."""
         rows = self.rows.setdefault(records, {})
         rows[key] = Change(rows[key].former if key in rows else former, row)
 
@@ -90,7 +87,7 @@ class Changes:
         return self.rows.get(records, {})
 
     def add(self, later: "Changes", loaded: LoadedState) -> None:
-        """Add what the next command of the batch changed, and let the commands after it see that."""
+        """Add the changes of a command, and apply them to the loaded rows for the next commands."""
         self.events.extend(later.events)
         self.subjects.extend(later.subjects)
         for records, rows in later.rows.items():

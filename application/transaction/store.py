@@ -1,4 +1,4 @@
-"""The store, as the transaction needs it."""
+"""The port of the store."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -10,40 +10,37 @@ from domain.shared.event import Event
 
 
 class Lease(Protocol):
-    """A name that this process holds."""
+    """A lease on a name."""
 
     def holds(self) -> bool:
-        """Return whether it still does: a store that was out of reach may have given it to another process."""
+        """Return whether this process still holds the lease; it may be lost while the store is unreachable."""
 
 
 class Store(Protocol):
-    """Where events are stored, and the rows that change with them.
-
-    lookup_is_nonblocking: a look-up by key takes microseconds and waits for nothing, so it needs no thread.
-    """
+    """The store of events and rows."""
 
     @property
     def lookup_is_nonblocking(self) -> bool:
-        """Return it."""
+        """Whether `load` takes microseconds and never waits, so that it needs no thread."""
 
     def load(self, loads: Sequence[Load]) -> LoadedState:
         """Return the committed rows. Raises StoreUnavailable."""
 
     def commit(self, changes: Changes) -> None:
-        """Store all of it durably, or nothing.
+        """Store the changes durably and atomically.
 
-        Raises Conflict where another process has stored one of these versions or answers already, and
-        StoreUnavailable, after which it is unknown whether the changes were stored.
+        Raises Conflict if another process has already stored one of these versions or answers, and StoreUnavailable,
+        after which it is unknown whether the changes were stored.
         """
 
     def events_of(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailable."""
 
     def lease(self, name: str) -> AbstractContextManager["Lease | None"]:
-        """Hold a name that one process at a time can hold, until it lets go or dies; None: another holds it."""
+        """Hold an exclusive lease until the context exits or the process dies; None: another process holds it."""
 
     def is_empty(self) -> bool:
-        """Return whether nothing was ever stored."""
+        """Return whether the store contains no data."""
 
     def close(self) -> None:
         """Close connections and files."""

@@ -1,4 +1,4 @@
-"""What one command sees and changes, before anything is stored."""
+"""The unit of work of one command."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
@@ -12,9 +12,9 @@ State = TypeVar("State", bound=Versioned)
 
 
 class UnitOfWork:
-    """The view of one command: the loaded rows, under its own changes.
+    """The loaded rows and the changes of one command.
 
-    Rows are immutable, so a command that fails half-way leaves nothing behind: its `changes` are dropped.
+    Rows are immutable, so dropping `changes` undoes a failed command.
     """
 
     def __init__(self, loaded: LoadedState) -> None:
@@ -22,12 +22,12 @@ class UnitOfWork:
         self.changes = Changes()
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
-        """Return a row; None where it does not exist."""
+        """Return a row, including own changes; None: it does not exist."""
         change = self.changes.of(records).get(key)
         return change.row if change else self._loaded.get(records, key)
 
     def all(self, records: RecordSet[Key, Row]) -> Mapping[Key, Row]:
-        """Return every row of a record set that was loaded, without this command's own changes."""
+        """Return every loaded row of a record set, without own changes."""
         return self._loaded.all(records)
 
     def put(self, records: RecordSet[Key, Row], key: Key, row: Row) -> None:
@@ -39,13 +39,13 @@ class UnitOfWork:
         self.changes.put(records, key, self._loaded.get(records, key), None)
 
     def append(self, events: Sequence[Event], subject: Subject) -> None:
-        """Append events that are about a subject."""
+        """Append events of a subject."""
         self.changes.append(events, subject)
 
     def save(
         self, records: RecordSet[Key, State], key: Key, aggregate: Aggregate[State], subject: Subject
     ) -> State:
-        """Append the events of an aggregate, and put its state. Returns the state."""
+        """Append the pending events of an aggregate and put its state. Returns the state."""
         state, events = aggregate.current, cast("list[Event]", aggregate.collect_events())
         if events:
             self.append(events, subject)

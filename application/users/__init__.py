@@ -1,1 +1,1 @@
-"""Users, who receive tickets."""
+"""Use cases for users."""

@@ -1,11 +1,11 @@
-"""Find the users of a client, page by page."""
+"""List the users of a client, page by page."""
 
-from application.shared.paging import Found
+from application.shared.paging import Results
 from application.users.records import Users
 from domain.users.recipient import Recipient
 
 
-def find_users(client_ext_id: str, after: str, limit: int, *, store: Users) -> Found[Recipient]:
-    """Return users by their ids, after one of them. Raises StoreUnavailable."""
+def find_users(client_ext_id: str, after: str, limit: int, *, store: Users) -> Results[Recipient]:
+    """Return the users after an id, sorted by id. Raises StoreUnavailable."""
     found = store.list_recipients(client_ext_id, after, limit + 1)
-    return Found(found[:limit], len(found) > limit)
+    return Results(found[:limit], len(found) > limit)

@@ -1,4 +1,4 @@
-"""Import users from the lines of a CSV file: any number of them; what is kept of a line is its id."""
+"""Import users from a CSV file in a stream; only the ids of earlier lines are kept in memory."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["userExtId", "email", "name", "language", "postalAddress"]
 _LINE_BREAK = re.compile(r"\||\r?\n")
-# Users that are handed to the writer before their answers are waited for.
+# Users submitted to the writer at once.
 CHUNK = 1000
 
 
@@ -31,7 +31,7 @@ class _Line(UserFields):
 
 @dataclass
 class ImportReport:
-    """What an import came to. `good`: lines that could be imported. `faults`: one text per bad line, each with its number, the header being line 1."""
+    """The result of an import. good: the number of valid lines. faults: one message per invalid line, with its number (header: 1)."""
 
     good: int = 0
     created: int = 0
@@ -40,8 +40,8 @@ class ImportReport:
     faults: list[str] = field(default_factory=list)
 
 
-class NoImport(Exception):
-    """A file that cannot be imported at all."""
+class InvalidImportFile(Exception):
+    """The file has no valid header."""
 
 
 def import_users(
@@ -54,14 +54,16 @@ def import_users(
     submit: Callable[[Command], Future[Answer]] | None,
     report: ImportReport,
 ) -> None:
-    """Register the user of each line; the same again changes nothing. Bad lines are reported and passed over.
+    """Register the user of each line; the import is idempotent. Invalid lines are reported and skipped.
 
-    submit: None for a dry run, which only checks. Raises NoImport where the header is wrong, Unavailable.
+    submit: None for a dry run. Raises InvalidImportFile, Unavailable.
     """
     rows = csv.reader(lines)
     header = next(rows, [])
     if header[:2] != COLUMNS[:2] or not set(header) <= set(COLUMNS) or len(set(header)) != len(header):
-        raise NoImport(f"the first line must be {','.join(COLUMNS)} (only the first two are needed)")
+        raise InvalidImportFile(
+            f"the first line must be {','.join(COLUMNS)} (only the first two columns are required)"
+        )
 
     def command(user: _Line) -> RegisterUser:
         command_id = new_command_id()
@@ -98,19 +100,19 @@ def _valid(rows: "CsvReader", header: list[str], report: ImportReport) -> Iterat
         if not row:
             continue
         if len(row) != len(header):
-            report.faults.append(f"line {number}: {len(row)} fields, the header has {len(header)}")
+            report.faults.append(f"line {number}: {len(row)} fields instead of {len(header)}")
             continue
         try:
             user = _Line.model_validate(_fields(header, row))
         except ValidationError as error:
-            what = "; ".join(
+            messages = "; ".join(
                 f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
                 for fault in error.errors(include_url=False)
             )
-            report.faults.append(f"line {number}: {what}")
+            report.faults.append(f"line {number}: {messages}")
             continue
         if user.userExtId in seen:
-            report.faults.append(f"line {number}: userExtId {user.userExtId} stands on an earlier line, too")
+            report.faults.append(f"line {number}: duplicate userExtId {user.userExtId}")
             continue
         seen.add(user.userExtId)
         report.good += 1

@@ -1,4 +1,4 @@
-"""Users as commands see them."""
+"""The record set of users, and lookups on it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,10 +13,10 @@ USERS = RecordSet[Subject, Recipient]("recipients")
 
 
 class Users(Protocol):
-    """The users of the store. Raises StoreUnavailable."""
+    """The users in the store. Raises StoreUnavailable."""
 
     def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
-        """Return the next users of a client, by their ids."""
+        """Return the next users of a client, sorted by id."""
 
 
 def user_of(subject: Subject) -> Load:
@@ -28,5 +28,5 @@ def user(source: UnitOfWork | LoadedState, subject: Subject) -> Recipient:
     """Return the user. Raises UserNotFound."""
     recipient = source.get(USERS, subject)
     if recipient is None:
-        raise UserNotFound(f"There is no user {subject.user_ext_id!r} in client {subject.client_ext_id!r}.")
+        raise UserNotFound(f"Client {subject.client_ext_id!r} has no user {subject.user_ext_id!r}.")
     return recipient

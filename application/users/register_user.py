@@ -1,4 +1,4 @@
-"""Register a user: the recipient of tickets."""
+"""Register a user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from domain.users.recipient import Recipient
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterUser(Command):
-    """Make this the user's addresses, name and language; what is None is unknown."""
+    """Set the complete data of a user; None: unknown."""
 
     email: str | None
     name: str | None = None
@@ -28,10 +28,7 @@ class RegisterUser(Command):
 
 
 def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Add the user, or replace all that is known of one. The same again changes nothing.
-
-    Raises PreconditionFailed.
-    """
+    """Create or replace a user; idempotent. Raises PreconditionFailed."""
     known = unit.get(USERS, command.subject)
     command.precondition.check(known.version if known else None)
     now = clock()
@@ -46,7 +43,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
         last_modified=now,
         version=known.version + 1 if known else 1,
     )
-    if known and _says_the_same(known, recipient):
+    if known and _is_unchanged(known, recipient):
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     unit.put(USERS, command.subject, recipient)
     return command.done(
@@ -54,5 +51,7 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
     )
 
 
-def _says_the_same(one: Recipient, other: Recipient) -> bool:
-    return one == replace(other, created=one.created, last_modified=one.last_modified, version=one.version)
+def _is_unchanged(known: Recipient, new: Recipient) -> bool:
+    return known == replace(
+        new, created=known.created, last_modified=known.last_modified, version=known.version
+    )

@@ -15,16 +15,16 @@ class UserResponse(BaseModel):
     lastModified: UtcDate | None
     version: Count
     extId: Annotated[str, Field(description="The external ID of the user.")]
-    email: Annotated[str | None, Field(description="null: tickets do not go there by mail.")]
+    email: Annotated[str | None, Field(description="The mail address; null: unknown.")]
     name: str | None
-    language: Annotated[str | None, Field(description="Language of what is sent to the user (BCP 47).")]
+    language: Annotated[str | None, Field(description="Preferred language of messages (BCP 47).")]
     postalAddress: Annotated[
-        list[str] | None, Field(description="The lines below the name; null: no letter goes there.")
+        list[str] | None, Field(description="The address lines below the name; null: unknown.")
     ]
 
 
 def to_response(recipient: Recipient) -> UserResponse:
-    """Return the recipient as the users operations show it."""
+    """Return the response for a user."""
     return UserResponse(
         created=utc_date(recipient.created),
         lastModified=utc_date(recipient.last_modified),

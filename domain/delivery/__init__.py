@@ -1,1 +1,1 @@
-"""The delivery of a ticket."""
+"""Ticket delivery."""

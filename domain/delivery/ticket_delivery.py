@@ -1,4 +1,4 @@
-"""The delivery of one ticket: the events of its attempts and of its outcome.
+"""The events of one ticket's delivery: its attempts and its outcome.
 
 Stored shapes only grow; see domain/tickets/events.py.
 """
@@ -17,27 +17,27 @@ _STREAMS = UUID("7d1e0b52-93c4-5a8f-b6d7-41e2f0a9c385")
 
 
 class Obsolete(StrEnum):
-    """Why a ticket is not sent any more."""
+    """The reason why the delivery of a ticket ended without success."""
 
-    REPLACED = "replaced"  # by a newer reset
+    REPLACED = "replaced"  # a later reset replaced the ticket
     EXPIRED = "expired"
-    ERASED = "erased"  # its user
+    ERASED = "erased"  # the user was erased
     DELETED = "deleted"
     ARCHIVED = "archived"
-    NOT_SENT = "not-sent"  # by the policy, whose method is None
+    NOT_SENT = "not-sent"  # the policy's sending method is None
 
 
 def delivery_stream_id(stream: UUID, version: int) -> UUID:
-    """Return the id of the stream of the delivery of the ticket that the event of this version minted.
+    """Return the id of the delivery stream of the ticket that this version of the credential minted.
 
-    A stream of its own, so that a mail does not move the credential's version.
+    A separate stream keeps deliveries from changing the version of the credential.
     """
     return uuid5(_STREAMS, f"{stream}-{version}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What was tried. recipient: so masked that it is nobody's address. answer: the server's code, or ours; no content."""
+    """One delivery attempt. recipient: masked. answer: the code of the receiving server or of this service, no content."""
 
     method: SendingMethod
     attempt: int
@@ -47,7 +47,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryEvent(Event):
-    """Something that happened to the delivery of a ticket; each may be the first of its stream."""
+    """An event of a ticket's delivery; any of them may be the first of its stream."""
 
     AGGREGATE = AGGREGATE
     originator_topic: str = AGGREGATE
@@ -58,7 +58,7 @@ class DeliveryEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketDelivered(DeliveryEvent):
-    """The ticket was handed over: to a mail server, a mailer or a printer."""
+    """A mail server, a mailer or a printer accepted the ticket."""
 
     TOPIC = "TicketDelivered"
     delivery: Attempt
@@ -66,7 +66,7 @@ class TicketDelivered(DeliveryEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketDeliveryFailed(DeliveryEvent):
-    """No method succeeded in time, or none can; somebody may have it tried again."""
+    """Every sending method failed; the delivery can be retried on request."""
 
     TOPIC = "TicketDeliveryFailed"
     delivery: Attempt
@@ -74,7 +74,7 @@ class TicketDeliveryFailed(DeliveryEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketDeliveryEnded(DeliveryEvent):
-    """The ticket is no longer sent, and no longer kept."""
+    """The ticket became obsolete before it was delivered; its sealed copy is deleted."""
 
     TOPIC = "TicketDeliveryEnded"
     why: Obsolete
@@ -91,7 +91,7 @@ def next_event(
     by: Attribution,
     **fields: Any,
 ) -> DeliveryEvent:
-    """Return the event that follows `event_count` others of the delivery."""
+    """Return the event that follows the first `event_count` events of the delivery."""
     return event(
         originator_id=delivery_stream_id(stream, ticket_version),
         originator_version=event_count + 1,

@@ -1,4 +1,4 @@
-"""A ticket policy: how tickets are minted, locked and delivered, and the rules that a policy must meet."""
+"""A ticket policy: its parameters for minting, locking and delivery, and the rules that bound them."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from domain.shared.errors import InvalidPolicy
 
-# The 57 letters and digits that nobody confuses when reading a letter: no 0 O 1 l I (docs/http-contract.md).
+# The 57 letters and digits that are not easily confused in print: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 OFF = -1
 
@@ -21,14 +21,14 @@ MAX_LIFETIME_MS = 100 * 366 * 86_400_000
 
 
 class HashAlgorithm(StrEnum):
-    """How a ticket is hashed; `SSHA` is verified where it was imported, and never made."""
+    """The hash algorithms for new tickets. Imported `SSHA` hashes are verified but never created."""
 
     SSHA256 = "SSHA256"
     ARGON2ID = "ARGON2ID"
 
 
 class SendingMethod(StrEnum):
-    """How a ticket is sent to its user."""
+    """The delivery methods."""
 
     EMAIL = "Email"
     HTML_EMAIL = "HTMLemail"
@@ -40,10 +40,10 @@ class SendingMethod(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketPolicy:
-    """The parameters of a policy, under the contract's names. They hold from the next time they are applied.
+    """The parameters of a policy, under the contract's names.
 
-    The defaults are the built-in policy. Times are in milliseconds but for close_to_expiration_threshold, which
-    is in days; -1 switches a threshold off. sending_method is an ordered list of fallbacks.
+    The defaults are the built-in policy. Durations are in milliseconds, except close_to_expiration_threshold in
+    days; -1 disables a threshold. sending_method is an ordered list of fallbacks.
     """
 
     ticket_length: int = 24
@@ -59,21 +59,21 @@ class TicketPolicy:
 
     @property
     def lifetime(self) -> timedelta:
-        """How long a ticket is valid."""
+        """The validity period of a ticket."""
         return timedelta(milliseconds=self.credential_lifetime)
 
     @property
     def lock_duration(self) -> timedelta:
-        """How long a temporary lock lasts."""
+        """The duration of a temporary lock."""
         return timedelta(milliseconds=self.tmp_locking_duration)
 
     @property
     def entropy_bits(self) -> float:
-        """How many bits a ticket by this policy is worth."""
+        """The entropy of a ticket minted under this policy."""
         return self.ticket_length * math.log2(max(1, len(set(self.ticket_character_set))))
 
     def check(self) -> None:
-        """Raise InvalidPolicy with one message per fault."""
+        """Raise InvalidPolicy with one message per fault if a rule is broken."""
         faults = [message for fault, message in self._faults() if fault]
         if faults:
             raise InvalidPolicy(*faults)
@@ -83,7 +83,10 @@ class TicketPolicy:
         slow = self.hash_algorithm is HashAlgorithm.ARGON2ID
         return [
             (not 1 <= self.ticket_length <= MAX_LENGTH, f"ticketLength must be 1 to {MAX_LENGTH}"),
-            (len(set(characters)) != len(characters), "ticketCharacterSet names a character twice"),
+            (
+                len(set(characters)) != len(characters),
+                "ticketCharacterSet must not contain a character twice",
+            ),
             (
                 not all(" " < character <= "~" for character in characters),
                 "ticketCharacterSet must be printable ASCII without blanks",
@@ -114,7 +117,7 @@ class TicketPolicy:
             ),
             (
                 self.max_cred_failure_count == OFF == self.tmp_locking_threshold,
-                "maxCredFailureCount and tmpLockingThreshold cannot both be off: somebody could guess without end",
+                "maxCredFailureCount and tmpLockingThreshold must not both be -1: guessing would be unlimited",
             ),
             (
                 self.close_to_expiration_threshold != OFF
@@ -123,7 +126,7 @@ class TicketPolicy:
             ),
             (
                 not self.sending_method or len(set(self.sending_method)) != len(self.sending_method),
-                "sendingMethod must name at least one method, and none twice",
+                "sendingMethod must list at least one method, without duplicates",
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""A policy of a client: its events, its state, and what may be decided on it.
+"""A policy of a client: its events, its state and its aggregate.
 
 Stored shapes only grow; see domain/tickets/events.py.
 """
@@ -18,27 +18,27 @@ _STREAMS = UUID("0e5a4c0e-8a55-5c0b-9a3c-7d0b8f3f4b11")
 
 
 class PolicyKey(NamedTuple):
-    """A policy of a client."""
+    """The identity of a policy."""
 
     client_ext_id: str
     policy_ext_id: str
 
 
 def policy_stream_id(client_ext_id: str, policy_ext_id: str) -> UUID:
-    """Return the id of the one stream of this policy."""
+    """Return the id of the policy's event stream."""
     return uuid5(_STREAMS, f"{client_ext_id}\x1f{policy_ext_id}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyEvent(Event):
-    """Something that happened to a policy."""
+    """An event of a policy."""
 
     AGGREGATE = AGGREGATE
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyDefined(PolicyEvent):
-    """These are the parameters, all of them; the first of these begins the stream."""
+    """The policy was created or replaced; carries every parameter."""
 
     TOPIC = "PolicyDefined"
     originator_topic: str = AGGREGATE
@@ -50,14 +50,14 @@ class PolicyDefined(PolicyEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyDefaultWithdrawn(PolicyEvent):
-    """Another policy is the client's default."""
+    """The policy is no longer the client's default."""
 
     TOPIC = "PolicyDefaultWithdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyState:
-    """A policy after the event of a version; the row of table `policies`."""
+    """The state of a policy at a version; the row of table `policies`."""
 
     client_ext_id: str
     policy_ext_id: str
@@ -70,12 +70,12 @@ class PolicyState:
 
     @property
     def key(self) -> PolicyKey:
-        """Which policy it is."""
+        """The identity of the policy."""
         return PolicyKey(self.client_ext_id, self.policy_ext_id)
 
 
 def evolve(state: PolicyState | None, event: Event) -> PolicyState | None:
-    """Return the state after the event."""
+    """Apply the event to the state and return the new state."""
     if isinstance(event, PolicyDefined):
         return PolicyState(
             client_ext_id=event.client_ext_id,
@@ -95,18 +95,18 @@ def evolve(state: PolicyState | None, event: Event) -> PolicyState | None:
 
 
 class PolicyDefinition(Aggregate[PolicyState]):
-    """A policy of a client."""
+    """The aggregate of a policy."""
 
     TOPIC = AGGREGATE
     evolve = staticmethod(evolve)
 
     @classmethod
     def of(cls, key: PolicyKey, state: PolicyState | None) -> "PolicyDefinition":
-        """Return the policy in its state; None where it was never defined."""
+        """Return the aggregate in the given state; None: not defined yet."""
         return cls.at(policy_stream_id(*key), state)
 
     def define(self, key: PolicyKey, policy: TicketPolicy, *, is_default: bool, by: Attribution) -> None:
-        """Replace all parameters; the same again emits nothing. Raises PolicyFaulty."""
+        """Replace all parameters; emits nothing if they are unchanged. Raises InvalidPolicy."""
         policy.check()
         if self.state and (policy, is_default) == (self.state.policy, self.state.is_default):
             return
@@ -120,6 +120,6 @@ class PolicyDefinition(Aggregate[PolicyState]):
         )
 
     def withdraw_default(self, *, by: Attribution) -> None:
-        """Stop being the client's default, if it is."""
+        """Withdraw the default flag if it is set."""
         if self.state and self.state.is_default:
             self.emit(PolicyDefaultWithdrawn, by=by)

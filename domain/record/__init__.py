@@ -1,1 +1,1 @@
-"""The access log."""
+"""The access log of a client."""

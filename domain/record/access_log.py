@@ -1,6 +1,6 @@
-"""The access log of a client: who was refused which operation, and who read what.
+"""The access log of a client: refused operations and recorded reads.
 
-Each entry is an event that stands for itself: the log has no state but its version.
+Each entry is an event; the log has no state except its version.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,16 @@ _STREAMS = UUID("5b1c8f2e-6f0d-5a39-9b7e-0d7c1a3f4e62")
 
 
 def access_stream_id(client_ext_id: str) -> UUID:
-    """Return the id of the client's access log, one stream per client."""
+    """Return the id of the client's access log; there is one stream per client."""
     return uuid5(_STREAMS, client_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessNoted(Event):
-    """Somebody was refused an operation, or read something whose reading is recorded.
+    """A refused operation, or a read that must be recorded.
 
-    operation: as the OpenAPI document names it, or the command of the command line.
-    outcome: `read`, or the code of the refusal, such as `errors.policyViolation`.
-    count: how many equal accesses this entry stands for.
+    operation: the operationId, or the command of the command line. outcome: `read`, or the code of the refusal, such
+    as `errors.policyViolation`. count: the number of identical accesses that the entry represents.
     """
 
     TOPIC = "AccessNoted"
@@ -47,7 +46,7 @@ def next_access(
     count: int,
     by: Attribution,
 ) -> AccessNoted:
-    """Return the entry that follows the one of this version (0: the log is empty)."""
+    """Return the entry that follows this version (0: the log is empty)."""
     return AccessNoted(
         originator_id=access_stream_id(client_ext_id),
         originator_version=version + 1,

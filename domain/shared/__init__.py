@@ -1,1 +1,1 @@
-"""What every capability of the domain shares."""
+"""Types shared by every capability of the domain."""

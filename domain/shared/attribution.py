@@ -1,4 +1,4 @@
-"""Who changed a credential, why, and by which request."""
+"""Attribution: the actor, the reason and the request behind an event."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,14 +6,14 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """The why and who that every event carries.
+    """The attribution that every event carries (docs/http-contract.md).
 
-    timestamp: when it happened, aware UTC (the library's name for an event's time).
+    timestamp: the time of the event, aware UTC (named by the eventsourcing library).
     actor: the `sub` of the caller's token.
     reason: the caller's modificationComment, at most 1000 characters.
     correlation_id: the W3C traceparent of the request.
-    command_id: hex SHA-256 of client, caller and Idempotency-Key; a random one where the caller gave no key.
-    request_digest: hex SHA-256 of the request, by which a reused key is told from a retry.
+    command_id: hex SHA-256 of client, caller and Idempotency-Key; random if the request has no key.
+    request_digest: hex SHA-256 of the request; distinguishes a retry from a reused key.
     """
 
     timestamp: datetime

@@ -1,11 +1,11 @@
-"""Refusals: facts of the domain. interface/http/core/problems.py maps their kinds to HTTP."""
+"""Refusals: errors of the domain. interface/http/core/problems.py maps their kinds to HTTP."""
 
 from enum import Enum, auto
 from typing import ClassVar
 
 
 class Kind(Enum):
-    """What kind of refusal it is."""
+    """The kinds of refusals."""
 
     INVALID = auto()
     NOT_FOUND = auto()
@@ -17,10 +17,9 @@ class Kind(Enum):
 
 
 class Refusal(Exception):
-    """A command that must not happen, and changes nothing. The message is written for the caller.
+    """A command was rejected and changed nothing. The message is for the caller, with one line per fault.
 
-    A refusal for several faults has a line for each. CODE: under which the refusal is stored as the answer to a command; it
-    never changes, whatever the class is called later.
+    CODE: the stored name of the refusal, which never changes, even if the class is renamed.
     """
 
     CODE: ClassVar[str]
@@ -29,7 +28,7 @@ class Refusal(Exception):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.CODE in REFUSALS:
-            raise TypeError(f"two refusals have the code {cls.CODE}")
+            raise TypeError(f"duplicate refusal code {cls.CODE}")
         REFUSALS[cls.CODE] = cls
 
 
@@ -38,32 +37,32 @@ REFUSALS: dict[str, type[Refusal]] = {}
 
 
 class CredentialDisabled(Refusal):
-    """A disabled credential is not revived by a reset."""
+    """A disabled credential cannot be reset."""
 
     CODE = "CredentialDisabled"
 
 
 class CredentialArchived(Refusal):
-    """An archived credential is not revived by a reset."""
+    """An archived credential cannot be reset."""
 
     CODE = "CredentialArchived"
 
 
 class CredentialFinal(Refusal):
-    """An archived credential does not change any more; it can only be deleted."""
+    """An archived credential cannot be changed, only deleted."""
 
     CODE = "CredentialFinal"
 
 
-class ValidityImpossible(Refusal):
-    """A validity that ends before it begins, or beyond the calendar."""
+class InvalidValidity(Refusal):
+    """A validity period that does not end after its start, or ends after the year 9999."""
 
     CODE = "ValidityImpossible"
     KIND = Kind.INVALID
 
 
 class InvalidPolicy(Refusal):
-    """A policy that breaks a rule; one message per fault."""
+    """A policy breaks at least one rule; the message has one line per fault."""
 
     CODE = "PolicyFaulty"
 

@@ -1,4 +1,4 @@
-"""What every event of this service is."""
+"""The base class of all events."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,10 @@ from eventsourcing.utils import get_topic
 
 @dataclass(frozen=True, kw_only=True)
 class Event(CanMutateAggregate[UUID]):
-    """A fact with who, why and by which request; see Attribution for the last six fields.
+    """A fact with its attribution; see Attribution for the last six fields.
 
-    TOPIC: the name under which it is stored, which never changes; its class may have another.
-    AGGREGATE: the kind of stream to which it belongs, likewise stored.
+    TOPIC: the stored name of the event, which never changes, even if the class is renamed.
+    AGGREGATE: the stored name of the kind of stream to which the event belongs.
     """
 
     TOPIC: ClassVar[str]
@@ -31,13 +31,13 @@ class Event(CanMutateAggregate[UUID]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "TOPIC" in cls.__dict__:
-            get_topic(cls)  # registers it with the library
+            get_topic(cls)  # registers the class with the library
 
     def apply(self, aggregate: Any) -> None:
-        """Evolve the aggregate's state."""
+        """Replace the aggregate's state by the evolved one."""
         aggregate.state = aggregate.evolve(aggregate.state, self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
-    """An event of a later release, without its details: two releases may use one store (ADR 12)."""
+    """An event of a later release, without its fields: two releases may share one store (ADR 12)."""

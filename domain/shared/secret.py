@@ -1,8 +1,8 @@
-"""What must not be seen."""
+"""Secrets that must not be logged or displayed."""
 
 
 class Secret:
-    """Characters that print as `***`: only `reveal` gives them, so a search for that word finds every use."""
+    """A string that prints as `***`. Only `reveal` returns the value, so a search for that name finds every use."""
 
     __slots__ = ("_characters",)
 
@@ -10,11 +10,11 @@ class Secret:
         self._characters = characters
 
     def reveal(self) -> str:
-        """Return the characters."""
+        """Return the value."""
         return self._characters
 
     def __repr__(self) -> str:
         return "***"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret is never pickled")
+        raise TypeError("a secret cannot be pickled")

@@ -1,1 +1,1 @@
-"""Subscriptions to a client's events."""
+"""Event subscriptions of a client."""

@@ -1,6 +1,6 @@
-"""A subscription to a client's events: its events, its state, and what may be decided on it.
+"""A subscription to a client's events: its events, its state and its aggregate.
 
-The URL and the secrets are in no event. Stored shapes only grow; see domain/tickets/events.py.
+Events never contain the URL or the secrets. Stored shapes only grow; see domain/tickets/events.py.
 """
 
 from dataclasses import dataclass
@@ -22,41 +22,41 @@ _STREAMS = UUID("c2f0a3d4-7b1e-5f36-8e0d-2a6b9c4d1e57")
 
 
 class Method(StrEnum):
-    """How the events reach the subscriber."""
+    """The delivery methods of a subscription."""
 
-    WEBHOOK = "webhook"  # CloudEvents, signed as Standard Webhooks has it
+    WEBHOOK = "webhook"  # CloudEvents, signed according to Standard Webhooks
     SET_PUSH = "set-push"  # security event tokens, RFC 8935
     SET_POLL = "set-poll"  # security event tokens, RFC 8936
 
 
 class Status(StrEnum):
-    """Whether events are sent. What is not sent waits, but for a subscription that is disabled."""
+    """The status of a subscription. Events are retained while it is paused or parked, and skipped while it is disabled."""
 
     ENABLED = "enabled"
     PAUSED = "paused"
     DISABLED = "disabled"
-    PARKED = "parked"  # by the service, which tried for too long
+    PARKED = "parked"  # set by the service after retrying for too long
 
 
 class SubscriptionKey(NamedTuple):
-    """A subscription of a client."""
+    """The identity of a subscription."""
 
     client_ext_id: str
     name: str
 
 
 def subscription_stream_id(client_ext_id: str, name: str) -> UUID:
-    """Return the id of the one stream of this subscription."""
+    """Return the id of the subscription's event stream."""
     return uuid5(_STREAMS, f"{client_ext_id}\x1f{name}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What is sent, and to whom.
+    """The configuration of a subscription.
 
-    origin: of the URL, such as `https://siem.example`; the rest of it may be a secret. types: None for all.
-    batch_size: events in one message at most. Of security event tokens: audience, who gets them; events_requested,
-    which they asked for by their URIs, None for all; description, what they call it.
+    origin: the origin of the URL, such as `https://siem.example`; the path may be a secret. types: None for all.
+    batch_size: the maximum number of events per message. For security event tokens only: audience, the receiver;
+    events_requested, the event type URIs requested by the receiver, None for all; description, set by the receiver.
     """
 
     method: Method
@@ -70,14 +70,14 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionEvent(Event):
-    """Something that happened to a subscription."""
+    """An event of a subscription."""
 
     AGGREGATE = AGGREGATE
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionDefined(SubscriptionEvent):
-    """These are the terms, all of them; the first of these begins the stream, and a later one may revive it."""
+    """The subscription was created, replaced, or created again after a deletion; carries the complete configuration."""
 
     TOPIC = "SubscriptionDefined"
     originator_topic: str = AGGREGATE
@@ -89,7 +89,7 @@ class SubscriptionDefined(SubscriptionEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionMoved(SubscriptionEvent):
-    """The next event that is sent is the one after this position."""
+    """The subscription continues after this position."""
 
     TOPIC = "SubscriptionMoved"
     position: int
@@ -97,7 +97,7 @@ class SubscriptionMoved(SubscriptionEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionStatusChanged(SubscriptionEvent):
-    """Sending continues, pauses or ends."""
+    """The subscription was enabled, paused or disabled."""
 
     TOPIC = "SubscriptionStatusChanged"
     status: Status
@@ -105,13 +105,13 @@ class SubscriptionStatusChanged(SubscriptionEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionDeleted(SubscriptionEvent):
-    """Nothing is sent any more."""
+    """The subscription was deleted."""
 
     TOPIC = "SubscriptionDeleted"
 
 
 class SubscriptionState(Struct, frozen=True, kw_only=True):
-    """A subscription after the event of a version; stored in table `subscriptions`."""
+    """The state of a subscription at a version; stored in table `subscriptions`."""
 
     client_ext_id: str
     name: str
@@ -126,12 +126,12 @@ class SubscriptionState(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> SubscriptionKey:
-        """Which subscription it is."""
+        """The identity of the subscription."""
         return SubscriptionKey(self.client_ext_id, self.name)
 
 
 def evolve(state: SubscriptionState | None, event: Event) -> SubscriptionState | None:
-    """Return the state after the event."""
+    """Apply the event to the state and return the new state."""
     if isinstance(event, SubscriptionDefined):
         return _defined(None if state is None or state.deleted else state, event)
     if state is None:
@@ -161,20 +161,20 @@ def _defined(former: SubscriptionState | None, event: SubscriptionDefined) -> Su
 
 
 class Subscription(Aggregate[SubscriptionState]):
-    """A subscription of a client. What was sent is no event."""
+    """A subscription of a client. Deliveries are not recorded as events."""
 
     TOPIC = AGGREGATE
     evolve = staticmethod(evolve)
 
     @classmethod
     def of(cls, key: SubscriptionKey, state: SubscriptionState | None) -> "Subscription":
-        """Return the subscription in its state; None where it was never defined."""
+        """Return the aggregate in the given state; None: not defined yet."""
         return cls.at(subscription_stream_id(*key), state)
 
     def define(self, key: SubscriptionKey, terms: Terms, *, resealed: bool, by: Attribution) -> None:
-        """Replace the terms, or begin again after a deletion; the same again emits nothing.
+        """Set the configuration; emits nothing if it is unchanged. A parked or deleted subscription is enabled.
 
-        resealed: the URL or the secret differs. One that was parked is tried again.
+        resealed: the URL or the secret differs.
         """
         state = self.state
         if state and not (resealed or state.deleted or terms != state.terms):
@@ -190,14 +190,14 @@ class Subscription(Aggregate[SubscriptionState]):
         )
 
     def move(self, position: int, *, by: Attribution) -> None:
-        """Continue after this position, whatever was sent before."""
+        """Continue after this position, regardless of earlier deliveries."""
         self.emit(SubscriptionMoved, position=position, by=by)
 
     def change_status(self, status: Status, *, by: Attribution) -> None:
-        """Continue (at once, also before the next try is due), pause or end sending."""
+        """Change the status. Enabling always emits an event: it triggers an immediate retry."""
         if self.state and (status is not self.state.status or status is Status.ENABLED):
             self.emit(SubscriptionStatusChanged, status=status, by=by)
 
     def delete(self, *, by: Attribution) -> None:
-        """Send nothing any more."""
+        """Delete the subscription."""
         self.emit(SubscriptionDeleted, by=by)

@@ -1,1 +1,1 @@
-"""A ticket credential: its states, events and decisions."""
+"""The ticket credential: states, events and aggregate."""

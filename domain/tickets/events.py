@@ -1,7 +1,7 @@
 """The events of a ticket credential.
 
-Stored shapes only grow: by fields with a default, or by new events. No field, topic or meaning of an event that was ever
-released changes; tests/domain/record/golden_events.jsonl holds the stored bytes of each.
+Stored shapes only grow: by fields with a default, or by new events. The fields, topic and meaning of a released event
+never change; tests/domain/record/golden_events.jsonl contains the stored bytes of each event.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ AGGREGATE = "TicketCredential"
 
 @dataclass(frozen=True, kw_only=True)
 class TicketEvent(Event):
-    """Something that happened to a credential."""
+    """An event of a ticket credential."""
 
     AGGREGATE = AGGREGATE
 
 
 @dataclass(frozen=True, kw_only=True)
 class TicketCreated(TicketEvent):
-    """The credential exists, with its first ticket. After a deletion the stream continues with it."""
+    """The credential was created with its first ticket. It may follow a deletion in the same stream."""
 
     TOPIC = "TicketCreated"
     originator_topic: str = AGGREGATE
@@ -38,7 +38,7 @@ class TicketCreated(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketRegenerated(TicketEvent):
-    """A new ticket replaced the former one, which no longer verifies; locks are lifted."""
+    """A new ticket replaced the former one, which is no longer accepted; locks are removed."""
 
     TOPIC = "TicketRegenerated"
     ticket_hash: str
@@ -49,7 +49,7 @@ class TicketRegenerated(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketStateChanged(TicketEvent):
-    """Somebody activated, disabled or archived the credential."""
+    """The credential was activated, disabled or archived."""
 
     TOPIC = "TicketStateChanged"
     state_name: State
@@ -57,7 +57,7 @@ class TicketStateChanged(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketPolicyAssigned(TicketEvent):
-    """Another policy holds from the next time it is applied."""
+    """Another policy was assigned; it applies from the next operation."""
 
     TOPIC = "TicketPolicyAssigned"
     policy_ext_id: str
@@ -65,7 +65,7 @@ class TicketPolicyAssigned(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketValidityChanged(TicketEvent):
-    """The same ticket has another validity."""
+    """The validity of the current ticket was changed."""
 
     TOPIC = "TicketValidityChanged"
     valid_from: datetime
@@ -74,21 +74,21 @@ class TicketValidityChanged(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketCommented(TicketEvent):
-    """Somebody wrote another comment, which is the reason."""
+    """The modification comment was changed; the reason holds the new one."""
 
     TOPIC = "TicketCommented"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TicketVerified(TicketEvent):
-    """The right ticket was presented, and accepted."""
+    """The correct ticket was presented and accepted."""
 
     TOPIC = "TicketVerified"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WrongTicketPresented(TicketEvent):
-    """A wrong ticket was presented; state_name and locked_until are the consequence."""
+    """A wrong ticket was presented; state_name and locked_until are the result."""
 
     TOPIC = "WrongTicketPresented"
     state_name: State
@@ -97,7 +97,7 @@ class WrongTicketPresented(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketHashUpgraded(TicketEvent):
-    """The same ticket is hashed as the policy requires now."""
+    """The current ticket was rehashed with the algorithm that the policy requires."""
 
     TOPIC = "TicketHashUpgraded"
     ticket_hash: str
@@ -105,7 +105,7 @@ class TicketHashUpgraded(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketExpirySoon(TicketEvent):
-    """The ticket's validity ends soon; emitted once per ticket."""
+    """The ticket is close to expiration; emitted once per ticket."""
 
     TOPIC = "TicketExpirySoon"
     valid_to: datetime
@@ -113,7 +113,7 @@ class TicketExpirySoon(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketExpired(TicketEvent):
-    """The ticket's validity has ended; emitted once per ticket."""
+    """The ticket expired; emitted once per ticket."""
 
     TOPIC = "TicketExpired"
     valid_to: datetime
@@ -121,6 +121,6 @@ class TicketExpired(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketDeleted(TicketEvent):
-    """The credential was deleted; its history stays."""
+    """The credential was deleted; its history is retained."""
 
     TOPIC = "TicketDeleted"

@@ -1,4 +1,4 @@
-"""The state of a ticket credential, and the one function that evolves it."""
+"""The state of a ticket credential and the function that evolves it."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -15,9 +15,9 @@ from domain.tickets.states import State
 
 
 class TicketState(Struct, frozen=True, kw_only=True, gc=False):
-    """A credential after the event of a version; the row of table `tickets` (stored as JSON, so the shape only grows).
+    """The state of a credential at a version; the row of table `tickets` (stored as JSON, so the shape only grows).
 
-    Times are aware UTC. The names are those of the response, in snake case.
+    Times are aware UTC. Fields are named as in the response, in snake case.
     """
 
     client_ext_id: str
@@ -49,39 +49,39 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def subject(self) -> Subject:
-        """The user to whom the credential belongs."""
+        """The owner of the credential."""
         return Subject(self.client_ext_id, self.user_ext_id)
 
     @property
     def expiry_step(self) -> int:
-        """Which expiry events are due: 0 both, 1 TicketExpired only, 2 none."""
+        """The expiry events still to be recorded: 0 both, 1 TicketExpired only, 2 neither."""
         if self.deleted or self.expiry_recorded or self.state_name in (State.DISABLED, State.ARCHIVED):
             return 2
         return int(self.expiry_warned)
 
     def state_at(self, now: datetime) -> State:
-        """Return the state name at a moment: a temporary lock ends by itself."""
-        ran_out = self.state_name is State.TMP_LOCKED and self.locked_until and now >= self.locked_until
-        return State.ACTIVE if ran_out else self.state_name
+        """Return the state name at a given time: a temporary lock expires."""
+        unlocked = self.state_name is State.TMP_LOCKED and self.locked_until and now >= self.locked_until
+        return State.ACTIVE if unlocked else self.state_name
 
     def at(self, now: datetime) -> "TicketState":
-        """Return the state at a moment."""
+        """Return the state at a given time."""
         if self.state_at(now) is self.state_name:
             return self
         return replace(self, state_name=State.ACTIVE, state_change_reason="unlock", locked_until=None)
 
 
 def evolve(state: TicketState | None, event: Event) -> TicketState:
-    """Return the state after the event. Never fails for an event that a credential emitted.
+    """Apply the event to the state and return the new state.
 
-    Of an event of a later release only its version and time are known (ADR 12).
+    An event of a later release only changes the version and the time (ADR 12).
     """
     return _EVOLVE[type(event)](state, event)
 
 
-def fold(state: TicketState | None, happened: Iterable[Event]) -> TicketState | None:
-    """Return the state after several events."""
-    for event in happened:
+def fold(state: TicketState | None, stream: Iterable[Event]) -> TicketState | None:
+    """Apply the events in order and return the new state."""
+    for event in stream:
         state = evolve(state, event)
     return state
 
@@ -110,7 +110,7 @@ def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
 
 
 def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:
-    """Return the state after an event with an optional comment; without one the former comment stays."""
+    """Apply an event with an optional comment; without a comment the former one is kept."""
     return _after(state, event, modification_comment=event.reason or state.modification_comment, **changes)
 
 
@@ -177,7 +177,7 @@ def _verified(state: TicketState, event: events.TicketVerified) -> TicketState:
     )
 
 
-def _missed(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
+def _wrong_ticket_presented(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
     locked = event.state_name is not State.ACTIVE
     return _after(
         state,
@@ -219,7 +219,7 @@ _EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {
     events.TicketValidityChanged: _validity_changed,
     events.TicketCommented: _commented,
     events.TicketVerified: _verified,
-    events.WrongTicketPresented: _missed,
+    events.WrongTicketPresented: _wrong_ticket_presented,
     events.TicketHashUpgraded: _hash_upgraded,
     events.TicketExpirySoon: _expires_soon,
     events.TicketExpired: _expired,

@@ -1,6 +1,6 @@
-"""The states of a ticket credential, and what leads from one to another: the one table of it.
+"""The states of a ticket credential and the table of its transitions.
 
-`docs/states.md` draws this table; a test walks it (tests/domain/tickets/test_states.py).
+`docs/states.md` shows this table as a diagram; tests/domain/tickets/test_states.py checks every transition.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The eight states of nevisIDM (docs/http-contract.md); a ticket uses five of them."""
+    """The eight states of the contract, by their names; a ticket uses five of them."""
 
     INITIAL = "initial"
     ACTIVE = "active"
@@ -21,12 +21,12 @@ class State(StrEnum):
 
 
 SETTABLE = (State.ACTIVE, State.DISABLED, State.ARCHIVED)
-"""The states that a caller may ask for."""
+"""The states that a caller may set."""
 
 
 @dataclass(frozen=True)
 class Transition:
-    """What an action may lead to. `None` stands for no credential: before the first, or after a deletion."""
+    """The source and target states of an action. `None`: the credential does not exist."""
 
     action: str
     sources: tuple[State | None, ...]
@@ -40,7 +40,7 @@ _OTHERS = (State.INITIAL, State.RESET_CODE, State.ADMIN_CHANGED)
 CREATE = Transition("create", (None,), SETTABLE)
 REGENERATE = Transition("regenerate", (*_LIVE, *_OTHERS), (State.ACTIVE,))
 VERIFY = Transition("right ticket", _USABLE, (State.ACTIVE,))
-MISS = Transition("wrong ticket", _USABLE, _LIVE)
+WRONG_TICKET = Transition("wrong ticket", _USABLE, _LIVE)
 UNLOCK = Transition("lock runs out", (State.TMP_LOCKED,), (State.ACTIVE,))
 ACTIVATE = Transition(
     "activate", (State.TMP_LOCKED, State.FAIL_LOCKED, State.DISABLED, *_OTHERS), (State.ACTIVE,)
@@ -49,11 +49,11 @@ DISABLE = Transition("disable", (*_LIVE, *_OTHERS), (State.DISABLED,))
 ARCHIVE = Transition("archive", (*_LIVE, State.DISABLED, *_OTHERS), (State.ARCHIVED,))
 DELETE = Transition("delete", (*_LIVE, State.DISABLED, State.ARCHIVED, *_OTHERS), (None,))
 
-TRANSITIONS = (CREATE, REGENERATE, VERIFY, MISS, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
+TRANSITIONS = (CREATE, REGENERATE, VERIFY, WRONG_TICKET, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
 
 
 def mermaid() -> str:
-    """Return the table as a Mermaid state diagram, without the states that a ticket never gets into."""
+    """Return the table as a Mermaid state diagram, without the states that a ticket never reaches."""
     lines = ["stateDiagram-v2"]
     lines += [f'    state "{state}" as {state.name}' for state in State if state not in _OTHERS]
     for transition in TRANSITIONS:

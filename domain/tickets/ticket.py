@@ -13,21 +13,21 @@ SALT_BYTES = 16
 _SSHA256 = "{SSHA256}"
 _SSHA = "{SSHA}"
 ARGON2ID = "{ARGON2ID}"
-# What a ticket is compared with where there is none, so that a refusal costs the same.
+# Compared with the presented ticket if there is no credential, so that the response time is the same.
 DECOY = _SSHA256 + "A" * 64
 
 
 class ClearTicket(Secret):
-    """The secret itself, on its way from minting to sealing or from a caller to verification."""
+    """The clear text of a ticket, between minting and sealing or between the request and the verification."""
 
     __slots__ = ()
 
 
 def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicket:
-    """Draw a new ticket by the policy: one of all that it allows, each as likely as any other.
+    """Mint a ticket, uniformly at random among all tickets that the policy allows.
 
-    random_below: returns a uniformly random integer in [0, n) from a cryptographic source. It is asked once,
-    since each question to the operating system's source costs a system call.
+    random_below: returns a uniformly random integer in [0, n) from a cryptographic source. It is called once, since
+    each call costs a system call.
     """
     characters, length = policy.ticket_character_set, policy.ticket_length
     number = random_below(len(characters) ** length)
@@ -39,14 +39,14 @@ def mint(policy: TicketPolicy, random_below: Callable[[int], int]) -> ClearTicke
 
 
 def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:
-    """Return `{SSHA256}` + base64(SHA-256(ticket ‖ salt) ‖ salt), the form of docs/http-contract.md."""
+    """Return `{SSHA256}` + base64(SHA-256(ticket ‖ salt) ‖ salt) (docs/http-contract.md)."""
     return _SSHA256 + base64.b64encode(_salted_sha256(ticket, salt) + salt).decode("ascii")
 
 
 def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
-    """Tell in constant time whether the ticket is the one behind the fast hash; False for a malformed hash.
+    """Return, in constant time, whether the ticket matches the fast hash; False for a malformed hash.
 
-    `{SSHA}` (SHA-1) is verified where it was imported; it is never made.
+    Imported `{SSHA}` hashes (SHA-1) are verified but never created.
     """
     for prefix, digest in ((_SSHA256, hashlib.sha256), (_SSHA, hashlib.sha1)):
         if ticket_hash.startswith(prefix):
@@ -55,12 +55,12 @@ def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
 
 
 def is_slow(ticket_hash: str) -> bool:
-    """Tell whether the hash is a password hash, which takes long and much memory."""
+    """Return whether the hash is a password hash, which is slow and needs much memory."""
     return ticket_hash.startswith(ARGON2ID)
 
 
 def is_weaker(ticket_hash: str, policy: TicketPolicy) -> bool:
-    """Tell whether the policy asks for a stronger hash than this."""
+    """Return whether the policy requires a stronger hash."""
     strength = [_SSHA, _SSHA256, ARGON2ID]
     wanted = ARGON2ID if policy.hash_algorithm is HashAlgorithm.ARGON2ID else _SSHA256
     return strength.index(ticket_hash[: ticket_hash.index("}") + 1]) < strength.index(wanted)

@@ -1,4 +1,4 @@
-"""The aggregate: one ticket credential per user and client. It decides; domain/tickets/state.py evolves."""
+"""The ticket credential aggregate, one per user and client. domain/tickets/state.py evolves its state."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ _STREAMS = UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
 
 
 class Verdict(StrEnum):
-    """Why a ticket is not verified, spelt as in docs/http-contract.md."""
+    """The reason why a ticket was not accepted, named as in docs/http-contract.md."""
 
     WRONG_TICKET = "wrong-ticket"
     LOCKED = "locked"
@@ -29,23 +29,23 @@ class Verdict(StrEnum):
 
 
 def stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
-    """Return the id of the one stream of this user and client.
+    """Return the id of the credential's event stream.
 
-    That a user has one ticket is therefore the store's own uniqueness rule. Ids hold no control characters,
-    so the separator keeps ("a", "bc") and ("ab", "c") apart.
+    One stream per user lets the store enforce that a user has one ticket. Ids contain no control characters, so the
+    separator distinguishes ("a", "bc") from ("ab", "c").
     """
     return uuid5(_STREAMS, f"{client_ext_id}\x1f{user_ext_id}")
 
 
 class TicketCredential(Aggregate[TicketState]):
-    """A ticket credential. Each public method checks, then emits at most one event."""
+    """A ticket credential. Each public method checks its rules, then emits at most one event."""
 
     TOPIC = events.AGGREGATE
     evolve = staticmethod(state.evolve)
 
     @classmethod
     def of(cls, subject: Subject, state: TicketState | None) -> "TicketCredential":
-        """Return the credential of a user in its state; None where there never was one."""
+        """Return the aggregate in the given state; None: the user never had a ticket."""
         return cls.at(state.stream if state else stream_id(*subject), state)
 
     def create(
@@ -59,7 +59,7 @@ class TicketCredential(Aggregate[TicketState]):
         validity: Validity,
         by: Attribution,
     ) -> None:
-        """Give the user a first ticket; after a deletion in the same stream."""
+        """Create the credential, possibly again after a deletion."""
         self.emit(
             events.TicketCreated,
             client_ext_id=subject.client_ext_id,
@@ -74,16 +74,16 @@ class TicketCredential(Aggregate[TicketState]):
         )
 
     def regenerate(self, ticket_hash: str, validity: Validity, *, by: Attribution) -> None:
-        """Replace the ticket by a new one: the old stops verifying, a lock is lifted, the count rises by one.
+        """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
 
-        Raises CredentialDisabled or CredentialArchived: a reset revives neither (docs/http-contract.md).
+        Raises CredentialDisabled, CredentialArchived (docs/http-contract.md).
         """
         current = self.current
         if current.state_name is State.DISABLED:
             raise CredentialDisabled("The ticket is disabled. Activate it before you reset it.")
         if current.state_name not in states.REGENERATE.sources:
             raise CredentialArchived(
-                "The ticket is archived, which is final. Delete it and create a new one."
+                "The ticket is archived and cannot be reset. Delete it and create a new one."
             )
         self.emit(
             events.TicketRegenerated,
@@ -95,29 +95,29 @@ class TicketCredential(Aggregate[TicketState]):
         )
 
     def change_state(self, state: State, *, by: Attribution) -> None:
-        """Activate, disable or archive. Raises CredentialFinal."""
-        current = self._changeable()
+        """Activate, disable or archive the credential. Raises CredentialFinal."""
+        current = self._changeable_state()
         if state is not current.state_at(by.timestamp) or state is not current.state_name:
             self.emit(events.TicketStateChanged, state_name=state, by=by)
 
     def assign_policy(self, policy_ext_id: str, *, by: Attribution) -> None:
-        """Let another policy hold from the next time it is applied. Raises CredentialFinal."""
-        if policy_ext_id != self._changeable().policy_ext_id:
+        """Assign another policy, which applies from the next operation. Raises CredentialFinal."""
+        if policy_ext_id != self._changeable_state().policy_ext_id:
             self.emit(events.TicketPolicyAssigned, policy_ext_id=policy_ext_id, by=by)
 
     def change_validity(self, validity: Validity, *, by: Attribution) -> None:
-        """Change the validity of the same ticket. Raises CredentialFinal."""
-        current = self._changeable()
+        """Change the validity of the current ticket. Raises CredentialFinal."""
+        current = self._changeable_state()
         if validity != Validity(current.valid_from, current.valid_to):
             self.emit(events.TicketValidityChanged, valid_from=validity.start, valid_to=validity.end, by=by)
 
     def comment(self, *, by: Attribution) -> None:
-        """Write another comment, the reason. Raises CredentialFinal."""
-        if by.reason != self._changeable().modification_comment:
+        """Replace the modification comment by the reason. Raises CredentialFinal."""
+        if by.reason != self._changeable_state().modification_comment:
             self.emit(events.TicketCommented, by=by)
 
-    def judge(self, policy: TicketPolicy, now: datetime) -> Verdict | None:
-        """Return why no ticket at all would verify now; None where the right one would."""
+    def rejection(self, policy: TicketPolicy, now: datetime) -> Verdict | None:
+        """Return why even the correct ticket would be rejected now; None: it would be accepted."""
         current, name = self.current, self.current.state_at(now)
         for verdict, holds in (
             (Verdict.DISABLED, name in (State.DISABLED, State.ARCHIVED)),
@@ -131,54 +131,55 @@ class TicketCredential(Aggregate[TicketState]):
         return None
 
     def verify(self, policy: TicketPolicy, *, matches: bool, by: Attribution) -> Verdict | None:
-        """Count a ticket that was presented, and return why it is not verified; None where it is.
+        """Record the verification of a presented ticket; return why it is rejected, or None if it is accepted.
 
-        Only a wrong ticket counts. A refusal for any other reason emits nothing, so nobody can grow the
-        history of a locked credential.
+        A rejection emits an event only for a wrong ticket, so requests cannot grow the history of a locked credential.
         """
-        verdict = self.judge(policy, by.timestamp)
+        verdict = self.rejection(policy, by.timestamp)
         if verdict is not None:
             return verdict
         if matches:
             self.emit(events.TicketVerified, by=by)
             return None
-        name, locked_until = self._after_a_miss(policy, by.timestamp)
+        name, locked_until = self._state_after_wrong_ticket(policy, by.timestamp)
         self.emit(events.WrongTicketPresented, state_name=name, locked_until=locked_until, by=by)
         return Verdict.WRONG_TICKET
 
     def upgrade_hash(self, ticket_hash: str, *, by: Attribution) -> None:
-        """Store the same ticket under another hash."""
+        """Replace the hash of the current ticket."""
         self.emit(events.TicketHashUpgraded, ticket_hash=ticket_hash, by=by)
 
     def note_expiry(self, policy: TicketPolicy, *, by: Attribution) -> None:
-        """Record that the ticket ends soon, or has ended; each once per ticket, and for a live credential only."""
+        """Record that the ticket is close to expiration or has expired: each once per ticket, unless disabled or archived."""
         current, now = self.current, by.timestamp
         if current.expiry_recorded or current.state_name in (State.DISABLED, State.ARCHIVED):
             return
         if now >= current.valid_to:
             self.emit(events.TicketExpired, valid_to=current.valid_to, by=by)
-        elif not current.expiry_warned and self._expiry_warning(policy) <= now:
+        elif not current.expiry_warned and self._warning_due(policy) <= now:
             self.emit(events.TicketExpirySoon, valid_to=current.valid_to, by=by)
 
     def delete(self, *, by: Attribution) -> None:
-        """Delete the credential; its history stays."""
+        """Delete the credential; its history is retained."""
         self.emit(events.TicketDeleted, by=by)
 
-    def _expiry_warning(self, policy: TicketPolicy) -> datetime:
-        """Return from when TicketExpirySoon is due; the end of validity where the policy has no threshold."""
+    def _warning_due(self, policy: TicketPolicy) -> datetime:
+        """Return when TicketExpirySoon becomes due: valid_to if the policy has no threshold."""
         days, end = policy.close_to_expiration_threshold, self.current.valid_to
         return end if days == OFF else end - timedelta(days=days)
 
-    def _after_a_miss(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
-        misses = self.current.failed_login_count + 1
-        if policy.max_cred_failure_count != OFF and misses >= policy.max_cred_failure_count:
+    def _state_after_wrong_ticket(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
+        failures = self.current.failed_login_count + 1
+        if policy.max_cred_failure_count != OFF and failures >= policy.max_cred_failure_count:
             return State.FAIL_LOCKED, None
-        if policy.tmp_locking_threshold != OFF and misses >= policy.tmp_locking_threshold:
+        if policy.tmp_locking_threshold != OFF and failures >= policy.tmp_locking_threshold:
             return State.TMP_LOCKED, now + policy.lock_duration
         return State.ACTIVE, None
 
-    def _changeable(self) -> TicketState:
-        """Return the state of a credential that may be changed. Raises CredentialFinal."""
+    def _changeable_state(self) -> TicketState:
+        """Return the current state. Raises CredentialFinal if the credential is archived."""
         if self.current.state_name is State.ARCHIVED:
-            raise CredentialFinal("The ticket is archived, which is final. It can only be deleted.")
+            raise CredentialFinal(
+                "The ticket is archived and cannot be changed. Delete it and create a new one."
+            )
         return self.current

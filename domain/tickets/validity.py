@@ -1,33 +1,28 @@
-"""From when until when a ticket may be used."""
+"""The validity period of a ticket."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from domain.policies.policy import TicketPolicy
-from domain.shared.errors import ValidityImpossible
+from domain.shared.errors import InvalidValidity
 
 
 @dataclass(frozen=True)
 class Validity:
-    """From when until when a ticket may be used, both aware UTC.
-
-    Raises ValidityImpossible where the end is not after the start.
-    """
+    """A validity period, both ends aware UTC. Raises InvalidValidity if the end is not after the start."""
 
     start: datetime
     end: datetime
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
-            raise ValidityImpossible(
-                f"The validity ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after it begins."
-            )
+            raise InvalidValidity(f"The validity ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after its start.")
 
     @classmethod
     def by(cls, policy: TicketPolicy, start: datetime) -> Self:
-        """Return the validity that the policy gives to a ticket minted at `start`."""
+        """Return the validity of a ticket minted at `start` under the policy."""
         try:
             return cls(start, start + policy.lifetime)
         except OverflowError:
-            raise ValidityImpossible("The validity ends beyond the year 9999.") from None
+            raise InvalidValidity("The validity ends after the year 9999.") from None

@@ -1,1 +1,1 @@
-"""Users, who receive tickets."""
+"""Users: the recipients of tickets."""

@@ -1,4 +1,4 @@
-"""A user: where tickets are delivered. Personal data, which is in no event."""
+"""The user to whom tickets are delivered. Contains personal data, which no event contains."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from domain.shared.subject import Subject
 
 @dataclass(frozen=True, kw_only=True)
 class Recipient:
-    """A user, in an ordinary, erasable row of table `recipients`; `version` rises with each change."""
+    """A user; an erasable row of table `recipients`. `version` is incremented by each change."""
 
     client_ext_id: str
     user_ext_id: str
@@ -22,5 +22,5 @@ class Recipient:
 
     @property
     def subject(self) -> Subject:
-        """The user's ids."""
+        """The ids of the user."""
         return Subject(self.client_ext_id, self.user_ext_id)

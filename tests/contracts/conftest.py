@@ -12,7 +12,7 @@ from tests.support.service import AnyStore, Service, service_over
 
 @pytest.fixture(params=["sqlite", "postgres", "sqlite of the next release", "postgres of the next release"])
 def open_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], AnyStore]]:
-    """Opens the same store as often as called: each is what another process would hold."""
+    """Opens the same store again, as another process would."""
     kind, _, of_next_release = request.param.partition(" ")
     if of_next_release:
         migrate_to_next_release(request.getfixturevalue(f"{kind}_url"))

@@ -1,4 +1,4 @@
-"""Each ticket's end is announced once and recorded once, over every Store."""
+"""Contract of every Store: the expiry of a ticket is announced once and recorded once."""
 
 import itertools
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def events(service: Service, number: int) -> list[str]:
     return [type(event).__name__ for event in history_of(service.store, user(number))]
 
 
-def test_each_end_is_announced_once_and_recorded_once(service: Service) -> None:
+def test_each_expiry_is_announced_once_and_recorded_once(service: Service) -> None:
     given_tickets(service, 3)
 
     assert [expire(service), expire(service)] == [ExpiryReport(soon=3), ExpiryReport()]
@@ -52,7 +52,7 @@ def test_each_end_is_announced_once_and_recorded_once(service: Service) -> None:
     assert events(service, 1) == ["TicketCreated", "TicketExpirySoon", "TicketExpired"]
 
 
-def test_the_policy_says_how_early(service: Service) -> None:
+def test_the_policy_sets_the_warning_period(service: Service) -> None:
     service.define("default", policy=TicketPolicy(close_to_expiration_threshold=2))
     service.define("never", policy=TicketPolicy(close_to_expiration_threshold=-1))
     given_tickets(service, 2)
@@ -65,7 +65,7 @@ def test_the_policy_says_how_early(service: Service) -> None:
     assert expire(service) == ExpiryReport(ended=2)
 
 
-def test_a_new_ticket_is_announced_anew(service: Service) -> None:
+def test_a_new_ticket_is_announced_again(service: Service) -> None:
     given_tickets(service, 1)
     service.clock.advance(timedelta(days=5))
     expire(service)
@@ -75,7 +75,7 @@ def test_a_new_ticket_is_announced_anew(service: Service) -> None:
     assert expire(service) == ExpiryReport(soon=1)
 
 
-def test_nothing_is_said_of_what_nobody_can_use(service: Service) -> None:
+def test_unusable_tickets_have_no_expiry_events(service: Service) -> None:
     given_tickets(service, 3)
     service.modify(subject=user(0), state=State.DISABLED)
     service.modify(subject=user(1), state=State.ARCHIVED)
@@ -87,7 +87,7 @@ def test_nothing_is_said_of_what_nobody_can_use(service: Service) -> None:
     assert expire(service) == ExpiryReport(ended=1)
 
 
-def test_a_stop_ends_it_at_the_next_page_and_the_next_run_does_the_rest(
+def test_a_stop_ends_the_run_and_the_next_run_continues(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("application.tickets.expire_tickets.PAGE", 2)
@@ -98,7 +98,7 @@ def test_a_stop_ends_it_at_the_next_page_and_the_next_run_does_the_rest(
     assert expire(service) == ExpiryReport(soon=3)
 
 
-def test_one_process_at_a_time_does_it(service: Service, open_store: Callable[[], AnyStore]) -> None:
+def test_one_process_at_a_time_records_expiry(service: Service, open_store: Callable[[], AnyStore]) -> None:
     given_tickets(service, 1)
 
     with open_store().lease("expire") as held:

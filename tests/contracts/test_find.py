@@ -1,4 +1,4 @@
-"""What every Store finds, and how pages go on while others write."""
+"""Contract of every Store: searches, and pagination during concurrent writes."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from application.shared.errors import TicketNotFound, UserNotFound
-from application.tickets.find_tickets import Place, TicketQuery, find_tickets, place_of
+from application.tickets.find_tickets import PageKey, TicketQuery, find_tickets, page_key_of
 from application.users.find_users import find_users
 from domain.delivery.ticket_delivery import Obsolete
 from domain.shared.subject import Subject
@@ -23,7 +23,7 @@ def user(number: int) -> Subject:
 
 
 def given_tickets(service: Service, count: int) -> None:
-    """A ticket a minute, from 09:42 on."""
+    """Create one ticket per minute, starting at 09:42."""
     for number in range(count):
         service.register(subject=user(number))
         service.create(subject=user(number))
@@ -31,19 +31,19 @@ def given_tickets(service: Service, count: int) -> None:
 
 
 def found(service: Service, limit: int = 1000, **conditions: Any) -> list[str]:
-    """Return the users whose tickets are found, over all pages."""
+    """Return the users of the tickets found on all pages."""
     query = TicketQuery("client-123", service.clock(), **conditions)
     users: list[str] = []
-    place: Place | None = None
+    place: PageKey | None = None
     while True:
         page = find_tickets(query, place, limit, store=service.store)
         users += [row.user_ext_id for row in page.items]
         if not page.more:
             return users
-        place = place_of(page.items[-1], query)
+        place = page_key_of(page.items[-1], query)
 
 
-def test_pages_hold_everything_once(service: Service) -> None:
+def test_pages_contain_each_ticket_once(service: Service) -> None:
     given_tickets(service, 7)
 
     for limit in (1, 2, 3, 7, 8):
@@ -60,7 +60,7 @@ def test_another_client_and_a_deleted_ticket_are_not_found(service: Service) -> 
     assert found(service) == ["user-01"]
 
 
-def test_the_state_is_the_state_now(service: Service) -> None:
+def test_the_filter_uses_the_current_state(service: Service) -> None:
     given_tickets(service, 3)
     service.modify(subject=user(0), state=State.DISABLED)
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_the_state_is_the_state_now(service: Service) -> None:
     assert found(service, state=State.ACTIVE) == ["user-01", "user-02"]
 
 
-def test_filters_hold_together(service: Service) -> None:
+def test_filters_are_combined(service: Service) -> None:
     given_tickets(service, 6)
     service.define("letters")
     for number in (1, 3, 5):
@@ -93,7 +93,7 @@ def test_filters_hold_together(service: Service) -> None:
     ]
 
 
-def test_what_stands_throughout_is_neither_missed_nor_shown_twice(service: Service) -> None:
+def test_concurrent_writes_neither_hide_nor_repeat_unchanged_tickets(service: Service) -> None:
     given_tickets(service, 10)
     query = TicketQuery("client-123", service.clock())
 
@@ -101,12 +101,12 @@ def test_what_stands_throughout_is_neither_missed_nor_shown_twice(service: Servi
     for number in (0, 3, 4):
         service.delete(subject=user(number))
     service.regenerate(subject=user(1))
-    second = find_tickets(query, place_of(first.items[-1], query), 100, store=service.store)
+    second = find_tickets(query, page_key_of(first.items[-1], query), 100, store=service.store)
 
     assert [row.user_ext_id for row in second.items] == [f"user-{number:02}" for number in range(5, 10)]
 
 
-def test_users_are_listed_by_their_ids(service: Service) -> None:
+def test_users_are_sorted_by_id(service: Service) -> None:
     for number in (2, 0, 1):
         service.register(subject=user(number))
 
@@ -117,7 +117,7 @@ def test_users_are_listed_by_their_ids(service: Service) -> None:
     assert ([r.user_ext_id for r in rest.items], first.more, rest.more) == (["user-02"], True, False)
 
 
-def test_an_erased_user_leaves_ids_only(service: Service) -> None:
+def test_erasing_a_user_keeps_only_ids(service: Service) -> None:
     service.register(name="Una")
     service.create()
 
@@ -131,7 +131,7 @@ def test_an_erased_user_leaves_ids_only(service: Service) -> None:
     assert fold(None, history) == state_of(service.store, SUBJECT)
 
 
-def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -> None:
+def test_an_erased_user_can_be_registered_again_without_the_former_ticket(service: Service) -> None:
     service.register()
     service.create()
     service.erase()
@@ -142,7 +142,7 @@ def test_an_erased_user_may_come_back_without_the_old_ticket(service: Service) -
     assert service.create().version == 3
 
 
-def test_who_is_erased_gets_no_mail(service: Service, store: AnyStore) -> None:
+def test_an_erased_user_gets_no_mail(service: Service, store: AnyStore) -> None:
     service.register()
     service.create()
     service.erase()

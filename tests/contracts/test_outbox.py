@@ -1,4 +1,4 @@
-"""What every Outbox does."""
+"""Contract of every Outbox."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.delivery.outbox import DeliveryKey, Standing, Trying
+from application.delivery.outbox import DeliveryKey, OutboxStatus, RetryState
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.operations.reseal import reseal
 from domain.delivery.ticket_delivery import Attempt, Obsolete
@@ -34,16 +34,14 @@ def key_of(subject: Subject = SUBJECT, version: int = 1) -> DeliveryKey:
 def record(service: Service, key: DeliveryKey | None = None, **changes: Any) -> str:
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="250")
     fields: dict[str, Any] = {"attempt": attempt, "delivered": True, **changes}
-    return service.execute(command(RecordDelivery, key_of_delivery=key or key_of(), **fields)).outcome
+    return service.execute(command(RecordDelivery, delivery_key=key or key_of(), **fields)).outcome
 
 
 def taken(store: AnyStore, lease: str = "mine", now: Any = NOW, limit: int = 10) -> list[int]:
     return [found.entry.version for found in store.take(lease, now, now + timedelta(seconds=30), limit)]
 
 
-def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
-    service: Service, store: AnyStore
-) -> None:
+def test_each_minted_ticket_is_queued_with_recipient_and_methods(service: Service, store: AnyStore) -> None:
     service.define(
         "letters", policy=TicketPolicy(sending_method=(SendingMethod.PDF_STORE, SendingMethod.EMAIL))
     )
@@ -59,13 +57,13 @@ def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
     assert newest.recipient.email == "user@example.com"
     assert newest.ticket
     assert newest.ticket.version == 3
-    assert (newest.entry.minted, newest.standing, newest.next_try) == (NOW, Standing.QUEUED, None)
+    assert (newest.entry.minted, newest.status, newest.next_try) == (NOW, OutboxStatus.QUEUED, None)
     assert (newest.obsolete(NOW), oldest.obsolete(NOW)) == (None, Obsolete.REPLACED)
     for found in (newest, oldest):
         service.sealer.unseal(found.entry.sealed, found.entry.delivery_id)
 
 
-def test_a_policy_without_a_method_puts_nothing_into_the_outbox(service: Service, store: AnyStore) -> None:
+def test_a_policy_without_a_method_queues_nothing(service: Service, store: AnyStore) -> None:
     service.define("none", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
     service.modify(policy_ext_id="none")
     service.regenerate()
@@ -73,7 +71,7 @@ def test_a_policy_without_a_method_puts_nothing_into_the_outbox(service: Service
     assert [found.entry.version for found in store.waiting(SUBJECT)] == [1]
 
 
-def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
+def test_a_leased_ticket_is_not_taken_until_the_lease_expires(
     service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
     service.register(subject=OTHER)
@@ -83,89 +81,85 @@ def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
     assert taken(store, limit=1) + taken(other, "theirs") == [1, 1]
     assert taken(other, "theirs") == []
     assert taken(other, "theirs", SOON) == [1, 1]
-    # Whose lease it is no more changes nothing.
-    store.postpone(key_of(), "mine", Trying(attempts=9), LATER)
-    store.let_go("mine", [key_of()])
+    # A worker that has lost its lease changes nothing.
+    store.postpone(key_of(), "mine", RetryState(attempts=9), LATER)
+    store.release_leases("mine", [key_of()])
     store.extend("mine", [key_of()], LATER)
-    assert store.waiting(SUBJECT)[-1].trying == Trying()
+    assert store.waiting(SUBJECT)[-1].retry_state == RetryState()
     assert taken(store, "mine", SOON) == []
 
 
-def test_a_ticket_waits_while_somebody_has_the_one_that_it_replaces(
-    service: Service, store: AnyStore
-) -> None:
+def test_a_ticket_is_not_leased_while_its_predecessor_is(service: Service, store: AnyStore) -> None:
     assert taken(store) == [1]
     service.regenerate()
     assert taken(store, "theirs") == []
 
-    store.postpone(key_of(), "mine", Trying(), LATER)
+    store.postpone(key_of(), "mine", RetryState(), LATER)
 
     assert taken(store, "theirs") == [2]
     assert sorted(taken(store, now=LATER)) == [1, 2]
 
 
-def test_a_lease_can_be_made_longer_and_let_go(store: AnyStore) -> None:
+def test_a_lease_can_be_extended_and_released(store: AnyStore) -> None:
     assert taken(store) == [1]
     store.extend("mine", [key_of()], LATER)
     assert taken(store, "theirs", SOON) == []
 
-    store.let_go("mine", [key_of()])
+    store.release_leases("mine", [key_of()])
 
     assert taken(store, "theirs") == [1]
 
 
-def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
+def test_a_postponed_ticket_is_taken_when_due_with_its_retry_state(
     store: AnyStore,
 ) -> None:
-    trying = Trying(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
+    retry_state = RetryState(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
     taken(store)
-    store.postpone(key_of(), "mine", trying, SOON)
+    store.postpone(key_of(), "mine", retry_state, SOON)
 
     assert taken(store, "theirs") == []
     [found] = store.take("theirs", SOON, LATER, 10)
-    assert (found.trying, found.next_try) == (trying, SOON)
+    assert (found.retry_state, found.next_try) == (retry_state, SOON)
 
 
-def test_the_oldest_that_is_due_is_taken_first(service: Service, store: AnyStore) -> None:
+def test_the_oldest_due_ticket_is_taken_first(service: Service, store: AnyStore) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     store.take("mine", NOW, LATER, 10)
-    store.postpone(key_of(), "mine", Trying(), SOON)
-    store.postpone(key_of(OTHER), "mine", Trying(), NOW)
+    store.postpone(key_of(), "mine", RetryState(), SOON)
+    store.postpone(key_of(OTHER), "mine", RetryState(), NOW)
 
     [first] = store.take("theirs", LATER, LATER, 1)
 
     assert first.entry.subject == OTHER
 
 
-def test_a_record_of_success_takes_the_sealed_ticket_away(service: Service, store: AnyStore) -> None:
+def test_a_recorded_success_deletes_the_sealed_ticket(service: Service, store: AnyStore) -> None:
     assert record(service) == "recorded"
 
     assert store.waiting(SUBJECT) == []
     assert record(service) == "gone"
 
 
-def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
-    service: Service, store: AnyStore
-) -> None:
+def test_a_recorded_failure_keeps_the_sealed_ticket_for_a_retry(service: Service, store: AnyStore) -> None:
     taken(store)
-    record(service, delivered=False, trying=Trying(attempts=1, last_error="no"), until=LATER)
+    record(service, delivered=False, retry_state=RetryState(attempts=1, last_error="no"), until=LATER)
 
     [failed] = store.waiting(SUBJECT)
-    assert (failed.standing, failed.next_try, failed.so_far) == (Standing.FAILED, LATER, 1)
-    assert failed.trying.last_error == "no"
+    assert (failed.status, failed.next_try, failed.event_count) == (OutboxStatus.FAILED, LATER, 1)
+    assert failed.retry_state.last_error == "no"
     assert taken(store, now=SOON) == []
 
     service.execute(command(RetryDeliveries))
 
     [again] = store.waiting(SUBJECT)
-    assert (again.standing, again.next_try, again.trying) == (Standing.QUEUED, None, Trying())
+    assert (again.status, again.next_try, again.retry_state) == (OutboxStatus.QUEUED, None, RetryState())
     assert taken(store) == [1]
     assert record(service) == "recorded"
     assert store.waiting(SUBJECT) == []
 
 
-def test_a_retry_is_of_one_user(service: Service, store: AnyStore) -> None:
+def test_a_retry_affects_one_user(service: Service, store: AnyStore) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     for subject in (SUBJECT, OTHER):
@@ -174,10 +168,12 @@ def test_a_retry_is_of_one_user(service: Service, store: AnyStore) -> None:
     service.execute(command(RetryDeliveries, subject=OTHER))
 
     assert taken(store) == [1]
-    assert store.waiting(SUBJECT)[0].standing is Standing.FAILED
+    assert store.waiting(SUBJECT)[0].status is OutboxStatus.FAILED
 
 
-def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: AnyStore) -> None:
+def test_recording_a_delivery_does_not_change_the_version_of_the_ticket(
+    service: Service, store: AnyStore
+) -> None:
     record(service)
 
     assert state_of(store, SUBJECT).version == 1
@@ -196,7 +192,7 @@ def test_the_outbox_is_read_in_pages(service: Service, store: AnyStore) -> None:
     assert {entry.key for entry in everything} == {key_of(), key_of(version=2), key_of(OTHER)}
 
 
-def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: AnyStore) -> None:
+def test_secrets_sealed_with_a_former_key_are_resealed(service: Service, store: AnyStore) -> None:
     service.regenerate()
     sealer = service.sealer
     sealer.oldest_new = len(sealer.sealed)
@@ -210,7 +206,7 @@ def test_what_a_former_key_sealed_is_sealed_anew(service: Service, store: AnySto
     assert reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None).tickets == 0
 
 
-def test_what_no_key_opens_is_counted_and_left(service: Service, store: AnyStore) -> None:
+def test_secrets_without_a_key_are_counted_and_kept(service: Service, store: AnyStore) -> None:
     [entry] = store.outbox_page(None, 10)
     store.reseal(entry, b"seal 999")
     service.sealer.oldest_new = 1000
@@ -220,7 +216,7 @@ def test_what_no_key_opens_is_counted_and_left(service: Service, store: AnyStore
     assert (report.tickets, report.lost_tickets) == (0, 1)
 
 
-def test_a_seal_that_has_changed_meanwhile_is_left(store: AnyStore) -> None:
+def test_a_concurrently_changed_seal_is_kept(store: AnyStore) -> None:
     [entry] = store.outbox_page(None, 10)
     store.reseal(entry, b"seal 7")
     store.reseal(entry, b"seal 8")

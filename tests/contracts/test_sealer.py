@@ -1,4 +1,4 @@
-"""What every Sealer does."""
+"""Contract of every Sealer."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def sealer(request: pytest.FixtureRequest) -> Sealer:
     return FakeSealer() if request.param == "fake" else sealer_with(KEY)
 
 
-def test_what_is_sealed_opens_again(sealer: Sealer) -> None:
+def test_a_sealed_secret_can_be_unsealed(sealer: Sealer) -> None:
     sealed = sealer.seal(ClearTicket("ticket"), "row-1")
 
     assert sealer.unseal(sealed, "row-1").reveal() == "ticket"
@@ -30,11 +30,11 @@ def test_a_seal_hides_the_ticket(sealer: Sealer) -> None:
     assert b"ticket" not in sealer.seal(ClearTicket("ticket"), "row-1")
 
 
-def test_two_seals_of_the_same_ticket_differ(sealer: Sealer) -> None:
+def test_two_seals_of_the_same_ticket_are_different(sealer: Sealer) -> None:
     assert sealer.seal(ClearTicket("ticket"), "row") != sealer.seal(ClearTicket("ticket"), "row")
 
 
-def test_a_ticket_that_was_moved_to_another_row_does_not_open(sealer: Sealer) -> None:
+def test_a_seal_moved_to_another_row_cannot_be_unsealed(sealer: Sealer) -> None:
     sealed = sealer.seal(ClearTicket("ticket"), "row-1")
 
     with pytest.raises(SealBroken):
@@ -42,12 +42,12 @@ def test_a_ticket_that_was_moved_to_another_row_does_not_open(sealer: Sealer) ->
 
 
 @pytest.mark.parametrize("sealed", [b"", b"x", bytes(100), b"\x01"])
-def test_what_is_no_seal_does_not_open(sealer: Sealer, sealed: bytes) -> None:
+def test_invalid_bytes_cannot_be_unsealed(sealer: Sealer, sealed: bytes) -> None:
     with pytest.raises(SealBroken):
         sealer.unseal(sealed, "row")
 
 
-def test_no_changed_byte_passes() -> None:
+def test_a_changed_byte_is_detected() -> None:
     sealer = sealer_with(KEY)
     sealed = sealer.seal(ClearTicket("ticket"), "row")
 
@@ -58,22 +58,22 @@ def test_no_changed_byte_passes() -> None:
             sealer.unseal(bytes(changed), "row")
 
 
-def test_another_key_is_named_as_the_reason() -> None:
+def test_a_missing_key_is_reported() -> None:
     sealed = sealer_with(KEY).seal(ClearTicket("ticket"), "row")
 
     with pytest.raises(SealBroken, match="an outbox key that is not there: bring the key back"):
         sealer_with(NEW_KEY).unseal(sealed, "row")
 
 
-def test_a_former_key_opens_and_the_first_one_seals() -> None:
+def test_the_first_key_seals_and_former_keys_unseal() -> None:
     former = sealer_with(KEY).seal(ClearTicket("ticket"), "row")
     rotated = sealer_with(NEW_KEY, KEY)
 
     assert rotated.unseal(former, "row").reveal() == "ticket"
     assert not rotated.is_new(former)
-    anew = rotated.seal(ClearTicket("ticket"), "row")
-    assert rotated.is_new(anew)
-    assert sealer_with(NEW_KEY).unseal(anew, "row").reveal() == "ticket"
+    resealed = rotated.seal(ClearTicket("ticket"), "row")
+    assert rotated.is_new(resealed)
+    assert sealer_with(NEW_KEY).unseal(resealed, "row").reveal() == "ticket"
 
 
 def test_a_key_is_never_printed() -> None:

@@ -1,11 +1,11 @@
-"""Checkpoints get to each witness, whatever another does; over both stores."""
+"""Checkpoints are sent to each witness independently of the others; on both stores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
-from application.record.checkpoint import Sending
+from application.record.checkpoint import CheckpointSender
 from application.record.ledger import Checkpoint
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -15,7 +15,7 @@ from tests.support.fakes import NOW
 
 @dataclass
 class Witness:
-    """Takes checkpoints, but for those of a client that it does not like, and while it is down."""
+    """Accepts checkpoints unless it is down or rejects their client."""
 
     refuses: str = ""
     down: bool = False
@@ -37,16 +37,16 @@ def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
 
 
 def keep(store: SqliteStore | PostgresStore, client: str, size: int, note: str = "note") -> None:
-    store.keep_checkpoint(Checkpoint(client, size, b"r" * 32, f"{note} {client} {size}", NOW))
+    store.save_checkpoint(Checkpoint(client, size, b"r" * 32, f"{note} {client} {size}", NOW))
 
 
-def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
+def test_an_unavailable_witness_is_tried_once_and_does_not_block_the_other(
     store: SqliteStore | PostgresStore,
 ) -> None:
     for size in (1, 2, 3):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
 
     assert sending.run() == 0
     assert well.has == [("a", 1), ("a", 2), ("a", 3)]
@@ -56,30 +56,30 @@ def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
     down.down = False
     for _ in range(2):
         sending.run()
-    assert sorted(down.has) == well.has  # to which nothing came twice
+    assert sorted(down.has) == well.has  # received nothing twice
     assert store.unsent_since() is None
 
 
-def test_what_one_witness_never_takes_keeps_nothing_behind_it_from_it(
+def test_a_rejected_checkpoint_does_not_block_later_ones(
     store: SqliteStore | PostgresStore,
 ) -> None:
     for client in ("a", "b", "c"):
         keep(store, client, 1)
     witness = Witness(refuses="a")
-    sending = Sending(store, [witness])
+    sending = CheckpointSender(store, [witness])
 
     assert [sending.run(), sending.run()] == [0, 2]
     assert witness.has == [("b", 1), ("c", 1)]
 
 
-def test_all_are_reached_page_by_page_although_the_first_are_stuck(
+def test_stuck_checkpoints_do_not_block_the_next_page(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("application.record.checkpoint._PAGE", 2)
     for size in range(1, 6):
         keep(store, "a", size)
     well = Witness()
-    sending = Sending(store, [Witness(down=True), well])
+    sending = CheckpointSender(store, [Witness(down=True), well])
 
     for _ in range(6):
         sending.run()
@@ -87,10 +87,10 @@ def test_all_are_reached_page_by_page_although_the_first_are_stuck(
     assert well.has == [("a", size) for size in range(1, 6)]
 
 
-def test_one_that_is_signed_anew_is_sent_anew(store: SqliteStore | PostgresStore) -> None:
+def test_a_checkpoint_that_is_signed_again_is_sent_again(store: SqliteStore | PostgresStore) -> None:
     keep(store, "a", 1)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
     sending.run()
 
     keep(store, "a", 1, "another note")
@@ -99,23 +99,23 @@ def test_one_that_is_signed_anew_is_sent_anew(store: SqliteStore | PostgresStore
     assert well.has == [("a", 1)] * 2
 
 
-def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresStore) -> None:
+def test_a_stop_prevents_the_next_send(store: SqliteStore | PostgresStore) -> None:
     for size in (1, 2, 3):
         keep(store, "a", size)
     witness = Witness()
 
-    assert Sending(store, [witness]).run(lambda: bool(witness.has)) == 1
+    assert CheckpointSender(store, [witness]).run(lambda: bool(witness.has)) == 1
     assert witness.has == [("a", 1)]
 
 
-def test_what_is_remembered_is_bounded(
+def test_the_memory_of_sent_checkpoints_is_bounded(
     store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.record.checkpoint._REMEMBERED", 2)
+    monkeypatch.setattr("application.record.checkpoint._MAX_REMEMBERED", 2)
     for size in range(1, 6):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
     sending.run()
     down.down = False
     for _ in range(2):
@@ -128,4 +128,4 @@ def test_what_is_remembered_is_bounded(
 def test_without_a_witness_nothing_is_sent(store: SqliteStore | PostgresStore) -> None:
     keep(store, "a", 1)
 
-    assert Sending(store, []).run() == 0
+    assert CheckpointSender(store, []).run() == 0

@@ -1,4 +1,4 @@
-"""What every SlowHash does."""
+"""Contract of every SlowHash."""
 
 import pytest
 
@@ -13,19 +13,19 @@ def slow_hash(request: pytest.FixtureRequest) -> SlowHash:
     return FakeSlowHash() if request.param == "fake" else Argon2Hash()
 
 
-def test_the_right_ticket_matches_and_no_other(slow_hash: SlowHash) -> None:
+def test_only_the_correct_ticket_matches(slow_hash: SlowHash) -> None:
     ticket_hash = slow_hash.hash(ClearTicket("ticket"))
 
     assert slow_hash.matches(ClearTicket("ticket"), ticket_hash)
     assert not slow_hash.matches(ClearTicket("other"), ticket_hash)
 
 
-def test_the_hash_says_what_it_is(slow_hash: SlowHash) -> None:
+def test_the_hash_has_the_algorithm_prefix(slow_hash: SlowHash) -> None:
     assert is_slow(slow_hash.hash(ClearTicket("ticket")))
 
 
 @pytest.mark.parametrize("ticket_hash", [None, "{ARGON2ID}", "{ARGON2ID}nonsense"])
-def test_nothing_matches_where_there_is_no_hash(slow_hash: SlowHash, ticket_hash: str | None) -> None:
+def test_no_ticket_matches_without_a_hash(slow_hash: SlowHash, ticket_hash: str | None) -> None:
     assert not slow_hash.matches(ClearTicket(""), ticket_hash)
 
 

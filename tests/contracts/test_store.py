@@ -1,4 +1,4 @@
-"""What every Store and Outbox does, real or fake."""
+"""Contract of every Store, real or fake."""
 
 import threading
 from collections.abc import Callable
@@ -32,9 +32,7 @@ def test_a_new_store_is_empty(store: AnyStore) -> None:
     assert (states_of(store, [SUBJECT]), history_of(store, SUBJECT)) == ({}, [])
 
 
-def test_what_was_committed_is_found_by_every_other_process(
-    service: Service, open_store: Callable[[], AnyStore]
-) -> None:
+def test_other_processes_find_committed_changes(service: Service, open_store: Callable[[], AnyStore]) -> None:
     service.register(name="Una Üser", language="de")
     service.create(retryable=True, command_id="key")
     service.regenerate(reason="é\n\u4e16")
@@ -59,7 +57,7 @@ def test_what_was_committed_is_found_by_every_other_process(
     assert found.all(TICKETS)[SUBJECT].modification_comment == "é\n\u4e16"
 
 
-def test_the_row_is_the_fold_of_the_history(service: Service) -> None:
+def test_the_row_equals_the_replayed_history(service: Service) -> None:
     for subject in (SUBJECT, OTHER):
         service.register(subject=subject)
         service.create(subject=subject)
@@ -71,7 +69,7 @@ def test_the_row_is_the_fold_of_the_history(service: Service) -> None:
         assert fold(None, history) == state_of(service.store, subject)
 
 
-def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service, store: AnyStore) -> None:
+def test_a_version_is_stored_once_and_a_conflict_stores_nothing(service: Service, store: AnyStore) -> None:
     service.register()
     service.create()
     service.regenerate()
@@ -90,7 +88,7 @@ def test_a_version_is_stored_once_and_the_loser_leaves_nothing(service: Service,
     assert entry not in store.outbox_page(None, 10)
 
 
-def test_an_answer_is_kept_once(service: Service, store: AnyStore) -> None:
+def test_an_answer_is_stored_once(service: Service, store: AnyStore) -> None:
     service.register(retryable=True, command_id="key")
     key = CommandKey("client-123", "key")
     again = Changes()
@@ -100,7 +98,7 @@ def test_an_answer_is_kept_once(service: Service, store: AnyStore) -> None:
         store.commit(again)
 
 
-def test_a_recipient_is_not_changed_on_the_ground_of_an_old_version(service: Service) -> None:
+def test_a_stale_version_of_a_recipient_is_a_conflict(service: Service) -> None:
     service.register()
     service.register(email="second@example.com")
     known = stored_user(service.store, SUBJECT)
@@ -113,7 +111,7 @@ def test_a_recipient_is_not_changed_on_the_ground_of_an_old_version(service: Ser
     assert stored_user(service.store, SUBJECT) == known
 
 
-def test_the_policies_of_a_client_come_with_each_of_its_users(
+def test_the_policies_of_a_client_are_loaded_for_each_of_its_users(
     service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
     service.define("letters", is_default=True)
@@ -130,7 +128,7 @@ def test_the_policies_of_a_client_come_with_each_of_its_users(
     assert loaded(open_store(), policies_of("client-2")).all(POLICIES) == {}
 
 
-def test_a_deleted_ticket_stays_known_as_deleted(service: Service) -> None:
+def test_a_deleted_ticket_is_kept_as_deleted(service: Service) -> None:
     service.register()
     service.create()
     service.delete()
@@ -161,7 +159,7 @@ def test_concurrent_processes_lose_nothing(open_store: Callable[[], AnyStore]) -
         assert fold(None, history_of(first.store, SUBJECT)) == state_of(first.store, SUBJECT)
 
 
-def test_of_two_creates_at_once_one_wins(open_store: Callable[[], AnyStore]) -> None:
+def test_one_of_two_concurrent_creates_succeeds(open_store: Callable[[], AnyStore]) -> None:
     with service_over(open_store()) as first, service_over(open_store()) as second:
         first.register()
         futures = [service.commands.submit(command(CreateTicket)) for service in (first, second, first)]

@@ -1,4 +1,4 @@
-"""What every store does with subscriptions, real or fake."""
+"""Contract of every Subscriptions store, real or fake."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def given_resets(service: Service, count: int) -> None:
         service.regenerate()
 
 
-def test_a_subscription_begins_with_what_happens_from_now_on_or_where_it_is_said(
+def test_a_subscription_starts_at_the_end_of_the_ledger_or_at_a_given_position(
     service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
     given_resets(service, 3)
@@ -52,24 +52,24 @@ def test_a_subscription_begins_with_what_happens_from_now_on_or_where_it_is_said
     assert open_store().list_subscriptions("client-9") == []
 
 
-def test_progress_is_kept_for_the_version_that_it_was_made_in_only(service: Service, store: AnyStore) -> None:
+def test_progress_is_saved_for_its_version_only(service: Service, store: AnyStore) -> None:
     define(service, after=0)
     progress = Progress(
         acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
     )
 
-    store.keep_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "nobody"), 1, progress)])
-    store.keep_progress([(KEY, 2, Progress(acknowledged=99))])
+    store.save_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "unknown"), 1, progress)])
+    store.save_progress([(KEY, 2, Progress(acknowledged=99))])
 
     found = store.subscription(KEY)
     assert found is not None
     assert found.progress == progress
 
 
-def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(service: Service, store: AnyStore) -> None:
+def test_a_change_keeps_the_position_and_resets_the_other_progress(service: Service, store: AnyStore) -> None:
     given_resets(service, 3)
     define(service)
-    store.keep_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
+    store.save_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
 
     define(service, batch_size=10)
 
@@ -90,7 +90,7 @@ def test_a_replay_moves_the_position(service: Service, store: AnyStore) -> None:
     assert found.progress.acknowledged == 1
 
 
-def test_the_heads_are_those_that_are_pushed(service: Service, store: AnyStore) -> None:
+def test_the_heads_are_those_of_push_subscriptions(service: Service, store: AnyStore) -> None:
     define(service)
     define(service, "polled", method=Method.SET_POLL, url=None)
     define(service, "paused")
@@ -99,18 +99,18 @@ def test_the_heads_are_those_that_are_pushed(service: Service, store: AnyStore) 
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 
-def test_a_notice_is_asked_and_ended_once(service: Service, store: AnyStore) -> None:
+def test_a_notice_is_deleted_once(service: Service, store: AnyStore) -> None:
     define(service)
 
-    store.leave_notice(KEY, "state")
+    store.save_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.take_notice(KEY, "older")
+    store.delete_notice(KEY, "older")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.take_notice(KEY, "state")
+    store.delete_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 
-def test_a_deleted_one_is_gone_and_may_come_again_in_the_same_stream(
+def test_a_deleted_subscription_can_be_defined_again_in_the_same_stream(
     service: Service, store: AnyStore
 ) -> None:
     given_resets(service, 1)
@@ -126,7 +126,7 @@ def test_a_deleted_one_is_gone_and_may_come_again_in_the_same_stream(
     assert (found.row.version, found.row.status, found.progress.acknowledged) == (3, Status.ENABLED, 4)
 
 
-def test_a_command_in_the_same_batch_sees_the_one_before(service: Service, store: AnyStore) -> None:
+def test_a_command_sees_the_earlier_ones_in_its_batch(service: Service, store: AnyStore) -> None:
     given_resets(service, 2)
     terms = {"subject": CLIENT, "name": "siem"}
     define_ = command(

@@ -202,16 +202,16 @@ def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: St
         page = server.client.get(EVENTS, params={"after": last})
         stream = server.client.get(f"{EVENTS}/stream", headers={"Last-Event-ID": last})
         assert page.status_code == stream.status_code == 404
-        assert ("was put back" if grown else "it was put back") in page.json()["detail"]
+        assert ("was restored" if grown else "it was restored") in page.json()["detail"]
 
-    assert f"up to position {story.cut} holds" in page.json()["detail"]
+    assert f"up to position {story.cut} are valid" in page.json()["detail"]
     (story.directory / "c.json").write_text(
         json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: end}})
     )
     for arguments in (("--cursor", "c.json"), ("--after", last)):
         status, said = run(story.directory, "follow", CLIENT, *arguments, **story.settings)
         assert status == 2
-        assert f"Event {last} is not in the ledger of the client any more" in said
+        assert f"Event {last} is no longer in the ledger of the client" in said
 
 
 def test_who_was_behind_goes_on_and_takes_nothing_for_what_was_lost(story: Story) -> None:
@@ -464,7 +464,7 @@ def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Pa
     reset(sqlite_url, CLIENT, 3)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     lost = f"client '{CLIENT}': the store was restored on"
-    told = "to position 1 of this ledger, and is older than what was signed: 4 entries were, and what stood behind position 1"
+    told = "to position 1 of this ledger, but 4 entries were signed; the entries after position 1"
 
     status, said = run(tmp_path, "restore", "b.db", "--force", **settings)
     assert status == 0
@@ -505,7 +505,7 @@ def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, t
     status, said = run(tmp_path, "replay", "--check", **settings)
 
     assert status == 1
-    assert "differs: client 'client-123': 4 entries were signed, but the ledger has only 2" in said
+    assert "differs: client 'client-123': a checkpoint covers 4 entries, but the ledger has only 2" in said
     assert "lost" not in said
 
 
@@ -578,4 +578,4 @@ def test_the_recipe_for_postgres_does_the_same(
     assert ids[:3] == ["1", "2", "3"]
     assert all(re.fullmatch(r"[456]~[0-9a-f]{8}", name) for name in ids[3:])
     assert status == 2
-    assert "Event 5 is not in the ledger of the client any more" in said
+    assert "Event 5 is no longer in the ledger of the client" in said

@@ -289,7 +289,7 @@ def test_who_pushes_or_publishes_alone_ends_well(
         command(tmp_path, "push", output="pushed") as pusher,
         command(tmp_path, "publish", "--to", "nats://127.0.0.1:1", output="published") as publisher,
     ):
-        publisher.said("the next try is in")
+        publisher.said("retrying in")
         until((tmp_path / "var" / "tickets.db.push.lock").exists, "it pushes")
         assert (pusher.stop(number), publisher.stop(number)) == (0, 0)
 

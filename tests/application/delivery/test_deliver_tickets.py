@@ -1,6 +1,6 @@
-"""A ticket that waits is handed over by the first method that can, as long as it opens something; and is let go after.
+"""Delivery of queued tickets by the first method that succeeds, unless they are obsolete.
 
-With the fake store; where leases and transactions matter, with both real ones.
+With the fake store, and with both real stores for leases and transactions.
 """
 
 import logging
@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from application.delivery.deliver_tickets import AT_ONCE
-from application.delivery.outbox import DeliveryKey, Standing, Trying, Waiting
+from application.delivery.deliver_tickets import MAX_CONCURRENT
+from application.delivery.outbox import DeliveryKey, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RetryDeliveries
 from application.record.ledger import Checkpoint
 from application.record.replay import check_ledger, check_streams, stream_ranges
@@ -92,7 +92,7 @@ def given_a_ticket(service: Service, *methods: SendingMethod) -> ClearTicket:
     return service.newest()
 
 
-def waiting_of(service: Service) -> list[Waiting]:
+def pending_of(service: Service) -> list[PendingDelivery]:
     return list(outbox_of(service).waiting(SUBJECT))
 
 
@@ -101,16 +101,16 @@ def leased_until(service: Service) -> datetime:
     return datetime.fromisoformat(moment)
 
 
-def trying_of(service: Service) -> Trying:
-    return waiting_of(service)[0].trying
+def retry_state_of(service: Service) -> RetryState:
+    return pending_of(service)[0].retry_state
 
 
 def failed_so_often(service: Service, count: int) -> bool:
-    return trying_of(service).failures == count
+    return retry_state_of(service).failures == count
 
 
 def tried_so_often(service: Service, count: int) -> bool:
-    return trying_of(service).attempts == count
+    return retry_state_of(service).attempts == count
 
 
 def has_got(courier: FakeCourier, count: int) -> bool:
@@ -118,7 +118,7 @@ def has_got(courier: FakeCourier, count: int) -> bool:
 
 
 def said(service: Service, count: int) -> list[DeliveryEvent]:
-    """Wait until so much is recorded, and return it."""
+    """Wait until `count` events are recorded, and return them."""
     until(lambda: len(said_of(service.store)) >= count, f"{count} records")
     return said_of(service.store)
 
@@ -127,7 +127,7 @@ def the_same(one: ClearTicket, *others: ClearTicket) -> bool:
     return all(one.reveal() == other.reveal() for other in others)
 
 
-def test_a_ticket_is_handed_over_recorded_and_no_longer_kept(any_service: Service) -> None:
+def test_a_delivered_ticket_is_recorded_and_deleted_from_the_outbox(any_service: Service) -> None:
     ticket, courier = given_a_ticket(any_service), FakeCourier()
 
     with delivering(any_service, {EMAIL: courier}):
@@ -137,10 +137,10 @@ def test_a_ticket_is_handed_over_recorded_and_no_longer_kept(any_service: Servic
     assert event.delivery == Attempt(method=EMAIL, attempt=1, recipient="u***@e***.com", answer="250")
     assert (event.actor, event.ticket_version, event.timestamp) == ("tickets deliver", 1, NOW)
     assert the_same(ticket, *courier.tickets)
-    assert waiting_of(any_service) == []
+    assert pending_of(any_service) == []
 
 
-def test_a_ticket_that_is_minted_while_it_looks_is_handed_over_as_soon_as_it_is_told(
+def test_a_wake_up_during_a_poll_triggers_an_immediate_delivery(
     service: Service,
 ) -> None:
     courier = FakeCourier()
@@ -150,12 +150,12 @@ def test_a_ticket_that_is_minted_while_it_looks_is_handed_over_as_soon_as_it_is_
         running.wake()
         service.regenerate()
         running.wake()
-        until(lambda: courier.versions[-1:] == [2], "the newest is handed over")
+        until(lambda: courier.versions[-1:] == [2], "the newest ticket is delivered")
 
     assert the_same(service.newest(), courier.tickets[-1])
 
 
-def test_a_method_that_can_never_work_gives_way_to_the_next_at_once(service: Service) -> None:
+def test_a_final_failure_triggers_the_next_method_immediately(service: Service) -> None:
     ticket = given_a_ticket(service, LETTER, HTML, EMAIL)
     letter, mail = FakeCourier([never("no postal address")]), FakeCourier()
 
@@ -167,19 +167,19 @@ def test_a_method_that_can_never_work_gives_way_to_the_next_at_once(service: Ser
     assert the_same(ticket, *letter.tickets, *mail.tickets)
 
 
-def test_one_that_fails_for_a_while_is_tried_again_after_growing_waits(service: Service) -> None:
+def test_a_temporary_failure_is_retried_with_growing_delays(service: Service) -> None:
     given_a_ticket(service)
     courier = FakeCourier([later(), later("too busy"), later()])
     waits = []
 
     with delivering(service, {EMAIL: courier}) as running:
         for attempt in (1, 2, 3):
-            until(partial(failed_so_often, service, attempt), "it is put off")
-            [found] = waiting_of(service)
+            until(partial(failed_so_often, service, attempt), "the ticket is postponed")
+            [found] = pending_of(service)
             assert found.next_try
             waits.append((found.next_try - service.clock.now).total_seconds())
-            assert (found.standing, found.trying.attempts) == (Standing.QUEUED, attempt)
-            assert found.trying.failing_since == NOW
+            assert (found.status, found.retry_state.attempts) == (OutboxStatus.QUEUED, attempt)
+            assert found.retry_state.failing_since == NOW
             service.clock.now = found.next_try
             running.wake()
         [event] = said(service, 1)
@@ -189,26 +189,26 @@ def test_one_that_fails_for_a_while_is_tried_again_after_growing_waits(service: 
     assert event.delivery.attempt == 4
 
 
-def test_before_its_time_has_come_it_is_not_tried_again(service: Service) -> None:
+def test_a_delivery_is_not_retried_before_it_is_due(service: Service) -> None:
     given_a_ticket(service)
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "it is put off")
+        until(partial(failed_so_often, service, 1), "the ticket is postponed")
         service.clock.advance(SOON - timedelta(seconds=1))
-        given_a_ticket_of_another(service)
+        given_a_ticket_of_another_user(service)
         running.wake()
-        until(lambda: len(courier.tickets) == 2, "the other ticket is taken")
+        until(lambda: len(courier.tickets) == 2, "the other ticket is leased")
 
-    assert trying_of(service).attempts == 1
+    assert retry_state_of(service).attempts == 1
 
 
-def given_a_ticket_of_another(service: Service, name: str = "another") -> None:
+def given_a_ticket_of_another_user(service: Service, name: str = "another") -> None:
     service.register(subject=Subject("client-123", name))
     service.create(subject=Subject("client-123", name))
 
 
-def test_a_method_that_has_failed_for_long_enough_gives_way_to_the_next(service: Service) -> None:
+def test_the_next_method_is_used_after_the_retry_period(service: Service) -> None:
     given_a_ticket(service, HTML, EMAIL)
     html, mail = FakeCourier([later()] * 100), FakeCourier([later()])
     hour = Retries(
@@ -220,18 +220,18 @@ def test_a_method_that_has_failed_for_long_enough_gives_way_to_the_next(service:
 
     with delivering(service, {HTML: html, EMAIL: mail}, retries=hour) as running:
         for attempts in (1, 2, 4):
-            until(partial(tried_so_often, service, attempts), "it is put off")
+            until(partial(tried_so_often, service, attempts), "the ticket is postponed")
             service.clock.advance(timedelta(minutes=20))
             running.wake()
         [event] = said(service, 1)
 
-    # The third failure of the first is so late that the next would be after the hour; the second's hour begins anew.
+    # After the third failure the next attempt would exceed the hour; the hour of the second method starts again.
     assert (len(html.tickets), len(mail.tickets)) == (3, 2)
     assert isinstance(event, Delivered)
     assert (event.delivery.method, event.delivery.attempt) == (EMAIL, 5)
 
 
-def test_after_the_last_failure_that_is_recorded_and_the_ticket_kept_until_it_ends(
+def test_the_final_failure_is_recorded_and_the_ticket_kept_until_it_expires(
     any_service: Service,
 ) -> None:
     given_a_ticket(any_service, LETTER, EMAIL)
@@ -241,15 +241,15 @@ def test_after_the_last_failure_that_is_recorded_and_the_ticket_kept_until_it_en
         [event] = said(any_service, 1)
         assert isinstance(event, Failed)
         assert event.delivery == Attempt(method=EMAIL, attempt=2, recipient="u***@e***.com", answer="550")
-        [kept] = waiting_of(any_service)
-        assert (kept.standing, kept.next_try) == (Standing.FAILED, NOW + WHOLE_LIFE)
-        assert kept.trying.last_error == "unknown there"
+        [kept] = pending_of(any_service)
+        assert (kept.status, kept.next_try) == (OutboxStatus.FAILED, NOW + WHOLE_LIFE)
+        assert kept.retry_state.last_error == "unknown there"
 
         any_service.clock.advance(WHOLE_LIFE - timedelta(seconds=1))
-        given_a_ticket_of_another(any_service)
+        given_a_ticket_of_another_user(any_service)
         running.wake()
-        until(lambda: len(letter.tickets) == 2, "the other ticket is taken")
-        assert len(waiting_of(any_service)) == 1
+        until(lambda: len(letter.tickets) == 2, "the other ticket is leased")
+        assert len(pending_of(any_service)) == 1
 
         any_service.clock.advance(timedelta(seconds=1))
         running.wake()
@@ -257,11 +257,11 @@ def test_after_the_last_failure_that_is_recorded_and_the_ticket_kept_until_it_en
 
     assert isinstance(ended, Ended)
     assert (ended.why, ended.originator_version) == (Obsolete.EXPIRED, 2)
-    assert waiting_of(any_service) == []
+    assert pending_of(any_service) == []
     assert len(mail.tickets) == 1
 
 
-def test_what_has_failed_is_kept_for_longer_where_the_ticket_is(service: Service) -> None:
+def test_a_failed_ticket_is_kept_longer_if_its_validity_is_extended(service: Service) -> None:
     given_a_ticket(service)
 
     with delivering(service, {EMAIL: FakeCourier([never()])}) as running:
@@ -269,13 +269,13 @@ def test_what_has_failed_is_kept_for_longer_where_the_ticket_is(service: Service
         service.modify(valid_to=NOW + 2 * WHOLE_LIFE)
         service.clock.advance(WHOLE_LIFE)
         running.wake()
-        until(lambda: waiting_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "it is put off")
+        until(lambda: pending_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "the ticket is postponed")
 
-    assert waiting_of(service)[0].standing is Standing.FAILED
+    assert pending_of(service)[0].status is OutboxStatus.FAILED
     assert len(said_of(service.store)) == 1
 
 
-def test_what_has_failed_is_tried_again_by_every_method_when_somebody_asks(any_service: Service) -> None:
+def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None:
     ticket = given_a_ticket(any_service, LETTER, EMAIL)
     letter, mail = FakeCourier([never(), never()]), FakeCourier([never()])
 
@@ -291,12 +291,12 @@ def test_what_has_failed_is_tried_again_by_every_method_when_somebody_asks(any_s
     assert (len(letter.tickets), len(mail.tickets)) == (2, 2)
 
 
-def test_a_retry_does_not_wait_for_the_next_try(service: Service) -> None:
+def test_a_requested_retry_ignores_the_next_try(service: Service) -> None:
     given_a_ticket(service)
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "it is put off")
+        until(partial(failed_so_often, service, 1), "the ticket is postponed")
         service.execute(command(RetryDeliveries))
         running.wake()
         [event] = said(service, 1)
@@ -311,7 +311,7 @@ def _create_again(service: Service, user: Subject) -> None:
     service.create(subject=user)
 
 
-# What is done to a user's ticket, why it is not sent then, and which is.
+# A change to a user's ticket, the resulting reason, and the tickets that are sent.
 ENDS: dict[str, tuple[Callable[[Service, Subject], Any], Obsolete, list[int]]] = {
     "replaced": (lambda service, user: service.regenerate(subject=user), Obsolete.REPLACED, [2]),
     "erased": (lambda service, user: service.erase(subject=user), Obsolete.ERASED, []),
@@ -331,15 +331,15 @@ def ended(service: Service, user: Subject = SUBJECT) -> list[tuple[Obsolete, int
     return [(event.why, event.ticket_version) for event in found if isinstance(event, Ended)]
 
 
-def test_a_ticket_that_opens_nothing_any_more_is_not_sent(any_service: Service) -> None:
+def test_an_obsolete_ticket_is_not_sent(any_service: Service) -> None:
     users = {end: Subject("client-123", end) for end in ENDS if end != "expired"}
     for end, user in users.items():
-        given_a_ticket_of_another(any_service, user.user_ext_id)
+        given_a_ticket_of_another_user(any_service, user.user_ext_id)
         ENDS[end][0](any_service, user)
     courier = FakeCourier()
 
     with delivering(any_service, {EMAIL: courier}):
-        until(lambda: not outbox_of(any_service).outbox_page(None, 1), "nothing waits")
+        until(lambda: not outbox_of(any_service).outbox_page(None, 1), "the outbox is empty")
 
     for end, user in users.items():
         _, why, sent = ENDS[end]
@@ -348,23 +348,23 @@ def test_a_ticket_that_opens_nothing_any_more_is_not_sent(any_service: Service) 
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_one_that_failed_before_is_looked_at_anew_before_each_try(service: Service, end: str) -> None:
+def test_obsolescence_is_checked_before_each_attempt(service: Service, end: str) -> None:
     change, why, _ = ENDS[end]
     given_a_ticket(service)
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "it is put off")
+        until(partial(failed_so_often, service, 1), "the ticket is postponed")
         change(service, SUBJECT)
         service.clock.advance(SOON)
         running.wake()
-        until(lambda: waiting_of(service) == [], "nothing waits")
+        until(lambda: pending_of(service) == [], "the outbox is empty")
 
     assert ended(service) == [(why, 1)]
     assert courier.versions.count(1) == 1
 
 
-def test_a_disabled_ticket_is_sent_for_it_may_be_enabled(service: Service) -> None:
+def test_a_disabled_ticket_is_sent(service: Service) -> None:
     given_a_ticket(service)
     service.modify(state=State.DISABLED)
 
@@ -374,7 +374,7 @@ def test_a_disabled_ticket_is_sent_for_it_may_be_enabled(service: Service) -> No
     assert isinstance(event, Delivered)
 
 
-def test_where_the_policy_ends_with_none_nothing_is_kept(service: Service) -> None:
+def test_the_method_none_ends_the_delivery(service: Service) -> None:
     given_a_ticket(service, EMAIL, NONE)
 
     with delivering(service, {EMAIL: FakeCourier([never()])}):
@@ -382,10 +382,10 @@ def test_where_the_policy_ends_with_none_nothing_is_kept(service: Service) -> No
 
     assert isinstance(event, Ended)
     assert event.why is Obsolete.NOT_SENT
-    assert waiting_of(service) == []
+    assert pending_of(service) == []
 
 
-def test_where_no_method_is_set_up_the_ticket_is_kept_and_says_so(service: Service) -> None:
+def test_a_ticket_without_a_configured_method_is_kept_with_an_error(service: Service) -> None:
     given_a_ticket(service, WEBHOOK)
 
     with delivering(service, {}):
@@ -393,19 +393,19 @@ def test_where_no_method_is_set_up_the_ticket_is_kept_and_says_so(service: Servi
 
     assert isinstance(event, Failed)
     assert event.delivery == Attempt(method=WEBHOOK, attempt=1, recipient=None, answer="not-set-up")
-    assert trying_of(service).last_error == "Webhook is not set up here"
+    assert retry_state_of(service).last_error == "Webhook is not configured"
 
 
-def test_a_seal_that_does_not_open_is_tried_again_since_its_key_may_come_back(service: Service) -> None:
+def test_a_seal_without_its_key_is_retried(service: Service) -> None:
     given_a_ticket(service)
     [(bound_to, secret)] = service.sealer.sealed
     service.sealer.sealed[0] = ("another row", secret)
     courier = FakeCourier()
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "it is put off")
+        until(partial(failed_so_often, service, 1), "the ticket is postponed")
         assert courier.tickets == []
-        assert trying_of(service).last_error == "moved"
+        assert retry_state_of(service).last_error == "moved"
         service.sealer.sealed[0] = (bound_to, secret)
         service.clock.advance(SOON)
         running.wake()
@@ -414,39 +414,39 @@ def test_a_seal_that_does_not_open_is_tried_again_since_its_key_may_come_back(se
     assert isinstance(event, Delivered)
 
 
-class _Talkative:
-    """Fails, and tells everybody the ticket."""
+class _LeakingCourier:
+    """Fails with the clear ticket in the error message."""
 
-    async def deliver(self, ticket: ClearTicket, _waiting: Waiting) -> NoReturn:
+    async def deliver(self, ticket: ClearTicket, _waiting: PendingDelivery) -> NoReturn:
         raise RuntimeError(f"cannot send {ticket.reveal()}") from ValueError(ticket.reveal())
 
 
-def test_what_a_courier_says_unasked_is_kept_and_logged_nowhere(
+def test_the_message_of_an_unexpected_error_is_neither_stored_nor_logged(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     clear = given_a_ticket(service, HTML, EMAIL).reveal()
     soon = Retries(first=SOON, longest=SOON, give_up_after=SOON, jitter=lambda: 0.5)
 
-    with delivering(service, {HTML: _Talkative(), EMAIL: _Talkative()}, retries=soon):
+    with delivering(service, {HTML: _LeakingCourier(), EMAIL: _LeakingCourier()}, retries=soon):
         [event] = said(service, 1)
 
     assert isinstance(event, Failed)
     assert event.delivery.answer == "error"
-    assert trying_of(service).last_error == "an error of the service, which its log has"
+    assert retry_state_of(service).last_error == "internal error; see the log of the service"
     assert "RuntimeError in" in caplog.text
     assert "in deliver" in caplog.text  # where it was
-    told = [clear in text for text in (caplog.text, repr(waiting_of(service)), repr(event))]
+    told = [clear in text for text in (caplog.text, repr(pending_of(service)), repr(event))]
     assert told == [False, False, False]
 
 
-def test_an_unforeseen_error_is_tried_again_like_any_other_failure(service: Service) -> None:
+def test_an_unexpected_error_is_retried(service: Service) -> None:
     given_a_ticket(service)
     courier = FakeCourier([KeyError("a bug")])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "it is put off")
-        assert waiting_of(service)[0].next_try == NOW + SOON
+        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        assert pending_of(service)[0].next_try == NOW + SOON
         service.clock.advance(SOON)
         running.wake()
         [event] = said(service, 1)
@@ -454,13 +454,13 @@ def test_an_unforeseen_error_is_tried_again_like_any_other_failure(service: Serv
     assert isinstance(event, Delivered)
 
 
-def test_what_one_has_taken_no_other_sends_and_it_is_kept_for_as_long_as_it_takes(service: Service) -> None:
+def test_a_leased_ticket_is_sent_once_and_its_lease_is_extended(service: Service) -> None:
     given_a_ticket(service)
     slow, other = FakeCourier([HANGS]), FakeCourier()
 
     with ExitStack() as running:
         first = running.enter_context(delivering(service, {EMAIL: slow}))
-        until(lambda: slow.tickets, "one has it")
+        until(lambda: slow.tickets, "one worker has the ticket")
         second = running.enter_context(delivering(service, {EMAIL: other}))
         for _ in range(6):
             service.clock.advance(timedelta(seconds=11))
@@ -474,10 +474,8 @@ def test_what_one_has_taken_no_other_sends_and_it_is_kept_for_as_long_as_it_take
     assert (len(slow.tickets), len(other.tickets)) == (1, 0)
 
 
-def test_a_short_lease_is_extended_in_time_while_nothing_else_happens(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._LOOK_EVERY_SECONDS", 3600)
+def test_a_short_lease_is_extended_in_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.delivery.deliver_tickets._POLL_INTERVAL_SECONDS", 3600)
     given_a_ticket(service)
     courier, extended = FakeCourier([HANGS]), []
 
@@ -488,7 +486,7 @@ def test_a_short_lease_is_extended_in_time_while_nothing_else_happens(
     monkeypatch.setattr(service.store, "extend", extend, raising=False)
     terms = {"lease_for": timedelta(milliseconds=200), "clock": system_clock}
 
-    # By the clock of the system the ticket has ended, but for that its validity is moved.
+    # The ticket would have expired by the system clock, so its validity is extended.
     service.modify(valid_to=system_clock() + WHOLE_LIFE)
     with delivering(service, {EMAIL: courier}, **terms):
         until(lambda: len(extended) >= 3, "the lease is extended")
@@ -497,16 +495,16 @@ def test_a_short_lease_is_extended_in_time_while_nothing_else_happens(
     assert extended == sorted(extended)
 
 
-def test_of_a_worker_that_died_its_tickets_are_taken_when_the_lease_ends(any_service: Service) -> None:
+def test_the_tickets_of_a_dead_worker_are_taken_when_the_lease_expires(any_service: Service) -> None:
     given_a_ticket(any_service)
-    outbox_of(any_service).take("of a dead one", NOW, NOW + SOON, 10)
+    outbox_of(any_service).take("of a dead worker", NOW, NOW + SOON, 10)
     courier = FakeCourier()
 
     with delivering(any_service, {EMAIL: courier}) as running:
-        given_a_ticket_of_another(any_service)
+        given_a_ticket_of_another_user(any_service)
         running.wake()
-        until(lambda: len(courier.tickets) == 1, "the other ticket is taken")
-        assert len(waiting_of(any_service)) == 1
+        until(lambda: len(courier.tickets) == 1, "the other ticket is leased")
+        assert len(pending_of(any_service)) == 1
         any_service.clock.advance(SOON)
         running.wake()
         said(any_service, 1)
@@ -514,7 +512,7 @@ def test_of_a_worker_that_died_its_tickets_are_taken_when_the_lease_ends(any_ser
     assert [waiting.entry.subject for waiting in courier.waiting][-1] == SUBJECT
 
 
-def test_what_was_handed_over_and_not_recorded_is_handed_over_again_as_the_same(service: Service) -> None:
+def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Service) -> None:
     ticket, courier = given_a_ticket(service), FakeCourier()
     failures: list[Exception] = [StoreUnavailable("gone"), RuntimeError("a bug")]
 
@@ -525,7 +523,7 @@ def test_what_was_handed_over_and_not_recorded_is_handed_over_again_as_the_same(
 
     with delivering(service, {EMAIL: courier}, execute=execute) as running:
         for count in (1, 2):
-            until(partial(has_got, courier, count), "it is handed over")
+            until(partial(has_got, courier, count), "the ticket is delivered")
             service.clock.advance(SOON)
             running.wake()
         said(service, 1)
@@ -535,10 +533,8 @@ def test_what_was_handed_over_and_not_recorded_is_handed_over_again_as_the_same(
     assert len(courier.tickets) == 3
 
 
-def test_a_store_that_is_out_of_reach_is_asked_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._AGAIN_AFTER_SECONDS", 0.01)
+def test_an_unreachable_store_is_retried(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("application.delivery.deliver_tickets._RETRY_DELAY_SECONDS", 0.01)
     given_a_ticket(service)
     take, failures = service.store.take, [StoreUnavailable("gone"), RuntimeError("a bug")]
 
@@ -553,41 +549,41 @@ def test_a_store_that_is_out_of_reach_is_asked_again(
         said(service, 1)
 
 
-def test_so_many_are_under_way_at_once_and_another_worker_takes_the_others(service: Service) -> None:
-    for number in range(AT_ONCE + 8):
-        given_a_ticket_of_another(service, f"user-{number}")
+def test_concurrent_deliveries_are_limited_per_worker(service: Service) -> None:
+    for number in range(MAX_CONCURRENT + 8):
+        given_a_ticket_of_another_user(service, f"user-{number}")
     one, other = FakeCourier([HANGS] * 99), FakeCourier([HANGS] * 99)
 
     with ExitStack() as running:
         running.enter_context(delivering(service, {EMAIL: one}))
-        until(lambda: len(one.tickets) == AT_ONCE, "as many as there is room for")
+        until(lambda: len(one.tickets) == MAX_CONCURRENT, "the limit is reached")
         second = running.enter_context(delivering(service, {EMAIL: other}))
-        until(lambda: len(other.tickets) == 8, "the others")
+        until(lambda: len(other.tickets) == 8, "the other worker has the rest")
         second.wake()
         one.open()
         other.open()
-        until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
+        until(lambda: not service.store.outbox_page(None, 1), "the outbox is empty")
 
-    assert (len(one.tickets), len(other.tickets)) == (AT_ONCE, 8)
+    assert (len(one.tickets), len(other.tickets)) == (MAX_CONCURRENT, 8)
 
 
-def test_where_there_was_no_room_the_next_are_taken_as_soon_as_there_is(service: Service) -> None:
-    for number in range(AT_ONCE + 1):
-        given_a_ticket_of_another(service, f"user-{number}")
-    courier = FakeCourier([HANGS] * AT_ONCE)
+def test_a_free_slot_is_used_immediately(service: Service) -> None:
+    for number in range(MAX_CONCURRENT + 1):
+        given_a_ticket_of_another_user(service, f"user-{number}")
+    courier = FakeCourier([HANGS] * MAX_CONCURRENT)
 
     with delivering(service, {EMAIL: courier}):
-        until(lambda: len(courier.tickets) == AT_ONCE, "as many as there is room for")
+        until(lambda: len(courier.tickets) == MAX_CONCURRENT, "the limit is reached")
         courier.open()
-        until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
+        until(lambda: not service.store.outbox_page(None, 1), "the outbox is empty")
 
 
-def test_a_stop_lets_what_is_under_way_end_and_be_recorded(service: Service) -> None:
+def test_a_stop_waits_for_running_deliveries(service: Service) -> None:
     given_a_ticket(service)
     courier = FakeCourier([HANGS])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(lambda: courier.tickets, "it is under way")
+        until(lambda: courier.tickets, "the delivery is running")
         running.ask_to_stop()
         courier.open()
         running.stop()
@@ -595,15 +591,15 @@ def test_a_stop_lets_what_is_under_way_end_and_be_recorded(service: Service) -> 
     assert [type(event) for event in said_of(service.store)] == [Delivered]
 
 
-def test_what_does_not_end_soon_is_cut_off_and_another_takes_it_at_once(
+def test_a_stop_cancels_a_slow_delivery_and_releases_its_lease(
     any_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._STOPS_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr("application.delivery.deliver_tickets._STOP_TIMEOUT_SECONDS", 0.05)
     ticket = given_a_ticket(any_service)
     hanging, other = FakeCourier([HANGS]), FakeCourier()
 
     with delivering(any_service, {EMAIL: hanging}) as running:
-        until(lambda: hanging.tickets, "it is under way")
+        until(lambda: hanging.tickets, "the delivery is running")
         running.stop()
     with delivering(any_service, {EMAIL: other}):
         said(any_service, 1)
@@ -611,28 +607,28 @@ def test_what_does_not_end_soon_is_cut_off_and_another_takes_it_at_once(
     assert the_same(ticket, *hanging.tickets, *other.tickets)
 
 
-def test_what_is_taken_while_it_stops_is_let_go(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticket_leased_during_a_stop_is_released(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     given_a_ticket(service)
-    take, taken, goes_on = service.store.take, threading.Event(), threading.Event()
+    take, taken, is_current = service.store.take, threading.Event(), threading.Event()
 
     def take_slowly(*arguments: Any) -> Any:
         found = take(*arguments)
         taken.set()
-        goes_on.wait(10)
+        is_current.wait(10)
         return found
 
     monkeypatch.setattr(service.store, "take", take_slowly, raising=False)
     with delivering(service, {EMAIL: FakeCourier()}) as running:
         assert taken.wait(10)
         running.ask_to_stop()
-        running.wake()  # which comes after: the stop has been heard
-        goes_on.set()
+        running.wake()  # runs after the stop
+        is_current.set()
         running.stop()
 
     assert len(take("another", NOW, NOW + SOON, 10)) == 1
 
 
-def test_two_workers_over_one_store_hand_each_ticket_over_once(database_url: str) -> None:
+def test_two_workers_deliver_each_ticket_once(database_url: str) -> None:
     users = [Subject("client-123", f"user-{number}") for number in range(40)]
     with ExitStack() as opened:
         stores = [open_store(database_url), open_store(database_url)]
@@ -649,19 +645,19 @@ def test_two_workers_over_one_store_hand_each_ticket_over_once(database_url: str
         couriers = [FakeCourier(), FakeCourier()]
 
         with delivering(service, {EMAIL: couriers[0]}), delivering(second, {EMAIL: couriers[1]}):
-            until(lambda: not stores[0].outbox_page(None, 1), "nothing waits")
+            until(lambda: not stores[0].outbox_page(None, 1), "the outbox is empty")
 
         handed_over = Counter(waiting.entry.key for courier in couriers for waiting in courier.waiting)
         kinds = [[type(event) for event in said_of(stores[0], user)] for user in users]
         faults = [
             *check_streams("client-123", *stream_ranges(1)[0], ledger=stores[0]).faults,
-            *check_ledger("client-123", ledger=stores[0], verifier=_Nobody()).faults,
+            *check_ledger("client-123", ledger=stores[0], verifier=_AnyVerifier()).faults,
         ]
     assert handed_over == Counter({DeliveryKey("client-123", stream_id(*user), 2): 1 for user in users})
     assert all(sorted(found, key=str) == [Delivered, Ended] for found in kinds)
     assert faults == []
 
 
-class _Nobody:
+class _AnyVerifier:
     def verify(self, _checkpoint: Checkpoint) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What the helpdesk sees of a user's tickets on their way, and how a caller waits for one; on both stores."""
+"""The delivery status shown to the helpdesk, and waiting for it; on both stores."""
 
 import asyncio
 import time
@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from application.delivery.deliveries import DeliveryStatus, TicketDeliveryItem, read_deliveries, status_within
-from application.delivery.outbox import DeliveryKey, Trying
+from application.delivery.deliveries import (
+    DeliveryStatus,
+    TicketDeliveryItem,
+    read_deliveries,
+    wait_for_status,
+)
+from application.delivery.outbox import DeliveryKey, RetryState
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.feed.live_feed import LiveFeed
 from application.shared.errors import StoreUnavailable
@@ -30,7 +35,7 @@ LONG = 120
 
 @pytest.fixture(autouse=True)
 def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who watches a store for commits hears of a stop when it is told of one."""
+    """Shorten the interval after which a watcher of commits notices a stop."""
     for store in ("sqlite_store", "postgres_store"):
         monkeypatch.setattr(f"interface.outbound.sql.{store}._TOLD_EVERY_SECONDS", 0.1)
 
@@ -57,11 +62,17 @@ def any_service(database_url: str) -> Iterator[Service]:
 def record(service: Service, version: int = 1, *, subject: Subject = SUBJECT, **changes: Any) -> None:
     key = DeliveryKey(subject.client_ext_id, stream_id(*subject), version)
     fields = {"attempt": ATTEMPT, "delivered": True, **changes}
-    service.execute(command(RecordDelivery, subject=subject, key_of_delivery=key, **fields))
+    service.execute(command(RecordDelivery, subject=subject, delivery_key=key, **fields))
 
 
 def fail(service: Service, version: int = 1) -> None:
-    record(service, version, delivered=False, trying=Trying(attempts=3, last_error="unknown"), until=LATER)
+    record(
+        service,
+        version,
+        delivered=False,
+        retry_state=RetryState(attempts=3, last_error="unknown"),
+        until=LATER,
+    )
 
 
 def deliveries(service: Service, limit: int = 50, subject: Subject = SUBJECT) -> list[TicketDeliveryItem]:
@@ -73,7 +84,7 @@ def statuses(service: Service, limit: int = 50) -> list[tuple[int, str]]:
     return [(item["ticketVersion"], item["status"]) for item in deliveries(service, limit)]
 
 
-def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: Service) -> None:
+def test_a_queued_ticket_shows_its_attempts_and_the_next_try(any_service: Service) -> None:
     [item] = deliveries(any_service)
     assert item == {
         "ticketVersion": 1,
@@ -90,14 +101,14 @@ def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: 
 
     outbox = outbox_of(any_service)
     outbox.take("mine", NOW, LATER, 1)
-    trying = Trying(attempts=2, failures=2, failing_since=NOW, last_error="busy")
-    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", trying, LATER)
+    retry_state = RetryState(attempts=2, failures=2, failing_since=NOW, last_error="busy")
+    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", retry_state, LATER)
 
     [tried] = deliveries(any_service)
     assert tried == {**item, "attempt": 2, "lastError": "busy", "nextTry": "2026-11-23T10:42:00Z"}
 
 
-def test_what_was_sent_failed_or_ended_says_how_and_why(any_service: Service) -> None:
+def test_a_final_status_shows_method_and_reason(any_service: Service) -> None:
     any_service.regenerate()
     any_service.regenerate()
     any_service.clock.advance(timedelta(minutes=1))
@@ -136,7 +147,7 @@ def test_what_was_sent_failed_or_ended_says_how_and_why(any_service: Service) ->
     }
 
 
-def test_what_has_failed_is_queued_again_by_a_retry_and_then_sent(any_service: Service) -> None:
+def test_a_requested_retry_queues_and_sends_a_failed_ticket(any_service: Service) -> None:
     fail(any_service)
     found = [statuses(any_service)]
     any_service.execute(command(RetryDeliveries))
@@ -147,7 +158,7 @@ def test_what_has_failed_is_queued_again_by_a_retry_and_then_sent(any_service: S
     assert found == [[(1, "failed")], [(1, "queued")], [(1, "sent")]]
 
 
-def test_the_newest_come_first_and_no_more_than_asked_for(service: Service) -> None:
+def test_the_newest_deliveries_come_first_up_to_the_limit(service: Service) -> None:
     for _ in range(6):
         service.regenerate()
     for version in (1, 2, 5):
@@ -160,7 +171,7 @@ def test_the_newest_come_first_and_no_more_than_asked_for(service: Service) -> N
     assert statuses(service, 1) == [(7, "queued")]
 
 
-def test_one_that_failed_often_hides_no_older_one(service: Service) -> None:
+def test_many_failures_of_one_ticket_do_not_hide_older_tickets(service: Service) -> None:
     service.regenerate()
     record(service, 1)
     for _ in range(9):
@@ -172,7 +183,7 @@ def test_one_that_failed_often_hides_no_older_one(service: Service) -> None:
     assert statuses(service, 1) == [(2, "failed")]
 
 
-def test_others_are_not_in_it(service: Service) -> None:
+def test_deliveries_of_other_users_are_not_shown(service: Service) -> None:
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     record(service, subject=OTHER)
@@ -189,16 +200,16 @@ def test_a_policy_that_sends_nothing_has_no_delivery(service: Service) -> None:
     assert statuses(service) == [(1, "sent")]
 
 
-class _Behind:
-    """An outbox in which what ends while it is read is still found, as between two reads."""
+class _OutboxWithInterruptedRead:
+    """An outbox whose deliveries end between the two reads."""
 
-    def __init__(self, service: Service, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, service: Service, during: Callable[[], None]) -> None:
         self._outbox = outbox_of(service)
-        self._meanwhile = meanwhile
+        self._during = during
 
     def waiting(self, subject: Subject) -> Any:
         found = self._outbox.waiting(subject)
-        self._meanwhile()
+        self._during()
         return found
 
 
@@ -206,10 +217,10 @@ class _Behind:
     ("changes", "status"),
     [({}, DeliveryStatus.SENT), ({"attempt": None, "why": Obsolete.EXPIRED}, DeliveryStatus.ENDED)],
 )
-def test_what_is_over_between_the_reads_is_over(
+def test_a_delivery_that_ends_between_the_two_reads_is_final(
     service: Service, changes: dict[str, Any], status: DeliveryStatus
 ) -> None:
-    behind: Any = _Behind(service, lambda: record(service, **changes))
+    behind: Any = _OutboxWithInterruptedRead(service, lambda: record(service, **changes))
     ledger: Any = service.store
 
     [item] = read_deliveries(SUBJECT, 50, outbox=behind, ledger=ledger)
@@ -218,21 +229,21 @@ def test_what_is_over_between_the_reads_is_over(
 
 
 def waited(
-    service: Service, version: int = 1, seconds: float = LONG, meanwhile: Callable[[], Any] | None = None
+    service: Service, version: int = 1, seconds: float = LONG, during: Callable[[], Any] | None = None
 ) -> tuple[TicketDeliveryItem | None, float]:
-    """Wait for a delivery, once it is waited for have something happen meanwhile, and return how long it took."""
+    """Wait for a delivery, run `during` during the wait, and return the result and the duration."""
     store: Any = service.store
 
     async def run() -> tuple[TicketDeliveryItem | None, float]:
         live = LiveFeed(store, "tickets")
         begun = time.monotonic()
         waiting = asyncio.create_task(
-            status_within(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
+            wait_for_status(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
         )
         try:
-            if meanwhile:
+            if during:
                 await _followed(live)
-                await asyncio.to_thread(meanwhile)
+                await asyncio.to_thread(during)
             return await waiting, time.monotonic() - begun
         finally:
             await live.close()
@@ -246,7 +257,7 @@ async def _followed(live: LiveFeed) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_what_is_over_is_told_at_once(service: Service) -> None:
+def test_a_final_status_is_returned_immediately(service: Service) -> None:
     record(service)
 
     item, seconds = waited(service)
@@ -257,7 +268,7 @@ def test_what_is_over_is_told_at_once(service: Service) -> None:
 
 
 def test_the_wait_ends_when_the_delivery_does(any_service: Service) -> None:
-    item, seconds = waited(any_service, meanwhile=lambda: record(any_service))
+    item, seconds = waited(any_service, during=lambda: record(any_service))
 
     assert item
     assert item["status"] is DeliveryStatus.SENT
@@ -265,20 +276,20 @@ def test_the_wait_ends_when_the_delivery_does(any_service: Service) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "ended"])
-def test_it_ends_where_the_ticket_is_given_up_too(service: Service, end: str) -> None:
+def test_a_failure_ends_the_wait(service: Service, end: str) -> None:
     happens: dict[str, Callable[[], None]] = {
         "failed": lambda: fail(service),
         "ended": lambda: record(service, attempt=None, why=Obsolete.ERASED),
     }
 
-    item, seconds = waited(service, meanwhile=happens[end])
+    item, seconds = waited(service, during=happens[end])
 
     assert item
     assert item["status"] == end
     assert seconds < LONG / 2
 
 
-def test_it_is_as_long_as_was_said_and_then_tells_what_is(service: Service) -> None:
+def test_the_wait_is_bounded_and_returns_the_current_status(service: Service) -> None:
     item, seconds = waited(service, seconds=0.2)
 
     assert item
@@ -286,7 +297,7 @@ def test_it_is_as_long_as_was_said_and_then_tells_what_is(service: Service) -> N
     assert 0.2 <= seconds < LONG / 2
 
 
-def test_without_a_wait_it_is_told_as_it_is(service: Service) -> None:
+def test_without_a_wait_the_current_status_is_returned(service: Service) -> None:
     for version in (1, 2):
         service.regenerate()
         item, _ = waited(service, version, seconds=0)
@@ -294,7 +305,7 @@ def test_without_a_wait_it_is_told_as_it_is(service: Service) -> None:
         assert (item["ticketVersion"], item["status"]) == (version, "queued")
 
 
-def test_what_happens_to_others_and_to_other_tickets_does_not_end_the_wait(service: Service) -> None:
+def test_other_deliveries_do_not_end_the_wait(service: Service) -> None:
     service.regenerate()
     service.register(subject=OTHER)
 
@@ -303,14 +314,14 @@ def test_what_happens_to_others_and_to_other_tickets_does_not_end_the_wait(servi
         record(service, 1, attempt=None, why=Obsolete.REPLACED)
         record(service, subject=OTHER)
 
-    item, seconds = waited(service, 2, seconds=0.5, meanwhile=others)
+    item, seconds = waited(service, 2, seconds=0.5, during=others)
 
     assert item
     assert (item["ticketVersion"], item["status"]) == (2, "queued")
     assert seconds >= 0.5
 
 
-def test_a_ticket_that_is_not_sent_is_not_waited_for(service: Service) -> None:
+def test_a_ticket_without_delivery_does_not_wait(service: Service) -> None:
     service.define("default", policy=TicketPolicy(sending_method=(SendingMethod.NONE,)))
     service.regenerate()
 
@@ -325,7 +336,7 @@ def test_a_stop_of_the_service_ends_the_wait(service: Service) -> None:
 
     async def run() -> TicketDeliveryItem | None:
         live = LiveFeed(store, "tickets")
-        wait: Awaitable[TicketDeliveryItem | None] = status_within(
+        wait: Awaitable[TicketDeliveryItem | None] = wait_for_status(
             SUBJECT, 1, LONG, outbox=store, ledger=store, live=live
         )
         waiting = asyncio.ensure_future(wait)
@@ -342,13 +353,13 @@ def test_a_stop_of_the_service_ends_the_wait(service: Service) -> None:
     assert item["status"] is DeliveryStatus.QUEUED
 
 
-def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
+def test_many_callers_can_wait_for_the_same_ticket(service: Service) -> None:
     store: Any = service.store
 
     async def run() -> list[TicketDeliveryItem | None]:
         live = LiveFeed(store, "tickets")
         waiting = [
-            asyncio.create_task(status_within(SUBJECT, 1, LONG, outbox=store, ledger=store, live=live))
+            asyncio.create_task(wait_for_status(SUBJECT, 1, LONG, outbox=store, ledger=store, live=live))
             for _ in range(50)
         ]
         await _followed(live)
@@ -362,11 +373,11 @@ def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
     assert [item and item["status"] for item in items] == [DeliveryStatus.SENT] * 50
 
 
-def test_a_store_out_of_reach_is_said(service: Service) -> None:
+def test_an_unreachable_store_is_reported(service: Service) -> None:
     def gone() -> None:
         raise StoreUnavailable("gone")
 
-    behind: Any = _Behind(service, gone)
+    behind: Any = _OutboxWithInterruptedRead(service, gone)
     ledger: Any = service.store
 
     with pytest.raises(StoreUnavailable):

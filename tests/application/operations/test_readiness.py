@@ -1,4 +1,4 @@
-"""Whether a process is ready is asked often and looked at seldom, and nobody who asks is kept waiting for long."""
+"""Readiness: checks are cached, shared, and bounded in time."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ OF_A_REQUEST: ContextVar[str] = ContextVar("OF_A_REQUEST")
 
 
 class Check:
-    """Counts how often it is run; while its gate is closed it hangs, and it raises what a test says."""
+    """Counts its runs, blocks while its gate is closed, and raises the error that a test sets."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -39,38 +39,34 @@ def check() -> Iterator[Check]:
     made.gate.set()
 
 
-def kept_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "_KEPT_SECONDS", seconds)
+def cached_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "_CACHE_SECONDS", seconds)
 
 
-def test_all_is_well_where_every_check_holds(check: Check) -> None:
+def test_a_process_is_ready_if_every_check_succeeds(check: Check) -> None:
     found = asyncio.run(Probe({"store": check, "keys": check})())
 
     assert found.ready
     assert found.checks == {"store": "ok", "keys": "ok"}
 
 
-def test_what_was_found_is_kept_for_a_second_and_not_longer(
-    check: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_result_is_cached_for_one_second(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask() -> list[int]:
         probe = Probe({"store": check})
         runs = []
         for _ in range(2):
             await probe()
             runs.append(check.runs)
-        kept_for(-1, monkeypatch)  # a second later
+        cached_for(-1, monkeypatch)  # a second later
         await probe()
         return [*runs, check.runs]
 
-    assert readiness._KEPT_SECONDS == 1
+    assert readiness._CACHE_SECONDS == 1
     assert asyncio.run(ask()) == [1, 1, 2]
 
 
-def test_what_was_bad_is_looked_at_again_and_good_again(
-    check: Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept_for(-1, monkeypatch)
+def test_a_failed_check_is_repeated_and_recovers(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached_for(-1, monkeypatch)
 
     async def ask() -> list[Readiness]:
         probe = Probe({"store": check})
@@ -85,7 +81,7 @@ def test_what_was_bad_is_looked_at_again_and_good_again(
     assert good.ready
 
 
-def test_those_who_ask_at_once_are_answered_by_one_look(check: Check) -> None:
+def test_concurrent_requests_share_one_run(check: Check) -> None:
     check.gate.clear()
 
     async def ask() -> list[Readiness]:
@@ -102,7 +98,7 @@ def test_those_who_ask_at_once_are_answered_by_one_look(check: Check) -> None:
     assert all(each is found[0] for each in found)
 
 
-def test_who_leaves_before_the_answer_takes_it_from_nobody(check: Check) -> None:
+def test_a_cancelled_request_does_not_affect_the_others(check: Check) -> None:
     check.gate.clear()
 
     async def ask() -> Readiness:
@@ -118,17 +114,17 @@ def test_who_leaves_before_the_answer_takes_it_from_nobody(check: Check) -> None
     assert check.runs == 1
 
 
-def test_a_check_that_hangs_holds_nobody_up_is_run_once_and_can_end(
+def test_a_hanging_check_times_out_runs_once_and_can_end(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept_for(-1, monkeypatch)
-    monkeypatch.setattr(readiness, "_PATIENCE_SECONDS", 0.1)
+    cached_for(-1, monkeypatch)
+    monkeypatch.setattr(readiness, "_CHECK_TIMEOUT_SECONDS", 0.1)
     quick = Check()
     check.gate.clear()
 
     async def ask() -> list[Readiness]:
         probe = Probe({"store": check, "keys": quick})
-        # More often than there are threads for what must not wait.
+        # More often than the default thread pool has threads.
         hanging = [await probe() for _ in range(40)]
         check.gate.set()
         await probe._running["store"]
@@ -136,13 +132,13 @@ def test_a_check_that_hangs_holds_nobody_up_is_run_once_and_can_end(
 
     *hanging, ended = asyncio.run(ask())
 
-    assert {found.checks["store"] for found in hanging} == {"does not answer within 0.1 seconds"}
+    assert {found.checks["store"] for found in hanging} == {"no answer within 0.1 seconds"}
     assert hanging[-1].checks["keys"] == "ok"
     assert ended.ready
     assert check.runs == 2
 
 
-def test_a_check_that_breaks_is_not_ready_and_says_why_in_the_log_alone(
+def test_an_unexpected_error_of_a_check_is_only_logged(
     check: Check, caplog: pytest.LogCaptureFixture
 ) -> None:
     check.wrong = RuntimeError("/secret/path of host db.example")
@@ -150,14 +146,14 @@ def test_a_check_that_breaks_is_not_ready_and_says_why_in_the_log_alone(
 
     found = asyncio.run(Probe({"store": check, "keys": good})())
 
-    assert found.checks == {"store": "failed, see the log", "keys": "ok"}
+    assert found.checks == {"store": "failed; see the log", "keys": "ok"}
     assert not found.ready
     [record] = caplog.records
     assert record.exc_info
-    assert record.getMessage() == "the check 'store' failed"
+    assert record.getMessage() == "readiness check 'store' failed"
 
 
-def test_a_process_that_stops_is_not_ready_and_looks_at_nothing(check: Check) -> None:
+def test_a_stopping_process_is_not_ready_and_runs_no_check(check: Check) -> None:
     async def ask() -> list[Readiness]:
         probe = Probe({"store": check})
         before = await probe()
@@ -171,7 +167,7 @@ def test_a_process_that_stops_is_not_ready_and_looks_at_nothing(check: Check) ->
     assert check.runs == 1
 
 
-def test_a_look_belongs_to_no_request(check: Check) -> None:
+def test_checks_run_outside_the_context_of_a_request(check: Check) -> None:
     async def ask() -> None:
         OF_A_REQUEST.set("the first that asked")
         await Probe({"store": check})()
@@ -181,7 +177,7 @@ def test_a_look_belongs_to_no_request(check: Check) -> None:
     assert check.contexts == [None]
 
 
-def test_threads_that_hang_elsewhere_make_nothing_unready(check: Check) -> None:
+def test_hanging_threads_elsewhere_do_not_affect_readiness(check: Check) -> None:
     over = threading.Event()
 
     async def look() -> Readiness:

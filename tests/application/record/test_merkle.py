@@ -12,7 +12,7 @@ from application.record.merkle import (
     subtree_of,
 )
 
-# The reference tree of certificate transparency, whose hashes RFC 9162 (as RFC 6962 before it) is tested with.
+# The reference tree of certificate transparency (RFC 6962, RFC 9162).
 ENTRIES = [
     bytes.fromhex(text)
     for text in (
@@ -61,7 +61,7 @@ def test_the_proofs_of_the_reference_tree() -> None:
 
 
 @given(st.integers(1, 70), st.data())
-def test_every_leaf_is_proven_and_no_other_is(size: int, data: st.DataObject) -> None:
+def test_an_inclusion_proof_proves_only_its_leaf(size: int, data: st.DataObject) -> None:
     leaves = [leaf_hash(b"%d" % number) for number in range(size)]
     index = data.draw(st.integers(0, size - 1))
     proof = inclusion_proof(index, size, subtree_of(leaves))
@@ -73,7 +73,7 @@ def test_every_leaf_is_proven_and_no_other_is(size: int, data: st.DataObject) ->
 
 
 @given(st.integers(1, 70), st.data())
-def test_every_beginning_is_proven_and_no_other_is(size: int, data: st.DataObject) -> None:
+def test_a_consistency_proof_proves_only_its_prefix(size: int, data: st.DataObject) -> None:
     leaves = [leaf_hash(b"%d" % number) for number in range(size)]
     old = data.draw(st.integers(1, size))
     proof = consistency_proof(old, size, subtree_of(leaves))

@@ -1,4 +1,4 @@
-"""A machine that does anything in any order: what lives in the read row is what a replay of the events gives."""
+"""State machine test: after any sequence of operations, the read row equals the replay of the events."""
 
 import contextlib
 from datetime import timedelta
@@ -103,17 +103,17 @@ class LifeOfATicket(RuleBasedStateMachine):
         self.service.clock.advance(timedelta(seconds=seconds))
 
     @invariant()
-    def the_stored_state_is_the_fold_of_the_events(self) -> None:
+    def the_stored_state_equals_the_replayed_state(self) -> None:
         assert fold(None, history_of(self.store, SUBJECT)) == self.state()
 
     @invariant()
-    def a_dead_ticket_never_verifies(self) -> None:
+    def an_inactive_ticket_is_never_accepted(self) -> None:
         if row := self.state():
             assert not any(verify_ticket(ticket, row.ticket_hash) for ticket in self.dead)
             assert verify_ticket(self.service.sealer.sealed[-1][1], row.ticket_hash)
 
     @invariant()
-    def counters_never_go_down_and_versions_are_dense(self) -> None:
+    def counters_never_decrease_and_versions_have_no_gaps(self) -> None:
         if row := self.state():
             assert row.reset_count >= self.reset_count
             self.reset_count = row.reset_count

@@ -1,4 +1,4 @@
-"""A masked address says as much as it promises, and nothing more, whatever the address is."""
+"""Masking shows exactly the promised characters of any address."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def by_letter(*lines: str) -> str | None:
         ("%@xn--zrich-kva.ch", "%***@x***.ch"),
     ],
 )
-def test_of_a_mail_address_the_first_letters_and_the_last_label_are_shown(email: str, shown: str) -> None:
+def test_a_masked_mail_address_shows_first_letters_and_the_top_level_domain(email: str, shown: str) -> None:
     assert by_mail(email) == shown
 
 
@@ -69,20 +69,18 @@ def test_of_a_mail_address_the_first_letters_and_the_last_label_are_shown(email:
         ("1.2.3.4", "1***"),
     ],
 )
-def test_of_a_postal_address_the_first_letters_of_the_last_line_are_shown(line: str, shown: str) -> None:
+def test_a_masked_postal_address_shows_the_first_letters_of_the_last_line(line: str, shown: str) -> None:
     assert by_letter("Una User", "Bahnhofstrasse 1", line) == shown
 
 
 @given(local=LOCAL, name=DOMAIN, top=LABEL)
-def test_of_a_mail_address_nothing_else_is_told_not_even_how_long_it_is(
-    local: str, name: str, top: str
-) -> None:
+def test_a_masked_mail_address_hides_its_length(local: str, name: str, top: str) -> None:
     assert by_mail(f"{local}@{name}.{top}") == f"{local[0]}***@{name[0]}***.{top}"
     assert by_mail(f"{local}@{top}") == f"{local[0]}***@{top[0]}***"
 
 
 @given(line=LINES, others=st.lists(LINES, max_size=5))
-def test_of_a_postal_address_no_word_is_told_beyond_its_first_character(line: str, others: list[str]) -> None:
+def test_a_masked_postal_address_hides_the_rest_of_each_word(line: str, others: list[str]) -> None:
     shown = by_letter(*others, line) or ""
 
     assert shown.split() == [f"{word[0]}***" for word in line.split()]
@@ -90,7 +88,7 @@ def test_of_a_postal_address_no_word_is_told_beyond_its_first_character(line: st
 
 
 @given(email=EMAILS | st.text(max_size=30), line=LINES)
-def test_every_address_that_may_be_registered_can_be_masked(email: str, line: str) -> None:
+def test_every_valid_address_can_be_masked(email: str, line: str) -> None:
     for text, kind, mask in ((email, Email, by_mail), (line, AddressLine, by_letter)):
         try:
             TypeAdapter[str](kind).validate_python(text)
@@ -100,7 +98,7 @@ def test_every_address_that_may_be_registered_can_be_masked(email: str, line: st
 
 
 @pytest.mark.parametrize("method", SendingMethod)
-def test_an_address_is_shown_only_by_a_method_that_goes_there(method: SendingMethod) -> None:
+def test_an_address_is_shown_only_for_its_own_method(method: SendingMethod) -> None:
     expected = (
         "u***@e***.com" if method in MAIL else "8*** Z***" if method is SendingMethod.PDF_STORE else None
     )

@@ -19,7 +19,7 @@ class Task:
             raise self.failure
 
 
-def test_an_eager_task_runs_at_the_start_and_before_it_stops() -> None:
+def test_an_eager_task_runs_at_start_and_stop() -> None:
     task = Task()
     periodic = Periodic("task", task, every_seconds=3600, eager=True)
     assert task.runs.acquire(timeout=10)
@@ -29,7 +29,7 @@ def test_an_eager_task_runs_at_the_start_and_before_it_stops() -> None:
     assert task.count == 2
 
 
-def test_another_task_runs_when_woken_and_by_the_clock_only() -> None:
+def test_a_task_that_is_not_eager_runs_on_wake_up_and_at_the_interval() -> None:
     task = Task()
     periodic = Periodic("task", task, every_seconds=3600)
     periodic.wake()
@@ -40,7 +40,7 @@ def test_another_task_runs_when_woken_and_by_the_clock_only() -> None:
     assert task.count == 1
 
 
-def test_a_task_runs_again_and_again_and_survives_its_failures() -> None:
+def test_a_task_is_repeated_after_failures() -> None:
     for failure in (None, StoreUnavailable("gone"), ValueError("a bug")):
         task = Task(failure)
         periodic = Periodic("task", task, every_seconds=0.001)
@@ -49,7 +49,7 @@ def test_a_task_runs_again_and_again_and_survives_its_failures() -> None:
         periodic.close()
 
 
-def test_a_run_that_does_not_end_is_not_waited_for_beyond_a_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_close_abandons_a_run_after_the_time_out(caplog: pytest.LogCaptureFixture) -> None:
     begun, end = threading.Event(), threading.Event()
 
     def task() -> None:
@@ -63,5 +63,5 @@ def test_a_run_that_does_not_end_is_not_waited_for_beyond_a_time(caplog: pytest.
     periodic.close()
 
     assert [record.getMessage() for record in caplog.records] == [
-        "visits are not waited for any longer; what is not done is done after the next start"
+        "visits did not finish in time; the rest is done after the next start"
     ]

@@ -1,4 +1,4 @@
-"""Modify, delete, verify, lock, policies: the rules of docs/http-contract.md, one by one."""
+"""Modify, delete, verify, lock, policies: the rules of docs/http-contract.md."""
 
 import json
 from datetime import timedelta
@@ -16,7 +16,7 @@ from application.shared.errors import (
 )
 from application.transaction.command import Precondition
 from domain.policies.policy import HashAlgorithm, TicketPolicy
-from domain.shared.errors import CredentialFinal, InvalidPolicy, ValidityImpossible
+from domain.shared.errors import CredentialFinal, InvalidPolicy, InvalidValidity
 from domain.tickets.states import State
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
@@ -45,13 +45,13 @@ def events(service: Service) -> list[str]:
 # modify
 
 
-def test_a_change_that_changes_nothing_emits_nothing(ticket: Service) -> None:
+def test_an_unchanged_ticket_emits_no_event(ticket: Service) -> None:
     answer = ticket.modify(state=State.ACTIVE, policy_ext_id="default", valid_from=NOW)
 
     assert (answer.version, events(ticket)) == (1, ["TicketCreated"])
 
 
-def test_each_change_is_an_event_of_its_own(ticket: Service) -> None:
+def test_each_change_emits_a_separate_event(ticket: Service) -> None:
     ticket.define("letters")
 
     answer = ticket.modify(
@@ -66,7 +66,7 @@ def test_each_change_is_an_event_of_its_own(ticket: Service) -> None:
     )
 
 
-def test_omitted_fields_stay(ticket: Service) -> None:
+def test_omitted_fields_are_unchanged(ticket: Service) -> None:
     ticket.modify(reason="first")
     before = row(ticket)
 
@@ -96,7 +96,7 @@ def test_a_stale_version_changes_nothing(ticket: Service) -> None:
     assert ticket.modify(version=1, state=State.DISABLED).version == 2
 
 
-def test_an_archived_ticket_changes_no_more(ticket: Service) -> None:
+def test_an_archived_ticket_cannot_be_changed(ticket: Service) -> None:
     ticket.modify(state=State.ARCHIVED)
 
     for change in ({"state": State.ACTIVE}, {"reason": "x"}, {"valid_to": NOW + timedelta(days=1)}):
@@ -104,10 +104,10 @@ def test_an_archived_ticket_changes_no_more(ticket: Service) -> None:
             ticket.modify(**change)
 
 
-def test_what_is_impossible_changes_nothing(ticket: Service) -> None:
+def test_an_invalid_change_changes_nothing(ticket: Service) -> None:
     with pytest.raises(UnknownPolicy):
-        ticket.modify(state=State.DISABLED, policy_ext_id="nobody-wrote-it")
-    with pytest.raises(ValidityImpossible):
+        ticket.modify(state=State.DISABLED, policy_ext_id="no-such-policy")
+    with pytest.raises(InvalidValidity):
         ticket.modify(state=State.DISABLED, valid_to=NOW)
 
     assert events(ticket) == ["TicketCreated"]
@@ -116,7 +116,7 @@ def test_what_is_impossible_changes_nothing(ticket: Service) -> None:
 # delete
 
 
-def test_a_deleted_ticket_is_gone_and_its_history_goes_on_with_the_next(ticket: Service) -> None:
+def test_a_new_ticket_continues_the_history_of_a_deleted_one(ticket: Service) -> None:
     ticket.regenerate()
     ticket.delete(reason="left")
 
@@ -135,7 +135,7 @@ def test_a_deleted_ticket_is_gone_and_its_history_goes_on_with_the_next(ticket: 
 # verify
 
 
-def test_the_right_ticket_verifies_once(ticket: Service) -> None:
+def test_a_correct_ticket_is_accepted_once(ticket: Service) -> None:
     first, again = ticket.verify(ticket.newest()), ticket.verify(ticket.newest())
 
     assert first == {"verified": True, "reason": None, "lockedUntil": None}
@@ -144,14 +144,14 @@ def test_the_right_ticket_verifies_once(ticket: Service) -> None:
     assert row(ticket).last_successful_login_date == NOW
 
 
-def test_a_reusable_ticket_verifies_again(ticket: Service) -> None:
+def test_a_reusable_ticket_is_accepted_again(ticket: Service) -> None:
     ticket.define("default", policy=TicketPolicy(reusable=True))
 
     assert [ticket.verify(ticket.newest())["verified"] for _ in range(3)] == [True] * 3
     assert row(ticket).successful_login_count == 3
 
 
-def test_wrong_tickets_lock_for_a_while_then_one_try_then_for_good(ticket: Service) -> None:
+def test_wrong_tickets_lock_temporarily_then_permanently(ticket: Service) -> None:
     assert ticket.verify(WRONG) == {"verified": False, "reason": "wrong-ticket", "lockedUntil": None}
     locking = ticket.verify(WRONG)
     assert locking == {"verified": False, "reason": "wrong-ticket", "lockedUntil": "2026-11-23T09:43:00Z"}
@@ -167,7 +167,7 @@ def test_wrong_tickets_lock_for_a_while_then_one_try_then_for_good(ticket: Servi
     assert ticket.verify(ticket.newest()) == {"verified": False, "reason": "locked", "lockedUntil": None}
 
 
-def test_the_right_ticket_after_a_lock_forgets_the_wrong_ones(ticket: Service) -> None:
+def test_a_correct_ticket_resets_the_failure_count(ticket: Service) -> None:
     ticket.verify(WRONG)
     ticket.verify(WRONG)
     ticket.clock.advance(timedelta(minutes=1))
@@ -177,7 +177,7 @@ def test_the_right_ticket_after_a_lock_forgets_the_wrong_ones(ticket: Service) -
     assert (row(ticket).failed_login_count, row(ticket).failure_count) == (0, 2)
 
 
-def test_once_locked_nobody_makes_the_history_grow(ticket: Service) -> None:
+def test_requests_do_not_grow_the_history_of_a_locked_ticket(ticket: Service) -> None:
     for _ in range(50):
         ticket.verify(WRONG)
     assert len(events(ticket)) == 3
@@ -188,7 +188,7 @@ def test_once_locked_nobody_makes_the_history_grow(ticket: Service) -> None:
     assert len(events(ticket)) == 4
 
 
-def test_a_reset_lifts_a_lock_and_makes_it_usable_again(ticket: Service) -> None:
+def test_a_reset_removes_a_lock(ticket: Service) -> None:
     ticket.verify(ticket.newest())
     for _ in range(3):
         ticket.verify(WRONG)
@@ -204,15 +204,13 @@ def test_a_reset_lifts_a_lock_and_makes_it_usable_again(ticket: Service) -> None
 @pytest.mark.parametrize(
     ("state", "reason"), [(State.DISABLED, "disabled"), (State.ARCHIVED, "disabled"), (State.ACTIVE, None)]
 )
-def test_a_ticket_that_is_not_active_is_refused_as_disabled(
-    ticket: Service, state: State, reason: str
-) -> None:
+def test_an_inactive_ticket_is_rejected(ticket: Service, state: State, reason: str) -> None:
     ticket.modify(state=state)
 
     assert ticket.verify(ticket.newest())["reason"] == reason
 
 
-def test_a_ticket_is_refused_before_and_after_its_validity(ticket: Service) -> None:
+def test_a_ticket_is_rejected_outside_its_validity(ticket: Service) -> None:
     ticket.modify(valid_from=NOW + timedelta(days=1), valid_to=NOW + timedelta(days=2))
 
     reasons = []
@@ -223,7 +221,7 @@ def test_a_ticket_is_refused_before_and_after_its_validity(ticket: Service) -> N
     assert reasons == ["not-yet-valid", "wrong-ticket", "expired"]
 
 
-def test_an_admin_unlocks_by_activating(ticket: Service) -> None:
+def test_activation_removes_a_lock(ticket: Service) -> None:
     ticket.define("default", policy=TicketPolicy(tmp_locking_threshold=-1, max_cred_failure_count=1))
     ticket.verify(WRONG)
     assert row(ticket).state_name == "fail-locked"
@@ -233,7 +231,7 @@ def test_an_admin_unlocks_by_activating(ticket: Service) -> None:
     assert ticket.verify(ticket.newest())["verified"]
 
 
-def test_a_stranger_is_unknown(service: Service) -> None:
+def test_an_unknown_user_is_refused(service: Service) -> None:
     with pytest.raises(UserNotFound):
         service.verify(WRONG)
 
@@ -241,7 +239,7 @@ def test_a_stranger_is_unknown(service: Service) -> None:
 # policies
 
 
-def test_a_policy_holds_from_the_next_time_it_is_applied(ticket: Service) -> None:
+def test_a_changed_policy_applies_to_the_next_operation(ticket: Service) -> None:
     ticket.define("default", policy=TicketPolicy(ticket_length=40, credential_lifetime=3_600_000))
     assert len(ticket.newest().reveal()) == 24
 
@@ -266,7 +264,7 @@ def test_a_client_has_one_default(service: Service) -> None:
     ]
 
 
-def test_a_faulty_policy_is_refused_whole(service: Service) -> None:
+def test_an_invalid_policy_changes_nothing(service: Service) -> None:
     with pytest.raises(InvalidPolicy):
         service.define("weak", policy=TicketPolicy(ticket_length=4))
 
@@ -282,7 +280,7 @@ def test_another_client_does_not_see_the_policy(service: Service) -> None:
         service.create(subject=other, policy_ext_id="a")
 
 
-def test_a_slow_hash_is_made_and_compared_beside_the_writer(service: Service) -> None:
+def test_slow_hashes_are_computed_outside_the_writer(service: Service) -> None:
     service.define("default", policy=ARGON2)
     service.register()
     service.create()
@@ -292,7 +290,7 @@ def test_a_slow_hash_is_made_and_compared_beside_the_writer(service: Service) ->
     assert service.verify(service.newest())["verified"]
 
 
-def test_a_weaker_hash_is_upgraded_when_a_reusable_ticket_verifies(ticket: Service) -> None:
+def test_a_weak_hash_is_upgraded_when_a_reusable_ticket_is_accepted(ticket: Service) -> None:
     ticket.define("default", policy=TicketPolicy(hash_algorithm=HashAlgorithm.ARGON2ID, reusable=True))
 
     assert ticket.verify(ticket.newest())["verified"]

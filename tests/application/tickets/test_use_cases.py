@@ -12,7 +12,7 @@ from application.shared.errors import (
     UserNotFound,
 )
 from application.transaction.command import Precondition
-from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
 from domain.tickets.states import State
 from domain.tickets.ticket import verify_ticket
 from tests.support.fakes import NOW, SUBJECT
@@ -25,14 +25,14 @@ def body_of(answer: Any) -> dict[str, Any]:
     return body
 
 
-def test_a_ticket_needs_a_user(service: Service) -> None:
+def test_creating_a_ticket_requires_a_user(service: Service) -> None:
     with pytest.raises(UserNotFound):
         service.create()
     with pytest.raises(UserNotFound):
         service.regenerate()
 
 
-def test_a_reset_needs_a_ticket(service: Service) -> None:
+def test_a_reset_requires_a_ticket(service: Service) -> None:
     service.register()
 
     with pytest.raises(TicketNotFound):
@@ -56,7 +56,7 @@ def test_a_new_ticket_is_active_and_valid_for_the_lifetime_of_the_policy(service
     assert body["validity"] == {"from": "2026-11-23T09:42:00Z", "to": "2026-11-28T09:42:00Z"}
 
 
-def test_a_reset_counts_and_begins_a_new_validity(service: Service) -> None:
+def test_a_reset_increments_the_count_and_starts_a_new_validity(service: Service) -> None:
     service.register()
     service.create()
     service.clock.advance(timedelta(days=2))
@@ -80,7 +80,7 @@ def test_a_reset_keeps_the_ids_of_credential_and_policy(service: Service) -> Non
     ]
 
 
-def test_the_old_ticket_stops_verifying_at_once(service: Service) -> None:
+def test_a_reset_invalidates_the_former_ticket(service: Service) -> None:
     service.register()
     service.create()
     service.regenerate()
@@ -107,7 +107,7 @@ def test_a_refused_reset_changes_nothing(service: Service, state: State, refusal
 
 
 @pytest.mark.parametrize("if_match", [frozenset({1}), frozenset({7, 1}), "*"])
-def test_a_reset_happens_while_the_version_is_the_wanted_one(
+def test_a_reset_succeeds_if_the_precondition_is_satisfied(
     service: Service, if_match: frozenset[int] | str
 ) -> None:
     service.register()
@@ -116,7 +116,7 @@ def test_a_reset_happens_while_the_version_is_the_wanted_one(
     assert service.regenerate(precondition=Precondition(if_match=if_match)).version == 2
 
 
-def test_a_reset_with_another_version_fails(service: Service) -> None:
+def test_a_reset_fails_if_the_precondition_is_not_satisfied(service: Service) -> None:
     service.register()
     service.create()
 
@@ -124,7 +124,7 @@ def test_a_reset_with_another_version_fails(service: Service) -> None:
         service.regenerate(precondition=Precondition(if_match=frozenset({2})))
 
 
-def test_if_match_on_what_does_not_exist_fails(service: Service) -> None:
+def test_if_match_fails_if_the_ticket_does_not_exist(service: Service) -> None:
     service.register()
 
     with pytest.raises(PreconditionFailed):
@@ -135,10 +135,10 @@ def test_an_unknown_policy_is_refused(service: Service) -> None:
     service.register()
 
     with pytest.raises(UnknownPolicy):
-        service.create(policy_ext_id="nobody-wrote-it")
+        service.create(policy_ext_id="no-such-policy")
 
 
-def test_a_validity_that_is_given_holds(service: Service) -> None:
+def test_a_given_validity_is_used(service: Service) -> None:
     service.register()
 
     body = body_of(service.create(valid_from=NOW + timedelta(days=1), valid_to=NOW + timedelta(days=2)))
@@ -146,14 +146,14 @@ def test_a_validity_that_is_given_holds(service: Service) -> None:
     assert body["validity"] == {"from": "2026-11-24T09:42:00Z", "to": "2026-11-25T09:42:00Z"}
 
 
-def test_a_validity_that_ends_before_now_is_impossible(service: Service) -> None:
+def test_a_validity_that_ends_in_the_past_is_refused(service: Service) -> None:
     service.register()
 
-    with pytest.raises(ValidityImpossible):
+    with pytest.raises(InvalidValidity):
         service.create(valid_to=NOW - timedelta(seconds=1))
 
 
-def test_registering_again_replaces_all_that_is_known(service: Service) -> None:
+def test_registering_again_replaces_all_user_data(service: Service) -> None:
     service.register(name="Una", language="de")
 
     answer = service.register(email="new@example.com")
@@ -163,13 +163,13 @@ def test_registering_again_replaces_all_that_is_known(service: Service) -> None:
     assert (answer.outcome, answer.version) == ("changed", 2)
 
 
-def test_registering_the_same_again_changes_nothing(service: Service) -> None:
+def test_registering_unchanged_data_changes_nothing(service: Service) -> None:
     service.register()
 
     assert (service.register().outcome, service.register().version) == ("unchanged", 1)
 
 
-def test_registering_minds_its_precondition(service: Service) -> None:
+def test_registering_honours_the_precondition(service: Service) -> None:
     with pytest.raises(PreconditionFailed):
         service.register(precondition=Precondition(if_match="*"))
     service.register(precondition=Precondition(if_none_match="*"))

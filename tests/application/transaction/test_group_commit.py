@@ -23,7 +23,7 @@ STRANGER = SUBJECT._replace(user_ext_id="stranger")
 
 
 class GatedStore(SqliteStore):
-    """Holds its first look-up until the test opens the gate, so that the commands after it become one batch."""
+    """Blocks its first look-up until the test opens the gate, so that later commands form one batch."""
 
     lookup_is_nonblocking = False
 
@@ -78,7 +78,7 @@ def submit(service: Service, kind: type[Command], **changes: Any) -> Any:
     return service.commands.submit(command(kind, **changes))
 
 
-def test_commands_that_wait_together_commit_together_and_each_gets_its_own_answer() -> None:
+def test_queued_commands_share_one_commit_and_get_separate_answers() -> None:
     with gated() as (service, store):
         futures = [submit(service, RegenerateTicket) for _ in range(10)]
         store.gate.set()
@@ -88,7 +88,7 @@ def test_commands_that_wait_together_commit_together_and_each_gets_its_own_answe
     assert [len(changes.events) for changes in store.committed] == [0, 10]
 
 
-def test_a_refusal_harms_no_neighbour() -> None:
+def test_a_refusal_does_not_affect_other_commands() -> None:
     with gated() as (service, store):
         before = submit(service, RegenerateTicket)
         refused = submit(service, RegenerateTicket, subject=STRANGER)
@@ -100,7 +100,7 @@ def test_a_refusal_harms_no_neighbour() -> None:
             refused.result().unwrap()
 
 
-def test_an_error_in_one_command_harms_no_neighbour_and_leaves_nothing_of_its_own() -> None:
+def test_an_error_rolls_back_only_its_own_command() -> None:
     with gated() as (service, store):
         seal, broken = (
             service.sealer.seal,
@@ -124,7 +124,7 @@ def test_an_error_in_one_command_harms_no_neighbour_and_leaves_nothing_of_its_ow
         assert len(history_of(store, SUBJECT)) == 3
 
 
-def test_two_retries_in_one_batch_are_one_change() -> None:
+def test_two_retries_in_one_batch_make_one_change() -> None:
     with gated() as (service, store):
         futures = [submit(service, RegenerateTicket, command_id="key", retryable=True) for _ in range(2)]
         store.gate.set()
@@ -133,7 +133,7 @@ def test_two_retries_in_one_batch_are_one_change() -> None:
         assert len(history_of(store, SUBJECT)) == 2
 
 
-def test_a_create_and_a_reset_in_one_batch_see_each_other() -> None:
+def test_a_reset_sees_the_creation_in_the_same_batch() -> None:
     with gated() as (service, store):
         submit(service, RegisterUser, email="s@example.com", subject=STRANGER)
         too_early = submit(service, RegenerateTicket, subject=STRANGER)
@@ -146,22 +146,22 @@ def test_a_create_and_a_reset_in_one_batch_see_each_other() -> None:
             too_early.result().unwrap()
 
 
-def test_after_a_conflict_the_command_is_decided_again_on_what_the_other_left() -> None:
+def test_a_command_is_decided_again_after_a_conflict() -> None:
     with gated() as (service, store), service_over(store) as other_process:
 
-        def be_faster(_: Changes) -> None:
+        def commit_first(_: Changes) -> None:
             store.before_commit = lambda _: None
             other_process.regenerate()
 
         store.gate.set()
-        service.register(email="later@example.com")  # by now the gate's own batch is through
-        store.before_commit = be_faster
+        service.register(email="later@example.com")  # the batch that waited at the gate has been stored
+        store.before_commit = commit_first
 
         assert service.regenerate().version == 3
         assert [event.originator_version for event in history_of(store, SUBJECT)] == [1, 2, 3]
 
 
-def test_what_cannot_be_stored_together_is_stored_one_by_one() -> None:
+def test_a_batch_that_cannot_be_stored_is_split() -> None:
     def poison(changes: Changes) -> None:
         if STRANGER in changes.of(USERS):
             raise ValueError("cannot be stored")
@@ -180,7 +180,7 @@ def test_what_cannot_be_stored_together_is_stored_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("failure", "raised"), [(StoreUnavailable("gone"), StoreUnavailable), (Conflict(), StoreUnavailable)]
 )
-def test_a_store_that_fails_is_said_to_every_caller(failure: Exception, raised: type[Exception]) -> None:
+def test_a_store_failure_is_reported_to_every_caller(failure: Exception, raised: type[Exception]) -> None:
     def fail(_: Changes) -> None:
         raise failure
 
@@ -194,7 +194,7 @@ def test_a_store_that_fails_is_said_to_every_caller(failure: Exception, raised: 
                 future.result()
 
 
-def test_a_cancelled_command_leaves_nothing_behind() -> None:
+def test_a_cancelled_command_is_not_executed() -> None:
     with gated() as (service, store):
         cancelled, kept = submit(service, RegenerateTicket), submit(service, RegenerateTicket)
         assert cancelled.cancel()
@@ -204,7 +204,7 @@ def test_a_cancelled_command_leaves_nothing_behind() -> None:
         assert len(history_of(store, SUBJECT)) == 2
 
 
-def test_more_than_may_wait_is_refused_at_once() -> None:
+def test_a_full_queue_rejects_commands_immediately() -> None:
     with gated() as (service, store):
         service.group_commit._max_waiting = 3
         for _ in range(3):
@@ -216,7 +216,7 @@ def test_more_than_may_wait_is_refused_at_once() -> None:
         store.gate.set()
 
 
-def test_closing_stores_and_answers_what_waits() -> None:
+def test_closing_processes_the_queued_commands() -> None:
     with gated() as (service, store):
         futures = [submit(service, RegenerateTicket) for _ in range(5)]
         store.gate.set()
@@ -227,7 +227,7 @@ def test_closing_stores_and_answers_what_waits() -> None:
             submit(service, RegenerateTicket)
 
 
-def test_who_is_told_and_fails_changes_no_answer_and_stops_no_writer(
+def test_a_failing_listener_affects_neither_the_answer_nor_the_writer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(_: object) -> None:

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[CountingStore]:
 
 
 @pytest.mark.parametrize("nonblocking", [True, False])
-def test_reads_that_arrive_together_are_one_look_up(store: CountingStore, nonblocking: bool) -> None:
+def test_concurrent_reads_share_one_look_up(store: CountingStore, nonblocking: bool) -> None:
     store.lookup_is_nonblocking = nonblocking
     loads = [Load(TICKETS, SUBJECT._replace(user_ext_id=f"user-{number}")) for number in range(5)]
 
@@ -49,7 +49,7 @@ def test_reads_that_arrive_together_are_one_look_up(store: CountingStore, nonblo
     assert [sorted(found, key=lambda load: load.prefix) for found in store.loads] == [loads]
 
 
-def test_a_store_that_fails_is_reported_to_every_reader_and_the_next_reads_again(
+def test_a_store_failure_is_reported_to_every_reader_and_not_cached(
     store: CountingStore,
 ) -> None:
     store.lookup_is_nonblocking = False
@@ -68,7 +68,7 @@ def test_a_store_that_fails_is_reported_to_every_reader_and_the_next_reads_again
     assert found.all(TICKETS) == {}
 
 
-def test_a_reader_that_leaves_harms_no_other(store: CountingStore) -> None:
+def test_a_cancelled_read_does_not_affect_the_others(store: CountingStore) -> None:
     store.lookup_is_nonblocking = False
 
     async def read() -> LoadedState:

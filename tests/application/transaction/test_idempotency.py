@@ -15,7 +15,7 @@ from tests.support.stores import history_of, loaded
 KEY = {"retryable": True, "command_id": "key-1"}
 
 
-def test_a_retry_gets_the_first_answer_and_nothing_happens_twice(service: Service) -> None:
+def test_a_retry_returns_the_first_answer(service: Service) -> None:
     service.register()
     service.create()
 
@@ -27,7 +27,7 @@ def test_a_retry_gets_the_first_answer_and_nothing_happens_twice(service: Servic
     assert len(history_of(service.store, SUBJECT)) == 3
 
 
-def test_a_retry_of_a_refusal_gets_the_refusal_although_it_would_now_succeed(service: Service) -> None:
+def test_a_retry_of_a_refusal_returns_the_refusal(service: Service) -> None:
     service.register()
     service.create(state=State.DISABLED)
     with pytest.raises(CredentialDisabled) as first:
@@ -48,7 +48,7 @@ def _renamed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_renamed")
-def test_a_stored_refusal_outlives_the_name_of_its_class(service: Service) -> None:
+def test_a_stored_refusal_does_not_depend_on_the_class_name(service: Service) -> None:
     service.register()
     service.create(state=State.DISABLED)
     with pytest.raises(CredentialDisabled):
@@ -73,7 +73,7 @@ def test_an_unknown_outcome_is_an_error(outcome: str) -> None:
         Answer(outcome=outcome, body="", correlation_id="", request_digest="")
 
 
-def test_the_same_key_with_another_request_is_refused(service: Service) -> None:
+def test_a_reused_key_is_refused(service: Service) -> None:
     service.register()
     service.create()
     service.regenerate(**KEY)
@@ -84,7 +84,7 @@ def test_the_same_key_with_another_request_is_refused(service: Service) -> None:
     assert len(history_of(service.store, SUBJECT)) == 2
 
 
-def test_a_key_is_known_within_its_client_only(service: Service) -> None:
+def test_a_key_is_valid_within_its_client_only(service: Service) -> None:
     other = SUBJECT._replace(client_ext_id="client-2")
     service.register()
     service.register(subject=other)
@@ -93,7 +93,7 @@ def test_a_key_is_known_within_its_client_only(service: Service) -> None:
     assert service.create(**KEY, subject=other).version == 1
 
 
-def test_without_a_key_every_request_is_its_own(service: Service) -> None:
+def test_requests_without_a_key_are_independent(service: Service) -> None:
     service.register()
     service.create()
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from application.users.find_users import find_users
-from application.users.import_users import ImportReport, NoImport, import_users
+from application.users.import_users import ImportReport, InvalidImportFile, import_users
 from tests.support.fakes import TRACEPARENT
 from tests.support.service import Service
 
@@ -33,7 +33,7 @@ def users(service: Service) -> list[Any]:
     ]
 
 
-def test_each_line_is_a_user(service: Service) -> None:
+def test_each_line_registers_a_user(service: Service) -> None:
     report = imported(service, HEADER, "a,a@example.com,Ann,de\n", 'b,b@example.com,"Bo, Jr",\n')
 
     assert users(service) == [("a", "a@example.com", "Ann", "de"), ("b", "b@example.com", "Bo, Jr", None)]
@@ -54,7 +54,7 @@ def test_a_dry_run_changes_nothing(service: Service) -> None:
     assert (users(service), report.good, len(report.faults)) == ([], 1, 1)
 
 
-def test_every_bad_line_is_reported_with_its_number_and_the_good_ones_go_in(service: Service) -> None:
+def test_invalid_lines_are_reported_and_valid_ones_imported(service: Service) -> None:
     report = imported(
         service,
         HEADER,
@@ -81,7 +81,7 @@ def addresses(service: Service) -> list[Any]:
     ]
 
 
-def test_a_postal_address_is_one_field_whose_lines_are_parted_by_bars_or_breaks(service: Service) -> None:
+def test_bars_or_line_breaks_separate_the_lines_of_a_postal_address(service: Service) -> None:
     report = imported(
         service,
         "userExtId,email,name,language,postalAddress\n",
@@ -99,7 +99,7 @@ def test_a_postal_address_is_one_field_whose_lines_are_parted_by_bars_or_breaks(
     assert (report.good, report.faults) == (3, [])
 
 
-def test_who_has_a_postal_address_needs_no_email(service: Service) -> None:
+def test_an_email_is_optional_with_a_postal_address(service: Service) -> None:
     report = imported(
         service, "userExtId,email,postalAddress\n", "a,,Bahnhofstrasse 1|8001 Zürich\n", "b,,\n"
     )
@@ -108,7 +108,7 @@ def test_who_has_a_postal_address_needs_no_email(service: Service) -> None:
     assert report.faults == ["line 3: email: Field required"]
 
 
-def test_without_the_column_nobody_has_a_postal_address_any_more(service: Service) -> None:
+def test_a_missing_column_clears_the_postal_address(service: Service) -> None:
     imported(service, "userExtId,email,postalAddress\n", "a,a@example.com,Bahnhofstrasse 1|8001 Zürich\n")
 
     report = imported(service, "userExtId,email\n", "a,a@example.com\n")
@@ -127,7 +127,7 @@ def test_without_the_column_nobody_has_a_postal_address_any_more(service: Servic
         ("Bahnhof\tstrasse 1", "line 2: postalAddress.0: String should match pattern"),
     ],
 )
-def test_a_bad_postal_address_is_reported_with_its_line_number(
+def test_an_invalid_postal_address_is_reported_with_its_line_number(
     service: Service, address: str, fault: str
 ) -> None:
     report = imported(
@@ -145,11 +145,11 @@ def test_a_bad_postal_address_is_reported_with_its_line_number(
     "header", ["", "email,userExtId\n", "userExtId,email,phone\n", "userExtId,email,name,name\n"]
 )
 def test_a_file_with_another_header_is_not_imported(service: Service, header: str) -> None:
-    with pytest.raises(NoImport, match="the first line must be"):
+    with pytest.raises(InvalidImportFile, match="the first line must be"):
         imported(service, header, "a,a@example.com\n")
 
 
-def test_more_users_than_may_wait_are_imported(service: Service) -> None:
+def test_more_users_than_the_queue_holds_are_imported(service: Service) -> None:
     report = imported(
         service, HEADER, *(f"user-{number:05},u{number}@example.com,,\n" for number in range(5_000))
     )

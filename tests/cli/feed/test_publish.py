@@ -47,7 +47,7 @@ def test_a_broker_that_is_out_of_reach_is_named_without_the_password(scheme: str
 
     publisher = Command(tmp_path, "publish", "--to", "@url")
     publisher.said(f"{scheme}://***@{NOBODY}")
-    publisher.said("the next try is in")
+    publisher.said("retrying in")
 
     assert publisher.stop() == 0
     assert "geheim" not in publisher.err.read_text()
@@ -60,7 +60,7 @@ def test_a_store_that_is_out_of_reach_from_the_start_is_waited_for(tmp_path: Pat
         TICKETS_DATABASE_URL=f"postgresql://postgres@{NOBODY}/tickets",
     )
     publisher.said("the PostgreSQL store failed")
-    publisher.said("the next try is in")
+    publisher.said("retrying in")
 
     assert publisher.stop() == 0
 

@@ -1,4 +1,4 @@
-"""What becomes of a ticket on its way is said in a stream of its own, one for each ticket that was minted."""
+"""The events of a delivery are stored in a separate stream per minted ticket."""
 
 from dataclasses import fields
 from datetime import timedelta
@@ -36,39 +36,37 @@ SAID: list[tuple[type[DeliveryEvent], dict[str, Any]]] = [
 ]
 
 
-def say(kind: type[DeliveryEvent], so_far: int = 0, version: int = 7, **said: Any) -> Any:
+def build_event(kind: type[DeliveryEvent], event_count: int = 0, version: int = 7, **said: Any) -> Any:
     return next_event(
         kind,
         stream=STREAM,
         ticket_version=version,
-        event_count=so_far,
+        event_count=event_count,
         client_ext_id="client-123",
         user_ext_id="user-123",
-        by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * so_far)),
+        by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * event_count)),
         **said,
     )
 
 
 @pytest.mark.parametrize(("kind", "said"), SAID)
-def test_any_event_may_be_the_first_of_its_stream_or_follow_another(
-    kind: type[DeliveryEvent], said: dict[str, Any]
-) -> None:
-    first = say(kind, 0, **said)
-    second = say(kind, 1, **said)
+def test_any_event_can_be_the_first_of_its_stream(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
+    first = build_event(kind, 0, **said)
+    second = build_event(kind, 1, **said)
 
     assert (first.originator_version, second.originator_version) == (1, 2)
     assert first.originator_id == second.originator_id == delivery_stream_id(STREAM, 7)
     assert first.originator_topic == "TicketDelivery"
 
 
-def test_an_event_says_whose_ticket_it_was_who_tried_and_what_came_of_it() -> None:
-    event = say(Failed, 0, delivery=ATTEMPT)
+def test_an_event_contains_the_user_the_actor_and_the_attempt() -> None:
+    event = build_event(Failed, 0, delivery=ATTEMPT)
 
     assert (event.client_ext_id, event.user_ext_id, event.ticket_version) == ("client-123", "user-123", 7)
     assert (event.actor, event.timestamp, event.delivery) == ("tickets deliver", NOW, ATTEMPT)
 
 
-def test_each_minted_ticket_has_a_stream_of_its_own_that_is_not_the_credentials() -> None:
+def test_each_minted_ticket_has_a_separate_stream() -> None:
     others = [stream_id("client-123", "user-124"), stream_id("client-124", "user-123")]
     streams = [
         delivery_stream_id(stream, version) for stream in (STREAM, *others) for version in range(1, 50)
@@ -77,15 +75,15 @@ def test_each_minted_ticket_has_a_stream_of_its_own_that_is_not_the_credentials(
     assert len({*streams, STREAM, *others}) == 3 * 49 + 3
 
 
-def test_the_stream_is_found_again_in_every_process() -> None:
+def test_the_stream_id_is_deterministic() -> None:
     assert str(delivery_stream_id(STREAM, 7)) == "2e7bf150-335f-5550-b2b3-cd99c0e54c9c"
 
 
 @pytest.mark.parametrize(("kind", "said"), SAID)
-def test_what_is_stored_says_no_more_than_that(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
-    """A field that is added has to be added here, so that no content slips in."""
+def test_stored_events_contain_no_other_fields(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
+    """Fails for each new field, so that no content is stored by accident."""
     allowed = {"originator_topic", "client_ext_id", "user_ext_id", "ticket_version", "delivery", "why"}
-    event = say(kind, 0, **said)
+    event = build_event(kind, 0, **said)
 
     stored = JsonMapper().to_stored_event(event)
 

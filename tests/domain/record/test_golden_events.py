@@ -1,6 +1,6 @@
-"""Stored bytes of every event ever released load for ever (ADR 4).
+"""Every event of every release can be loaded for ever (ADR 4).
 
-Lines are added to golden_events.jsonl, never changed: topic, a tab, the bytes as a store keeps them.
+Lines of golden_events.jsonl are added, never changed: topic, a tab, the stored bytes.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ STREAM = stream_id("client-123", "user-123")
 
 
 @pytest.mark.parametrize(("topic", "state"), GOLDEN)
-def test_a_stored_event_loads_and_is_stored_as_the_same_bytes(topic: str, state: str) -> None:
+def test_a_stored_event_is_encoded_to_the_same_bytes(topic: str, state: str) -> None:
     mapper = JsonMapper()
 
     event = mapper.to_domain_event(StoredEvent(STREAM, 1, topic, state.encode()))
@@ -29,7 +29,7 @@ def test_a_stored_event_loads_and_is_stored_as_the_same_bytes(topic: str, state:
 
 
 @pytest.mark.parametrize(("topic", "state"), GOLDEN)
-def test_the_id_of_a_stream_follows_from_the_names_in_it(topic: str, state: str) -> None:
+def test_the_stream_id_is_derived_from_the_ids_in_the_event(topic: str, state: str) -> None:
     event = decoded(topic, state.encode())
     origin = origin_of(event)
 
@@ -40,7 +40,7 @@ def test_every_event_has_a_golden_line() -> None:
     assert set(EVENTS) == {topic for topic, _ in GOLDEN}
 
 
-def test_a_field_from_a_newer_version_is_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     topic, state = GOLDEN[0]
     newer = state.replace("{", '{"from_the_future":1,', 1).encode()
 

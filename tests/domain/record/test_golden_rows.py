@@ -1,7 +1,7 @@
-"""Stored rows of every kind load for ever, and are what is written today (ADR 4).
+"""Every kind of row of every release can be loaded for ever, and is encoded to the current form.
 
-Lines are added to golden_rows.jsonl, never changed: the table (or what else is stored), a tab, the columns as JSON, bytes as
-text or in hex. A line of an earlier release has a second tab and the columns as they are written today.
+Lines of golden_rows.jsonl are added, never changed: the table (or another kind of stored data), a tab, the columns as JSON,
+bytes as text or in hex. A line of an earlier release has a second tab and the columns in the current form.
 """
 
 import json
@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.delivery.outbox import DeliveryKey, DeliveryProgress, Standing, Trying
+from application.delivery.outbox import DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
 from application.subscriptions.records import Target
@@ -48,7 +48,7 @@ EVENTS = [
     line.split("\t") for line in Path(__file__).with_name("golden_events.jsonl").read_text().splitlines()
 ]
 KEY = bytes(range(32))
-# Tables of ids, numbers and hashes alone, and that of the events, which has a file of its own.
+# Tables that contain only ids, numbers and hashes; and the events, which have a separate file.
 PLAIN = {"schema_version", "era_cuts", "ledger_sizes", "ledger_tiles", "ticket_events"}
 
 
@@ -73,13 +73,13 @@ def _outbox(row: Sequence[Any]) -> Any:
     *entry, event_count, standing, trying, next_try, leased_until, lease = row
     waiting = to_waiting((*entry, None, None, trying, event_count, standing, next_try, None))
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
-    progress = DeliveryProgress(waiting.so_far, waiting.trying, waiting.next_try)
+    progress = DeliveryProgress(waiting.event_count, waiting.retry_state, waiting.next_try)
     *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
-    if waiting.trying == Trying():
+    if waiting.retry_state == RetryState():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
     columns = outbox_columns(waiting.entry)
-    return *columns, event_count, waiting.standing, written, next_try, leased_until, lease
+    return *columns, event_count, waiting.status, written, next_try, leased_until, lease
 
 
 def _subscriptions(row: Sequence[Any]) -> Any:
@@ -115,13 +115,13 @@ AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
     "ledger": _ledger,
     "checkpoints": _checkpoints,
     "eras": lambda row: (*row[:2], column_date(datetime.fromisoformat(row[2]))),
-    # Inside `sealed` of a subscription, and how that and a ticket are sealed.
+    # The content of `sealed` of a subscription, and the sealed forms of targets and tickets.
     "target": lambda row: [Target.of_secret(Secret(row[0].decode())).to_secret().reveal()],
     "seal": _seal,
     # The file of `tickets follow` and `tickets publish`.
     "cursor": lambda row: [msgspec.json.encode(msgspec.json.decode(row[0], type=_Content)) + b"\n"],
 }
-# Of each kind the columns that are bytes; of the others only those that are nothing but JSON.
+# The columns of bytes by kind; of the other columns only those that contain JSON.
 BYTES = {
     "tickets": (3,),
     "recipients": (3,),
@@ -154,7 +154,7 @@ def _written(kind: str, columns: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("line", GOLDEN, ids=[f"{kind}-{number}" for number, (kind, *_) in enumerate(GOLDEN)])
-def test_a_stored_row_loads_and_is_what_is_written_today(line: list[str]) -> None:
+def test_a_stored_row_is_encoded_to_the_current_form(line: list[str]) -> None:
     kind, columns, *today = line
 
     written = _written(kind, AGAIN[kind](_loaded(kind, columns)))
@@ -190,8 +190,8 @@ def test_every_event_has_a_golden_ledger_row() -> None:
         (Obsolete, "replaced expired erased deleted archived not-sent"),
         (Method, "webhook set-push set-poll"),
         (Status, "enabled paused disabled parked"),
-        (Standing, "queued failed"),
+        (OutboxStatus, "queued failed"),
     ],
 )
-def test_the_values_of_what_is_stored_by_its_value_never_change(enum: type[StrEnum], values: str) -> None:
+def test_the_values_of_stored_enums_never_change(enum: type[StrEnum], values: str) -> None:
     assert [*enum] == values.split()

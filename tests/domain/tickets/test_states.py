@@ -1,4 +1,4 @@
-"""The table of states is the machine: whatever is done in any order, nothing happens beside it."""
+"""Any sequence of operations makes only the transitions of the table."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from tests.support.server import ROOT
 ACTIONS = {
     states.REGENERATE: "regenerate",
     states.VERIFY: "right",
-    states.MISS: "wrong",
+    states.WRONG_TICKET: "wrong",
     states.UNLOCK: "wait",
     states.ACTIVATE: State.ACTIVE,
     states.DISABLE: State.DISABLED,
@@ -35,7 +35,7 @@ POLICIES = [
     st.sampled_from(POLICIES),
     st.lists(st.sampled_from(list(ACTIONS)), max_size=25),
 )
-def test_every_step_is_a_line_of_the_table(
+def test_every_step_is_a_transition_of_the_table(
     first: State, policy: TicketPolicy, steps: list[Transition]
 ) -> None:
     now = NOW
@@ -73,7 +73,7 @@ def test_every_step_is_a_line_of_the_table(
             assert after in step.targets
 
 
-def test_the_diagram_in_the_docs_is_drawn_from_the_table() -> None:
+def test_the_diagram_in_the_docs_matches_the_table() -> None:
     page = (ROOT / "docs" / "states.md").read_text()
 
     assert f"```mermaid\n{states.mermaid()}\n```" in page

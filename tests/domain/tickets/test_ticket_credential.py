@@ -1,11 +1,11 @@
-"""given (events) / when (a method) / then (an event or a refusal)."""
+"""The aggregate: given (events) / when (a method) / then (an event or a refusal)."""
 
 from datetime import timedelta
 
 import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
-from domain.shared.errors import CredentialArchived, CredentialDisabled, ValidityImpossible
+from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
 from domain.tickets.events import TicketCreated, TicketRegenerated
 from domain.tickets.states import State
 from domain.tickets.ticket_credential import TicketCredential, stream_id
@@ -50,7 +50,7 @@ def test_regenerating_emits_the_new_hash_the_next_count_and_the_next_version() -
     assert (event.ticket_hash, event.reset_count, event.originator_version) == ("{SSHA256}second", 1, 2)
 
 
-def test_every_event_carries_who_why_and_by_which_request() -> None:
+def test_every_event_carries_its_attribution() -> None:
     by = attribution(actor="alice", reason="lost letter", correlation_id="trace", command_id="cmd")
     credential = created()
 
@@ -81,7 +81,7 @@ def test_regenerating_evolves_hash_count_validity_and_version() -> None:
         State.ADMIN_CHANGED,
     ],
 )
-def test_regenerating_lifts_any_lock(state: State) -> None:
+def test_regenerating_removes_a_lock(state: State) -> None:
     credential = created(state)
 
     credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
@@ -92,7 +92,7 @@ def test_regenerating_lifts_any_lock(state: State) -> None:
 @pytest.mark.parametrize(
     ("state", "refusal"), [(State.DISABLED, CredentialDisabled), (State.ARCHIVED, CredentialArchived)]
 )
-def test_a_disabled_or_archived_credential_is_not_revived(state: State, refusal: type[Exception]) -> None:
+def test_a_disabled_or_archived_credential_cannot_be_reset(state: State, refusal: type[Exception]) -> None:
     credential = created(state)
     credential.collect_events()
 
@@ -103,23 +103,23 @@ def test_a_disabled_or_archived_credential_is_not_revived(state: State, refusal:
     assert (credential.version, credential.current.ticket_hash) == (1, "{SSHA256}first")
 
 
-def test_a_validity_must_end_after_it_begins() -> None:
-    with pytest.raises(ValidityImpossible):
+def test_a_validity_must_end_after_its_start() -> None:
+    with pytest.raises(InvalidValidity):
         Validity(NOW, NOW)
 
 
-def test_a_validity_beyond_the_calendar_is_impossible() -> None:
-    with pytest.raises(ValidityImpossible):
+def test_a_validity_after_the_year_9999_is_refused() -> None:
+    with pytest.raises(InvalidValidity):
         Validity.by(TicketPolicy(credential_lifetime=3_000_000 * 86_400_000), NOW)
 
 
-def test_the_policy_gives_the_validity() -> None:
+def test_the_policy_sets_the_validity() -> None:
     assert Validity.by(DEFAULT_POLICY, NOW) == Validity(NOW, NOW + timedelta(days=5))
 
 
-def test_streams_of_neighbouring_ids_differ() -> None:
+def test_similar_ids_have_different_streams() -> None:
     assert stream_id("a", "bc") != stream_id("ab", "c")
 
 
-def test_the_stream_of_a_user_never_changes() -> None:
+def test_the_stream_id_of_a_user_never_changes() -> None:
     assert str(stream_id("client-123", "user-123")) == "a56987fa-63ae-5534-8f1d-930b9ce4a8d1"

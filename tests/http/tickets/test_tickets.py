@@ -124,11 +124,11 @@ def test_the_whole_answer_to_a_failed_precondition(web: Web) -> None:
             "type": "about:blank",
             "title": "Precondition failed",
             "status": 412,
-            "detail": "The version named in If-Match is not the current one. Read again, then decide.",
+            "detail": "The version in If-Match is not the current one. Reload the resource and retry.",
             "errors": [
                 {
                     "code": "errors.optimisticLockingFailure",
-                    "message": "The version named in If-Match is not the current one. Read again, then decide.",
+                    "message": "The version in If-Match is not the current one. Reload the resource and retry.",
                 }
             ],
         }

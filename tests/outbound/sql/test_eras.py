@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from application.feed.feed import Batch, FeedEvent, FeedQuery, joined, position_before, read_feed
-from application.feed.publish import Patience, publish
+from application.feed.publish import Backoff, publish
 from application.record.eras import EventId
 from application.shared.errors import PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
@@ -81,10 +81,10 @@ def test_a_client_that_came_since_is_of_the_era_from_its_first_event(
         (
             4,
             "",
-            "Event 4 is not in the ledger of the client any more: the ledger was put back. What you saw up to position 3",
+            "Event 4 is no longer in the ledger of the client: the ledger was restored. Your events up to position 3",
         ),
-        (5, SECOND, "Event 5~bbbbbbbb is not in the ledger"),
-        (3, FIRST, "Event 3~aaaaaaaa is not in the ledger"),
+        (5, SECOND, "Event 5~bbbbbbbb is no longer in the ledger"),
+        (3, FIRST, "Event 3~aaaaaaaa is no longer in the ledger"),
         (6, "", "ends at position 5"),
         (6, FIRST, "ends at position 5"),
     ],
@@ -168,7 +168,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
             target="broker",
             origin="tickets",
             clients=[CLIENT],
-            patience=Patience(stop, FakeRandomness()),
+            backoff=Backoff(stop, FakeRandomness()),
         )
         return broker.published
 

@@ -71,10 +71,10 @@ class Record:
 
     def check(self, outside: tuple[Checkpoint, ...] = ()) -> Findings:
         verifier = NoteVerifier([key for _, key in self.keys.public()])
-        findings = Findings(faults=[*self.store.mistyped()])
+        findings = Findings(faults=[*self.store.mistyped_values()])
         if findings.faults:
             return findings
-        findings.faults.extend(self.store.strays())
+        findings.faults.extend(self.store.orphaned_rows())
         for client in self.store.clients():
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=self.store, verifier=verifier, outside=mine))
@@ -194,7 +194,7 @@ def test_a_check_beside_a_service_that_writes_finds_what_differs(record: Record)
 
     assert check_beside_a_service(record) == [
         f"client {CLIENT!r}: position 17 is missing",
-        f"client {CLIENT!r}, user 'user-1': the read row is not what its events lead to",
+        f"client {CLIENT!r}, user 'user-1': the read row differs from the replayed one",
     ]
 
 
@@ -313,18 +313,21 @@ def sign_with_another_key(record: Record, tmp: Path) -> None:
 
 
 TAMPERING: list[tuple[Callable[[Record], None], str]] = [
-    (change_a_byte, "version 3: the event is not the one in the ledger"),
+    (change_a_byte, "version 3: the event differs from the ledger"),
     (delete_an_event, "version 3: the event is missing"),
     (delete_an_event_and_its_entry, "position 3 is missing"),
     (cut_off_the_newest, "position 5 is missing"),
-    (cut_off_the_end_of_the_ledger, "15 entries were signed, but the ledger has only 14"),
-    (swap_two_events, "version 2: the event is not the one in the ledger"),
-    (swap_two_entries, "the first 15 entries are not those that were signed"),
+    (cut_off_the_end_of_the_ledger, "a checkpoint covers 15 entries, but the ledger has only 14"),
+    (swap_two_events, "version 2: the event differs from the ledger"),
+    (swap_two_entries, "the first 15 entries differ from the signed ones"),
     (insert_an_event, "version 7: the event is in no ledger"),
-    (rewrite_a_stream_with_its_ledger_rows, "the first 15 entries are not those that were signed"),
-    (change_the_read_row, f"user {SUBJECT.user_ext_id!r}: the read row is not what its events lead to"),
-    (change_a_column_of_the_read_row, "the read row is not what its events lead to"),
-    (rebuild_the_ledger_without_the_key, "the checkpoint of 15 entries is not signed by a key of ours"),
+    (rewrite_a_stream_with_its_ledger_rows, "the first 15 entries differ from the signed ones"),
+    (change_the_read_row, f"user {SUBJECT.user_ext_id!r}: the read row differs from the replayed one"),
+    (change_a_column_of_the_read_row, "the read row differs from the replayed one"),
+    (
+        rebuild_the_ledger_without_the_key,
+        "the checkpoint of 15 entries is not signed by a key of this service",
+    ),
 ]
 
 
@@ -342,7 +345,7 @@ FORGED = ClearTicket("forged")
 # The event of position 1 names its client and user; position 3 is of the same stream, and names neither.
 COLUMNS: dict[str, tuple[Any, str]] = {
     "client_ext_id": ("client-124", "client 'client-124', position {0}, stream {1}, version {0}: "),
-    "position": (900, "position 900, stream {1}, version {0}: the event is not the one in the ledger"),
+    "position": (900, "position 900, stream {1}, version {0}: the event differs from the ledger"),
     "stream": (stream_id("client-124", "."), "position {0}, stream {2}, version {0}: the event is missing"),
     "version": (900, "position {0}, stream {1}, version 900: the event is missing"),
     "user_ext_id": (".", "position {0}, stream {1}, version {0}: column user_ext_id"),
@@ -353,7 +356,7 @@ COLUMNS: dict[str, tuple[Any, str]] = {
     ),
     "actor": ("mallory", "position {0}, stream {1}, version {0}: column actor"),
     "trace_id": ("0" * 32, "position {0}, stream {1}, version {0}: column trace_id"),
-    "leaf": (bytes(32), "position {0}, stream {1}, version {0}: the event is not the one in the ledger"),
+    "leaf": (bytes(32), "position {0}, stream {1}, version {0}: the event differs from the ledger"),
 }
 
 
@@ -381,7 +384,7 @@ def test_a_read_row_that_is_none_is_found(record: Record, row: bytes) -> None:
     record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = 'user-1'", row)
 
     [fault] = record.check().faults
-    assert fault == f"client {CLIENT!r}, user 'user-1': the read row is not what its events lead to"
+    assert fault == f"client {CLIENT!r}, user 'user-1': the read row differs from the replayed one"
 
 
 def test_a_change_of_any_column_of_the_ledger_is_found(record: Record) -> None:
@@ -418,7 +421,7 @@ def test_a_forged_row_is_found_although_the_ledger_names_another_user(record: Re
 
     named = [fault for fault in faults if "column user_ext_id is '.', not 'user-123'" in fault]
     assert len(named) == RESETS + 2
-    assert any("the read row is not what its events lead to" in fault for fault in faults)
+    assert any("the read row differs from the replayed one" in fault for fault in faults)
 
 
 def test_a_rebuild_reports_a_stream_that_is_hidden_and_mends_its_row(record: Record) -> None:
@@ -527,7 +530,7 @@ def record_with_tiles(record: Record) -> Record:
 
 def keep_a_tile(record: Record, number: int) -> None:
     record.sql("DELETE FROM ledger_tiles WHERE number = ?", number)
-    record.store.keep_tiles(CLIENT, number, [bytes(32)])
+    record.store.save_tiles(CLIENT, number, [bytes(32)])
 
 
 @pytest.mark.parametrize("number", [2, 2**63 - 1, -1, LOWEST])
@@ -585,8 +588,8 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
         run(NoteAccess, subject=Subject(CLIENT, user), operation="getTicket", outcome="read")
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
     key = DeliveryKey(CLIENT, STREAM, 1)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, attempt=attempt)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, why=Obsolete.REPLACED)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, attempt=attempt)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, why=Obsolete.REPLACED)
     return {
         "TicketCredential": STREAM,
         "TicketDelivery": delivery_stream_id(STREAM, 1),
@@ -711,7 +714,7 @@ def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
     faults = record.check().faults
 
     assert any("position 1, " in fault and "column actor" in fault for fault in faults)
-    assert f"client {CLIENT!r}: its size is noted wrong, there are 16 entries" in faults
+    assert f"client {CLIENT!r}: its stored size is wrong, there are 16 entries" in faults
 
 
 def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -> None:
@@ -719,7 +722,9 @@ def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -
         record.sql(f"DELETE FROM {table} WHERE client_ext_id = ?", CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_version > 0")
 
-    assert record.check().faults == [f"client {CLIENT!r}: 15 entries were signed, but the ledger has only 0"]
+    assert record.check().faults == [
+        f"client {CLIENT!r}: a checkpoint covers 15 entries, but the ledger has only 0"
+    ]
 
 
 def test_every_event_tells_its_stream_or_follows_one_that_does() -> None:
@@ -740,7 +745,7 @@ def test_every_event_tells_its_stream_or_follows_one_that_does() -> None:
 def test_a_checkpoint_signed_with_another_key_is_found(record: Record, tmp_path: Path) -> None:
     sign_with_another_key(record, tmp_path)
 
-    assert any("not signed by a key of ours" in fault for fault in record.check().faults)
+    assert any("not signed by a key of this service" in fault for fault in record.check().faults)
 
 
 def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: Record) -> None:
@@ -748,7 +753,7 @@ def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: 
     rewrite_a_stream_with_its_ledger_rows(record)
     record.sql("DELETE FROM checkpoints WHERE client_ext_id = ?", CLIENT)
 
-    assert any("not those that were signed" in fault for fault in record.check((outside,)).faults)
+    assert any("differ from the signed ones" in fault for fault in record.check((outside,)).faults)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@ import re
 
 import pytest
 
-from application.feed.publish import BrokerUnavailable, Patience
+from application.feed.publish import Backoff, BrokerUnavailable
 from tests.support.fakes import FakeRandomness
 
 
-def test_waits_grow_differ_and_end_at_half_a_minute_until_it_went_well_again(
+def test_delays_grow_with_jitter_up_to_30_seconds_until_a_reset(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Random(FakeRandomness):
@@ -15,16 +15,16 @@ def test_waits_grow_differ_and_end_at_half_a_minute_until_it_went_well_again(
             return self._next()[0] * bound // 256
 
     async def fail(times: int) -> None:
-        patience = Patience(asyncio.Event(), Random())
-        patience.stop.set()  # so that it waits for nothing
+        backoff = Backoff(asyncio.Event(), Random())
+        backoff.stop.set()  # so that it does not wait
         for _ in range(times):
-            await patience.wait(BrokerUnavailable("out of reach"))
-        patience.reset()
-        await patience.wait(BrokerUnavailable("out of reach"))
+            await backoff.wait(BrokerUnavailable("unreachable"))
+        backoff.reset()
+        await backoff.wait(BrokerUnavailable("unreachable"))
 
     asyncio.run(fail(50))
 
-    *waits, after_reset = [float(found) for found in re.findall(r"try is in ([0-9.]+) s", caplog.text)]
+    *waits, after_reset = [float(found) for found in re.findall(r"retrying in ([0-9.]+) s", caplog.text)]
     longest = [min(30.0, 0.5 * 2**failures) for failures in range(50)]
     assert len(waits) == 50
     assert all(most / 2 - 0.1 <= wait <= most + 0.1 for wait, most in zip(waits, longest, strict=True))
