@@ -178,7 +178,7 @@ def test_the_signature_is_that_of_standard_webhooks(key_file: Path) -> None:
         Webhook("whsec_" + base64.b64encode(b"another secret").decode()).verify(request.body, request.headers)
 
 
-def test_a_request_of_yesterday_is_not_accepted_again(key_file: Path) -> None:
+def test_an_old_request_cannot_be_replayed(key_file: Path) -> None:
     yesterday = FakeClock(datetime.now(UTC) - timedelta(days=1))
     request = received_by_mailer(key_file, clock=yesterday)
 

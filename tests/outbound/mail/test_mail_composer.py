@@ -24,8 +24,8 @@ from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool
 from interface.outbound.mail.mail_composer import (
-    AddressFaulty,
     Compose,
+    InvalidAddress,
     Letters,
     MailComposer,
     parse_sender,
@@ -191,7 +191,7 @@ def test_a_subject_with_a_name_is_one_line_in_which_nothing_is_decoded(
 )
 def test_what_is_no_address_is_no_header(address: str, tmp_path: Path) -> None:
     for compose in kinds(mails()).values():
-        with pytest.raises(AddressFaulty):
+        with pytest.raises(InvalidAddress):
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
@@ -335,7 +335,7 @@ stores = pytest.mark.parametrize(("store", "ending", "answer"), STORES)
 
 
 @stores
-def test_only_the_service_reads_what_lies_in_a_directory_and_its_name_is_nobodys(
+def test_spooled_files_are_private_and_their_names_disclose_nothing(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     directory = tmp_path / "var" / "out"

@@ -332,9 +332,7 @@ TAMPERING: list[tuple[Callable[[Record], None], str]] = [
 
 
 @pytest.mark.parametrize(("tamper", "said"), TAMPERING, ids=[tamper.__name__ for tamper, _ in TAMPERING])
-def test_tampering_is_found_and_its_place_named(
-    record: Record, tamper: Callable[[Record], None], said: str
-) -> None:
+def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record], None], said: str) -> None:
     tamper(record)
 
     assert any(said in fault for fault in record.check().faults), record.check().faults
@@ -748,7 +746,7 @@ def test_a_checkpoint_signed_with_another_key_is_found(record: Record, tmp_path:
     assert any("not signed by a key of this service" in fault for fault in record.check().faults)
 
 
-def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: Record) -> None:
+def test_a_ledger_without_checkpoints_is_compared_with_external_ones(record: Record) -> None:
     outside = record.sign()
     rewrite_a_stream_with_its_ledger_rows(record)
     record.sql("DELETE FROM checkpoints WHERE client_ext_id = ?", CLIENT)
