@@ -1,7 +1,9 @@
 """The rule of upgrades (ADR 12): from release 1.0.0 every migration only adds."""
 
+import hashlib
 import re
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from application.shared.errors import StoreUnavailable
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.postgres_store import PostgresStore
-from interface.outbound.sql.schema import StoredSchema, check_usable, pending
+from interface.outbound.sql.schema import StoredSchema, check_usable, pending, split_statements
 from tests.support.releases import RELEASES
 
 # What a migration may do to a store that the release before it still uses. A unique index could refuse its writes, and it
@@ -19,6 +21,9 @@ ADDS = re.compile(
     re.DOTALL,
 )
 MIGRATIONS = ["one", "two", "three", "four", "five"]
+SCRIPTS = Path(schema.__file__).with_name("migrations")
+# Made by `sha256sum */*.sql` in SCRIPTS. Append the lines of the new migrations when a release is made.
+RELEASED_SCRIPTS = Path(__file__).with_name("released_migrations.sha256").read_text().splitlines()
 
 
 def migrations_after_1_0_0() -> list[str]:
@@ -55,6 +60,32 @@ def test_a_statement_that_the_former_release_does_not_stand_is_refused(statement
 @pytest.mark.parametrize("column", ["note text", "note text NULL", "note text NOT NULL DEFAULT ''"])
 def test_a_column_that_the_former_release_can_leave_out_is_accepted(column: str) -> None:
     assert ADDS.match(f"ALTER TABLE tickets ADD COLUMN {column}")
+
+
+def test_a_released_migration_never_changes() -> None:
+    released = {
+        store: sorted((SCRIPTS / store).glob("*.sql"))[: max(versions)]
+        for store, versions in (("postgres", schema.RELEASED_POSTGRES), ("sqlite", schema.RELEASED_SQLITE))
+    }
+
+    assert [
+        f"{hashlib.sha256(script.read_bytes()).hexdigest()}  {store}/{script.name}"
+        for store, scripts in released.items()
+        for script in scripts
+    ] == RELEASED_SCRIPTS
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_migrations_are_numbered_without_a_gap(store: str) -> None:
+    numbers = [int(script.name.partition("_")[0]) for script in sorted((SCRIPTS / store).iterdir())]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_function_body_and_a_comment_may_contain_semicolons() -> None:
+    script = "-- One; two.\nCREATE FUNCTION f() AS $$ SELECT 1; SELECT 2 $$;\nSELECT '$.a';\n"
+
+    assert split_statements(script) == ["CREATE FUNCTION f() AS $$ SELECT 1; SELECT 2 $$", "SELECT '$.a'"]
 
 
 def test_each_release_has_its_schema() -> None:
