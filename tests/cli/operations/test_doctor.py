@@ -155,7 +155,7 @@ def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "TICKETS_DATABSE_URL: no such setting" in only_bad(found(monkeypatch, databse_url="x")).found
+    assert "TICKETS_DATABSE_URL: unknown setting" in only_bad(found(monkeypatch, databse_url="x")).found
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_stamps_need_a_place(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check", TICKETS_CHECKPOINT_TSA="http://127.0.0.1/tsa")
 
     assert done.returncode != 0
-    assert "TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR" in done.stderr
+    assert "TICKETS_CHECKPOINT_TSA requires TICKETS_CHECKPOINT_DIR" in done.stderr
     assert "Traceback" not in done.stderr
 
 
