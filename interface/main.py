@@ -37,7 +37,7 @@ from interface.composition.service import ledger_keys
 from interface.composition.users import import_from, run_expiry
 from interface.outbound.files.cursor_file import CursorRefused
 from interface.outbound.sql.sqlite_backup import BackupRefused
-from interface.settings import WrongSettings, read_settings
+from interface.settings import InvalidSettings, read_settings
 
 
 def command_line() -> typer.Typer:
@@ -81,7 +81,7 @@ def main() -> None:
     try:
         command_line()()
     except (
-        WrongSettings,
+        InvalidSettings,
         NoImport,
         Unavailable,
         Refusal,

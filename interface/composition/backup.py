@@ -11,14 +11,14 @@ from interface.outbound.sql.postgres_store import others_at
 from interface.outbound.sql.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
 from interface.outbound.sql.sqlite_lock import alone
 from interface.outbound.system import SystemRandomness, system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 _ERA_BYTES = 4
 _SECRETS = ("password", "sslpassword")
 
 
 def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
-    """Write a backup. Returns its size. Raises BackupRefused, WrongSettings."""
+    """Write a backup. Returns its size. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
@@ -27,7 +27,7 @@ def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
 
 
 def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
-    """Put a backup in the place of the store. Raises BackupRefused, WrongSettings."""
+    """Put a backup in the place of the store. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         fill = "pg_restore --exit-on-error --single-transaction --no-owner"
@@ -39,13 +39,13 @@ def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
 
 
 def mark_restored() -> str:
-    """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, WrongSettings."""
+    """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, InvalidSettings."""
     settings, era = read_settings(), _new_era()
     try:
         _check_that_nobody_uses(settings)
         store = open_store(settings)
     except (OSError, Unavailable) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
     try:
         store.begin_era(era, system_clock())
     finally:

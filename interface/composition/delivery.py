@@ -27,13 +27,13 @@ from interface.http.core.envelope import new_traceparent
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
-from interface.outbound.letters.letter import LetterFaulty, Window
+from interface.outbound.letters.letter import InvalidLetter, Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
-from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, TemplateFaulty, Templates
+from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, InvalidTemplate, Templates
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Delivery:
 
 
 def delivery_of(settings: Settings) -> Delivery:
-    """Return who brings tickets by the settings. Raises WrongSettings."""
+    """Return who brings tickets by the settings. Raises InvalidSettings."""
     try:
         return _delivery(settings)
     except (OSError, ValueError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def _delivery(settings: Settings) -> Delivery:
@@ -109,7 +109,7 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 def templates(settings: Settings) -> Templates:
     """Return the texts of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
-        raise WrongSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is no directory")
+        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is no directory")
     return Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )
@@ -145,7 +145,7 @@ async def deliver(
 
 
 def deliver_alone() -> None:
-    """Deliver until a signal says stop. Raises WrongSettings."""
+    """Deliver until a signal says stop. Raises InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     delivery = delivery_of(settings)
@@ -162,13 +162,13 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
 
 
 def check_templates() -> tuple[Sequence[str], Sequence[str]]:
-    """Return the templates there are, and what is wrong with any. Raises WrongSettings."""
+    """Return the templates there are, and what is wrong with any. Raises InvalidSettings."""
     texts = templates(read_settings())
     return texts.names(), texts.check()
 
 
 def render_template(kind: str, client: str, language: str) -> bytes:
-    """Return a text as a user would get it; `letter.pdf` is the letter as it is printed. Raises WrongSettings."""
+    """Return a text as a user would get it; `letter.pdf` is the letter as it is printed. Raises InvalidSettings."""
     settings = read_settings()
     texts = templates(settings)
     ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
@@ -178,8 +178,8 @@ def render_template(kind: str, client: str, language: str) -> bytes:
                 ticket, waiting
             )
         return texts.render(kind, ticket if kind in WITH_TICKET else None, waiting).encode()
-    except (TemplateFaulty, LetterFaulty) as error:
-        raise WrongSettings(str(error)) from None
+    except (InvalidTemplate, InvalidLetter) as error:
+        raise InvalidSettings(str(error)) from None
 
 
 def _sample(client: str, language: str) -> Waiting:
@@ -218,10 +218,10 @@ def _sample(client: str, language: str) -> Waiting:
 
 
 def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable."""
+    """Seal anew with a new key what waits; the one before opens until the next time. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if not isinstance(running.outbox_keys, OutboxKeyFile):
-            raise WrongSettings(
+            raise InvalidSettings(
                 "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
                 " `tickets keys reseal`"
             )
@@ -229,7 +229,7 @@ def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
         try:
             running.outbox_keys.rotate()
         except OSError as error:
-            raise WrongSettings(
+            raise InvalidSettings(
                 f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
                 " force where the file comes from, then before it, and run `tickets keys reseal`"
             ) from error
@@ -237,7 +237,7 @@ def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
 
 
 def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with the key that is given first what waits. Raises WrongSettings, Unavailable."""
+    """Seal anew with the key that is given first what waits. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True) as (running, _):
         return _reseal(running, tell)
 

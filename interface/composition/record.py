@@ -27,7 +27,7 @@ from interface.composition.service import in_background, ledger_keys, open_at, o
 from interface.http.core.envelope import new_traceparent
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500
@@ -54,14 +54,14 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
 
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
-    """Return all that happened to a user's ticket. Raises TicketNotFound, Unavailable, WrongSettings."""
+    """Return all that happened to a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
 
 
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
-    """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, WrongSettings."""
+    """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets replay")
         moment = at or (None if version else system_clock())
@@ -72,7 +72,7 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
 def export_log(
     client: str, begin: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
 ) -> Iterator[LogItem]:
-    """Yield the entries of a client's ledger in a time. Raises Unavailable, WrongSettings."""
+    """Yield the entries of a client's ledger in a time. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         _watched(background, client, "", "tickets audit export")
         ledger, position = running.store, 0
@@ -96,7 +96,7 @@ def sign_now(client: str) -> str:
 
 
 def export_evidence(client: str, user: str, since: int | None) -> bytes:
-    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, WrongSettings."""
+    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(
@@ -105,7 +105,7 @@ def export_evidence(client: str, user: str, since: int | None) -> bytes:
 
 
 def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) -> Findings:
-    """Compare the whole record with itself and with what was signed. Raises Unavailable, WrongSettings."""
+    """Compare the whole record with itself and with what was signed. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
@@ -133,11 +133,11 @@ def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkp
     try:
         return read_checkpoints(places)
     except (OSError, ValueError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
-    """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, WrongSettings."""
+    """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped()])

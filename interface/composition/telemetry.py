@@ -15,7 +15,7 @@ from interface.composition.service import Running, key_files
 from interface.http.core.envelope import Exchange
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 from interface.telemetry.logs import log_request
 from interface.telemetry.metrics import Metrics
 
@@ -28,7 +28,7 @@ _STUCK_SECONDS = 15
 
 
 class Telemetry:
-    """Hands what happens to all who want to know. Raises WrongSettings where traces cannot be made."""
+    """Hands what happens to all who want to know. Raises InvalidSettings where traces cannot be made."""
 
     def __init__(self, running: Running) -> None:
         settings = running.settings
@@ -110,7 +110,7 @@ def _traces(settings: Settings) -> "Traces | None":
 
         from interface.telemetry.traces import Traces  # noqa: PLC0415
     except ImportError as error:
-        raise WrongSettings(
+        raise InvalidSettings(
             "TICKETS_TRACES needs OpenTelemetry: install ticket-credential-service[otel]"
         ) from error
     return Traces(OTLPSpanExporter(), service=settings.ledger_name)

@@ -124,7 +124,7 @@ class Metrics:
         self.look()
         counted = self._registry
         if directory := os.environ.get(MULTIPROCESS_DIR):
-            forget_the_dead(Path(directory))
+            remove_ended_processes(Path(directory))
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         standing = CollectorRegistry()
@@ -132,7 +132,7 @@ class Metrics:
         return generate_latest(counted) + generate_latest(standing)
 
 
-def forget_the_dead(directory: Path) -> None:
+def remove_ended_processes(directory: Path) -> None:
     """Take away how it stood in processes that have ended; what they counted stays."""
     for path in directory.glob("gauge_live*.db"):
         found = re.fullmatch(r"gauge_live\w*?_(\d+)\.db", path.name)

@@ -29,7 +29,7 @@ from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
 from interface.settings import Settings
-from interface.telemetry.metrics import Metrics, forget_the_dead
+from interface.telemetry.metrics import Metrics, remove_ended_processes
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
 from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
@@ -259,7 +259,7 @@ def test_of_a_process_that_has_ended_what_it_counted_stays_and_how_it_stood_goes
     for number in (ended.pid, os.getpid()):
         for kind in ("gauge_livesum", "gauge_livemax", "counter"):
             (tmp_path / f"{kind}_{number}.db").touch()
-    forget_the_dead(tmp_path)
+    remove_ended_processes(tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {
         f"counter_{ended.pid}.db",

@@ -25,7 +25,7 @@ from interface.composition import telemetry
 from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 from interface.telemetry.traces import Traces
 from tests.support.evidence import ticket_in
 from tests.support.fakes import TRACEPARENT
@@ -223,7 +223,7 @@ def test_without_the_extra_the_start_says_what_to_install(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     running = start(Settings(database_url=sqlite_url, traces=True))
     try:
-        with pytest.raises(WrongSettings, match=r"install ticket-credential-service\[otel\]"):
+        with pytest.raises(InvalidSettings, match=r"install ticket-credential-service\[otel\]"):
             http_app(running)
     finally:
         running.close()

@@ -9,15 +9,15 @@ from typing import Protocol, TypeVar
 from application.delivery.deliver_tickets import NotDelivered
 from application.delivery.outbox import Waiting
 from domain.tickets.ticket import ClearTicket
-from interface.outbound.files.durable_file import clear_of_drafts, write_once
+from interface.outbound.files.durable_file import remove_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
-from interface.outbound.mail.mail_composer import AddressFaulty, Compose, Letters
-from interface.outbound.mail.templates import TemplateFaulty
+from interface.outbound.mail.mail_composer import Compose, InvalidAddress, Letters
+from interface.outbound.mail.templates import InvalidTemplate
 
 Made = TypeVar("Made")
 _REASONS = {
-    TemplateFaulty: "no-template",
-    AddressFaulty: "bad-address",
+    InvalidTemplate: "no-template",
+    InvalidAddress: "bad-address",
     LetterTooLong: "letter-too-long",
     LetterNotPrintable: "letter-not-printable",
 }
@@ -52,7 +52,7 @@ class MailSpool:
     """Writes each mail as `<name>.eml`, mode 0600, into a directory for a mailer to pick up."""
 
     def __init__(self, directory: Path) -> None:
-        clear_of_drafts(directory)
+        remove_drafts(directory)
         self._directory = directory
 
     async def send(self, message: EmailMessage, _to: str, name: str) -> str:
@@ -65,7 +65,7 @@ class LetterStore:
     """Writes each letter as `<delivery id>.pdf`, mode 0600, into a directory for a printer to pick up."""
 
     def __init__(self, letters: Letters, directory: Path) -> None:
-        clear_of_drafts(directory)
+        remove_drafts(directory)
         self._letters = letters
         self._directory = directory
 

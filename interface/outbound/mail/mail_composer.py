@@ -44,7 +44,7 @@ class _MailPolicy(EmailPolicy):
 _POLICY = _MailPolicy(linesep="\r\n", cte_type="7bit")
 
 
-class AddressFaulty(Exception):
+class InvalidAddress(Exception):
     """An email address that a header cannot hold."""
 
 
@@ -57,7 +57,7 @@ class Letters:
     window: Window
 
     def render(self, ticket: ClearTicket, waiting: Waiting) -> bytes:
-        """Return the letter to a user, the same again for the same ticket. Raises TemplateFaulty, LetterFaulty."""
+        """Return the letter to a user, the same again for the same ticket. Raises InvalidTemplate, InvalidLetter."""
         language = self.templates.language_of("letter.txt", waiting)
         recipient, subject = waiting.recipient, waiting.entry.subject
         name = (recipient and recipient.name) or subject.user_ext_id
@@ -80,7 +80,7 @@ class MailComposer:
     sender: Address
 
     def text(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
-        """Return a mail in plain text. This, and each that follows, raises TemplateFaulty, AddressFaulty."""
+        """Return a mail in plain text. This, and each that follows, raises InvalidTemplate, InvalidAddress."""
         message = self._message(waiting)
         message.set_content(self.templates.render("mail.txt", ticket, waiting))
         return message
@@ -92,7 +92,7 @@ class MailComposer:
         return message
 
     def with_letter(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
-        """Return a mail that has the letter attached. Raises LetterFaulty, too."""
+        """Return a mail that has the letter attached. Raises InvalidLetter, too."""
         message = self._message(waiting)
         message.set_content(self.templates.render("attached.txt", None, waiting))
         letter = self.letters.render(ticket, waiting)
@@ -102,7 +102,7 @@ class MailComposer:
     def _message(self, waiting: Waiting) -> EmailMessage:
         address = waiting.recipient and waiting.recipient.email
         if not address or not _ADDRESS.fullmatch(address):
-            raise AddressFaulty("the user's email address cannot be used")
+            raise InvalidAddress("the user's email address cannot be used")
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
         # The address alone: a display name is the caller's text, and header syntax could be smuggled in with it.

@@ -170,7 +170,7 @@ class Standing(NamedTuple):
     behind: int | None
 
 
-def standing_at(url: str, primary_url: str) -> Standing:
+def standby_status_at(url: str, primary_url: str) -> Standing:
     """Ask a standby how it is, once it had the time to catch up that the reads give it. Raises StoreUnavailable."""
     place = _place_at(primary_url)
     try:

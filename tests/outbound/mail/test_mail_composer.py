@@ -24,8 +24,8 @@ from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool
 from interface.outbound.mail.mail_composer import (
-    AddressFaulty,
     Compose,
+    InvalidAddress,
     Letters,
     MailComposer,
     parse_sender,
@@ -191,7 +191,7 @@ def test_a_subject_with_a_name_is_one_line_in_which_nothing_is_decoded(
 )
 def test_what_is_no_address_is_no_header(address: str, tmp_path: Path) -> None:
     for compose in kinds(mails()).values():
-        with pytest.raises(AddressFaulty):
+        with pytest.raises(InvalidAddress):
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 

@@ -16,7 +16,7 @@ from interface.outbound.mail.templates import (
     KINDS,
     LANGUAGES,
     WITH_TICKET,
-    TemplateFaulty,
+    InvalidTemplate,
     Templates,
 )
 from tests.support.waiting import TICKET, waiting
@@ -117,7 +117,7 @@ def test_a_text_is_in_the_users_language_as_nearly_as_there_is_one_or_else_in_th
 
 
 def test_a_language_that_nobody_wrote_in_is_said() -> None:
-    with pytest.raises(TemplateFaulty, match=r"there is no template mail\.txt for this client and language"):
+    with pytest.raises(InvalidTemplate, match=r"there is no template mail\.txt for this client and language"):
         render(texts(language="rm"), language="sv")
 
 
@@ -291,7 +291,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 
     assert len(texts(directory).check()) == 1
-    with pytest.raises(TemplateFaulty, match=r"_/en/mail\.txt cannot be rendered"):
+    with pytest.raises(InvalidTemplate, match=r"_/en/mail\.txt cannot be rendered"):
         render(texts(directory))
 
 
@@ -310,7 +310,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
 def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(directory: Path, source: str) -> None:
     write(directory, "_/en/mail.txt", source)
 
-    with pytest.raises(TemplateFaulty) as raised:
+    with pytest.raises(InvalidTemplate) as raised:
         render(texts(directory))
 
     told = raised.value
@@ -323,7 +323,7 @@ def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(director
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
     write(directory, "_/en/attached.txt", "{{ ticket }}")
 
-    with pytest.raises(TemplateFaulty):
+    with pytest.raises(InvalidTemplate):
         render(texts(directory), "attached.txt")
 
 
