@@ -172,7 +172,7 @@ def root_from(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes |
 
 
 def consistent(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> bool:
-    """Tell whether the new tree goes on from the old one (RFC 9162, section 2.1.4.2)."""
+    """Return whether the new tree goes on from the old one (RFC 9162, section 2.1.4.2)."""
     if old.size == new.size:
         return not proof and old.root == new.root
     if not 0 < old.size < new.size or not proof:

@@ -89,7 +89,7 @@ def test_a_key_that_others_may_read_stops_the_start(
     monkeypatch.chdir(tmp_path)
     certificate.chmod(0o644)
 
-    with pytest.raises(InvalidSettings, match=r"^others may read .*tls\.pem: chmod 600 .*tls\.pem$"):
+    with pytest.raises(InvalidSettings, match=r"^other users can read .*tls\.pem: chmod 600 .*tls\.pem$"):
         start(settings(certificate))
 
 

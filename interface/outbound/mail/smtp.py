@@ -128,7 +128,7 @@ class SmtpTransport:
             await _quit(await self._new())
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection) for connection in idle))
 

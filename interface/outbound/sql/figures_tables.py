@@ -28,7 +28,7 @@ JOIN ledger AS first ON first.client_ext_id = l.client_ext_id AND first.position
 
 
 class SqlFigures(SqlTables):
-    """Implements half of the port Watched; see there for what the methods promise."""
+    """Implements half of the port Watched; the port documents the methods."""
 
     def figures(self) -> Figures:
         """Return the figures."""

@@ -1,4 +1,4 @@
-"""The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
+"""The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -72,7 +72,7 @@ _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
 class SqlLedger(SqlTables):
-    """Implements the port Ledger; see there for what the methods promise."""
+    """Implements the port Ledger; the port documents the methods."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the size of the ledger of every client that has one."""
@@ -176,7 +176,7 @@ class SqlLedger(SqlTables):
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
     ) -> Sequence[tuple[LedgerEntry, str]]:
-        """Return the next entries by stream and version, up to a stream, each with the topic of its event; see the port."""
+        """Return the next entries by stream and version, up to a stream, each with the topic of its event; the port documents it."""
         condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
         return [(entry, row[11] or "") for entry, row in zip(_entries(rows), rows, strict=True)]

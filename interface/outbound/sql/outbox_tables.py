@@ -151,7 +151,7 @@ RETRY_TABLE = Table(
 
 
 class SqlOutbox(SqlTables):
-    """Implements the port Outbox; see there for what the methods promise."""
+    """Implements the port Outbox; the port documents the methods."""
 
     _skipping = ""
 
@@ -160,7 +160,7 @@ class SqlOutbox(SqlTables):
         """Run a statement that changes rows, and return what it returns."""
 
     def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
-        """Take the next tickets whose time has come; see the port."""
+        """Take the next tickets whose time has come; the port documents it."""
         moment = column_date(now)
         if not self._fetch(_DUE, (moment, moment, moment)):
             return []  # without a write, for which SQLite has everybody wait

@@ -46,7 +46,7 @@ _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 
 
 class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
+    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
 
     url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
@@ -166,7 +166,7 @@ class PostgresStandby(PostgresStore):
         self.needed = ("", 0)
 
     def has(self, place: str) -> bool:
-        """Tell whether it got as far as this place of the primary's log."""
+        """Return whether it got as far as this place of the primary's log."""
         statement = "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= ?::text::pg_lsn"
         return bool(self._fetch(statement, (place,))[0][0])
 
@@ -194,7 +194,7 @@ class _Lease:
         self._connection = connection
 
     def holds(self) -> bool:
-        """Tell whether the connection is still there."""
+        """Return whether the connection is still there."""
         try:
             _query(self._connection, "SELECT 1", ())
         except psycopg.Error:

@@ -9,11 +9,11 @@ class SqlTables(ABC):
     """What a store gives to those who run such statements on it, and what it says of itself. Raises StoreUnavailable."""
 
     def is_empty(self) -> bool:
-        """Tell whether nothing was ever stored."""
+        """Return whether nothing was ever stored."""
         return not self._fetch("SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
 
     def has_sealed(self) -> bool:
-        """Tell whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
+        """Return whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
         return bool(self._fetch("SELECT 1 FROM tickets UNION ALL SELECT 1 FROM subscriptions LIMIT 1", ()))
 
     @abstractmethod

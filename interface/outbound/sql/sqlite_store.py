@@ -83,7 +83,7 @@ _MISTYPED = 100
 
 
 class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
+    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
 
     path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
     """

@@ -91,7 +91,7 @@ LEDGER_SIZE_TABLE = Table(
 
 
 class SqlSubscriptions(SqlTables):
-    """Implements the port Subscriptions; see there for what the methods promise."""
+    """Implements the port Subscriptions; the port documents the methods."""
 
     def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
         """Return every subscription of a client that is not deleted, by name."""

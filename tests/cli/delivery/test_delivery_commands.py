@@ -237,13 +237,16 @@ WEBHOOK = {
         (WEBHOOK, "mailer.jwk"),
         ({"TICKETS_DELIVERY_WEBHOOK_URL": "https://mailer.example"}, "must be set together"),
         ({"TICKETS_OUTBOX_KEY": in_base64(b"s3cr3t")}, "TICKETS_OUTBOX_KEY: must be 32 bytes in base64"),
-        ({"TICKETS_OUTBOX_KEY_COMMAND": "false"}, "the command for the outbox key failed: it ended with 1"),
-        ({"TICKETS_OUTBOX_KEY_COMMAND": "echo s3cr3t"}, "what the command for the outbox key prints must be"),
+        ({"TICKETS_OUTBOX_KEY_COMMAND": "false"}, "the command for the outbox key failed: exit status 1"),
+        (
+            {"TICKETS_OUTBOX_KEY_COMMAND": "echo s3cr3t"},
+            "the output of the command for the outbox key must be",
+        ),
         (
             {"TICKETS_OUTBOX_KEY_COMMAND": "true", "TICKETS_OUTBOX_KEY": in_base64(KEY)},
             "TICKETS_OUTBOX_KEY and TICKETS_OUTBOX_KEY_COMMAND are mutually exclusive",
         ),
-        ({"TICKETS_OUTBOX_KEY_FILE": "short.key"}, "an outbox key must have 32 bytes; the file has 6"),
+        ({"TICKETS_OUTBOX_KEY_FILE": "short.key"}, "an outbox key has 32 bytes; the file has 6"),
         ({"TICKETS_DATABASE_URL": "sqlite:////proc/none/x.db"}, "/proc/none"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
@@ -269,7 +272,7 @@ def test_a_private_key_of_the_mailer_stops_the_start(tmp_path: Path) -> None:
 
     done = run(tmp_path, "deliver", **WEBHOOK)
 
-    assert done.err == "tickets: mailer.jwk holds a private key; only its public half belongs here\n"
+    assert done.err == "tickets: mailer.jwk contains a private key; only the public key belongs here\n"
 
 
 def given_sealed(directory: Path, database_url: str, key: bytes | None = None) -> None:

@@ -115,7 +115,7 @@ def test_what_is_bad_ends_with_one_and_is_read_at_80_columns(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (1, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
-    assert "others may read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
+    assert "other users can read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
     assert "no connection to the mail server → check TICKETS_SMTP_URL" in text
     assert done.stdout.endswith("\n2 bad, 0 warnings.\n")
 
@@ -201,11 +201,11 @@ def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
     before = list(contents(tmp_path))
 
     finding = only_bad(found(monkeypatch))
-    with pytest.raises(InvalidSettings, match="is not named by when the key was made"):
+    with pytest.raises(InvalidSettings, match="is not a creation time such as"):
         start(Settings())
 
     assert finding.check == "ledger key"
-    assert finding.found.startswith(f"var/keys/ledger/{name} is not named by when the key was made")
+    assert finding.found.startswith(f"the name of var/keys/ledger/{name} is not a creation time")
     assert "give it such a name" in finding.advice
     assert list(contents(tmp_path)) == before
 
@@ -262,14 +262,14 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
         (
             "var/keys/outbox.key",
             0o644,
-            "others may read var/keys/outbox.key",
+            "other users can read var/keys/outbox.key",
             "chmod 600 var/keys/outbox.key",
         ),
-        ("var/tickets.db", 0o660, "others may read", "chmod 600"),
+        ("var/tickets.db", 0o660, "other users can read", "chmod 600"),
         (
             "var/keys/ledger",
             0o777,
-            "others may replace what is in var/keys/ledger",
+            "other users can replace files in var/keys/ledger",
             "chmod 700 var/keys/ledger",
         ),
     ],

@@ -23,7 +23,7 @@ from tests.support.schemas import make_unusable
         (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
         (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
-        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not hold a checkpoint"),
+        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not contain a checkpoint"),
     ],
 )
 def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_url_says_where_and_who(text: str, url: BrokerUrl) -> None:
     "text", ["", "nats://", "nats://host", "http://host:1", "nats://host:1,", "nats://a@b@host:1", "host:1"]
 )
 def test_what_is_no_broker_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(ValueError, match="write the broker as") as refused:
+    with pytest.raises(ValueError, match="the broker must be") as refused:
         parse_broker_url(text)
 
     assert not text or text not in str(refused.value).split()

@@ -43,7 +43,7 @@ def test_nonsense_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -
     path = tmp_path / "cursor.json"
     path.write_bytes(content)
 
-    with pytest.raises(CursorRefused, match="is no cursor file"), open_cursor(path, OF):
+    with pytest.raises(CursorRefused, match="is not a cursor file"), open_cursor(path, OF):
         pass
 
     assert path.read_bytes() == content
@@ -52,12 +52,15 @@ def test_nonsense_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -
 def test_it_is_held_by_one_at_a_time_and_belongs_to_one_thing(tmp_path: Path) -> None:
     path = tmp_path / "cursor.json"
     with open_cursor(path, OF) as cursor:
-        with pytest.raises(CursorRefused, match="used by another process"), open_cursor(path, OF):
+        with pytest.raises(CursorRefused, match="in use by another process"), open_cursor(path, OF):
             pass
         cursor.move("client-1", EventId(1))
         cursor.keep()
 
-    with pytest.raises(CursorRefused, match="is of tickets/client-1, not of"), open_cursor(path, "other"):
+    with (
+        pytest.raises(CursorRefused, match="belongs to tickets/client-1, not to"),
+        open_cursor(path, "other"),
+    ):
         pass
 
 
@@ -66,5 +69,5 @@ def test_a_disk_that_fails_is_a_store_that_is_out_of_reach(tmp_path: Path) -> No
     with open_cursor(path, OF) as cursor:
         cursor.move("client-1", EventId(1))
         (tmp_path / ".cursor.json.draft").mkdir()  # in the way of the draft
-        with pytest.raises(StoreUnavailable, match="the cursor cannot be kept"):
+        with pytest.raises(StoreUnavailable, match="cannot write the cursor file"):
             cursor.keep()

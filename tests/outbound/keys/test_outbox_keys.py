@@ -62,7 +62,7 @@ def test_a_file_that_holds_no_keys_stops_the_start_and_is_not_shown(path: Path, 
     path.parent.mkdir()
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match="an outbox key must have 32 bytes; the file has") as raised:
+    with pytest.raises(ValueError, match="an outbox key has 32 bytes; the file has") as raised:
         OutboxKeyFile(path)()
 
     assert str(path) in str(raised.value)
@@ -138,7 +138,7 @@ def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_
     with pytest.raises((OSError, ValueError)):
         keys.check()
     [said] = caplog.messages  # once, however often it is asked
-    assert said.startswith(f"{path} cannot be read, the keys read before go on: ")
+    assert said.startswith(f"cannot read {path}, using the keys read before: ")
 
     path.write_bytes(KEY)
     os.utime(path, ns=(1, 1))
@@ -168,7 +168,7 @@ def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> No
         sealer.unseal(sealed, "row")
 
     assert str(raised.value) == (
-        "it was sealed with an outbox key that is not there: bring the key back, or have a new secret made"
+        "it was encrypted with a missing outbox key: restore the key, or create a new secret"
     )
     # All that comes after is delivered.
     assert sealer.unseal(sealer.seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
@@ -231,24 +231,24 @@ def refused(command: str) -> str:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("false", "failed: it ended with 1"),
-        (python(f"print({text_of(KEY)!r}); raise SystemExit(7)"), "failed: it ended with 7"),
-        (python("import os; os.abort()"), "failed: it ended with -6"),
+        ("false", "failed: exit status 1"),
+        (python(f"print({text_of(KEY)!r}); raise SystemExit(7)"), "failed: exit status 7"),
+        (python("import os; os.abort()"), "failed: exit status -6"),
         ("/nowhere/keys", "failed: No such file or directory"),
         ("/", "failed: Permission denied"),
-        ("echo 'half", "failed: it cannot be run"),
-        ("", "failed: it cannot be run"),
-        (" \t", "failed: it cannot be run"),
-        ("echo \0", "failed: it cannot be run"),
-        ("true", "prints must be 32 bytes in base64"),
-        (f"echo key: {text_of(KEY)}", "prints must be 32 bytes in base64"),
-        (f"echo {text_of(KEY)[:-4]}", "prints must be 32 bytes in base64"),
+        ("echo 'half", "failed: it cannot be executed"),
+        ("", "failed: it cannot be executed"),
+        (" \t", "failed: it cannot be executed"),
+        ("echo \0", "failed: it cannot be executed"),
+        ("true", "must be 32 bytes in base64"),
+        (f"echo key: {text_of(KEY)}", "must be 32 bytes in base64"),
+        (f"echo {text_of(KEY)[:-4]}", "must be 32 bytes in base64"),
         (
             python(r"import sys; sys.stdout.buffer.write(b'\xff\xfe' * 16)"),
-            "failed: what it prints is no text",
+            "failed: its output is not text",
         ),
         # There is no shell: what one would make of it is text.
-        (f"echo {text_of(KEY)}; echo $HOME | cat", "prints must be 32 bytes in base64"),
+        (f"echo {text_of(KEY)}; echo $HOME | cat", "must be 32 bytes in base64"),
     ],
 )
 def test_a_command_that_gives_no_keys_says_how_it_failed_and_not_what_it_printed(
@@ -265,7 +265,7 @@ def test_a_command_that_hangs_is_waited_for_so_long_and_no_longer(
 
     said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
 
-    assert said == "the command for the outbox key failed: it did not end within 0.2 seconds"
+    assert said == "the command for the outbox key failed: no end within 0.2 seconds"
     assert time.monotonic() - began < 60
 
 

@@ -25,7 +25,7 @@ def key(tmp_path: Path) -> Path:
 def test_a_file_that_others_may_read_or_write_is_named(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(readable_by_others([key])) == [f"others may read {key}: chmod 600 {key}"]
+    assert list(readable_by_others([key])) == [f"other users can read {key}: chmod 600 {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
@@ -33,7 +33,7 @@ def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode:
     key.parent.chmod(mode)
 
     assert list(readable_by_others([key])) == [
-        f"others may replace what is in {key.parent}: chmod 700 {key.parent}"
+        f"other users can replace files in {key.parent}: chmod 700 {key.parent}"
     ]
 
 
@@ -57,7 +57,7 @@ def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
 def test_what_is_trusted_and_others_may_change_is_named(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(writable_by_others([key])) == [f"others may change {key}: chmod go-w {key}"]
+    assert list(writable_by_others([key])) == [f"other users can change {key}: chmod go-w {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
@@ -65,7 +65,7 @@ def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -
     key.parent.chmod(mode)
 
     assert list(writable_by_others([key])) == [
-        f"others may replace what is in {key.parent}: chmod go-w {key.parent}"
+        f"other users can replace files in {key.parent}: chmod go-w {key.parent}"
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_directory_into_which_others_may_put_something_is_named(
     mails.mkdir()
     mails.chmod(mode)
 
-    said = [f"others may put something into {mails}: chmod 700 {mails}"] if is_open else []
+    said = [f"other users can create files in {mails}: chmod 700 {mails}"] if is_open else []
     assert list(writable_directories([mails, tmp_path / "none"])) == said
 
 
@@ -133,7 +133,7 @@ def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: py
     for path in [*trusted, *written, text, text.parent, tmp_path / "templates"]:
         mode = path.stat().st_mode
         path.chmod(0o777 if path.is_dir() else 0o666)
-        with pytest.raises(InvalidSettings, match=rf"others may (change|put something into) {path}: chmod"):
+        with pytest.raises(InvalidSettings, match=rf"other users can (change|create files in) {path}: chmod"):
             start(settings)
         path.chmod(mode)
     start(settings).close()
@@ -147,7 +147,7 @@ def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_sta
     secret = made(tmp_path / "secrets" / "tickets_metrics_token")
     settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db", secrets_dir=tmp_path / "secrets")
 
-    with pytest.raises(InvalidSettings, match=rf"others may read {secret}: chmod 600 {secret}$"):
+    with pytest.raises(InvalidSettings, match=rf"other users can read {secret}: chmod 600 {secret}$"):
         start(settings)
     secret.chmod(0o400)
     start(settings).close()
@@ -163,7 +163,7 @@ def test_what_others_may_read_stops_the_start(tmp_path: Path, monkeypatch: pytes
 
     for path in there:
         path.chmod(0o644)
-        with pytest.raises(InvalidSettings, match=rf"others may read .*{path.name}"):
+        with pytest.raises(InvalidSettings, match=rf"other users can read .*{path.name}"):
             start(settings)
         path.chmod(0o600)
     start(settings).close()

@@ -53,5 +53,5 @@ def test_a_file_with_anything_else_is_refused(tmp_path: Path, content: bytes) ->
     path = tmp_path / "set.pem"
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match=r"set\.pem must hold RSA keys"):
+    with pytest.raises(ValueError, match=r"set\.pem must contain PEM-encoded RSA keys"):
         SetKeys(path)
