@@ -36,8 +36,8 @@ class SetSender:
         try:
             await self._http.post(target.url, headers, message.content)
         except Refused as refusal:
-            message = f"{refusal}{_error(refusal.content)}"
-            raise NotTaken(message, gone=refusal.gone, retry_after=refusal.retry_after) from None
+            reason = f"{refusal}{_error(refusal.content)}"
+            raise NotTaken(reason, gone=refusal.gone, retry_after=refusal.retry_after) from None
 
 
 def _message(made: Token) -> Message:

@@ -81,7 +81,7 @@ def test_own_texts_are_checked_and_every_fault_is_a_line(tmp_path: Path, own: Pa
         "client-123/rm/mail.txt, line 2",
         "client-123/rm/notes.txt",
     ]
-    assert "there is no placeholder 'nme'" in bad.err
+    assert "unknown placeholder 'nme'" in bad.err
 
 
 def test_the_kinds_and_placeholders_that_are_shown_are_those_there_are(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_text_that_cannot_be_rendered_is_said_without_the_ticket(tmp_path: Pat
 
     assert (done.status, done.out) == (2, "")
     assert done.err == (
-        "tickets: client-123/rm/mail.txt cannot be rendered; tickets templates check says why\n"
+        "tickets: cannot render client-123/rm/mail.txt; `tickets templates check` reports the reason\n"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_letter_that_cannot_be_printed_is_said(tmp_path: Path, own: Path) -> N
         tmp_path, "templates", "render", "letter.pdf", "--language", "rm", TICKETS_TEMPLATE_DIR="templates"
     )
 
-    assert (done.status, done.err) == (2, "tickets: the font of letters has no U+738B\n")
+    assert (done.status, done.err) == (2, "tickets: the letter's font lacks U+738B\n")
 
 
 @pytest.mark.parametrize("arguments", [["templates", "check"], ["templates", "render", "mail.txt"]])

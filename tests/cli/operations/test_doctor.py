@@ -116,7 +116,7 @@ def test_what_is_bad_ends_with_one_and_is_read_at_80_columns(tmp_path: Path) -> 
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
     assert "other users can read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
-    assert "no connection to the mail server → check TICKETS_SMTP_URL" in text
+    assert "cannot connect to the mail server → check TICKETS_SMTP_URL" in text
     assert done.stdout.endswith("\n2 bad, 0 warnings.\n")
 
 
@@ -509,9 +509,9 @@ def test_a_mail_server_that_does_not_let_us_in_is_said(
     gone = only_bad(found(monkeypatch, smtp_url=good))
 
     assert bad(let_in) == []
-    assert untrusted.found.startswith("the mail server's certificate is not accepted")
+    assert untrusted.found.startswith("the mail server's certificate was rejected")
     assert refused.found == "the mail server answered 535 to the login"
-    assert gone.found == "no connection to the mail server"
+    assert gone.found == "cannot connect to the mail server"
     assert {finding.check for finding in (untrusted, refused, gone)} == {"mail server"}
     assert len({untrusted.advice, refused.advice, gone.advice}) == 1
     assert "TICKETS_SMTP_URL" in gone.advice

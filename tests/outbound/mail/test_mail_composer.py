@@ -197,7 +197,7 @@ def test_what_is_no_address_is_no_header(address: str, tmp_path: Path) -> None:
 
     # The next method is tried at once; the address has to be made good.
     assert not_delivered(courier, waiting(email=address)) == (
-        "bad-address!: the user's email address cannot be used"
+        "bad-address!: the user's email address is invalid"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -414,7 +414,7 @@ def test_a_directory_that_cannot_be_written_is_tried_again_later(
     directory.rmdir()
     directory.write_text("a file by now")
 
-    assert not_delivered(courier) == f"not-written: {directory} cannot be written: File exists"
+    assert not_delivered(courier) == f"not-written: cannot write to {directory}: File exists"
     directory.unlink()
     assert deliver(courier) == answer
     assert len(list(directory.glob(f"*{ending}"))) == 1
@@ -461,10 +461,10 @@ def test_what_cannot_be_made_is_left_to_the_next_method_and_the_reason_names_nob
     own_letter = LetterStore(letters(), tmp_path / "out")
 
     assert not_delivered(broken) == (
-        "no-template!: _/en/mail.txt cannot be rendered; tickets templates check says why"
+        "no-template!: cannot render _/en/mail.txt; `tickets templates check` reports the reason"
     )
     assert not_delivered(too_long) == "letter-too-long!: the letter has more than one page"
     assert not_delivered(own_letter, waiting(name="王小明")) == (
-        "letter-not-printable!: the font of letters has no U+738B"
+        "letter-not-printable!: the letter's font lacks U+738B"
     )
     assert list((tmp_path / "out").iterdir()) == []

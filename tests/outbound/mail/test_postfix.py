@@ -139,7 +139,7 @@ def test_a_ticket_of_a_user_gets_into_the_box_also_after_postfix_was_away(
         all_over(sqlite_url)
         postfix.stop()
         mint.reset(user)
-        worker.said("no connection to the mail server")
+        worker.said("cannot connect to the mail server")
         postfix.start()
         all_over(sqlite_url)
         assert worker.stop() == 0

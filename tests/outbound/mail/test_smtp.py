@@ -113,8 +113,8 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
         ("DATA", "554 5.7.1 spam", "554!: the mail server answered 554 to the mail"),
         ("DATA", "451 4.3.0 later", "451: the mail server answered 451 to the mail"),
         ("DATA", "421 going down", "421: the mail server answered 421 to the mail"),
-        ("DATA", DROPS, "disconnected: the mail server broke the connection off"),
-        ("RCPT", DROPS, "disconnected: the mail server broke the connection off"),
+        ("DATA", DROPS, "disconnected: the mail server closed the connection"),
+        ("RCPT", DROPS, "disconnected: the mail server closed the connection"),
     ],
 )
 def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_final(
@@ -131,7 +131,7 @@ def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_fina
 def test_a_server_that_is_slow_as_treacle_is_waited_for_so_long_and_not_longer(step: str, does: str) -> None:
     with plain(lambda at, _to: does if at == step else OK) as (_, url):
         assert send(url, timeout_seconds=0.5) == [
-            "timeout: the mail server did not take it within 0.5 seconds"
+            "timeout: the mail server did not accept the mail within 0.5 seconds"
         ]
 
 
@@ -139,7 +139,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"smtp+plain://127.0.0.1:{reserved.getsockname()[1]}"
-        assert send(url) == ["no-connection: no connection to the mail server"]
+        assert send(url) == ["no-connection: cannot connect to the mail server"]
 
 
 def test_starttls_with_a_login(certificate: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_server_whom_nobody_vouches_for_gets_nothing(certificate: Path, scheme
     with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
         [said] = send(f"{scheme}://localhost:{server.port}")
 
-    assert said.startswith("bad-certificate: the mail server's certificate is not accepted: self-signed")
+    assert said.startswith("bad-certificate: the mail server's certificate was rejected: self-signed")
     assert server.taken == []
 
 
@@ -222,7 +222,9 @@ def test_a_certificate_for_another_host_or_of_yesterday_is_not_accepted(
 
 def test_without_starttls_nothing_is_sent_in_clear() -> None:
     with mail_server() as server:
-        assert send(f"smtp://127.0.0.1:{server.port}") == ["no-tls: the mail server offers no STARTTLS"]
+        assert send(f"smtp://127.0.0.1:{server.port}") == [
+            "no-tls: the mail server does not support STARTTLS"
+        ]
 
     assert server.taken == []
 

@@ -117,7 +117,7 @@ def test_a_text_is_in_the_users_language_as_nearly_as_there_is_one_or_else_in_th
 
 
 def test_a_language_that_nobody_wrote_in_is_said() -> None:
-    with pytest.raises(InvalidTemplate, match=r"there is no template mail\.txt for this client and language"):
+    with pytest.raises(InvalidTemplate, match=r"no template mail\.txt for this client and language"):
         render(texts(language="rm"), language="sv")
 
 
@@ -197,19 +197,19 @@ def test_own_good_texts_are_checked_with_the_built_in_ones(directory: Path) -> N
     assert len(texts(directory).names()) == 21
 
 
-PLACEHOLDERS = "there are ticket, name, user, client, valid_until"
+PLACEHOLDERS = "expected one of ticket, name, user, client, valid_until"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        (MAIL, "{{ ticket }}\n{{ nme }}", f", line 2: there is no placeholder 'nme'; {PLACEHOLDERS}"),
+        (MAIL, "{{ ticket }}\n{{ nme }}", f", line 2: unknown placeholder 'nme'; {PLACEHOLDERS}"),
         (
             MAIL,
             "{{ ticket }}\n\n{% if false %}{{ nme }}{% endif %}",
-            f", line 3: there is no placeholder 'nme'; {PLACEHOLDERS}",
+            f", line 3: unknown placeholder 'nme'; {PLACEHOLDERS}",
         ),
-        (MAIL, "{{ ticket }}\r\n\r\n{{ nme }}", f", line 3: there is no placeholder 'nme'; {PLACEHOLDERS}"),
+        (MAIL, "{{ ticket }}\r\n\r\n{{ nme }}", f", line 3: unknown placeholder 'nme'; {PLACEHOLDERS}"),
         (
             MAIL,
             "Hello {{ ticket\nagain",
@@ -221,25 +221,33 @@ PLACEHOLDERS = "there are ticket, name, user, client, valid_until"
         (MAIL, "{{ ticket }}{{ 1 / 0 }}", ", line 1: ZeroDivisionError: division by zero"),
         (MAIL, "{{ ticket }}{{ ticket() }}", ", line 1: TypeError: 'str' object is not callable"),
         (MAIL, "{% include '_/en/mail.txt' %}", ", line 1: RecursionError"),
-        (MAIL, "Hello {{ name }}", ": the ticket is not in it"),
-        (MAIL, "{{ ticket | upper }}", ": the ticket is not in it"),
-        (MAIL, "", ": the ticket is not in it"),
+        (MAIL, "Hello {{ name }}", ": the ticket is missing"),
+        (MAIL, "{{ ticket | upper }}", ": the ticket is missing"),
+        (MAIL, "", ": the ticket is missing"),
         (MAIL, b"\xff{{ ticket }}", ": UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff"),
-        ("_/en/mail.html", "<p>{{ name }}</p>", ": the ticket is not in it"),
-        ("client-123/de/letter.txt", "Brief", ": the ticket is not in it"),
-        ("_/fr/attached.txt", "{{ ticket }}", ": the ticket does not belong there"),
-        ("_/fr/subject.txt", "Ticket {{ ticket }}", ": the ticket does not belong there"),
-        ("_/it/subject.txt", "one\ntwo", ": a subject is one line of at most 200 characters"),
-        ("_/it/subject.txt", "", ": a subject is one line of at most 200 characters"),
-        ("_/it/subject.txt", "x" * 201, ": a subject is one line of at most 200 characters"),
+        ("_/en/mail.html", "<p>{{ name }}</p>", ": the ticket is missing"),
+        ("client-123/de/letter.txt", "Brief", ": the ticket is missing"),
+        ("_/fr/attached.txt", "{{ ticket }}", ": must not contain the ticket"),
+        ("_/fr/subject.txt", "Ticket {{ ticket }}", ": must not contain the ticket"),
+        ("_/it/subject.txt", "one\ntwo", ": must be one line of at most 200 characters"),
+        ("_/it/subject.txt", "", ": must be one line of at most 200 characters"),
+        ("_/it/subject.txt", "x" * 201, ": must be one line of at most 200 characters"),
         (
             "README.md",
             "read me",
-            ": a template is <client>/<language>/<kind>, and a kind one of subject.txt,",
+            ": must be named <client>/<language>/<kind>, with one of the kinds subject.txt,",
         ),
-        ("_/en/mial.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
-        ("en/mail.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
-        ("a/b/en/mail.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
+        (
+            "_/en/mial.txt",
+            "{{ ticket }}",
+            ": must be named <client>/<language>/<kind>, with one of the kinds",
+        ),
+        ("en/mail.txt", "{{ ticket }}", ": must be named <client>/<language>/<kind>, with one of the kinds"),
+        (
+            "a/b/en/mail.txt",
+            "{{ ticket }}",
+            ": must be named <client>/<language>/<kind>, with one of the kinds",
+        ),
     ],
 )
 def test_a_fault_is_found_before_a_user_meets_it_and_named_with_file_and_line(
@@ -317,7 +325,7 @@ def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(director
     assert CLEAR not in str(told)
     assert told.__cause__ is None
     assert told.__suppress_context__
-    assert str(told) == "_/en/mail.txt cannot be rendered; tickets templates check says why"
+    assert str(told) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
 
 
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
