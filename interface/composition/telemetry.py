@@ -48,7 +48,7 @@ class Telemetry:
             self._end = traces.close
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
-        self.look = metrics.look
+        self.look = metrics.sample
 
     def request(self, exchange: Exchange) -> None:
         """Tell of a request."""

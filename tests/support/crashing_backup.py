@@ -16,13 +16,13 @@ def die_at(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def copy_until(source: Path, draft: Path, tell: sqlite_backup.Tell) -> None:
+def copy_until(source: Path, draft: Path, report: sqlite_backup.ReportProgress) -> None:
     """Copy, but no further than to the point."""
 
     def tell_until(what: str, done: int, of: int) -> None:
         if done * 2 >= of:
             die_at(what)
-        tell(what, done, of)
+        report(what, done, of)
 
     copy(source, draft, tell_until)
 

@@ -56,7 +56,7 @@ class Migration(NamedTuple):
 
 
 def check_usable(stored: StoredSchema, newest: int) -> None:
-    """Raise RuntimeError where a program whose newest schema is `newest` must not use the store."""
+    """Raise RuntimeError if a program whose newest schema is `newest` must not use the store."""
     if stored.version < newest:
         raise RuntimeError(
             f"the store has schema version {stored.version}, this program needs {newest}: run `tickets migrate`"
@@ -69,7 +69,7 @@ def check_usable(stored: StoredSchema, newest: int) -> None:
 
 
 def fault(stored: StoredSchema, newest: int) -> str:
-    """Return why such a program must not use the store; empty where it may."""
+    """Return the reason why such a program must not use the store; empty: it may."""
     try:
         check_usable(stored, newest)
     except RuntimeError as error:
@@ -78,7 +78,7 @@ def fault(stored: StoredSchema, newest: int) -> str:
 
 
 def pending(migrations: list[list[str]], released: list[int], stored: StoredSchema) -> list[Migration]:
-    """Return the migrations that bring a store up to date. Raises RuntimeError where its schema is too new."""
+    """Return the missing migrations of a store. Raises RuntimeError if its schema is too new."""
     if stored.version > len(migrations):
         check_usable(stored, len(migrations))
     return [
@@ -89,22 +89,22 @@ def pending(migrations: list[list[str]], released: list[int], stored: StoredSche
 
 
 def _usable_from(version: int, released: list[int]) -> int:
-    """Return the newest schema of the release before the one that brought this version.
+    """Return the newest schema of the release before the one that added this version.
 
-    Before the first release there was none: such a schema is usable by its own program only.
+    A schema before the first release is usable by its own program only.
     """
     return max((schema for schema in released if schema < version), default=version)
 
 
 class SchemaGuard:
-    """Checks on use, at most once a second, that the store's schema still suits the program."""
+    """Checks on use, at most once a second, that the program may use the store's schema."""
 
     def __init__(self, newest: int) -> None:
         self._newest = newest
         self._checked_at = float("-inf")
 
     def check(self, read: Callable[[], StoredSchema]) -> None:
-        """Raise RuntimeError where the schema that `read` returns is not usable."""
+        """Raise RuntimeError if the schema that `read` returns is not usable."""
         now = monotonic()
         if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
             check_usable(read(), self._newest)

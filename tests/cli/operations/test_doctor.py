@@ -424,7 +424,7 @@ def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"postgresql://tickets:{PASSWORD}@x@127.0.0.1/t"
-    unreadable = "TICKETS_READ_DATABASE_URL: its URL cannot be read"
+    unreadable = "TICKETS_READ_DATABASE_URL: the URL is invalid"
     primary = "postgresql://127.0.0.1:1/t"
     for wrong in (url, f"postgresql://127.0.0.1/t?{PASSWORD}=1"):
         finding = only_bad(found(monkeypatch, database_url=primary, read_database_url=wrong))

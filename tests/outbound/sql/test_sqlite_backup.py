@@ -55,7 +55,7 @@ def test_a_foreign_or_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
     with closing(sqlite3.connect(foreign)) as connection:
         connection.execute("CREATE TABLE mine (id)")
 
-    with pytest.raises(BackupRefused, match=r"foreign\.db is no database of this service"):
+    with pytest.raises(BackupRefused, match=r"foreign\.db is not a database of this service"):
         write_backup(foreign, file, lambda *_: None, replace=False)
 
     assert not file.exists()

@@ -77,7 +77,7 @@ def versions(reads: StandbyReads) -> list[int]:
 def test_searches_histories_and_the_feed_are_read_from_the_standby(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
     standby.catch_up()
     assert versions(reads) == [3] * 5
     with standby.held_up():
@@ -99,14 +99,14 @@ def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.1)
     standby.catch_up()
     with standby.held_up():
         service.regenerate()
         until(lambda: versions(reads) == [4] * 5, "the primary is read")
     until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
 
-    assert "not from the standby: it is behind" in caplog.text
+    assert "instead of the standby for now: it is behind" in caplog.text
 
 
 def test_a_start_does_not_wait_until_the_standby_is_migrated(
@@ -123,7 +123,7 @@ def test_a_start_does_not_wait_until_the_standby_is_migrated(
         service.create()
 
         assert versions(reads) == [1] * 5
-    assert "reading from the primary for now" in caplog.text
+    assert "reading from the primary instead" in caplog.text
 
 
 def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_standby_that_dies_is_not_missed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.5)
     standby.catch_up()
     versions(reads)
     standby.kill()
@@ -171,7 +171,7 @@ def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
             with closing(PostgresStore(url)) as primary, closing(StandbyReads(primary, read_url)) as reads:
                 assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
 
-    assert caplog.text.count("reading from the primary for now") == 2
+    assert caplog.text.count("reading from the primary instead") == 2
 
 
 def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby) -> None:
@@ -185,7 +185,7 @@ def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby
 def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
     reads: StandbyReads, standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
     feed, ticket = f"{BASE}/{CLIENT}/events", f"{BASE}/{CLIENT}/users/{SUBJECT.user_ext_id}/ticket"
     with web_over(reads, tmp_path) as web:
         reads.sizes_of([])
@@ -251,8 +251,8 @@ class Followers:
 def test_nobody_who_follows_misses_an_event_while_reads_go_back_and_forth_between_the_servers(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(standby_reads, "_CATCHES_UP_WITHIN_SECONDS", 0.02)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(standby_reads, "_CATCH_UP_SECONDS", 0.02)
     end = 120
     followers = Followers(LiveFeed(reads, "tickets"))
     following = threading.Thread(target=lambda: asyncio.run(followers.run(end)))

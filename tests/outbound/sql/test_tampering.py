@@ -495,7 +495,7 @@ def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
 def test_a_checkpoint_with_a_time_that_cannot_be_read_is_found(record: Record, made: str) -> None:
     record.sql("UPDATE checkpoints SET made = ?", made)
 
-    said = f"a checkpoint cannot be read: {made!r} is not a time in UTC"
+    said = f"invalid checkpoint: {made!r} is not a time in UTC"
     assert record.check().faults == [f"client {CLIENT!r}: {said}"]
 
 
@@ -701,7 +701,7 @@ def test_a_value_of_another_type_is_found(
     [fault] = record.check().faults
 
     assert fault.startswith(f"table {table}, ")
-    assert fault.endswith(f": column {column} holds no {'id of a stream' if column in STREAMS else type_}")
+    assert fault.endswith(f": column {column} is not {'a stream id' if column in STREAMS else type_}")
 
 
 def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
