@@ -23,7 +23,7 @@ QUICK: Any = {
 }
 
 
-def test_a_clock_that_is_set_back_stops_nothing(database_url: str, tmp_path: Path) -> None:
+def test_the_service_keeps_working_when_the_clock_is_set_back(database_url: str, tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     with (
         serving(tmp_path, database_url, **clock.environment, **QUICK) as server,
@@ -48,7 +48,7 @@ def test_a_clock_that_is_set_back_stops_nothing(database_url: str, tmp_path: Pat
         assert check.returncode == 0, check.stderr
 
 
-def test_limits_begin_anew_and_tokens_of_a_time_to_come_are_refused(sqlite_url: str, tmp_path: Path) -> None:
+def test_rate_limits_restart_and_tokens_from_the_future_are_rejected(sqlite_url: str, tmp_path: Path) -> None:
     """A caller who is at its limit is not barred until it is that late again."""
     clock, limits = Clock(tmp_path), {"TICKETS_RATE_LIMIT_PER_CREDENTIAL": "3/minute"}
     reset = f"/{CLIENT}/users/{USERS[0]}/ticket/reset"

@@ -71,7 +71,7 @@ def post_and_crash(server: Server, body: dict[str, str]) -> None:
     assert server.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
-def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
+def test_a_retry_after_a_crash_between_commit_and_response_gets_the_first_response(
     database_url: str, tmp_path: Path
 ) -> None:
     body = {"modificationComment": AFTER_COMMIT}
@@ -92,7 +92,7 @@ def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
     assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 2
 
 
-def test_a_retry_after_kill_9_gets_the_answer_that_was_given(database_url: str, tmp_path: Path) -> None:
+def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url, **QUICK) as other:
         given_tickets(other, ["user-0"])
         with serving(tmp_path, database_url, **QUICK) as killed:

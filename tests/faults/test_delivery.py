@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_while_the_mail_server_takes_the_mail_loses_no_t
     assert_each_is_delivered(database_url, server, 1)
 
 
-def test_what_one_of_several_workers_has_taken_nobody_else_sends(database_url: str, tmp_path: Path) -> None:
+def test_a_leased_ticket_is_not_sent_by_another_worker(database_url: str, tmp_path: Path) -> None:
     users = subjects(30)
     with minting(tmp_path, database_url) as mint, mail_server() as server, ExitStack() as stack:
         mint.create(*users)

@@ -83,7 +83,7 @@ def read_until(server: Server, client: str, users: set[str], resets: int) -> lis
 
 # The full form is longer than a commit waits for a lock.
 @pytest.mark.parametrize("held_seconds", forms(short=1, full=10))
-def test_no_reader_passes_over_a_transaction_that_is_held_open(
+def test_no_reader_misses_the_events_of_a_long_transaction(
     postgres_url: str, tmp_path: Path, held_seconds: float
 ) -> None:
     with (

@@ -80,7 +80,9 @@ def test_a_gigabyte_is_neither_read_nor_kept(server: Server, length: str, block:
         (("Transfer-Encoding: chunked",), b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)),
     ],
 )
-def test_who_looks_before_going_on_is_told_413(server: Server, more: tuple[str, ...], block: bytes) -> None:
+def test_a_caller_that_expects_100_continue_gets_413(
+    server: Server, more: tuple[str, ...], block: bytes
+) -> None:
     answer, began = b"", time.monotonic()
     with connect(server) as connection:
         connection.sendall(head(server, "POST", RESET, *more))

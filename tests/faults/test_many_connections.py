@@ -20,7 +20,7 @@ MOST_MEMORY = 400 * MEGABYTE
 USER = "/client-123/users/user-0"
 
 
-def test_ten_thousand_connections_leave_room_for_others_and_are_given_back(tmp_path: Path) -> None:
+def test_ten_thousand_connections_leave_room_for_others_and_are_closed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/var/tickets.db"
     # Longer than it takes to open them all on a busy machine.
     patience = {"TICKETS_REQUEST_PATIENCE_SECONDS": "60"}

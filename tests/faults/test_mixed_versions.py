@@ -107,7 +107,7 @@ def schema_version(database_url: str) -> int:
         pytest.param("sqlite", 100, marks=pytest.mark.slow),
     ],
 )
-def test_an_upgrade_and_the_way_back_under_load_lose_nothing(
+def test_an_upgrade_and_a_downgrade_under_load_lose_nothing(
     store: str, resets: int, tmp_path: Path, release: str, request: pytest.FixtureRequest
 ) -> None:
     database_url: str = request.getfixturevalue(f"{store}_url")

@@ -114,7 +114,7 @@ def test_a_stop_repeats_nothing(sqlite_url: str, tmp_path: Path, topic: Topic) -
     assert topic.read == {"client-1/user-0": ledgers(sqlite_url)["client-1"]}
 
 
-def test_an_event_about_no_user_has_the_client_as_its_key(
+def test_the_key_of_an_event_without_a_user_is_the_client(
     sqlite_url: str, tmp_path: Path, topic: Topic
 ) -> None:
     with opened(sqlite_url) as store, service_over(store) as service:

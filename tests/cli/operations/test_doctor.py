@@ -206,7 +206,7 @@ def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
 
     assert finding.check == "ledger key"
     assert finding.found.startswith(f"the name of var/keys/ledger/{name} is not a creation time")
-    assert "give it such a name" in finding.advice
+    assert "rename or remove" in finding.advice
     assert list(contents(tmp_path)) == before
 
 
@@ -218,7 +218,7 @@ def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Pa
     done = tickets(tmp_path, "keys", "rotate")
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("tickets: var/keys/ledger/ledger.pem is not named by when")
+    assert done.stderr.startswith("tickets: the name of var/keys/ledger/ledger.pem is not a")
     assert list(strange.parent.iterdir()) == [strange]
 
 

@@ -55,7 +55,7 @@ def test_a_2xx_is_an_acknowledgement(said: bytes) -> None:
     assert receiver.received[0].body == b"content"
 
 
-def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -> None:
+def test_an_endless_body_is_bounded_by_the_time_limit() -> None:
     with receiving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun") as receiver:
         post(receiver.url(SECRET_PATH), timeout_seconds=0.3)
 
@@ -81,7 +81,7 @@ def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection was lost", False, 0),
     ],
 )
-def test_anything_else_is_not(said: bytes, message: str, gone: bool, seconds: int) -> None:
+def test_any_other_response_is_a_rejection(said: bytes, message: str, gone: bool, seconds: int) -> None:
     with receiving(lambda _: said) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
 
@@ -90,14 +90,14 @@ def test_anything_else_is_not(said: bytes, message: str, gone: bool, seconds: in
     assert len(receiver.received) == 1
 
 
-def test_silence_is_waited_for_so_long_and_no_longer() -> None:
+def test_a_silent_server_is_bounded_by_the_time_limit() -> None:
     with receiving(lambda _: HANGS) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH), timeout_seconds=0.2)
 
     assert str(refusal) == "no response within 0.2 seconds"
 
 
-def test_a_host_that_is_unknown_or_does_not_listen() -> None:
+def test_an_unknown_or_closed_host_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         assert str(not_taken(f"http://127.0.0.1:{closed.getsockname()[1]}{SECRET_PATH}")) == "cannot connect"
@@ -105,7 +105,7 @@ def test_a_host_that_is_unknown_or_does_not_listen() -> None:
     assert str(refusal) in ("the host name cannot be resolved", "no response within 5 seconds")
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
     tls = server_context(self_signed(tmp_path / "server.pem"))
     with receiving(lambda _: answer(200), tls=tls) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
@@ -115,7 +115,7 @@ def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1", "2130706433"])
-def test_the_own_network_is_out_of_reach(host: str) -> None:
+def test_private_addresses_are_unreachable(host: str) -> None:
     with receiving() as receiver:
         refusal = not_taken(f"http://{host}:{receiver.port}{SECRET_PATH}", private=False)
 
@@ -123,7 +123,7 @@ def test_the_own_network_is_out_of_reach(host: str) -> None:
     assert "127" not in str(refusal)
 
 
-def test_the_address_is_checked_when_it_is_connected_to_whatever_the_dns_said_before(
+def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """DNS rebinding: the name is public when it is defined, and leads inside when it is used."""
@@ -156,7 +156,7 @@ def test_the_address_is_checked_when_it_is_connected_to_whatever_the_dns_said_be
         "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1",
     ],
 )  # fmt: skip
-def test_private_addresses_are_told_also_where_they_hide(address: str) -> None:
+def test_embedded_private_addresses_are_recognised(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -165,7 +165,7 @@ def test_public_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
-def test_one_that_hangs_holds_up_no_other() -> None:
+def test_a_hanging_request_does_not_delay_others() -> None:
     def behave(request: Received) -> bytes | None:
         return HANGS if request.path == "/hangs" else answer(200)
 

@@ -68,7 +68,7 @@ def test_a_webhook_gets_the_note() -> None:
     assert sent == [CHECKPOINT.note.encode()]
 
 
-def test_a_webhook_that_refuses_or_is_gone_is_an_error() -> None:
+def test_a_failing_or_missing_webhook_is_an_error() -> None:
     with http_server(lambda _: (500, b"")) as (url, _), pytest.raises(OSError, match="500"):
         CheckpointWebhook(url).send(CHECKPOINT)
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
@@ -118,7 +118,7 @@ def test_a_time_stamp_authority_stamps_the_note(tmp_path: Path) -> None:
     assert stamp.tst_info.policy.dotted_string == "1.2.3.4"
 
 
-def test_what_is_no_stamp_is_an_error(tmp_path: Path) -> None:
+def test_an_invalid_time_stamp_is_an_error(tmp_path: Path) -> None:
     with (
         http_server(lambda _: (200, b"nonsense")) as (url, _),
         pytest.raises(OSError, match="invalid response"),
@@ -126,9 +126,7 @@ def test_what_is_no_stamp_is_an_error(tmp_path: Path) -> None:
         TimeStampAuthority(url, tmp_path).send(CHECKPOINT)
 
 
-def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str, tmp_path: Path) -> None:
     store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
     with service_over(store) as service:
         keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())

@@ -22,14 +22,14 @@ def key(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o602, 0o660, 0o666, 0o644])
-def test_a_file_that_others_may_read_or_write_is_named(key: Path, mode: int) -> None:
+def test_a_file_that_others_can_read_or_write_is_reported(key: Path, mode: int) -> None:
     key.chmod(mode)
 
     assert list(readable_by_others([key])) == [f"other users can read {key}: chmod 600 {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
-def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode: int) -> None:
+def test_a_directory_in_which_others_can_replace_a_key_is_reported(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
     assert list(readable_by_others([key])) == [
@@ -37,13 +37,13 @@ def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode:
     ]
 
 
-def test_what_is_private_or_not_there_is_fine(key: Path) -> None:
+def test_private_and_missing_files_are_accepted(key: Path) -> None:
     key.chmod(0o400)
 
     assert list(readable_by_others([key, key.with_name("none")])) == []
 
 
-def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
+def test_group_permissions_of_mounted_secrets_are_accepted(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key.chmod(0o440)
@@ -54,14 +54,14 @@ def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
-def test_what_is_trusted_and_others_may_change_is_named(key: Path, mode: int) -> None:
+def test_a_trusted_file_that_others_can_change_is_reported(key: Path, mode: int) -> None:
     key.chmod(mode)
 
     assert list(writable_by_others([key])) == [f"other users can change {key}: chmod go-w {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
-def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -> None:
+def test_a_trusted_file_that_others_can_replace_is_reported(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
     assert list(writable_by_others([key])) == [
@@ -69,14 +69,14 @@ def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -
     ]
 
 
-def test_what_is_trusted_all_may_read(key: Path) -> None:
+def test_a_trusted_file_may_be_readable_by_all(key: Path) -> None:
     key.chmod(0o644)
     key.parent.chmod(0o755)
 
     assert list(writable_by_others([key, key.with_name("none")])) == []
 
 
-def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_on_a_read_only_mount_is_accepted(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As an orchestrator mounts what is no secret: as root, 0777.
     key.parent.chmod(0o777)
     assert len(list(writable_by_others([key]))) == 1
@@ -91,7 +91,7 @@ def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("mode", "is_open"), [(0o702, True), (0o720, True), (0o1777, True), (0o755, False)])
-def test_a_directory_into_which_others_may_put_something_is_named(
+def test_a_directory_in_which_others_can_create_files_is_reported(
     tmp_path: Path, mode: int, is_open: bool
 ) -> None:
     mails = tmp_path / "mail"
@@ -108,7 +108,9 @@ def made(path: Path, content: str = "x") -> Path:
     return path
 
 
-def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_others_can_replace_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = made(tmp_path / "templates" / "_" / "en" / "mail.txt")
     trusted = [made(tmp_path / "trusted" / name) for name in ("mailer.jwk", "jwks.json", "ca.pem")]
@@ -139,7 +141,7 @@ def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: py
     start(settings).close()
 
 
-def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_start(
+def test_a_secret_file_that_others_can_read_stops_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -153,7 +155,9 @@ def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_sta
     start(settings).close()
 
 
-def test_what_others_may_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_or_database_that_others_can_read_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db")
     start(settings).close()

@@ -81,7 +81,7 @@ async def all_closed() -> None:
             await asyncio.sleep(0.01)
 
 
-def test_mails_arrive_whole_in_the_box(postfix: Postfix) -> None:
+def test_mails_arrive_complete_in_the_mailbox(postfix: Postfix) -> None:
     assert send(postfix, *[(mail(), MAILBOX)] * 3) == ["250"] * 3
 
     for taken in postfix.has(3):
@@ -102,7 +102,7 @@ def test_mails_arrive_whole_in_the_box(postfix: Postfix) -> None:
     ],
     ids=["unknown", "elsewhere", "busy", "too large"],
 )
-def test_what_is_not_taken_is_told_and_the_next_mail_goes(
+def test_a_rejected_mail_is_reported_and_the_next_one_is_sent(
     postfix: Postfix, to: str, text: str, expected: str
 ) -> None:
     assert send(postfix, (mail(text), to), (mail(), MAILBOX)) == [expected, "250"]
@@ -123,7 +123,7 @@ def test_nothing_is_sent_in_clear(postfix: Postfix) -> None:
     assert send(postfix, (mail(), MAILBOX), url=url) == ["530: the mail server answered 530 to the sender"]
 
 
-def test_a_ticket_of_a_user_gets_into_the_box_also_after_postfix_was_away(
+def test_a_ticket_arrives_in_the_mailbox_after_an_outage_of_postfix(
     postfix: Postfix, sqlite_url: str, tmp_path: Path
 ) -> None:
     [user] = subjects(1)

@@ -67,7 +67,7 @@ def certificate(tmp_path: Path) -> Path:
     return self_signed(tmp_path / "server.pem")
 
 
-def test_a_mail_arrives_whole() -> None:
+def test_a_mail_arrives_complete() -> None:
     with plain() as (server, url):
         assert send(url) == ["250"]
 
@@ -76,7 +76,7 @@ def test_a_mail_arrives_whole() -> None:
     assert taken.content.replace(b"\r\n", b"\n") == mail().as_bytes()
 
 
-def test_connections_are_kept_and_a_broken_one_is_not_used_again() -> None:
+def test_connections_are_reused_unless_broken() -> None:
     with plain() as (server, url):
         assert send(url, *[f"user-{number}@example.com" for number in range(5)]) == ["250"] * 5
         assert server.connections == 1
@@ -117,7 +117,7 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
         ("RCPT", DROPS, "disconnected: the mail server closed the connection"),
     ],
 )
-def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_final(
+def test_responses_are_reported_by_code_and_5xx_to_the_mail_is_final(
     step: str, said: str, expected: str
 ) -> None:
     def answer_to(at: str, to: str) -> str:
@@ -128,7 +128,7 @@ def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_fina
 
 
 @pytest.mark.parametrize(("step", "does"), [("RCPT", HANGS), ("DATA", HANGS), ("DATA", DRIPS)])
-def test_a_server_that_is_slow_as_treacle_is_waited_for_so_long_and_not_longer(step: str, does: str) -> None:
+def test_a_slow_server_is_bounded_by_the_time_limit(step: str, does: str) -> None:
     with plain(lambda at, _to: does if at == step else OK) as (_, url):
         assert send(url, timeout_seconds=0.5) == [
             "timeout: the mail server did not accept the mail within 0.5 seconds"
@@ -176,7 +176,7 @@ def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
         greeting.join()
 
 
-def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
+def test_an_abandoned_connection_is_closed_at_once(certificate: Path) -> None:
     """By itself TLS waits half a minute for a goodbye of the other side."""
 
     async def run(url: str) -> tuple[str, list[str]]:
@@ -193,7 +193,7 @@ def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_a_server_whom_nobody_vouches_for_gets_nothing(certificate: Path, scheme: str) -> None:
+def test_an_untrusted_server_gets_nothing(certificate: Path, scheme: str) -> None:
     context = server_context(certificate)
     with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
         [said] = send(f"{scheme}://localhost:{server.port}")
@@ -209,7 +209,7 @@ def test_a_server_whom_nobody_vouches_for_gets_nothing(certificate: Path, scheme
         ("localhost", timedelta(hours=-1), "expired"),
     ],
 )
-def test_a_certificate_for_another_host_or_of_yesterday_is_not_accepted(
+def test_a_certificate_for_another_host_or_an_expired_one_is_rejected(
     tmp_path: Path, host: str, lasts: timedelta, why: str
 ) -> None:
     certificate = self_signed(tmp_path / "wrong.pem", host=host, lasts=lasts)
@@ -229,13 +229,13 @@ def test_without_starttls_nothing_is_sent_in_clear() -> None:
     assert server.taken == []
 
 
-def test_a_wrong_password_is_tried_again_later(certificate: Path) -> None:
+def test_a_wrong_password_is_retried_later(certificate: Path) -> None:
     with mail_server(starttls=server_context(certificate), login=("tickets", "right")) as server:
         url = f"smtp://tickets:wrong@localhost:{server.port}"
         assert send(url, ca_file=certificate) == ["535: the mail server answered 535 to the login"]
 
 
-def test_eight_mails_go_at_once_and_the_others_wait() -> None:
+def test_at_most_eight_mails_are_sent_concurrently() -> None:
     async def run(url: str) -> list[str]:
         transport = transport_to(url, timeout_seconds=60)
         answers = await asyncio.gather(
@@ -262,7 +262,7 @@ def test_eight_mails_go_at_once_and_the_others_wait() -> None:
         "smtp://user:se/cret@mail.example",
     ],
 )
-def test_a_url_that_cannot_be_used_is_told_without_its_password(url: str) -> None:
+def test_an_invalid_url_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         parse_smtp_url(url)
 

@@ -49,7 +49,7 @@ def write(directory: Path, name: str, content: str | bytes) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_text_is_built_in_and_whole(kind: str, language: str) -> None:
+def test_every_text_is_built_in_and_complete(kind: str, language: str) -> None:
     text = render(texts(), kind, language=language)
 
     assert "{" not in text
@@ -74,9 +74,7 @@ def test_every_text_is_built_in_and_whole(kind: str, language: str) -> None:
         ("it", "È valido fino al 28 novembre 2026, 10:42 CET."),
     ],
 )
-def test_a_moment_is_written_as_the_language_writes_it_in_the_time_zone_that_is_set(
-    language: str, sentence: str
-) -> None:
+def test_a_time_is_formatted_by_language_and_time_zone(language: str, sentence: str) -> None:
     for kind in KINDS:
         assert kind == "subject.txt" or sentence in render(texts(), kind, language=language)
 
@@ -91,7 +89,7 @@ def test_the_time_zone_is_that_of_the_day() -> None:
     assert texts().day_of(datetime(2026, 7, 31, 22, 30, tzinfo=UTC), "fr") == "1 août 2026"
 
 
-def test_who_has_no_name_is_called_by_the_id() -> None:
+def test_a_user_without_a_name_is_addressed_by_id() -> None:
     assert "Hello user-123,\n" in render(texts(), name=None)
 
 
@@ -110,13 +108,13 @@ def test_who_has_no_name_is_called_by_the_id() -> None:
         ("den", "en", "Hello"),
     ],
 )
-def test_a_text_is_in_the_users_language_as_nearly_as_there_is_one_or_else_in_that_which_is_set(
+def test_a_text_is_in_the_closest_language_of_the_user_or_the_default_one(
     language: str | None, default: str, expected: str
 ) -> None:
     assert render(texts(language=default), language=language).startswith(expected)
 
 
-def test_a_language_that_nobody_wrote_in_is_said() -> None:
+def test_a_missing_language_is_reported() -> None:
     with pytest.raises(InvalidTemplate, match=r"no template mail\.txt for this client and language"):
         render(texts(language="rm"), language="sv")
 
@@ -134,7 +132,7 @@ def test_a_language_that_nobody_wrote_in_is_said() -> None:
         (["other/de/mail.txt", "client-123/de/letter.txt", "_/fr/mail.txt"], "built in de"),
     ],
 )
-def test_own_texts_come_before_the_built_in_ones_and_a_clients_before_those_of_all(
+def test_custom_texts_override_built_in_ones_and_those_of_a_client_override_general_ones(
     directory: Path, files: list[str], expected: str
 ) -> None:
     for name in files:
@@ -145,7 +143,7 @@ def test_own_texts_come_before_the_built_in_ones_and_a_clients_before_those_of_a
     assert text.replace("Guten Tag Una Üser", "built in de").startswith(expected)
 
 
-def test_each_text_is_looked_for_alone(directory: Path) -> None:
+def test_each_text_is_looked_up_on_its_own(directory: Path) -> None:
     write(directory, "client-123/rm/mail.txt", "Bun di {{ name }}: {{ ticket }}")
 
     assert render(texts(directory), language="rm") == f"Bun di Una Üser: {CLEAR}"
@@ -153,7 +151,7 @@ def test_each_text_is_looked_for_alone(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("client", ["a/b", "..", ".", "../other", "ä ö", "_", "%2e%2e", "a\\b", "x" * 50])
-def test_a_client_of_whatever_name_has_its_own_directory_and_no_other(
+def test_a_client_with_any_name_has_a_directory_of_its_own(
     directory: Path, tmp_path: Path, client: str
 ) -> None:
     for outside in ("en/mail.txt", "other/en/mail.txt"):
@@ -182,14 +180,14 @@ def test_html_is_escaped_and_plain_text_is_not(directory: Path) -> None:
         assert render(texts(directory), kind, waits) == "\"<b>'&{{ 7*7 }} <u>"
 
 
-def test_the_built_in_texts_are_all_good_and_all_are_checked() -> None:
+def test_all_built_in_texts_are_checked_and_valid() -> None:
     assert texts().check() == []
     assert texts().names() == sorted(f"_/{language}/{kind}" for language in LANGUAGES for kind in KINDS)
     built_in = {path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*")}
     assert {f"_/{name}" for name in built_in} == set(texts().names())
 
 
-def test_own_good_texts_are_checked_with_the_built_in_ones(directory: Path) -> None:
+def test_valid_custom_texts_are_checked_with_the_built_in_ones(directory: Path) -> None:
     write(directory, "client-123/rm-CH/mail.txt", "{% set it = ticket %}{{ it }}{# a note #}")
     write(directory, "_/de/subject.txt", "Ticket für {{ user }} bei {{ client }}")
 
@@ -250,7 +248,7 @@ PLACEHOLDERS = "expected one of ticket, name, user, client, valid_until"
         ),
     ],
 )
-def test_a_fault_is_found_before_a_user_meets_it_and_named_with_file_and_line(
+def test_a_fault_is_reported_with_file_and_line(
     directory: Path, name: str, content: str | bytes, fault: str
 ) -> None:
     write(directory, name, content)
@@ -315,7 +313,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
         "{{ [].index(ticket) }}",
     ],
 )
-def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(directory: Path, source: str) -> None:
+def test_the_error_of_a_failing_template_does_not_contain_the_ticket(directory: Path, source: str) -> None:
     write(directory, "_/en/mail.txt", source)
 
     with pytest.raises(InvalidTemplate) as raised:
@@ -335,7 +333,7 @@ def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
         render(texts(directory), "attached.txt")
 
 
-def test_a_ticket_is_written_as_it_is() -> None:
+def test_a_ticket_is_rendered_unchanged() -> None:
     text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), waiting())
 
     assert "    {{a}}<%\\n&$" in text.splitlines()

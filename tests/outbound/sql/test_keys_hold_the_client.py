@@ -28,7 +28,7 @@ _FOREIGN_KEYS = (
 )
 
 
-def test_every_unique_key_begins_with_the_client_but_those_that_are_named(postgres_url: str) -> None:
+def test_every_unique_key_begins_with_the_client_with_listed_exceptions(postgres_url: str) -> None:
     with closing(PostgresStore(postgres_url)), psycopg.connect(postgres_url) as connection:
         keys: dict[str, list[str]] = dict(connection.execute(_KEYS).fetchall())
         foreign_keys = connection.execute(_FOREIGN_KEYS).fetchall()

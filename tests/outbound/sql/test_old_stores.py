@@ -57,7 +57,7 @@ def replayed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Findings:
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_it_is_migrated_is_whole_and_goes_on(
+def test_an_old_store_is_migrated_consistent_and_usable(
     name: str, old_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, _, version = name.partition(".")[0].partition("-")
@@ -95,7 +95,7 @@ def test_it_is_migrated_is_whole_and_goes_on(
     assert findings.checkpoints or "1." in name or name == "postgres-2.sql.gz"  # those had no ledger to sign
 
 
-def test_each_schema_of_before_has_its_store() -> None:
+def test_each_earlier_schema_has_a_store() -> None:
     """Where this fails, a schema was added: add the last commit that had the one before, and make its store."""
     assert sorted(path.name for path in old_stores.DIRECTORY.iterdir()) == sorted(STORES)
     assert OTHER == "ünï/cøde"

@@ -53,12 +53,12 @@ def test_a_migration_after_1_0_0_only_adds() -> None:
         "DROP TABLE tickets",
     ],
 )
-def test_a_statement_that_the_former_release_does_not_stand_is_refused(statement: str) -> None:
+def test_a_statement_incompatible_with_the_former_release_is_rejected(statement: str) -> None:
     assert not ADDS.match(statement)
 
 
 @pytest.mark.parametrize("column", ["note text", "note text NULL", "note text NOT NULL DEFAULT ''"])
-def test_a_column_that_the_former_release_can_leave_out_is_accepted(column: str) -> None:
+def test_a_column_that_the_former_release_can_omit_is_accepted(column: str) -> None:
     assert ADDS.match(f"ALTER TABLE tickets ADD COLUMN {column}")
 
 
@@ -92,7 +92,7 @@ def test_each_release_has_its_schema() -> None:
     assert len(schema.RELEASED_SQLITE) == len(schema.RELEASED_POSTGRES) == len(RELEASES)
 
 
-def test_released_schemas_exist_and_rise() -> None:
+def test_released_schemas_exist_and_increase() -> None:
     for migrations, released in (
         (schema.SQLITE, schema.RELEASED_SQLITE),
         (schema.POSTGRES, schema.RELEASED_POSTGRES),
@@ -127,7 +127,7 @@ def test_a_store_of_the_next_release_has_nothing_pending() -> None:
         ),
     ],
 )
-def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, message: str) -> None:
+def test_a_schema_that_is_too_old_or_too_new_is_rejected(stored: StoredSchema, message: str) -> None:
     with pytest.raises(RuntimeError) as refusal:
         check_usable(stored, 2)
 
@@ -135,11 +135,11 @@ def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, me
 
 
 @pytest.mark.parametrize("stored", [StoredSchema(2, 1), StoredSchema(2, 2), StoredSchema(3, 2)])
-def test_the_own_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
+def test_the_current_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
     check_usable(stored, 2)
 
 
-def test_a_migration_does_not_make_everybody_wait_behind_a_long_transaction(
+def test_a_migration_does_not_block_others_behind_a_long_transaction(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(PostgresStore(postgres_url)) as store:

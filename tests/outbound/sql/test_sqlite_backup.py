@@ -12,7 +12,7 @@ from tests.bench.seed import seed
 from tests.support.ledgers import opened, size
 
 
-def test_commits_while_it_is_copied_neither_hold_it_up_nor_get_into_it(
+def test_concurrent_commits_neither_delay_a_backup_nor_enter_it(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_backup, "_PAGES_AT_ONCE", 8)
@@ -35,7 +35,7 @@ def test_commits_while_it_is_copied_neither_hold_it_up_nor_get_into_it(
     assert size(sqlite_url) == 300 + len(copied)
 
 
-def test_two_do_not_write_the_same_file_and_what_is_refused_leaves_nothing(
+def test_two_backups_do_not_write_the_same_file_and_a_refused_one_leaves_nothing(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     database, file = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "b.db"

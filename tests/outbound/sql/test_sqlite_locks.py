@@ -58,9 +58,7 @@ class Turn:
         self._lock.release()
 
 
-def test_a_reader_does_not_wait_for_those_that_wait_to_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_does_not_wait_for_waiting_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop reads, and would stand still with them."""
     monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     store = SqliteStore(tmp_path / "tickets.db")

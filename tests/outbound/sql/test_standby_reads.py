@@ -91,7 +91,7 @@ def test_searches_histories_and_the_feed_are_read_from_the_standby(
     assert versions(reads) == [4] * 5
 
 
-def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
+def test_a_lagging_standby_is_not_read_until_it_has_caught_up(
     reads: StandbyReads,
     service: Service,
     standby: Standby,
@@ -139,7 +139,7 @@ def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path
         assert versions(reads) == [1] * 5
 
 
-def test_a_standby_that_dies_is_not_missed(
+def test_reads_survive_the_loss_of_the_standby(
     reads: StandbyReads,
     service: Service,
     standby: Standby,
@@ -162,7 +162,7 @@ def test_a_standby_that_dies_is_not_missed(
     assert versions(reads) == [4] * 5
 
 
-def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
+def test_an_unreadable_standby_is_not_used_at_the_start(
     standby: Standby, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fresh_database(standby.primary_url) as url, standby.held_up():
@@ -174,7 +174,7 @@ def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
     assert caplog.text.count("reading from the primary instead") == 2
 
 
-def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby) -> None:
+def test_a_start_succeeds_before_the_standby_has_the_schema(standby: Standby) -> None:
     with standby.fresh_database() as (url, read_url):
         with standby.held_up(), closing(PostgresStore(url)) as primary:
             reads = StandbyReads(primary, read_url)
@@ -182,7 +182,7 @@ def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby
         reads.close()
 
 
-def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
+def test_a_ticket_missing_on_the_standby_is_read_from_the_primary(
     reads: StandbyReads, standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
@@ -200,7 +200,7 @@ def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
     assert [len(answer.json()) for answer in answers[:2]] == [0, 0]
 
 
-def test_a_standby_that_has_less_than_was_told_is_not_read(
+def test_a_standby_behind_returned_positions_is_not_read(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if it were one of several: the next read may reach this one, whatever the last one reached.
@@ -248,7 +248,7 @@ class Followers:
                     return
 
 
-def test_nobody_who_follows_misses_an_event_while_reads_go_back_and_forth_between_the_servers(
+def test_followers_miss_no_event_while_reads_alternate_between_the_servers(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.05)
@@ -311,7 +311,7 @@ def synchronous(primary: psycopg.Connection, names: str) -> None:
     until(lambda: primary.execute("SHOW synchronous_standby_names").fetchone() == (names,), "it is set")
 
 
-def test_a_server_that_takes_no_writes_any_more_is_left(service: Service, reads: StandbyReads) -> None:
+def test_connections_to_a_former_primary_are_closed(service: Service, reads: StandbyReads) -> None:
     with reads._datastore.get_connection() as connection:
         connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):

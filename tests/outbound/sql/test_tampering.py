@@ -145,7 +145,7 @@ def record(database_url: str, tmp_path: Path) -> Iterator[Record]:
     store.close()
 
 
-def test_a_record_that_nobody_changed_is_whole(record: Record) -> None:
+def test_an_unchanged_record_has_no_faults(record: Record) -> None:
     record.sign()
     findings = record.check()
 
@@ -184,11 +184,11 @@ def check_beside_a_service(record: Record) -> list[str]:
     return findings.faults
 
 
-def test_a_check_beside_a_service_that_writes_reports_nothing(record: Record) -> None:
+def test_a_check_beside_a_writing_service_reports_no_fault(record: Record) -> None:
     assert check_beside_a_service(record) == []
 
 
-def test_a_check_beside_a_service_that_writes_finds_what_differs(record: Record) -> None:
+def test_a_check_beside_a_writing_service_finds_differences(record: Record) -> None:
     record.sql("UPDATE tickets SET valid_to = '' WHERE user_ext_id = 'user-1'")
     record.sql("UPDATE ledger_sizes SET size = size + 1 WHERE client_ext_id = ?", CLIENT)
 
@@ -329,9 +329,7 @@ TAMPERING: list[tuple[Callable[[Record], None], str]] = [
 
 
 @pytest.mark.parametrize(("tamper", "said"), TAMPERING, ids=[tamper.__name__ for tamper, _ in TAMPERING])
-def test_tampering_is_found_and_its_place_named(
-    record: Record, tamper: Callable[[Record], None], said: str
-) -> None:
+def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record], None], said: str) -> None:
     tamper(record)
 
     assert any(said in fault for fault in record.check().faults), record.check().faults
@@ -362,7 +360,7 @@ COLUMNS: dict[str, tuple[Any, str]] = {
     [(b',"deleted":false', b""), (b',"deleted":false', b',"deleted":false,"of_next_release":1')],
     ids=["of the former release", "of the next release"],
 )
-def test_a_read_row_of_another_release_is_compared_by_what_it_says(
+def test_a_read_row_of_another_release_is_compared_by_content(
     record: Record, stored: bytes, other: bytes
 ) -> None:
     """Rows only grow, by fields with defaults (ADR 12, rule 5)."""
@@ -377,7 +375,7 @@ def test_a_read_row_of_another_release_is_compared_by_what_it_says(
 
 
 @pytest.mark.parametrize("row", [b"", b"{}", b"\xff", b'{"x":' + b"[" * 100_000], ids=range(4))
-def test_a_read_row_that_is_none_is_found(record: Record, row: bytes) -> None:
+def test_an_invalid_read_row_is_found(record: Record, row: bytes) -> None:
     record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = 'user-1'", row)
 
     [fault] = record.check().faults
@@ -421,7 +419,7 @@ def test_a_forged_row_is_found_although_the_ledger_names_another_user(record: Re
     assert any("the read row is not what its events lead to" in fault for fault in faults)
 
 
-def test_a_rebuild_reports_a_stream_that_is_hidden_and_mends_its_row(record: Record) -> None:
+def test_a_rebuild_reports_a_hidden_stream_and_repairs_its_row(record: Record) -> None:
     forge_the_row_of_a_stream_that_is_hidden(record)
 
     findings = record.rebuild()
@@ -492,14 +490,14 @@ def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
 
 
 @pytest.mark.parametrize("made", ["x", "2026-11-23", "2026-11-23T09:42:00.000000+01:00", ""])
-def test_a_checkpoint_with_a_time_that_cannot_be_read_is_found(record: Record, made: str) -> None:
+def test_a_checkpoint_with_an_invalid_time_is_found(record: Record, made: str) -> None:
     record.sql("UPDATE checkpoints SET made = ?", made)
 
     said = f"invalid checkpoint: {made!r} is not a time in UTC"
     assert record.check().faults == [f"client {CLIENT!r}: {said}"]
 
 
-def test_a_checkpoint_that_cannot_be_read_holds_up_no_other_client(record: Record) -> None:
+def test_an_unreadable_checkpoint_does_not_affect_other_clients(record: Record) -> None:
     record.sql("UPDATE checkpoints SET made = 'x'")
     other = SUBJECT._replace(client_ext_id="client-124")
     record.service.register(subject=other)
@@ -546,7 +544,7 @@ def test_a_changed_tile_is_found(record_with_tiles: Record, number: int) -> None
     assert record_with_tiles.check().faults == [said]
 
 
-def test_a_changed_tile_behind_one_that_is_missing_is_found(record_with_tiles: Record) -> None:
+def test_a_changed_tile_after_a_missing_one_is_found(record_with_tiles: Record) -> None:
     record_with_tiles.sql("DELETE FROM ledger_tiles WHERE number = 0")
     assert record_with_tiles.check().faults == []
     keep_a_tile(record_with_tiles, 1)
@@ -555,7 +553,7 @@ def test_a_changed_tile_behind_one_that_is_missing_is_found(record_with_tiles: R
 
 
 @pytest.mark.parametrize("tamper", [change_a_byte, delete_an_event, delete_an_event_and_its_entry])
-def test_a_rebuild_leaves_a_row_alone_whose_events_are_not_those_of_the_ledger(
+def test_a_rebuild_does_not_change_a_row_whose_events_differ_from_the_ledger(
     record: Record, tamper: Callable[[Record], None]
 ) -> None:
     tamper(record)
@@ -596,7 +594,7 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
     }
 
 
-def test_streams_of_every_kind_that_nobody_changed_are_whole(record: Record) -> None:
+def test_unchanged_streams_of_every_kind_have_no_faults(record: Record) -> None:
     streams = given_every_kind(record)
     record.sign()
 
@@ -620,7 +618,7 @@ def test_a_changed_column_is_found_in_a_stream_of_any_kind(record: Record) -> No
             ]
 
 
-def test_a_stream_under_another_id_is_found_although_every_leaf_fits(record: Record) -> None:
+def test_a_stream_under_another_id_is_found_although_every_leaf_matches(record: Record) -> None:
     for name, stream in given_every_kind(record).items():
         other = stream_id(CLIENT, name)
         for table, column in (("ledger", "stream"), ("ticket_events", "originator_id")):
@@ -714,7 +712,7 @@ def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
     assert f"client {CLIENT!r}: its size is noted wrong, there are 16 entries" in faults
 
 
-def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -> None:
+def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
     for table in ("ledger", "ledger_sizes", "tickets"):
         record.sql(f"DELETE FROM {table} WHERE client_ext_id = ?", CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_version > 0")
@@ -722,7 +720,7 @@ def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -
     assert record.check().faults == [f"client {CLIENT!r}: 15 entries were signed, but the ledger has only 0"]
 
 
-def test_every_event_tells_its_stream_or_follows_one_that_does() -> None:
+def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
     """A new event that names a client, or a new kind of stream, needs its lines in application/record/streams.py."""
     names_its_stream = {
         "TicketCreated",
@@ -743,7 +741,7 @@ def test_a_checkpoint_signed_with_another_key_is_found(record: Record, tmp_path:
     assert any("not signed by a key of ours" in fault for fault in record.check().faults)
 
 
-def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: Record) -> None:
+def test_a_ledger_without_checkpoints_is_compared_with_external_ones(record: Record) -> None:
     outside = record.sign()
     rewrite_a_stream_with_its_ledger_rows(record)
     record.sql("DELETE FROM checkpoints WHERE client_ext_id = ?", CLIENT)
@@ -754,7 +752,7 @@ def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: 
 @pytest.mark.parametrize(
     "tamper", [rewrite_a_stream_with_its_ledger_rows, cut_off_the_end_of_the_ledger, swap_two_entries]
 )
-def test_what_does_not_go_on_from_the_last_checkpoint_is_not_signed(
+def test_a_ledger_inconsistent_with_its_last_checkpoint_is_not_signed(
     record: Record, tamper: Callable[[Record], None]
 ) -> None:
     tamper(record)
@@ -805,7 +803,7 @@ def test_one_changed_node_of_a_proof_is_found(record: Record) -> None:
     assert public
 
 
-def test_a_rotated_key_signs_beside_the_one_before_for_a_while(record: Record) -> None:
+def test_the_previous_key_also_signs_for_a_while_after_a_rotation(record: Record) -> None:
     [old] = record.public()
     record.service.clock.advance(timedelta(seconds=1))
     record.keys.rotate()
