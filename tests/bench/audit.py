@@ -1,4 +1,4 @@
-"""What the record costs: the ledger's share of a reset, and how fast history, replay and evidence are."""
+"""The cost of the record: the ledger's share of a reset, and the times of history, replay and evidence."""
 
 import re
 import subprocess
@@ -55,7 +55,7 @@ def _forget_the_ledger(url: str) -> None:
 
 
 def audit(store: str, size: Size, results: Results) -> None:
-    """Measure what an auditor waits for, over a ledger of many leaves."""
+    """Measure the audit functions over a large ledger."""
     with staged(store, credentials=1) as stage:
         progress.print(f"{store}: filling in a ledger of {size.leaves} entries")
         opened = open_store(stage.url)

@@ -1,4 +1,4 @@
-"""The real server, with routes more to compare with, and it counts its commits.
+"""The real server with additional routes for comparison and a count of its commits.
 
 The ceiling does all that a reset does but the work; the textbook way is what a tutorial would do; the unbatched way
 is ours without group commit.
@@ -54,7 +54,7 @@ _BODY = json.dumps(
 
 
 def no_op_router() -> APIRouter:
-    """Return the route that does all that a reset does, but the work."""
+    """Return the route that does everything that a reset does, except its work."""
     routes = APIRouter(route_class=CallRoute)
     answer = Answer(outcome="changed", body=_BODY, correlation_id="", request_digest="", version=1)
 

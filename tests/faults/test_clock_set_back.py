@@ -1,4 +1,4 @@
-"""The clock is set back by an hour under load: versions, ledger, tokens, leases, deliveries and limits go on."""
+"""The clock is set back by an hour under load: versions, ledger, tokens, leases, deliveries and limits keep working."""
 
 import time
 from itertools import pairwise
@@ -49,7 +49,7 @@ def test_the_service_keeps_working_when_the_clock_is_set_back(database_url: str,
 
 
 def test_rate_limits_restart_and_tokens_from_the_future_are_rejected(sqlite_url: str, tmp_path: Path) -> None:
-    """A caller who is at its limit is not barred until it is that late again."""
+    """A caller at its limit is not blocked until the clock has caught up."""
     clock, limits = Clock(tmp_path), {"TICKETS_RATE_LIMIT_PER_CREDENTIAL": "3/minute"}
     reset = f"/{CLIENT}/users/{USERS[0]}/ticket/reset"
     with serving(tmp_path, sqlite_url, **clock.environment, **limits) as server:

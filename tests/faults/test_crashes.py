@@ -1,4 +1,4 @@
-"""kill -9, really: no answered reset is lost, nothing is half-done, nothing happens twice."""
+"""kill -9: no answered reset is lost, nothing is half-done, nothing happens twice."""
 
 import os
 import random
@@ -142,7 +142,7 @@ def test_a_crash_between_commit_and_spool_loses_no_ticket(database_url: str, tmp
 
 @dataclass
 class Caller:
-    """Resets a ticket again and again; what got no answer is sent again, under its key."""
+    """Resets a ticket repeatedly; a request without a response is repeated with its key."""
 
     user: str
     answered: list[tuple[int, int]] = field(default_factory=list)
@@ -170,7 +170,7 @@ class Caller:
 
 @contextmanager
 def under_load(directory: Path, database_url: str, callers: list[Caller], answers: int) -> Iterator[Server]:
-    """Yield a server that has just given so many answers and is about to give more."""
+    """Yield a server in the middle of its responses, after this many."""
     wanted = answers + sum(len(caller.answered) for caller in callers)
     # The server ends first, so that the callers end, too, whatever happens.
     with ThreadPoolExecutor(len(callers)) as pool, serving(directory, database_url, **QUICK) as server:
@@ -185,7 +185,7 @@ def under_load(directory: Path, database_url: str, callers: list[Caller], answer
 def assert_every_answer_is_stored(
     database_url: str, directory: Path, callers: list[Caller]
 ) -> dict[Subject, set[int]]:
-    """Return the resets of each user that nobody got an answer to."""
+    """Return the unanswered resets of each user."""
     subjects = [Subject("client-123", user) for user in USERS]
     rows = assert_whole(database_url, mails(directory), subjects)
     unanswered = {}

@@ -1,4 +1,4 @@
-"""The database is stopped, cut off or locked under load: callers get a 503, and all goes on once it is back."""
+"""The database is stopped, disconnected or locked under load: callers get a 503 until it is back."""
 
 import sqlite3
 import time

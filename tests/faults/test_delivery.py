@@ -1,4 +1,4 @@
-"""kill -9 of who delivers, at every step: no ticket is lost, and what comes twice is recognised by its Message-ID."""
+"""kill -9 of a delivery worker, at every step: no ticket is lost, and duplicates have the same Message-ID."""
 
 import random
 import signal
@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_loses_no_ticket(
 
 
 def assert_each_is_delivered(database_url: str, server: MailServer, doubles: int) -> None:
-    """Both users have the mail with their ticket, it is recorded once, and what came twice is the same."""
+    """Both users have the mail with their ticket, it is recorded once, and duplicates are equal."""
     assert assert_doubles_are_the_same(server) == doubles
     assert_last_mails_verify(database_url, server, [USER, OTHER])
     for said in said_of(database_url, [USER, OTHER]).values():

@@ -1,4 +1,4 @@
-"""A mail server that never answers holds nobody up but the mails."""
+"""A mail server that never responds delays mails only."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A transaction of PostgreSQL that is held open, with positions that it has taken: no reader passes over it."""
+"""A PostgreSQL transaction with assigned positions stays open: no reader misses its events."""
 
 import json
 import threading
@@ -67,7 +67,7 @@ def held_open(database_url: str) -> Iterator[None]:
 
 
 def read_until(server: Server, client: str, users: set[str], resets: int) -> list[tuple[int, str]]:
-    """Follow a client until so many resets were seen and an event of each of these users."""
+    """Follow a client until this many resets and an event of each of these users have arrived."""
     seen: list[tuple[int, str]] = []
     with server.client.stream("GET", f"/{client}/events/stream") as answer:
         for line in answer.iter_lines():
@@ -115,7 +115,7 @@ def test_no_reader_misses_the_events_of_a_long_transaction(
 
 
 def reset_until_it_happens(server: Server, path: str) -> None:
-    """Send a reset again, under its key, for as long as the client's ledger is held up."""
+    """Repeat a reset with its key while the client's ledger is locked."""
     with httpx.Client(headers=server.client.headers, base_url=server.client.base_url, timeout=30) as client:
         while True:
             answer = client.post(path, headers={"Idempotency-Key": "held"})

@@ -1,4 +1,4 @@
-"""Bodies of 1 GB: refused with a 413 before they are read, and without memory for them."""
+"""Bodies of 1 GB are rejected with a 413 before they are read, without memory for them."""
 
 import json
 import time
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def send(server: Server, length: str, block: bytes, token: bool = True) -> tuple[int, bytes]:
-    """Send a gigabyte, unless the server ends it; return how much of it was sent, and the answer."""
+    """Send a gigabyte unless the server closes the connection; return the number of sent bytes and the response."""
     sent = 0
     with connect(server) as connection:
         given = head(server, "POST", RESET, length)

@@ -1,4 +1,4 @@
-"""Key files are gone, while the service runs and when it starts: what then goes on, what not, and how it is put right."""
+"""Key files vanish at run time or before the start: the effects, and the recovery."""
 
 import shutil
 import time
@@ -67,7 +67,7 @@ def test_keys_that_vanish_at_run_time_cost_no_reset_and_no_delivery(
 
 
 def given_a_lost_key(directory: Path, database_url: str) -> tuple[Path, Path]:
-    """Let a ticket wait, and move the key that sealed it; returns where it belongs, and where it is."""
+    """Queue a ticket and move its key away; returns the key's original and new paths."""
     key, away = directory / "var" / "keys" / "outbox.key", directory / "outbox.key"
     with serving(directory, database_url, **NO_DELIVERY) as server:
         server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
@@ -101,7 +101,7 @@ def test_a_start_without_the_outbox_key_fails_and_all_is_delivered_after_its_res
 def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_the_loss_is_reported(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """And where the key turns up after all, behind the new one it opens what waits."""
+    """If the lost key is found, it decrypts the queued tickets after the new one."""
     key, away = given_a_lost_key(tmp_path, sqlite_url)
     with command(tmp_path, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=sqlite_url) as rotating:
         assert rotating.wait() == 2

@@ -1,4 +1,4 @@
-"""10,000 connections at once, and more than there are files for: others are served, and all is given back afterwards."""
+"""10,000 connections at once, and more than the limit of open files: others are served, and all are released afterwards."""
 
 import resource
 import time

@@ -1,4 +1,4 @@
-"""Two releases beside each other on one store, an upgrade and the way back, under load (ADR 12)."""
+"""Two releases on one store, an upgrade and a downgrade, under load (ADR 12)."""
 
 import itertools
 import threading
@@ -87,7 +87,7 @@ def _client_of(server: Server) -> httpx.Client:
 
 
 def migrate(directory: Path, database_url: str, former: int) -> None:
-    """Migrate with this program; where it has no new migration yet, as the next release may."""
+    """Migrate with this program; if it has no new migration yet, as the next release could."""
     assert Command(directory, "migrate", TICKETS_DATABASE_URL=database_url).wait() == 0
     if schema_version(database_url) == former:
         migrate_to_next_release(database_url)

@@ -29,7 +29,7 @@ _QUIET = {"log_level": 0}
 
 @dataclass
 class Topic:
-    """The topic of the mock cluster, and what was read of it so far: the payloads of each key, in their order."""
+    """The topic of the mock cluster, and the payloads read so far by key, in order."""
 
     url: str
     consumer: Consumer
@@ -66,7 +66,7 @@ def topic() -> Iterator[Topic]:
 
 
 def assert_all_published(database_url: str, topic: Topic) -> None:
-    """Every key has the events of its credential: all of them, each for the first time after the one before it."""
+    """Every key has all events of its credential, each first after the previous one."""
     topic.has(size(database_url))
     expected = defaultdict(list)
     for client, events in ledgers(database_url).items():

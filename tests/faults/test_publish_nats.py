@@ -41,7 +41,7 @@ def broker(tmp_path: Path) -> Iterator[NatsServer]:
 
 @contextmanager
 def resetting(directory: Path, database_url: str) -> Iterator[None]:
-    """Reset the tickets of two users by a real server, over and over, until the end."""
+    """Reset the tickets of two users by a real server repeatedly until the end."""
     callers = [Caller(f"user-{number % 2}") for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool, serving(directory, database_url) as server:
         given_tickets(server, ["user-0", "user-1"])
@@ -53,7 +53,7 @@ def resetting(directory: Path, database_url: str) -> Iterator[None]:
 
 
 def assert_all_published(database_url: str, broker: NatsServer, publisher: Command) -> None:
-    """What the stream holds ends up to be the ledgers: nothing twice, nothing missing, all in order."""
+    """The stream finally equals the ledgers: complete, in order, without duplicates."""
     broker.has(size(database_url))
     publisher.stop_publishing()
     assert broker.messages() == ledgers(database_url)
@@ -211,7 +211,7 @@ def test_a_restored_ledger_stops_the_publisher(sqlite_url: str, tmp_path: Path, 
 def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
     sqlite_url: str, broker: NatsServer
 ) -> None:
-    """Of a publisher that was held up, while another took its place, for longer than the duplicate window."""
+    """From a publisher that was delayed for longer than the duplicate window, and replaced meanwhile."""
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1", 3)
     with opened(sqlite_url) as store:

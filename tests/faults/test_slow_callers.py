@@ -1,4 +1,4 @@
-"""Callers that send byte by byte, send no end of a head, or read nothing: each is cut off in a bounded time."""
+"""Callers that send byte by byte or endless heads, or read nothing, are disconnected in a bounded time."""
 
 import time
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ _LIVE, _READY = "/livez", "/readyz"
 
 
 class Answered(NamedTuple):
-    """An answer as its caller saw it."""
+    """A response as its caller received it."""
 
     path: str
     began: float

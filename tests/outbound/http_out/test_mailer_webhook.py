@@ -1,4 +1,4 @@
-"""A mailer gets each ticket by webhook, signed, and encrypted so that it alone opens it."""
+"""The mailer receives each ticket by webhook, signed, and encrypted with its key."""
 
 import asyncio
 import base64
@@ -69,7 +69,7 @@ def received_by_mailer(key_file: Path, **changes: Any) -> Received:
 
 
 def not_delivered(receiver: Receiver, key_file: Path, **changes: Any) -> str:
-    """Return the answer of who did not take it, with `!` where that is final."""
+    """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(receiver.url(PATH), key_file, **changes)
     for secret in (TICKET.reveal(), "t0k3n", "una@example.com", SECRET):

@@ -1,4 +1,4 @@
-"""What is sent to, and what is made of each answer, an honest one or not."""
+"""Allowed addresses, and the handling of any response."""
 
 import asyncio
 import socket
@@ -126,7 +126,7 @@ def test_private_addresses_are_unreachable(host: str) -> None:
 def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """DNS rebinding: the name is public when it is defined, and leads inside when it is used."""
+    """DNS rebinding: the name has a public address when it is checked and a private one when it is used."""
 
     async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[Any]:
         return [

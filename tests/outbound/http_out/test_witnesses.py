@@ -1,4 +1,4 @@
-"""Checkpoints leave the operator's reach: into a directory, to a webhook, to a time stamp authority."""
+"""Checkpoints are sent to witnesses: a directory, a webhook, a time stamp authority."""
 
 import subprocess
 import threading
@@ -24,7 +24,7 @@ CHECKPOINT = Checkpoint("client/1", 7, b"r" * 32, "tickets/client%2F1\n7\ncm9vdA
 
 @contextmanager
 def http_server(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield the URL of a server that answers POSTs, and what was sent to it."""
+    """Yield the URL of a server for POSTs, and the received requests."""
     sent: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ def test_a_failing_or_missing_webhook_is_an_error() -> None:
 
 
 def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
-    """A real time stamp authority: the one of openssl."""
+    """A real time stamp authority, by openssl."""
     config = directory / "tsa.cnf"
     config.write_text(
         "[tsa]\ndefault_tsa=one\n[one]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n"

@@ -1,4 +1,4 @@
-"""The keys of the outbox come from a file, the environment or a command, change while the service runs, and are never shown."""
+"""Outbox keys from a file, the environment or a command; they change at run time and are never shown."""
 
 import base64
 import os
@@ -26,7 +26,7 @@ def text_of(*keys: bytes) -> str:
 
 
 def is_in(error: object, *keys: bytes) -> bool:
-    """Tell whether something of a key is said, in whatever form."""
+    """Return whether the text contains a key in any encoding."""
     said = f"{error} {error!r}"
     return any(form in said for key in keys for form in (text_of(key)[:8], key.hex()[:8], repr(key)[2:10]))
 

@@ -1,4 +1,4 @@
-"""What only the service may read is looked at before the start, and what to do about it is said."""
+"""File permissions are checked before the start, and findings come with a remedy."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from interface.settings import InvalidSettings, Settings
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """A key, private as the service makes them."""
+    """A private key file, as the service creates it."""
     directory = tmp_path / "keys"
     directory.mkdir(mode=0o700)
     path = directory / "some.key"

@@ -1,4 +1,4 @@
-"""The keys of security events: made on first use, rotated by putting a new one first."""
+"""The keys of security events: created on first use, rotated by adding a new first key."""
 
 import stat
 from pathlib import Path

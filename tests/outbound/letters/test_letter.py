@@ -1,4 +1,4 @@
-"""The letter: one page of A4 that a printer prints as it is, its address in the envelope's window, nothing off the page."""
+"""The letter: one printable A4 page, with the address in the window of the envelope."""
 
 import io
 import re
@@ -47,7 +47,7 @@ TERMS: dict[str, Any] = {"sender": SENDER, "day": "23 November 2026", "language"
 
 
 class Line(NamedTuple):
-    """A line of a page. top: of its capitals; top and bottom from above."""
+    """A line of a page. top: of its capitals; top and bottom are measured from the top of the page."""
 
     text: str
     left: float
@@ -90,12 +90,12 @@ def index_of(lines: list[Line], text: str) -> int:
 
 
 def addressed(lines: list[Line]) -> list[Line]:
-    """Return what stands in the window: all before the day."""
+    """Return the lines in the window: those before the day."""
     return lines[: index_of(lines, "23 November 2026")]
 
 
 def assert_in_place(lines: list[Line], window: Window = Window.LEFT) -> None:
-    """Assert that all is on the page, the address in the window, and no line in another."""
+    """Assert that all lines are on the page, the address is in the window, and lines do not overlap."""
     left, right, top, bottom = SHOWN[window]
     for line in addressed(lines):
         assert left + MOVES <= line.left
@@ -409,7 +409,7 @@ class Held(list[str]):
 
 
 def test_letters_are_rendered_one_at_a_time() -> None:
-    """A font of ReportLab's serves one document at a time; two that mix are broken, or hold each other's letters."""
+    """A ReportLab font serves one document at a time: concurrent documents would be broken or mixed."""
     held = Held("Ольга Щербакова", "Street")
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(letter, address=held)

@@ -1,4 +1,4 @@
-"""A mail holds the ticket, goes to one address, and says nothing in its headers that somebody else wrote."""
+"""A mail contains the ticket, has one recipient, and has no foreign text in its headers."""
 
 import asyncio
 import email
@@ -77,7 +77,7 @@ KINDS = list(kinds(mails()))
 
 
 def as_read(message: EmailMessage) -> EmailMessage:
-    """Return the mail as its receiver reads it."""
+    """Return the mail as parsed by its receiver."""
     return email.message_from_bytes(message.as_bytes(), policy=email.policy.default)
 
 
@@ -97,7 +97,7 @@ def deliver(courier: Courier, *, waits: Waiting | None = None) -> str:
 
 
 def not_delivered(courier: Courier, waits: Waiting | None = None) -> str:
-    """Return the answer of who did not take it, with `!` where that is final."""
+    """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(courier, waits=waits)
     assert TICKET.reveal() not in str(raised.value)

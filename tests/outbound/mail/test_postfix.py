@@ -1,4 +1,4 @@
-"""Mails by Debian's Postfix: over STARTTLS, with a login, into a box."""
+"""Mails by Debian's Postfix, over STARTTLS with a login, into a mailbox."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def running_postfix() -> Iterator[Postfix]:
 
 @pytest.fixture
 def postfix(running_postfix: Postfix) -> Postfix:
-    """With an empty box."""
+    """With an empty mailbox."""
     for mail in running_postfix.directory.glob("boxes/una/new/*"):
         mail.unlink()
     return running_postfix
@@ -55,7 +55,7 @@ async def sent(transport: SmtpTransport, message: EmailMessage, to: str) -> str:
 
 
 def send(server: Postfix, *mails: tuple[EmailMessage, str], url: str = "") -> list[str]:
-    """Send the mails one after the other over one transport, and return the answers; `!`: for good."""
+    """Send the mails one after the other over one transport, and return the responses; `!`: final."""
 
     async def run() -> list[str]:
         transport = SmtpTransport(
@@ -74,7 +74,7 @@ def send(server: Postfix, *mails: tuple[EmailMessage, str], url: str = "") -> li
 
 
 async def all_closed() -> None:
-    """Wait until the other side has said goodbye, too, by TLS; what is not closed by then was forgotten."""
+    """Wait until the peer has closed TLS; a socket that is open then was leaked."""
     transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
         while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - nothing tells

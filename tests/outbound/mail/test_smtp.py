@@ -30,7 +30,7 @@ def mail() -> EmailMessage:
 
 
 async def sent(transport: SmtpTransport, to: str = TO) -> str:
-    """Return the answer, or that of who did not take it, with `!` where that is final, which names no address."""
+    """Return the response, or the code and message of a rejection, without an address; `!`: final."""
     try:
         return await transport.send(mail(), to, "name")
     except NotDelivered as error:
@@ -160,7 +160,7 @@ def test_tls_from_the_start(certificate: Path) -> None:
 
 @contextmanager
 def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
-    """Greet the first caller, and then read nothing, not even a goodbye; yields the port."""
+    """Greet the first client and then read nothing, not even the TLS closure; yields the port."""
     over = threading.Event()
 
     def greet(listening: socket.socket) -> None:
@@ -177,7 +177,7 @@ def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
 
 
 def test_an_abandoned_connection_is_closed_at_once(certificate: Path) -> None:
-    """By itself TLS waits half a minute for a goodbye of the other side."""
+    """By default, TLS waits half a minute for the peer's closure."""
 
     async def run(url: str) -> tuple[str, list[str]]:
         said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))

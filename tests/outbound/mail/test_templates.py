@@ -1,4 +1,4 @@
-"""The texts of mails and letters: built in in four languages, replaced per client and language, checked and confined."""
+"""The texts of mails and letters: built in for four languages, overridable per client and language, checked, sandboxed."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A store that was put back, on both stores: who saw what was lost is told so, and everybody else goes on."""
+"""A restored store, on both stores: readers of lost events get an error, all others continue."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ FIRST, SECOND = "aaaaaaaa", "bbbbbbbb"
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
-    """A store with three events, that was put back, and has got two more since."""
+    """A store with three events that was restored and then got two more."""
     store = open_store(database_url)
     with service_over(store) as service:
         service.register()
@@ -114,7 +114,7 @@ def test_the_token_of_a_lost_event_is_not_that_of_the_one_in_its_place(
 
 
 def test_a_new_ticket_has_another_delivery_id_than_the_lost_one(database_url: str) -> None:
-    """Else a mail server that knows the Message-ID, or a spool that has the file, would take it for the lost one."""
+    """Otherwise a mail server with the Message-ID, or a spool with the file, would mistake it for the lost one."""
     store = open_store(database_url)
     with service_over(store) as service:
         service.register()
@@ -132,7 +132,7 @@ def test_a_new_ticket_has_another_delivery_id_than_the_lost_one(database_url: st
 
 
 class FakeBroker:
-    """Holds what was published; it knows its newest event, or leaves that to the cursor."""
+    """Stores published events; it knows its newest event, or relies on the cursor."""
 
     def __init__(self, newest: EventId | None, stop: asyncio.Event) -> None:
         self.known = newest
@@ -155,7 +155,7 @@ class FakeBroker:
 
 
 def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, cursor: Path) -> list[str]:
-    """Publish from what the broker, or else the cursor, has."""
+    """Publish from the broker's newest event, or from the cursor."""
 
     async def run() -> list[str]:
         stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What lets a store be distributed by client one day: every unique key of PostgreSQL's tables holds the client."""
+"""Every unique key of the PostgreSQL tables contains the client, so that a store can be distributed by client later."""
 
 from contextlib import closing
 

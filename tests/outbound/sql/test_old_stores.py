@@ -1,6 +1,6 @@
-"""A store that a program of before filled is brought up to date, is whole, and goes on: one of every earlier schema.
+"""A store of every earlier schema, filled by the program of that time, is migrated, consistent and usable.
 
-tests/support/old_stores.py has made them, with the programs of then.
+tests/support/old_stores.py created them.
 """
 
 import gzip
@@ -50,7 +50,7 @@ def old_url(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 def replayed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Findings:
-    """Return what `tickets replay --check` finds; without the processes that make it quick on a large store."""
+    """Return what `tickets replay --check` finds; without its processes, which only pay off on large stores."""
     monkeypatch.setenv("TICKETS_DATABASE_URL", database_url)
     monkeypatch.setattr("interface.composition.record.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     return check_record([], lambda _done, _all: None)
@@ -96,6 +96,6 @@ def test_an_old_store_is_migrated_consistent_and_usable(
 
 
 def test_each_earlier_schema_has_a_store() -> None:
-    """Where this fails, a schema was added: add the last commit that had the one before, and make its store."""
+    """If this fails, a schema was added: add the last commit with the previous one, and create its store."""
     assert sorted(path.name for path in old_stores.DIRECTORY.iterdir()) == sorted(STORES)
     assert OTHER == "ünï/cøde"

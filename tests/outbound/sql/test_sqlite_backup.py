@@ -1,4 +1,4 @@
-"""A backup is the database as it was at one moment, however much is written meanwhile."""
+"""A backup is a consistent snapshot of the database, despite concurrent writes."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Reads from a real standby: what it has, never less than was told, and the primary where it falls behind or dies."""
+"""Reads from a real standby, never less than returned before, and from the primary if it lags or dies."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def reads(urls: tuple[str, str], standby: Standby) -> Iterator[StandbyReads]:
 
 @pytest.fixture
 def service(reads: StandbyReads) -> Iterator[Service]:
-    """A service that has reset a ticket twice; the standby has that."""
+    """A service that has reset a ticket twice; the standby has replayed that."""
     with service_over(reads) as service:
         service.register()
         service.create()
@@ -63,7 +63,7 @@ def service(reads: StandbyReads) -> Iterator[Service]:
 
 
 def versions(reads: StandbyReads) -> list[int]:
-    """Return up to which version each way of reading finds the ticket."""
+    """Return the newest version of the ticket by each way of reading."""
     [row] = reads.find_tickets(TicketQuery(CLIENT, NOW), None, 10)
     return [
         row.version,
@@ -221,7 +221,7 @@ def test_a_standby_behind_returned_positions_is_not_read(
 
 
 class Followers:
-    """Follow a feed on one event loop: all of it, and one type of events."""
+    """Follow a feed on one event loop: all events, and one type of events."""
 
     def __init__(self, live: LiveFeed) -> None:
         self.live = live

@@ -1,4 +1,4 @@
-"""Each way to change the record behind the service's back is found, and named (both stores)."""
+"""Every manipulation of the record is found and located (both stores)."""
 
 import base64
 import random
@@ -154,7 +154,7 @@ def test_an_unchanged_record_has_no_faults(record: Record) -> None:
 
 
 class Busy:
-    """A ledger beside a service that resets a ticket before each of the first reads of sizes and read rows."""
+    """A ledger of a service that resets a ticket before each of the first reads of sizes and read rows."""
 
     def __init__(self, record: Record, resets: int) -> None:
         self._record, self._resets = record, resets
@@ -434,7 +434,7 @@ LOWEST = -(2**63)
 
 
 def forge_an_event(record: Record, position: int, **fields: Any) -> None:
-    """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
+    """Add a reset with a forged hash at a position, with all its consequences."""
     history = history_of(record.store, SUBJECT)
     newest = history[-1]
     assert isinstance(newest, TicketRegenerated)
@@ -473,7 +473,7 @@ def test_an_event_at_a_position_below_the_first_is_found(record: Record, positio
 
 @pytest.mark.parametrize("field", ["timestamp", "valid_from", "valid_to"])
 def test_a_time_without_its_offset_is_found(record: Record, field: str) -> None:
-    """No command could decide on it: it cannot be compared with the clock."""
+    """No command could use it: it cannot be compared with the clock."""
     record.sql("UPDATE ledger_sizes SET size = size + 1")
     forge_an_event(record, record.store.size(CLIENT), **{field: NOW.replace(tzinfo=None)})
 
@@ -643,7 +643,7 @@ def test_an_event_of_another_client_is_found(record: Record) -> None:
 
 
 def change_the_topic(record: Record, stream: UUID, topic: str) -> None:
-    """Of the second event of a stream, so that every leaf fits."""
+    """Of the second event of a stream, so that every leaf matches."""
     record.sql("UPDATE ledger SET topic = ? WHERE stream = ? AND version = 2", topic, stream)
     record.sql(
         "UPDATE ticket_events SET topic = ? WHERE originator_id = ? AND originator_version = 2", topic, stream
@@ -691,7 +691,7 @@ def test_an_unknown_topic_is_found_and_loads_nothing(record: Record) -> None:
 def test_a_value_of_another_type_is_found(
     record: Record, table: str, column: str, value: str, type_: str
 ) -> None:
-    """SQLite stores it all the same; what cannot be read, or is read by nobody, must not hide anything."""
+    """SQLite accepts it; unreadable or unread values must not hide anything."""
     key = {"ledger": "position", "ticket_events": "rowid", "tickets": "user_ext_id"}[table]
     [first] = record.one(f"SELECT min({key}) FROM {table}")
     record.sql(f"UPDATE {table} SET {column} = {value} WHERE {key} = ?", first)
@@ -721,7 +721,7 @@ def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
 
 
 def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
-    """A new event that names a client, or a new kind of stream, needs its lines in application/record/streams.py."""
+    """A new event with a client, or a new kind of stream, must be added to application/record/streams.py."""
     names_its_stream = {
         "TicketCreated",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
