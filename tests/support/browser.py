@@ -25,7 +25,7 @@ document.addEventListener('securitypolicyviolation', event => violations.push(ev
 
 
 class Page:
-    """A page that a test asks and clicks by JavaScript, which no content policy keeps the DevTools from."""
+    """A page that a test reads and clicks by JavaScript through DevTools, which ignores the content policy."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

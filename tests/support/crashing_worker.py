@@ -1,4 +1,4 @@
-"""Imported into a worker of deliveries, has it kill itself (SIGKILL) at a step that the environment names."""
+"""Imported by a delivery worker, it makes the worker kill itself (SIGKILL) at the step in the environment."""
 
 import os
 import signal

@@ -15,7 +15,7 @@ _ENOUGH = 4096
 
 @contextmanager
 def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of so many megabytes; skips where this process may not mount."""
+    """Mount a file system of this size in MB; skips if this process cannot mount."""
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(place))
     try:
@@ -46,7 +46,7 @@ def _fill(descriptor: int, size: int) -> None:
 
 
 class BreakableDisk:
-    """An ext4 in a file, which can be made read-only as the kernel does it when it finds an error."""
+    """An ext4 in a file that can be made read-only, as the kernel does after an error."""
 
     def __init__(self, image: Path, place: Path) -> None:
         self._image, self.place = image, place
@@ -76,7 +76,7 @@ class BreakableDisk:
 
 @contextmanager
 def breakable_disk(directory: Path, place: Path) -> Iterator[BreakableDisk]:
-    """Yield such a disk, mounted; skips where this process may not mount, or has no ext4."""
+    """Yield such a disk, mounted; skips if this process cannot mount or has no ext4."""
     if not Path("/sbin/mkfs.ext4").exists():
         pytest.skip("no mkfs.ext4 here: apt-get install e2fsprogs")
     disk = BreakableDisk(directory / "disk.img", place)

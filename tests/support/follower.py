@@ -11,7 +11,7 @@ from tests.support.server import ROOT
 
 
 class Follower:
-    """A process that prints events and resumes by a file; it may be killed and started again."""
+    """A process that prints events and resumes by a file; it can be killed and restarted."""
 
     def __init__(self, command: list[str], directory: Path, output: Path, **environment: str) -> None:
         self._command = command

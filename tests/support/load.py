@@ -1,4 +1,4 @@
-"""Callers that go on through a fault, what each of them saw, and that nothing of it is lost."""
+"""Callers that continue during a fault, their responses, and the check that nothing is lost."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """What came of it so far. moving: whether the server may be away, since another takes its place."""
+    """The results so far. moving: whether the server may be down during a failover."""
 
     server: Server
     moving: bool = False
@@ -169,7 +169,7 @@ class Load:
 
 @contextmanager
 def under_load(server: Server) -> Iterator[Load]:
-    """Yield what callers see; at the end each of them has come to an end, the resets with an answer each."""
+    """Yield the callers' results; at the end all callers have ended, and each reset has a response."""
     for user in USERS:
         server.client.put(f"/{CLIENT}/users/{user}", json={"email": "u@example.com"}).raise_for_status()
         server.client.post(_ticket(user)).raise_for_status()
@@ -186,7 +186,7 @@ def under_load(server: Server) -> Iterator[Load]:
 
 
 def tracebacks(server: Server) -> list[str]:
-    """Return what the log has of errors that nobody foresaw."""
+    """Return the unexpected errors of the log."""
     lines = server.log.read_text().splitlines()
     return [line[:300] for line in lines if "Traceback" in line or "Exception" in line]
 

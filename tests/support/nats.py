@@ -29,7 +29,7 @@ needs_nats_server = pytest.mark.skipif(PROGRAM is None, reason="no nats-server: 
 
 
 class NatsServer:
-    """A server with JetStream that stores in a directory. arguments: of the program, beside these."""
+    """A server with JetStream that stores in a directory. arguments: additional ones of the program."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         # Bound, but never listening, it keeps the port free for the server, also while that is dead.

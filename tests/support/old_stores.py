@@ -1,4 +1,4 @@
-"""Makes tests/outbound/stores: a store of every earlier schema, filled by the program of that time. Run once per schema.
+"""Creates tests/outbound/sql/stores: a store of every earlier schema, filled by the program of that time. Run once per schema.
 
 `python -m tests.support.old_stores` takes the programs from the history of the repository, and leaves alone what is there.
 """
@@ -37,7 +37,7 @@ _SUBSCRIPTION = {"url": "https://siem.example/hook", "modificationComment": "SIE
 
 
 def give_ledger_key(directory: Path) -> None:
-    """Put the key that signed the checkpoints of these stores to where a program looks for it."""
+    """Write the key that signed the checkpoints of these stores into a program's key directory."""
     keys = directory / "var" / "keys" / "ledger"
     keys.mkdir(mode=0o700, parents=True)
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -47,7 +47,7 @@ def give_ledger_key(directory: Path) -> None:
 
 
 def make_all() -> None:
-    """Make the stores that are not there yet."""
+    """Create the missing stores."""
     DIRECTORY.mkdir(exist_ok=True)
     for version, commit in SQLITE.items():
         path = DIRECTORY / f"sqlite-{version}.db.gz"
@@ -80,7 +80,7 @@ def _postgres(commit: str, server: str, version: int) -> bytes:
 
 
 def dumped(database_url: str) -> bytes:
-    """Return a dump of a database that every server can execute."""
+    """Return a database dump that any server can execute."""
     dump = subprocess.run(
         [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", database_url],
         check=True,
