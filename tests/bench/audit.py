@@ -50,7 +50,7 @@ def _forget_the_ledger(url: str) -> None:
         row = connection.execute("SELECT pg_get_functiondef('store_changes'::regproc)").fetchone()
         assert row is not None
         definition, found = _OF_THE_LEDGER.subn("", row[0])
-        assert found == 2  # its size grows, and the entries
+        assert found == 2  # the ledger's size, and the entries
         connection.execute(definition)
 
 

@@ -73,7 +73,7 @@ def _mails(store: str, size: Size, results: Results) -> None:
             process = psutil.Process(server.process.pid)
             until(lambda: taken, "the first mail is taken")
             begin, before = len(taken), process.cpu_times()
-            # Only then the store, so that asking it costs nothing of what is measured.
+            # The store is read afterwards only, so that this does not affect the measurement.
             until(lambda: len(taken) == size.mails, "every mail is taken", 60 + size.mails / 10)
             after = process.cpu_times()
             all_over(stage.url)

@@ -98,7 +98,7 @@ class _Connection(asyncio.Protocol):
         self._begin = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop has one of its own
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has a type of its own
         self._send()
 
     def data_received(self, data: bytes) -> None:

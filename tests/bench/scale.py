@@ -42,7 +42,7 @@ from tests.support.standby import Standby, standing_by
 CONNECTIONS = 4
 # One key for all, since each serves from a directory of its own.
 _SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
-# An outbox row holds a sealed ticket of this size.
+# The size of a sealed ticket in an outbox row.
 _SEALED = bytes(60)
 _WAITS = """
 SELECT coalesce(wait_event_type || '/' || wait_event, 'running') FROM pg_stat_activity

@@ -89,7 +89,7 @@ def worker_app() -> FastAPI:
     logging.basicConfig(level=logging.WARNING)
     settings = read_settings()
     if "TICKETS_TEST_WITHOUT_LEDGER" in os.environ:
-        # What the ledger costs is measured beside a store that leaves it out (PostgreSQL: tests.bench.audit).
+        # The cost of the ledger is measured against a store without one (PostgreSQL: tests.bench.audit).
         sqlite_store._ledger_rows = lambda *_: []
     running = start(settings)
     counts = {"commits": 0, "events": 0}

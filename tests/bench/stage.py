@@ -26,7 +26,7 @@ USERS = 1000
 _VAR = Path("var/bench")
 _IDLE_SECONDS = 0.005
 _TICKET = f"{BASE}/{CLIENT}/users/user-{{}}/ticket"
-# Those that are reset, and behind them those that are read and verified, whose ticket stays known.
+# First the users for resets, then those for reads and verifications, whose tickets stay known.
 OPERATIONS = {
     "no-op": [Request("POST", f"/no-op/{CLIENT}/users/user-{n}") for n in range(USERS)],
     "textbook": [Request("POST", f"/textbook/{CLIENT}/users/user-{n}") for n in range(USERS)],
@@ -78,7 +78,7 @@ class Stage:
         return result
 
     def _settle(self) -> None:
-        # wrk leaves its last requests behind; they shall not weigh on the next measurement.
+        # wrk abandons its last requests; they must not affect the next measurement.
         busy = True
         while busy:
             before = self._cpu()[0]
@@ -210,7 +210,7 @@ def _cpu_of(process: psutil.Process) -> float:
         except psutil.Error:
             continue
         total += times.user + times.system
-    # What has ended meanwhile counts with its parent.
+    # Ended processes count with their parent.
     times = process.cpu_times()
     return float(total + times.children_user + times.children_system)
 

@@ -119,7 +119,7 @@ def _latency(store: str, stage: Stage, size: Size, results: Results) -> None:
             position += 1
             begin = time.perf_counter()
             client.post(f"/{CLIENT}/users/{subject(number).user_ext_id}/ticket/reset").raise_for_status()
-            # From the request, so with what the reset itself takes.
+            # Measured from the request, so including the time of the reset.
             waits += [(came - begin) * 1000 for came in streams.times(position)]
             time.sleep(_BETWEEN_SECONDS)
     percentiles = quantiles(waits, n=100)

@@ -59,7 +59,7 @@ def test_rate_limits_restart_and_tokens_from_the_future_are_rejected(sqlite_url:
         clock.set(-HOUR_SECONDS)
         until(lambda: server.client.post(reset).status_code == httpx.codes.OK, "it is let in again", 10)
         token = server.client.headers["Authorization"]
-        # Known to this process, so it goes on; to one that starts now it is not valid yet.
+        # A running process keeps accepting it; for one that starts now it is not valid yet.
         known = server.client.get(reset.removesuffix("/reset"))
         with serving(tmp_path, sqlite_url, **clock.environment) as other:
             unknown = other.client.get(reset.removesuffix("/reset"), headers={"Authorization": token})

@@ -24,7 +24,7 @@ from tests.support.stores import history_of
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# What a killed process had taken or tried is taken again soon.
+# Deliveries of a killed process are retried soon.
 QUICK = {"TICKETS_DELIVERY_LEASE_SECONDS": "2", "TICKETS_DELIVERY_RETRY_SECONDS": "0.1"}
 SUBJECT = Subject("client-123", "user-0")
 TICKET = "/client-123/users/user-0/ticket"
@@ -97,7 +97,7 @@ def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_pat
         given_tickets(other, ["user-0"])
         with serving(tmp_path, database_url, **QUICK) as killed:
             given = killed.client.post(RESET, headers=KEY)
-        # What happens in between must not show in the answer.
+        # Changes in between must not affect the response.
         other.client.post(RESET).raise_for_status()
         to_another_process = other.client.post(RESET, headers=KEY)
         with serving(tmp_path, database_url, **QUICK) as restarted:
@@ -172,7 +172,7 @@ class Caller:
 def under_load(directory: Path, database_url: str, callers: list[Caller], answers: int) -> Iterator[Server]:
     """Yield a server in the middle of its responses, after this many."""
     wanted = answers + sum(len(caller.answered) for caller in callers)
-    # The server ends first, so that the callers end, too, whatever happens.
+    # The server stops first, so that the callers always end.
     with ThreadPoolExecutor(len(callers)) as pool, serving(directory, database_url, **QUICK) as server:
         ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
         until(lambda: sum(len(caller.answered) for caller in callers) >= wanted, "resets are answered")
@@ -222,7 +222,7 @@ def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(
             caller.reset(server.client)
         assert_all_delivered(database_url, tmp_path, USERS)
 
-    # Each request, however often it was sent, happened once: nothing is left that nobody got an answer to.
+    # Each request was executed once, however often it was sent, and none is left without a response.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
     assert len(command_ids(database_url)) == sum(len(caller.answered) for caller in callers)

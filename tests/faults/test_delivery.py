@@ -37,7 +37,7 @@ from tests.support.mail_server import OK, MailServer, mail_server
 from tests.support.server import serving, until
 
 USER, OTHER = subjects(2)
-# What a worker has taken that is dead, others take after so long.
+# The lease after which others retry the deliveries of a dead worker.
 SHORT_LEASE = {"TICKETS_DELIVERY_LEASE_SECONDS": "1"}
 
 

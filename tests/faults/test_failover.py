@@ -32,7 +32,7 @@ FAILOVERS = int(os.environ.get("TICKETS_TEST_FAILOVERS", "1"))
 CLIENT = "client-1"
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# From the moment on at which some server takes writes again.
+# Measured from the moment when a server accepts writes again.
 ANSWERS_AGAIN_WITHIN_SECONDS = 10
 SETTINGS: Any = {
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
@@ -197,7 +197,7 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
     with ExitStack() as stack:
         both = stack.enter_context(two_servers())
         receiver = stack.enter_context(receiving())
-        # One reads the feed from the primary, the other from whichever stands by.
+        # One reads the feed from the primary, the other from the standby.
         servers = [
             stack.enter_context(serving(tmp_path, both.url, **SETTINGS, **more))
             for more in ({}, {"TICKETS_READ_DATABASE_URL": both.read_url})

@@ -98,7 +98,7 @@ def test_no_reader_misses_the_events_of_a_long_transaction(
         ]
         with held_open(postgres_url):
             held = pool.submit(reset_until_it_happens, server, resets[HELD])
-            # Other clients go on meanwhile: each of these is answered while the transaction is open.
+            # Other clients are not affected: each of these gets a response while the transaction is open.
             statuses = [writer.client.post(resets[OTHER]).status_code for _ in range(20)]
             others = reads[1].result(PATIENCE_SECONDS)
             threading.Event().wait(held_seconds)

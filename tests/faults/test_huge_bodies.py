@@ -15,9 +15,9 @@ from tests.support.sockets import connect, head, memory, read_to_the_end
 
 GIGABYTE, MEGABYTE = 1 << 30, 1 << 20
 BLOCK = bytes(64 * 1024)
-# What the socket buffers of both sides hold, and what is read to spare a caller a broken line.
+# The socket buffers of both sides, and the bytes that are read to avoid a reset of the connection.
 MOST_SENT = 32 * MEGABYTE
-# Longer than an answer takes on a busy machine.
+# Longer than a response takes on a busy machine.
 REQUEST_PATIENCE_SECONDS = 120
 RESET = "/client-123/users/user-0/ticket/reset"
 
@@ -62,7 +62,7 @@ def test_a_gigabyte_is_neither_read_nor_kept(server: Server, length: str, block:
 
     assert sent < MOST_SENT
     assert memory(server) - before < MOST_SENT
-    # A caller who goes on sending may lose the answer with its broken line; one who looks, does not: see below.
+    # A caller that keeps sending can lose the response by the reset; one with Expect does not: see below.
     assert not answer or answer.split(b"\r\n")[0] in (
         b"HTTP/1.1 413 Request Entity Too Large",
         b"HTTP/1.1 413 Content Too Large",

@@ -129,6 +129,6 @@ def test_an_upgrade_and_a_downgrade_under_load_lose_nothing(
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, fleet.callers)
     assert not any(unanswered.values())
     assert len(command_ids(database_url)) == sum(len(caller.answered) for caller in fleet.callers)
-    # Not a Command, which may have no processes of its own: so many events are checked by several.
+    # Not a Command, which cannot have children: this many events are checked by several processes.
     checked = tickets(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=database_url)
     assert checked.returncode == 0, checked.stderr

@@ -17,7 +17,7 @@ from tests.support.server import until
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium")
 _SECONDS = 30
-# What the page's content policy forbade, kept by the page itself.
+# The violations of the content policy, recorded by the page itself.
 _KEEP_VIOLATIONS = """
 window.violations = []
 document.addEventListener('securitypolicyviolation', event => violations.push(event.violatedDirective))

@@ -19,7 +19,7 @@ class Clock:
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
-            # What measures how long something takes goes on as it does when a clock is set.
+            # The monotonic clock is not affected, as when a real clock is set.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 

@@ -25,7 +25,7 @@ from tests.support.service import command
 from tests.support.stores import state_of
 
 CLIENT = "client-123"
-# With which nobody waits for long.
+# Short intervals for tests.
 QUICK = {
     "TICKETS_DELIVERY_RETRY_SECONDS": "0.05",
     "TICKETS_DELIVERY_LONGEST_WAIT_SECONDS": "0.5",

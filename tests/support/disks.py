@@ -94,7 +94,7 @@ def _mount(*arguments: str) -> None:
 
 
 def _unmount(place: Path) -> None:
-    # Somebody who was killed a moment ago may still hold it.
+    # A process that was just killed may still use it.
     until(
         lambda: not subprocess.run(["umount", str(place)], check=False, stderr=subprocess.DEVNULL).returncode,
         "it is unmounted",

@@ -62,7 +62,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 known = ended if isinstance(event, TicketDeliveryEnded) else delivered
                 assert (
                     name not in waiting | delivered | ended
-                )  # each is recorded once, with the end of its row
+                )  # each is recorded once, with the removal of its row
                 known.add(name)
         assert minted == waiting | delivered | ended
         assert delivered <= {mail.stem for mail in mails.glob("*.eml")} <= minted

@@ -20,7 +20,7 @@ import psycopg
 
 from tests.support.server import until
 
-# A failure is believed after some three seconds; by default that takes half a minute.
+# A failure is detected after some three seconds; by default that takes half a minute.
 _IMPATIENT = """
 pgautofailover.health_check_period = 500
 pgautofailover.health_check_timeout = 500

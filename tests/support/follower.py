@@ -28,7 +28,7 @@ class Follower:
 
     def kill(self) -> None:
         self.stop()
-        # What was cut off in the middle of a line is no event; the next begins on a line of its own.
+        # A truncated line is not an event; the next one begins on a line of its own.
         with self._output.open("ab") as output:
             output.write(b"\n")
         self.process = self._start()

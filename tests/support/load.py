@@ -18,9 +18,9 @@ from tests.support.server import Server, until
 CLIENT = "client-123"
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# What a caller of a service in trouble may have to wait for its refusal: a lock or a connection, and a little.
+# The longest wait of a caller for a 503: for a lock or a connection, and a margin.
 LONGEST_SECONDS = 12
-# The event loop goes on, whatever the store does.
+# The event loop is not blocked by the store.
 ALIVE_WITHIN_SECONDS = 4
 _RESET_PAUSE_SECONDS = 0.01
 _LOOK_PAUSE_SECONDS = 0.05

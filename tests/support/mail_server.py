@@ -179,4 +179,4 @@ async def _ended(server: asyncio.Server, transports: list[asyncio.Transport]) ->
     for _ in range(100):
         await asyncio.sleep(
             0
-        )  # what closes a connection, TLS above all, goes on in the next rounds of the loop
+        )  # closing a connection, especially with TLS, continues in the next iterations of the loop

@@ -27,7 +27,7 @@ SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490"}
 POSTGRES = {1: "b2e044f", 2: "e367ee5", 3: "0313d6c", 4: "28a8121", 5: "eaa5688", 6: "bb307e8", 7: "aab2490"}
 
 CLIENT, OTHER = "client-123", "ünï/cøde"
-# Whose ticket waits for its delivery, is still valid in a hundred years, and was reset once under this key.
+# A user with a queued ticket that is valid for a hundred years and was reset once with this key.
 WAITING, RESET_KEY = "user-waiting", {"Idempotency-Key": "the reset"}
 DELIVERED, DELETED, ERASED = "user-delivered", "user-deleted", "user-erased"
 # Not secret: they belong to these stores alone. base64, as TICKETS_OUTBOX_KEY has it.
@@ -86,7 +86,7 @@ def dumped(database_url: str) -> bytes:
         check=True,
         stdout=subprocess.PIPE,
     ).stdout
-    # Neither what only psql or the newest server knows, nor what would hold for the rest of the session.
+    # Without commands of psql or of newer servers, and without session settings.
     left_out = (b"\\", b"SET ", b"SELECT pg_catalog.set_config", b"--")
     return b"".join(line for line in dump.splitlines(keepends=True) if not line.startswith(left_out))
 

@@ -39,7 +39,7 @@ def migrate_to_next_release(database_url: str) -> int:
     newest = newest_schema(database_url)
     with _connected(database_url) as connection:
         for table in _tables(connection, database_url):
-            # A transaction for each: one that holds several tables could wait for a server that waits for it.
+            # One transaction each: with locks on several tables it could deadlock with a server.
             connection.execute(f"ALTER TABLE {table} ADD COLUMN of_next_release text NOT NULL DEFAULT ''")
             connection.commit()
         connection.execute("CREATE TABLE of_next_release (client_ext_id text PRIMARY KEY)")

@@ -168,7 +168,7 @@ def test_library_warnings_are_ordinary_log_lines(lines: Lines) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logging.captureWarnings(capture=True)  # pytest has its own way meanwhile
+        logging.captureWarnings(capture=True)  # pytest captures them itself meanwhile
         warnings.warn("old-fashioned", DeprecationWarning, stacklevel=1)
 
     [line] = lines()

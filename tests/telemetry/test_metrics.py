@@ -205,7 +205,7 @@ def test_a_scrape_of_one_worker_reports_all_workers(sqlite_url: str, tmp_path: P
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as monitor:
             for _ in range(10):
                 samples = parsed(monitor.get("/metrics", headers={"Connection": "close"}).text)
-                # Of both, whichever was asked; the store's figures stand there once.
+                # The counts of both from either; the store's figures appear once.
                 assert value(samples, "resets_total") == 40
                 assert (
                     value(samples, "http_requests_total", operation="none", method="any", status="400") == 20
@@ -246,7 +246,7 @@ def test_the_queues_of_all_workers_are_reported_by_each(sqlite_url: str, tmp_pat
         with ThreadPoolExecutor(12) as pool, held_up(tmp_path / "var" / "tickets.db"):
             for _ in range(12):
                 pool.submit(reset_over_new_connections, server, 1)
-            # Each worker has taken one at least, which is not waiting any more.
+            # Each worker is processing at least one, which is not queued any more.
             until(lambda: (waiting() or 0) >= 8, "the others wait, whoever has them", seconds=60)
         until(lambda: [waiting() for _ in range(5)] == [0] * 5, "nothing waits")
 

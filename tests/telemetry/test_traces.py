@@ -86,7 +86,7 @@ def test_a_request_its_commit_and_its_delivery_are_one_trace(
     ]
     [delivery] = [span for span in of_reset if span.name == "deliver"]
     assert flags == "01"
-    # What was answered is the root, and the others hang on it.
+    # The request is the root, and the others are its descendants.
     assert (id_of(request), parent_of(request)) == (span_id, None)
     assert parent_of(commit) == parent_of(delivery) == span_id
     assert commit.name == "commit"
@@ -200,7 +200,7 @@ def test_a_span_ends_now_and_has_the_measured_duration(monkeypatch: pytest.Monke
     assert span.end_time
     assert span.end_time - span.start_time == 1_500_000_000
     assert span.name == "GET"
-    # What the environment tells of the machine is nobody's business.
+    # Details of the machine from the environment must not be exported.
     assert span.resource.attributes == {"service.name": "tickets"}
 
 

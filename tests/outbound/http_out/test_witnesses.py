@@ -147,7 +147,7 @@ def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str,
             service.regenerate()
         assert sign() == 1
         assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
-        # One that goes to no witness is sent again; the others are not held up.
+        # A failed one is sent again, and does not delay the others.
         assert Sending(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
         assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
         assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0

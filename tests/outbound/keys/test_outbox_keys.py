@@ -137,7 +137,7 @@ def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
     assert [list(keys()) for _ in range(3)] == [before] * 3
     with pytest.raises((OSError, ValueError)):
         keys.check()
-    [said] = caplog.messages  # once, however often it is asked
+    [said] = caplog.messages  # once, however often it is called
     assert said.startswith(f"cannot read {path}, using the keys read before: ")
 
     path.write_bytes(KEY)
@@ -170,7 +170,7 @@ def test_tickets_of_a_lost_key_fail_with_a_remedy(path: Path) -> None:
     assert str(raised.value) == (
         "it was encrypted with a missing outbox key: restore the key, or create a new secret"
     )
-    # All that comes after is delivered.
+    # Later tickets are delivered.
     assert sealer.unseal(sealer.seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
 
 
@@ -247,7 +247,7 @@ def refused(command: str) -> str:
             python(r"import sys; sys.stdout.buffer.write(b'\xff\xfe' * 16)"),
             "failed: its output is not text",
         ),
-        # There is no shell: what one would make of it is text.
+        # There is no shell: its syntax is plain text.
         (f"echo {text_of(KEY)}; echo $HOME | cat", "must be 32 bytes in base64"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_trusted_file_may_be_readable_by_all(key: Path) -> None:
 
 
 def test_a_file_on_a_read_only_mount_is_accepted(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As an orchestrator mounts what is no secret: as root, 0777.
+    # As orchestrators mount configuration files: as root, 0777.
     key.parent.chmod(0o777)
     assert len(list(writable_by_others([key]))) == 1
     known = os.statvfs(key)

@@ -35,7 +35,7 @@ TEXT = (
 SENDER = "The bank · P.O. box · 8001 Zürich"
 WIDTH, HEIGHT = 210 * mm, 297 * mm
 # What the window of an envelope shows, from the left and from above: DIN 5008 form B, and the right of C5 and C6/5.
-# A sheet moves a little in there.
+# A sheet moves in the envelope.
 MOVES = 1.5 * mm
 SHOWN = {
     Window.LEFT: (20 * mm, 105 * mm, 45 * mm, 90 * mm),
@@ -140,7 +140,7 @@ def test_the_address_is_where_the_window_shows_it(window: Window, lines: int) ->
     assert [line.text for line in addressed(found)] == [SENDER, *address]
     assert {round(line.left / mm) for line in addressed(found)} == {25 if window is Window.LEFT else 118}
     assert min(line.size for line in addressed(found)[1:]) >= 10
-    # The text begins below, where the sheet is folded; the day stands at the right margin.
+    # The text begins below the fold; the day is at the right margin.
     day = found[index_of(found, "23 November 2026")]
     assert (round(day.right / mm), round(day.bottom / mm)) == (190, 99)
     assert found[index_of(found, "Your new ticket")].top > 105 * mm
@@ -317,7 +317,7 @@ def test_non_breaking_spaces_do_not_wrap() -> None:
         ("محمد", "U+0645"),
         ("משה", "U+05DE"),
         ("สมชาย", "U+0E2A"),
-        ("अनिता", "U+093F"),  # the font has it, but it would not stand where it belongs
+        ("अनिता", "U+093F"),  # the font has it, but it would be misplaced
         ("x\u0332y", "U+0332"),
         ("Una\u2028Üser", "U+2028"),
         ("Una\ufffd", ""),
@@ -330,7 +330,7 @@ def test_characters_that_the_font_lacks_are_rejected(name: str, character: str) 
     with pytest.raises(LetterNotPrintable) as raised:
         letter(name=name)
 
-    assert str(raised.value) == f"the font of letters has no {character}"
+    assert str(raised.value) == f"the letter's font lacks {character}"
 
 
 def test_all_fonts_but_the_standard_one_of_the_ticket_are_embedded() -> None:

@@ -132,7 +132,7 @@ def test_a_name_is_text_and_never_in_a_header(name: str, kind: str) -> None:
     assert [part.get_content_type() for part in message.walk()] == [
         part.get_content_type() for part in nameless.walk()
     ]
-    # Line ends are those of mails, whatever stood there.
+    # Line ends are normalised to those of mails.
     assert "".join(name.split()) in "".join(body(message).split())
     assert TICKET.reveal() in body(message)
 
@@ -195,7 +195,7 @@ def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path)
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
-    # The next method is tried at once; the address has to be made good.
+    # The next method is tried at once; the address must be corrected.
     assert not_delivered(courier, waiting(email=address)) == (
         "bad-address!: the user's email address is invalid"
     )

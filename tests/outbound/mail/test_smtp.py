@@ -181,7 +181,7 @@ def test_an_abandoned_connection_is_closed_at_once(certificate: Path) -> None:
 
     async def run(url: str) -> tuple[str, list[str]]:
         said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
-        await asyncio.sleep(0)  # the line is closed in the next turn of the loop
+        await asyncio.sleep(0)  # the connection is closed in the next iteration of the loop
         lines = psutil.Process().net_connections("tcp")
         return said, [line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port]
 

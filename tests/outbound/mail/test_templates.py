@@ -125,7 +125,7 @@ def test_a_missing_language_is_reported() -> None:
         ([], "built in de"),
         (["_/de/mail.txt"], "_/de/mail.txt"),
         (["_/de/mail.txt", "client-123/de/mail.txt"], "client-123/de/mail.txt"),
-        # What is nearer to the user's language comes first, then what is nearer to the client.
+        # The closest language has priority over the closest client.
         (["_/de-CH/mail.txt", "client-123/de/mail.txt"], "_/de-CH/mail.txt"),
         (["_/de-ch/mail.txt"], "_/de-ch/mail.txt"),
         (["client-123/en/mail.txt"], "built in de"),
@@ -174,7 +174,7 @@ def test_html_is_escaped_and_plain_text_is_not(directory: Path) -> None:
     waits = waiting(Subject("c", "<u>"), name="\"<b>'&{{ 7*7 }}")
 
     assert render(texts(directory), "mail.html", waits) == (
-        "&#34;&lt;b&gt;&#39;&amp;{{ 7*7 }} &lt;u&gt;"  # and what stands in a name is no template
+        "&#34;&lt;b&gt;&#39;&amp;{{ 7*7 }} &lt;u&gt;"  # and a name is not a template
     )
     for kind in ("mail.txt", "letter.txt", "subject.txt"):
         assert render(texts(directory), kind, waits) == "\"<b>'&{{ 7*7 }} <u>"
@@ -297,7 +297,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 
     assert len(texts(directory).check()) == 1
-    with pytest.raises(InvalidTemplate, match=r"_/en/mail\.txt cannot be rendered"):
+    with pytest.raises(InvalidTemplate, match=r"cannot render _/en/mail\.txt"):
         render(texts(directory))
 
 

@@ -6,8 +6,8 @@ import psycopg
 
 from interface.outbound.sql.postgres_store import PostgresStore
 
-# Those of the library's table, whose events do not know their client but by their ledger, the number of the schema,
-# and when the store was put back from a backup. docs/scale.md says what would have to be done about them.
+# The keys of the library's table, whose events get their client from the ledger, of the schema's version,
+# and of the restores from a backup. docs/scale.md describes what they would need.
 WITHOUT_CLIENT = {
     "ticket_events_pkey",
     "ticket_events_notification_id_idx",

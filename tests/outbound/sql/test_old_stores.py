@@ -70,10 +70,10 @@ def test_an_old_store_is_migrated_consistent_and_usable(
     with TestClient(http_app(running)) as client:
         token = sign_token(subject="helpdesk", clients=["*"], permissions=[], lifetime=timedelta(hours=1))
         client.headers["Authorization"] = f"Bearer {token}"
-        # What was sent before the upgrade, and is sent again, does not happen twice.
+        # A request repeated after the upgrade is not executed twice.
         again = client.post(f"{USERS}/{WAITING}/ticket/reset", headers=RESET_KEY)
         assert (again.status_code, again.json()["resetCount"]) == (200, 1)
-        # What waited for its delivery then, sealed with the key of then, is delivered now.
+        # Tickets queued by the old program, and encrypted with its key, are delivered now.
         all_over(old_url)
         mails = sorted(path.name for path in (tmp_path / "var" / "mail").glob("*.eml"))
         assert mails[-1].endswith("-2.eml")
@@ -92,7 +92,7 @@ def test_an_old_store_is_migrated_consistent_and_usable(
     findings = replayed(old_url, monkeypatch)
     assert (findings.faults, findings.lost) == ([], [])
     assert findings.events > 10
-    assert findings.checkpoints or "1." in name or name == "postgres-2.sql.gz"  # those had no ledger to sign
+    assert findings.checkpoints or "1." in name or name == "postgres-2.sql.gz"  # they had no ledger to sign
 
 
 def test_each_earlier_schema_has_a_store() -> None:

@@ -14,8 +14,8 @@ from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.schema import StoredSchema, check_usable, pending, split_statements
 from tests.support.releases import RELEASES
 
-# What a migration may do to a store that the release before it still uses. A unique index could refuse its writes, and it
-# gives no value to a column that it does not know.
+# The changes that a migration may make to a store that the former release still uses. A unique index could reject the
+# writes of that release, and it sets no value in a column that it does not know.
 ADDS = re.compile(
     r"CREATE (TABLE|INDEX|FUNCTION) |ALTER TABLE \w+ ADD COLUMN (?=.*\bDEFAULT\b|(?!.*\bNOT NULL\b))|INSERT INTO ",
     re.DOTALL,

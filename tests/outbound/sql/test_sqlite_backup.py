@@ -30,7 +30,7 @@ def test_concurrent_commits_neither_delay_a_backup_nor_enter_it(
 
     assert len(copied) > 10
     steps = [done for what, done, _ in copied if what == "copying"]
-    assert steps == sorted(set(steps))  # it never began anew
+    assert steps == sorted(set(steps))  # it never restarted
     assert size(f"sqlite:///{file}") == 300
     assert size(sqlite_url) == 300 + len(copied)
 

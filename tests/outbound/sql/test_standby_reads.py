@@ -203,7 +203,7 @@ def test_a_ticket_missing_on_the_standby_is_read_from_the_primary(
 def test_a_standby_behind_returned_positions_is_not_read(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if it were one of several: the next read may reach this one, whatever the last one reached.
+    # As with several standbys: the next read can reach this one, whichever the last one reached.
     monkeypatch.setattr(reads, "_is_usable", lambda: True)
     standby.catch_up()
     with standby.held_up():
@@ -298,7 +298,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(
             synchronous(primary, "")
     again = service.regenerate(command_id="the-command", retryable=True)
 
-    assert ["only" in str(error) for error in failures] == [True]
+    assert ["not replicated" in str(error) for error in failures] == [True]
     assert json.loads(again.body)["version"] == 4
 
 

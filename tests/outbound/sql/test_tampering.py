@@ -337,7 +337,7 @@ def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record
 
 STREAMS = ("stream", "originator_id")
 FORGED = ClearTicket("forged")
-# The event of position 1 names its client and user; position 3 is of the same stream, and names neither.
+# The event at position 1 contains its client and user; that at position 3 of the same stream contains neither.
 COLUMNS: dict[str, tuple[Any, str]] = {
     "client_ext_id": ("client-124", "client 'client-124', position {0}, stream {1}, version {0}: "),
     "position": (900, "position 900, stream {1}, version {0}: the event is not the one in the ledger"),
