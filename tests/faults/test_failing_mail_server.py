@@ -44,7 +44,7 @@ class Moods:
         self.told: dict[str, tuple[str, str] | None] = {}
 
     def answer(self, step: str, to: str) -> str:
-        """Return what is answered; the mail's fate is settled with its recipient."""
+        """Return the response; the recipient determines the result of the mail."""
         if step == "RCPT":
             fails = self._chance.random() < 1 / 3
             self.told[to] = self._chance.choice(FAILURES) if fails else None

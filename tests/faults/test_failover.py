@@ -1,4 +1,4 @@
-"""The primary of two PostgreSQL servers is killed under load: every answered reset is kept, and the service recovers by itself."""
+"""The primary of two PostgreSQL servers is killed under load: answered resets are kept, and the service recovers."""
 
 import os
 import random
@@ -214,14 +214,14 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
 
         ledger = ledger_of(servers[0])
         until(lambda: not outbox_of(both.url), "every ticket is delivered", 60)
-        everybody: dict[str, Callable[[], list[Any]]] = {
+        readers: dict[str, Callable[[], list[Any]]] = {
             "poller": lambda: poller.events + ledger[len(poller.events) :],
             "webhook": lambda: list(
                 {event["id"]: event for got in receiver.at("/hook") for event in got.events}.values()
             ),
             **{f"stream {number}": lambda f=f: seen_by(f) for number, f in enumerate(followers)},  # type: ignore[misc]
         }
-        for name, seen in everybody.items():
+        for name, seen in readers.items():
             until(lambda seen=seen: len(seen()) >= len(ledger), f"{name} has all", 60)  # type: ignore[misc]
             assert [event["id"] for event in ledger] == [event["id"] for event in seen()[: len(ledger)]], name
             assert ledger == seen()[: len(ledger)], name

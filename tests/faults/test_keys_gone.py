@@ -111,7 +111,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_t
         until(lambda: "not delivered" in server.log.read_text(), "its delivery is tried")
         waiting = outbox_of(sqlite_url)
         reset = server.client.post(f"{USER}/ticket/reset")
-        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "what is sealed anew is delivered")
+        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "tickets under the new key are delivered")
 
         key.write_bytes(key.read_bytes() + away.read_bytes())
         until(lambda: not outbox_of(sqlite_url), "all is delivered")

@@ -1,7 +1,7 @@
 """The kernel makes the file system read-only: nothing is lost, and the service recovers once it is repaired.
 
-As it does when it finds an error; it then lets nobody write again before the file system was unmounted, so the service
-is started anew, as systemd does that.
+As it does after an error; the file system stays read-only until it is unmounted, so the service is restarted, as by
+systemd.
 """
 
 import time

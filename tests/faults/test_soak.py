@@ -29,7 +29,7 @@ from tests.support.stores import states_of
 SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.5")) * 60
 CLIENTS, USERS, CALLERS = 3, 40, 6
 FAULT_EVERY_SECONDS = 6
-# Once warm: what was loaded lazily, and what the allocator keeps.
+# The growth after the warm-up: lazily loaded modules, and memory that the allocator keeps.
 GROWTH = 1.35
 
 
@@ -46,7 +46,7 @@ class Soak:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Start both, and register who has tickets."""
+        """Start both, and register the users with tickets."""
         self.servers = [Server(self.directory, self.database_url, **self.settings) for _ in range(2)]
         for subject in subjects():
             path = f"/{subject.client_ext_id}/users/{subject.user_ext_id}"
@@ -118,11 +118,11 @@ def test_under_mixed_load_with_faults_nothing_is_lost_and_nothing_grows(
 
 def keep_calling(soak: Soak, over: threading.Event, chance: random.Random) -> None:
     """Reset, read, verify, search and follow until the end; a reset without a response is repeated with its key."""
-    everybody = subjects()
+    users = subjects()
     client = httpx.Client(headers=soak.servers[0].client.headers, timeout=30, trust_env=False)
     with client:
         while not over.is_set():
-            subject = chance.choice(everybody)
+            subject = chance.choice(users)
             path = f"/{subject.client_ext_id}/users/{subject.user_ext_id}/ticket"
             what = chance.random()
             if what < 0.5:

@@ -68,7 +68,7 @@ class FakeCourier:
         return [waiting.entry.version for waiting in list(self.waiting)]
 
     def open(self) -> None:
-        """Let what hangs go on."""
+        """Continue the hanging deliveries."""
         self.gate.set()
 
 

@@ -60,11 +60,11 @@ class BreakableDisk:
         _mount("-o", "loop,errors=remount-ro", str(self._image), str(self.place))
 
     def break_it(self) -> None:
-        """Have the kernel give it up: from now on it is read-only, whoever has what open."""
+        """Let the kernel make it read-only from now on, despite open files."""
         _mount("-o", "remount,abort", str(self.place))
 
     def unmount(self) -> None:
-        """Unmount it, once nobody uses it any more."""
+        """Unmount it as soon as it is unused."""
         _unmount(self.place)
 
     def repair(self) -> None:

@@ -38,7 +38,7 @@ class Follower:
         self.process.wait()
 
     def events(self) -> list[Any]:
-        """Return what was printed so far."""
+        """Return the output so far."""
         found = []
         for line in self._output.read_text().splitlines():
             with suppress(ValueError):

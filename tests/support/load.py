@@ -49,7 +49,7 @@ class Load:
     resets: dict[str, list[int]] = field(default_factory=lambda: {user: [] for user in USERS})
 
     def reset_again_and_again(self, user: str) -> None:
-        """Reset a ticket; what was not taken is sent again, under its key, until it is."""
+        """Reset a ticket; a failed request is repeated with its key until it succeeds."""
         with self._client() as http:
             while not self.stopping.is_set():
                 key = uuid.uuid4().hex
@@ -94,7 +94,7 @@ class Load:
         return answer
 
     def stop(self) -> None:
-        """Have everybody come to an end, once what each of them asked for is answered."""
+        """Let all callers end after their current responses."""
         self.stopping.set()
         for end in self.ends:
             end.result(60)
@@ -105,7 +105,7 @@ class Load:
         until(lambda: sum(map(len, self.resets.values())) >= wanted, "resets are answered")
 
     def refused(self, since: float, path: str = "/reset", seconds: float = 30) -> None:
-        """Wait until somebody is refused who asked after that."""
+        """Wait until a caller that asked after that gets a 503."""
         until(
             lambda: self._found(since, path, httpx.codes.SERVICE_UNAVAILABLE), f"{path} is refused", seconds
         )
@@ -122,7 +122,7 @@ class Load:
                 for user in USERS
             ]
 
-        until(lambda: all(ended()), "everybody is answered again", seconds)
+        until(lambda: all(ended()), "all callers get responses again", seconds)
         return max(time for time in ended() if time) - since
 
     def ready_again(self, since: float) -> None:
@@ -137,7 +137,7 @@ class Load:
         ]
 
     def assert_that_it_was_bearable(self, longest_seconds: float = LONGEST_SECONDS) -> None:
-        """Assert that everybody got what was asked for, or a 503 that says when to come again, and in time."""
+        """Assert that all callers got their result, or a 503 with Retry-After, in time."""
         assert {one.status for one in self.answers} <= {httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE}
         assert all(one.retry_after for one in self.answers if one.status == httpx.codes.SERVICE_UNAVAILABLE)
         assert max(one.ended - one.began for one in self.answers) < longest_seconds
@@ -155,7 +155,7 @@ class Load:
             assert sorted(self.resets[user]) == list(range(1, rows[subject].reset_count + 1))
 
     def report(self, fault: str, recoveries: Sequence[float]) -> None:
-        """Print what was seen, for who runs the test by hand."""
+        """Print the results, for manual runs of the test."""
         refused = [one.ended - one.began for one in self.answers if one.status != httpx.codes.OK]
         statuses = sorted({one.status for one in self.answers})
         longest = max(one.ended - one.began for one in self.answers)

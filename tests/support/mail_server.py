@@ -59,7 +59,7 @@ class MailServer:
     connections: int = 0
 
     def to(self, address: str) -> list[Mail]:
-        """Return what was taken for an address."""
+        """Return the mails for an address."""
         return [mail for mail in list(self.taken) if mail.to == address]
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's names

@@ -1,6 +1,6 @@
 """Creates tests/outbound/sql/stores: a store of every earlier schema, filled by the program of that time. Run once per schema.
 
-`python -m tests.support.old_stores` takes the programs from the history of the repository, and leaves alone what is there.
+`python -m tests.support.old_stores` takes the programs from the history of the repository and keeps existing stores.
 """
 
 import base64

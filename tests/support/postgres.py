@@ -55,7 +55,7 @@ def server_from_the_wheel(directory: Path) -> Any:
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """Yield the URL of a new, empty database; it is dropped afterwards, whoever is still connected."""
+    """Yield the URL of a new, empty database; it is dropped afterwards despite open connections."""
     name = f"tickets_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')

@@ -50,7 +50,7 @@ class Receiver:
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def at(self, path: str) -> list[Received]:
-        """Return what was received at a path."""
+        """Return the requests received at a path."""
         return [request for request in list(self.received) if request.path == path]
 
     def positions(self, path: str) -> list[int]:

@@ -44,7 +44,7 @@ class Standby:
         with self._connection() as standby:
             standby.execute("SELECT pg_wal_replay_pause()")
             state = "SELECT pg_get_wal_replay_pause_state()"
-            until(lambda: standby.execute(state).fetchone() == ("paused",), "the standby is held up")
+            until(lambda: standby.execute(state).fetchone() == ("paused",), "the standby is paused")
             yield
             standby.execute("SELECT pg_wal_replay_resume()")
 

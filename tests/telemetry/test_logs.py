@@ -1,4 +1,4 @@
-"""What is logged can be read by a machine line by line, says of which request it is, and tells no secret."""
+"""Log lines are machine-readable, contain the ids of their request, and disclose no secret."""
 
 import io
 import json

@@ -226,7 +226,7 @@ def say_no_http(server: Server, times: int) -> None:
 
 @contextmanager
 def held_up(database: Path) -> Iterator[None]:
-    """Let nobody write to a database."""
+    """Block all writes to a database."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -247,7 +247,7 @@ def test_the_queues_of_all_workers_are_reported_by_each(sqlite_url: str, tmp_pat
             for _ in range(12):
                 pool.submit(reset_over_new_connections, server, 1)
             # Each worker is processing at least one, which is not queued any more.
-            until(lambda: (waiting() or 0) >= 8, "the others wait, whoever has them", seconds=60)
+            until(lambda: (waiting() or 0) >= 8, "the others are queued in any worker", seconds=60)
         until(lambda: [waiting() for _ in range(5)] == [0] * 5, "nothing waits")
 
 

@@ -1,4 +1,4 @@
-"""A request, its commit and its delivery are one trace, whose ids are those of the traceparent; nothing secret is in it."""
+"""A request, its commit and its delivery are one trace with the ids of the traceparent, without secrets."""
 
 import json
 import sys

@@ -77,7 +77,7 @@ async def all_closed() -> None:
     """Wait until the peer has closed TLS; a socket that is open then was leaked."""
     transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
-        while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - nothing tells
+        while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 

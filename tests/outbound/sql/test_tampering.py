@@ -116,7 +116,7 @@ class Record:
         return parse_keys("\n".join(key for _, key in self.keys.public()))
 
     def rewrite_ledger(self) -> None:
-        """Do what somebody with the database, but without the key, can do: make every leaf fit again."""
+        """Recompute every leaf, as an attacker with the database but without the key can do."""
         for entry in self.store.entries(CLIENT, 0, 10_000):
             key = (CLIENT, entry.position, entry.stream, entry.version, entry.topic)
             self.sql(
