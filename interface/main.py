@@ -4,7 +4,7 @@ import typer
 
 from application.record.ledger import LedgerBroken
 from application.shared.errors import Unavailable
-from application.users.import_users import NoImport
+from application.users.import_users import InvalidImportFile
 from domain.shared.errors import Refusal
 from interface.cli.core.commands import Actions, build_cli
 from interface.cli.core.messages import fail
@@ -82,7 +82,7 @@ def main() -> None:
         command_line()()
     except (
         InvalidSettings,
-        NoImport,
+        InvalidImportFile,
         Unavailable,
         Refusal,
         LedgerBroken,

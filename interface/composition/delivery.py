@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import uvloop
 
-from application.delivery.deliver_tickets import Courier, Deliverer, Tried
-from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
+from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from application.operations.reseal import ResealReport, reseal
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
@@ -116,7 +116,7 @@ def templates(settings: Settings) -> Templates:
 
 
 async def deliver(
-    running: Running, delivery: Delivery, observe: Callable[[Tried], None] = lambda _: None
+    running: Running, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
 ) -> None:
     """Deliver tickets until cancelled. observe: told of every try."""
     settings = running.settings
@@ -182,7 +182,7 @@ def render_template(kind: str, client: str, language: str) -> bytes:
         raise InvalidSettings(str(error)) from None
 
 
-def _sample(client: str, language: str) -> Waiting:
+def _sample(client: str, language: str) -> PendingDelivery:
     """Return a ticket that nobody has."""
     now = datetime(2026, 11, 25, 9, 42, tzinfo=UTC)
     subject = Subject(client, "user-123")
@@ -214,7 +214,7 @@ def _sample(client: str, language: str) -> Waiting:
         modification_comment=None,
     )
     entry = OutboxEntry(subject, row.stream, row.version, b"", now)
-    return Waiting(entry, recipient, row, Trying(), 0, Standing.QUEUED, None)
+    return PendingDelivery(entry, recipient, row, RetryState(), 0, OutboxStatus.QUEUED, None)
 
 
 def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:

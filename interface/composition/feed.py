@@ -14,7 +14,7 @@ import uvloop
 from application.feed.feed import FeedQuery
 from application.feed.follow import follow
 from application.feed.live_feed import LiveFeed
-from application.feed.publish import Broker, Patience, publish
+from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.composition.jobs import push, until_stopped
@@ -96,7 +96,7 @@ def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
 
 
 async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
-    patience = Patience(asyncio.Event(), SystemRandomness())
+    patience = Backoff(asyncio.Event(), SystemRandomness())
     loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
 
     def stop() -> None:
@@ -117,7 +117,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                         target=target,
                         origin=settings.ledger_name,
                         clients=clients,
-                        patience=patience,
+                        backoff=patience,
                     )
             except Unavailable as error:
                 await patience.wait(error)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from application.record.access_log import READ, NoteAccess
-from application.record.checkpoint import Sending, make_checkpoint
+from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
@@ -91,7 +91,7 @@ def sign_now(client: str) -> str:
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
             raise TicketNotFound(f"Client {client!r} has no ledger: nothing ever happened in it.")
-        Sending(running.store, witnesses(running.settings)).run()
+        CheckpointSender(running.store, witnesses(running.settings)).run()
         return made.note
 
 
@@ -110,7 +110,7 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
     with closing(open_store(settings)) as store:
-        findings.faults.extend(store.mistyped())
+        findings.faults.extend(store.mistyped_values())
         if findings.faults:
             return findings
         verifier = NoteVerifier([key for _, key in keys.public()])
@@ -118,7 +118,7 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
         for client in clients:
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
-        findings.faults.extend(store.strays())
+        findings.faults.extend(store.orphaned_rows())
         entries = sum(size for _, size in store.sizes())
         for part in _in_parts(check_part, settings.database_url, clients, entries, tell):
             findings.add(part)
@@ -140,7 +140,7 @@ def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
     """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     with closing(open_store(settings)) as store:
-        findings = Findings(faults=[*store.mistyped()])
+        findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
     if not findings.faults:
         for part in _in_parts(rebuild_part, settings.database_url, clients, entries, tell):

@@ -24,8 +24,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
-from application.record.access_log import AccessNotes
-from application.record.checkpoint import Sending
+from application.record.access_log import AccessRecorder
+from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.subscriptions.poll import Polling
@@ -75,7 +75,7 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 # At a stop: one that is being sent then is sent again by who comes next, which every witness takes.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
-_LOOK_EVERY_SECONDS = 1
+_POLL_INTERVAL_SECONDS = 1
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
@@ -91,7 +91,7 @@ WORKER_APP = "interface.composition.server:worker_app"
 def http_app(running: Running) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down."""
     settings = running.settings
-    notes = AccessNotes(running.commands.execute, system_clock)
+    notes = AccessRecorder(running.commands.execute, system_clock)
     live = LiveFeed(running.reads, settings.ledger_name)
     delivery = delivery_of(settings) if settings.deliver else None
     telemetry, probe = Telemetry(running), probe_of(running)
@@ -203,7 +203,7 @@ def _sending(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]
     known = witnesses(running.settings)
     if not known:
         return None
-    send = partial(send_signed, running, Sending(running.store, known), telemetry.unsent, stopped)
+    send = partial(send_signed, running, CheckpointSender(running.store, known), telemetry.unsent, stopped)
     return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
 
 
@@ -242,7 +242,7 @@ def _streams(running: Running) -> SecurityStreams:
     return SecurityStreams(running.store, running.sealer, partial(issuer, running), poll_url)
 
 
-async def _flush_again_and_again(notes: AccessNotes) -> None:
+async def _flush_again_and_again(notes: AccessRecorder) -> None:
     while True:
         await asyncio.sleep(_FLUSH_EVERY_SECONDS)
         await _flush(notes)
@@ -251,10 +251,10 @@ async def _flush_again_and_again(notes: AccessNotes) -> None:
 async def _look_again_and_again(telemetry: Telemetry) -> None:
     while True:
         telemetry.look()
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
-async def _flush(notes: AccessNotes) -> None:
+async def _flush(notes: AccessRecorder) -> None:
     try:
         await notes.flush()
     except Unavailable as error:

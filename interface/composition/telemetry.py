@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache, cached
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.operations.readiness import NotReady, Probe
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch
@@ -37,7 +37,7 @@ class Telemetry:
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]
-        self._tries: list[Callable[[Tried], None]] = [metrics.tried]
+        self._tries: list[Callable[[DeliveryAttempt], None]] = [metrics.tried]
         self._end: Callable[[], None] = lambda: None
         if settings.log_requests:
             self._requests.append(log_request)
@@ -60,7 +60,7 @@ class Telemetry:
         for tell in self._batches:
             tell(batch)
 
-    def tried(self, tried: Tried) -> None:
+    def tried(self, tried: DeliveryAttempt) -> None:
         """Tell of a try to hand over a ticket."""
         for tell in self._tries:
             tell(tried)

@@ -21,7 +21,7 @@ def run_expiry() -> ExpiryReport | None:
 def import_from(
     lines: Iterable[str], client_ext_id: str, *, actor: str, dry_run: bool, report: ImportReport
 ) -> None:
-    """Register the users of a CSV file. Raises NoImport, Unavailable, InvalidSettings."""
+    """Register the users of a CSV file. Raises InvalidImportFile, Unavailable, InvalidSettings."""
     importing = partial(
         import_users,
         lines,

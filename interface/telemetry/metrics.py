@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.operations.figures import Figures
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
@@ -105,7 +105,7 @@ class Metrics:
         if failed:
             self._failed.inc()
 
-    def tried(self, tried: Tried) -> None:
+    def tried(self, tried: DeliveryAttempt) -> None:
         """Count a delivery attempt."""
         self._tries.labels(tried.method, tried.answer).inc()
 

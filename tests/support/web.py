@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
-from application.record.access_log import AccessNotes
+from application.record.access_log import AccessRecorder
 from application.subscriptions.poll import Polling
 from application.subscriptions.security_event import SecurityEvents
 from application.subscriptions.security_stream import SecurityStreams
@@ -118,7 +118,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 signer=LedgerKeys(
                     keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)
                 ),
-                note_access=AccessNotes(execute, service.clock).note,
+                note_access=AccessRecorder(execute, service.clock).note,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),

@@ -16,8 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from application.delivery.deliver_tickets import Tried
-from application.delivery.outbox import Standing
+from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.outbox import OutboxStatus
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable
 from application.tickets.regenerate_ticket import RegenerateTicket
@@ -327,7 +327,7 @@ def metrics_of(figures: Any = None, queue: int = 0) -> Metrics:
 
 def test_the_figures_of_the_store_are_reported() -> None:
     figures = Figures(
-        outbox={Standing.QUEUED: 7, Standing.FAILED: 2},
+        outbox={OutboxStatus.QUEUED: 7, OutboxStatus.FAILED: 2},
         oldest_queued=NOW,
         lags={SubscriptionKey('cli"ent\n', "siem\\"): 3},
         unsigned_since=NOW + timedelta(minutes=4),
@@ -379,7 +379,7 @@ def test_a_failed_batch_is_counted_without_its_resets() -> None:
 def test_a_delivery_attempt_is_counted_by_its_code() -> None:
     metrics = metrics_of()
     for answer in ("250", "451", "451"):
-        metrics.tried(Tried(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
+        metrics.tried(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2

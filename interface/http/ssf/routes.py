@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from application.shared.wire import to_json
 from application.subscriptions.poll import Poll
-from application.subscriptions.records import Subscribed
+from application.subscriptions.records import StoredSubscription
 from application.subscriptions.security_event import verification_notice
 from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
 from application.subscriptions.subscribe import (
@@ -274,7 +274,7 @@ async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)])
     """
     wanted = call.body(StreamVerificationBody)
     subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
-    leave = call.service.subscriptions.leave_notice
+    leave = call.service.subscriptions.save_notice
     await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
@@ -315,7 +315,7 @@ async def poll(
     return _shown({"sets": polled.tokens, "moreAvailable": polled.more})
 
 
-async def _stream(call: Call, key: SubscriptionKey) -> Subscribed:
+async def _stream(call: Call, key: SubscriptionKey) -> StoredSubscription:
     return await run_in_threadpool(call.service.streams.find, key, call.caller.actor)
 
 

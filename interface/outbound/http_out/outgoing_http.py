@@ -13,7 +13,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
-from application.subscriptions.push import NotTaken
+from application.subscriptions.push import DeliveryRejected
 
 _LONGEST_ANSWER = 64 * 1024
 # RFC 6052: addresses that embed an IPv4 address, to which a translator would connect.
@@ -37,16 +37,16 @@ class OutgoingHttp:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        """Send the content. Raises Refused for a response other than 2xx, NotTaken for no response."""
+        """Send the content. Raises Refused for a response other than 2xx, DeliveryRejected for no response."""
         try:
             async with self._session(url).post(
                 URL(url), data=content, headers=headers, allow_redirects=False
             ) as response:
                 _check(response, await _beginning(response))
         except TimeoutError:
-            raise NotTaken(f"no response within {self._timeout_seconds:g} seconds") from None
+            raise DeliveryRejected(f"no response within {self._timeout_seconds:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NotTaken(_describe(error)) from None
+            raise DeliveryRejected(_describe(error)) from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -69,7 +69,7 @@ class OutgoingHttp:
         return self._sessions[private]
 
 
-class Refused(NotTaken):
+class Refused(DeliveryRejected):
     """The response is not 2xx."""
 
     def __init__(self, message: str, status: int, content: bytes, *, retry_after: timedelta) -> None:

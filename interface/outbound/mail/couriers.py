@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.files.durable_file import remove_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
@@ -40,7 +40,7 @@ class MailCourier:
         self._compose = compose
         self._transport = transport
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Send the mail and return the response code. Raises NotDelivered."""
         if waiting.recipient is None or waiting.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
@@ -69,7 +69,7 @@ class LetterStore:
         self._letters = letters
         self._directory = directory
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Write the letter to disk; a repeated letter has the same file. Raises NotDelivered."""
         if waiting.recipient is None or not waiting.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
@@ -78,7 +78,9 @@ class LetterStore:
         return "stored"
 
 
-async def _made(make: Callable[[ClearTicket, Waiting], Made], ticket: ClearTicket, waiting: Waiting) -> Made:
+async def _made(
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
+) -> Made:
     """Render in a thread, since a letter would block the event loop for milliseconds."""
     try:
         return await asyncio.to_thread(make, ticket, waiting)

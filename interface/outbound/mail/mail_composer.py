@@ -9,7 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window, render_letter
 from interface.outbound.mail.templates import Templates
@@ -21,7 +21,7 @@ _NAME_AND_ADDRESS = re.compile(r'(?P<quote>"?)(?P<name>[^"<>\\]*)(?P=quote)\s*<(
 
 _LONGEST_LINE = 76
 
-Compose = Callable[[ClearTicket, Waiting], EmailMessage]
+Compose = Callable[[ClearTicket, PendingDelivery], EmailMessage]
 
 
 class _MailPolicy(EmailPolicy):
@@ -56,7 +56,7 @@ class Letters:
     sender: str
     window: Window
 
-    def render(self, ticket: ClearTicket, waiting: Waiting) -> bytes:
+    def render(self, ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
         """Return the letter to a user; the same ticket gives the same letter. Raises InvalidTemplate, InvalidLetter."""
         language = self.templates.language_of("letter.txt", waiting)
         recipient, subject = waiting.recipient, waiting.entry.subject
@@ -79,19 +79,19 @@ class MailComposer:
     letters: Letters
     sender: Address
 
-    def text(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
+    def text(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
         """Return a mail in plain text. This and the next methods raise InvalidTemplate, InvalidAddress."""
         message = self._message(waiting)
         message.set_content(self.templates.render("mail.txt", ticket, waiting))
         return message
 
-    def html(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
+    def html(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
         """Return a mail in HTML, with a plain text alternative."""
         message = self.text(ticket, waiting)
         message.add_alternative(self.templates.render("mail.html", ticket, waiting), subtype="html")
         return message
 
-    def with_letter(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
+    def with_letter(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
         """Return a mail with the letter attached. Also raises InvalidLetter."""
         message = self._message(waiting)
         message.set_content(self.templates.render("attached.txt", None, waiting))
@@ -99,7 +99,7 @@ class MailComposer:
         message.add_attachment(letter, maintype="application", subtype="pdf", filename="ticket.pdf")
         return message
 
-    def _message(self, waiting: Waiting) -> EmailMessage:
+    def _message(self, waiting: PendingDelivery) -> EmailMessage:
         address = waiting.recipient and waiting.recipient.email
         if not address or not _ADDRESS.fullmatch(address):
             raise InvalidAddress("the user's email address is invalid")

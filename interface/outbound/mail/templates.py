@@ -23,7 +23,7 @@ from jinja2 import (
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 
 BUILT_IN = Path(__file__).with_name("templates")
@@ -59,7 +59,7 @@ class Templates:
         self._language = language
         self._time_zone = time_zone
 
-    def render(self, kind: str, ticket: ClearTicket | None, waiting: Waiting) -> str:
+    def render(self, kind: str, ticket: ClearTicket | None, waiting: PendingDelivery) -> str:
         """Return a text for a user. ticket: None for texts without a ticket. Raises InvalidTemplate."""
         language, name = self._find(kind, waiting)
         values = self._values(language, waiting)
@@ -73,7 +73,7 @@ class Templates:
                 f"cannot render {name}; `tickets templates check` reports the reason"
             ) from None
 
-    def language_of(self, kind: str, waiting: Waiting) -> str:
+    def language_of(self, kind: str, waiting: PendingDelivery) -> str:
         """Return the language of a text. Raises InvalidTemplate."""
         return self._find(kind, waiting)[0]
 
@@ -123,7 +123,7 @@ class Templates:
         if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
             yield f"{name}: must be one line of at most {_LONGEST_SUBJECT} characters"
 
-    def _find(self, kind: str, waiting: Waiting) -> tuple[str, str]:
+    def _find(self, kind: str, waiting: PendingDelivery) -> tuple[str, str]:
         client = quote(waiting.entry.subject.client_ext_id, safe="")
         for language in self._languages(waiting):
             for owner in (client, _EVERY_CLIENT):
@@ -132,14 +132,14 @@ class Templates:
                     return name.split("/")[1], name
         raise InvalidTemplate(f"no template {kind} for this client and language")
 
-    def _languages(self, waiting: Waiting) -> Iterator[str]:
+    def _languages(self, waiting: PendingDelivery) -> Iterator[str]:
         wanted = waiting.recipient.language if waiting.recipient else None
         for language in (wanted, self._language):
             parts = (language or "").split("-")
             for count in range(len(parts), 0, -1):
                 yield "-".join(parts[:count])
 
-    def _values(self, language: str, waiting: Waiting) -> dict[str, Any]:
+    def _values(self, language: str, waiting: PendingDelivery) -> dict[str, Any]:
         subject, recipient, ticket = waiting.entry.subject, waiting.recipient, waiting.ticket
         return {
             "name": (recipient and recipient.name) or subject.user_ext_id,

@@ -16,7 +16,7 @@ import psycopg
 
 from application.record.ledger import HistoryQuery, LedgerEntry
 from application.shared.errors import StoreUnavailable
-from application.tickets.find_tickets import Place, TicketQuery
+from application.tickets.find_tickets import PageKey, TicketQuery
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -60,7 +60,7 @@ class StandbyReads(PostgresStore):
         """Return the next users of a client, by their ids."""
         return self._read(lambda store: store.list_recipients(client_ext_id, after, limit))
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+    def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next matching tickets, in the query's order."""
         return self._read(lambda store: store.find_tickets(query, after, limit))
 

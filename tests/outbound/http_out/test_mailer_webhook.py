@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
@@ -44,7 +44,7 @@ def deliver(
     url: str,
     key_file: Path,
     *,
-    waits: Waiting | None = None,
+    waits: PendingDelivery | None = None,
     clock: Any = system_clock,
     ticket: ClearTicket = TICKET,
     own_network: bool = True,
@@ -256,7 +256,7 @@ def test_nothing_is_sent_to_private_addresses(key_file: Path) -> None:
 
 
 def test_the_ticket_of_an_erased_user_is_still_deliverable(key_file: Path) -> None:
-    erased = Waiting(**{**vars(waiting()), "recipient": None, "ticket": None})
+    erased = PendingDelivery(**{**vars(waiting()), "recipient": None, "ticket": None})
 
     content = opened(received_by_mailer(key_file, waits=erased))
 

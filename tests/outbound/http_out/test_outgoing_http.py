@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from application.subscriptions.push import NotTaken
+from application.subscriptions.push import DeliveryRejected
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, is_public
 from tests.support.certificates import self_signed, server_context
 from tests.support.receiver import HANGS, Received, answer, receiving
@@ -30,8 +30,8 @@ def post(url: str, *, private: bool = True, timeout_seconds: float = 5) -> None:
     return asyncio.run(run())
 
 
-def not_taken(url: str, **changes: Any) -> NotTaken:
-    with pytest.raises(NotTaken) as refusal:
+def not_taken(url: str, **changes: Any) -> DeliveryRejected:
+    with pytest.raises(DeliveryRejected) as refusal:
         post(url, **changes)
     assert "t0k3n" not in str(refusal.value)
     return refusal.value

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from application.delivery.deliver_tickets import Courier, NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool
@@ -92,11 +92,11 @@ def text_of(pdf: bytes) -> str:
     return page.extract_text()
 
 
-def deliver(courier: Courier, *, waits: Waiting | None = None) -> str:
+def deliver(courier: Courier, *, waits: PendingDelivery | None = None) -> str:
     return asyncio.run(courier.deliver(TICKET, waits or waiting()))
 
 
-def not_delivered(courier: Courier, waits: Waiting | None = None) -> str:
+def not_delivered(courier: Courier, waits: PendingDelivery | None = None) -> str:
     """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(courier, waits=waits)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.mail.templates import (
@@ -30,7 +30,7 @@ def texts(directory: Path | None = None, language: str = "en", time_zone: str = 
 
 
 def render(
-    templates: Templates, kind: str = "mail.txt", waits: Waiting | None = None, **recipient: Any
+    templates: Templates, kind: str = "mail.txt", waits: PendingDelivery | None = None, **recipient: Any
 ) -> str:
     ticket = TICKET if kind in WITH_TICKET else None
     return templates.render(kind, ticket, waits or waiting(**recipient))
@@ -82,7 +82,7 @@ def test_a_time_is_formatted_by_language_and_time_zone(language: str, sentence: 
 def test_the_time_zone_is_that_of_the_day() -> None:
     in_summer = replace(waiting().ticket, valid_to=datetime(2026, 7, 31, 22, 30, tzinfo=UTC))  # type: ignore[type-var]
     waits = waiting()
-    waits = Waiting(**{**vars(waits), "ticket": in_summer})
+    waits = PendingDelivery(**{**vars(waits), "ticket": in_summer})
 
     assert "until 1 August 2026, 00:30 CEST." in render(texts(), waits=waits)
     assert "until 31 July 2026, 22:30 UTC." in render(texts(time_zone="UTC"), waits=waits)

@@ -71,10 +71,10 @@ class Record:
 
     def check(self, outside: tuple[Checkpoint, ...] = ()) -> Findings:
         verifier = NoteVerifier([key for _, key in self.keys.public()])
-        findings = Findings(faults=[*self.store.mistyped()])
+        findings = Findings(faults=[*self.store.mistyped_values()])
         if findings.faults:
             return findings
-        findings.faults.extend(self.store.strays())
+        findings.faults.extend(self.store.orphaned_rows())
         for client in self.store.clients():
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=self.store, verifier=verifier, outside=mine))
@@ -525,7 +525,7 @@ def record_with_tiles(record: Record) -> Record:
 
 def keep_a_tile(record: Record, number: int) -> None:
     record.sql("DELETE FROM ledger_tiles WHERE number = ?", number)
-    record.store.keep_tiles(CLIENT, number, [bytes(32)])
+    record.store.save_tiles(CLIENT, number, [bytes(32)])
 
 
 @pytest.mark.parametrize("number", [2, 2**63 - 1, -1, LOWEST])
@@ -583,8 +583,8 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
         run(NoteAccess, subject=Subject(CLIENT, user), operation="getTicket", outcome="read")
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
     key = DeliveryKey(CLIENT, STREAM, 1)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, attempt=attempt)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, why=Obsolete.REPLACED)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, attempt=attempt)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, why=Obsolete.REPLACED)
     return {
         "TicketCredential": STREAM,
         "TicketDelivery": delivery_stream_id(STREAM, 1),
