@@ -1,10 +1,10 @@
-"""Ask the server on this machine how it is, as the health checks of the image and of compose do.
+"""Check the health of the server on this machine, for the health checks of the image and of compose.
 
     python -m interface.healthcheck /livez|/readyz [PORT]
 
-Exit status 0: it answers 200. No command of `tickets`: those take a second or two of imports, which is most of what a
-health check may take, every few seconds and beside a busy server. So this imports nothing of the service, and reads the
-one setting that it needs, TICKETS_TLS_CERT_FILE, as the service does: from the environment or the directory of secrets.
+Exit status 0: the server responds with 200. This is not a command of `tickets`, whose imports take a second or two: too
+much for a check that runs every few seconds beside a busy server. It imports nothing of the service and reads its only
+setting, TICKETS_TLS_CERT_FILE, as the service does: from the environment or the directory of secrets.
 """
 
 import http.client
@@ -21,7 +21,7 @@ _SECONDS = 2
 
 
 def is_healthy(path: str, port: int, environment: Mapping[str, str]) -> bool:
-    """Tell whether the server answers 200 there."""
+    """Return whether the server responds to this path with 200."""
     connection = _connection(port, by_tls=serves_tls(environment))
     try:
         connection.request("GET", path)
@@ -33,7 +33,7 @@ def is_healthy(path: str, port: int, environment: Mapping[str, str]) -> bool:
 
 
 def serves_tls(environment: Mapping[str, str]) -> bool:
-    """Tell whether a server with these settings speaks TLS."""
+    """Return whether a server with these settings serves TLS."""
     given = {name.lower(): text for name, text in environment.items()}
     secrets = given.get(_SECRETS)
     return bool(given.get(_CERTIFICATE)) or bool(secrets and (Path(secrets) / _CERTIFICATE).is_file())
@@ -42,8 +42,8 @@ def serves_tls(environment: Mapping[str, str]) -> bool:
 def _connection(port: int, *, by_tls: bool) -> http.client.HTTPConnection:
     if not by_tls:
         return http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
-    # The certificate is for the name by which callers reach the service, not for this address, and nothing is sent that
-    # somebody else on the loopback interface might not see: it is not checked.
+    # The certificate is not verified: it is issued for the public name of the service, not for the loopback address, and
+    # the request contains no secret.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -51,7 +51,7 @@ def _connection(port: int, *, by_tls: bool) -> http.client.HTTPConnection:
 
 
 def main(path: str, port: str = str(_PORT)) -> None:
-    """End with status 1 where it is not well."""
+    """Exit with status 1 if the server is unhealthy."""
     raise SystemExit(not is_healthy(path, int(port), os.environ))
 
 

@@ -2,10 +2,10 @@
 
     python verify_evidence.py FILE.zip --key KEY [--checkpoint OLD]
 
-Needs Python 3.11 and `cryptography`, and shares no code with the service: what it checks is docs/evidence.md.
-KEY is a verifier key (name+hash+base64) or a file with one per line; it must come from where you trust, not from
-beside the file. OLD is a file with an older checkpoint: the evidence must go on from it. Exit status 0: verified;
-1: not verified, and each line says what is wrong; 2: a file cannot be read.
+Needs Python 3.11 and `cryptography`, and shares no code with the service. It checks the format of docs/evidence.md.
+KEY is a verifier key (name+hash+base64) or a file with one per line; get it from a trusted source, not together with the
+evidence. OLD is a file with an older checkpoint with which the evidence must be consistent. Exit status 0: verified;
+1: not verified, with the reason; 2: a file cannot be read.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STREAMS = uuid.UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
 
 
 class Wrong(Exception):
-    """What is wrong with the evidence."""
+    """The evidence is invalid; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a signed checkpoint says. heads: the number of streams and the root over their heads."""
+    """The content of a signed checkpoint. heads: the number of streams and the root over their heads."""
 
     origin: str
     size: int
@@ -56,7 +56,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Verified:
-    """What the evidence proves."""
+    """The facts that the evidence proves."""
 
     client: str
     user: str
@@ -70,33 +70,33 @@ def parse_keys(text: str) -> list[Key]:
     for line in filter(None, map(str.strip, text.splitlines())):
         parts = line.split("+", 2)
         if len(parts) != 3:
-            raise Wrong(f"{line!r} is no verifier key: it must be name+hash+base64")
+            raise Wrong(f"{line!r} is not a verifier key: it must be name+hash+base64")
         name, key_hash, encoded = parts
         public = decode(encoded, "the key")
         if len(public) != 33 or public[0] != 1:
-            raise Wrong(f"the key {name!r} is no Ed25519 key")
+            raise Wrong(f"the key {name!r} is not an Ed25519 key")
         if hashlib.sha256(name.encode() + b"\n" + public).digest()[:4].hex() != key_hash:
-            raise Wrong(f"the key {name!r} does not fit its own hash: was it copied whole?")
+            raise Wrong(f"the key {name!r} does not match its hash: was it copied completely?")
         keys.append(Key(name, bytes.fromhex(key_hash), Ed25519PublicKey.from_public_bytes(public[1:])))
     if not keys:
-        raise Wrong("there is no key")
+        raise Wrong("no key was given")
     return keys
 
 
 def open_note(note: bytes, keys: list[Key], what: str) -> str:
-    """Return the text of a signed note. Raises Wrong unless one of the keys signed it, and no line is amiss."""
+    """Return the text of a signed note. Raises Wrong unless it is well-formed and one of the keys signed it."""
     try:
         text, signatures = note.decode().rsplit("\n\n", 1)
     except ValueError:
-        raise Wrong(f"{what} is no signed note") from None
+        raise Wrong(f"{what} is not a signed note") from None
     text += "\n"
     good = False
     if not signatures.endswith("\n"):
-        raise Wrong(f"{what} is cut off")
+        raise Wrong(f"{what} is truncated")
     for line in signatures[:-1].split("\n"):
         found = re.fullmatch(r"— (\S+) (\S+)", line)
         if not found:
-            raise Wrong(f"{what} has a line among its signatures that is none")
+            raise Wrong(f"{what} has a malformed signature line")
         signature = decode(found[2], f"a signature of {what}")
         for key in keys:
             if (key.name, key.key_hash) == (found[1], signature[:4]):
@@ -111,32 +111,32 @@ def open_note(note: bytes, keys: list[Key], what: str) -> str:
 
 
 def parse_checkpoint(note: bytes, keys: list[Key], what: str) -> Checkpoint:
-    """Return what a checkpoint says. Raises Wrong."""
+    """Return the content of a checkpoint. Raises Wrong."""
     lines = open_note(note, keys, what).split("\n")[:-1]
     if len(lines) not in (3, 4) or not re.fullmatch(r"[1-9][0-9]{0,17}|0", lines[1]):
-        raise Wrong(f"{what} does not say a size and a root")
+        raise Wrong(f"{what} does not contain a size and a root")
     heads = None
     if len(lines) == 4:
         found = re.fullmatch(r"heads ([1-9][0-9]{0,17}) (\S+)", lines[3])
         if not found:
-            raise Wrong(f"{what} has a line that nobody knows: {lines[3]!r}")
+            raise Wrong(f"{what} has an unknown line: {lines[3]!r}")
         heads = (int(found[1]), digest(found[2], f"the heads of {what}"))
     return Checkpoint(lines[0], int(lines[1]), digest(lines[2], f"the root of {what}"), heads)
 
 
 def decode(text: object, what: str) -> bytes:
-    """Return the octets behind base64. Raises Wrong unless it is the one way to write them."""
+    """Decode base64. Raises Wrong unless the encoding is canonical."""
     try:
         octets = base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError):
         raise Wrong(f"{what} is not base64") from None
     if base64.b64encode(octets).decode() != text:
-        raise Wrong(f"{what} is not written as base64 is")
+        raise Wrong(f"{what} is not canonical base64")
     return octets
 
 
 def digest(text: object, what: str) -> bytes:
-    """Return a SHA-256 behind base64. Raises Wrong."""
+    """Decode a SHA-256 in base64. Raises Wrong."""
     octets = decode(text, what)
     if len(octets) != 32:
         raise Wrong(f"{what} has {len(octets)} bytes, a SHA-256 has 32")
@@ -154,7 +154,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root_from(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes | None:
-    """Return the root to which an inclusion proof leads (RFC 9162, section 2.1.3.2)."""
+    """Return the root computed from an inclusion proof (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
         return None
     first, last, root = index, size - 1, leaf
@@ -172,7 +172,7 @@ def root_from(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes |
 
 
 def consistent(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> bool:
-    """Tell whether the new tree goes on from the old one (RFC 9162, section 2.1.4.2)."""
+    """Return whether the old tree is a prefix of the new one (RFC 9162, section 2.1.4.2)."""
     if old.size == new.size:
         return not proof and old.root == new.root
     if not 0 < old.size < new.size or not proof:
@@ -196,19 +196,19 @@ def consistent(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> bool:
 
 
 def framed(*fields: bytes) -> bytes:
-    """Return the fields, each behind its length in four bytes."""
+    """Return the fields, each preceded by its length in four bytes."""
     return b"".join(struct.pack(">i", len(field)) + field for field in fields)
 
 
 def verify(content: bytes, keys: list[Key], old: bytes | None = None) -> Verified:
-    """Return what the evidence proves. Raises Wrong with what is wrong with it."""
+    """Return the facts that the evidence proves. Raises Wrong with the reason if it is invalid."""
     files = unzip(content)
     client, user, size = check_manifest(files, keys)
     checkpoint = parse_checkpoint(files["checkpoint"], keys, "the checkpoint")
     if not checkpoint.origin.endswith(f"/{quote(client, safe='')}"):
-        raise Wrong(f"the checkpoint is of {checkpoint.origin!r}, which is not client {client!r}")
+        raise Wrong(f"the checkpoint of {checkpoint.origin!r} is not of client {client!r}")
     if checkpoint.size != size:
-        raise Wrong("the manifest and the checkpoint name different sizes")
+        raise Wrong("the sizes in the manifest and the checkpoint differ")
     stream = uuid.uuid5(STREAMS, f"{client}\x1f{user}")
     versions = check_events(files["events.jsonl"], client, stream, checkpoint)
     check_heads(parse_json(files["heads.json"], "heads.json"), stream, versions, checkpoint)
@@ -219,12 +219,12 @@ def verify(content: bytes, keys: list[Key], old: bytes | None = None) -> Verifie
 
 
 def unzip(content: bytes) -> dict[str, bytes]:
-    """Return the files. Raises Wrong unless the ZIP is exactly as the service writes it, to the last byte."""
+    """Return the files. Raises Wrong unless the ZIP is byte for byte as the service writes it."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
             if names != FILES:
-                raise Wrong(f"the file must hold {', '.join(FILES)}; it holds {', '.join(names)}")
+                raise Wrong(f"the file must contain {', '.join(FILES)}; it contains {', '.join(names)}")
             files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError, RuntimeError) as error:
         raise Wrong(f"the ZIP is damaged: {error}") from None
@@ -235,17 +235,17 @@ def unzip(content: bytes) -> dict[str, bytes]:
             info.create_system, info.external_attr = 3, 0o644 << 16
             archive.writestr(info, files[name])
     if buffer.getvalue() != content:
-        raise Wrong("the ZIP was changed around its files")
+        raise Wrong("the ZIP was modified outside of its files")
     return files
 
 
 def check_manifest(files: dict[str, bytes], keys: list[Key]) -> tuple[str, str, int]:
-    """Return the client, the user and the size. Raises Wrong unless every file is the one that was signed."""
+    """Return the client, the user and the size. Raises Wrong unless every file matches its signed hash."""
     text = open_note(files["manifest"], keys, "the manifest")
     pattern = r"tickets-evidence-v1\nclient (\S+)\nuser (\S+)\nsize ([1-9][0-9]{0,17})\n((?:sha256 [0-9a-f]{64} \S+\n)+)"
     found = re.fullmatch(pattern, text)
     if not found:
-        raise Wrong("the manifest is not that of a version that this verifier knows")
+        raise Wrong("the version of the manifest is unknown")
     listed = [line.split(" ") for line in found[4].splitlines()]
     if [name for _, _, name in listed] != FILES[1:]:
         raise Wrong("the manifest does not list the files")
@@ -260,7 +260,7 @@ def parse_json(content: bytes, what: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Wrong(f"{what} is no JSON") from None
+        raise Wrong(f"{what} is not JSON") from None
 
 
 def nodes(found: object, what: str) -> list[bytes]:
@@ -278,21 +278,21 @@ def number(found: object, what: str) -> int:
 
 
 def check_events(content: bytes, client: str, stream: uuid.UUID, checkpoint: Checkpoint) -> int:
-    """Return how many events there are. Raises Wrong unless each is in the signed ledger, and none is missing between."""
+    """Return the number of events. Raises Wrong unless each is in the signed ledger and none is missing in between."""
     lines = content.split(b"\n")
     if lines.pop() or not lines:
-        raise Wrong("events.jsonl is cut off or empty")
+        raise Wrong("events.jsonl is truncated or empty")
     last = 0
     for version, line in enumerate(lines, start=1):
         what = f"event {version}"
         event = parse_json(line, what)
         if not isinstance(event, dict) or event.keys() != {"position", "version", "topic", "state", "proof"}:
-            raise Wrong(f"{what} has other fields than an event has")
+            raise Wrong(f"{what} does not have the fields of an event")
         position, state = number(event["position"], what), decode(event["state"], what)
         if event["version"] != version:
             raise Wrong(f"{what} is missing: there is version {event['version']!r} in its place")
         if position <= last:
-            raise Wrong(f"{what} stands at position {position}, not behind the one before it")
+            raise Wrong(f"{what} has position {position}, which is not after that of the previous event")
         last = position
         check_state(state, stream, version, what)
         entry = framed(
@@ -313,23 +313,23 @@ def check_events(content: bytes, client: str, stream: uuid.UUID, checkpoint: Che
 
 
 def check_state(state: bytes, stream: uuid.UUID, version: int, what: str) -> None:
-    """Raise Wrong unless the stored bytes say of which stream and version they are."""
-    said = parse_json(state, what)
-    if not isinstance(said, dict) or said.get("originator_id") != str(stream):
+    """Raise Wrong unless the stored bytes contain this stream and version."""
+    stored = parse_json(state, what)
+    if not isinstance(stored, dict) or stored.get("originator_id") != str(stream):
         raise Wrong(f"{what} belongs to another credential")
-    if said.get("originator_version") != version:
-        raise Wrong(f"{what} says that it is version {said.get('originator_version')!r}")
+    if stored.get("originator_version") != version:
+        raise Wrong(f"{what} contains version {stored.get('originator_version')!r}")
 
 
 def check_heads(heads: Any, stream: uuid.UUID, versions: int, checkpoint: Checkpoint) -> None:
-    """Raise Wrong unless the signed heads say that the credential has just these events."""
+    """Raise Wrong unless the signed heads prove that the credential has exactly these events."""
     if checkpoint.heads is None:
-        raise Wrong("the checkpoint says nothing of heads, so nothing shows that all events are here")
+        raise Wrong("the checkpoint has no heads, so it does not prove that the events are complete")
     if not isinstance(heads, dict) or heads.keys() != {"version", "index", "count", "proof"}:
-        raise Wrong("heads.json has other fields than it must have")
+        raise Wrong("heads.json does not have the expected fields")
     version, count = number(heads["version"], "heads.json"), number(heads["count"], "heads.json")
     if count != checkpoint.heads[0]:
-        raise Wrong("heads.json and the checkpoint name different numbers of streams")
+        raise Wrong("the numbers of streams in heads.json and the checkpoint differ")
     leaf = leaf_hash(stream.bytes + struct.pack(">q", version))
     index, proof = number(heads["index"], "heads.json"), nodes(heads["proof"], "heads.json")
     if root_from(leaf, index, count, proof) != checkpoint.heads[1]:
@@ -343,30 +343,30 @@ def check_consistency(found: Any, checkpoint: Checkpoint) -> dict[int, list[byte
     proofs = {}
     for one in found if isinstance(found, list) else [None]:
         if not isinstance(one, dict) or one.keys() != {"size", "proof"}:
-            raise Wrong("consistency.json has other fields than it must have")
+            raise Wrong("consistency.json does not have the expected fields")
         size = number(one["size"], "consistency.json")
         if not 0 < size <= checkpoint.size:
-            raise Wrong(f"consistency.json goes on from {size} entries, of {checkpoint.size}")
+            raise Wrong(f"consistency.json has a proof from {size} entries, of {checkpoint.size}")
         proofs[size] = nodes(one["proof"], "consistency.json")
     return proofs
 
 
 def check_old(old: Checkpoint, new: Checkpoint, proofs: dict[int, list[bytes]]) -> None:
-    """Raise Wrong unless the evidence goes on from the older checkpoint."""
+    """Raise Wrong unless the evidence is consistent with the older checkpoint."""
     if old.origin != new.origin:
         raise Wrong(f"the older checkpoint is of {old.origin!r}, the evidence of {new.origin!r}")
     if old.size > new.size:
         raise Wrong(
-            f"the older checkpoint has {old.size} entries, the evidence only {new.size}: it was cut off"
+            f"the older checkpoint has {old.size} entries, the evidence only {new.size}: entries were removed"
         )
     proof = [] if old.size == new.size else proofs.get(old.size)
     if proof is None:
         raise Wrong(
-            f"the evidence is not tied to a checkpoint of {old.size} entries: export it with --since {old.size}"
+            f"no proof from a checkpoint of {old.size} entries: export the evidence with --since {old.size}"
         )
     if not consistent(old, new, proof):
         raise Wrong(
-            f"the first {old.size} entries are not those of the older checkpoint: the record was changed"
+            f"the first {old.size} entries differ from those of the older checkpoint: the record was changed"
         )
 
 
@@ -380,7 +380,7 @@ def main() -> int:
         "--key", required=True, help="verifier key (name+hash+base64), or a file with one per line"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, help="an older checkpoint that the evidence must go on from"
+        "--checkpoint", type=Path, help="an older checkpoint with which the evidence must be consistent"
     )
     arguments = parser.parse_args()
     try:
@@ -388,7 +388,7 @@ def main() -> int:
         old = arguments.checkpoint.read_bytes() if arguments.checkpoint else None
         keys = arguments.key if "+" in arguments.key else Path(arguments.key).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        print(f"cannot be read: {error}", file=sys.stderr)
+        print(f"cannot read: {error}", file=sys.stderr)
         return 2
     try:
         found = verify(content, parse_keys(keys), old)
@@ -397,7 +397,7 @@ def main() -> int:
         return 1
     print(
         f"VERIFIED: all {found.events} events of user {found.user!r} in client {found.client!r}, "
-        f"in a ledger of {found.size} entries" + (", which goes on from the older checkpoint" if old else "")
+        f"in a ledger of {found.size} entries" + (", consistent with the older checkpoint" if old else "")
     )
     return 0
 

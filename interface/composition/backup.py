@@ -8,8 +8,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from application.shared.errors import Unavailable
 from interface.composition.service import open_store
 from interface.outbound.sql.postgres_store import others_at
-from interface.outbound.sql.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
-from interface.outbound.sql.sqlite_lock import alone
+from interface.outbound.sql.sqlite_backup import (
+    BackupRefused,
+    ReportProgress,
+    Restored,
+    restore_backup,
+    write_backup,
+)
+from interface.outbound.sql.sqlite_lock import exclusive
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 
@@ -17,16 +23,16 @@ _ERA_BYTES = 4
 _SECRETS = ("password", "sslpassword")
 
 
-def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
+def back_up(file: Path, report: ReportProgress, *, replace: bool) -> int:
     """Write a backup. Returns its size. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
         raise BackupRefused(f"PostgreSQL has a tool of its own for this, run it: {dump}")
-    return write_backup(settings.sqlite_path, file, tell, replace=replace)
+    return write_backup(settings.sqlite_path, file, report, replace=replace)
 
 
-def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
+def restore(file: Path, report: ReportProgress, *, replace: bool) -> Restored:
     """Put a backup in the place of the store. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
@@ -35,7 +41,7 @@ def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
             "PostgreSQL has a tool of its own for this; into an empty database, run it and then say so:"
             f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
         )
-    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), tell, replace=replace)
+    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), report, replace=replace)
 
 
 def mark_restored() -> str:
@@ -63,9 +69,9 @@ def _check_that_nobody_uses(settings: Settings) -> None:
             )
         return
     if not settings.sqlite_path.exists():
-        raise BackupRefused(f"there is no database {settings.sqlite_path}")
-    with alone(settings.sqlite_path) as nobody_else:
-        if not nobody_else:
+        raise BackupRefused(f"no database {settings.sqlite_path}")
+    with exclusive(settings.sqlite_path) as is_unused:
+        if not is_unused:
             raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
 
 

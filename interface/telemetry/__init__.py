@@ -1,1 +1,1 @@
-"""What operators see of a running service: metrics, logs, traces."""
+"""Metrics, logs and traces."""

@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line, or text for people, with the ids of the request that they belong to."""
+"""Logs: one JSON object per line, or text for people, with the ids of the current request."""
 
 import logging
 import sys
@@ -12,9 +12,9 @@ _log = structlog.stdlib.get_logger("tickets.requests")
 
 
 def log_to_stderr(*, as_json: bool) -> None:
-    """Log to the standard error from now on, what libraries log, too. Local variables are in no traceback."""
+    """Send the logs of the service and its libraries to standard error. Tracebacks contain no local variables."""
     shared: list[Processor] = [
-        _of_a_request,
+        _add_request_ids,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -44,15 +44,15 @@ def log_to_stderr(*, as_json: bool) -> None:
     logging.captureWarnings(capture=True)
 
 
-def _of_a_request(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Say of which request it is, if it is of one."""
+def _add_request_ids(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Add the ids of the current request, if there is one."""
     if at_hand := AT_HAND.get(None):
         event["request_id"], event["correlation_id"] = at_hand
     return event
 
 
 def log_request(exchange: Exchange) -> None:
-    """Log a request: what was done for whom, and not about which user."""
+    """Log a request without the id of the user that it concerns."""
     _log.info(
         "request",
         operation=exchange.operation,

@@ -20,16 +20,16 @@ from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from interface.http.core.envelope import Exchange
 
-# Where several server processes keep their counts, so that a scrape of one sees all of them.
+# The directory of the counts of several server processes, so that a scrape of one reports all.
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COMMANDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """Counts what this process does, and says it together with how the store stands.
+    """The counts of this process and the gauges of the store.
 
-    figures, queue: of the store, and how many commands wait in this process; `look` takes that down.
+    figures: of the store. queue: the number of queued commands of this process, which `sample` records.
     """
 
     def __init__(self, figures: Callable[[], Figures], queue: Callable[[], int], clock: Clock) -> None:
@@ -40,18 +40,16 @@ class Metrics:
         )
         self._request_seconds = Histogram(
             "tickets_http_request_seconds",
-            "From a request to the end of its answer.",
+            "From a request to the end of its response.",
             ["operation"],
             buckets=_SECONDS,
             registry=registry,
         )
         self._resets = Counter("tickets_resets", "Tickets that were reset.", registry=registry)
-        self._refusals = Counter(
-            "tickets_refusals", "Commands that were refused.", ["reason"], registry=registry
-        )
+        self._refusals = Counter("tickets_refusals", "Refused commands.", ["reason"], registry=registry)
         self._batch = Histogram(
             "tickets_batch_commands",
-            "Commands that were stored together.",
+            "Commands per transaction.",
             buckets=_COMMANDS,
             registry=registry,
         )
@@ -62,39 +60,39 @@ class Metrics:
             registry=registry,
         )
         self._failed = Counter(
-            "tickets_batches_failed", "Batches that the store did not take.", registry=registry
+            "tickets_batches_failed", "Batches that could not be stored.", registry=registry
         )
         self._tries = Counter(
             "tickets_delivery_tries",
-            "Tries to hand over a ticket, by the method and what was answered.",
+            "Delivery attempts, by method and response.",
             ["method", "answer"],
             registry=registry,
         )
         self._unsent = Gauge(
             "tickets_checkpoint_unsent_seconds",
-            "Age of the oldest checkpoint that a witness lacks, told by the process that sends.",
+            "Age of the oldest checkpoint that a witness lacks, in the process that sends checkpoints.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._waiting = Gauge(
             "tickets_queue_commands",
-            "Commands that wait to be stored.",
+            "Queued commands.",
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._queue = queue
         self._clock = clock
-        self._standing = _Standing(figures, clock)
+        self._store = _StoreCollector(figures, clock)
 
     def request(self, exchange: Exchange) -> None:
         """Count a request."""
-        # A caller can make up methods and paths without end, and each would be kept.
+        # Callers could invent methods and paths without limit, each of which would be kept.
         operation, method = (exchange.operation, exchange.method) if exchange.operation else ("none", "any")
         self._requests.labels(operation, method, str(exchange.status)).inc()
         self._request_seconds.labels(operation).observe(exchange.seconds)
 
     def batch(self, batch: Batch) -> None:
-        """Count what was decided and stored together."""
+        """Count a batch of commands."""
         self._batch.observe(len(batch.commands))
         self._commit.observe(batch.seconds)
         failed = False
@@ -108,39 +106,39 @@ class Metrics:
             self._failed.inc()
 
     def tried(self, tried: DeliveryAttempt) -> None:
-        """Count a try to hand over a ticket."""
+        """Count a delivery attempt."""
         self._tries.labels(tried.method, tried.answer).inc()
 
     def unsent(self, since: datetime | None) -> None:
-        """Tell since when a checkpoint waits that this process is to send; None: there is none."""
+        """Record the time of the oldest checkpoint that this process has to send; None: there is none."""
         self._unsent.set((self._clock() - since).total_seconds() if since else 0)
 
-    def look(self) -> None:
-        """Take down what others can be asked for, too: again and again, since they cannot ask this process."""
+    def sample(self) -> None:
+        """Record the queue's length, periodically, so that other processes can report it."""
         self._waiting.set(self._queue())
 
     def exposition(self) -> bytes:
-        """Return all of it in the text format of Prometheus."""
-        self.look()
+        """Return all metrics in the text format of Prometheus."""
+        self.sample()
         counted = self._registry
         if directory := os.environ.get(MULTIPROCESS_DIR):
             remove_ended_processes(Path(directory))
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
-        standing = CollectorRegistry()
-        standing.register(self._standing)
-        return generate_latest(counted) + generate_latest(standing)
+        stored = CollectorRegistry()
+        stored.register(self._store)
+        return generate_latest(counted) + generate_latest(stored)
 
 
 def remove_ended_processes(directory: Path) -> None:
-    """Take away how it stood in processes that have ended; what they counted stays."""
+    """Remove the gauges of processes that have ended; their counters stay."""
     for path in directory.glob("gauge_live*.db"):
         found = re.fullmatch(r"gauge_live\w*?_(\d+)\.db", path.name)
-        if found and not _lives(int(found[1])):
+        if found and not _is_alive(int(found[1])):
             path.unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -150,8 +148,8 @@ def _lives(process: int) -> bool:
     return True
 
 
-class _Standing(Collector):
-    """How the store stands, asked at each scrape; where it cannot be asked it says so, and nothing else."""
+class _StoreCollector(Collector):
+    """The gauges of the store, read at each scrape; only `tickets_store_up` if the store is unavailable."""
 
     def __init__(self, figures: Callable[[], Figures], clock: Clock) -> None:
         self._figures = figures
@@ -162,28 +160,28 @@ class _Standing(Collector):
         try:
             figures = self._figures()
         except Unavailable:
-            yield GaugeMetricFamily("tickets_store_up", "Whether the store can be asked.", 0)
+            yield GaugeMetricFamily("tickets_store_up", "Whether the store is available.", 0)
             return
-        yield GaugeMetricFamily("tickets_store_up", "Whether the store can be asked.", 1)
+        yield GaugeMetricFamily("tickets_store_up", "Whether the store is available.", 1)
         outbox = GaugeMetricFamily(
-            "tickets_outbox_tickets", "Tickets that wait for their delivery, or failed.", labels=["standing"]
+            "tickets_outbox_tickets", "Tickets whose delivery is queued or failed.", labels=["standing"]
         )
         for standing, count in figures.outbox.items():
             outbox.add_metric([standing], count)
         yield outbox
         yield self._age(
-            "tickets_outbox_oldest_seconds", "Age of the oldest ticket that waits.", figures.oldest_queued
+            "tickets_outbox_oldest_seconds", "Age of the oldest queued ticket.", figures.oldest_queued
         )
         lags = GaugeMetricFamily(
             "tickets_subscription_lag_events",
-            "How many events a subscription is behind that is enabled, or was parked.",
+            "Lag of enabled and parked subscriptions in events.",
             labels=["client", "subscription"],
         )
         for key, lag in figures.lags.items():
             lags.add_metric([key.client_ext_id, key.name], lag)
         yield lags
         subscriptions = GaugeMetricFamily(
-            "tickets_subscriptions", "Subscriptions; parked: tried for too long.", labels=["status"]
+            "tickets_subscriptions", "Subscriptions; parked: failed for too long.", labels=["status"]
         )
         for status, count in figures.subscriptions.items():
             subscriptions.add_metric([status], count)

@@ -1,7 +1,6 @@
 """Traces by OpenTelemetry, an extra: a request, its commit and its delivery are one trace.
 
-Whatever belongs to a request carries its traceparent, which is also the correlation id of the events. The spans are made
-when they are over, as children of it.
+The traceparent of the request is also the correlation id of its events. Spans are created when they end, as its children.
 """
 
 import secrets
@@ -28,11 +27,11 @@ _NANOSECONDS = 1_000_000_000
 
 
 class Traces:
-    """Makes spans of what is over, and hands them to an exporter."""
+    """Exports spans of requests, commits and deliveries."""
 
     def __init__(self, exporter: SpanExporter, *, service: str) -> None:
         self._ids = _Ids()
-        # Our own resource alone: that of the environment could name what nobody wants told.
+        # Without resource attributes of the environment, which could disclose internals.
         self._provider = TracerProvider(
             resource=Resource({"service.name": service}),
             id_generator=self._ids,
@@ -42,7 +41,7 @@ class Traces:
         self._tracer = self._provider.get_tracer("tickets")
 
     def request(self, exchange: Exchange) -> None:
-        """Make the span of a request: the first of its trace, or a child of its caller's."""
+        """Create the span of a request: the root of its trace, or a child of the caller's span."""
         attributes: dict[str, str | int] = {
             "http.request.method": exchange.method,
             "http.response.status_code": exchange.status,
@@ -57,9 +56,9 @@ class Traces:
             self._span(name, parent, exchange.seconds, SpanKind.SERVER, attributes, failed=failed)
 
     def batch(self, batch: Batch) -> None:
-        """Make a span per command that was stored, each in the trace of its request."""
+        """Create a span per stored command, each in the trace of its request."""
         for command, answer in zip(batch.commands, batch.answers, strict=True):
-            # What needs slow work first comes again with it.
+            # A command that needs slow work first is submitted again afterwards.
             if command.correlation_id and not isinstance(answer, SlowWork):
                 attributes: dict[str, str | int] = {
                     "tickets.command": type(command).__name__,
@@ -72,7 +71,7 @@ class Traces:
                 self._span("commit", parent, batch.seconds, SpanKind.INTERNAL, attributes, failed=failed)
 
     def tried(self, tried: DeliveryAttempt) -> None:
-        """Make the span of a try to hand a ticket over, in the trace of the request that made it."""
+        """Create the span of a delivery attempt, in the trace of the request that created the ticket."""
         if tried.correlation_id:
             attributes = {"tickets.method": str(tried.method), "tickets.answer": tried.answer}
             parent = _parent(tried.correlation_id)
@@ -81,7 +80,7 @@ class Traces:
             )
 
     def close(self) -> None:
-        """Export what is left."""
+        """Export the remaining spans."""
         self._provider.shutdown()
 
     def _span(
@@ -108,14 +107,14 @@ class Traces:
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, but for the root span, whose ids the traceparent of the answer already tells."""
+    """Random ids, except for the root span, whose ids the response already contains as traceparent."""
 
     def __init__(self) -> None:
         self._given: tuple[int, int] | None = None
 
     @contextmanager
     def are(self, trace_id: int, span_id: int) -> Iterator[None]:
-        """Give these ids within."""
+        """Use these ids for the span created in the context."""
         self._given = trace_id, span_id
         try:
             yield
@@ -123,11 +122,11 @@ class _Ids(RandomIdGenerator):
             self._given = None
 
     def generate_trace_id(self) -> int:
-        """Return the id of a trace."""
+        """Return the trace id."""
         return self._given[0] if self._given else secrets.randbits(128)
 
     def generate_span_id(self) -> int:
-        """Return the id of a span."""
+        """Return the span id."""
         return self._given[1] if self._given else secrets.randbits(64) or 1
 
 

@@ -1,4 +1,4 @@
-"""What the record costs: the ledger's share of a reset, and how fast history, replay and evidence are."""
+"""The cost of the record: the ledger's share of a reset, and the times of history, replay and evidence."""
 
 import re
 import subprocess
@@ -50,12 +50,12 @@ def _forget_the_ledger(url: str) -> None:
         row = connection.execute("SELECT pg_get_functiondef('store_changes'::regproc)").fetchone()
         assert row is not None
         definition, found = _OF_THE_LEDGER.subn("", row[0])
-        assert found == 2  # its size grows, and the entries
+        assert found == 2  # the ledger's size, and the entries
         connection.execute(definition)
 
 
 def audit(store: str, size: Size, results: Results) -> None:
-    """Measure what an auditor waits for, over a ledger of many leaves."""
+    """Measure the audit functions over a large ledger."""
     with staged(store, credentials=1) as stage:
         progress.print(f"{store}: filling in a ledger of {size.leaves} entries")
         opened = open_store(stage.url)

@@ -1,4 +1,4 @@
-"""What delivery costs those who reset, and how many mails go out in a second."""
+"""The cost of delivery for resets, and the number of mails per second."""
 
 import time
 from contextlib import ExitStack
@@ -54,7 +54,7 @@ def _resets(store: str, size: Size, results: Results) -> None:
 
 
 def _mails(store: str, size: Size, results: Results) -> None:
-    """Measure mails that wait already, from the first that is taken to the last, without a load beside."""
+    """Measure the delivery of queued mails, from the first to the last, without other load."""
     taken: list[float] = []
 
     def note(step: str, _to: str) -> str:
@@ -73,7 +73,7 @@ def _mails(store: str, size: Size, results: Results) -> None:
             process = psutil.Process(server.process.pid)
             until(lambda: taken, "the first mail is taken")
             begin, before = len(taken), process.cpu_times()
-            # Only then the store, so that asking it costs nothing of what is measured.
+            # The store is read afterwards only, so that this does not affect the measurement.
             until(lambda: len(taken) == size.mails, "every mail is taken", 60 + size.mails / 10)
             after = process.cpu_times()
             all_over(stage.url)

@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What came of a load. answered: with a 2xx; errors: anything else; times in milliseconds."""
+    """The result of a load. answered: with a 2xx; errors: anything else; times in milliseconds."""
 
     connections: int
     answered: int
@@ -58,7 +58,7 @@ class Figures:
 def send(
     url: str, token: str, requests: list[Request], directory: Path, *, connections: int, seconds: float
 ) -> Figures:
-    """Send the requests in turn, again and again. Raises RuntimeError where the client fails."""
+    """Send the requests in turn, again and again. Raises RuntimeError if the client fails."""
     file = directory / "requests.tsv"
     file.write_text("".join(request.line() for request in requests))
     if WITH_WRK:
@@ -90,7 +90,7 @@ def _cpu_of_children() -> float:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends one request after the other until the end, and waits for the last answer."""
+    """Sends one request after the other until the end, and waits for the last response."""
 
     def __init__(self, load: "_Load") -> None:
         self._load = load
@@ -98,7 +98,7 @@ class _Connection(asyncio.Protocol):
         self._begin = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop has one of its own
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has a type of its own
         self._send()
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How much a bench measures, and what it found."""
+"""The size of a benchmark, and its results."""
 
 from dataclasses import dataclass, field
 from statistics import median
@@ -13,7 +13,7 @@ progress = Console(stderr=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much a bench measures.
+    """The size of a benchmark.
 
     seconds, rounds, connections: of each load. credentials: of the small and of the large store. leaves: of the ledger
     that evidence is made from. mail_servers: those beside which resets are measured. history: events of the credential

@@ -1,4 +1,4 @@
-"""What a reset costs beside the ceiling and the textbook way. Run by `make bench` and `make bench-quick`.
+"""The cost of a reset, compared with the ceiling and the textbook way. Run by `make bench` and `make bench-quick`.
 
 Every ratio is taken within one run, in rounds that take turns, so that what else the machine does hits all alike;
 a figure is the median of its rounds. Prints tables, and writes all of it to var/bench/latest.json.
@@ -167,7 +167,7 @@ def _ratio_in_turns(
 
 
 def slow_disk(store: str, size: Size, results: Results) -> None:
-    """Measure resets, ours and the textbook's, where a flush takes longer."""
+    """Measure resets, ours and the textbook's, with slower flushes."""
     most = max(size.connections)
     speeds: dict[int, list[float]] = {}
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""How much one log takes, and what bounds it: `python -m tests.bench.scale` prints the figures of docs/scale.md.
+"""The capacity of one event log, and its limits: `python -m tests.bench.scale` prints the figures of docs/scale.md.
 
 First the whole service with one to three processes, then the database alone, which is given ready batches by several
 connections: of one client, whose ledger they wait for, or each of its own. All of it without a standby, with one, and
@@ -42,7 +42,7 @@ from tests.support.standby import Standby, standing_by
 CONNECTIONS = 4
 # One key for all, since each serves from a directory of its own.
 _SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
-# An outbox row holds a sealed ticket of this size.
+# The size of a sealed ticket in an outbox row.
 _SEALED = bytes(60)
 _WAITS = """
 SELECT coalesce(wait_event_type || '/' || wait_event, 'running') FROM pg_stat_activity
@@ -52,7 +52,7 @@ WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pi
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much is measured. seconds, rounds: of each load; batches: events of a commit; processes: of the service."""
+    """The size of the measurement. seconds, rounds: of each load; batches: events of a commit; processes: of the service."""
 
     seconds: float = 4
     rounds: int = 2
@@ -83,7 +83,7 @@ def service(url: str, processes: int, size: Size) -> tuple[float, float, float]:
 
 
 def database(url: str, batch: int, seconds: float, *, one_client: bool) -> tuple[float, dict[str, float]]:
-    """Return events per second of several connections, and what share of their time they waited for what."""
+    """Return events per second of several connections, and the shares of their wait events."""
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(CONNECTIONS + 1)
     done = context.SimpleQueue()
@@ -132,7 +132,7 @@ def _write(
 
 
 def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
-    """Yield what the resets of so many users change, again and again."""
+    """Yield the changes of endless resets of this many users."""
     now = datetime.now(UTC)
     ticket_hash = hash_ticket(ClearTicket("the-ticket-of-the-bench"), b"the salt of the bench")
     validity = Validity(now, now + timedelta(days=5))
@@ -171,7 +171,7 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
 
 @contextmanager
 def synchronous(standby: Standby) -> Iterator[None]:
-    """Let every commit wait for the standby, until the end."""
+    """Replicate commits synchronously until the end."""
     with psycopg.connect(standby.primary_url, autocommit=True) as primary:
         primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         primary.execute("SELECT pg_reload_conf()")
@@ -209,7 +209,7 @@ def _print(line: str) -> None:
 
 
 def main(size: Size) -> None:
-    """Measure all of it; Size() takes about five minutes."""
+    """Measure everything; Size() takes about five minutes."""
     with standing_by() as standby:
         _measure(standby, size, alone=False)
         standby.kill()

@@ -1,4 +1,4 @@
-"""Credentials to begin with, put into a store straight: their events, rows and users, but nothing to deliver."""
+"""Initial credentials, written directly into a store: events, rows and users, without deliveries."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,12 +27,12 @@ _CHUNK = 1000
 
 
 def subject(number: int) -> Subject:
-    """Return the user of that number."""
+    """Return the user with this number."""
     return Subject(CLIENT, f"user-{number}")
 
 
 def seed_policy(store: Store) -> None:
-    """Define the policy under which a ticket verifies again and again."""
+    """Define a policy with tickets for repeated use."""
     unit = UnitOfWork(LoadedState())
     policy = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
     definition = PolicyDefinition.of(_POLICY, None)
@@ -42,7 +42,7 @@ def seed_policy(store: Store) -> None:
 
 
 def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
-    """Give each of these users a credential that was reset until its stream has this length."""
+    """Give each of these users a credential with a stream of this length."""
     now = datetime.now(UTC)
     ticket_hash = hash_ticket(ClearTicket(TICKET), b"the salt of the bench")
     validity = Validity(now, now + timedelta(days=3650))

@@ -1,4 +1,4 @@
-"""The real server, with routes more to compare with, and it counts its commits.
+"""The real server with additional routes for comparison and a count of its commits.
 
 The ceiling does all that a reset does but the work; the textbook way is what a tutorial would do; the unbatched way
 is ours without group commit.
@@ -54,7 +54,7 @@ _BODY = json.dumps(
 
 
 def no_op_router() -> APIRouter:
-    """Return the route that does all that a reset does, but the work."""
+    """Return the route that does everything that a reset does, except its work."""
     routes = APIRouter(route_class=CallRoute)
     answer = Answer(outcome="changed", body=_BODY, correlation_id="", request_digest="", version=1)
 
@@ -89,7 +89,7 @@ def worker_app() -> FastAPI:
     logging.basicConfig(level=logging.WARNING)
     settings = read_settings()
     if "TICKETS_TEST_WITHOUT_LEDGER" in os.environ:
-        # What the ledger costs is measured beside a store that leaves it out (PostgreSQL: tests.bench.audit).
+        # The cost of the ledger is measured against a store without one (PostgreSQL: tests.bench.audit).
         sqlite_store._ledger_rows = lambda *_: []
     running = start(settings)
     counts = {"commits": 0, "events": 0}

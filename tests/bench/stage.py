@@ -1,4 +1,4 @@
-"""A server on a store with credentials in it, and what a load on it comes to."""
+"""A server on a store with credentials, and the result of a load on it."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ USERS = 1000
 _VAR = Path("var/bench")
 _IDLE_SECONDS = 0.005
 _TICKET = f"{BASE}/{CLIENT}/users/user-{{}}/ticket"
-# Those that are reset, and behind them those that are read and verified, whose ticket stays known.
+# First the users for resets, then those for reads and verifications, whose tickets stay known.
 OPERATIONS = {
     "no-op": [Request("POST", f"/no-op/{CLIENT}/users/user-{n}") for n in range(USERS)],
     "textbook": [Request("POST", f"/textbook/{CLIENT}/users/user-{n}") for n in range(USERS)],
@@ -42,7 +42,7 @@ OPERATIONS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What runs; `database` names its processes where they are not the server's own."""
+    """The running processes; `database` names those of the database if they are separate."""
 
     store: str
     url: str
@@ -78,7 +78,7 @@ class Stage:
         return result
 
     def _settle(self) -> None:
-        # wrk leaves its last requests behind; they shall not weigh on the next measurement.
+        # wrk abandons its last requests; they must not affect the next measurement.
         busy = True
         while busy:
             before = self._cpu()[0]
@@ -114,7 +114,7 @@ def staged(
     smtp_port: int | None = None,
     without_ledger: bool = False,
 ) -> Iterator[Stage]:
-    """Yield a server on a new store; it delivers only where a mail server is named, since mails cost CPU, too."""
+    """Yield a server on a new store; it delivers only with a mail server, since mails cost CPU, too."""
     _VAR.mkdir(parents=True, exist_ok=True)
     preload = slow_flush(flush_us)
     with ExitStack() as stack:
@@ -137,7 +137,7 @@ def staged(
 
 
 def delivery(smtp_port: int | None) -> dict[str, str]:
-    """Return the settings of who delivers by a mail server; it may take as long as it likes for a mail."""
+    """Return the settings of a delivery by a mail server, without a short time limit."""
     if smtp_port is None:
         return {"TICKETS_DELIVER": "false"}
     return {
@@ -147,7 +147,7 @@ def delivery(smtp_port: int | None) -> dict[str, str]:
 
 
 def fill(url: str, credentials: int) -> None:
-    """Put so many credentials into an empty store."""
+    """Write this many credentials into an empty store."""
     store = open_store(url)
     seed_policy(store)
     seed(store, range(credentials))
@@ -176,7 +176,7 @@ def _database(
 
 
 def slow_flush(microseconds: int) -> dict[str, str]:
-    """Return the environment in which a flush takes that much longer. Needs a C compiler."""
+    """Return the environment in which a flush takes this much longer. Needs a C compiler."""
     if not microseconds:
         return {}
     library = _VAR.resolve() / "slow_flush.so"
@@ -187,7 +187,7 @@ def slow_flush(microseconds: int) -> dict[str, str]:
 
 
 def stored_resets(url: str) -> int:
-    """Return how many resets the log holds, read from the database itself."""
+    """Return the number of resets in the event log, read from the database."""
     statement = "SELECT count(*) FROM ticket_events WHERE topic = 'TicketRegenerated'"
     if url.startswith("sqlite:"):
         import sqlite3  # noqa: PLC0415
@@ -210,13 +210,13 @@ def _cpu_of(process: psutil.Process) -> float:
         except psutil.Error:
             continue
         total += times.user + times.system
-    # What has ended meanwhile counts with its parent.
+    # Ended processes count with their parent.
     times = process.cpu_times()
     return float(total + times.children_user + times.children_system)
 
 
 def environment() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the environment of the figures."""
     return {"processor": _processor(), "cores": str(os.cpu_count()), "kernel": os.uname().release}
 
 

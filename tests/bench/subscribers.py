@@ -1,4 +1,4 @@
-"""What subscribers wait for, and what they cost those who reset: streams, and pages of the feed at any depth."""
+"""The latency of subscribers and their cost for resets: streams, and pages of the feed at any depth."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ _BETWEEN_SECONDS = 0.02
 
 
 class _Stream(asyncio.Protocol):
-    """Follows a feed, and tells when which event came."""
+    """Follows a feed, and records the arrival time of each event."""
 
     def __init__(self, streams: "_Streams", path: str) -> None:
         self._streams = streams
@@ -45,7 +45,7 @@ class _Stream(asyncio.Protocol):
 
 
 class _Streams:
-    """So many streams on one server, on an event loop in a thread of its own."""
+    """Several streams on one server, on an event loop in a thread of its own."""
 
     def __init__(self, stage: Stage, path: str, count: int) -> None:
         self.authorization = stage.server.client.headers["Authorization"]
@@ -94,7 +94,7 @@ class _Streams:
 
 @contextmanager
 def streaming(stage: Stage, client: str, after: int, count: int) -> Iterator[_Streams]:
-    """Yield so many streams that follow a client."""
+    """Yield this many streams that follow a client."""
     streams = _Streams(stage, f"{BASE}/{client}/events/stream?after={after}", count)
     try:
         yield streams
@@ -103,7 +103,7 @@ def streaming(stage: Stage, client: str, after: int, count: int) -> Iterator[_St
 
 
 def subscribers(store: str, size: Size, results: Results) -> None:
-    """Measure how soon subscribers see a reset, and what idle ones cost."""
+    """Measure the latency of subscribers and the cost of idle ones."""
     with staged(store) as stage:
         _latency(store, stage, size, results)
         _idle(store, stage, size, results)
@@ -119,7 +119,7 @@ def _latency(store: str, stage: Stage, size: Size, results: Results) -> None:
             position += 1
             begin = time.perf_counter()
             client.post(f"/{CLIENT}/users/{subject(number).user_ext_id}/ticket/reset").raise_for_status()
-            # From the request, so with what the reset itself takes.
+            # Measured from the request, so including the time of the reset.
             waits += [(came - begin) * 1000 for came in streams.times(position)]
             time.sleep(_BETWEEN_SECONDS)
     percentiles = quantiles(waits, n=100)
@@ -172,7 +172,7 @@ def _page_ms(client: httpx.Client, query: str) -> float:
 
 
 def _size(client: httpx.Client) -> int:
-    """Return the position of the newest event: what lies beyond it is unknown, so it is found by halves."""
+    """Return the position of the newest event, by bisection: later positions are unknown."""
     low, high = 0, 2**40
     while low < high:
         middle = (low + high + 1) // 2

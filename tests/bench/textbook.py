@@ -23,7 +23,7 @@ _DATE = "2026-11-23T09:42:00Z"
 
 
 class Credential(Aggregate):
-    """A credential as a tutorial would have it."""
+    """A credential as in a tutorial."""
 
     @event("Created")
     def __init__(self, user: str) -> None:
@@ -59,7 +59,7 @@ class Credentials(Application[UUID]):
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """Return the library's settings for a database of ours; its tables have names of their own."""
+    """Return the library's settings for our database; its tables have other names."""
     if database_url.startswith("sqlite:"):
         path = database_url.removeprefix("sqlite:///") + ".textbook"
         return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": path}

@@ -1,4 +1,4 @@
-"""Can refusals of a verification be told apart by what they cost? Run by `make bench-timing`.
+"""Can the refusals of a verification be distinguished by their cost? Run by `make bench-timing`.
 
 Over a real server on loopback, refusals for every reason are asked for in turn, so that drift hits all alike. For
 each reason the median is compared with that of all refusals. The documented threshold: no reason's median differs
@@ -38,7 +38,7 @@ REASONS = {
 
 
 def given(server: Server, algorithm: str) -> None:
-    """Make a user for each reason, under a policy with this hash."""
+    """Create a user for each reason, under a policy with this hash."""
     policy = {"parameters": {"hashAlgorithm": algorithm, "maxCredFailureCount": 1}, "defaultPolicy": True}
     server.client.put("/c/policies/default", json=policy).raise_for_status()
     for reason, body in REASONS.items():
@@ -62,7 +62,7 @@ def measure(server: Server, rounds: int) -> dict[str, float]:
 
 
 def main(rounds: int) -> int:
-    """Measure both hashes, print a table, and return 1 where a threshold is missed."""
+    """Measure both hashes, print a table, and return 1 if a threshold is missed."""
     met = True
     table = Table("hash", "reason", "median ms", "of all refusals", title="What a refusal costs")
     figures: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""What takes a machine of its own is a command of its own, `make faults`: it is slow, and needs mounts and idle cores."""
+"""These tests run by `make faults` only: they are slow, and need mounts and idle cores."""
 
 import os
 

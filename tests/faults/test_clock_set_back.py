@@ -1,4 +1,4 @@
-"""The clock is set back by an hour under load: versions, ledger, tokens, leases, deliveries and limits go on."""
+"""The clock is set back by an hour under load: versions, ledger, tokens, leases, deliveries and limits keep working."""
 
 import time
 from itertools import pairwise
@@ -23,7 +23,7 @@ QUICK: Any = {
 }
 
 
-def test_a_clock_that_is_set_back_stops_nothing(database_url: str, tmp_path: Path) -> None:
+def test_the_service_keeps_working_when_the_clock_is_set_back(database_url: str, tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     with (
         serving(tmp_path, database_url, **clock.environment, **QUICK) as server,
@@ -48,8 +48,8 @@ def test_a_clock_that_is_set_back_stops_nothing(database_url: str, tmp_path: Pat
         assert check.returncode == 0, check.stderr
 
 
-def test_limits_begin_anew_and_tokens_of_a_time_to_come_are_refused(sqlite_url: str, tmp_path: Path) -> None:
-    """A caller who is at its limit is not barred until it is that late again."""
+def test_rate_limits_restart_and_tokens_from_the_future_are_rejected(sqlite_url: str, tmp_path: Path) -> None:
+    """A caller at its limit is not blocked until the clock has caught up."""
     clock, limits = Clock(tmp_path), {"TICKETS_RATE_LIMIT_PER_CREDENTIAL": "3/minute"}
     reset = f"/{CLIENT}/users/{USERS[0]}/ticket/reset"
     with serving(tmp_path, sqlite_url, **clock.environment, **limits) as server:
@@ -59,7 +59,7 @@ def test_limits_begin_anew_and_tokens_of_a_time_to_come_are_refused(sqlite_url: 
         clock.set(-HOUR_SECONDS)
         until(lambda: server.client.post(reset).status_code == httpx.codes.OK, "it is let in again", 10)
         token = server.client.headers["Authorization"]
-        # Known to this process, so it goes on; to one that starts now it is not valid yet.
+        # A running process keeps accepting it; for one that starts now it is not valid yet.
         known = server.client.get(reset.removesuffix("/reset"))
         with serving(tmp_path, sqlite_url, **clock.environment) as other:
             unknown = other.client.get(reset.removesuffix("/reset"), headers={"Authorization": token})

@@ -52,7 +52,7 @@ def statuses(answers: list[httpx.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in answers)
 
 
-def test_of_creates_at_once_one_wins(servers: list[Server]) -> None:
+def test_one_of_concurrent_creates_wins(servers: list[Server]) -> None:
     for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
         path = given_user(servers, user)
 
@@ -64,9 +64,7 @@ def test_of_creates_at_once_one_wins(servers: list[Server]) -> None:
         assert servers[-1].client.get(path).json()["version"] == 1
 
 
-def test_all_resets_at_once_happen_one_after_the_other(
-    servers: list[Server], database_url: str, tmp_path: Path
-) -> None:
+def test_concurrent_resets_are_serialised(servers: list[Server], database_url: str, tmp_path: Path) -> None:
     counts = {"many": 60} | {f"pair-{number}": 2 for number in range(PAIRS)}
     mails = tmp_path / "var" / "mail"
     for user, count in counts.items():
@@ -80,7 +78,7 @@ def test_all_resets_at_once_happen_one_after_the_other(
     assert {subject.user_ext_id: row.reset_count for subject, row in rows.items()} == counts
 
 
-def test_of_resets_at_once_with_the_same_if_match_one_happens(servers: list[Server]) -> None:
+def test_one_of_concurrent_resets_with_the_same_if_match_succeeds(servers: list[Server]) -> None:
     for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
         path = given_ticket(servers, user)
 
@@ -90,7 +88,7 @@ def test_of_resets_at_once_with_the_same_if_match_one_happens(servers: list[Serv
         assert servers[-1].client.get(path).json()["resetCount"] == 1
 
 
-def test_the_same_key_at_once_is_one_reset_with_one_answer(servers: list[Server]) -> None:
+def test_concurrent_requests_with_the_same_key_are_one_reset_with_one_response(servers: list[Server]) -> None:
     path = given_ticket(servers, "user-0")
 
     answers = at_once(servers, f"{path}/reset", 16, **{"Idempotency-Key": "key"})

@@ -1,4 +1,4 @@
-"""kill -9, really: no answered reset is lost, nothing is half-done, nothing happens twice."""
+"""kill -9: no answered reset is lost, nothing is half-done, nothing happens twice."""
 
 import os
 import random
@@ -24,7 +24,7 @@ from tests.support.stores import history_of
 ROUNDS = int(os.environ.get("TICKETS_TEST_CRASHES", "8"))
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# What a killed process had taken or tried is taken again soon.
+# Deliveries of a killed process are retried soon.
 QUICK = {"TICKETS_DELIVERY_LEASE_SECONDS": "2", "TICKETS_DELIVERY_RETRY_SECONDS": "0.1"}
 SUBJECT = Subject("client-123", "user-0")
 TICKET = "/client-123/users/user-0/ticket"
@@ -71,7 +71,7 @@ def post_and_crash(server: Server, body: dict[str, str]) -> None:
     assert server.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
-def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
+def test_a_retry_after_a_crash_between_commit_and_response_gets_the_first_response(
     database_url: str, tmp_path: Path
 ) -> None:
     body = {"modificationComment": AFTER_COMMIT}
@@ -92,12 +92,12 @@ def test_a_retry_after_a_crash_between_commit_and_answer_gets_the_first_answer(
     assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 2
 
 
-def test_a_retry_after_kill_9_gets_the_answer_that_was_given(database_url: str, tmp_path: Path) -> None:
+def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url, **QUICK) as other:
         given_tickets(other, ["user-0"])
         with serving(tmp_path, database_url, **QUICK) as killed:
             given = killed.client.post(RESET, headers=KEY)
-        # What happens in between must not show in the answer.
+        # Changes in between must not affect the response.
         other.client.post(RESET).raise_for_status()
         to_another_process = other.client.post(RESET, headers=KEY)
         with serving(tmp_path, database_url, **QUICK) as restarted:
@@ -142,7 +142,7 @@ def test_a_crash_between_commit_and_spool_loses_no_ticket(database_url: str, tmp
 
 @dataclass
 class Caller:
-    """Resets a ticket again and again; what got no answer is sent again, under its key."""
+    """Resets a ticket repeatedly; a request without a response is repeated with its key."""
 
     user: str
     answered: list[tuple[int, int]] = field(default_factory=list)
@@ -170,9 +170,9 @@ class Caller:
 
 @contextmanager
 def under_load(directory: Path, database_url: str, callers: list[Caller], answers: int) -> Iterator[Server]:
-    """Yield a server that has just given so many answers and is about to give more."""
+    """Yield a server in the middle of its responses, after this many."""
     wanted = answers + sum(len(caller.answered) for caller in callers)
-    # The server ends first, so that the callers end, too, whatever happens.
+    # The server stops first, so that the callers always end.
     with ThreadPoolExecutor(len(callers)) as pool, serving(directory, database_url, **QUICK) as server:
         ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
         until(lambda: sum(len(caller.answered) for caller in callers) >= wanted, "resets are answered")
@@ -185,7 +185,7 @@ def under_load(directory: Path, database_url: str, callers: list[Caller], answer
 def assert_every_answer_is_stored(
     database_url: str, directory: Path, callers: list[Caller]
 ) -> dict[Subject, set[int]]:
-    """Return the resets of each user that nobody got an answer to."""
+    """Return the unanswered resets of each user."""
     subjects = [Subject("client-123", user) for user in USERS]
     rows = assert_whole(database_url, mails(directory), subjects)
     unanswered = {}
@@ -222,7 +222,7 @@ def test_kill_9_at_any_moment_under_load_loses_no_answered_reset(
             caller.reset(server.client)
         assert_all_delivered(database_url, tmp_path, USERS)
 
-    # Each request, however often it was sent, happened once: nothing is left that nobody got an answer to.
+    # Each request was executed once, however often it was sent, and none is left without a response.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
     assert len(command_ids(database_url)) == sum(len(caller.answered) for caller in callers)

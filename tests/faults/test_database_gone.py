@@ -1,4 +1,4 @@
-"""The database is stopped, cut off or locked under load: callers get a 503, and all goes on once it is back."""
+"""The database is stopped, disconnected or locked under load: callers get a 503 until it is back."""
 
 import sqlite3
 import time
@@ -62,7 +62,7 @@ def test_connections_that_are_killed_again_and_again_cost_no_answered_reset(
         assert not tracebacks(server)
 
 
-def test_a_sqlite_file_that_somebody_else_locks_for_long_costs_no_answered_reset(
+def test_a_long_foreign_lock_on_the_sqlite_file_costs_no_answered_reset(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     with serving(tmp_path, sqlite_url, **QUICK) as server, under_load(server) as load:

@@ -1,4 +1,4 @@
-"""kill -9 of who delivers, at every step: no ticket is lost, and what comes twice is recognised by its Message-ID."""
+"""kill -9 of a delivery worker, at every step: no ticket is lost, and duplicates have the same Message-ID."""
 
 import random
 import signal
@@ -37,7 +37,7 @@ from tests.support.mail_server import OK, MailServer, mail_server
 from tests.support.server import serving, until
 
 USER, OTHER = subjects(2)
-# What a worker has taken that is dead, others take after so long.
+# The lease after which others retry the deliveries of a dead worker.
 SHORT_LEASE = {"TICKETS_DELIVERY_LEASE_SECONDS": "1"}
 
 
@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_loses_no_ticket(
 
 
 def assert_each_is_delivered(database_url: str, server: MailServer, doubles: int) -> None:
-    """Both users have the mail with their ticket, it is recorded once, and what came twice is the same."""
+    """Both users have the mail with their ticket, it is recorded once, and duplicates are equal."""
     assert assert_doubles_are_the_same(server) == doubles
     assert_last_mails_verify(database_url, server, [USER, OTHER])
     for said in said_of(database_url, [USER, OTHER]).values():
@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_while_the_mail_server_takes_the_mail_loses_no_t
     assert_each_is_delivered(database_url, server, 1)
 
 
-def test_what_one_of_several_workers_has_taken_nobody_else_sends(database_url: str, tmp_path: Path) -> None:
+def test_a_leased_ticket_is_not_sent_by_another_worker(database_url: str, tmp_path: Path) -> None:
     users = subjects(30)
     with minting(tmp_path, database_url) as mint, mail_server() as server, ExitStack() as stack:
         mint.create(*users)

@@ -1,4 +1,4 @@
-"""Resets beside a mail server that fails one mail in three: the last mail that each user gets holds a ticket that verifies."""
+"""Resets beside a mail server that fails one mail in three: the last mail to each user contains a ticket that verifies."""
 
 import math
 import os
@@ -36,7 +36,7 @@ FAILURES = [("RCPT", "450 4.2.1 busy"), ("DATA", "451 4.3.0 later"), ("DATA", DR
 
 
 class Moods:
-    """How a mail server answers that fails one mail in three."""
+    """The responses of a mail server that fails one mail in three."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -44,7 +44,7 @@ class Moods:
         self.told: dict[str, tuple[str, str] | None] = {}
 
     def answer(self, step: str, to: str) -> str:
-        """Return what is answered; the mail's fate is settled with its recipient."""
+        """Return the response; the recipient determines the result of the mail."""
         if step == "RCPT":
             fails = self._chance.random() < 1 / 3
             self.told[to] = self._chance.choice(FAILURES) if fails else None
@@ -87,7 +87,7 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
 
 
 def who_was_not_sent(mails: MailServer, said: list[DeliveryEvent]) -> set[str]:
-    """Return the ids of those that are recorded as delivered although no mail came."""
+    """Return the ids of deliveries that are recorded without a mail."""
     sent = {identity.strip("<>").partition("@")[0] for identity in message_ids(mails.taken)}
     return {
         delivery_id(stream_id(event.client_ext_id, event.user_ext_id), event.ticket_version)
@@ -107,7 +107,7 @@ def reset(client: httpx.Client, user: Subject) -> None:
 
 
 def who_cannot_use_the_last_mail(client: httpx.Client, mails: MailServer, users: list[Subject]) -> list[str]:
-    """Return the users whose last mail holds no ticket that verifies."""
+    """Return the users whose last mail contains no ticket that verifies."""
     last = {mail.to: mail for mail in list(mails.taken)}
     wrong = []
     for client_ext_id, user in users:

@@ -1,4 +1,4 @@
-"""The primary of two PostgreSQL servers is killed under load: what was answered is there, and all goes on by itself."""
+"""The primary of two PostgreSQL servers is killed under load: answered resets are kept, and the service recovers."""
 
 import os
 import random
@@ -32,7 +32,7 @@ FAILOVERS = int(os.environ.get("TICKETS_TEST_FAILOVERS", "1"))
 CLIENT = "client-1"
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# From the moment on at which some server takes writes again.
+# Measured from the moment when a server accepts writes again.
 ANSWERS_AGAIN_WITHIN_SECONDS = 10
 SETTINGS: Any = {
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is her
 
 
 class Answered(NamedTuple):
-    """An answer as its caller saw it."""
+    """A response as its caller received it."""
 
     server: int
     begun: float
@@ -55,7 +55,7 @@ class Answered(NamedTuple):
 
 @dataclass
 class Caller:
-    """Resets a ticket again and again at any server; what was not taken is sent again, under its key."""
+    """Resets a ticket repeatedly at any server; a failed request is repeated with its key."""
 
     user: str
     servers: list[Server]
@@ -88,7 +88,7 @@ class Caller:
 
 @dataclass
 class Poller:
-    """Reads the feed page by page at any server, and keeps what it saw."""
+    """Reads the feed page by page at any server, and records its events."""
 
     servers: list[Server]
     chance: random.Random
@@ -111,7 +111,7 @@ class Poller:
 
 @contextmanager
 def under_load(servers: list[Server], chance: random.Random) -> Iterator[tuple[list[Caller], Poller]]:
-    """Yield who resets, and who reads; each has come to an end afterwards, the resets with an answer each."""
+    """Yield the resetting and the reading threads; afterwards they have ended, and each reset has a response."""
     stopping = threading.Event()
     callers = [
         Caller(USERS[number % len(USERS)], servers, random.Random(chance.random()), stopping)
@@ -136,7 +136,7 @@ def given_tickets(server: Server) -> None:
 
 
 def follow_streams(servers: list[Server], directory: Path) -> list[Follower]:
-    """Return a subscriber to each server's stream, that of the documentation: it ends where it misses an event."""
+    """Return the documentation's subscriber for each server's stream: it ends if it misses an event."""
     return [
         Follower(
             [
@@ -155,7 +155,7 @@ def follow_streams(servers: list[Server], directory: Path) -> list[Follower]:
 
 
 def fail_over(both: TwoServers, callers: list[Caller], chance: random.Random) -> tuple[float, float, float]:
-    """Kill the primary once more has been answered.
+    """Kill the primary after further responses.
 
     Return when it was killed, when another server took writes, and when every service process had answered again.
     """
@@ -179,14 +179,14 @@ def takes_writes(url: str) -> bool:
 
 
 def back(callers: list[Caller], promoted: float) -> list[float | None]:
-    """Return for each service process when the first reset was answered that was sent after the promotion."""
+    """Return the time of each service process's first response to a reset sent after the promotion."""
     found = [one for caller in callers for one in list(caller.answers)]
     good = [one for one in found if one.status == httpx.codes.OK and one.ended > promoted]
     return [min((one.ended for one in good if one.server == number), default=None) for number in range(2)]
 
 
 def seen_by(follower: Follower) -> list[Any]:
-    """Return what a follower saw; the same event twice is the same event."""
+    """Return the events of a follower; duplicates must be equal."""
     return list({event["id"]: event for event in follower.events()}.values())
 
 
@@ -197,7 +197,7 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
     with ExitStack() as stack:
         both = stack.enter_context(two_servers())
         receiver = stack.enter_context(receiving())
-        # One reads the feed from the primary, the other from whichever stands by.
+        # One reads the feed from the primary, the other from the standby.
         servers = [
             stack.enter_context(serving(tmp_path, both.url, **SETTINGS, **more))
             for more in ({}, {"TICKETS_READ_DATABASE_URL": both.read_url})
@@ -214,14 +214,14 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
 
         ledger = ledger_of(servers[0])
         until(lambda: not outbox_of(both.url), "every ticket is delivered", 60)
-        everybody: dict[str, Callable[[], list[Any]]] = {
+        readers: dict[str, Callable[[], list[Any]]] = {
             "poller": lambda: poller.events + ledger[len(poller.events) :],
             "webhook": lambda: list(
                 {event["id"]: event for got in receiver.at("/hook") for event in got.events}.values()
             ),
             **{f"stream {number}": lambda f=f: seen_by(f) for number, f in enumerate(followers)},  # type: ignore[misc]
         }
-        for name, seen in everybody.items():
+        for name, seen in readers.items():
             until(lambda seen=seen: len(seen()) >= len(ledger), f"{name} has all", 60)  # type: ignore[misc]
             assert [event["id"] for event in ledger] == [event["id"] for event in seen()[: len(ledger)]], name
             assert ledger == seen()[: len(ledger)], name
@@ -249,7 +249,7 @@ def ledger_of(server: Server) -> list[Any]:
 
 
 def assert_every_answer_is_stored(database_url: str, callers: list[Caller]) -> None:
-    """Each reset that was answered is there once, and none is there that nobody got an answer to."""
+    """Each answered reset is stored once, and no unanswered one is."""
     store = open_store(database_url)
     try:
         for user in USERS:

@@ -1,4 +1,4 @@
-"""The disk is really full: callers get a 503, and once there is space again all goes on by itself, with nothing lost."""
+"""The disk is full: callers get a 503, and with space again the service recovers by itself without a loss."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ RECOVERS_WITHIN_SECONDS = 10
 
 
 def fill(disk: Path, load: Load) -> float:
-    """Fill the disk, and free it again; return how long it took from then until all went on."""
+    """Fill the disk and free it again; return the time until the service has recovered."""
     with full(disk):
         load.refused(time.monotonic())
         time.sleep(0.5)
@@ -56,7 +56,7 @@ def test_a_full_disk_under_postgres_costs_no_answered_reset(tmp_path: Path) -> N
 
 
 def test_no_space_for_the_log_of_postgres_costs_no_answered_reset(tmp_path: Path) -> None:
-    """PostgreSQL then ends itself (PANIC), and comes back when who supervises it starts it and there is space."""
+    """PostgreSQL then exits (PANIC), and recovers when its supervisor restarts it and there is space."""
     with (
         own_postgres(megabytes=160) as postgres,
         serving(tmp_path, postgres.new_database(), **QUICK) as server,

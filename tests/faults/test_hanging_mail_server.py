@@ -1,4 +1,4 @@
-"""A mail server that never answers holds nobody up but the mails."""
+"""A mail server that never responds delays mails only."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.server import serving, until
 
 USERS = 50
 RESETS = 100
-# Wide, since other work on the machine hits one and not the other; one that waits for mails takes a hundred times as long.
+# Generous, since other work can affect one measurement only; waiting for mails would take a hundred times as long.
 AT_MOST = 2
 
 
@@ -32,7 +32,7 @@ def test_a_reset_takes_as_long_as_without_delivery(database_url: str, tmp_path: 
         serving(tmp_path, database_url, TICKETS_DELIVER="False", TICKETS_PUSH="False") as without,
     ):
         until(lambda: mails.connections >= 8, "every connection to the mail server hangs")
-        # In turns, so that what else the machine does hits both alike.
+        # In turns, so that other work affects both alike.
         times = [
             (seconds_of_a_reset(hanging.client, number), seconds_of_a_reset(without.client, number))
             for number in range(RESETS)

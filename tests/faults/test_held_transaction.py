@@ -1,4 +1,4 @@
-"""A transaction of PostgreSQL that is held open, with positions that it has taken: no reader passes over it."""
+"""A PostgreSQL transaction with assigned positions stays open: no reader misses its events."""
 
 import json
 import threading
@@ -67,7 +67,7 @@ def held_open(database_url: str) -> Iterator[None]:
 
 
 def read_until(server: Server, client: str, users: set[str], resets: int) -> list[tuple[int, str]]:
-    """Follow a client until so many resets were seen and an event of each of these users."""
+    """Follow a client until this many resets and an event of each of these users have arrived."""
     seen: list[tuple[int, str]] = []
     with server.client.stream("GET", f"/{client}/events/stream") as answer:
         for line in answer.iter_lines():
@@ -83,7 +83,7 @@ def read_until(server: Server, client: str, users: set[str], resets: int) -> lis
 
 # The full form is longer than a commit waits for a lock.
 @pytest.mark.parametrize("held_seconds", forms(short=1, full=10))
-def test_no_reader_passes_over_a_transaction_that_is_held_open(
+def test_no_reader_misses_the_events_of_a_long_transaction(
     postgres_url: str, tmp_path: Path, held_seconds: float
 ) -> None:
     with (
@@ -98,7 +98,7 @@ def test_no_reader_passes_over_a_transaction_that_is_held_open(
         ]
         with held_open(postgres_url):
             held = pool.submit(reset_until_it_happens, server, resets[HELD])
-            # Other clients go on meanwhile: each of these is answered while the transaction is open.
+            # Other clients are not affected: each of these gets a response while the transaction is open.
             statuses = [writer.client.post(resets[OTHER]).status_code for _ in range(20)]
             others = reads[1].result(PATIENCE_SECONDS)
             threading.Event().wait(held_seconds)
@@ -115,7 +115,7 @@ def test_no_reader_passes_over_a_transaction_that_is_held_open(
 
 
 def reset_until_it_happens(server: Server, path: str) -> None:
-    """Send a reset again, under its key, for as long as the client's ledger is held up."""
+    """Repeat a reset with its key while the client's ledger is locked."""
     with httpx.Client(headers=server.client.headers, base_url=server.client.base_url, timeout=30) as client:
         while True:
             answer = client.post(path, headers={"Idempotency-Key": "held"})

@@ -1,4 +1,4 @@
-"""Bodies of 1 GB: refused with a 413 before they are read, and without memory for them."""
+"""Bodies of 1 GB are rejected with a 413 before they are read, without memory for them."""
 
 import json
 import time
@@ -15,9 +15,9 @@ from tests.support.sockets import connect, head, memory, read_to_the_end
 
 GIGABYTE, MEGABYTE = 1 << 30, 1 << 20
 BLOCK = bytes(64 * 1024)
-# What the socket buffers of both sides hold, and what is read to spare a caller a broken line.
+# The socket buffers of both sides, and the bytes that are read to avoid a reset of the connection.
 MOST_SENT = 32 * MEGABYTE
-# Longer than an answer takes on a busy machine.
+# Longer than a response takes on a busy machine.
 REQUEST_PATIENCE_SECONDS = 120
 RESET = "/client-123/users/user-0/ticket/reset"
 
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def send(server: Server, length: str, block: bytes, token: bool = True) -> tuple[int, bytes]:
-    """Send a gigabyte, unless the server ends it; return how much of it was sent, and the answer."""
+    """Send a gigabyte unless the server closes the connection; return the number of sent bytes and the response."""
     sent = 0
     with connect(server) as connection:
         given = head(server, "POST", RESET, length)
@@ -62,7 +62,7 @@ def test_a_gigabyte_is_neither_read_nor_kept(server: Server, length: str, block:
 
     assert sent < MOST_SENT
     assert memory(server) - before < MOST_SENT
-    # A caller who goes on sending may lose the answer with its broken line; one who looks, does not: see below.
+    # A caller that keeps sending can lose the response by the reset; one with Expect does not: see below.
     assert not answer or answer.split(b"\r\n")[0] in (
         b"HTTP/1.1 413 Request Entity Too Large",
         b"HTTP/1.1 413 Content Too Large",
@@ -80,7 +80,9 @@ def test_a_gigabyte_is_neither_read_nor_kept(server: Server, length: str, block:
         (("Transfer-Encoding: chunked",), b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK)),
     ],
 )
-def test_who_looks_before_going_on_is_told_413(server: Server, more: tuple[str, ...], block: bytes) -> None:
+def test_a_caller_that_expects_100_continue_gets_413(
+    server: Server, more: tuple[str, ...], block: bytes
+) -> None:
     answer, began = b"", time.monotonic()
     with connect(server) as connection:
         connection.sendall(head(server, "POST", RESET, *more))

@@ -1,4 +1,4 @@
-"""Key files are gone, while the service runs and when it starts: what then goes on, what not, and how it is put right."""
+"""Key files vanish at run time or before the start: the effects, and the recovery."""
 
 import shutil
 import time
@@ -37,7 +37,7 @@ def without(keys: Path) -> Iterator[None]:
         away.rename(keys)
 
 
-def test_keys_that_are_gone_while_it_runs_cost_no_reset_and_no_delivery(
+def test_keys_that_vanish_at_run_time_cost_no_reset_and_no_delivery(
     database_url: str, tmp_path: Path
 ) -> None:
     with serving(tmp_path, database_url, **QUICK) as server, under_load(server) as load:
@@ -67,7 +67,7 @@ def test_keys_that_are_gone_while_it_runs_cost_no_reset_and_no_delivery(
 
 
 def given_a_lost_key(directory: Path, database_url: str) -> tuple[Path, Path]:
-    """Let a ticket wait, and move the key that sealed it; returns where it belongs, and where it is."""
+    """Queue a ticket and move its key away; returns the key's original and new paths."""
     key, away = directory / "var" / "keys" / "outbox.key", directory / "outbox.key"
     with serving(directory, database_url, **NO_DELIVERY) as server:
         server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
@@ -76,7 +76,7 @@ def given_a_lost_key(directory: Path, database_url: str) -> tuple[Path, Path]:
     return key, away
 
 
-def test_a_start_without_the_outbox_key_is_refused_and_all_is_delivered_once_the_key_is_back(
+def test_a_start_without_the_outbox_key_fails_and_all_is_delivered_after_its_restore(
     database_url: str, tmp_path: Path
 ) -> None:
     key, away = given_a_lost_key(tmp_path, database_url)
@@ -98,10 +98,10 @@ def test_a_start_without_the_outbox_key_is_refused_and_all_is_delivered_once_the
     assert_whole(database_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
 
 
-def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says_what_is_lost(
+def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_the_loss_is_reported(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """And where the key turns up after all, behind the new one it opens what waits."""
+    """If the lost key is found, it decrypts the queued tickets after the new one."""
     key, away = given_a_lost_key(tmp_path, sqlite_url)
     with command(tmp_path, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=sqlite_url) as rotating:
         assert rotating.wait() == 2
@@ -111,7 +111,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says
         until(lambda: "not delivered" in server.log.read_text(), "its delivery is tried")
         waiting = outbox_of(sqlite_url)
         reset = server.client.post(f"{USER}/ticket/reset")
-        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "what is sealed anew is delivered")
+        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "tickets under the new key are delivered")
 
         key.write_bytes(key.read_bytes() + away.read_bytes())
         until(lambda: not outbox_of(sqlite_url), "all is delivered")
@@ -122,9 +122,7 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_made_on_demand_and_says
     assert_whole(sqlite_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
 
 
-def test_a_token_key_that_is_gone_at_the_start_is_a_401_until_it_is_back(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+def test_a_missing_token_key_causes_401_until_it_is_restored(sqlite_url: str, tmp_path: Path) -> None:
     key, away = tmp_path / "var" / "keys" / "token.pem", tmp_path / "token.pem"
     with serving(tmp_path, sqlite_url) as server:
         token = server.client.headers["Authorization"]

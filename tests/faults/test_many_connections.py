@@ -1,4 +1,4 @@
-"""10,000 connections at once, and more than there are files for: others are served, and all is given back afterwards."""
+"""10,000 connections at once, and more than the limit of open files: others are served, and all are released afterwards."""
 
 import resource
 import time
@@ -20,12 +20,12 @@ MOST_MEMORY = 400 * MEGABYTE
 USER = "/client-123/users/user-0"
 
 
-def test_ten_thousand_connections_leave_room_for_others_and_are_given_back(tmp_path: Path) -> None:
+def test_ten_thousand_connections_leave_room_for_others_and_are_closed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/var/tickets.db"
     # Longer than it takes to open them all on a busy machine.
     patience = {"TICKETS_REQUEST_PATIENCE_SECONDS": "60"}
     with ExitStack() as stack:
-        # As a shell starts it.
+        # The default limit of a shell.
         with open_files(1024):
             server = stack.enter_context(serving(tmp_path, url, **patience))
         stack.enter_context(open_files(MANY + 1000))
@@ -39,7 +39,7 @@ def test_ten_thousand_connections_leave_room_for_others_and_are_given_back(tmp_p
                 active.sendall(request)
             answers = [active.recv(65536) for active in many[:ACTIVE]]
             while_they_wait = load.answers_again(time.monotonic())
-            # A served one is closed when nothing comes after it for five seconds.
+            # An idle connection is closed five seconds after its last request.
             assert connections(server) > MANY - ACTIVE
             grown = memory(server) - before
         until(lambda: connections(server) < MANY / 100, "they are given back")

@@ -1,4 +1,4 @@
-"""Two releases beside each other on one store, an upgrade and the way back, under load (ADR 12)."""
+"""Two releases on one store, an upgrade and a downgrade, under load (ADR 12)."""
 
 import itertools
 import threading
@@ -87,7 +87,7 @@ def _client_of(server: Server) -> httpx.Client:
 
 
 def migrate(directory: Path, database_url: str, former: int) -> None:
-    """Migrate with this program; where it has no new migration yet, as the next release may."""
+    """Migrate with this program; if it has no new migration yet, as the next release could."""
     assert Command(directory, "migrate", TICKETS_DATABASE_URL=database_url).wait() == 0
     if schema_version(database_url) == former:
         migrate_to_next_release(database_url)
@@ -107,7 +107,7 @@ def schema_version(database_url: str) -> int:
         pytest.param("sqlite", 100, marks=pytest.mark.slow),
     ],
 )
-def test_an_upgrade_and_the_way_back_under_load_lose_nothing(
+def test_an_upgrade_and_a_downgrade_under_load_lose_nothing(
     store: str, resets: int, tmp_path: Path, release: str, request: pytest.FixtureRequest
 ) -> None:
     database_url: str = request.getfixturevalue(f"{store}_url")
@@ -129,6 +129,6 @@ def test_an_upgrade_and_the_way_back_under_load_lose_nothing(
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, fleet.callers)
     assert not any(unanswered.values())
     assert len(command_ids(database_url)) == sum(len(caller.answered) for caller in fleet.callers)
-    # Not a Command, which may have no processes of its own: so many events are checked by several.
+    # Not a Command, which cannot have children: this many events are checked by several processes.
     checked = tickets(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=database_url)
     assert checked.returncode == 0, checked.stderr

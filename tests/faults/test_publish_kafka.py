@@ -29,7 +29,7 @@ _QUIET = {"log_level": 0}
 
 @dataclass
 class Topic:
-    """The topic of the mock cluster, and what was read of it so far: the payloads of each key, in their order."""
+    """The topic of the mock cluster, and the payloads read so far by key, in order."""
 
     url: str
     consumer: Consumer
@@ -66,7 +66,7 @@ def topic() -> Iterator[Topic]:
 
 
 def assert_all_published(database_url: str, topic: Topic) -> None:
-    """Every key has the events of its credential: all of them, each for the first time after the one before it."""
+    """Every key has all events of its credential, each first after the previous one."""
     topic.has(size(database_url))
     expected = defaultdict(list)
     for client, events in ledgers(database_url).items():
@@ -114,7 +114,7 @@ def test_a_stop_repeats_nothing(sqlite_url: str, tmp_path: Path, topic: Topic) -
     assert topic.read == {"client-1/user-0": ledgers(sqlite_url)["client-1"]}
 
 
-def test_an_event_about_no_user_has_the_client_as_its_key(
+def test_the_key_of_an_event_without_a_user_is_the_client(
     sqlite_url: str, tmp_path: Path, topic: Topic
 ) -> None:
     with opened(sqlite_url) as store, service_over(store) as service:

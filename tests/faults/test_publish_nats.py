@@ -41,7 +41,7 @@ def broker(tmp_path: Path) -> Iterator[NatsServer]:
 
 @contextmanager
 def resetting(directory: Path, database_url: str) -> Iterator[None]:
-    """Reset the tickets of two users by a real server, over and over, until the end."""
+    """Reset the tickets of two users by a real server repeatedly until the end."""
     callers = [Caller(f"user-{number % 2}") for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool, serving(directory, database_url) as server:
         given_tickets(server, ["user-0", "user-1"])
@@ -53,7 +53,7 @@ def resetting(directory: Path, database_url: str) -> Iterator[None]:
 
 
 def assert_all_published(database_url: str, broker: NatsServer, publisher: Command) -> None:
-    """What the stream holds ends up to be the ledgers: nothing twice, nothing missing, all in order."""
+    """The stream finally equals the ledgers: complete, in order, without duplicates."""
     broker.has(size(database_url))
     publisher.stop_publishing()
     assert broker.messages() == ledgers(database_url)
@@ -126,9 +126,7 @@ def test_a_second_publisher_waits_and_takes_over(
     assert_all_published(database_url, broker, second)
 
 
-def test_a_publisher_that_loses_its_lease_makes_way(
-    postgres_url: str, tmp_path: Path, broker: NatsServer
-) -> None:
+def test_a_publisher_without_its_lease_stops(postgres_url: str, tmp_path: Path, broker: NatsServer) -> None:
     given_ticket(postgres_url, "client-1")
     first = publishing(tmp_path, postgres_url, broker.url)
     broker.has(1)
@@ -143,7 +141,7 @@ def test_a_publisher_that_loses_its_lease_makes_way(
     assert_all_published(postgres_url, broker, first)
 
 
-def test_a_store_that_goes_away_is_waited_for(
+def test_the_publisher_waits_for_an_unavailable_store(
     postgres_url: str, postgres_server: str, tmp_path: Path, broker: NatsServer
 ) -> None:
     given_ticket(postgres_url, "client-1")
@@ -157,7 +155,7 @@ def test_a_store_that_goes_away_is_waited_for(
 
 
 @pytest.mark.parametrize("purged", ["tickets.>", "tickets.client-1.>"])
-def test_what_was_purged_is_not_published_again_but_a_new_stream_gets_everything(
+def test_purged_events_are_not_republished_but_a_new_stream_gets_all_events(
     sqlite_url: str, tmp_path: Path, broker: NatsServer, purged: str
 ) -> None:
     given_ticket(sqlite_url, "client-0")
@@ -197,9 +195,7 @@ def test_a_server_that_wants_tls_and_a_password_gets_both(sqlite_url: str, tmp_p
             assert password not in publisher.err.read_text()
 
 
-def test_a_ledger_that_was_put_back_stops_the_publisher(
-    sqlite_url: str, tmp_path: Path, broker: NatsServer
-) -> None:
+def test_a_restored_ledger_stops_the_publisher(sqlite_url: str, tmp_path: Path, broker: NatsServer) -> None:
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1")
     publish_all(tmp_path, sqlite_url, broker, 2)
@@ -212,10 +208,10 @@ def test_a_ledger_that_was_put_back_stops_the_publisher(
     publisher.said("'client-1' was published up to position 2, but its ledger ends at 1")
 
 
-def test_a_repeat_is_refused_by_the_broker_also_when_its_id_is_forgotten(
+def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
     sqlite_url: str, broker: NatsServer
 ) -> None:
-    """Of a publisher that was held up, while another took its place, for longer than the duplicate window."""
+    """From a publisher that was delayed for longer than the duplicate window, and replaced meanwhile."""
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1", 3)
     with opened(sqlite_url) as store:

@@ -1,7 +1,7 @@
-"""The kernel makes the file system read-only: nothing is lost, and all goes on once it is repaired.
+"""The kernel makes the file system read-only: nothing is lost, and the service recovers once it is repaired.
 
-As it does when it finds an error; it then lets nobody write again before the file system was unmounted, so the service
-is started anew, as systemd does that.
+As it does after an error; the file system stays read-only until it is unmounted, so the service is restarted, as by
+systemd.
 """
 
 import time
@@ -48,5 +48,5 @@ def test_a_file_system_that_turns_read_only_costs_no_answered_reset(tmp_path: Pa
 
 
 def reads_go_on(load: Load) -> bool:
-    """Tell whether what is stored can be read."""
+    """Return whether stored data can be read."""
     return load.server.client.get("/client-123/users/user-0/ticket").status_code == httpx.codes.OK

@@ -1,4 +1,4 @@
-"""Callers that send byte by byte, send no end of a head, or read nothing: each is cut off in a bounded time."""
+"""Callers that send byte by byte or endless heads, or read nothing, are disconnected in a bounded time."""
 
 import time
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def chunks_byte_by_byte(server: Server) -> tuple[float, bytes]:
         return drip(connection, lambda: b"1\r\n \r\n", EVERY_SECONDS)
 
 
-def test_callers_who_send_byte_by_byte_are_cut_off_while_others_are_served(server: Server) -> None:
+def test_slow_senders_are_disconnected_while_others_are_served(server: Server) -> None:
     ways = (head_byte_by_byte, body_byte_by_byte, chunks_byte_by_byte)
     with under_load(server) as load, ThreadPoolExecutor(SLOW * len(ways)) as pool:
         ends = [pool.submit(way, server) for way in ways for _ in range(SLOW)]
@@ -71,14 +71,14 @@ def test_callers_who_send_byte_by_byte_are_cut_off_while_others_are_served(serve
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
-def test_a_connection_on_which_no_request_begins_is_closed(server: Server, sent: bytes) -> None:
+def test_a_connection_without_a_request_is_closed(server: Server, sent: bytes) -> None:
     with connect(server) as connection:
         seconds, answer = drip(connection, lambda: sent, EVERY_SECONDS)
     assert_cut_off_in_time(seconds)
     assert answer == b""
 
 
-def test_a_connection_goes_on_for_as_long_as_its_requests_come_in_time(server: Server) -> None:
+def test_a_connection_stays_open_while_its_requests_arrive_in_time(server: Server) -> None:
     with connect(server) as connection:
         for _ in range(3):
             request = b"GET /livez HTTP/1.1\r\nHost: tickets\r\n\r\n"
@@ -88,17 +88,17 @@ def test_a_connection_goes_on_for_as_long_as_its_requests_come_in_time(server: S
             assert read_alive(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_without_an_end_is_refused(server: Server) -> None:
+def test_an_endless_head_is_rejected(server: Server) -> None:
     before, number = memory(server), count()
     with connect(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\n")
         _, answer = drip(connection, lambda: b"X-%d: %s\r\n" % (next(number), b"x" * 8000), 0.001)
-    assert answer.startswith(b"HTTP/1.1 431 ") or not answer  # it may be lost with what was not read
+    assert answer.startswith(b"HTTP/1.1 431 ") or not answer  # the response can be lost by the reset
     assert next(number) * 8000 < 8 * MEGABYTE
     assert memory(server) - before < 16 * MEGABYTE
 
 
-def test_trailers_without_an_end_are_cut_off(server: Server) -> None:
+def test_endless_trailers_are_cut_off(server: Server) -> None:
     before, number = memory(server), count()
     with connect(server) as connection:
         connection.sendall(head(server, "POST", f"{USER}/ticket/reset", "Transfer-Encoding: chunked"))
@@ -108,7 +108,7 @@ def test_trailers_without_an_end_are_cut_off(server: Server) -> None:
     assert memory(server) - before < 32 * MEGABYTE
 
 
-def test_a_reader_who_takes_nothing_of_an_answer_is_cut_off(server: Server) -> None:
+def test_a_reader_that_reads_nothing_is_disconnected(server: Server) -> None:
     before = connections(server)
     with connect(server) as connection:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: tickets\r\n\r\n" * 400)

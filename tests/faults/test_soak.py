@@ -1,4 +1,4 @@
-"""A long day, shortened: mixed load on two servers, with all that goes wrong in between; nothing is lost, and nothing grows."""
+"""A soak test: mixed load on two servers with faults; nothing is lost, and nothing grows."""
 
 import os
 import random
@@ -29,13 +29,13 @@ from tests.support.stores import states_of
 SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.5")) * 60
 CLIENTS, USERS, CALLERS = 3, 40, 6
 FAULT_EVERY_SECONDS = 6
-# Once warm: what was loaded lazily, and what the allocator keeps.
+# The growth after the warm-up: lazily loaded modules, and memory that the allocator keeps.
 GROWTH = 1.35
 
 
 @dataclass
 class Soak:
-    """Two servers of one store, and what callers were told."""
+    """Two servers of one store, and the responses of callers."""
 
     directory: Path
     database_url: str
@@ -46,7 +46,7 @@ class Soak:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Start both, and register who has tickets."""
+        """Start both, and register the users with tickets."""
         self.servers = [Server(self.directory, self.database_url, **self.settings) for _ in range(2)]
         for subject in subjects():
             path = f"/{subject.client_ext_id}/users/{subject.user_ext_id}"
@@ -117,12 +117,12 @@ def test_under_mixed_load_with_faults_nothing_is_lost_and_nothing_grows(
 
 
 def keep_calling(soak: Soak, over: threading.Event, chance: random.Random) -> None:
-    """Reset, read, verify, search and follow, until all is over; a reset without an answer is sent again, under its key."""
-    everybody = subjects()
+    """Reset, read, verify, search and follow until the end; a reset without a response is repeated with its key."""
+    users = subjects()
     client = httpx.Client(headers=soak.servers[0].client.headers, timeout=30, trust_env=False)
     with client:
         while not over.is_set():
-            subject = chance.choice(everybody)
+            subject = chance.choice(users)
             path = f"/{subject.client_ext_id}/users/{subject.user_ext_id}/ticket"
             what = chance.random()
             if what < 0.5:
@@ -158,7 +158,7 @@ def call(
     headers: dict[str, str] | None = None,
     json: dict[str, str] | None = None,
 ) -> int:
-    """Call one of the servers, and return the status; 0 where it is gone."""
+    """Call one of the servers and return the status; 0: it is down."""
     base = chance.choice(soak.servers).client.base_url
     try:
         answer = client.request(method, f"{base}".rstrip("/") + path, headers=headers, json=json)
@@ -173,7 +173,7 @@ def call(
 def cause_faults(
     soak: Soak, chance: random.Random, request: pytest.FixtureRequest, seconds: float
 ) -> list[tuple[int, int]]:
-    """Kill, stop and cut off again and again. Returns the memory of the server that lives through, warm and at the end."""
+    """Kill, stop and disconnect repeatedly. Returns the memory of the surviving server, warm and at the end."""
     end = time.monotonic() + seconds
     warm = None
     while time.monotonic() < end:
@@ -190,7 +190,7 @@ def cause_faults(
 
 
 def check_metrics(soak: Soak) -> str:
-    """Return what the server says of itself, once it is idle again."""
+    """Return the server's metrics after it has become idle."""
     base = f"http://127.0.0.1:{soak.servers[0].port}"
     until(lambda: httpx.get(f"{base}/readyz", trust_env=False).status_code == 200, "it is ready again")
     text = httpx.get(f"{base}/metrics", trust_env=False).text
@@ -199,7 +199,7 @@ def check_metrics(soak: Soak) -> str:
 
 
 def lost(database_url: str, soak: Soak) -> int:
-    """Return how many resets that were answered are not in the log, and check that its positions are dense."""
+    """Return the number of answered resets missing in the event log, and check that positions are dense."""
     for events in ledgers(database_url).values():
         assert [int(re.findall(rb'"id":"(\d+)"', event)[0]) for event in events] == list(
             range(1, len(events) + 1)
@@ -213,6 +213,6 @@ def lost(database_url: str, soak: Soak) -> int:
 
 
 def unexplained(directory: Path) -> list[str]:
-    """Return the lines of the logs that hold a traceback."""
+    """Return the log lines with a traceback."""
     lines = [line for path in directory.glob("server-*.log") for line in path.read_text().splitlines()]
     return [line[:500] for line in lines if "Traceback" in line]

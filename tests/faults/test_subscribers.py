@@ -34,7 +34,7 @@ QUICK: Any = {
 
 @dataclass
 class Cluster:
-    """Two servers on one store, each of which may be killed and started again at its port."""
+    """Two servers on one store, which can be killed and restarted at their ports."""
 
     directory: Path
     database_url: str
@@ -60,7 +60,7 @@ class Cluster:
 
 @dataclass
 class Writer:
-    """Resets tickets one after the other, at whatever server answers; what got no answer is sent again, under its key."""
+    """Resets tickets one after the other at any server; a request without a response is repeated with its key."""
 
     cluster: Cluster
     client: str
@@ -116,7 +116,7 @@ def given_subscription(cluster: Cluster, receiver: Receiver, client: str, batch_
 
 
 def followers(cluster: Cluster, client: str) -> dict[str, Follower]:
-    """Return a subscriber over HTTP, of the documentation, and `tickets follow`."""
+    """Return the documentation's HTTP subscriber and `tickets follow`."""
     directory, server = cluster.directory, cluster.servers[1]
     token = server.client.headers["Authorization"].removeprefix("Bearer ")
     subscriber = [
@@ -153,14 +153,14 @@ def ledger(cluster: Cluster, client: str) -> list[Any]:
 
 
 def assert_saw_all(name: str, seen: list[Any], wanted: list[Any]) -> None:
-    """Each at least once, each as it is in the ledger, and a new one only after the one before it."""
+    """Each at least once, equal to the ledger, and new ones in order."""
     by_id = {event["id"]: event for event in seen}
     assert list(by_id) == [event["id"] for event in wanted], name
     assert list(by_id.values()) == wanted, name
 
 
 def moody(chance: random.Random) -> Callable[[Received], bytes | None]:
-    """Return a receiver's behaviour: mostly it takes what it gets."""
+    """Return a receiver's behaviour: it accepts most messages."""
     moods = [OK] * 30 + [answer(500), answer(503, "Retry-After: 0"), HANGS, b""]
     return lambda _: chance.choice(moods)
 

@@ -17,7 +17,7 @@ from tests.support.server import until
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium: apt-get install chromium")
 _SECONDS = 30
-# What the page's content policy forbade, kept by the page itself.
+# The violations of the content policy, recorded by the page itself.
 _KEEP_VIOLATIONS = """
 window.violations = []
 document.addEventListener('securitypolicyviolation', event => violations.push(event.violatedDirective))
@@ -25,7 +25,7 @@ document.addEventListener('securitypolicyviolation', event => violations.push(ev
 
 
 class Page:
-    """A page that a test asks and clicks by JavaScript, which no content policy keeps the DevTools from."""
+    """A page that a test reads and clicks by JavaScript through DevTools, which ignores the content policy."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

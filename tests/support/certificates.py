@@ -1,4 +1,4 @@
-"""Certificates that nobody trusts, unless a test says so."""
+"""Self-signed certificates, trusted only on a test's request."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

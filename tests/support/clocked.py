@@ -1,4 +1,4 @@
-"""A clock for a server of a test's own, by libfaketime, which the test can set while the server runs."""
+"""A clock for a server, by libfaketime, which a test can set at run time."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 
 class Clock:
-    """The clock; environment: what a server that goes by it is started with."""
+    """The clock; environment: for starting a server that uses it."""
 
     def __init__(self, directory: Path) -> None:
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
@@ -19,7 +19,7 @@ class Clock:
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
-            # What measures how long something takes goes on as it does when a clock is set.
+            # The monotonic clock is not affected, as when a real clock is set.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
 

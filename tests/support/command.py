@@ -87,5 +87,5 @@ def tickets(directory: Path, *arguments: str, **settings: str) -> subprocess.Com
 
 
 def publishing(directory: Path, database_url: str, broker_url: str) -> Command:
-    """Return a running publisher of every client, which says when it has begun."""
+    """Return a running publisher of every client, which logs its start."""
     return Command(directory, "publish", "--to", broker_url, TICKETS_DATABASE_URL=database_url)

@@ -1,4 +1,4 @@
-"""Wires `tickets backup` and `tickets restore` with a kill -9 at the point that TICKETS_TEST_CRASH names."""
+"""`tickets backup` and `tickets restore` with a kill -9 at the point in TICKETS_TEST_CRASH."""
 
 import os
 import signal
@@ -11,24 +11,24 @@ copy, rename = sqlite_backup._copy, Path.rename
 
 
 def die_at(point: str) -> None:
-    """End this process as a power cut would, if this is the point."""
+    """Kill this process, like a power cut, if this is the point."""
     if os.environ[CRASH] == point:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def copy_until(source: Path, draft: Path, tell: sqlite_backup.Tell) -> None:
-    """Copy, but no further than to the point."""
+def copy_until(source: Path, draft: Path, report: sqlite_backup.ReportProgress) -> None:
+    """Copy up to the point."""
 
     def tell_until(what: str, done: int, of: int) -> None:
         if done * 2 >= of:
             die_at(what)
-        tell(what, done, of)
+        report(what, done, of)
 
     copy(source, draft, tell_until)
 
 
 def rename_until(path: Path, target: Path) -> Path:
-    """Rename, unless it ends before."""
+    """Rename, unless the process is killed before."""
     die_at("rename")
     renamed = rename(path, target)
     die_at("renamed")

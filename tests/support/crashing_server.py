@@ -1,4 +1,4 @@
-"""The real command line, but that it kills itself (SIGKILL) at a point that a request's comment names."""
+"""The real command line that kills itself (SIGKILL) at the point in a request's comment."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ NO_DELIVERY = "TICKETS_TEST_NO_DELIVERY"
 
 
 def die() -> NoReturn:
-    """End this process as a power cut would, and its whole group with it."""
+    """Kill this process and its process group, like a power cut."""
     os.killpg(0, signal.SIGKILL)
     raise AssertionError
 
@@ -39,7 +39,7 @@ def open_crashing_store(*arguments: Any) -> Any:
 
 
 async def refuse_to_deliver(*_: object) -> NoReturn:
-    """Stand for a spool that is not reached before the crash."""
+    """Replace a spool that is not reached before the crash."""
     raise NotDelivered("the test lets nothing out", "test")
 
 

@@ -1,4 +1,4 @@
-"""Imported into a worker of deliveries, has it kill itself (SIGKILL) at a step that the environment names."""
+"""Imported by a delivery worker, it makes the worker kill itself (SIGKILL) at the step in the environment."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def _after_saying(what: str) -> Callable[[], None]:
 
 
 def _while_recording() -> None:
-    # The event and the end of the outbox's row are written, and nothing is committed.
+    # The event and the removal of the outbox row are written but not committed.
     store, query = sqlite_store._store, postgres_store._query
 
     def store_and_die(cursor: Any, storing: Any, rows: Any) -> int:

@@ -1,4 +1,4 @@
-"""Tickets that are minted without a server, what became of their deliveries, and what a mail server has of them."""
+"""Tickets minted without a server, the recorded deliveries, and the mails of a mail server."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from tests.support.service import command
 from tests.support.stores import state_of
 
 CLIENT = "client-123"
-# With which nobody waits for long.
+# Short intervals for tests.
 QUICK = {
     "TICKETS_DELIVERY_RETRY_SECONDS": "0.05",
     "TICKETS_DELIVERY_LONGEST_WAIT_SECONDS": "0.5",
@@ -34,23 +34,23 @@ QUICK = {
 
 
 def smtp(server: MailServer, **settings: str) -> dict[str, str]:
-    """Return the settings of who delivers by a mail server, and tries again soon."""
+    """Return the settings of a delivery by a mail server with short retries."""
     return {**QUICK, "TICKETS_SMTP_URL": f"smtp+plain://127.0.0.1:{server.port}", **settings}
 
 
 def subjects(count: int) -> list[Subject]:
-    """Return so many users."""
+    """Return this many users."""
     return [Subject(CLIENT, f"user-{number}") for number in range(count)]
 
 
 def address(subject: Subject) -> str:
-    """Return where the mails of a user go."""
+    """Return the email address of a user."""
     return f"{subject.user_ext_id}@example.com"
 
 
 @contextmanager
 def minting(directory: Path, database_url: str) -> Iterator["Minting"]:
-    """Yield who mints tickets with the keys of the servers in a directory, and delivers none."""
+    """Yield a minter of tickets with the keys of the servers in a directory, without delivery."""
     settings = Settings(database_url=database_url, migrate_at_start=True, **keys_of(directory))
     with in_background(settings) as (_, commands):
         yield Minting(commands)
@@ -78,12 +78,12 @@ class Minting:
 
 
 def all_over(database_url: str, seconds: float = 30) -> None:
-    """Wait until nothing waits for its delivery."""
+    """Wait until no delivery is pending."""
     until(lambda: not outbox_of(database_url), "everything is delivered", seconds)
 
 
 def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[DeliveryEvent]]:
-    """Return what was recorded of the deliveries to each user, the newest first."""
+    """Return the recorded deliveries of each user, newest first."""
     with opened(database_url) as store:
         found = {
             user: [store.event(entry) for entry in store.newest_of_user(user, TOPICS, 100_000)]
@@ -96,7 +96,7 @@ def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[D
 
 
 def assert_last_mails_verify(database_url: str, server: MailServer, users: Sequence[Subject]) -> None:
-    """Assert that the last mail of each user holds the ticket that is in force; no ticket is shown."""
+    """Assert that the last mail of each user contains the current ticket; no ticket is shown."""
     last = {mail.to: mail.message for mail in list(server.taken)}
     wrong = [
         user.user_ext_id
@@ -107,14 +107,14 @@ def assert_last_mails_verify(database_url: str, server: MailServer, users: Seque
 
 
 def holds_ticket_of(database_url: str, user: Subject, message: EmailMessage) -> bool:
-    """Tell whether a mail holds the ticket that is in force."""
+    """Return whether a mail contains the current ticket."""
     with opened(database_url) as store:
         ticket_hash = state_of(store, user).ticket_hash
     return verify_ticket(ClearTicket(ticket_of(message)), ticket_hash)
 
 
 def lease_end(database_url: str) -> str:
-    """Return until when the only ticket that waits is leased, as the store writes it."""
+    """Return the end of the lease of the only pending ticket, as stored."""
     with opened(database_url) as store:
         rows = store._fetch("SELECT leased_until FROM outbox", ())
     return str(rows[0][0])
@@ -126,7 +126,7 @@ def message_ids(mails: Sequence[Mail]) -> list[str]:
 
 
 def assert_doubles_are_the_same(server: MailServer) -> int:
-    """Assert that mails with the same Message-ID are the same, each to one user; return how many came again."""
+    """Assert that mails with the same Message-ID are equal, each to one user; return the number of duplicates."""
     first: dict[str, Mail] = {}
     different = 0
     for identity, mail in zip(message_ids(server.taken), server.taken, strict=True):

@@ -1,4 +1,4 @@
-"""Deliverers beside a service, and couriers that do as they are told."""
+"""Deliverers beside a service, and scripted couriers."""
 
 import asyncio
 import itertools
@@ -32,18 +32,18 @@ _numbers = itertools.count()
 
 
 def later(said: str = "the test is busy", answer: str = "451") -> NotDelivered:
-    """Return a failure that may pass."""
+    """Return a temporary failure."""
     return NotDelivered(said, answer)
 
 
 def never(said: str = "the test never takes it", answer: str = "550") -> NotDelivered:
-    """Return a failure that stays."""
+    """Return a permanent failure."""
     return NotDelivered(said, answer, final=True)
 
 
 @dataclass
 class FakeCourier:
-    """Does what is planned, one after the other, and then takes every ticket; what hangs does so until `open`."""
+    """Follows a plan and then accepts every ticket; a hanging delivery ends with `open`."""
 
     planned: list[str | Exception] = field(default_factory=list)
     waiting: list[PendingDelivery] = field(default_factory=list)
@@ -68,12 +68,12 @@ class FakeCourier:
         return [waiting.entry.version for waiting in list(self.waiting)]
 
     def open(self) -> None:
-        """Let what hangs go on."""
+        """Continue the hanging deliveries."""
         self.gate.set()
 
 
 class Delivering:
-    """A deliverer that runs in a thread of its own until it is stopped. close: gives back what the couriers hold."""
+    """A deliverer that runs in a thread of its own until it is stopped. close: closes the couriers."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ def delivering(
 
 
 def said_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
-    """Return what is recorded of the deliveries to a user, oldest first, from a fake store or a real one."""
+    """Return the recorded deliveries to a user, oldest first, from a fake or a real store."""
     if not hasattr(store, "newest_of_user"):
         events = [event for stream in store.events.values() for event in stream]
         return [
@@ -155,7 +155,7 @@ def said_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
 
 
 def outbox_of(service: Service) -> Outbox:
-    """Return the outbox of the service: every store is one."""
+    """Return the outbox of the service: every store implements it."""
     return service.store
 
 

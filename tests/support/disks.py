@@ -15,7 +15,7 @@ _ENOUGH = 4096
 
 @contextmanager
 def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of so many megabytes; skips where this process may not mount."""
+    """Mount a file system of this size in MB; skips if this process cannot mount."""
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     _mount("-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(place))
     try:
@@ -46,7 +46,7 @@ def _fill(descriptor: int, size: int) -> None:
 
 
 class BreakableDisk:
-    """An ext4 in a file, which can be made read-only as the kernel does it when it finds an error."""
+    """An ext4 in a file that can be made read-only, as the kernel does after an error."""
 
     def __init__(self, image: Path, place: Path) -> None:
         self._image, self.place = image, place
@@ -60,11 +60,11 @@ class BreakableDisk:
         _mount("-o", "loop,errors=remount-ro", str(self._image), str(self.place))
 
     def break_it(self) -> None:
-        """Have the kernel give it up: from now on it is read-only, whoever has what open."""
+        """Let the kernel make it read-only from now on, despite open files."""
         _mount("-o", "remount,abort", str(self.place))
 
     def unmount(self) -> None:
-        """Unmount it, once nobody uses it any more."""
+        """Unmount it as soon as it is unused."""
         _unmount(self.place)
 
     def repair(self) -> None:
@@ -76,7 +76,7 @@ class BreakableDisk:
 
 @contextmanager
 def breakable_disk(directory: Path, place: Path) -> Iterator[BreakableDisk]:
-    """Yield such a disk, mounted; skips where this process may not mount, or has no ext4."""
+    """Yield such a disk, mounted; skips if this process cannot mount or has no ext4."""
     if not Path("/sbin/mkfs.ext4").exists():
         pytest.skip("no mkfs.ext4 here: apt-get install e2fsprogs")
     disk = BreakableDisk(directory / "disk.img", place)
@@ -94,7 +94,7 @@ def _mount(*arguments: str) -> None:
 
 
 def _unmount(place: Path) -> None:
-    # Somebody who was killed a moment ago may still hold it.
+    # A process that was just killed may still use it.
     until(
         lambda: not subprocess.run(["umount", str(place)], check=False, stderr=subprocess.DEVNULL).returncode,
         "it is unmounted",

@@ -1,4 +1,4 @@
-"""The real command line, but that a server signs and sends several times a second, and waits long for a witness."""
+"""The real command line with several checkpoints a second and a long time limit for witnesses."""
 
 from interface import main
 from interface.composition import server

@@ -1,4 +1,4 @@
-"""What is left after a crash, read from the store and the mail directory, and checked against itself."""
+"""The state after a crash, read from the store and the mail directory, and checked for consistency."""
 
 import email
 import email.policy
@@ -26,7 +26,7 @@ def open_store(database_url: str) -> SqliteStore | PostgresStore:
 
 
 def ticket_in(mail: Path) -> ClearTicket:
-    """Return the ticket that a spooled mail holds."""
+    """Return the ticket of a spooled mail."""
     message = email.message_from_bytes(mail.read_bytes(), policy=email.policy.default)
     [ticket] = re.findall(r"^ {4}(\S{24})\r?$", message.get_content(), re.MULTILINE)
     return ClearTicket(ticket)
@@ -62,7 +62,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 known = ended if isinstance(event, TicketDeliveryEnded) else delivered
                 assert (
                     name not in waiting | delivered | ended
-                )  # each is recorded once, with the end of its row
+                )  # each is recorded once, with the removal of its row
                 known.add(name)
         assert minted == waiting | delivered | ended
         assert delivered <= {mail.stem for mail in mails.glob("*.eml")} <= minted
@@ -73,7 +73,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
 
 
 def outbox_of(database_url: str) -> list[OutboxEntry]:
-    """Return what waits for delivery."""
+    """Return the pending deliveries."""
     store = open_store(database_url)
     try:
         return _outbox(store)

@@ -1,6 +1,6 @@
-"""Makes docs/evidence-vectors: evidence that verifies, and evidence that must not. Run once per format.
+"""Creates docs/evidence-vectors: valid and invalid evidence. Run once per format.
 
-The bad ones are signed with the right key where they can be, so that what is wrong is found behind the signature.
+The invalid ones are signed with the right key if possible, so that the fault is found after the signature.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Two real PostgreSQL servers of which one stands by, synchronously, and takes over by itself: pg_auto_failover.
+"""Two real PostgreSQL servers, one of which is a synchronous standby with automatic failover: pg_auto_failover.
 
 Its monitor decides, and a keeper beside each server does what it says. A server is killed together with its keeper, as
 if its machine had lost its power.
@@ -20,7 +20,7 @@ import psycopg
 
 from tests.support.server import until
 
-# A failure is believed after some three seconds; by default that takes half a minute.
+# A failure is detected after some three seconds; by default that takes half a minute.
 _IMPATIENT = """
 pgautofailover.health_check_period = 500
 pgautofailover.health_check_timeout = 500
@@ -35,7 +35,7 @@ _BOTH = {("primary", "primary"), ("secondary", "secondary")}
 
 
 def missing() -> str:
-    """Return what is not installed here; empty where all is."""
+    """Return the missing programs; empty: all are installed."""
     if not shutil.which("pg_autoctl"):
         return "pg_autoctl is not here: apt-get install pg-auto-failover-cli"
     if not _binaries():
@@ -141,7 +141,7 @@ class TwoServers:
 
 @contextmanager
 def two_servers() -> Iterator[TwoServers]:
-    """Yield two servers, one of which stands by; they are killed at the end."""
+    """Yield two servers, one of which is the standby; they are killed at the end."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="tickets-failover-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -154,7 +154,7 @@ def two_servers() -> Iterator[TwoServers]:
 
 
 def _who() -> dict[str, Any]:
-    """Return as whom the servers run, since PostgreSQL refuses to run as root."""
+    """Return the user of the servers, since PostgreSQL refuses to run as root."""
     if os.getuid() != 0:
         return {}
     postgres = pwd.getpwnam("postgres")
@@ -162,7 +162,7 @@ def _who() -> dict[str, Any]:
 
 
 def _tree(process: int) -> list[int]:
-    """Return a process and all that come from it; each of them may have a session of its own."""
+    """Return a process and its descendants, which can have sessions of their own."""
     children: dict[int, list[int]] = {}
     for found in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

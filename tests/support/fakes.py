@@ -1,4 +1,4 @@
-"""Fakes for ports, and made-up facts; tests/contracts keeps the fakes honest."""
+"""Fakes for ports, and sample data; tests/contracts verifies the fakes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @dataclass
 class FakeClock:
-    """Stands still until a test moves it."""
+    """A clock that only moves when a test moves it."""
 
     now: datetime = NOW
 
@@ -32,7 +32,7 @@ class FakeClock:
 
 @dataclass
 class FakeRandomness:
-    """Counts: every value differs from the last, and each run gives the same."""
+    """A counter: values are unique and reproducible."""
 
     drawn: int = 0
 
@@ -51,7 +51,7 @@ class FakeRandomness:
 
 
 class FakeSealer:
-    """Keeps the tickets in memory, and the seal is a number."""
+    """Keeps the tickets in memory; the sealed form is a number."""
 
     def __init__(self) -> None:
         self.sealed: list[tuple[str, Any]] = []
@@ -75,7 +75,7 @@ class FakeSealer:
 
 
 class FakeSlowHash:
-    """Quick, and just as good for telling right from wrong."""
+    """A fast hash that distinguishes right from wrong tickets."""
 
     def hash(self, ticket: ClearTicket) -> str:
         return "{ARGON2ID}" + hashlib.sha256(ticket.reveal().encode()).hexdigest()
@@ -85,7 +85,7 @@ class FakeSlowHash:
 
 
 def attribution(**changes: object) -> Attribution:
-    """Return who and why, made up but for the changes."""
+    """Return a sample caller and reason with these changes."""
     fields: dict[str, object] = {
         "timestamp": NOW,
         "actor": "helpdesk",

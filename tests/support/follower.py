@@ -11,7 +11,7 @@ from tests.support.server import ROOT
 
 
 class Follower:
-    """A process that prints events and resumes by a file; it may be killed and started again."""
+    """A process that prints events and resumes by a file; it can be killed and restarted."""
 
     def __init__(self, command: list[str], directory: Path, output: Path, **environment: str) -> None:
         self._command = command
@@ -28,7 +28,7 @@ class Follower:
 
     def kill(self) -> None:
         self.stop()
-        # What was cut off in the middle of a line is no event; the next begins on a line of its own.
+        # A truncated line is not an event; the next one begins on a line of its own.
         with self._output.open("ab") as output:
             output.write(b"\n")
         self.process = self._start()
@@ -38,7 +38,7 @@ class Follower:
         self.process.wait()
 
     def events(self) -> list[Any]:
-        """Return what was printed so far."""
+        """Return the output so far."""
         found = []
         for line in self._output.read_text().splitlines():
             with suppress(ValueError):

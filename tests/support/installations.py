@@ -1,4 +1,4 @@
-"""Makes tests/system/installations: what an operator of each release has, with every kind of event and of row.
+"""Creates tests/system/installations: an operator's installation of each release, with all kinds of events and rows.
 
 `python -m tests.support.installations` runs the programs of tests/support/releases.py, and keeps the archives that exist.
 An archive is the working directory of the service: the SQLite file or a dump of PostgreSQL, the keys, the mails, the
@@ -108,7 +108,7 @@ def _answers(client: httpx.Client) -> bool:
 
 
 def make_all() -> None:
-    """Make the archives that do not exist."""
+    """Create the missing archives."""
     DIRECTORY.mkdir(exist_ok=True)
     for release, commit in RELEASES.items():
         sqlite, postgres = (DIRECTORY / f"{release}-{store}.tar.gz" for store in ("sqlite", "postgres"))
@@ -146,7 +146,7 @@ def _pack(directory: Path, archive: Path) -> None:
 
 
 def unpack(name: str, directory: Path) -> None:
-    """Put an installation into a directory."""
+    """Unpack an installation into a directory."""
     with tarfile.open(DIRECTORY / name) as packed:
         packed.extractall(directory, filter="data")
 
@@ -245,7 +245,7 @@ def _subscribe(client: httpx.Client) -> None:
 
 
 def _fill_a_tile(client: httpx.Client) -> None:
-    """Change a ticket until the ledger has a full tile, whose hash is stored at the next checkpoint."""
+    """Change a ticket until the ledger has a full tile; the next checkpoint stores its hash."""
     ticket = _given_a_ticket(client, "user-commented")
     for number in range(_TILE):
         _patch(client, ticket, {"modificationComment": f"comment {number}"})
@@ -273,7 +273,7 @@ def _delivered(client: httpx.Client, user: str) -> bool:
 
 
 def _status(client: httpx.Client, user: str) -> str:
-    """Return how far the newest ticket of a user is."""
+    """Return the delivery status of a user's newest ticket."""
     items = client.get(f"/{CLIENT}/users/{user}/ticket/deliveries").raise_for_status().json()["items"]
     return str(items[0]["status"]) if items else ""
 
@@ -289,7 +289,7 @@ def _forget_mails(mails: Path) -> None:
 
 
 def _read(client: httpx.Client) -> dict[str, Any]:
-    """Return what the server answers, by path."""
+    """Return the server's responses by path."""
     users = (PROVEN, WAITING, "user-expired", "user-archived", "user-imported", "user-unsendable")
     paths = [
         *[f"/{CLIENT}/users/{user}" for user in users],

@@ -1,4 +1,4 @@
-"""What stands in a store's ledgers, and how it gets there without a server."""
+"""Reads and fills a store's ledgers without a server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +50,6 @@ def ledgers(database_url: str) -> dict[str, list[bytes]]:
 
 
 def size(database_url: str) -> int:
-    """Return how many events there are."""
+    """Return the number of events."""
     with opened(database_url) as store:
         return sum(size for _, size in store.sizes())

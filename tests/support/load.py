@@ -1,4 +1,4 @@
-"""Callers that go on through a fault, what each of them saw, and that nothing of it is lost."""
+"""Callers that continue during a fault, their responses, and the check that nothing is lost."""
 
 import threading
 import time
@@ -18,9 +18,9 @@ from tests.support.server import Server, until
 CLIENT = "client-123"
 USERS = [f"user-{number}" for number in range(4)]
 CALLERS = 8
-# What a caller of a service in trouble may have to wait for its refusal: a lock or a connection, and a little.
+# The longest wait of a caller for a 503: for a lock or a connection, and a margin.
 LONGEST_SECONDS = 12
-# The event loop goes on, whatever the store does.
+# The event loop is not blocked by the store.
 ALIVE_WITHIN_SECONDS = 4
 _RESET_PAUSE_SECONDS = 0.01
 _LOOK_PAUSE_SECONDS = 0.05
@@ -28,7 +28,7 @@ _LIVE, _READY = "/livez", "/readyz"
 
 
 class Answered(NamedTuple):
-    """An answer as its caller saw it."""
+    """A response as its caller received it."""
 
     path: str
     began: float
@@ -39,7 +39,7 @@ class Answered(NamedTuple):
 
 @dataclass
 class Load:
-    """What came of it so far. moving: whether the server may be away, since another takes its place."""
+    """The results so far. moving: whether the server may be down during a failover."""
 
     server: Server
     moving: bool = False
@@ -49,7 +49,7 @@ class Load:
     resets: dict[str, list[int]] = field(default_factory=lambda: {user: [] for user in USERS})
 
     def reset_again_and_again(self, user: str) -> None:
-        """Reset a ticket; what was not taken is sent again, under its key, until it is."""
+        """Reset a ticket; a failed request is repeated with its key until it succeeds."""
         with self._client() as http:
             while not self.stopping.is_set():
                 key = uuid.uuid4().hex
@@ -94,7 +94,7 @@ class Load:
         return answer
 
     def stop(self) -> None:
-        """Have everybody come to an end, once what each of them asked for is answered."""
+        """Let all callers end after their current responses."""
         self.stopping.set()
         for end in self.ends:
             end.result(60)
@@ -105,7 +105,7 @@ class Load:
         until(lambda: sum(map(len, self.resets.values())) >= wanted, "resets are answered")
 
     def refused(self, since: float, path: str = "/reset", seconds: float = 30) -> None:
-        """Wait until somebody is refused who asked after that."""
+        """Wait until a caller that asked after that gets a 503."""
         until(
             lambda: self._found(since, path, httpx.codes.SERVICE_UNAVAILABLE), f"{path} is refused", seconds
         )
@@ -122,7 +122,7 @@ class Load:
                 for user in USERS
             ]
 
-        until(lambda: all(ended()), "everybody is answered again", seconds)
+        until(lambda: all(ended()), "all callers get responses again", seconds)
         return max(time for time in ended() if time) - since
 
     def ready_again(self, since: float) -> None:
@@ -137,7 +137,7 @@ class Load:
         ]
 
     def assert_that_it_was_bearable(self, longest_seconds: float = LONGEST_SECONDS) -> None:
-        """Assert that everybody got what was asked for, or a 503 that says when to come again, and in time."""
+        """Assert that all callers got their result, or a 503 with Retry-After, in time."""
         assert {one.status for one in self.answers} <= {httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE}
         assert all(one.retry_after for one in self.answers if one.status == httpx.codes.SERVICE_UNAVAILABLE)
         assert max(one.ended - one.began for one in self.answers) < longest_seconds
@@ -155,7 +155,7 @@ class Load:
             assert sorted(self.resets[user]) == list(range(1, rows[subject].reset_count + 1))
 
     def report(self, fault: str, recoveries: Sequence[float]) -> None:
-        """Print what was seen, for who runs the test by hand."""
+        """Print the results, for manual runs of the test."""
         refused = [one.ended - one.began for one in self.answers if one.status != httpx.codes.OK]
         statuses = sorted({one.status for one in self.answers})
         longest = max(one.ended - one.began for one in self.answers)
@@ -169,7 +169,7 @@ class Load:
 
 @contextmanager
 def under_load(server: Server) -> Iterator[Load]:
-    """Yield what callers see; at the end each of them has come to an end, the resets with an answer each."""
+    """Yield the callers' results; at the end all callers have ended, and each reset has a response."""
     for user in USERS:
         server.client.put(f"/{CLIENT}/users/{user}", json={"email": "u@example.com"}).raise_for_status()
         server.client.post(_ticket(user)).raise_for_status()
@@ -186,7 +186,7 @@ def under_load(server: Server) -> Iterator[Load]:
 
 
 def tracebacks(server: Server) -> list[str]:
-    """Return what the log has of errors that nobody foresaw."""
+    """Return the unexpected errors of the log."""
     lines = server.log.read_text().splitlines()
     return [line[:300] for line in lines if "Traceback" in line or "Exception" in line]
 

@@ -1,4 +1,4 @@
-"""A mail server on loopback that answers as a test wants, and keeps what it took."""
+"""A mail server on loopback with scripted responses that keeps accepted mails."""
 
 import asyncio
 import email
@@ -21,7 +21,7 @@ _FOR_EVER = 3600
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail as it came. encrypted: by TLS. by: the number of the connection."""
+    """A received mail. encrypted: by TLS. by: the number of the connection."""
 
     sender: str
     to: str
@@ -38,7 +38,7 @@ class Mail:
 
 
 def ticket_of(message: EmailMessage) -> str:
-    """Return the ticket that stands in the text of a mail."""
+    """Return the ticket in the text of a mail."""
     part = message.get_body(("plain",))
     assert part
     [ticket] = re.findall(r"^ {4}(\S+)\r?$", part.get_content(), re.MULTILINE)
@@ -47,7 +47,7 @@ def ticket_of(message: EmailMessage) -> str:
 
 @dataclass
 class MailServer:
-    """Takes mails. answer_to: returns what is answered to RCPT or DATA of an address, OK in the end.
+    """Receives mails. answer_to: returns the response to RCPT or DATA of an address, finally OK.
 
     offered: every mail that came, those that were not taken, too.
     """
@@ -59,7 +59,7 @@ class MailServer:
     connections: int = 0
 
     def to(self, address: str) -> list[Mail]:
-        """Return what was taken for an address."""
+        """Return the mails for an address."""
         return [mail for mail in list(self.taken) if mail.to == address]
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's names
@@ -126,7 +126,7 @@ def mail_server(
     tls: ssl.SSLContext | None = None,
     login: tuple[str, str] | None = None,
 ) -> Iterator[MailServer]:
-    """Yield a mail server. login: who may send, and the password."""
+    """Yield a mail server. login: the required user and password."""
     box = MailServer(answer_to)
     loop = asyncio.new_event_loop()
 
@@ -179,4 +179,4 @@ async def _ended(server: asyncio.Server, transports: list[asyncio.Transport]) ->
     for _ in range(100):
         await asyncio.sleep(
             0
-        )  # what closes a connection, TLS above all, goes on in the next rounds of the loop
+        )  # closing a connection, especially with TLS, continues in the next iterations of the loop

@@ -1,4 +1,4 @@
-"""The names that others use: settings, commands, routes, fields, codes, events, metrics, tables.
+"""Public names: settings, commands, routes, fields, codes, events, metrics, tables.
 
 `python -m tests.support.names` writes those of the program's version to tests/system/released_names, once per release.
 """
@@ -28,7 +28,7 @@ DIRECTORY = ROOT / "tests" / "system" / "released_names"
 
 
 def current_names() -> list[str]:
-    """Return the names of this program, one text each. The working directory must be an empty one."""
+    """Return the names of this program, one text each. The working directory must be empty."""
     return sorted({*_settings(), *_commands(), *_codes(), *_events(), *_tables(), *_of_a_server()})
 
 

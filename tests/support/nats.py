@@ -23,16 +23,16 @@ from tests.support.server import until
 
 Result = TypeVar("Result")
 
-# Debian puts it where an ordinary user's PATH does not look.
+# Debian installs it outside of an ordinary user's PATH.
 PROGRAM = shutil.which("nats-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_nats_server = pytest.mark.skipif(PROGRAM is None, reason="no nats-server: apt-get install nats-server")
 
 
 class NatsServer:
-    """A server with JetStream that stores in a directory. arguments: of the program, beside these."""
+    """A server with JetStream that stores in a directory. arguments: additional ones of the program."""
 
     def __init__(self, directory: Path, *arguments: str) -> None:
-        # Bound, but never listening, it keeps the port free for the server, also while that is dead.
+        # Bound but not listening, it reserves the port for the server even while that is dead.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))

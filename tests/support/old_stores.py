@@ -1,6 +1,6 @@
-"""Makes tests/outbound/stores: a store of every earlier schema, filled by the program of that time. Run once per schema.
+"""Creates tests/outbound/sql/stores: a store of every earlier schema, filled by the program of that time. Run once per schema.
 
-`python -m tests.support.old_stores` takes the programs from the history of the repository, and leaves alone what is there.
+`python -m tests.support.old_stores` takes the programs from the history of the repository and keeps existing stores.
 """
 
 import base64
@@ -27,7 +27,7 @@ SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490"}
 POSTGRES = {1: "b2e044f", 2: "e367ee5", 3: "0313d6c", 4: "28a8121", 5: "eaa5688", 6: "bb307e8", 7: "aab2490"}
 
 CLIENT, OTHER = "client-123", "ünï/cøde"
-# Whose ticket waits for its delivery, is still valid in a hundred years, and was reset once under this key.
+# A user with a queued ticket that is valid for a hundred years and was reset once with this key.
 WAITING, RESET_KEY = "user-waiting", {"Idempotency-Key": "the reset"}
 DELIVERED, DELETED, ERASED = "user-delivered", "user-deleted", "user-erased"
 # Not secret: they belong to these stores alone. base64, as TICKETS_OUTBOX_KEY has it.
@@ -37,7 +37,7 @@ _SUBSCRIPTION = {"url": "https://siem.example/hook", "modificationComment": "SIE
 
 
 def give_ledger_key(directory: Path) -> None:
-    """Put the key that signed the checkpoints of these stores to where a program looks for it."""
+    """Write the key that signed the checkpoints of these stores into a program's key directory."""
     keys = directory / "var" / "keys" / "ledger"
     keys.mkdir(mode=0o700, parents=True)
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -47,7 +47,7 @@ def give_ledger_key(directory: Path) -> None:
 
 
 def make_all() -> None:
-    """Make the stores that are not there yet."""
+    """Create the missing stores."""
     DIRECTORY.mkdir(exist_ok=True)
     for version, commit in SQLITE.items():
         path = DIRECTORY / f"sqlite-{version}.db.gz"
@@ -80,13 +80,13 @@ def _postgres(commit: str, server: str, version: int) -> bytes:
 
 
 def dumped(database_url: str) -> bytes:
-    """Return a dump of a database that every server can execute."""
+    """Return a database dump that any server can execute."""
     dump = subprocess.run(
         [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", database_url],
         check=True,
         stdout=subprocess.PIPE,
     ).stdout
-    # Neither what only psql or the newest server knows, nor what would hold for the rest of the session.
+    # Without commands of psql or of newer servers, and without session settings.
     left_out = (b"\\", b"SET ", b"SELECT pg_catalog.set_config", b"--")
     return b"".join(line for line in dump.splitlines(keepends=True) if not line.startswith(left_out))
 

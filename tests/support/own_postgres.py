@@ -17,7 +17,7 @@ from tests.support.server import until
 
 
 class OwnPostgres:
-    """The server; disk: where all of it is."""
+    """The server; disk: the directory of its data."""
 
     def __init__(self, wheel: Any, disk: Path) -> None:
         self._wheel = wheel
@@ -25,18 +25,18 @@ class OwnPostgres:
         self.url: str = wheel.get_uri()
 
     def new_database(self) -> str:
-        """Return the URL of a new, empty database, which goes with the server."""
+        """Return the URL of a new, empty database, which lives as long as the server."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("DROP DATABASE IF EXISTS tickets WITH (FORCE)")
             connection.execute("CREATE DATABASE tickets")
         return self.url.replace("/postgres?", "/tickets?")
 
     def stop(self, how: str = "fast") -> None:
-        """Stop it, as an operator does; `immediate`: as a crash does."""
+        """Stop the server, as an operator does; `immediate`: like a crash."""
         self._pg_ctl("-m", how, "stop")
 
     def start(self) -> None:
-        """Start it, unless it runs, as who supervises it does; it recovers by itself."""
+        """Start the server unless it runs, like a supervisor; it recovers by itself."""
         if not self._answers():
             options = f"-h '' -k {self._directory}"
             until(
@@ -53,7 +53,7 @@ class OwnPostgres:
         return found[0] if found else 0
 
     def use_up_the_log(self) -> None:
-        """Begin new segments of its log until there is none left that it could begin."""
+        """Create new WAL segments until the disk has no space for another one."""
         with suppress(psycopg.Error), psycopg.connect(self.url, autocommit=True) as connection:
             while True:
                 connection.execute("SELECT pg_logical_emit_message(false, 'test', repeat('x', 4000000))")
@@ -80,7 +80,7 @@ class OwnPostgres:
 
 @contextmanager
 def own_postgres(megabytes: int | None = None) -> Iterator[OwnPostgres]:
-    """Yield a server that runs, on a small disk of its own where one is asked for; it is gone at the end."""
+    """Yield a running server, optionally on a small disk; it is removed at the end."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="tickets-postgres-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

@@ -21,7 +21,7 @@ import pytest
 from tests.support.certificates import self_signed
 from tests.support.server import until
 
-# Debian puts it where an ordinary user's PATH does not look.
+# Debian installs it outside of an ordinary user's PATH.
 PROGRAM = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_postfix = pytest.mark.skipif(
     PROGRAM is None or os.geteuid() != 0,
@@ -33,7 +33,7 @@ MAILBOX, BUSY = "una@bank.example", "busy@bank.example"
 LARGEST_MAIL_BYTES = 50_000
 _NOBODY = 65534
 
-# Whoever may send to whomever is settled here, and nothing is looked up outside of this machine.
+# Permissions to send are configured here, and nothing is resolved outside of this machine.
 _MAIN = f"""\
 compatibility_level = 3.6
 mynetworks =
@@ -88,7 +88,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 @dataclass
 class Postfix:
-    """A Postfix that a test can stop and start again. certificate: who vouches for it."""
+    """A Postfix that a test can stop and start again. certificate: the CA certificate."""
 
     directory: Path
     port: int
@@ -96,11 +96,11 @@ class Postfix:
 
     @property
     def url(self) -> str:
-        """Where it takes mails."""
+        """The URL for sending mails."""
         return f"smtp://tickets:p%40ss%2Fword@localhost:{self.port}"
 
     def start(self) -> None:
-        """Start it, with what waits in its queue."""
+        """Start it with its queue."""
         self._say("start")
         until(self._answers, "postfix answers")
 
@@ -122,7 +122,7 @@ class Postfix:
             return connection.connect_ex(("127.0.0.1", self.port)) == 0
 
     def has(self, count: int) -> list[EmailMessage]:
-        """Wait until there are so many mails in the box, and return them."""
+        """Wait until there are this many mails in the mailbox, and return them."""
         new = self.directory / "boxes" / "una" / "new"
         until(lambda: len(list(new.glob("*"))) >= count, f"{count} mails are in the box")
         return [_message(path.read_bytes()) for path in sorted(new.iterdir())]
@@ -137,7 +137,7 @@ def _message(content: bytes) -> EmailMessage:
 @contextlib.contextmanager
 def postfix_server() -> Iterator[Postfix]:
     """Yield a running Postfix; it is stopped at the end."""
-    # Not below pytest's directory, into which its own user may not look.
+    # Not below pytest's directory, which its user cannot read.
     directory = Path(tempfile.mkdtemp(prefix="tickets-postfix-"))
     directory.chmod(0o755)
     with contextlib.ExitStack() as stack:
@@ -161,7 +161,7 @@ def postfix_server() -> Iterator[Postfix]:
 
 
 class _Login(socketserver.StreamRequestHandler):
-    """Tells Postfix who may log in, as Dovecot would (its authentication protocol, version 1.1)."""
+    """Authenticates for Postfix by Dovecot's authentication protocol, version 1.1."""
 
     def handle(self) -> None:
         greeting = [

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 @contextmanager
 def running_server(*, flushes: bool = True) -> Iterator[str]:
-    """Yield the URL of a server on which databases may be made.
+    """Yield the URL of a server that allows new databases.
 
     flushes: whether a server of the test's own flushes to the disk; it need not where only its clients are killed.
     """
@@ -44,7 +44,7 @@ def _stop_flushes(url: str) -> None:
 
 
 def server_from_the_wheel(directory: Path) -> Any:
-    # On import it decides where its lock file lies: by default in /tmp, where another user's may be in the way.
+    # The lock file is chosen on import, by default in /tmp, where another user's could conflict.
     (directory / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_RUNTIME_DIR", str(directory))
@@ -55,7 +55,7 @@ def server_from_the_wheel(directory: Path) -> Any:
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """Yield the URL of a new, empty database; it is dropped afterwards, whoever is still connected."""
+    """Yield the URL of a new, empty database; it is dropped afterwards despite open connections."""
     name = f"tickets_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -65,7 +65,7 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 @contextmanager
 def out_of_reach(server_url: str, database_url: str) -> Iterator[None]:
-    """End every connection to a database, and let nobody connect until the end."""
+    """End every connection to a database, and block new ones until the end."""
     name = database_url.partition("@/")[2].partition("?")[0]
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())

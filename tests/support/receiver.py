@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback that answers as a test wants, down to the bytes."""
+"""A receiver of webhooks on loopback with scripted responses, down to the bytes."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ HANGS = None
 
 
 def answer(status: int, *headers: str, body: bytes = b"") -> bytes:
-    """Return an answer with an honest length."""
+    """Return a response with its true length."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -41,7 +41,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Takes requests; `behave` tells what is answered to one, HANGS: nothing, ever."""
+    """Receives requests; `behave` returns the response to one; HANGS: never any."""
 
     behave: Callable[[Received], bytes | None] = lambda _: OK
     port: int = 0
@@ -50,15 +50,15 @@ class Receiver:
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def at(self, path: str) -> list[Received]:
-        """Return what was received at a path."""
+        """Return the requests received at a path."""
         return [request for request in list(self.received) if request.path == path]
 
     def positions(self, path: str) -> list[int]:
-        """Return the positions of all events that were received at a path, in that order."""
+        """Return the positions of all events received at a path, in order of arrival."""
         return [position for request in self.at(path) for position in request.positions]
 
     def url(self, path: str) -> str:
-        """Return where a path is."""
+        """Return the URL of a path."""
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +78,7 @@ class Receiver:
         said = self.behave(request)
         self.received.append(request)
         if said is HANGS:
-            await reader.read()  # until the other side gives up
+            await reader.read()  # until the peer closes
             return False
         writer.write(said)
         await writer.drain()

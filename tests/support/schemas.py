@@ -1,4 +1,4 @@
-"""Stores whose schema is not this program's: that of the next release, and that of one too far away."""
+"""Stores with another schema than this program's: of the next release, and of an incompatible one."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support.evidence import open_store
 
 
 def set_schema(database_url: str, version: int, usable_from: int) -> None:
-    """Let the store say that it has a schema."""
+    """Set the schema version of a store."""
     with _connected(database_url) as connection:
         connection.execute(f"DELETE FROM schema_version WHERE version >= {version}")
         connection.execute(f"INSERT INTO schema_version VALUES ({version}, {usable_from})")
@@ -21,12 +21,12 @@ def set_schema(database_url: str, version: int, usable_from: int) -> None:
 
 
 def newest_schema(database_url: str) -> int:
-    """Return the newest schema that this program knows."""
+    """Return this program's newest schema."""
     return len(schema.SQLITE if database_url.startswith("sqlite") else schema.POSTGRES)
 
 
 def make_unusable(database_url: str) -> int:
-    """Migrate a store further than this program can follow; returns the newest schema that it knows."""
+    """Migrate a store to a schema that this program cannot use; returns the program's newest schema."""
     open_store(database_url).close()
     newest = newest_schema(database_url)
     set_schema(database_url, newest + 2, newest + 1)
@@ -34,12 +34,12 @@ def make_unusable(database_url: str) -> int:
 
 
 def migrate_to_next_release(database_url: str) -> int:
-    """Migrate a store as the next release may: a column more in every table, and a table. Returns its schema."""
+    """Migrate a store as the next release could: an additional column per table, and a table. Returns its schema."""
     open_store(database_url).close()
     newest = newest_schema(database_url)
     with _connected(database_url) as connection:
         for table in _tables(connection, database_url):
-            # A transaction for each: one that holds several tables could wait for a server that waits for it.
+            # One transaction each: with locks on several tables it could deadlock with a server.
             connection.execute(f"ALTER TABLE {table} ADD COLUMN of_next_release text NOT NULL DEFAULT ''")
             connection.commit()
         connection.execute("CREATE TABLE of_next_release (client_ext_id text PRIMARY KEY)")

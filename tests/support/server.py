@@ -23,10 +23,10 @@ from tests.support.process import start
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# For tests that count positions: a delivery is an event, too, and comes when it comes.
+# For tests that count positions: a delivery is an event, too, at an unknown time.
 NO_DELIVERY = {"TICKETS_DELIVER": "False"}
 BASE = "/nevisidm/api/core/v1"
-# Bounds what hangs, and demands no speed: other work may take most of the machine.
+# A limit for hangs, not for speed: other work can use most of the machine.
 PATIENCE_SECONDS = 120
 
 
@@ -45,7 +45,7 @@ class Server:
         port: int = 0,
         **environment: str,
     ) -> None:
-        # Bound, but never listening, it keeps the port free for the server alone until the end.
+        # Bound but not listening, it reserves the port for the server until the end.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", port))
@@ -93,14 +93,14 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """Kill every process of the server at once, as a power cut would.
+        """Kill every process of the server at once, like a power cut.
 
         Returns when PostgreSQL has executed every statement that the server had sent.
         """
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Ask the server to stop, as a supervisor would, and return its exit status."""
+        """Stop the server like a supervisor, and return its exit status."""
         try:
             if not self._ended:
                 self.process.terminate()
@@ -110,7 +110,7 @@ class Server:
         return self.process.wait()
 
     def _end(self, last_signal: signal.Signals) -> None:
-        # Once only: after the group is reaped, its number may be that of another.
+        # Once only: the number of a reaped group can be reused.
         if self._ended:
             return
         self._ended = True
@@ -123,9 +123,9 @@ class Server:
         self._reserved.close()
 
     def _wait_for_its_sessions(self) -> None:
-        # A session executes and commits a statement that it has received, and only then finds its connection closed.
+        # A session executes and commits a received statement before it notices that its connection is closed.
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
-        # A test may have stopped PostgreSQL: then there are no sessions.
+        # If a test has stopped PostgreSQL, there are no sessions.
         with (
             contextlib.suppress(psycopg.OperationalError),
             psycopg.connect(self.database_url, autocommit=True, connect_timeout=3) as connection,
@@ -153,12 +153,12 @@ def serving(
 
 
 def given_outbox_key(directory: Path) -> None:
-    """Make the key of the outbox, without which nothing starts over a store that a test has filled by itself."""
+    """Create the outbox key, without which no server starts on a store that a test has filled."""
     OutboxKeyFile(directory / "var" / "keys" / "outbox.key")()
 
 
 def keys_of(directory: Path) -> dict[str, Any]:
-    """Return the settings by which another process uses the keys of the servers in a directory."""
+    """Return the settings for using the keys of the servers in a directory."""
     keys = directory / "var" / "keys"
     return {
         "outbox_key_file": keys / "outbox.key",

@@ -1,4 +1,4 @@
-"""The application wired over any store, with every port in the test's hands."""
+"""The application on any store, with all ports controlled by the test."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ _ids = itertools.count()
 
 @dataclass
 class Service:
-    """Runs commands and waits for their answers."""
+    """Runs commands and waits for their responses."""
 
     store: AnyStore
     clock: FakeClock = field(default_factory=FakeClock)
@@ -43,7 +43,7 @@ class Service:
         self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:
-        """Run a command, with its slow work if it has any."""
+        """Run a command, including its slow work."""
         while True:
             try:
                 return self.commands.execute(command)
@@ -94,7 +94,7 @@ def service_over(store: AnyStore) -> Iterator[Service]:
 
 
 def command(kind: type[Command], **changes: Any) -> Any:
-    """Return a command, made up but for the changes."""
+    """Return a sample command with these changes."""
     terms: dict[str, Any] = {
         "subject": SUBJECT,
         "actor": "helpdesk",

@@ -1,4 +1,4 @@
-"""Callers below HTTP: what is sent and read byte by byte, and as many connections as one wants."""
+"""Callers below HTTP, which send and read bytes and open any number of connections."""
 
 import resource
 import socket
@@ -20,7 +20,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def head(server: Server, method: str, path: str, *more: str) -> bytes:
-    """Return the head of a request that is permitted."""
+    """Return the head of an authorised request."""
     lines = [
         f"{method} {BASE}{path} HTTP/1.1",
         "Host: tickets",
@@ -34,7 +34,7 @@ def head(server: Server, method: str, path: str, *more: str) -> bytes:
 def drip(
     connection: socket.socket, content: Callable[[], bytes], every_seconds: float
 ) -> tuple[float, bytes]:
-    """Send a little again and again until the server ends it; return after how long, and what it answered."""
+    """Send repeatedly until the server closes the connection; return the elapsed time and the response."""
     began, answer = time.monotonic(), b""
     connection.settimeout(every_seconds)
     while True:
@@ -51,7 +51,7 @@ def drip(
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    """Return what comes until the server ends it."""
+    """Return the received bytes until the server closes the connection."""
     answer = b""
     try:
         while received := connection.recv(65536):
@@ -62,7 +62,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 
 
 def read_alive(connection: socket.socket) -> bytes:
-    """Return a whole answer of `/livez`, which comes in pieces, on a connection that stays open."""
+    """Return a complete response of `/livez`, which arrives in pieces, on a persistent connection."""
     answer = b""
     while not answer.endswith(b'{"status":"alive"}'):
         received = connection.recv(65536)
@@ -72,12 +72,12 @@ def read_alive(connection: socket.socket) -> bytes:
 
 
 def memory(server: Server) -> int:
-    """Return how many bytes of memory the processes of a server hold."""
+    """Return the memory of a server's processes in bytes."""
     return sum(process.memory_info().rss for process in processes(server))
 
 
 def connections(server: Server) -> int:
-    """Return how many connections the server has."""
+    """Return the number of the server's connections."""
     found = [one for process in processes(server) for one in process.net_connections("tcp")]
     return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == server.port for one in found)
 
@@ -90,7 +90,7 @@ def processes(server: Server) -> list[psutil.Process]:
 
 @contextmanager
 def open_files(count: int) -> Iterator[None]:
-    """Let this process and those that it starts have so many files open; skips where they may not."""
+    """Raise the limit of open files of this process and its children; skips if that is not allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         pytest.skip(f"a process may have {hard} files open here: {count} are needed (ulimit -Hn)")

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server and a real standby of it, which streams what the first one commits; both from the wheel."""
+"""A real PostgreSQL server and its streaming standby, both from the wheel."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ Run = Callable[..., None]
 
 @dataclass
 class Standby:
-    """The standby, which a test can hold up, or kill and start again; primary_url: of the server that it follows."""
+    """The standby, which a test can pause, kill and restart; primary_url: of its primary."""
 
     primary_url: str
     directory: Path
@@ -32,7 +32,7 @@ class Standby:
             yield url, f"{url.partition('?')[0]}?host={self.directory}"
 
     def catch_up(self) -> None:
-        """Wait until it has all that was committed so far."""
+        """Wait until it has replayed all commits so far."""
         with psycopg.connect(self.primary_url) as primary, self._connection() as standby:
             place = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
             has = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
@@ -40,23 +40,23 @@ class Standby:
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
-        """Let it take the log, but not apply it, until the end."""
+        """Let it receive the WAL without replaying it until the end."""
         with self._connection() as standby:
             standby.execute("SELECT pg_wal_replay_pause()")
             state = "SELECT pg_get_wal_replay_pause_state()"
-            until(lambda: standby.execute(state).fetchone() == ("paused",), "the standby is held up")
+            until(lambda: standby.execute(state).fetchone() == ("paused",), "the standby is paused")
             yield
             standby.execute("SELECT pg_wal_replay_resume()")
 
     def start(self) -> None:
-        """Start it; it follows the primary by itself."""
-        # The primary has its socket among its data: the lock of it is copied with them.
+        """Start it; it connects to the primary by itself."""
+        # The primary's socket is in its data directory, so its lock is copied, too.
         (self.directory / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         options = ("-l", str(self.directory / "log"), "-o", f"-h '' -k {self.directory}")
         self.run("pg_ctl", "-w", "-D", str(self.directory), *options, "start")
 
     def kill(self) -> None:
-        """End it at once, if it runs: it will have to recover, as after a crash."""
+        """Kill it if it runs, so that it must recover."""
         if self._answers():
             self.run("pg_ctl", "-w", "-D", str(self.directory), "-m", "immediate", "stop")
 
@@ -73,7 +73,7 @@ class Standby:
 
 @contextmanager
 def standing_by() -> Iterator[Standby]:
-    """Yield a standby that runs; it is gone at the end, with its primary."""
+    """Yield a running standby; it and its primary are removed at the end."""
     with ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="tickets-standby-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

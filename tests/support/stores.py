@@ -1,4 +1,4 @@
-"""What stands in a store, as tests ask for it."""
+"""Reads of a store for tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def state_of(store: Store, subject: Subject) -> TicketState:
 
 
 def live_ticket(store: Store, subject: Subject) -> TicketState:
-    """Return what a read of the ticket finds. Raises UserNotFound, TicketNotFound."""
+    """Return the ticket as a read finds it. Raises UserNotFound, TicketNotFound."""
     return ticket(store.load(ticket_of(subject)), subject)
 
 

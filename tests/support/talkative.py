@@ -1,4 +1,4 @@
-"""The real command line, but that every logger tells all it knows; with PYTHONASYNCIODEBUG so do the event loops."""
+"""The real command line with debug logs of every logger; with PYTHONASYNCIODEBUG also of the event loops."""
 
 import logging
 
@@ -6,9 +6,9 @@ from interface import main
 
 logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
 for name in ("application", "interface", "tickets", "asyncio", "uvloop", "aiosmtplib", "psycopg", "uvicorn"):
-    # Each by itself, since the service sets the level of all together.
+    # Each logger by itself, since the service sets the root level.
     logging.getLogger(name).setLevel(logging.DEBUG)
-# A callback counts as slow, and is told with its arguments, after 0.1 s by default.
+# By default, callbacks slower than 0.1 s are logged with their arguments.
 logging.getLogger("asyncio").debug("talkative")
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An event loop whose clock moves to the next timer as soon as nothing else is to be done.
+"""An event loop whose clock jumps to the next timer when it is idle.
 
 A test of timeouts takes no time, and a busy machine changes nothing. Not for coroutines that wait for other threads.
 """

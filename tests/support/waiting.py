@@ -1,4 +1,4 @@
-"""Tickets that wait for their delivery, made up but for what a test says."""
+"""Sample pending deliveries."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
 
 
 def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> PendingDelivery:
-    """Return a ticket that waits. recipient: what is known of the user, but for what is made up."""
+    """Return a pending delivery. recipient: changes to the sample user."""
     known = {
         "email": "una@example.com",
         "name": "Una Üser",

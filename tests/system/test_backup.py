@@ -166,7 +166,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 def test_a_restore_needs_a_stopped_service_and_a_clear_word(story: Story) -> None:
     assert "is in use: stop every process of the service first" in story.said_while_running
-    assert "is not empty: --force keeps it beside" in story.said_without_force
+    assert "is not empty: --force replaces it" in story.said_without_force
 
 
 def test_after_a_restore_the_record_is_whole_and_what_was_there_before_is_kept(story: Story) -> None:
@@ -327,7 +327,7 @@ def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_res
 
     status, said = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=seeded)
     assert (status, log.exists()) == (2, True)
-    assert "tickets.db-wal may hold the last commits of a database that is not there" in said
+    assert "tickets.db-wal may contain the last commits of a missing database" in said
     content = log.read_bytes()
     status, said = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
     assert status == 0, said
@@ -376,20 +376,20 @@ def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_
     status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)
 
     assert (status, (tmp_path / "b.db").read_text()) == (2, "mine")
-    assert "b.db is there already: name another file, or give --force" in said
+    assert "b.db exists: choose another file or use --force" in said
 
 
 def test_a_backup_that_has_no_place_says_so(seeded: str, tmp_path: Path) -> None:
     for file, words in (
         ("none/b.db", "none/b.db was not written: No such file or directory"),
-        (seeded.removeprefix("sqlite:///"), "is no place for a backup"),
+        (seeded.removeprefix("sqlite:///"), "is a directory or the database itself"),
     ):
         status, said = run(tmp_path, "backup", file, TICKETS_DATABASE_URL=seeded)
         assert status == 2
         assert words in said
     status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
     assert (status, (tmp_path / "none.db").exists()) == (2, False)
-    assert "there is no database" in said
+    assert "no database" in said
 
 
 def damaged(file: Path) -> None:
@@ -408,9 +408,9 @@ def newer(file: Path) -> None:
     [
         (damaged, "b.db"),
         (newer, "b.db: the store has schema version 99"),
-        (lambda file: file.write_text("nonsense" * 1000), "b.db cannot be read as a database"),
-        (lambda file: file.write_bytes(b""), "b.db is no database of this service"),
-        (Path.unlink, "there is no file b.db"),
+        (lambda file: file.write_text("nonsense" * 1000), "b.db is not a readable database"),
+        (lambda file: file.write_bytes(b""), "b.db is not a database of this service"),
+        (Path.unlink, "no file b.db"),
     ],
 )
 def test_a_backup_that_is_none_is_refused_and_the_store_is_as_it_was(

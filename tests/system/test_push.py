@@ -193,7 +193,7 @@ def test_bad_receivers_hold_up_no_other(server: Server) -> None:
     # A 2xx counts, whatever becomes of its body.
     assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
     assert "redirects are not followed" in told["redirects-0"]["lastError"]
-    assert "private network" in told["private"]["lastError"]
+    assert "private address" in told["private"]["lastError"]
     assert told["hangs-0"]["acknowledged"] == 0
 
 
@@ -240,7 +240,7 @@ def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_p
         told = state(server, "siem")
 
     assert refused.status_code == 422
-    assert "private network" in told["lastError"]
+    assert "private address" in told["lastError"]
     assert receiver.received == []
 
 

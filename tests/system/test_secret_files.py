@@ -33,7 +33,7 @@ def test_the_environment_goes_before_a_file(secrets: Path, monkeypatch: pytest.M
 def test_a_file_that_names_no_setting_stops_the_start(secrets: Path) -> None:
     (secrets / "tickets_databse_url").write_text(URL)
 
-    with pytest.raises(InvalidSettings, match=r"^TICKETS_DATABSE_URL: no such setting"):
+    with pytest.raises(InvalidSettings, match=r"^TICKETS_DATABSE_URL: unknown setting"):
         read_settings()
 
 
@@ -63,7 +63,7 @@ KINDS = [name for name, field in Settings.model_fields.items() if "SecretStr" in
 def test_an_empty_secret_is_refused_and_not_taken_for_none(
     secrets: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
 ) -> None:
-    said = rf"^TICKETS_{name.upper()}: is empty: give it a value, or take it away$"
+    said = rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
 
     (secrets / f"tickets_{name}").write_text(content)
     with pytest.raises(InvalidSettings, match=said):

@@ -383,17 +383,29 @@ def test_several_migrate_at_once_and_one_does_it(database_url: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("path", "mode", "advice"),
     [
-        ("var/keys/outbox.key", 0o644, "others may read var/keys/outbox.key: chmod 600 var/keys/outbox.key"),
-        ("var/keys/outbox.key", 0o640, "others may read var/keys/outbox.key: chmod 600 var/keys/outbox.key"),
-        ("var/keys/token.pem", 0o604, "others may read var/keys/token.pem: chmod 600 var/keys/token.pem"),
-        ("var/keys/set.pem", 0o644, "others may read var/keys/set.pem: chmod 600 var/keys/set.pem"),
-        ("var/keys", 0o777, "others may replace what is in var/keys: chmod 700 var/keys"),
+        (
+            "var/keys/outbox.key",
+            0o644,
+            "other users can read var/keys/outbox.key: chmod 600 var/keys/outbox.key",
+        ),
+        (
+            "var/keys/outbox.key",
+            0o640,
+            "other users can read var/keys/outbox.key: chmod 600 var/keys/outbox.key",
+        ),
+        (
+            "var/keys/token.pem",
+            0o604,
+            "other users can read var/keys/token.pem: chmod 600 var/keys/token.pem",
+        ),
+        ("var/keys/set.pem", 0o644, "other users can read var/keys/set.pem: chmod 600 var/keys/set.pem"),
+        ("var/keys", 0o777, "other users can replace files in var/keys: chmod 700 var/keys"),
         (
             "var/keys/ledger",
             0o770,
-            "others may replace what is in var/keys/ledger: chmod 700 var/keys/ledger",
+            "other users can replace files in var/keys/ledger: chmod 700 var/keys/ledger",
         ),
-        ("var/tickets.db", 0o644, "others may read var/tickets.db: chmod 600 var/tickets.db"),
+        ("var/tickets.db", 0o644, "other users can read var/tickets.db: chmod 600 var/tickets.db"),
     ],
 )
 def test_what_others_may_read_or_replace_stops_the_start_and_says_what_to_do(
@@ -407,6 +419,6 @@ def test_what_others_may_read_or_replace_stops_the_start_and_says_what_to_do(
     for argument in ("serve", "deliver", "push"):
         status, said = end_of(tmp_path, argument)
         assert status == 2
-        assert said.startswith("tickets: others may ")
+        assert said.startswith("tickets: other users can ")
         assert said.count("\n") == 1
         assert advice in said

@@ -89,7 +89,7 @@ def test_a_key_that_others_may_read_stops_the_start(
     monkeypatch.chdir(tmp_path)
     certificate.chmod(0o644)
 
-    with pytest.raises(InvalidSettings, match=r"^others may read .*tls\.pem: chmod 600 .*tls\.pem$"):
+    with pytest.raises(InvalidSettings, match=r"^other users can read .*tls\.pem: chmod 600 .*tls\.pem$"):
         start(settings(certificate))
 
 
@@ -101,7 +101,7 @@ def test_a_certificate_with_its_key_is_taken(certificate: Path) -> None:
 def test_one_without_the_other_stops_the_start() -> None:
     for alone in ({"tls_cert_file": "tls.pem"}, {"tls_key_file": "tls.pem"}):
         with pytest.raises(
-            ValueError, match="TICKETS_TLS_CERT_FILE and TICKETS_TLS_KEY_FILE belong together"
+            ValueError, match="TICKETS_TLS_CERT_FILE and TICKETS_TLS_KEY_FILE must be set together"
         ):
             Settings.model_validate(alone)
 

@@ -1,4 +1,4 @@
-"""What is logged can be read by a machine line by line, says of which request it is, and tells no secret."""
+"""Log lines are machine-readable, contain the ids of their request, and disclose no secret."""
 
 import io
 import json
@@ -88,7 +88,7 @@ def test_each_line_is_an_object_with_time_level_logger_and_event(lines: Lines) -
     assert (third["logger"], third["level"]) == ("uvicorn.error", "error")
 
 
-def test_what_is_too_detailed_is_left_out(lines: Lines) -> None:
+def test_debug_messages_are_left_out(lines: Lines) -> None:
     log.debug("detail")
 
     assert lines() == []
@@ -136,7 +136,7 @@ def enveloped(app: Callable[[], None], **headers: str) -> int:
     return int(client.get("/", headers=headers).status_code)
 
 
-def test_what_is_logged_in_a_request_has_its_ids_and_what_is_logged_after_has_none(lines: Lines) -> None:
+def test_log_entries_of_a_request_have_its_ids_and_later_ones_have_none(lines: Lines) -> None:
     enveloped(lambda: log.info("one"), traceparent=TRACEPARENT)
     enveloped(lambda: log.info("two"), traceparent=TRACEPARENT)
     enveloped(lambda: log.info("three"))
@@ -153,7 +153,7 @@ def test_what_is_logged_in_a_request_has_its_ids_and_what_is_logged_after_has_no
     assert not {"request_id", "correlation_id"} & set(four)
 
 
-def test_what_nobody_caught_is_logged_with_the_ids_of_its_request(lines: Lines) -> None:
+def test_an_unhandled_exception_is_logged_with_the_ids_of_its_request(lines: Lines) -> None:
     assert enveloped(failing, traceparent=TRACEPARENT) == 500
 
     [line] = [line for line in lines() if line["level"] == "error"]
@@ -163,12 +163,12 @@ def test_what_nobody_caught_is_logged_with_the_ids_of_its_request(lines: Lines) 
     assert CLEAR not in json.dumps(line)
 
 
-def test_warnings_of_libraries_are_lines_like_others(lines: Lines) -> None:
+def test_library_warnings_are_ordinary_log_lines(lines: Lines) -> None:
     import warnings  # noqa: PLC0415
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logging.captureWarnings(capture=True)  # pytest has its own way meanwhile
+        logging.captureWarnings(capture=True)  # pytest captures them itself meanwhile
         warnings.warn("old-fashioned", DeprecationWarning, stacklevel=1)
 
     [line] = lines()
@@ -180,7 +180,7 @@ def of_server(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_each_request_is_logged_where_that_is_set_and_names_no_user(sqlite_url: str, tmp_path: Path) -> None:
+def test_each_request_is_logged_if_enabled_and_names_no_user(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, **NO_DELIVERY, TICKETS_LOG_REQUESTS="True") as server:
         server.client.put(
             "/client-123/users/user-4711",
@@ -209,7 +209,7 @@ def test_each_request_is_logged_where_that_is_set_and_names_no_user(sqlite_url: 
         assert not told
 
 
-def test_a_log_is_quiet_where_all_is_well(database_url: str, tmp_path: Path) -> None:
+def test_a_log_is_empty_without_faults(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url) as server:
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post(
@@ -220,7 +220,7 @@ def test_a_log_is_quiet_where_all_is_well(database_url: str, tmp_path: Path) -> 
     assert server.log.read_text() == ""
 
 
-def test_delivery_logs_under_no_request_of_its_process(sqlite_url: str, tmp_path: Path) -> None:
+def test_delivery_logs_without_request_ids(sqlite_url: str, tmp_path: Path) -> None:
     with serving(
         tmp_path,
         sqlite_url,

@@ -81,7 +81,7 @@ def given_a_ticket(client: TestClient) -> None:
     client.post(TICKET).raise_for_status()
 
 
-def test_requests_are_counted_by_what_they_ask_for_and_what_they_got(client: TestClient) -> None:
+def test_requests_are_counted_by_operation_and_status(client: TestClient) -> None:
     given_a_ticket(client)
     for _ in range(3):
         client.post(f"{TICKET}/reset")
@@ -106,7 +106,7 @@ def test_requests_are_counted_by_what_they_ask_for_and_what_they_got(client: Tes
     assert unauthenticated == [1]
 
 
-def test_resets_and_refusals_are_counted_once_however_often_they_are_asked_for(client: TestClient) -> None:
+def test_retried_resets_and_refusals_are_counted_once(client: TestClient) -> None:
     given_a_ticket(client)
     for _ in range(3):  # the same one
         assert client.post(f"{TICKET}/reset", headers={"Idempotency-Key": "a"}).status_code == 200
@@ -125,7 +125,7 @@ def test_resets_and_refusals_are_counted_once_however_often_they_are_asked_for(c
     assert list(refusals.values()) == [2]
 
 
-def test_commits_and_what_waits_are_measured(client: TestClient) -> None:
+def test_commits_and_the_queue_are_measured(client: TestClient) -> None:
     given_a_ticket(client)
     for _ in range(3):
         client.post(f"{TICKET}/reset")
@@ -144,7 +144,7 @@ def test_commits_and_what_waits_are_measured(client: TestClient) -> None:
     assert 0 <= (value(samples, "checkpoint_age_seconds") or 0) < 60
 
 
-def test_a_subscription_that_is_behind_is_told_by_its_name(client: TestClient) -> None:
+def test_the_lag_of_a_subscription_is_labelled_with_its_name(client: TestClient) -> None:
     given_a_ticket(client)
     siem = f"{BASE}/client-123/subscriptions/siem"
     client.put(siem, json={"url": "https://siem.example/hook"}).raise_for_status()
@@ -155,7 +155,7 @@ def test_a_subscription_that_is_behind_is_told_by_its_name(client: TestClient) -
     assert lag >= 1
 
 
-def test_what_callers_make_up_makes_no_label(client: TestClient) -> None:
+def test_invented_methods_and_paths_create_no_labels(client: TestClient) -> None:
     client.get("/nothing")
     before = {(name, labels) for name, labels in scraped(client)}
     for number in range(50):
@@ -179,7 +179,7 @@ def test_what_callers_make_up_makes_no_label(client: TestClient) -> None:
     )
 
 
-def test_tries_to_deliver_are_counted_by_their_method_and_answer(
+def test_delivery_attempts_are_counted_by_method_and_response(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,7 +196,7 @@ def test_tries_to_deliver_are_counted_by_their_method_and_answer(
     assert dict(labels)["method"] == SendingMethod.EMAIL
 
 
-def test_several_workers_are_one_to_who_scrapes_them(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_scrape_of_one_worker_reports_all_workers(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
@@ -205,7 +205,7 @@ def test_several_workers_are_one_to_who_scrapes_them(sqlite_url: str, tmp_path: 
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as monitor:
             for _ in range(10):
                 samples = parsed(monitor.get("/metrics", headers={"Connection": "close"}).text)
-                # Of both, whichever was asked; the store's figures stand there once.
+                # The counts of both from either; the store's figures appear once.
                 assert value(samples, "resets_total") == 40
                 assert (
                     value(samples, "http_requests_total", operation="none", method="any", status="400") == 20
@@ -226,14 +226,14 @@ def say_no_http(server: Server, times: int) -> None:
 
 @contextmanager
 def held_up(database: Path) -> Iterator[None]:
-    """Let nobody write to a database."""
+    """Block all writes to a database."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
 
 
-def test_what_waits_in_each_worker_is_told_by_any_of_them(sqlite_url: str, tmp_path: Path) -> None:
+def test_the_queues_of_all_workers_are_reported_by_each(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY, TICKETS_PUSH="False") as server:
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
@@ -246,12 +246,12 @@ def test_what_waits_in_each_worker_is_told_by_any_of_them(sqlite_url: str, tmp_p
         with ThreadPoolExecutor(12) as pool, held_up(tmp_path / "var" / "tickets.db"):
             for _ in range(12):
                 pool.submit(reset_over_new_connections, server, 1)
-            # Each worker has taken one at least, which is not waiting any more.
-            until(lambda: (waiting() or 0) >= 8, "the others wait, whoever has them", seconds=60)
+            # Each worker is processing at least one, which is not queued any more.
+            until(lambda: (waiting() or 0) >= 8, "the others are queued in any worker", seconds=60)
         until(lambda: [waiting() for _ in range(5)] == [0] * 5, "nothing waits")
 
 
-def test_of_a_process_that_has_ended_what_it_counted_stays_and_how_it_stood_goes(
+def test_counters_of_an_ended_process_stay_and_its_gauges_are_removed(
     tmp_path: Path,
 ) -> None:
     ended = subprocess.Popen(["true"])
@@ -287,7 +287,9 @@ def delivering_alone(server: Server, directory: Path, **environment: str) -> Ite
         process.wait(30)
 
 
-def test_who_delivers_alone_is_counted_by_a_server_beside_it(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_separate_delivery_process_is_counted_by_the_server_beside_it(
+    sqlite_url: str, tmp_path: Path
+) -> None:
     (tmp_path / "counts").mkdir()
     together = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "counts")}
 
@@ -323,7 +325,7 @@ def metrics_of(figures: Any = None, queue: int = 0) -> Metrics:
     return Metrics(asked, lambda: queue, clock)
 
 
-def test_the_figures_of_the_store_are_told_as_they_are() -> None:
+def test_the_figures_of_the_store_are_reported() -> None:
     figures = Figures(
         outbox={OutboxStatus.QUEUED: 7, OutboxStatus.FAILED: 2},
         oldest_queued=NOW,
@@ -344,13 +346,13 @@ def test_the_figures_of_the_store_are_told_as_they_are() -> None:
     assert value(samples, "queue_commands") == 12
 
 
-def test_where_nothing_waits_the_ages_are_zero() -> None:
+def test_ages_are_zero_without_pending_work() -> None:
     samples = parsed(metrics_of(Figures({}, None, {}, None, {})).exposition().decode())
 
     assert value(samples, "outbox_oldest_seconds") == value(samples, "checkpoint_age_seconds") == 0
 
 
-def test_a_store_that_is_out_of_reach_takes_nothing_else_with_it() -> None:
+def test_an_unavailable_store_does_not_affect_other_metrics() -> None:
     metrics = metrics_of(None, queue=3)
     metrics.request(Exchange("op", "GET", 503, 0.1, TRACEPARENT, True, None, None))
     samples = parsed(metrics.exposition().decode())
@@ -361,7 +363,7 @@ def test_a_store_that_is_out_of_reach_takes_nothing_else_with_it() -> None:
     assert not any(name.startswith("tickets_outbox") for name, _ in samples)
 
 
-def test_a_batch_that_the_store_did_not_take_is_counted_and_none_of_its_resets() -> None:
+def test_a_failed_batch_is_counted_without_its_resets() -> None:
     metrics = metrics_of()
     reset = command(RegenerateTicket)
     done = Answer(outcome="changed", body="{}", correlation_id="", request_digest="")
@@ -374,7 +376,7 @@ def test_a_batch_that_the_store_did_not_take_is_counted_and_none_of_its_resets()
     assert value(samples, "resets_total") == 1
 
 
-def test_a_try_is_counted_by_its_code() -> None:
+def test_a_delivery_attempt_is_counted_by_its_code() -> None:
     metrics = metrics_of()
     for answer in ("250", "451", "451"):
         metrics.tried(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
@@ -383,7 +385,7 @@ def test_a_try_is_counted_by_its_code() -> None:
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2
 
 
-def test_a_checkpoint_that_a_witness_lacks_says_since_when() -> None:
+def test_the_age_of_an_unsent_checkpoint_is_reported() -> None:
     metrics = metrics_of()
     ages = []
     for since in (NOW, None):

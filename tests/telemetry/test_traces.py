@@ -1,4 +1,4 @@
-"""A request, its commit and its delivery are one trace, whose ids are those of the traceparent; nothing secret is in it."""
+"""A request, its commit and its delivery are one trace with the ids of the traceparent, without secrets."""
 
 import json
 import sys
@@ -86,7 +86,7 @@ def test_a_request_its_commit_and_its_delivery_are_one_trace(
     ]
     [delivery] = [span for span in of_reset if span.name == "deliver"]
     assert flags == "01"
-    # What was answered is the root, and the others hang on it.
+    # The request is the root, and the others are its descendants.
     assert (id_of(request), parent_of(request)) == (span_id, None)
     assert parent_of(commit) == parent_of(delivery) == span_id
     assert commit.name == "commit"
@@ -111,7 +111,7 @@ def test_each_request_is_a_trace_of_its_own_and_no_id_comes_twice(
     assert len({id_of(span) for span in spans()}) == len(spans())
 
 
-def test_a_caller_who_brings_a_trace_is_the_parent(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_with_a_trace_is_the_parent(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with traced(sqlite_url, monkeypatch) as (client, spans):
         client.put(USER, json={"email": "una@example.com"}, headers={"traceparent": SAMPLED})
 
@@ -163,7 +163,7 @@ def made() -> tuple[Traces, InMemorySpanExporter]:
     return Traces(exporter, service="tickets"), exporter
 
 
-def test_what_failed_is_an_error_and_what_was_refused_is_none() -> None:
+def test_a_failure_is_an_error_and_a_refusal_is_not() -> None:
     traces, exporter = made()
     reset: Any = command(RegenerateTicket)
     refused = Answer(outcome="TicketUnknown", body="no", correlation_id="", request_digest="")
@@ -189,7 +189,7 @@ def test_what_failed_is_an_error_and_what_was_refused_is_none() -> None:
     assert refusal["tickets.refusal"] == "TicketUnknown"
 
 
-def test_a_span_ends_now_and_lasted_as_long_as_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_ends_now_and_has_the_measured_duration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "password=s3cret")
     traces, exporter = made()
     traces.request(Exchange(None, "GET", 404, 1.5, TRACEPARENT, True, None, None))
@@ -200,11 +200,11 @@ def test_a_span_ends_now_and_lasted_as_long_as_was_measured(monkeypatch: pytest.
     assert span.end_time
     assert span.end_time - span.start_time == 1_500_000_000
     assert span.name == "GET"
-    # What the environment tells of the machine is nobody's business.
+    # Details of the machine from the environment must not be exported.
     assert span.resource.attributes == {"service.name": "tickets"}
 
 
-def test_what_no_request_began_makes_no_span() -> None:
+def test_work_without_a_request_creates_no_span() -> None:
     traces, exporter = made()
     traces.batch(Batch([command(RegenerateTicket, correlation_id="")], [StoreUnavailable("gone")], 0.5))
     traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
@@ -213,7 +213,7 @@ def test_what_no_request_began_makes_no_span() -> None:
     assert exporter.get_finished_spans() == ()
 
 
-def test_without_the_extra_the_start_says_what_to_install(
+def test_without_the_extra_the_start_names_the_package_to_install(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [

@@ -1,4 +1,4 @@
-"""Where a broker is, and how to log in, as a URL says it."""
+"""The URL of a broker: its address and the login."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _FORM = re.compile(
 
 @dataclass(frozen=True)
 class BrokerUrl:
-    """A broker's address: several hosts are servers of one cluster. What logs in is never shown."""
+    """The servers of a broker's cluster, and the login, which is never shown."""
 
     scheme: str
     hosts: tuple[str, ...]
@@ -21,17 +21,17 @@ class BrokerUrl:
 
     @property
     def is_kafka(self) -> bool:
-        """Tell whether it is Kafka, or else NATS."""
+        """Return whether the broker is Kafka; otherwise it is NATS."""
         return self.scheme.startswith("kafka")
 
     @property
     def extra(self) -> str:
-        """Return the name of the extra that brings its library."""
+        """Return the extra that installs its library."""
         return "kafka" if self.is_kafka else "nats"
 
     @property
     def address(self) -> str:
-        """Return where it is, whoever logs in."""
+        """Return the URL without the login."""
         return f"{self.scheme}://{','.join(self.hosts)}"
 
     def __str__(self) -> str:
@@ -41,13 +41,13 @@ class BrokerUrl:
 def parse_broker_url(text: str) -> BrokerUrl:
     """Return the parts of nats://, tls://, kafka:// or kafka+ssl://[user[:password]@]host:port[,host:port].
 
-    The hosts are sorted, so that their order makes no other broker of it. Raises ValueError, which does not repeat it.
+    The hosts are sorted, so that URLs with the same hosts are equal. Raises ValueError, which does not contain the URL.
     """
     found = _FORM.fullmatch(text)
     if not found:
         raise ValueError(
-            "write the broker as nats://host:port, tls://host:port, kafka://host:port[,host:port] or kafka+ssl://…,"
-            " with user:password@ before the host where it asks for them, in percent-encoding"
+            "the broker must be nats://host:port, tls://host:port, kafka://host:port[,host:port] or kafka+ssl://…,"
+            " optionally with a percent-encoded user:password@ before the host"
         )
     user, password = found["user"], found["password"]
     return BrokerUrl(

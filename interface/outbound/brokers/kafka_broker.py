@@ -1,4 +1,4 @@
-"""Kafka: one topic of all events, in which each credential's stand in order."""
+"""Kafka: one topic for all events, in order per credential."""
 
 import asyncio
 import logging
@@ -17,20 +17,20 @@ from application.record.eras import EventId
 from interface.outbound.brokers.broker_url import BrokerUrl
 
 _REQUEST_SECONDS = 10
-# Longer, so that a request that fails tells why.
+# Longer than the request timeout, so that a failed request reports its cause.
 _ANSWERED_WITHIN_SECONDS = 15
 _CLOSE_SECONDS = 2
 _HEADERS = [("content-type", b"application/cloudevents+json")]
 
-# It says what is out of reach ten times a second; the publisher says it once per try.
+# aiokafka logs an unreachable broker ten times a second; the publisher logs it once per attempt.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class KafkaBroker:
-    """Implements the port Broker. The key is the credential, or the client where an event is about no user.
+    """Implements the port Broker. The key is the credential, or the client if an event concerns no user.
 
-    Of one key an event is sent once the one before it is acknowledged. The producer tries again by itself whatever is
-    out of reach, without repeats, so it is kept for as long as it lives, and with it what it still has to send.
+    An event is sent after the previous one of its key is acknowledged. The producer retries by itself and without
+    duplicates, so it and its unsent messages are kept as long as it lives.
     """
 
     def __init__(self, url: BrokerUrl, topic: str) -> None:
@@ -59,7 +59,7 @@ class KafkaBroker:
         self._producer = producer
 
     async def newest(self, _: str) -> EventId | None:
-        """Return None: a topic is not asked for its newest message of a client."""
+        """Return None: a topic cannot be queried for a client's newest message."""
         return None
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
@@ -95,7 +95,7 @@ class KafkaBroker:
         self._sent.pop(identity, None)
 
     async def close(self) -> None:
-        """Give the producer back, with a few seconds for what it still has to send."""
+        """Close the producer, after at most a few seconds for its unsent messages."""
         producer, self._producer = self._producer, None
         self._sent.clear()
         if producer:
@@ -119,8 +119,8 @@ class KafkaBroker:
         }
 
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        said = str(error) or f"no answer within {_ANSWERED_WITHIN_SECONDS} s"
-        return BrokerUnavailable(f"{self._url}: {said}")
+        reason = str(error) or f"no response within {_ANSWERED_WITHIN_SECONDS} s"
+        return BrokerUnavailable(f"{self._url}: {reason}")
 
 
 def _key(client_ext_id: str, event: FeedEvent) -> str:

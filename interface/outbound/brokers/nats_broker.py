@@ -1,4 +1,4 @@
-"""NATS JetStream: one stream of all events, which itself tells how far it was published."""
+"""NATS JetStream: one stream for all events, which also holds the publisher's progress."""
 
 import asyncio
 import json
@@ -24,16 +24,16 @@ _ACKNOWLEDGED_WITHIN_SECONDS = 5
 _WRONG_LAST_SEQUENCE = 10071
 _CONTENT_TYPE = "application/cloudevents+json"
 
-# It warns of every TLS connection of nats-py that the half-close of its reader has no effect.
+# asyncio warns for every TLS connection of nats-py that half-closing its reader has no effect.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 class NatsBroker:
-    """Implements the port Broker. Subjects are `<prefix>.<client>.<type>`; the stream is made if it is not there.
+    """Implements the port Broker. Subjects are `<prefix>.<client>.<type>`; a missing stream is created.
 
-    An event is sent once the one before it is acknowledged, with the sequence of the newest message of its subject.
-    A repeat has that very subject, so the server refuses it however late it comes, also from a publisher that was
-    held up while another took its place; the duplicate window alone would forget it after two minutes.
+    An event is sent after the previous one is acknowledged, with the expected sequence of the newest message of its
+    subject. So the server rejects a duplicate however late it arrives, even from a delayed publisher that was replaced
+    meanwhile; the duplicate window alone would end after two minutes.
     """
 
     def __init__(self, url: BrokerUrl, stream: str, prefix: str) -> None:
@@ -45,18 +45,18 @@ class NatsBroker:
         self._waiting: set[asyncio.Timeout] = set()
 
     async def connect(self) -> None:
-        """Connect, and make the stream if it is not there. Raises BrokerUnavailable."""
+        """Connect, and create the stream if it is missing. Raises BrokerUnavailable."""
         await self.close()
         async with self._answers():
             self._connection = await nats.connect(
                 [f"{self._url.scheme}://{host}" for host in self._url.hosts],
                 **self._login(),
-                # A connection that fails is given up, and with it what it may still have to send.
+                # A failed connection is dropped together with its unsent messages.
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=_CONNECT_SECONDS,
-                error_cb=_say_nothing,
+                error_cb=_ignore,
                 closed_cb=self._give_up,
             )
             try:
@@ -67,7 +67,7 @@ class NatsBroker:
                 )
 
     async def newest(self, client_ext_id: str) -> EventId | None:
-        """Return the event of the client's newest message; None where its messages may have been dropped."""
+        """Return the event of the client's newest message; None if its messages may have been deleted."""
         token = subject_token(client_ext_id)
         self._sequences.pop(token, None)
         async with self._answers():
@@ -79,7 +79,9 @@ class NatsBroker:
         try:
             return parse_event_id(json.loads(newest.data or b"")["id"])
         except (ValueError, KeyError, TypeError):
-            raise BrokerUnavailable(f"{self._url} holds a foreign message as {newest.subject}") from None
+            raise BrokerUnavailable(
+                f"{self._url} has an unknown message with subject {newest.subject}"
+            ) from None
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Send one event after the other. Raises BrokerUnavailable, OutOfSync."""
@@ -104,7 +106,7 @@ class NatsBroker:
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:
-                raise OutOfSync(f"{self._url} has other messages of {subject} than were published") from None
+                raise OutOfSync(f"{self._url} has messages of {subject} from another publisher") from None
             raise
         sequences[event.type] = stored.seq
 
@@ -115,7 +117,7 @@ class NatsBroker:
             return 0
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connections."""
         self._sequences.clear()
         connection, self._connection = self._connection, None
         if connection:
@@ -135,7 +137,7 @@ class NatsBroker:
 
     @asynccontextmanager
     async def _answers(self) -> AsyncIterator[None]:
-        """Fail as soon as the connection is lost, and not only when an answer is overdue."""
+        """Fail as soon as the connection is lost, instead of when a response is overdue."""
         try:
             async with asyncio.timeout(None) as waiting:
                 self._waiting.add(waiting)
@@ -144,7 +146,7 @@ class NatsBroker:
                 finally:
                     self._waiting.remove(waiting)
         except ServiceUnavailableError as error:
-            raise BrokerUnavailable(f"{self._url}: JetStream does not answer") from error
+            raise BrokerUnavailable(f"{self._url}: JetStream does not respond") from error
         except (nats.errors.Error, OSError, ValueError) as error:
             raise BrokerUnavailable(f"{self._url}: {str(error) or 'the connection was lost'}") from error
 
@@ -154,9 +156,9 @@ class NatsBroker:
 
 
 def subject_token(client_ext_id: str) -> str:
-    """Return a client's id as one token of a subject: percent-encoded, the dot, too."""
+    """Return a client's id as one token of a subject: percent-encoded, including dots."""
     return quote(client_ext_id, safe="").replace(".", "%2E")
 
 
-async def _say_nothing(_: Exception) -> None:
-    """What fails is raised where it was asked for, too."""
+async def _ignore(_: Exception) -> None:
+    """Do nothing: the failing call raises the error, too."""

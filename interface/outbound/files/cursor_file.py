@@ -1,4 +1,4 @@
-"""How far something was read, in a small file that survives crashes."""
+"""The progress of a reader, in a small crash-safe file."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,11 +13,11 @@ from interface.outbound.files.durable_file import locked_sidecar, replace_durabl
 
 
 class CursorRefused(Exception):
-    """A cursor file that cannot be gone on from: another process uses it, or it is of something else, or nonsense."""
+    """A cursor file is in use by another process, belongs to another target, or is invalid."""
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
-    """positions: a number; or, with the era of the event behind it, a text."""
+    """positions: a number, or a text with the era of the event."""
 
     of: str
     positions: dict[
@@ -26,7 +26,7 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CursorFile:
-    """The event of each client up to which everything was handed on. Implements the port Cursor."""
+    """The last forwarded event of each client. Implements the port Cursor."""
 
     def __init__(self, path: Path, content: _Content) -> None:
         self._path = path
@@ -34,38 +34,38 @@ class CursorFile:
         self._moved = False
 
     def last(self, client_ext_id: str) -> EventId:
-        """Return the event of a client that was handed on last; position 0: none was."""
+        """Return the last forwarded event of a client; position 0: none."""
         return parse_event_id(str(self._content.positions.get(client_ext_id, 0)))
 
     def move(self, client_ext_id: str, event: EventId) -> None:
-        """Note that this event was handed on."""
+        """Record that this event was forwarded."""
         self._content.positions[client_ext_id] = str(event) if event.era else event.position
         self._moved = True
 
     def keep(self) -> None:
-        """Bring to the disk what was noted. Raises StoreUnavailable."""
+        """Write the recorded progress to disk. Raises StoreUnavailable."""
         if not self._moved:
             return
         try:
             replace_durably(self._path, msgspec.json.encode(self._content) + b"\n")
         except OSError as error:
-            raise StoreUnavailable(f"the cursor cannot be kept: {error}") from error
+            raise StoreUnavailable(f"cannot write the cursor file: {error}") from error
         self._moved = False
 
 
 @contextmanager
 def open_cursor(path: Path, of: str) -> Iterator[CursorFile]:
-    """Hold a cursor file, which need not be there yet, so that no other process uses it. Raises CursorRefused.
+    """Lock a cursor file, which need not exist yet. Raises CursorRefused.
 
-    of: what the positions belong to.
+    of: the target that the positions belong to.
     """
     with ExitStack() as stack:
         try:
             if not stack.enter_context(locked_sidecar(path)):
-                raise CursorRefused(f"the cursor file {path} is used by another process")
+                raise CursorRefused(f"the cursor file {path} is in use by another process")
             content = _read(path, of)
         except OSError as error:
-            raise CursorRefused(f"the cursor file {path} cannot be used: {error}") from error
+            raise CursorRefused(f"cannot use the cursor file {path}: {error}") from error
         yield CursorFile(path, content)
 
 
@@ -75,7 +75,7 @@ def _read(path: Path, of: str) -> _Content:
     except FileNotFoundError:
         return _Content(of, {})
     except ValueError:
-        raise CursorRefused(f"{path} is no cursor file, and is left as it is") from None
+        raise CursorRefused(f"{path} is not a cursor file; it was not changed") from None
     if content.of != of:
-        raise CursorRefused(f"the cursor file {path} is of {content.of}, not of {of}")
+        raise CursorRefused(f"the cursor file {path} belongs to {content.of}, not to {of}")
     return content

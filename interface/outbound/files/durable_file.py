@@ -1,4 +1,4 @@
-"""Files that are whole or not there, on the disk, and readable by the service's own user only."""
+"""Files written atomically and durably, readable by the service's user only."""
 
 import contextlib
 import fcntl
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
-    """Return the content of the file, made first if there is none.
+    """Return the content of the file, which is created if it is missing.
 
-    Several processes may start at once: one makes the file, and it appears whole. Raises OSError.
+    If several processes start at once, one creates the file, atomically. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
@@ -22,7 +22,7 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """Write the file anew and bring it to the disk; until then it is what it was. Raises OSError."""
+    """Replace the file atomically and durably. Raises OSError."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     write_durably(draft, content, like=path)
@@ -31,9 +31,9 @@ def replace_durably(path: Path, content: bytes) -> None:
 
 
 def copy_owner(path: Path, descriptor: int) -> None:
-    """Give an open file to the owner of another, or of its directory where that is not there. Raises OSError.
+    """Give an open file the owner of another file, or of its directory if that is missing. Raises OSError.
 
-    Where root runs a command of the service, the service could not read what it leaves behind.
+    Otherwise the service could not read the files of a command that root ran.
     """
     if os.geteuid() == 0:
         owner = (path if path.exists() else path.parent).stat()
@@ -41,7 +41,7 @@ def copy_owner(path: Path, descriptor: int) -> None:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Bring to the disk which files are in a directory. Raises OSError."""
+    """Sync the entries of a directory to disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,16 +50,16 @@ def fsync_directory(directory: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Bring the file to the disk unless it is there already; it appears whole or not at all. Raises OSError."""
+    """Write the file atomically and durably unless it exists. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked_directory(path.parent):
         if not path.exists():
-            # One process at a time writes here, so a draft is what a crash left over.
+            # One process at a time writes here, so an existing draft is a crash's leftover.
             replace_durably(path, content)
 
 
 def remove_drafts(directory: Path) -> None:
-    """Make the directory, or remove what a crash left over in it. Raises OSError."""
+    """Create the directory, or remove the drafts that a crash left in it. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked_directory(directory):
         for draft in directory.glob(".*.draft"):
@@ -67,9 +67,9 @@ def remove_drafts(directory: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> None:
-    """Create the file with mode 0600 and bring it to the disk. Raises FileExistsError, OSError.
+    """Create the file with mode 0600 and sync it to disk. Raises FileExistsError, OSError.
 
-    like: whose owner it gets.
+    like: the file whose owner it gets.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         copy_owner(like or path.parent, file.fileno())
@@ -80,7 +80,7 @@ def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> No
 
 @contextlib.contextmanager
 def locked_directory(path: Path) -> Iterator[int]:
-    """Keep other processes out of the directory; a crash lets go. Yields its descriptor, to bring it to the disk."""
+    """Lock the directory; a crash releases the lock. Yields its descriptor, for fsync."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -91,9 +91,9 @@ def locked_directory(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def locked_sidecar(path: Path) -> Iterator[bool]:
-    """Keep other processes off a file that is written anew, by a lock beside it; False: another holds it.
+    """Lock a file that gets replaced, by a lock file beside it; False: another process holds it.
 
-    A crash lets go. Raises OSError.
+    A crash releases the lock. Raises OSError.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:

@@ -1,4 +1,4 @@
-"""Tickets for a mailer: encrypted so that it alone opens them, by webhook."""
+"""Sends tickets to a mailer by webhook, encrypted with the mailer's public key."""
 
 import json
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 _ENCRYPTION = "A256GCM"
 _CURVES = ("P-256", "P-384", "P-521", "X25519")
 _LEAST_RSA_BITS = 2048
-# The mailer will not take this ticket however often it is tried.
+# Statuses that reject the ticket for good, so that retries are useless.
 _FINAL = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -32,7 +32,7 @@ class MailerKey:
         try:
             key = import_key(json.loads(path.read_bytes()))
         except (ValueError, JoseError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} holds no JWK") from None
+            raise ValueError(f"{path} does not contain a JWK") from None
         if isinstance(key, RSAKey) and key.public_key.key_size >= _LEAST_RSA_BITS:
             self._algorithm = "RSA-OAEP-256"
         elif isinstance(key, ECKey | OKPKey) and key.curve_name in _CURVES:
@@ -42,12 +42,12 @@ class MailerKey:
                 f"{path}: the mailer's key must be RSA of {_LEAST_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
             )
         if key.is_private:
-            raise ValueError(f"{path} holds a private key; only its public half belongs here")
+            raise ValueError(f"{path} contains a private key; only the public key belongs here")
         self._key = key
         try:
             self.encrypt(b"")
         except JoseError as error:
-            raise ValueError(f"{path}: nothing can be encrypted with this key: {error}") from None
+            raise ValueError(f"{path}: encryption with this key fails: {error}") from None
 
     def encrypt(self, content: bytes) -> str:
         """Return the content as a compact JWE (RFC 7516)."""
@@ -58,7 +58,7 @@ class MailerKey:
 
 
 class MailerWebhook:
-    """Sends each ticket, and to whom it goes, by POST; any 2xx says that the mailer has it for good."""
+    """Posts each ticket and its recipient; any 2xx means that the mailer has accepted the ticket."""
 
     def __init__(self, http: OutgoingHttp, *, url: str, key: MailerKey, secret: str, clock: Clock) -> None:
         self._http = http
@@ -68,7 +68,7 @@ class MailerWebhook:
         self._clock = clock
 
     async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
-        """Send the ticket, and return "2xx" where it was taken. Raises NotDelivered."""
+        """Send the ticket and return "2xx". Raises NotDelivered."""
         message_id, now = waiting.delivery_id, self._clock()
         content = to_json(
             {
@@ -94,7 +94,7 @@ class MailerWebhook:
 
 
 def _letter(ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
-    """Return what only the mailer reads."""
+    """Return the content that only the mailer can decrypt."""
     recipient, subject = waiting.recipient, waiting.entry.subject
     content: dict[str, Any] = {
         "clientExtId": subject.client_ext_id,

@@ -1,4 +1,4 @@
-"""Requests to URLs that others have chosen: never into the own network, no redirects, no long answers."""
+"""Requests to URLs that others chose: no private addresses, no redirects, bounded responses."""
 
 import asyncio
 import socket
@@ -16,15 +16,15 @@ from yarl import URL
 from application.subscriptions.push import DeliveryRejected
 
 _LONGEST_ANSWER = 64 * 1024
-# RFC 6052: an IPv4 address inside, that a translator in the network would connect to.
+# RFC 6052: addresses that embed an IPv4 address, to which a translator would connect.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class OutgoingHttp:
     """Sends by POST.
 
-    private_hosts: hosts that may have addresses of the own network; any_host: all may. timeout_seconds: for the whole of a request.
-    Addresses are checked when the connection is made, to that very address, so no answer of the DNS comes in between.
+    private_hosts: hosts that may have private addresses; any_host: all may. timeout_seconds: of a complete request.
+    The address is checked when the socket is created for it, so DNS rebinding cannot bypass the check.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class OutgoingHttp:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        """Send, until it is taken by an answer with a 2xx. Raises Refused for any other one, DeliveryRejected for none."""
+        """Send the content. Raises Refused for a response other than 2xx, DeliveryRejected for no response."""
         try:
             async with self._session(url).post(
                 URL(url), data=content, headers=headers, allow_redirects=False
             ) as response:
                 _check(response, await _beginning(response))
         except TimeoutError:
-            raise DeliveryRejected(f"no answer within {self._timeout_seconds:g} seconds") from None
+            raise DeliveryRejected(f"no response within {self._timeout_seconds:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DeliveryRejected(_said(error)) from None
+            raise DeliveryRejected(_describe(error)) from None
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
@@ -58,7 +58,7 @@ class OutgoingHttp:
         private = self._any_host or URL(url).host in self._private_hosts
         if private not in self._sessions:
             connector = aiohttp.TCPConnector(
-                limit=0,  # each subscription has one request at a time; one that hangs holds up no other
+                limit=0,  # each subscription has one request at a time, which must not delay those of others
                 resolver=aiohttp.AsyncResolver(),
                 ttl_dns_cache=30,
                 socket_factory=_socket if private else _public_socket,
@@ -70,23 +70,23 @@ class OutgoingHttp:
 
 
 class Refused(DeliveryRejected):
-    """An answer that is no 2xx."""
+    """The response is not 2xx."""
 
-    def __init__(self, said: str, status: int, content: bytes, *, retry_after: timedelta) -> None:
-        super().__init__(said, gone=status == HTTPStatus.GONE, retry_after=retry_after)
+    def __init__(self, message: str, status: int, content: bytes, *, retry_after: timedelta) -> None:
+        super().__init__(message, gone=status == HTTPStatus.GONE, retry_after=retry_after)
         self.status = status
         self.content = content
 
 
 class AddressForbidden(OSError):
-    """The host has an address of the own network."""
+    """The host has a private address."""
 
     def __init__(self) -> None:
-        super().__init__("the host has an address of a private network; only the operator can allow it")
+        super().__init__("the host has a private address, which only the operator can allow")
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether an address is one of the open network, whatever IPv4 address it may hide."""
+    """Return whether an address, and any IPv4 address that it embeds, is public."""
     if isinstance(address, IPv6Address):
         hidden = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if address in _NAT64:
@@ -108,7 +108,7 @@ def _socket(info: AddrInfoType) -> socket.socket:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body up to the bound. Its head was the answer: a body that breaks off or never ends changes nothing."""
+    """Read the body up to the limit. The status decides: a truncated or endless body is no error."""
     read = b""
     with suppress(aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
         while len(read) < _LONGEST_ANSWER and (
@@ -143,18 +143,18 @@ def _retry_after(value: str | None) -> timedelta:
     return timedelta()
 
 
-def _said(error: Exception) -> str:
-    """Return what went wrong without the URL, which may hold a secret, and without what the DNS knows."""
+def _describe(error: Exception) -> str:
+    """Return a description without the URL, which may contain a secret, and without resolved addresses."""
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return "the host is not known to the DNS"
+            return "the host name cannot be resolved"
         case aiohttp.ClientConnectorCertificateError():
-            return "its certificate is not valid for the host, or not known here"
+            return "the certificate is invalid or not trusted"
         case aiohttp.ClientConnectorError(os_error=AddressForbidden() as forbidden):
             return str(forbidden)
         case aiohttp.ClientConnectorError():
-            return "no connection"
+            return "cannot connect"
         case aiohttp.InvalidURL() | ValueError():
-            return "the URL cannot be used"
+            return "the URL is invalid"
         case _:
-            return f"the connection broke off ({type(error).__name__})"
+            return f"the connection was lost ({type(error).__name__})"

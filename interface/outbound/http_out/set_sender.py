@@ -20,24 +20,24 @@ class SetSender:
         self._events = events
 
     def compose(self, subscribed: StoredSubscription, batch: Batch) -> Message:
-        """Return the token of the event, of which there is one."""
+        """Return the token of the batch's only event."""
         [event] = batch.events
         return _message(self._events.of_event(subscribed.row, event))
 
     def compose_notice(self, subscribed: StoredSubscription, notice: str) -> Message:
-        """Return the token that says something about the stream itself."""
+        """Return the token of a notice about the stream itself."""
         return _message(self._events.of_notice(subscribed.row, notice))
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a token. Raises DeliveryRejected."""
+        """Send a token. Raises DeliveryRejected."""
         headers = {"Content-Type": message.media_type, "Accept": "application/json"}
         if target.authorization:
             headers["Authorization"] = target.authorization
         try:
             await self._http.post(target.url, headers, message.content)
         except Refused as refusal:
-            said = f"{refusal}{_error(refusal.content)}"
-            raise DeliveryRejected(said, gone=refusal.gone, retry_after=refusal.retry_after) from None
+            reason = f"{refusal}{_error(refusal.content)}"
+            raise DeliveryRejected(reason, gone=refusal.gone, retry_after=refusal.retry_after) from None
 
 
 def _message(made: Token) -> Message:
@@ -45,7 +45,7 @@ def _message(made: Token) -> Message:
 
 
 def _error(content: bytes) -> str:
-    """Return the error code of RFC 8935, section 2.3, where there is one."""
+    """Return the error code of RFC 8935, section 2.3, if there is one."""
     try:
         found = json.loads(content)["err"]
     except (ValueError, KeyError, TypeError):

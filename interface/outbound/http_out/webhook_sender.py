@@ -1,4 +1,4 @@
-"""Webhooks with CloudEvents, signed as Standard Webhooks has it."""
+"""Webhooks with CloudEvents, signed according to Standard Webhooks."""
 
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ SEVERAL = "application/cloudevents-batch+json"
 
 
 class WebhookSender:
-    """Sends one event as it is, or several as a batch, by POST; any 2xx is an acknowledgement."""
+    """Posts a single event, or several as a batch; any 2xx is an acknowledgement."""
 
     def __init__(self, http: OutgoingHttp, clock: Clock) -> None:
         self._http = http
@@ -27,14 +27,14 @@ class WebhookSender:
         types = None if terms.types is None else frozenset(terms.types)
         contents = joined(FeedQuery(client, types=types), batch)
         first, last = batch.events[0].id, batch.events[-1].id
-        # Of the characters that an id may have, a full stop would end it in what is signed.
+        # A full stop separates the id from the rest in the signed text.
         named = quote(client, safe="").replace(".", "%2E")
         if terms.batch_size == 1:
             return Message(f"{named}:{first}", contents[0], ONE)
         return Message(f"{named}:{first}-{last}", b"[%s]" % b",".join(contents), SEVERAL)
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a message. Raises DeliveryRejected."""
+        """Send a message. Raises DeliveryRejected."""
         now = self._clock()
         signatures = [
             Webhook(secret).sign(message.id, now, message.content.decode())

@@ -1,4 +1,4 @@
-"""Where checkpoints go so that the operator of this service cannot change them."""
+"""Witnesses: they store checkpoints outside the operator's control."""
 
 import urllib.error
 import urllib.request
@@ -15,30 +15,30 @@ _LONGEST_ANSWER = 64 * 1024
 
 
 class CheckpointDirectory:
-    """Writes each checkpoint as `<client>-<size>.checkpoint` into a directory; what is there is never written anew."""
+    """Writes each checkpoint as `<client>-<size>.checkpoint` into a directory; existing files are never replaced."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
 
     def send(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint and bring it to the disk. Raises OSError."""
+        """Write the checkpoint to disk. Raises OSError."""
         keep(self._directory, f"{_name(checkpoint, self._directory)}.checkpoint", checkpoint.note.encode())
 
 
 class CheckpointWebhook:
-    """Sends each checkpoint to a URL, by POST, as text."""
+    """Posts each checkpoint to a URL, as text."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def send(self, checkpoint: Checkpoint) -> None:
-        """Send the checkpoint. Raises OSError unless it is taken with a 2xx."""
+        """Send the checkpoint. Raises OSError unless the response is 2xx."""
         _post(self._url, checkpoint.note.encode(), "text/plain; charset=utf-8")
 
 
 class TimeStampAuthority:
-    """Has each checkpoint stamped with the time (RFC 3161), and keeps the stamps as `<client>-<size>.tsr`."""
+    """Requests a time stamp (RFC 3161) for each checkpoint and stores it as `<client>-<size>.tsr`."""
 
     def __init__(self, url: str, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class TimeStampAuthority:
         self._directory = directory
 
     def send(self, checkpoint: Checkpoint) -> None:
-        """Have the checkpoint stamped. Raises OSError where that is refused."""
+        """Request the time stamp of the checkpoint. Raises OSError if the authority rejects the request."""
         request = (
             TimestampRequestBuilder()
             .data(checkpoint.note.encode())
@@ -62,14 +62,14 @@ class TimeStampAuthority:
                 and stamp.tst_info.nonce == request.nonce
             )
         except ValueError as error:
-            raise OSError(f"the time stamp authority answered nonsense: {error}") from error
+            raise OSError(f"invalid response of the time stamp authority: {error}") from error
         if not granted:
             raise OSError("the time stamp authority did not stamp the checkpoint")
         keep(self._directory, f"{_name(checkpoint, self._directory)}.tsr", answer)
 
 
 def keep(directory: Path, name: str, content: bytes) -> None:
-    """Write a file that appears whole, and stays as it is. Raises OSError."""
+    """Write a file atomically unless it exists. Raises OSError."""
     path = directory / name
     with locked_directory(directory):
         if not path.exists():
@@ -80,9 +80,9 @@ def keep(directory: Path, name: str, content: bytes) -> None:
 
 
 def _name(checkpoint: Checkpoint, directory: Path) -> str:
-    """Return how a checkpoint's files are called.
+    """Return the name of a checkpoint's files.
 
-    After a restore there may be one of the same size already that says something else: both are kept.
+    After a restore, another checkpoint of the same size with a different root may exist: both are kept.
     """
     name = f"{quote(checkpoint.client_ext_id, safe='')}-{checkpoint.size:012}"
     known = directory / f"{name}.checkpoint"

@@ -22,7 +22,7 @@ class AesGcmSealer:
     """Sealed = format (1 byte) ‖ key id (4) ‖ nonce (12) ‖ ciphertext and tag.
 
     `bound_to` is the associated data, so a sealed secret that is moved to another row does not open.
-    keys: returns those in force, of 32 bytes each; the first one seals, and each of them opens.
+    keys: returns the current keys of 32 bytes; the first encrypts, all decrypt.
     """
 
     def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
@@ -32,7 +32,7 @@ class AesGcmSealer:
         return "AesGcmSealer(***)"
 
     def seal(self, secret: Secret, bound_to: str) -> bytes:
-        """Encrypt the secret; only together with the same `bound_to` does it open again."""
+        """Encrypt the secret; decryption requires the same `bound_to`."""
         key, nonce = self._keys()[0], secrets.token_bytes(_NONCE_BYTES)
         ciphertext = _cipher(key).encrypt(nonce, secret.reveal().encode(), bound_to.encode())
         return _FORMAT + _key_id(key) + nonce + ciphertext
@@ -40,11 +40,11 @@ class AesGcmSealer:
     def unseal(self, sealed: bytes, bound_to: str) -> Secret:
         """Return the secret. Raises SealBroken."""
         if sealed[:1] != _FORMAT or len(sealed) <= _HEADER_BYTES:
-            raise SealBroken("this is no sealed secret that this version can open")
+            raise SealBroken("the format of the sealed secret is unknown")
         key = next((key for key in self._keys() if _is_under(sealed, key)), None)
         if key is None:
             raise SealBroken(
-                "it was sealed with an outbox key that is not there: bring the key back, or have a new secret made"
+                "it was encrypted with a missing outbox key: restore the key, or create a new secret"
             )
         try:
             clear = _cipher(key).decrypt(
@@ -53,11 +53,11 @@ class AesGcmSealer:
                 bound_to.encode(),
             )
         except InvalidTag:
-            raise SealBroken("the sealed secret was changed, or moved from another row") from None
+            raise SealBroken("the sealed secret was modified or moved from another row") from None
         return Secret(clear.decode())
 
     def is_new(self, sealed: bytes) -> bool:
-        """Tell whether it is sealed as it would be now."""
+        """Return whether it was encrypted with the first key."""
         return sealed[:1] == _FORMAT and _is_under(sealed, self._keys()[0])
 
 

@@ -11,7 +11,7 @@ class Argon2Hash:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=1, memory_cost=46 * 1024, parallelism=1)
-        # Nobody knows what it is the hash of; it only has to cost what a real one costs.
+        # Verified if there is no hash, so that the time does not reveal it.
         self._decoy = self._hasher.hash("")
 
     def hash(self, ticket: ClearTicket) -> str:
@@ -19,7 +19,7 @@ class Argon2Hash:
         return ARGON2ID + str(self._hasher.hash(ticket.reveal()))
 
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
-        """Tell whether the ticket is behind the hash; without one it costs the same and is False."""
+        """Return whether the hash is of the ticket; without a hash, False at the same cost."""
         phc = self._decoy if ticket_hash is None else ticket_hash.removeprefix(ARGON2ID)
         try:
             self._hasher.verify(phc, ticket.reveal())

@@ -28,18 +28,18 @@ _FILE_DATE = "%Y%m%dT%H%M%SZ"
 
 
 class LedgerKeys:
-    """The keys in a directory, one file each, named by when the key was made; the newest is in force.
+    """The keys in a directory, one file each, named by their creation time; the newest is current.
 
-    For `overlap` after a newer key was made the one before signs, too, so that who verifies has time to take over the
-    new one. A first key is made where there is none, by one of the processes that start at once. No key is passed over:
-    one with another name may be the one that was in force. Raises OSError, ValueError.
+    For `overlap` after a rotation the previous key signs, too, so that verifiers have time to adopt the new one. An empty
+    directory gets a first key, from one of the starting processes. A key file with another name is an error: it may
+    contain the current key. Raises OSError, ValueError.
     """
 
     def __init__(
         self, directory: Path, name: str, *, clock: Callable[[], datetime], overlap: timedelta
     ) -> None:
         if not name or re.search(r"[\s+]", name):
-            raise ValueError(f"{name!r} cannot name a key: it must have no blank and no plus sign")
+            raise ValueError(f"invalid key name {name!r}: blanks and plus signs are not allowed")
         self._directory, self._name, self._clock, self._overlap = directory, name, clock, overlap
         if not ledger_key_files(directory):
             self._make(only_the_first=True)
@@ -50,18 +50,18 @@ class LedgerKeys:
         return self._name
 
     def sign(self, text: str) -> str:
-        """Return the note: the text, an empty line, and a signature line of each key in force. Raises KeyMissing."""
+        """Return the note: the text, an empty line, and a signature line per current key. Raises KeyMissing."""
         lines = [_signature_line(self._name, key, text) for key in self._in_force()]
         return f"{text}\n{''.join(lines)}"
 
     def public(self) -> list[tuple[str, str]]:
-        """Return when each key was made and its verifier key, the newest first."""
+        """Return the creation time and the verifier key of each key, newest first."""
         return public_ledger_keys(self._directory, self._name)
 
     def rotate(self) -> str:
-        """Make a new key, which is in force from now on. Returns its verifier key.
+        """Create a new key, which is current at once. Returns its verifier key.
 
-        Its name is a second later than that of the newest, where that one was made in this second.
+        If the newest key was created in the same second, the name of the new key is one second later.
         """
         self._make(only_the_first=False)
         return self.public()[0][1]
@@ -76,10 +76,10 @@ class LedgerKeys:
             replace_durably(self._directory / f"{made.strftime(_FILE_DATE)}.pem", _new_key())
 
     def _in_force(self) -> list[Ed25519PrivateKey]:
-        # One that comes while the service runs, and has another name, stops the next start and not the signing.
+        # A file with an invalid name that appears at run time fails the next start, not the signing.
         files = _named_as_keys(_files_in(self._directory))
         if not files:
-            raise KeyMissing(f"there is no key in {self._directory}")
+            raise KeyMissing(f"no key in {self._directory}")
         *older, newest = files
         keys = [_load(newest)]
         if older and self._clock() - _date_of(newest) < self._overlap:
@@ -88,20 +88,19 @@ class LedgerKeys:
 
 
 def public_ledger_keys(directory: Path, name: str) -> list[tuple[str, str]]:
-    """Return when each key was made and its verifier key, the newest first; none is made. Raises OSError, ValueError."""
+    """Return the creation time and verifier key of each existing key, newest first. Raises OSError, ValueError."""
     return [(file.stem, verifier_key(name, _load(file))) for file in reversed(ledger_key_files(directory))]
 
 
 def ledger_key_files(directory: Path) -> list[Path]:
-    """Return the files of the keys, the oldest first. Raises ValueError where one is not named as a key."""
+    """Return the key files, oldest first. Raises ValueError if one has an invalid name."""
     found = _files_in(directory)
     files = _named_as_keys(found)
     if strange := sorted(
         file for file in set(found) - set(files) if file.suffix == ".pem" and not file.name.startswith(".")
     ):
         raise ValueError(
-            f"{strange[0]} is not named by when the key was made, such as 20261125T120000Z.pem: give it such a name, or"
-            " take it away"
+            f"the name of {strange[0]} is not a creation time such as 20261125T120000Z.pem: rename or remove the file"
         )
     return files
 
@@ -127,25 +126,29 @@ def _date_of(file: Path) -> datetime:
 
 
 class NoteVerifier:
-    """Tells whether a checkpoint is signed by one of these verifier keys, and says what its note says."""
+    """Verifies that a checkpoint is signed by one of these verifier keys and matches its note."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = parse_keys("\n".join(keys))
 
     def verify(self, checkpoint: Checkpoint) -> bool:
-        """Tell it."""
+        """Return whether it does."""
         try:
-            said = parse_checkpoint(checkpoint.note.encode(), self._keys, "the checkpoint")
+            signed = parse_checkpoint(checkpoint.note.encode(), self._keys, "the checkpoint")
         except Wrong:
             return False
-        client = unquote(said.origin.rpartition("/")[2])
-        return (client, said.size, said.root) == (checkpoint.client_ext_id, checkpoint.size, checkpoint.root)
+        client = unquote(signed.origin.rpartition("/")[2])
+        return (client, signed.size, signed.root) == (
+            checkpoint.client_ext_id,
+            checkpoint.size,
+            checkpoint.root,
+        )
 
 
 def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
     """Return the checkpoints in files, and in directories of files named *.checkpoint.
 
-    Raises OSError, ValueError where a file does not hold a checkpoint.
+    Raises OSError, ValueError if a file does not contain a checkpoint.
     """
     files: list[Path] = []
     for path in paths:
@@ -158,12 +161,12 @@ def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
             client = unquote(origin.rpartition("/")[2])
             found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
         except ValueError as error:
-            raise ValueError(f"{file} does not hold a checkpoint") from error
+            raise ValueError(f"{file} does not contain a checkpoint") from error
     return found
 
 
 def verifier_key(name: str, key: Ed25519PrivateKey) -> str:
-    """Return the public key as C2SP signed-note writes it: name+hash+base64."""
+    """Return the public key in the format of C2SP signed-note: name+hash+base64."""
     public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return f"{name}+{_key_hash(name, public).hex()}+{base64.b64encode(public).decode()}"
 

@@ -1,4 +1,4 @@
-"""Where the keys of the outbox come from: the first seals, and each of them opens."""
+"""Sources of the outbox keys: the first encrypts, all decrypt."""
 
 import base64
 import logging
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class OutboxKeyFile:
-    """Keys of 32 bytes in a file of mode 0600, one behind the other.
+    """Concatenated keys of 32 bytes in a file of mode 0600.
 
-    It is read again when it changes, so a rotation reaches processes that run. Where there is none when keys are first
-    asked for, it is made with one, unless check_that_none_is_lost raises ValueError.
+    The file is reloaded when it changes, so a rotation reaches running processes. If it is missing on first use, it is
+    created with one key, unless check_that_none_is_lost raises ValueError.
     """
 
     def __init__(self, path: Path, check_that_none_is_lost: Callable[[], None] = lambda: None) -> None:
@@ -34,9 +34,9 @@ class OutboxKeyFile:
         return "OutboxKeyFile(***)"
 
     def __call__(self) -> Sequence[bytes]:
-        """Return the keys as they are now; the last ones where the file is gone, or cannot be read, which is logged.
+        """Return the current keys; if the file is missing or unreadable, log that and return the last ones.
 
-        Raises OSError, ValueError where there are none.
+        Raises OSError, ValueError if no keys were read before.
         """
         if not self._keys:
             self._make_if_there_is_none()
@@ -51,11 +51,11 @@ class OutboxKeyFile:
                 raise ValueError(f"{self._path}: {error}") from None
             if self._fault != (fault := str(error)):
                 self._fault = fault
-                log.warning("%s cannot be read, the keys read before go on: %s", self._path, fault)
+                log.warning("cannot read %s, using the keys read before: %s", self._path, fault)
         return self._keys
 
     def check(self) -> None:
-        """Read the file. Raises OSError, ValueError where it is not what it should be, whatever was read before."""
+        """Read the file. Raises OSError, ValueError if it is missing or invalid, whatever was read before."""
         _parts(self._path.read_bytes())
 
     def _make_if_there_is_none(self) -> None:
@@ -64,13 +64,13 @@ class OutboxKeyFile:
             read_or_create(self._path, _new_key)
 
     def rotate(self) -> None:
-        """Put a new key before the one in force, which still opens; the ones before that go. Raises OSError."""
+        """Add a new first key; keep the current key for decryption, remove older ones. Raises OSError."""
         with locked_directory(self._path.parent):
             replace_durably(self._path, _new_key() + self()[0])
 
 
 def parse_outbox_keys(text: str) -> Sequence[bytes]:
-    """Return the keys of a text: 32 bytes in base64 each, parted by commas or blanks. Raises ValueError."""
+    """Return the keys of a text: 32 bytes in base64 each, separated by commas or blanks. Raises ValueError."""
     try:
         keys = [base64.b64decode(part, validate=True) for part in text.replace(",", " ").split()]
     except ValueError:
@@ -81,7 +81,7 @@ def parse_outbox_keys(text: str) -> Sequence[bytes]:
 
 
 def outbox_keys_of(command: str) -> Sequence[bytes]:
-    """Return the keys that a command prints. Raises ValueError, which does not repeat what it prints."""
+    """Return the keys that a command prints. Raises ValueError, which does not contain the output."""
     try:
         done = subprocess.run(  # noqa: S603 - the operator's own command, and without a shell
             shlex.split(command), stdout=subprocess.PIPE, timeout=_COMMAND_SECONDS, check=True, text=True
@@ -91,26 +91,26 @@ def outbox_keys_of(command: str) -> Sequence[bytes]:
     try:
         return parse_outbox_keys(done.stdout)
     except ValueError as error:
-        raise ValueError(f"what the command for the outbox key prints {error}") from None
+        raise ValueError(f"the output of the command for the outbox key {error}") from None
 
 
 def _reason(error: Exception) -> str:
     match error:
         case subprocess.CalledProcessError():
-            return f"it ended with {error.returncode}"
+            return f"exit status {error.returncode}"
         case subprocess.TimeoutExpired():
-            return f"it did not end within {_COMMAND_SECONDS} seconds"
+            return f"no end within {_COMMAND_SECONDS} seconds"
         case OSError():
             return str(error.strerror)
         case UnicodeDecodeError():
-            return "what it prints is no text"
+            return "its output is not text"
         case _:
-            return "it cannot be run"
+            return "it cannot be executed"
 
 
 def _parts(content: bytes) -> Sequence[bytes]:
     if not content or len(content) % KEY_BYTES:
-        raise ValueError(f"an outbox key must have {KEY_BYTES} bytes; the file has {len(content)}")
+        raise ValueError(f"an outbox key has {KEY_BYTES} bytes; the file has {len(content)}")
     return [content[begin : begin + KEY_BYTES] for begin in range(0, len(content), KEY_BYTES)]
 
 

@@ -1,4 +1,4 @@
-"""Who else may read or replace what must be secret, or what the service trusts."""
+"""Checks the permissions of secret files, trusted files and output directories."""
 
 import os
 import stat
@@ -10,9 +10,9 @@ _OTHERS_WRITE, _GROUP_WRITE = 0o002, 0o020
 
 
 def readable_by_others(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield for each file that others may read, or whose directory they may change, what to do about it.
+    """Yield a finding with a remedy for each file that others can read, or whose directory they can change.
 
-    What a group may read is left to whoever gave it to us: an orchestrator mounts secrets as root:group, 0440.
+    A file that only its group can read is accepted if another user owns it: orchestrators mount secrets as root:group, 0440.
     """
     for path in paths:
         try:
@@ -20,28 +20,28 @@ def readable_by_others(paths: Iterable[Path]) -> Iterator[str]:
         except OSError:
             continue
         if _is_open(found, _OTHERS, _GROUP):
-            yield f"others may read {path}: chmod 600 {path}"
+            yield f"other users can read {path}: chmod 600 {path}"
         if _may_be_emptied(path.parent, parent):
-            yield f"others may replace what is in {path.parent}: chmod 700 {path.parent}"
+            yield f"other users can replace files in {path.parent}: chmod 700 {path.parent}"
 
 
 def writable_by_others(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield for each file or directory that others may change or replace, what to do about it. All may read them."""
+    """Yield a finding with a remedy for each file or directory that others can change or replace."""
     for path in paths:
         try:
             found, parent = path.stat(), path.parent.stat()
         except OSError:
             continue
         if _is_open(found, _OTHERS_WRITE, _GROUP_WRITE) and not _is_read_only(path):
-            yield f"others may change {path}: chmod go-w {path}"
+            yield f"other users can change {path}: chmod go-w {path}"
         if _may_be_emptied(path.parent, parent):
-            yield f"others may replace what is in {path.parent}: chmod go-w {path.parent}"
+            yield f"other users can replace files in {path.parent}: chmod go-w {path.parent}"
 
 
 def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
-    """Yield for each directory into which others may put something, what to do about it.
+    """Yield a finding with a remedy for each directory in which others can create files.
 
-    What the service itself puts there only it may read, so they may see what is there.
+    Others may list it: the files that the service writes there are readable by itself only.
     """
     for path in directories:
         try:
@@ -49,7 +49,7 @@ def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
         except OSError:
             continue
         if _is_open(found, _OTHERS_WRITE, _GROUP_WRITE):
-            yield f"others may put something into {path}: chmod 700 {path}"
+            yield f"other users can create files in {path}: chmod 700 {path}"
 
 
 def _may_be_emptied(directory: Path, found: os.stat_result) -> bool:
@@ -58,7 +58,7 @@ def _may_be_emptied(directory: Path, found: os.stat_result) -> bool:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Tell whether it is mounted so: an orchestrator mounts what is no secret as root, 0777, and for reading only."""
+    """Return whether it is on a read-only mount: orchestrators mount configuration files so, as root with mode 0777."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:

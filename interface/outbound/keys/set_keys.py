@@ -1,4 +1,4 @@
-"""The RSA keys that sign security event tokens: those that interoperate must use RS256 (CAEP interoperability profile)."""
+"""The RSA keys that sign security event tokens: the CAEP interoperability profile requires RS256."""
 
 import base64
 import hashlib
@@ -26,9 +26,9 @@ _END = b"-----END PRIVATE KEY-----"
 
 
 class SetKeys:
-    """Signs by the first key of a file in PEM; those behind it are only made known, so that older tokens verify.
+    """Signs with the first key of a PEM file; the others are only published, for the verification of older tokens.
 
-    path: made with a new key on first use, if it is not there. Raises OSError, ValueError where it holds anything else.
+    path: created with a new key on first use. Raises OSError, ValueError if it contains anything else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class SetKeys:
         keys = [load_pem_private_key(part + _END + b"\n", password=None) for part in parts]
         found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_BITS]
         if not keys or len(found) < len(keys):
-            raise ValueError(f"{self._path} must hold RSA keys of {_LEAST_BITS} bits or more, in PEM")
+            raise ValueError(f"{self._path} must contain PEM-encoded RSA keys of at least {_LEAST_BITS} bits")
         return found
 
 

@@ -1,4 +1,4 @@
-"""The service's own token key: the embedded default, where there is no identity provider."""
+"""The service's own token key: the default without an identity provider."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from interface.outbound.files.durable_file import read_or_create
 
 
 class TokenKey:
-    """An Ed25519 key in a PEM file of mode 0600, made if it is not there. Raises OSError, ValueError."""
+    """An Ed25519 key in a PEM file of mode 0600, created if it is missing. Raises OSError, ValueError."""
 
     def __init__(self, path: Path) -> None:
         key = load_pem_private_key(read_or_create(path, _new_key), password=None)
         if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
+            raise ValueError(f"{path} does not contain an Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
         self._key = key
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The letter: a ticket on one page of A4, its address where a window envelope shows it."""
+"""The letter: a ticket on one A4 page, with the address in the window of the envelope."""
 
 import io
 import re
@@ -24,19 +24,19 @@ _LEFT, _RIGHT, _BOTTOM = 25 * mm, 20 * mm, 20 * mm
 _DAY_TOP, _TEXT_TOP = 98 * mm, 105 * mm
 _WIDTH = A4[0] - _LEFT - _RIGHT
 _PADDING = 4 * mm
-# A font of ReportLab's keeps what the document at hand needs, so there can be one at a time.
+# ReportLab keeps the state of the current document in the font, so one document is rendered at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 class Window(StrEnum):
-    """On which side the envelope's window is: left as DIN 5008 has it, right as is usual in Switzerland (SN 010130)."""
+    """The side of the envelope's window: left (DIN 5008) or right (SN 010130, usual in Switzerland)."""
 
     LEFT = "left"
     RIGHT = "right"
 
 
 class _Field(NamedTuple):
-    """Where sender and address stand, from the left and the upper edge of the page."""
+    """The area of sender and address, measured from the left and upper edges of the page."""
 
     left: float
     top: float
@@ -44,8 +44,8 @@ class _Field(NamedTuple):
     height: float
 
 
-# What the windows show, from left and from above: 20 to 105 and 45 to 90 mm (form B); 112 to 202 and 45 to 90 mm. A sheet
-# moves a little in its envelope, so this is less.
+# The windows show, from the left and from the top, 20 to 105 and 45 to 90 mm (form B); 112 to 202 and 45 to 90 mm. The
+# fields are smaller, since a sheet moves in its envelope.
 _FIELDS = {
     Window.LEFT: _Field(25 * mm, 48 * mm, 78 * mm, 40 * mm),
     Window.RIGHT: _Field(118 * mm, 50 * mm, 78 * mm, 38 * mm),
@@ -53,15 +53,15 @@ _FIELDS = {
 
 
 class InvalidLetter(Exception):
-    """A letter that cannot be printed; the message says why, and nothing of whom it is for."""
+    """The letter cannot be printed; the message gives the reason and no personal data."""
 
 
 class LetterTooLong(InvalidLetter):
-    """A text that does not fit on the page, or an address in the window."""
+    """The text does not fit on the page, or the address in the window."""
 
 
 class LetterNotPrintable(InvalidLetter):
-    """A character that the font has not."""
+    """The font lacks a character."""
 
 
 def render_letter(
@@ -69,8 +69,8 @@ def render_letter(
 ) -> bytes:
     """Return the letter as a PDF. Raises LetterTooLong, LetterNotPrintable.
 
-    day: as it is written. text: its first line is the subject; paragraphs are separated by empty lines, and what is indented by four blanks,
-    the ticket, is set apart. The same arguments give the same bytes.
+    day: as printed. text: its first line is the subject; empty lines separate paragraphs, and a paragraph indented by four
+    blanks, the ticket, is framed. The same arguments give the same bytes.
     """
     with _ONE_AT_A_TIME:
         subject, _, body = _printable(text.expandtabs(4)).strip("\n").partition("\n")
@@ -132,7 +132,7 @@ def _write(page: Canvas, text: str, top: float, size: float) -> float:
 
 
 def _write_apart(page: Canvas, rows: Sequence[str], top: float) -> float:
-    """Write into a frame, as large as it fits."""
+    """Write into a frame, in the largest size that fits."""
     font = _TICKET_FONT if all(map(str.isascii, rows)) else _FONT
     room = _WIDTH - 2 * _PADDING
     widest = max(stringWidth(row, font, 1) for row in rows)
@@ -157,9 +157,9 @@ def _check_room(top: float) -> None:
 
 
 def _wrapped(text: str, font: str, size: float, width: float) -> list[str]:
-    """Break a text at its blanks, and a word that is too long wherever it must be.
+    """Wrap a text at its blanks, and an overlong word anywhere.
 
-    ReportLab's own way lets such a word run off the page, and breaks at blanks that shall not break.
+    ReportLab's own wrapping lets overlong words run off the page and wraps at non-breaking spaces.
     """
 
     def fits(line: str) -> bool:
@@ -182,11 +182,11 @@ def _wrapped(text: str, font: str, size: float, width: float) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Return the text as the font has it: composed, since marks would not be put in their places. Raises LetterNotPrintable."""
+    """Return the text in composed form, since combining marks would be misplaced. Raises LetterNotPrintable."""
     composed, known = unicodedata.normalize("NFC", text), _font().face.charToGlyph
     for character in composed.replace("\n", ""):
         if ord(character) not in known or unicodedata.category(character).startswith(("M", "Zl", "Zp")):
-            raise LetterNotPrintable(f"the font of letters has no U+{ord(character):04X}")
+            raise LetterNotPrintable(f"the letter's font lacks U+{ord(character):04X}")
     return composed
 
 

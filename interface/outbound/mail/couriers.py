@@ -1,4 +1,4 @@
-"""Who brings tickets to their users: by mail, as a letter on paper, or to a mailer that does it."""
+"""Deliver tickets to their users, by mail or as a printed letter."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,24 +24,24 @@ _REASONS = {
 
 
 class MailTransport(Protocol):
-    """Takes mails on their way."""
+    """Sends mails."""
 
     async def send(self, message: EmailMessage, to: str, name: str) -> str:
-        """Hand a mail over for good, and return the code of who took it. Raises NotDelivered.
+        """Send a mail durably and return the response code. Raises NotDelivered.
 
-        name: the same for the same mail.
+        name: identifies the mail.
         """
 
 
 class MailCourier:
-    """Brings tickets by mail."""
+    """Delivers tickets by mail."""
 
     def __init__(self, compose: Compose, transport: MailTransport) -> None:
         self._compose = compose
         self._transport = transport
 
     async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
-        """Send the mail, and return the code of who took it. Raises NotDelivered."""
+        """Send the mail and return the response code. Raises NotDelivered."""
         if waiting.recipient is None or waiting.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
         message = await _made(self._compose, ticket, waiting)
@@ -56,7 +56,7 @@ class MailSpool:
         self._directory = directory
 
     async def send(self, message: EmailMessage, _to: str, name: str) -> str:
-        """Bring the mail to the disk; the same one again is the same file. Raises NotDelivered."""
+        """Write the mail to disk; a repeated mail has the same file. Raises NotDelivered."""
         await _written(self._directory / f"{name}.eml", message.as_bytes())
         return "spooled"
 
@@ -70,7 +70,7 @@ class LetterStore:
         self._directory = directory
 
     async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
-        """Bring the letter to the disk; the same one again is the same file. Raises NotDelivered."""
+        """Write the letter to disk; a repeated letter has the same file. Raises NotDelivered."""
         if waiting.recipient is None or not waiting.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
         letter = await _made(self._letters.render, ticket, waiting)
@@ -81,7 +81,7 @@ class LetterStore:
 async def _made(
     make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
 ) -> Made:
-    """Make what is sent beside the event loop, which a letter would hold up for milliseconds."""
+    """Render in a thread, since a letter would block the event loop for milliseconds."""
     try:
         return await asyncio.to_thread(make, ticket, waiting)
     except tuple(_REASONS) as error:
@@ -92,4 +92,4 @@ async def _written(path: Path, content: bytes) -> None:
     try:
         await asyncio.to_thread(write_once, path, content)
     except OSError as error:
-        raise NotDelivered(f"{path.parent} cannot be written: {error.strerror}", "not-written") from None
+        raise NotDelivered(f"cannot write to {path.parent}: {error.strerror}", "not-written") from None

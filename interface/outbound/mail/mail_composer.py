@@ -1,4 +1,4 @@
-"""What a mail with a ticket is."""
+"""Composes mails and letters with a ticket."""
 
 import re
 from collections.abc import Callable
@@ -25,10 +25,10 @@ Compose = Callable[[ClearTicket, PendingDelivery], EmailMessage]
 
 
 class _MailPolicy(EmailPolicy):
-    """Python's own, but for subjects, in which that one may lose blanks between encoded words (its issue 92081)."""
+    """Python's policy, except for subjects, where it can lose blanks between encoded words (CPython issue 92081)."""
 
     def fold(self, name: str, value: str) -> str:
-        """Return the header as it is sent."""
+        """Return the header as sent."""
         line = f"{name}: {value}"
         if name != "Subject" or (line.isascii() and len(line) <= _LONGEST_LINE):
             return str(super().fold(name, value))
@@ -36,28 +36,28 @@ class _MailPolicy(EmailPolicy):
         return f"{name}: {encoded.encode(linesep=self.linesep)}{self.linesep}"
 
     def fold_binary(self, name: str, value: str) -> bytes:
-        """Return it in bytes."""
+        """Return the header in bytes."""
         return self.fold(name, value).encode("ascii")
 
 
-# No server on the way has to know 8BITMIME.
+# 7bit, so that no server needs to support 8BITMIME.
 _POLICY = _MailPolicy(linesep="\r\n", cte_type="7bit")
 
 
 class InvalidAddress(Exception):
-    """An email address that a header cannot hold."""
+    """The email address cannot be used in a header."""
 
 
 @dataclass(frozen=True)
 class Letters:
-    """Makes letters. sender: the line above the address."""
+    """Composes letters. sender: the line above the address."""
 
     templates: Templates
     sender: str
     window: Window
 
     def render(self, ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
-        """Return the letter to a user, the same again for the same ticket. Raises InvalidTemplate, InvalidLetter."""
+        """Return the letter to a user; the same ticket gives the same letter. Raises InvalidTemplate, InvalidLetter."""
         language = self.templates.language_of("letter.txt", waiting)
         recipient, subject = waiting.recipient, waiting.entry.subject
         name = (recipient and recipient.name) or subject.user_ext_id
@@ -73,26 +73,26 @@ class Letters:
 
 @dataclass(frozen=True)
 class MailComposer:
-    """Makes mails. sender: what stands in From, such as `Tickets <tickets@bank.example>`."""
+    """Composes mails. sender: the From header, such as `Tickets <tickets@bank.example>`."""
 
     templates: Templates
     letters: Letters
     sender: Address
 
     def text(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
-        """Return a mail in plain text. This, and each that follows, raises InvalidTemplate, InvalidAddress."""
+        """Return a mail in plain text. This and the next methods raise InvalidTemplate, InvalidAddress."""
         message = self._message(waiting)
         message.set_content(self.templates.render("mail.txt", ticket, waiting))
         return message
 
     def html(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
-        """Return a mail in HTML, with the same in plain text for those who read that."""
+        """Return a mail in HTML, with a plain text alternative."""
         message = self.text(ticket, waiting)
         message.add_alternative(self.templates.render("mail.html", ticket, waiting), subtype="html")
         return message
 
     def with_letter(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
-        """Return a mail that has the letter attached. Raises InvalidLetter, too."""
+        """Return a mail with the letter attached. Also raises InvalidLetter."""
         message = self._message(waiting)
         message.set_content(self.templates.render("attached.txt", None, waiting))
         letter = self.letters.render(ticket, waiting)
@@ -102,14 +102,14 @@ class MailComposer:
     def _message(self, waiting: PendingDelivery) -> EmailMessage:
         address = waiting.recipient and waiting.recipient.email
         if not address or not _ADDRESS.fullmatch(address):
-            raise InvalidAddress("the user's email address cannot be used")
+            raise InvalidAddress("the user's email address is invalid")
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
-        # The address alone: a display name is the caller's text, and header syntax could be smuggled in with it.
+        # Without a display name: it is the caller's text and could inject header syntax.
         message["To"] = Address(addr_spec=address)
         message["Subject"] = _one_line(self.templates.render("subject.txt", None, waiting))
         message["Date"] = _whole_second(waiting.entry.minted)
-        # The same for every attempt, so that a double is recognisable.
+        # The same for every attempt, so that duplicates are recognisable.
         message["Message-ID"] = f"<{waiting.delivery_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
         return message
@@ -125,7 +125,7 @@ def parse_sender(text: str) -> Address:
 
 
 def _one_line(subject: str) -> str:
-    """Return a subject as one line, in which nothing is decoded (RFC 2047): what a name says stays text."""
+    """Return a subject as one line without encoded words (RFC 2047), which a name could otherwise inject."""
     line = "".join(character if character.isprintable() else " " for character in subject)
     return " ".join(line.split()).replace("=?", "= ?")
 

@@ -1,4 +1,4 @@
-"""SMTP: mails to the operator's own mail server, over connections that are kept."""
+"""SMTP: sends mails to the operator's mail server, over pooled connections."""
 
 import asyncio
 import ssl
@@ -26,9 +26,9 @@ from aiosmtplib import (
 
 from application.delivery.deliver_tickets import NotDelivered
 
-# A mail server takes a few at a time from one sender (postfix: smtpd_client_connection_count_limit, 50).
+# Mail servers limit the connections of one client (postfix: smtpd_client_connection_count_limit, 50).
 _CONNECTIONS = 8
-# Shorter than servers wait for the next mail (postfix: 300 s; exim: 300 s), and before one counts as too busy.
+# Shorter than the idle timeout of servers (postfix: 300 s; exim: 300 s).
 _IDLE_SECONDS = 30
 _MAILS_PER_CONNECTION = 100
 _PERMANENT = 500
@@ -44,7 +44,7 @@ _ANSWERS_TO = {
 
 
 class Tls(StrEnum):
-    """How a connection is encrypted."""
+    """The encryption of a connection."""
 
     STARTTLS = "smtp"
     IMPLICIT = "smtps"
@@ -52,7 +52,7 @@ class Tls(StrEnum):
 
 
 class SmtpUrl(NamedTuple):
-    """A mail server. username, password: None where it asks for none."""
+    """A mail server. username, password: None without a login."""
 
     tls: Tls
     host: str
@@ -65,20 +65,20 @@ class SmtpUrl(NamedTuple):
 
 
 def parse_smtp_url(text: str) -> SmtpUrl:
-    """Return the parts of `smtp://user:password@host:port`, percent-encoded. Raises ValueError, which holds no secret."""
+    """Return the parts of `smtp://user:password@host:port`, percent-encoded. Raises ValueError without secrets."""
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
-        raise ValueError("is no URL; percent-encode what stands in its password") from None
+        raise ValueError("is not a URL: percent-encode special characters of the password") from None
     if url.scheme not in _PORTS or not url.hostname or url.path.strip("/") or url.query or url.fragment:
         raise ValueError(
-            "must be smtp://user:password@host:587 (STARTTLS), smtps://… (TLS), or smtp+plain://host:25 (neither)"
+            "must be smtp://user:password@host:587 (STARTTLS), smtps://… (TLS) or smtp+plain://host:25 (unencrypted)"
         )
     if (url.username is None) != (url.password is None):
-        raise ValueError("needs a user and a password, or neither")
+        raise ValueError("must have both a user and a password, or neither")
     if url.username and url.scheme == Tls.NONE:
-        raise ValueError("a password does not go over a connection without TLS: use smtp:// or smtps://")
+        raise ValueError("must not send a password without TLS: use smtp:// or smtps://")
     return SmtpUrl(
         Tls(url.scheme),
         url.hostname,
@@ -96,16 +96,16 @@ class _Connection:
     used_at: float = 0
 
     def drop(self) -> None:
-        """Give the line up at once: a goodbye by TLS, or what was not sent yet, would wait for a server that hangs."""
+        """Abort the connection: closing it gracefully could wait for a hanging server."""
         self.transport.abort()
         self.smtp.close()
 
 
 class SmtpTransport:
-    """Sends mails. What the server says beside its codes is not kept: it may repeat an address.
+    """Sends mails. Of the server's responses only the codes are kept: the texts can contain an address.
 
-    sender: the envelope's. ca_file: who vouches for the server, in the place of those whom the system trusts.
-    timeout_seconds: for the whole of one mail.
+    sender: of the envelope. ca_file: CA certificates for the server, instead of the system's.
+    timeout_seconds: of a complete mail.
     """
 
     def __init__(self, url: SmtpUrl, *, sender: str, ca_file: Path | None, timeout_seconds: float) -> None:
@@ -117,34 +117,34 @@ class SmtpTransport:
         self._free = asyncio.Semaphore(_CONNECTIONS)
 
     async def send(self, message: EmailMessage, to: str, _name: str) -> str:
-        """Hand a mail over, and return the server's code. Raises NotDelivered."""
+        """Send a mail and return the server's response code. Raises NotDelivered."""
         content = message.as_bytes()
-        async with self._free, self._told("take it"):
+        async with self._free, self._bounded("accept the mail"):
             return await self._send(content, to)
 
     async def check(self) -> None:
-        """Connect, encrypt and log in as for a mail, and send none. Raises NotDelivered."""
-        async with self._told("answer"):
+        """Connect and log in without sending a mail. Raises NotDelivered."""
+        async with self._bounded("respond"):
             await _quit(await self._new())
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(connection) for connection in idle))
 
     @asynccontextmanager
-    async def _told(self, what: str) -> AsyncIterator[None]:
-        """Bound how long the server may take, and tell as NotDelivered what goes wrong with it."""
+    async def _bounded(self, action: str) -> AsyncIterator[None]:
+        """Limit the time that the server may take. Raises NotDelivered for any error of it."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 yield
         except (TimeoutError, SMTPTimeoutError):
-            said = f"the mail server did not {what} within {self._timeout_seconds:g} seconds"
-            raise NotDelivered(said, "timeout") from None
+            message = f"the mail server did not {action} within {self._timeout_seconds:g} seconds"
+            raise NotDelivered(message, "timeout") from None
         except SMTPResponseException as error:
-            raise _not_taken(error) from None
+            raise _rejected(error) from None
         except (SMTPException, OSError, ValueError) as error:
-            raise _no_answer(error) from None
+            raise _no_response(error) from None
 
     async def _send(self, content: bytes, to: str) -> str:
         connection = await self._kept() or await self._new()
@@ -157,7 +157,7 @@ class SmtpTransport:
             await self._keep(connection)
             raise
         except BaseException:
-            connection.drop()  # an answer may still come, which would be taken for that to the next mail
+            connection.drop()  # a late response would be mistaken for that to the next mail
             raise
         await self._keep(connection)
         return str(code)
@@ -175,11 +175,11 @@ class SmtpTransport:
             timeout=self._timeout_seconds,
         )
         await smtp.connect()
-        # The types of uvloop are not asyncio's, but do the same.
+        # uvloop's types differ from asyncio's but behave the same.
         return _Connection(smtp, cast("asyncio.Transport", smtp.transport))
 
     async def _kept(self) -> _Connection | None:
-        """Return a connection of before that the server still answers on."""
+        """Return an idle connection that still works."""
         oldest = asyncio.get_running_loop().time() - _IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
@@ -199,29 +199,29 @@ class SmtpTransport:
             await _quit(connection)
 
 
-def _not_taken(error: SMTPResponseException) -> NotDelivered:
-    """Return what an answer means: one that refuses this recipient or mail for good is final."""
+def _rejected(error: SMTPResponseException) -> NotDelivered:
+    """Return the error of a response; a permanent rejection of the recipient or the mail is final."""
     to = next((to for kind, to in _ANSWERS_TO.items() if isinstance(error, kind)), "the connection")
     final = isinstance(error, _ABOUT_THE_MAIL) and error.code >= _PERMANENT
     return NotDelivered(f"the mail server answered {error.code} to {to}", str(error.code), final=final)
 
 
-def _no_answer(error: Exception) -> NotDelivered:
+def _no_response(error: Exception) -> NotDelivered:
     match error.__cause__ or error:
         case ssl.SSLCertVerificationError() as fault:
             return NotDelivered(
-                f"the mail server's certificate is not accepted: {fault.verify_message}", "bad-certificate"
+                f"the mail server's certificate was rejected: {fault.verify_message}", "bad-certificate"
             )
         case ssl.SSLError():
-            return NotDelivered("the mail server speaks no TLS that is accepted here", "no-tls")
+            return NotDelivered("no acceptable TLS version of the mail server", "no-tls")
         case SMTPServerDisconnected() | ConnectionResetError():
-            return NotDelivered("the mail server broke the connection off", "disconnected")
+            return NotDelivered("the mail server closed the connection", "disconnected")
         case SMTPException() as fault if "STARTTLS" in str(fault):
-            return NotDelivered("the mail server offers no STARTTLS", "no-tls")
+            return NotDelivered("the mail server does not support STARTTLS", "no-tls")
         case SMTPException() as fault if not isinstance(fault, SMTPConnectError):
-            return NotDelivered("the mail server offers no login that is known here", "no-login")
+            return NotDelivered("no supported login method of the mail server", "no-login")
         case _:
-            return NotDelivered("no connection to the mail server", "no-connection")
+            return NotDelivered("cannot connect to the mail server", "no-connection")
 
 
 async def _quit(connection: _Connection) -> None:

@@ -1,4 +1,4 @@
-"""The texts of mails and letters: Jinja templates per client and language, in a sandbox."""
+"""The texts of mails and letters: sandboxed Jinja templates per client and language."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -44,14 +44,14 @@ _SAMPLE = {
 
 
 class InvalidTemplate(Exception):
-    """A template that is not there, or cannot be used; the message says which and why."""
+    """A template is missing or invalid; the message names it and the reason."""
 
 
 class Templates:
     """Finds and renders texts.
 
-    directory: has `<client>/<language>/<kind>` or `_/<language>/<kind>` for all clients, before the built-in ones; None:
-    those alone. language: for users who have none, or one without a text.
+    directory: contains `<client>/<language>/<kind>`, or `_/<language>/<kind>` for all clients, which override the built-in
+    templates; None: built-in templates only. language: for users without a language, or with one without a template.
     """
 
     def __init__(self, directory: Path | None, *, language: str, time_zone: ZoneInfo) -> None:
@@ -60,7 +60,7 @@ class Templates:
         self._time_zone = time_zone
 
     def render(self, kind: str, ticket: ClearTicket | None, waiting: PendingDelivery) -> str:
-        """Return a text for a user. ticket: None for texts without it. Raises InvalidTemplate."""
+        """Return a text for a user. ticket: None for texts without a ticket. Raises InvalidTemplate."""
         language, name = self._find(kind, waiting)
         values = self._values(language, waiting)
         if ticket is not None:
@@ -68,23 +68,25 @@ class Templates:
         try:
             return self._render(name, values)
         except InvalidTemplate:
-            # What Jinja says may hold a value, the ticket among them.
-            raise InvalidTemplate(f"{name} cannot be rendered; tickets templates check says why") from None
+            # Jinja's message can contain a value, even the ticket.
+            raise InvalidTemplate(
+                f"cannot render {name}; `tickets templates check` reports the reason"
+            ) from None
 
     def language_of(self, kind: str, waiting: PendingDelivery) -> str:
-        """Return in which language a text is. Raises InvalidTemplate."""
+        """Return the language of a text. Raises InvalidTemplate."""
         return self._find(kind, waiting)[0]
 
     def day_of(self, moment: datetime, language: str) -> str:
-        """Return the day as the language writes it."""
+        """Return the day in the format of the language."""
         return format_date(moment.astimezone(self._time_zone), "long", _locale(language))
 
     def check(self) -> Sequence[str]:
-        """Return what is wrong with any template, one text for each fault."""
+        """Return a text for each fault of a template."""
         return [fault for name in self.names() for fault in self._faults(name)]
 
     def names(self) -> Sequence[str]:
-        """Return which templates there are, or should be."""
+        """Return the names of the existing and the required templates."""
         found = [f"{_EVERY_CLIENT}/{language}/{kind}" for language in LANGUAGES for kind in KINDS]
         if self._directory:
             files = (path for path in self._directory.rglob("*") if path.is_file())
@@ -94,18 +96,18 @@ class Templates:
     def _faults(self, name: str) -> Iterator[str]:
         parts = name.split("/")
         if len(parts) != len(("client", "language", "kind")) or parts[-1] not in KINDS:
-            yield f"{name}: a template is <client>/<language>/<kind>, and a kind one of {', '.join(KINDS)}"
+            yield f"{name}: must be named <client>/<language>/<kind>, with one of the kinds {', '.join(KINDS)}"
             return
         try:
             source = self._environment.loader.get_source(self._environment, name)[0]  # type: ignore[union-attr]
             parsed = self._environment.parse(source, name)
             used = meta.find_undeclared_variables(parsed)
         except (TemplateSyntaxError, UnicodeDecodeError) as error:
-            yield _said(name, error)
+            yield _describe(name, error)
             return
         for unknown in sorted(used - set(PLACEHOLDERS)):
             line = next(found.lineno for found in parsed.find_all(nodes.Name) if found.name == unknown)
-            yield f"{name}, line {line}: there is no placeholder {unknown!r}; there are {', '.join(PLACEHOLDERS)}"
+            yield f"{name}, line {line}: unknown placeholder {unknown!r}; expected one of {', '.join(PLACEHOLDERS)}"
         if not used <= set(PLACEHOLDERS):
             return
         try:
@@ -115,20 +117,20 @@ class Templates:
             return
         kind = parts[-1]
         if kind in WITH_TICKET and SAMPLE_TICKET not in text:
-            yield f"{name}: the ticket is not in it"
+            yield f"{name}: the ticket is missing"
         if kind not in WITH_TICKET and "ticket" in used:
-            yield f"{name}: the ticket does not belong there"
+            yield f"{name}: must not contain the ticket"
         if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
-            yield f"{name}: a subject is one line of at most {_LONGEST_SUBJECT} characters"
+            yield f"{name}: must be one line of at most {_LONGEST_SUBJECT} characters"
 
     def _find(self, kind: str, waiting: PendingDelivery) -> tuple[str, str]:
         client = quote(waiting.entry.subject.client_ext_id, safe="")
         for language in self._languages(waiting):
             for owner in (client, _EVERY_CLIENT):
-                # RFC 5646: large and small letters are the same in a language.
+                # RFC 5646: language tags are case-insensitive.
                 if name := self._known.get((owner, language.lower(), kind)):
                     return name.split("/")[1], name
-        raise InvalidTemplate(f"there is no template {kind} for this client and language")
+        raise InvalidTemplate(f"no template {kind} for this client and language")
 
     def _languages(self, waiting: PendingDelivery) -> Iterator[str]:
         wanted = waiting.recipient.language if waiting.recipient else None
@@ -155,13 +157,13 @@ class Templates:
         try:
             return self._environment.get_template(name).render(values)
         except Exception as error:  # noqa: BLE001 - a template can raise whatever Python does
-            raise InvalidTemplate(_said(name, error)) from None
+            raise InvalidTemplate(_describe(name, error)) from None
 
     @cached_property
     def _known(self) -> Mapping[tuple[str, str, str], str]:
         known = {}
         for name in self._environment.list_templates():
-            with suppress(ValueError):  # what lies in another depth; check says so
+            with suppress(ValueError):  # a file at another depth, which check reports
                 client, language, kind = name.split("/")
                 known[client, language.lower(), kind] = name
         return known
@@ -177,8 +179,8 @@ class Templates:
         )
 
 
-def _said(name: str, error: Exception) -> str:
-    """Return what is wrong and, as far as it is known, in which line: Jinja makes a frame for each line of a template."""
+def _describe(name: str, error: Exception) -> str:
+    """Return the error with its line, if known: Jinja creates a frame for each line of a template."""
     if isinstance(error, TemplateSyntaxError):
         return f"{name}, line {error.lineno}: {error.message}"
     frames = walk_tb(error.__traceback__)
@@ -189,14 +191,14 @@ def _said(name: str, error: Exception) -> str:
 
 def _locale(language: str) -> Locale:
     try:
-        # The English of a letter in Europe, where nothing else is said.
+        # European date formats unless the language names a region.
         return Locale.parse("en-GB" if language == "en" else language, sep="-")
     except (UnknownLocaleError, ValueError):
         return Locale.parse("en-GB", sep="-")
 
 
 class _BuiltInLoader(FileSystemLoader):
-    """The built-in texts, as those of all clients."""
+    """The built-in texts, for all clients."""
 
     def get_source(self, environment: Environment, template: str) -> Any:
         return super().get_source(environment, template.removeprefix(f"{_EVERY_CLIENT}/"))

@@ -1,4 +1,4 @@
-"""The table of answers to commands with an Idempotency-Key, and the access log's version, which stands in the ledger."""
+"""The table of responses to commands with an Idempotency-Key, and the access log's version, which the ledger holds."""
 
 import msgspec
 
@@ -24,7 +24,7 @@ ANSWER_TABLE = Table(
     records=ANSWERS,
     store=Storing(
         columns=_COLUMNS,
-        # Without ON CONFLICT: two answers to one command are a conflict.
+        # Without ON CONFLICT: two responses to one command are a conflict.
         statement="INSERT INTO answers (client_ext_id, command_id, row) SELECT client_ext_id, command_id, row FROM {new}",
         write=_write,
     ),

@@ -1,4 +1,4 @@
-"""How events and rows are written: JSON by msgspec, the same bytes in every store."""
+"""The encoding of events and rows: JSON by msgspec, the same bytes in both stores."""
 
 from collections.abc import Callable
 from functools import cache
@@ -17,16 +17,16 @@ encode = msgspec.json.Encoder().encode
 
 
 class JsonMapper(Mapper[UUID]):
-    """Writes an event as one JSON object of all its fields, and reads it back; fields unknown here are ignored.
+    """Encodes an event as one JSON object of all its fields, and decodes it; unknown fields are ignored.
 
-    The stored shape is the event's own; there is nothing to upcast, since shapes only grow by fields with defaults.
+    Nothing needs upcasting, since the shapes of events only grow by fields with defaults.
     """
 
     def __init__(self) -> None:
         super().__init__(JSONTranscoder())
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        """Return the event as it is stored."""
+        """Return the event in its stored form."""
         return StoredEvent(
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
@@ -35,14 +35,14 @@ class JsonMapper(Mapper[UUID]):
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        """Return the event behind the stored bytes. Raises msgspec.ValidationError where they are not one."""
+        """Return the decoded event. Raises msgspec.ValidationError if the bytes are not an event."""
         return decoded(stored_event.topic, stored_event.state)
 
 
 def decoded(topic: str, state: bytes) -> Event:
-    """Return the event behind stored bytes; an UnknownEvent where its type is of a later release.
+    """Return the decoded event; an UnknownEvent if its type is of a later release.
 
-    Raises ValueError (msgspec.ValidationError) where the bytes are not an event.
+    Raises ValueError (msgspec.ValidationError) if the bytes are not an event.
     """
     event: Event = _decoder(topic)(state)
     return event

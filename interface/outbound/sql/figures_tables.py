@@ -1,4 +1,4 @@
-"""What an operator watches, out of the tables: the same statements on both stores."""
+"""The figures for monitoring: the same statements on both stores."""
 
 from collections import Counter
 from datetime import datetime
@@ -15,9 +15,9 @@ SELECT s.row, coalesce(l.size, 0) - s.acknowledged
 FROM subscriptions AS s LEFT JOIN ledger_sizes AS l ON l.client_ext_id = s.client_ext_id
 WHERE s.deleted = 0
 """
-# One that is parked is as far behind as before. One that is paused or disabled is behind because somebody wants it so.
+# A parked subscription keeps its lag. Paused and disabled subscriptions lag on purpose.
 _WATCHED = (Status.ENABLED, Status.PARKED)
-# By the keys of both tables: how many checkpoints there are does not matter.
+# Uses the keys of both tables, so its cost does not grow with the number of checkpoints.
 _UNSIGNED = """
 SELECT min(first.occurred)
 FROM ledger_sizes AS l
@@ -28,7 +28,7 @@ JOIN ledger AS first ON first.client_ext_id = l.client_ext_id AND first.position
 
 
 class SqlFigures(SqlTables):
-    """Implements half of the port FiguresSource; see there for what the methods promise."""
+    """Implements half of the port FiguresSource; the port documents the methods."""
 
     def figures(self) -> Figures:
         """Return the figures."""

@@ -1,4 +1,4 @@
-"""The ledger's tables: the same statements on both stores, with `?` where a parameter stands."""
+"""The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +15,7 @@ from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.sql_tables import SqlTables
 from interface.outbound.sql.table import Row
 
-# Processes decide by clocks of their own, so time rises with positions but for this much.
+# Processes have their own clocks, so times increase with positions except for this much.
 _CLOCK_SKEW = timedelta(minutes=5)
 _ENTRY = """
 SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state
@@ -39,7 +39,7 @@ SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
     AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
 )
 """
-# No reader gets to these rows: each begins with the first position, the first entry and the first tile.
+# Readers never reach these rows: they begin with the first position, entry and tile.
 _OUTSIDE = f"""
 SELECT client_ext_id, 'ledger', 'position', position FROM ledger WHERE position < 1
 UNION ALL SELECT client_ext_id, 'checkpoints', 'size', size FROM checkpoints WHERE size < 1
@@ -47,7 +47,7 @@ UNION ALL SELECT tile.client_ext_id, 'ledger_tiles', 'number', number FROM ledge
 LEFT JOIN ledger_sizes AS known ON known.client_ext_id = tile.client_ext_id
 WHERE number < 0 OR number >= coalesce(size, 0) / {TILE}
 """
-# One look into the index for each client, however long its ledger is.
+# One index lookup per client, independent of the length of its ledger.
 _CLIENTS = """
 WITH RECURSIVE client (name) AS (
     SELECT min(client_ext_id) FROM {table} UNION ALL
@@ -56,7 +56,7 @@ WITH RECURSIVE client (name) AS (
 SELECT name FROM client WHERE name IS NOT NULL
 """
 _ROWS_AT_ONCE = 500
-# A client without a cut had no ledger when the era began.
+# A client without a cut had no ledger at the start of the era.
 _ERAS = """
 SELECT name, coalesce(size, 0), began FROM eras
 LEFT JOIN era_cuts ON era_cuts.client_ext_id = ? AND era_cuts.number = eras.number ORDER BY eras.number
@@ -72,10 +72,10 @@ _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
 class SqlLedger(SqlTables):
-    """Implements the port Ledger; see there for what the methods promise."""
+    """Implements the port Ledger; the port documents the methods."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
-        """Return the size of the ledger of every client that has one."""
+        """Return the ledger size of every client with a ledger."""
         rows = self._fetch("SELECT client_ext_id, size FROM ledger_sizes ORDER BY client_ext_id", ())
         return [(client, size) for client, size in rows]
 
@@ -87,12 +87,12 @@ class SqlLedger(SqlTables):
         )
 
     def size(self, client_ext_id: str) -> int:
-        """Return the position of the newest entry; 0 where there is none."""
+        """Return the position of the newest entry; 0: there is none."""
         rows = self._fetch("SELECT size FROM ledger_sizes WHERE client_ext_id = ?", (client_ext_id,))
         return int(rows[0][0]) if rows else 0
 
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
-        """Return the size of the ledgers of these clients, as far as they have one."""
+        """Return the ledger sizes of those of these clients that have a ledger."""
         sizes: dict[str, int] = {}
         for begin in range(0, len(client_ext_ids), _ROWS_AT_ONCE):
             chunk = client_ext_ids[begin : begin + _ROWS_AT_ONCE]
@@ -102,16 +102,16 @@ class SqlLedger(SqlTables):
         return sizes
 
     def eras(self, client_ext_id: str) -> Eras:
-        """Return the eras of a client's ledger: when the store was put back, and to which position."""
+        """Return the eras of a client's ledger: the time of each restore, and the position that it restored."""
         return Eras([Era(*row) for row in map(tuple, self._fetch(_ERAS, (client_ext_id,)))])
 
     def begin_era(self, name: str, now: datetime) -> None:
-        """Say that the store was put back to what it is now. Cuts without their era say nothing."""
+        """Record that the store was restored to its current state. Cuts without an era have no effect."""
         self._run(_CUT, [()])
         self._run(_BEGIN_ERA, [(name, column_date(now))])
 
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
-        """Return the hashes of the leaves from index `begin` (from 0) up to, but not with, `end`."""
+        """Return the hashes of the leaves from index `begin` (from 0) up to, but excluding, `end`."""
         rows = self._fetch(
             "SELECT leaf FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ? ORDER BY position",
             (client_ext_id, begin, end),
@@ -119,12 +119,12 @@ class SqlLedger(SqlTables):
         return [bytes(leaf) for (leaf,) in rows]
 
     def tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
-        """Return the kept hashes of the full tiles of these numbers, as far as they are kept without a gap."""
+        """Return the stored hashes of the full tiles of these numbers, up to the first gap."""
         kept = self.numbered_tiles(client_ext_id, begin, end)
         return [tile for index, (number, tile) in enumerate(kept) if number == begin + index]
 
     def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
-        """Return the kept hashes of the full tiles of these numbers, each with its number."""
+        """Return the stored hashes of the full tiles of these numbers, each with its number."""
         rows = self._fetch(
             "SELECT number, hash FROM ledger_tiles WHERE client_ext_id = ? AND number >= ? AND number < ?"
             " ORDER BY number",
@@ -133,12 +133,12 @@ class SqlLedger(SqlTables):
         return [(number, bytes(tile)) for number, tile in rows]
 
     def save_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
-        """Keep the hashes of full tiles from this number on; what is kept already stays."""
+        """Store the hashes of full tiles from this number on; existing hashes are not replaced."""
         rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
         self._run(_KEEP_TILE, rows)
 
     def event(self, entry: LedgerEntry) -> Event:
-        """Return the event behind an entry. Raises ValueError where the stored bytes are none."""
+        """Return the event of an entry. Raises ValueError if the stored bytes are not an event."""
         return decoded(entry.topic, entry.state)
 
     def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
@@ -152,7 +152,7 @@ class SqlLedger(SqlTables):
         """Return the next entries of these topics by position."""
         if not topics:
             return []
-        # A range of the index for each topic, so that a rare one is found as fast as any.
+        # An index range per topic, so that rare topics are found as fast as frequent ones.
         of_one = (
             "SELECT * FROM (SELECT position FROM ledger WHERE client_ext_id = ? AND topic = ? AND position > ?"
             " ORDER BY position LIMIT ?) AS of_one"
@@ -163,7 +163,7 @@ class SqlLedger(SqlTables):
         return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
 
     def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
-        """Return the newest position of these topics, up to and with `end`; 0 where there is none."""
+        """Return the newest position of these topics, up to and including `end`; 0: there is none."""
         statement = "SELECT max(position) FROM ledger WHERE client_ext_id = ? AND topic = ? AND position <= ?"
         found = [self._fetch(statement, (client_ext_id, topic, end))[0][0] for topic in topics]
         return max((position or 0 for position in found), default=0)
@@ -176,13 +176,13 @@ class SqlLedger(SqlTables):
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
     ) -> Sequence[tuple[LedgerEntry, str]]:
-        """Return the next entries by stream and version, up to a stream, each with the topic of its event; see the port."""
+        """Return the next entries by stream and version, up to a stream, each with the topic of its event."""
         condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
         return [(entry, row[11] or "") for entry, row in zip(_entries(rows), rows, strict=True)]
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
-        """Return the next positions with their leaves."""
+        """Return the next positions with their leaf hashes."""
         rows = self._fetch(
             "SELECT position, leaf FROM ledger WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?",
             (client_ext_id, after, limit),
@@ -190,11 +190,11 @@ class SqlLedger(SqlTables):
         return [(position, bytes(leaf)) for position, leaf in rows]
 
     def mistyped_values(self) -> Sequence[str]:
-        """Return stored values that are not of the type of their column: none, since the database checks them."""
+        """Return stored values with a type other than that of their column: none, since the database checks types."""
         return []
 
     def orphaned_rows(self) -> Sequence[str]:
-        """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
+        """Return a text for each event or row outside of the ledgers, and for each credential row without events."""
         counts = self._fetch(_COUNTS, ())[0]
         events, entries, rows, credentials = tuple(counts)
         orphaned_rows = []
@@ -213,7 +213,7 @@ class SqlLedger(SqlTables):
         return orphaned_rows
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next entries by position that fit."""
+        """Return the next matching entries by position."""
         wanted: list[tuple[str, Sequence[Any]]] = [("client_ext_id = ?", (query.client_ext_id,))]
         for column, value in (
             ("actor", query.actor),
@@ -238,7 +238,7 @@ class SqlLedger(SqlTables):
         )
 
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
-        """Return the newest entries of these topics that are about a user, the newest first."""
+        """Return the newest entries of these topics that concern a user, newest first."""
         marks = ",".join("?" * len(topics))
         condition = f"WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic IN ({marks})"
         return _entries(
@@ -246,7 +246,7 @@ class SqlLedger(SqlTables):
         )
 
     def _position_at(self, client_ext_id: str, moment: datetime) -> int:
-        """Return up to which position the entries are older; by halves, since time rises with positions."""
+        """Return the last position of the entries that are older, by bisection, since times increase with positions."""
         text, older, newer = column_date(moment), 0, self.size(client_ext_id) + 1
         while newer - older > 1:
             middle = (older + newer) // 2
@@ -280,7 +280,7 @@ class SqlLedger(SqlTables):
         return next(iter(to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint, in the place of one of the same size."""
+        """Store a checkpoint, replacing one of the same size."""
         self._run(
             "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) VALUES (?, ?, ?, ?, ?, 0)"
             " ON CONFLICT (client_ext_id, size) DO UPDATE SET root = excluded.root, note = excluded.note, made = excluded.made, sent = 0",
@@ -288,17 +288,17 @@ class SqlLedger(SqlTables):
         )
 
     def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:
-        """Return the next checkpoints, by client and size, that are still to be sent out of the operator's reach."""
+        """Return the next checkpoints, by client and size, that must still be sent to the witnesses."""
         condition = "WHERE sent = 0 AND (client_ext_id, size) > (?, ?) ORDER BY client_ext_id, size LIMIT ?"
         return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
 
     def unsent_since(self) -> datetime | None:
-        """Return when the oldest of them was made; None where there is none."""
+        """Return the creation time of the oldest of them; None: there is none."""
         [(made,)] = self._fetch("SELECT min(made) FROM checkpoints WHERE sent = 0", ())
         return datetime.fromisoformat(made) if made else None
 
     def mark_sent(self, checkpoint: Checkpoint) -> None:
-        """Note that a checkpoint was sent."""
+        """Record that a checkpoint was sent."""
         self._run(
             "UPDATE checkpoints SET sent = 1 WHERE client_ext_id = ? AND size = ? AND note = ?",
             [(checkpoint.client_ext_id, checkpoint.size, checkpoint.note)],
@@ -313,13 +313,13 @@ def _entries(rows: Sequence[Any]) -> list[LedgerEntry]:
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> Row:
-    """Return a checkpoint as the columns of its table, but for `sent`."""
+    """Return a checkpoint as the columns of its table, except `sent`."""
     made = column_date(checkpoint.made)
     return checkpoint.client_ext_id, checkpoint.size, checkpoint.root, checkpoint.note, made
 
 
 def to_checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
-    """Return the checkpoints behind these columns. Raises LedgerBroken."""
+    """Return the checkpoints of these columns. Raises LedgerBroken."""
     return [
         Checkpoint(client, size, bytes(root), note, _made(made)) for client, size, root, note, made in rows
     ]
@@ -330,7 +330,7 @@ def _made(text: str) -> datetime:
         made = datetime.fromisoformat(text)
         if made.utcoffset() == timedelta() and column_date(made) == text:
             return made
-    raise LedgerBroken(f"a checkpoint cannot be read: {text!r} is not a time in UTC")
+    raise LedgerBroken(f"invalid checkpoint: {text!r} is not a time in UTC")
 
 
 def _uuid(stream: str | UUID) -> UUID:

@@ -1,4 +1,4 @@
-"""The outbox: the same statements on both stores, but for how one waits for nobody."""
+"""The outbox: the same statements on both stores, except for skipping locked rows."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from interface.outbound.sql.user_table import to_recipient
 
 
 class _Terms(msgspec.Struct):
-    """What was said of a ticket when it was minted."""
+    """Delivery data that is fixed when the ticket is created."""
 
     methods: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
     created: datetime | None = None
@@ -52,8 +52,8 @@ FROM outbox o
 LEFT JOIN recipients r ON r.client_ext_id = o.client_ext_id AND r.user_ext_id = o.user_ext_id
 LEFT JOIN tickets t ON t.client_ext_id = o.client_ext_id AND t.user_ext_id = o.user_ext_id
 """
-# One after the other of each credential: a ticket that is under way could else arrive behind the one that replaces it.
-# Of two that are taken together, the former is obsolete.
+# Tickets of a credential are delivered one after the other: otherwise a ticket could arrive after the one that replaces
+# it. Of two that are leased together, the former is obsolete.
 _IS_DUE = """
 outbox.next_try <= ? AND outbox.leased_until <= ? AND NOT EXISTS (
     SELECT 1 FROM outbox former
@@ -66,7 +66,7 @@ UPDATE outbox SET lease = ?, leased_until = ? WHERE (client_ext_id, stream, vers
     SELECT client_ext_id, stream, version FROM outbox WHERE {_IS_DUE} ORDER BY next_try LIMIT ? {{skipping}}
 ) RETURNING client_ext_id, stream, version
 """
-# What is locked is about to end; who waited for that, while others of these are locked, might be waited for.
+# Locked rows are about to be removed; waiting for them while holding locks could deadlock.
 _CHANGE_LEASES = """
 UPDATE outbox SET {change} WHERE (client_ext_id, stream, version) IN (
     SELECT client_ext_id, stream, version FROM outbox
@@ -151,19 +151,19 @@ RETRY_TABLE = Table(
 
 
 class SqlOutbox(SqlTables):
-    """Implements the port Outbox; see there for what the methods promise."""
+    """Implements the port Outbox; the port documents the methods."""
 
     _skipping = ""
 
     @abstractmethod
     def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        """Run a statement that changes rows, and return what it returns."""
+        """Run a statement that changes rows, and return its result."""
 
     def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[PendingDelivery]:
-        """Take the next tickets whose time has come; see the port."""
+        """Lease the next due tickets; the port documents it."""
         moment = column_date(now)
         if not self._fetch(_DUE, (moment, moment, moment)):
-            return []  # without a write, for which SQLite has everybody wait
+            return []  # without a write, which would lock SQLite
         statement = _TAKE.format(skipping=self._skipping)
         taken = self._change(statement, (lease, column_date(until), moment, moment, moment, limit))
         if not taken:
@@ -174,17 +174,17 @@ class SqlOutbox(SqlTables):
         return [to_waiting(tuple(row)) for row in rows]
 
     def postpone(self, key: DeliveryKey, lease: str, trying: RetryState, next_try: datetime) -> None:
-        """Keep what was tried, and let go until the next try."""
+        """Store the state of the attempts, and release the lease until the next one."""
         statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
         row = (encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
         self._run(statement, [row])
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
-        """Keep these from the others until then, as far as nobody else has taken them."""
+        """Extend the lease of those of these tickets that it still covers."""
         self._change_leases("leased_until = ?", [column_date(until)], lease, keys)
 
     def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
-        """Let somebody else take these at once."""
+        """Release the lease of these tickets at once."""
         self._change_leases("lease = '', leased_until = ''", [], lease, keys)
 
     def _change_leases(
@@ -196,12 +196,12 @@ class SqlOutbox(SqlTables):
             self._change(statement, [*parameters, lease, *columns])
 
     def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
-        """Return what waits for a user, or has failed, newest first."""
+        """Return the queued and failed tickets of a user, newest first."""
         condition = "WHERE o.client_ext_id = ? AND o.user_ext_id = ? ORDER BY o.version DESC"
         return [to_waiting(tuple(row)) for row in self._fetch(f"{_WAITING} {condition}", subject)]
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
-        """Return the next entries of all, by key."""
+        """Return the next entries of all clients, by key."""
         start = key_columns(after) if after else ("", "", 0)
         condition = (
             "(client_ext_id, stream, version) > (?, ?, ?) ORDER BY client_ext_id, stream, version LIMIT ?"
@@ -210,18 +210,18 @@ class SqlOutbox(SqlTables):
         return [_to_entry(tuple(row)) for row in rows]
 
     def reseal(self, entry: OutboxEntry, sealed: bytes) -> None:
-        """Put another seal in the place of the entry's, if it still has that."""
+        """Replace the sealed ticket of an entry unless it has changed."""
         statement = f"UPDATE outbox SET sealed = ? WHERE {_KEY} AND sealed = ?"
         self._run(statement, [(sealed, *key_columns(entry.key), entry.sealed)])
 
 
 def key_columns(key: DeliveryKey) -> tuple[str, str, int]:
-    """Return a key as the columns of the outbox; the stream is text there."""
+    """Return a key as columns of the outbox, where the stream is text."""
     return key.client_ext_id, key.stream.hex, key.version
 
 
 def _values(keys: Sequence[Row]) -> tuple[str, list[Any]]:
-    """Return keys as a table in SQL, and its parameters."""
+    """Return keys as a VALUES list in SQL, and its parameters."""
     marks = ",".join(["(?, ?, ?)"] * len(keys))
     return f"VALUES {marks}", [value for key in keys for value in key]
 
@@ -240,7 +240,7 @@ def outbox_columns(entry: OutboxEntry) -> Row:
 
 
 def to_waiting(columns: Row) -> PendingDelivery:
-    """Return what waits behind the columns of the joined tables."""
+    """Return the pending delivery of the columns of the joined tables."""
     recipient, ticket, trying, so_far, standing, next_try, era = columns[7:]
     return PendingDelivery(
         entry=_to_entry(columns[:7]),
@@ -256,15 +256,15 @@ def to_waiting(columns: Row) -> PendingDelivery:
 
 def _to_entry(columns: Row) -> OutboxEntry:
     client_ext_id, user_ext_id, stream, version, sealed, minted, terms = columns
-    said = _terms(terms)
+    fixed = _terms(terms)
     return OutboxEntry(
         Subject(client_ext_id, user_ext_id),
         UUID(stream),
         version,
         bytes(sealed),
         datetime.fromisoformat(minted),
-        said.methods,
-        said.created,
-        said.reset_count,
-        said.correlation_id,
+        fixed.methods,
+        fixed.created,
+        fixed.reset_count,
+        fixed.correlation_id,
     )

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: to whichever of several servers takes writes now, and none that hangs on a dead one."""
+"""Connections to PostgreSQL: to the primary among several servers, with every wait bounded."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,24 +16,24 @@ from interface.outbound.sql.schema import POSTGRES, SchemaGuard
 
 Connection = psycopg.Connection[DictRow]
 
-# Every wait is bounded by seconds; the library's defaults let a save hang for five minutes.
+# The library's defaults would let a commit hang for five minutes.
 CONNECT_TIMEOUT_SECONDS = 3
 _LOCK_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 10
-# A machine that is gone does not even say that it is: by the system's defaults, an answer is waited for for hours.
+# Detects a lost machine, which the operating system's defaults do only after hours.
 _GIVEN_UP_AFTER_TEN_SECONDS: dict[str, Any] = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-# The pool waits twice as long after each failure, so after an outage it would be away as long again. After this it
-# gives up instead, and who asks next makes it try at once.
+# The pool doubles its delay after each failure, so it would stay unavailable long after an outage. After this time it
+# gives up instead, and the next request makes it reconnect at once.
 _POOL_GIVES_UP_AFTER_SECONDS = 1
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """Return what to connect with: what the URL says, and what it should where it does not."""
+    """Return the connection options of the URL, completed by our defaults."""
     named = _named(url)
     options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_GIVEN_UP_AFTER_TEN_SECONDS, **named}
     if "," in str(options.get("host", "")):
@@ -42,9 +42,9 @@ def connection_options(url: str) -> dict[str, Any]:
 
 
 def _named(url: str) -> dict[str, Any]:
-    """Return what the URL says. Raises ProgrammingError, which repeats nothing of it.
+    """Return the options of the URL. Raises ProgrammingError, which contains nothing of the URL.
 
-    A password that is not percent-encoded is read as part of the host or the port, with which libpq's errors begin.
+    libpq parses a password that is not percent-encoded as part of the host or the port, and its errors contain those.
     """
     try:
         named = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
@@ -53,7 +53,7 @@ def _named(url: str) -> dict[str, Any]:
     ports, hosts = str((named or {}).get("port", "")), str((named or {}).get("host", ""))
     if named is None or "@" in hosts or not all(port.isdigit() for port in ports.split(",") if port):
         raise psycopg.ProgrammingError(
-            "its URL cannot be read: percent-encode what is special in user, password and host"
+            "the URL is invalid: percent-encode special characters of user, password and host"
         )
     return named
 
@@ -67,7 +67,7 @@ class Datastore(PostgresDatastore):
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection]:
-        """Lend a connection. Raises OperationalError where this program must not use the store's schema."""
+        """Lend a connection. Raises OperationalError if this program must not use the store's schema."""
         with self.unguarded() as connection:
             try:
                 self._guard.check(partial(stored_schema, connection))
@@ -76,17 +76,17 @@ class Datastore(PostgresDatastore):
             yield connection
 
     def register_type_adapters(self) -> None:
-        """Do nothing. The library would connect here, for composite types that no statement of this service has."""
+        """Do nothing: the library would connect here, for composite types that the service does not use."""
 
     def unguarded(self) -> AbstractContextManager[Connection]:
-        """Lend a connection, whatever the schema is."""
+        """Lend a connection without a check of the schema."""
         return super().get_connection()
 
 
 def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Datastore:
-    """Return the pool of connections; it connects when it is first used.
+    """Return the pool of connections; it connects on first use.
 
-    patience_seconds: how long a caller waits for a connection.
+    patience_seconds: the time limit of a caller for getting a connection.
     """
     options = connection_options(url)
     named = {name: str(options.pop(name, "")) for name in ("dbname", "host", "port", "user", "password")}
@@ -106,7 +106,7 @@ def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) 
     datastore.pool.reconnect_timeout = _POOL_GIVES_UP_AFTER_SECONDS
     connect = cast("dict[str, Any]", datastore.pool.kwargs)
     for name in [name for name, value in named.items() if not value]:
-        del connect[name]  # libpq's own defaults (a socket, the user's name, a password file) then hold
+        del connect[name]  # so that libpq's defaults apply (a socket, the user's name, a password file)
     connect.update(options)
     waits = f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={_LOCK_TIMEOUT_SECONDS}s"
     connect["options"] = f"{options.get('options', '')} {waits}".strip()
@@ -115,10 +115,10 @@ def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) 
 
 @contextmanager
 def require_synchronous_replication(connection: Connection) -> Iterator[None]:
-    """Raise OperationalError where something was committed without the synchronous standby.
+    """Raise OperationalError if a transaction was committed without the synchronous standby.
 
-    That is no error to PostgreSQL: where somebody cancels the wait for the standby, it warns, and the commit succeeds.
-    It would be lost with this server, so nobody may be told that it is stored.
+    PostgreSQL only warns if the wait for the standby is cancelled, and the commit succeeds. It would be lost with this
+    server, so the service must not report success.
     """
     warned_by: list[str | None] = []
 
@@ -132,5 +132,5 @@ def require_synchronous_replication(connection: Connection) -> Iterator[None]:
         connection.remove_notice_handler(note)
     if "SyncRepWaitForLSN" in warned_by:
         raise psycopg.OperationalError(
-            "the commit is on this server only: the wait for its standby was cancelled"
+            "the commit was not replicated: the wait for the standby was cancelled"
         )

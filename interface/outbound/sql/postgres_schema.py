@@ -1,4 +1,4 @@
-"""The schema of a PostgreSQL store: which one it has, and how it is brought up to date."""
+"""The schema of a PostgreSQL store: its version and its migration."""
 
 from typing import Any, cast
 
@@ -11,9 +11,9 @@ from interface.outbound.sql import schema
 from interface.outbound.sql.schema import StoredSchema
 
 _MIGRATION_LOCK = 7_204_901
-# Less than a server waits for a lock, so that its callers wait and get no 503.
+# Less than the lock timeout of a server, so that its callers wait instead of getting a 503.
 _LOCK_TIMEOUT_SECONDS = 3
-# The migration that brought the column usable_from.
+# The migration that added the column usable_from.
 _FIRST_WITH_USABLE_FROM = 8
 
 
@@ -31,21 +31,21 @@ def stored_schema(connection: psycopg.Connection[Any]) -> StoredSchema:
 
 
 def check(connection: psycopg.Connection[Any]) -> None:
-    """Raise RuntimeError where this program must not use the store's schema."""
+    """Raise RuntimeError if this program must not use the store's schema."""
     schema.check_usable(stored_schema(connection), len(schema.POSTGRES))
 
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
-    """Bring the schema up to date. Raises RuntimeError where it is too new, StoreUnavailable where a table is in use."""
-    # Several processes may start at once on an empty database; one makes the tables, the others wait.
+    """Migrate the schema. Raises RuntimeError if it is too new, StoreUnavailable if a table is in use."""
+    # Several processes can start at once on an empty database: one creates the tables, the others wait.
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-    # Whoever wants a table waits behind a migration that waits for it.
+    # A migration that waits for a table blocks all later users of the table.
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
     try:
         _migrate(connection)
     except (LockNotAvailable, DeadlockDetected) as error:
         raise StoreUnavailable(
-            "the tables are in use by another session, such as a backup: run `tickets migrate` again when it has ended"
+            "another session, such as a backup, locks the tables: run `tickets migrate` again when it has ended"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The store for more than one process or machine: PostgreSQL."""
+"""The store for several processes or machines: PostgreSQL."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,15 +40,15 @@ from interface.outbound.sql.tables import load_query
 from interface.outbound.sql.ticket_table import SqlTickets
 from interface.outbound.sql.user_table import SqlUsers
 
-_TOLD_EVERY_SECONDS = 1
+_NOTIFY_SECONDS = 1
 
 _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 
 
 class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
+    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
 
-    url: as libpq takes it, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
+    url: in the libpq format, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """
 
     lookup_is_nonblocking = False
@@ -64,11 +64,11 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
         self._mapper = JsonMapper()
 
     def schema_version(self) -> int:
-        """Return the number of the newest migration that the store has."""
+        """Return the number of the store's newest migration."""
         return self._stored_schema().version
 
     def schema_fault(self) -> str:
-        """Return why this program must not use the store's schema; empty where it may."""
+        """Return the reason why this program must not use the store's schema; empty: it may."""
         return schema.fault(self._stored_schema(), self.newest_schema)
 
     def _stored_schema(self) -> schema.StoredSchema:
@@ -89,7 +89,7 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
             return query.read(_query(connection, query.statement, parameters))
 
     def commit(self, changes: Changes) -> None:
-        """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
+        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with _failures():
             self._recorder.insert_events(stored, changes=changes)
@@ -102,7 +102,7 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
-        """Hold a name by an advisory lock of one connection, which PostgreSQL lets go when its process dies."""
+        """Lease a name by an advisory lock of a connection, which PostgreSQL releases when its process dies."""
         with _failures(), self._datastore.get_connection() as connection:
             lock = "hashtextextended(current_schema() || %s, 0)"
             found = _query(connection, f"SELECT pg_try_advisory_lock({lock})", (name,)).fetchone()
@@ -126,21 +126,21 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
                 _query(connection, statement.replace("?", "%s"), row)
 
     def commits(self) -> Iterator[None]:
-        """Yield at every NOTIFY of a commit, and once a second, since one may be lost with its connection."""
+        """Yield at every NOTIFY of a commit, and once a second, since a NOTIFY can be lost with its connection."""
         while True:
             yield
             try:
                 with psycopg.connect(**connection_options(self._url), autocommit=True) as connection:
                     connection.execute("LISTEN ticket_events")
-                    yield  # what came before it listened
+                    yield  # for commits before LISTEN
                     while True:
-                        list(connection.notifies(timeout=_TOLD_EVERY_SECONDS, stop_after=1))
+                        list(connection.notifies(timeout=_NOTIFY_SECONDS, stop_after=1))
                         yield
             except psycopg.Error:
-                time.sleep(_TOLD_EVERY_SECONDS)
+                time.sleep(_NOTIFY_SECONDS)
 
     def place(self) -> str:
-        """Return how far the server's own log goes now; a standby that has this has all that is committed."""
+        """Return the current WAL position; a standby that has replayed it has all committed data."""
         return str(self._fetch("SELECT pg_current_wal_lsn()::text", ())[0][0])
 
     def close(self) -> None:
@@ -149,13 +149,13 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
 
 
 class Behind(Exception):
-    """A standby that has not got as far as it must have to answer."""
+    """The standby has not replayed the required position."""
 
 
 class PostgresStandby(PostgresStore):
-    """A PostgresStore that can only be read, since a server that takes no writes is enough for it.
+    """A read-only PostgresStore on a standby.
 
-    patience_seconds: how long a caller waits for a connection.
+    patience_seconds: the time limit of a caller for getting a connection.
     """
 
     def __init__(self, url: str, patience_seconds: float) -> None:
@@ -166,12 +166,12 @@ class PostgresStandby(PostgresStore):
         self.needed = ("", 0)
 
     def has(self, place: str) -> bool:
-        """Tell whether it got as far as this place of the primary's log."""
+        """Return whether the standby has replayed this WAL position of the primary."""
         statement = "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= ?::text::pg_lsn"
         return bool(self._fetch(statement, (place,))[0][0])
 
     def having(self, client_ext_id: str, position: int) -> "PostgresStandby":
-        """Return the same, but it raises Behind where the client's ledger does not reach that position yet."""
+        """Return a copy that raises Behind if the client's ledger does not reach this position yet."""
         other = copy(self)
         other.needed = (client_ext_id, position)
         return other
@@ -180,7 +180,7 @@ class PostgresStandby(PostgresStore):
         client, position = self.needed
         with _failures(), self._datastore.get_connection() as connection:
             if position:
-                # On this very connection, since there may be several standbys.
+                # On the same connection, since there can be several standbys.
                 found = _query(connection, _SELECT_SIZE, (client,)).fetchone()
                 if not found or found[0] < position:
                     raise Behind
@@ -194,7 +194,7 @@ class _Lease:
         self._connection = connection
 
     def holds(self) -> bool:
-        """Tell whether the connection is still there."""
+        """Return whether the connection is still there."""
         try:
             _query(self._connection, "SELECT 1", ())
         except psycopg.Error:
@@ -205,8 +205,8 @@ class _Lease:
 class _Recorder(PostgresApplicationRecorder):
     """Inserts the events and the records of one transaction together.
 
-    Without the library's retry: after a lost acknowledgement it would insert again and report a conflict
-    with itself. The callers' idempotency keys settle that case (library-facts, 3).
+    Without the library's retry: after a lost acknowledgement it would insert again and report a conflict with itself.
+    The callers' idempotency keys handle that case.
     """
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
@@ -218,7 +218,7 @@ class _Recorder(PostgresApplicationRecorder):
                 _query(connection, statement, parameters)
                 return None
             with connection.transaction():
-                # First, since it takes the locks.
+                # First, since it locks the ledgers.
                 if parameters:
                     _query(connection, statement, parameters)
                 for check, rows, expected in guarded:
@@ -228,7 +228,7 @@ class _Recorder(PostgresApplicationRecorder):
 
 
 def _of_types(names: Mapping[str, str], prefix: Row) -> Row:
-    """Return a prefix with the id of a stream as hex where the column is text."""
+    """Return a prefix with the ids of streams as hex if the column is text."""
     values = zip(names.values(), prefix, strict=True)
     return tuple(value.hex if kind == "text" and isinstance(value, UUID) else value for kind, value in values)
 
@@ -238,13 +238,13 @@ def _wanted(prefix: Mapping[str, str]) -> str:
 
 
 def schema_version_at(url: str) -> int:
-    """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
+    """Return the number of a store's newest migration; 0: there is none. Raises StoreUnavailable."""
     with _failures(), psycopg.connect(**connection_options(url)) as connection:
         return postgres_schema.stored_schema(connection).version
 
 
 def others_at(url: str) -> list[int]:
-    """Return the processes of the server that serve others of this user on the database. Raises StoreUnavailable."""
+    """Return the server processes of this user's other connections to the database. Raises StoreUnavailable."""
     with _failures(), psycopg.connect(**connection_options(url)) as connection:
         found = connection.execute(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user"
@@ -265,7 +265,7 @@ def _query(
     try:
         return cursor.execute(cast("Any", statement), parameters, prepare=True)
     except psycopg.errors.ReadOnlySqlTransaction:
-        connection.close()  # its server is no longer the one that takes writes; the pool finds that one
+        connection.close()  # its server is no longer the primary, which the pool finds when it reconnects
         raise
 
 
@@ -275,6 +275,6 @@ def _failures() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise Conflict(str(error)) from error
-    # A ProgrammingError: the schema was changed while a statement was on its way.
+    # ProgrammingError: the schema was changed during a statement.
     except (OperationalError, InterfaceError, InternalError, ProgrammingError, psycopg.Error) as error:
         raise StoreUnavailable(f"the PostgreSQL store failed: {error}") from error

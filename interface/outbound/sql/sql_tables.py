@@ -1,4 +1,4 @@
-"""Statements that are the same on both stores, with `?` where a parameter stands."""
+"""The base of the tables: it runs statements on either store, with `?` for parameters."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 
 class SqlTables(ABC):
-    """What a store gives to those who run such statements on it, and what it says of itself. Raises StoreUnavailable."""
+    """Runs statements on a store. Raises StoreUnavailable."""
 
     def is_empty(self) -> bool:
-        """Tell whether nothing was ever stored."""
+        """Return whether nothing was ever stored."""
         return not self._fetch("SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
 
     def has_sealed(self) -> bool:
-        """Tell whether anything that is stored was ever sealed: a ticket, or the secret of a subscription."""
+        """Return whether the store ever had a sealed value: a ticket or the secret of a subscription."""
         return bool(self._fetch("SELECT 1 FROM tickets UNION ALL SELECT 1 FROM subscriptions LIMIT 1", ()))
 
     @abstractmethod

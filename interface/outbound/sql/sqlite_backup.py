@@ -1,4 +1,4 @@
-"""Backups of a SQLite database: a copy that is whole, made while everybody goes on; and the way back."""
+"""Online backups of a SQLite database, and their restore."""
 
 import fcntl
 import os
@@ -11,45 +11,45 @@ from pathlib import Path
 
 from interface.outbound.files.durable_file import copy_owner, fsync_directory
 from interface.outbound.sql import schema, sqlite_schema
-from interface.outbound.sql.sqlite_lock import alone, lock_of, share
+from interface.outbound.sql.sqlite_lock import exclusive, lock_of, share
 from interface.outbound.sql.sqlite_store import SqliteStore
 
-# 4 MB: some milliseconds, after which the progress is told and a signal is heard.
+# 4 MB: some milliseconds between reports of progress and checks for signals.
 _PAGES_AT_ONCE = 1024
 _LOGS = ("-wal", "-journal")
 _BESIDE = (*_LOGS, "-shm")
 
-Tell = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 class BackupRefused(Exception):
-    """A backup that cannot be made, or put back; the text says why, and nothing was changed."""
+    """The backup or restore was refused for the given reason; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did. kept: what was there before."""
+    """The result of a restore. kept: the former database."""
 
     kept: Path | None
     era: str
 
 
-def write_backup(database: Path, file: Path, tell: Tell, *, replace: bool) -> int:
-    """Write a copy of the database as it is at one moment; the file is whole, or not there. Returns its size.
+def write_backup(database: Path, file: Path, report: ReportProgress, *, replace: bool) -> int:
+    """Write a consistent copy of the database atomically while the service runs. Returns its size.
 
-    Writers go on meanwhile. Raises BackupRefused.
+    Raises BackupRefused.
     """
     if not database.exists():
-        raise BackupRefused(f"there is no database {database}")
+        raise BackupRefused(f"no database {database}")
     if file.is_dir() or (file.exists() and file.samefile(database)):
-        raise BackupRefused(f"{file} is no place for a backup")
+        raise BackupRefused(f"{file} is a directory or the database itself")
     with _refusals(f"{file} was not written"):
         _refuse_to_overwrite(file, replace=replace)
         lock = share(database)
         try:
             with _draft_of(file) as (draft, descriptor):
-                _copy(database, draft, tell)
-                _known_version(draft, database)
+                _copy(database, draft, report)
+                _check_version(draft, database)
                 os.fsync(descriptor)
                 _refuse_to_overwrite(file, replace=replace)
                 draft.rename(file)
@@ -60,41 +60,41 @@ def write_backup(database: Path, file: Path, tell: Tell, *, replace: bool) -> in
 
 
 def restore_backup(
-    file: Path, database: Path, era: str, now: datetime, tell: Tell, *, replace: bool
+    file: Path, database: Path, era: str, now: datetime, report: ReportProgress, *, replace: bool
 ) -> Restored:
-    """Put the database back to what a backup holds, and begin an era with it.
+    """Restore the database from a backup, and begin a new era.
 
-    replace: although the database holds something, which is then kept beside it. Whatever happens in between, the
-    database is the former one or the restored one, whole. Raises BackupRefused.
+    replace: even if the database contains data; the former database is kept beside it. The replacement is atomic.
+    Raises BackupRefused.
     """
     if not file.is_file():
-        raise BackupRefused(f"there is no file {file}")
-    with _refusals(f"{database} was not restored, and is as it was"):
-        _known_version(file, file)
+        raise BackupRefused(f"no file {file}")
+    with _refusals(f"{database} was not restored and is unchanged"):
+        _check_version(file, file)
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with alone(database) as nobody_else:
-            if not nobody_else:
+        with exclusive(database) as is_unused:
+            if not is_unused:
                 raise BackupRefused(
                     f"{database} is in use: stop every process of the service first (serve, deliver, push, publish, follow)"
                 )
-            lost = _log_of_none(database)
+            lost = _orphaned_log(database)
             if lost and not replace:
                 raise BackupRefused(
-                    f"{lost} may hold the last commits of a database that is not there: bring that back first, or give"
-                    " --force, which keeps it beside, under another name"
+                    f"{lost} may contain the last commits of a missing database: restore that database first, or keep"
+                    " the log under another name with --force"
                 )
-            full = lost or _holds_something(database)
+            full = lost or _has_data(database)
             if full and not replace:
                 raise BackupRefused(
-                    f"{database} is not empty: --force keeps it beside, under another name, and puts the backup in its place"
+                    f"{database} is not empty: --force replaces it and keeps it under another name"
                 )
             with _draft_of(database) as (draft, descriptor):
-                _copy(file, draft, tell)
+                _copy(file, draft, report)
                 _begin_era(draft, era, now)
                 os.fsync(descriptor)
-                _fold(database)
+                _merge_log(database)
                 kept = _keep(database, now) if full else None
-                _remove_beside(database)  # SQLite would take a log for that of the new file
+                _remove_beside(database)  # SQLite would apply a log to the new file
                 copy_owner(database, descriptor)
                 draft.rename(database)
                 fsync_directory(database.parent)
@@ -102,24 +102,24 @@ def restore_backup(
 
 
 @contextmanager
-def _refusals(what: str) -> Iterator[None]:
+def _refusals(prefix: str) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BackupRefused(f"{what}: {said}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BackupRefused(f"{prefix}: {reason}") from error
 
 
 def _refuse_to_overwrite(file: Path, *, replace: bool) -> None:
     if file.exists() and not replace:
-        raise BackupRefused(f"{file} is there already: name another file, or give --force")
+        raise BackupRefused(f"{file} exists: choose another file or use --force")
 
 
 @contextmanager
 def _draft_of(file: Path) -> Iterator[tuple[Path, int]]:
-    """Yield an empty file beside another, that nobody else writes; unless it is renamed, it goes.
+    """Yield a locked, empty file beside another; it is removed unless it is renamed.
 
-    What a crash left over is used anew.
+    The leftover of a crash is reused.
     """
     draft = file.with_name(f".{file.name}.draft")
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
@@ -128,7 +128,7 @@ def _draft_of(file: Path) -> Iterator[tuple[Path, int]]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine = os.path.samestat(os.fstat(descriptor), draft.stat())
         except (BlockingIOError, FileNotFoundError):
-            mine = False  # another process writes it, or has just renamed it
+            mine = False  # another process writes it or has just renamed it
         if not mine:
             raise BackupRefused(f"another process is writing {file}")
         os.ftruncate(descriptor, 0)
@@ -157,38 +157,37 @@ def _connect(database: Path) -> "closing[sqlite3.Connection]":
     return closing(sqlite3.connect(database, isolation_level=None))
 
 
-def _copy(source: Path, draft: Path, tell: Tell) -> None:
-    """Copy a database as it is at one moment, into one file without a log beside it, and check the copy."""
+def _copy(source: Path, draft: Path, report: ReportProgress) -> None:
+    """Copy a consistent snapshot of a database into one file without a log, and check the copy."""
     with _connect(source) as reading:
-        # Held until the end, this keeps to what is there now, however much is written meanwhile: without it the copying
-        # would begin anew after each commit of another process.
+        # The read transaction pins the snapshot: without it the copy would restart after each commit of another process.
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
         with _connect(draft) as writing:
-            writing.execute("PRAGMA synchronous=OFF")  # it is brought to the disk as a whole at the end
+            writing.execute("PRAGMA synchronous=OFF")  # the caller syncs the complete file
             reading.backup(
                 writing,
                 pages=_PAGES_AT_ONCE,
-                progress=lambda _, rest, pages: tell("copying", pages - rest, pages),
+                progress=lambda _, rest, pages: report("copying", pages - rest, pages),
             )
-    tell("checking", 0, 1)
+    report("checking", 0, 1)
     with _connect(draft) as copied:
         _leave_no_log(copied)
         [found] = copied.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise BackupRefused(f"{source} is damaged: {found}")
-    tell("checking", 1, 1)
+    report("checking", 1, 1)
 
 
 def _leave_no_log(connection: sqlite3.Connection) -> None:
-    """Bring everything into the database's own file. Raises sqlite3.OperationalError where another program uses it."""
+    """Merge the log into the database file. Raises sqlite3.OperationalError if another program uses it."""
     [mode] = connection.execute("PRAGMA journal_mode=DELETE").fetchone()
     if mode != "delete":
         raise sqlite3.OperationalError("another program uses the database")
 
 
-def _known_version(database: Path, named: Path) -> None:
-    """Raise BackupRefused unless it is a store, of a version that this program knows."""
+def _check_version(database: Path, named: Path) -> None:
+    """Raise BackupRefused unless it is a store with a schema that this program can use."""
     try:
         with _connect(database) as connection:
             stored = sqlite_schema.stored_schema(connection)
@@ -196,20 +195,20 @@ def _known_version(database: Path, named: Path) -> None:
                 "SELECT 1 FROM sqlite_master WHERE name = ?", (schema.EVENTS_TABLE,)
             ).fetchone()
     except sqlite3.DatabaseError as error:
-        raise BackupRefused(f"{named} cannot be read as a database: {error}") from error
+        raise BackupRefused(f"{named} is not a readable database: {error}") from error
     if not ours:
-        raise BackupRefused(f"{named} is no database of this service")
+        raise BackupRefused(f"{named} is not a database of this service")
     if stored.version > len(schema.SQLITE) and (fault := schema.fault(stored, len(schema.SQLITE))):
         raise BackupRefused(f"{named}: {fault}")
 
 
-def _log_of_none(database: Path) -> Path | None:
-    """Return the log of a database that is gone, such as one that was moved aside by its own name only."""
+def _orphaned_log(database: Path) -> Path | None:
+    """Return the log of a missing database, such as one that was moved without its log."""
     logs = [_beside(database, suffix) for suffix in _LOGS]
     return next((log for log in logs if log.exists()), None) if not database.exists() else None
 
 
-def _holds_something(database: Path) -> bool:
+def _has_data(database: Path) -> bool:
     if not database.exists() or not (database.stat().st_size or _beside(database, "-wal").exists()):
         return False
     try:
@@ -219,11 +218,11 @@ def _holds_something(database: Path) -> bool:
             rows = "SELECT 1 FROM ticket_events UNION ALL SELECT 1 FROM recipients LIMIT 1"
             return connection.execute(rows).fetchone() is not None
     except sqlite3.Error:
-        return True  # what it holds cannot be told
+        return True  # unreadable, so its content is unknown
 
 
 def _begin_era(draft: Path, era: str, now: datetime) -> None:
-    """Bring the schema up to date, and note that the store was put back to this."""
+    """Migrate the schema, and record the restore."""
     store = SqliteStore(draft)
     try:
         store.begin_era(era, now)
@@ -233,8 +232,8 @@ def _begin_era(draft: Path, era: str, now: datetime) -> None:
         _leave_no_log(connection)
 
 
-def _fold(database: Path) -> None:
-    """Bring what is still in the log into the file that is about to be replaced, so that no log is left for the new one."""
+def _merge_log(database: Path) -> None:
+    """Merge the log into the file that will be replaced, so that no log is left beside the new file."""
     if not database.exists():
         return
     try:
@@ -244,14 +243,14 @@ def _fold(database: Path) -> None:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             raise BackupRefused(f"another program uses {database}") from error
     except sqlite3.DatabaseError:
-        pass  # it is damaged, and kept as it is
+        pass  # a damaged database is kept unchanged
 
 
 def _keep(database: Path, now: datetime) -> Path:
-    """Give the database, and its log if it could not be read, another name; it keeps its own until it is replaced."""
+    """Link the database under another name, and rename its remaining log; the former name stays until the replacement."""
     kept = _beside(database, f".before-restore-{now:%Y%m%dT%H%M%SZ}")
-    left_by_one_that_was_killed_here = kept.exists() and database.exists() and kept.samefile(database)
-    if database.exists() and not left_by_one_that_was_killed_here:
+    linked_before_a_crash = kept.exists() and database.exists() and kept.samefile(database)
+    if database.exists() and not linked_before_a_crash:
         os.link(database, kept)
     for log in (_beside(database, suffix) for suffix in _LOGS):
         if log.exists():

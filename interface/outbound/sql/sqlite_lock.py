@@ -1,4 +1,4 @@
-"""Who uses a SQLite database: every process that has it open, or one alone that replaces its file."""
+"""The lock of a SQLite database: shared by the processes that use it, exclusive for replacing its file."""
 
 import fcntl
 import os
@@ -11,22 +11,22 @@ from interface.outbound.files.durable_file import copy_owner
 
 
 def share(path: Path) -> int:
-    """Use a database beside others, until the descriptor that is returned is closed; a crash closes it, too.
+    """Lock a database for use until the returned descriptor is closed, as it is by a crash.
 
-    Raises StoreUnavailable where its file is being replaced, OSError.
+    Raises StoreUnavailable if its file is being replaced, OSError.
     """
     descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise StoreUnavailable(f"{path} is being restored: come again when that is done") from None
+        raise StoreUnavailable(f"{path} is being restored: retry after the restore") from None
     return descriptor
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[bool]:
-    """Keep everybody else from a database while its file is replaced; False: somebody uses it. Raises OSError."""
+def exclusive(path: Path) -> Iterator[bool]:
+    """Lock a database for the replacement of its file; False: it is in use. Raises OSError."""
     descriptor = _opened(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,5 +45,5 @@ def _opened(path: Path) -> int:
 
 
 def lock_of(path: Path) -> Path:
-    """Return the file whose lock it is. It is never removed: another process may be about to lock it."""
+    """Return the lock file of a database. It is never removed: another process may be about to lock it."""
     return path.with_name(f"{path.name}.serving.lock")

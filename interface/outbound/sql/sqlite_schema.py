@@ -1,4 +1,4 @@
-"""The schema of a SQLite store: which one it has, and how it is brought up to date."""
+"""The schema of a SQLite store: its version and its migration."""
 
 import sqlite3
 import time
@@ -12,7 +12,7 @@ from application.record.streams import column_date
 from interface.outbound.sql import schema
 from interface.outbound.sql.schema import StoredSchema
 
-# The migration that brought the table schema_version. The version itself stands in `PRAGMA user_version`.
+# The migration that added the table schema_version. The version itself is in `PRAGMA user_version`.
 _FIRST_WITH_USABLE_FROM = 6
 _WAL_RETRY_SECONDS = 0.01
 
@@ -29,11 +29,11 @@ def stored_schema(connection: sqlite3.Connection) -> StoredSchema:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date in one transaction. Raises RuntimeError where it is too new.
+    """Migrate the schema in one transaction. Raises RuntimeError if it is too new.
 
-    The connection commits by itself (isolation_level None).
+    The connection is in autocommit mode (isolation_level None).
     """
-    # For the migration that made the ledger.
+    # For the migration that creates the ledger.
     connection.create_function("leaf", 6, _leaf, deterministic=True)
     connection.create_function("column_date", 1, _column_date, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
@@ -54,9 +54,9 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def prepare(path: Path, timeout_seconds: float) -> None:
-    """Make the database ready for use: write-ahead logging, and the newest schema.
+    """Prepare the database: write-ahead logging and the newest schema.
 
-    Raises RuntimeError where its schema is too new, sqlite3.Error.
+    Raises RuntimeError if its schema is too new, sqlite3.Error.
     """
     connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None)
     with closing(connection):
@@ -65,9 +65,9 @@ def prepare(path: Path, timeout_seconds: float) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
-    """Switch the database to write-ahead logging, which stays so.
+    """Switch the database to write-ahead logging, permanently.
 
-    SQLite does not wait for a lock here, whatever the busy timeout: a start beside other starts tries again.
+    SQLite ignores the busy timeout here, so concurrent starts must retry.
     """
     while True:
         try:

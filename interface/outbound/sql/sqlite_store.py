@@ -1,4 +1,4 @@
-"""The embedded store: one SQLite file, write-ahead log, every commit on the disk before it is answered."""
+"""The embedded store: one SQLite file with a write-ahead log; every commit is synced to disk before the response."""
 
 import fcntl
 import json
@@ -51,12 +51,12 @@ from interface.outbound.sql.user_table import SqlUsers
 Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
 
 LOCK_TIMEOUT_SECONDS = 5
-# The library keeps one prepared statement per connection; we use some dozens.
+# The library caches one prepared statement per connection; the store uses some dozens.
 _CACHED_STATEMENTS = 128
 _MOST_ROWS = 128
-_ASKED_EVERY_SECONDS = 0.005
-_TOLD_EVERY_SECONDS = 1
-# 40 MB: a page that many commits change is brought into the database once for all of them.
+_POLL_SECONDS = 0.005
+_NOTIFY_SECONDS = 1
+# 40 MB: a page that many commits change is written to the database once for all of them.
 _CHECKPOINT_PAGES = 10_000
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
 _GROW_LEDGER = """
@@ -75,17 +75,17 @@ _TABLES = [
     for table in re.findall(r"CREATE TABLE (\w+)", statement)
 ]
 _TABLE_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
-# The columns that hold the id of a stream: 32 hex digits.
+# The columns with stream ids: 32 hex digits.
 _STREAMS = ("stream", "originator_id")
 _NO_STREAM = " OR length(CAST({name} AS BLOB)) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
-# Of each table at most so many rows are reported.
+# The maximum number of reported rows per table.
 _MISTYPED = 100
 
 
 class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; see there for what the methods promise.
+    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
 
-    path: the database file, made with mode 0600 if it is not there. Raises StoreUnavailable, RuntimeError.
+    path: the database file, created with mode 0600 if it is missing. Raises StoreUnavailable, RuntimeError.
     """
 
     lookup_is_nonblocking = True
@@ -97,7 +97,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
         with _failures():
             self._shared = share(path)
             try:
-                # One that exists must not be opened here: closing it drops the locks that SQLite holds in this process.
+                # An existing file must not be opened here: closing it drops the locks that SQLite has in this process.
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
                 sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS)
@@ -109,11 +109,11 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
         self._mapper = JsonMapper()
 
     def schema_version(self) -> int:
-        """Return the number of the newest migration that the store has."""
+        """Return the number of the store's newest migration."""
         return schema_version_at(self._path)
 
     def schema_fault(self) -> str:
-        """Return why this program must not use the store's schema; empty where it may."""
+        """Return the reason why this program must not use the store's schema; empty: it may."""
         return schema.fault(stored_schema_at(self._path), self.newest_schema)
 
     def load(self, loads: Sequence[Load]) -> LoadedState:
@@ -125,7 +125,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
         return query.read(self._fetch(query.statement, parameters))
 
     def commit(self, changes: Changes) -> None:
-        """Store all of it durably, or nothing. Raises Conflict, StoreUnavailable."""
+        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with _failures():
             self._recorder.insert_events(stored, changes=changes)
@@ -138,7 +138,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
-        """Hold a name by a lock on a file beside the database."""
+        """Lease a name by a lock on a file beside the database."""
         with _failures():
             lock = self._path.with_name(f"{self._path.name}.{name}.lock").open("a")
         with lock as file:
@@ -150,7 +150,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
                 yield _Lease()
 
     def mistyped_values(self) -> Sequence[str]:
-        """Return stored values that are not of the type of their column, which SQLite stores all the same."""
+        """Return stored values with a type other than that of their column, which SQLite accepts."""
         return [fault for table in _TABLES for fault in self._mistyped_in(table)]
 
     def _mistyped_in(self, table: str) -> Iterator[str]:
@@ -168,8 +168,8 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
             place = ", ".join(f"{name} {value!r}" for name, value in zip(key, row, strict=False))
             for (name, type_, _), is_wrong in zip(columns, row[len(key) :], strict=True):
                 if is_wrong:
-                    kind = "id of a stream" if name in _STREAMS else type_
-                    yield f"table {table}, {place}: column {name} holds no {kind}"
+                    kind = "a stream id" if name in _STREAMS else type_
+                    yield f"table {table}, {place}: column {name} is not {kind}"
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         with _failures(), self._datastore.transaction(commit=False) as cursor:
@@ -186,17 +186,17 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
             cursor.executemany(statement, [_hexed(row) for row in rows])
 
     def commits(self) -> Iterator[None]:
-        """Yield whenever the file was changed by another connection: SQLite tells nobody, so it is asked."""
+        """Yield after every change of the file by another connection, by polling: SQLite has no notifications."""
         connection = sqlite3.connect(f"{uri_of(self._path)}?mode=ro", uri=True, isolation_level=None)
         try:
-            known, told = None, 0.0
+            known, notified = None, 0.0
             while True:
                 found = _data_version(connection)
                 now = time.monotonic()
-                if found != known or now - told >= _TOLD_EVERY_SECONDS:
-                    known, told = found, now
+                if found != known or now - notified >= _NOTIFY_SECONDS:
+                    known, notified = found, now
                     yield
-                time.sleep(_ASKED_EVERY_SECONDS)
+                time.sleep(_POLL_SECONDS)
         finally:
             connection.close()
 
@@ -209,12 +209,12 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
 
 
 def uri_of(path: Path) -> str:
-    """Return the URI by which SQLite opens a file."""
+    """Return the SQLite URI of a file."""
     return f"file:{quote(str(path))}"
 
 
 def schema_version_at(path: Path) -> int:
-    """Return the number of the newest migration of a store; 0 where there is none yet. Raises StoreUnavailable."""
+    """Return the number of a store's newest migration; 0: there is none. Raises StoreUnavailable."""
     return stored_schema_at(path).version
 
 
@@ -230,7 +230,7 @@ class _Lease:
     """A lock on a file, which lasts as long as the process."""
 
     def holds(self) -> bool:
-        """Tell that it does."""
+        """Return True."""
         return True
 
 
@@ -239,7 +239,7 @@ class _Recorder(SQLiteApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         changes: Changes = kwargs["changes"]
-        # The transaction writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
+        # It writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
             _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
             _insert(cursor, _INSERT_LEDGER, _ledger_rows(cursor, stored_events, changes))
@@ -278,19 +278,19 @@ class _Datastore(SQLiteDatastore):
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
         """Lend a connection, to one writer at a time.
 
-        The library's pool waits for the writer before it with all readers behind it, those of the event loop too, and
-        where it then cannot open a connection, it takes nobody else for a writer ever again.
+        In the library's pool, a waiting writer blocks all readers, even those of the event loop; and if it then cannot
+        open a connection, the pool never accepts a writer again.
         """
         if commit and not self._writer.acquire(timeout=LOCK_TIMEOUT_SECONDS):
-            raise ConnectionUnavailableError("others have been writing for too long")
+            raise ConnectionUnavailableError("timeout while waiting for other writers")
         try:
             connection = self.pool.get_connection()
             try:
                 self._check_schema(connection)
                 yield connection
             except (PersistenceError, sqlite3.Error) as error:
-                # One that failed may be in its transaction still, or was opened while nothing could be written: SQLite
-                # then opens for reading only, and for good.
+                # A failed connection may still be in its transaction. One that was opened while the file could not be
+                # written stays read-only.
                 if not isinstance(error, IntegrityError):
                     connection.close()
                 raise
@@ -312,7 +312,7 @@ def _data_version(connection: sqlite3.Connection) -> int | None:
     try:
         return cast("int", connection.execute("PRAGMA data_version").fetchone()[0])
     except sqlite3.Error:
-        return None  # locked for a moment; it is asked again
+        return None  # locked for a moment; the caller polls again
 
 
 def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
@@ -320,7 +320,7 @@ def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], changes: Changes) -> list[Row]:
-    """Assign the next positions of each client. The transaction has written already, so no other one does."""
+    """Assign the next positions of each client. The transaction already has the write lock."""
     ledger = [columns_of(*pair) for pair in zip(changes.events, changes.subjects, strict=True)]
     position: dict[str, int] = {}
     for client, count in Counter(columns.client_ext_id for columns in ledger).items():
@@ -336,7 +336,7 @@ def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], changes: C
 
 
 def _store(cursor: SQLiteCursor, storing: Storing[Any, Any], rows: Sequence[Row]) -> int:
-    """Run a statement for these rows. Returns how many it changed."""
+    """Run a statement for these rows. Returns the number of changed rows."""
     new = f"WITH new ({', '.join(storing.columns)}) AS (VALUES {_marks(rows)})"
     statement = f"{new} {storing.statement.format(new='new')}"
     cursor.execute(statement, [value for row in rows for value in row])
@@ -354,10 +354,7 @@ def _event_columns(event: StoredEvent) -> Row:
 
 
 def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[Row]) -> None:
-    """Insert the rows in few executions.
-
-    Each execution releases the interpreter's lock and has to get it back, which is expensive beside a busy event loop.
-    """
+    """Insert the rows in few executions: each releases and reacquires the GIL, which is slow beside a busy event loop."""
     for chunk in _chunks(rows):
         cursor.execute(f"{statement} {_marks(chunk)}", [value for columns in chunk for value in columns])
 
@@ -367,7 +364,7 @@ def _marks(rows: Sequence[Row]) -> str:
 
 
 def _chunks(rows: Sequence[Chunked]) -> Iterator[Sequence[Chunked]]:
-    """Cut the rows into chunks of 128, 64, 32 … 1, so that few different statements are prepared, and stay so."""
+    """Split the rows into chunks of 128, 64, 32 … 1, so that few different statements are prepared and cached."""
     begin = 0
     while rest := len(rows) - begin:
         count = 1 << (min(rest, _MOST_ROWS).bit_length() - 1)

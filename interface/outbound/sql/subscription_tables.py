@@ -35,7 +35,7 @@ _COLUMNS = {
     "progress": "bytea",
     "notice": "text",
 }
-# The pusher moves `acknowledged`; a change of the subscription does so only where it moves it.
+# The pusher updates `acknowledged`; a change of the subscription does so only if it moves the position.
 _ACKNOWLEDGED = """
 CASE WHEN (SELECT moved FROM {new} AS changed WHERE changed.client_ext_id = stored.client_ext_id
            AND changed.name = stored.name) = 1 THEN excluded.acknowledged ELSE stored.acknowledged END
@@ -91,7 +91,7 @@ LEDGER_SIZE_TABLE = Table(
 
 
 class SqlSubscriptions(SqlTables):
-    """Implements the port Subscriptions; see there for what the methods promise."""
+    """Implements the port Subscriptions; the port documents the methods."""
 
     def list_subscriptions(self, client_ext_id: str) -> Sequence[StoredSubscription]:
         """Return every subscription of a client that is not deleted, by name."""
@@ -99,20 +99,20 @@ class SqlSubscriptions(SqlTables):
         return [to_subscribed(row) for row in self._fetch(statement, (client_ext_id,))]
 
     def subscription(self, key: SubscriptionKey) -> StoredSubscription | None:
-        """Return a subscription; None where there is none, or it is deleted."""
+        """Return a subscription; None if it is missing or deleted."""
         statement = f"{_SELECT} WHERE client_ext_id = ? AND name = ? AND deleted = 0"
         rows = self._fetch(statement, key)
         return to_subscribed(rows[0]) if rows else None
 
     def subscription_heads(self) -> Sequence[SubscriptionHead]:
-        """Return the heads of all subscriptions that are pushed."""
+        """Return the heads of all push subscriptions."""
         rows = self._fetch(
             "SELECT client_ext_id, name, version, notice FROM subscriptions WHERE pushed = 1", ()
         )
         return [SubscriptionHead(SubscriptionKey(*row[:2]), row[2], row[3]) for row in map(tuple, rows)]
 
     def save_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
-        """Keep how far subscribers got, each unless the subscription has another version by now."""
+        """Store the progress of subscriptions, except of those with another version by now."""
         self._run(
             "UPDATE subscriptions SET acknowledged = ?, progress = ?"
             " WHERE client_ext_id = ? AND name = ? AND version = ?",
@@ -120,24 +120,24 @@ class SqlSubscriptions(SqlTables):
         )
 
     def save_notice(self, key: SubscriptionKey, notice: str) -> None:
-        """Keep what is still to be said about a subscription to its receiver."""
+        """Store a pending notice about a subscription for its receiver."""
         statement = "UPDATE subscriptions SET notice = ? WHERE client_ext_id = ? AND name = ?"
         self._run(statement, [(notice, *key)])
 
     def delete_notice(self, key: SubscriptionKey, notice: str) -> None:
-        """Forget it."""
+        """Remove the pending notice."""
         statement = "UPDATE subscriptions SET notice = '' WHERE client_ext_id = ? AND name = ? AND notice = ?"
         self._run(statement, [(*key, notice)])
 
     def notice(self, key: SubscriptionKey) -> str:
-        """Return what is still to be said; empty: nothing."""
+        """Return the pending notice; empty: there is none."""
         rows = self._fetch("SELECT notice FROM subscriptions WHERE client_ext_id = ? AND name = ?", key)
         return str(rows[0][0]) if rows else ""
 
     def subscription_seals(
         self, after: SubscriptionKey | None, limit: int
     ) -> Sequence[tuple[SubscriptionKey, bytes]]:
-        """Return what is sealed of the next subscriptions of all, by key; of those that are deleted nothing."""
+        """Return the sealed secrets of the next undeleted subscriptions of all clients, by key."""
         rows = self._fetch(
             "SELECT client_ext_id, name, sealed FROM subscriptions WHERE (client_ext_id, name) > (?, ?) AND deleted = 0"
             " ORDER BY client_ext_id, name LIMIT ?",
@@ -146,13 +146,13 @@ class SqlSubscriptions(SqlTables):
         return [(SubscriptionKey(client, name), bytes(sealed)) for client, name, sealed in map(tuple, rows)]
 
     def reseal_subscription(self, key: SubscriptionKey, former: bytes, sealed: bytes) -> None:
-        """Put another seal in the place of the former one, if that is still there."""
+        """Replace the sealed secret unless it has changed."""
         statement = "UPDATE subscriptions SET sealed = ? WHERE client_ext_id = ? AND name = ? AND sealed = ?"
         self._run(statement, [(sealed, *key, former)])
 
 
 def to_subscribed(columns: Any) -> StoredSubscription:
-    """Return the subscription behind the columns row, sealed, acknowledged and progress."""
+    """Return the subscription of the columns row, sealed, acknowledged and progress."""
     row, sealed, acknowledged, progress = columns
     kept = msgspec.structs.replace(_progress(progress), acknowledged=acknowledged)
     return StoredSubscription(subscription_row(row), bytes(sealed), kept)

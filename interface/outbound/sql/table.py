@@ -1,4 +1,4 @@
-"""How a record set is written into a table: the same statements on both stores."""
+"""The mapping of a record set to a table: the same statements on both stores."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _NOTHING = {
 
 
 class LoadedRow(NamedTuple):
-    """A row of any table as it is loaded, so that one statement loads rows of several; what a table lacks is None."""
+    """A loaded row of any table, so that one statement loads rows of several; fields that a table lacks are None."""
 
     name: str
     text: str
@@ -32,10 +32,10 @@ class LoadedRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loading(Generic[Key, Record]):
-    """How the rows of a prefix are loaded.
+    """The query for the rows of a prefix.
 
-    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). source: what stands behind FROM; by default the
-    table joined with `{wanted}` by the prefix. expressions: for the fields of LoadedRow.
+    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). source: the FROM clause, by default the table
+    joined with `{wanted}` by the prefix. expressions: for the fields of LoadedRow.
     """
 
     prefix: Mapping[str, str]
@@ -44,7 +44,7 @@ class Loading(Generic[Key, Record]):
     source: str = ""
 
     def statement(self, name: str, wanted: str) -> str:
-        """Return the query for a table of this name. wanted: a relation of prefixes."""
+        """Return the query for the table with this name. wanted: a relation of prefixes."""
         fields = ", ".join((_NOTHING | dict(self.expressions)).values())
         source = self.source or f"{{wanted}} JOIN {name} USING ({', '.join(self.prefix)})"
         return f"SELECT '{name}', {fields} FROM {source.format(wanted=wanted)}"
@@ -66,8 +66,8 @@ class Storing(Generic[Key, Record]):
 class Table(Generic[Key, Record]):
     """The table of a record set.
 
-    loading: None where its rows are never loaded for a command. store, remove: for rows that are put and removed.
-    guarded: each row must be found as it was loaded, or the transaction conflicts.
+    loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
+    guarded: each row must be unchanged since it was loaded, or the transaction conflicts.
     """
 
     records: RecordSet[Key, Record]
@@ -78,7 +78,7 @@ class Table(Generic[Key, Record]):
 
     @property
     def required_loading(self) -> Loading[Key, Record]:
-        """How the rows are loaded. Raises LookupError where they are not."""
+        """The query for the rows. Raises LookupError if they are never loaded."""
         if self.loading is None:
             raise LookupError(f"{self.records} is not loaded")
         return self.loading
@@ -98,7 +98,7 @@ class Table(Generic[Key, Record]):
 
 
 def upsert(table: str, key: Sequence[str], columns: Sequence[str], condition: str = "") -> str:
-    """Return the statement that adds rows, or replaces those with the same key (where the condition holds)."""
+    """Return the statement that adds rows, or replaces those with the same key (if the condition holds)."""
     names = ", ".join(columns)
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
     return (
@@ -120,7 +120,7 @@ class LoadQuery(NamedTuple):
         return [table.required_loading.prefix for table in self.tables]
 
     def read(self, rows: Iterable[Any]) -> LoadedState:
-        """Return the rows that the statement found."""
+        """Return the state with the rows that the statement found."""
         state, tables = LoadedState(), {table.records.name: table for table in self.tables}
         for row in rows:
             loaded = LoadedRow(*row)

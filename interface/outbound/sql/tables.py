@@ -29,7 +29,7 @@ _BY_RECORDS = {table.records: table for table in TABLES}
 
 
 def load_query(loads: Sequence[Load], wanted: Callable[[Mapping[str, str]], str]) -> LoadQuery | None:
-    """Return the one query for these rows; None for none. wanted: returns the relation of prefixes with such columns."""
+    """Return the query for these rows; None: no rows. wanted: returns the relation of prefixes with such columns."""
     prefixes: dict[RecordSet[Any, Any], list[tuple[Any, ...]]] = {}
     for records, prefix in loads:
         prefixes.setdefault(records, []).append(tuple(prefix))

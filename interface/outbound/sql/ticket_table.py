@@ -20,7 +20,7 @@ from interface.outbound.sql.sql_tables import SqlTables
 from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
 
 to_ticket = msgspec.json.Decoder(TicketState).decode
-# Beside the row stand the columns by which tickets are found. A deleted ticket is in no state, so that no search finds it.
+# The other columns are for searches. A deleted ticket has a state of its own, so that no search finds it.
 _DELETED = "deleted"
 _KEY = ("client_ext_id", "user_ext_id")
 COLUMNS = {
@@ -67,7 +67,7 @@ TICKET_TABLE = Table(
     store=Storing(columns=COLUMNS, statement=upsert("tickets", _KEY, list(COLUMNS)), write=_write),
     loading=Loading(prefix=dict.fromkeys(_KEY, "text"), expressions={"row": "row"}, read=_read),
 )
-# A rebuild leaves alone the rows that are newer meanwhile.
+# A rebuild does not replace rows that are newer meanwhile.
 _REBUILD = upsert("tickets", _KEY, list(COLUMNS), "WHERE stored.version <= excluded.version").replace(
     f"SELECT {', '.join(COLUMNS)} FROM {{new}} WHERE true", f"VALUES ({', '.join('?' * len(COLUMNS))})"
 )
@@ -85,10 +85,10 @@ _ROWS_AT_ONCE = 500
 
 
 class SqlTickets(SqlTables):
-    """Implements the port Tickets, and what the ledger's check needs of tickets; see there."""
+    """Implements the port Tickets, and the reads of tickets for the check of the ledger."""
 
     def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
-        """Return the next tickets that fit, in the query's order."""
+        """Return the next matching tickets, in the query's order."""
         condition, parameters = _conditions(query, after)
         rows = self._fetch(f"SELECT row FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
         return [to_ticket(row) for (row,) in rows]
@@ -107,7 +107,7 @@ class SqlTickets(SqlTables):
         return max((policy.close_to_expiration_threshold for policy in policies), default=-1)
 
     def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
-        """Return whose stored row does not say what the expected one says."""
+        """Return the subjects whose stored row differs from the expected one."""
         wanted = {state.subject: ticket_columns(state) for state in expected}
         found: dict[Subject, Row] = {}
         subjects = list(wanted)
@@ -124,12 +124,12 @@ class SqlTickets(SqlTables):
         return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
 
     def rewrite_rows(self, states: Sequence[TicketState]) -> None:
-        """Store these rows, but for those that are newer in the store."""
+        """Store these rows, except those that are newer in the store."""
         self._run(_REBUILD, [ticket_columns(state) for state in states])
 
 
 def _of_this_release(columns: Row) -> Row:
-    """Return the columns with the row as this release writes it: rows only grow, by fields with defaults."""
+    """Return the columns with the row re-encoded by this release: rows only grow, by fields with defaults."""
     client, user, version, row, *searched = columns
     with suppress(ValueError, RecursionError):
         row = encode(to_ticket(row))
@@ -154,7 +154,7 @@ def _conditions(query: TicketQuery, after: PageKey | None) -> tuple[str, list[An
         wanted.append(("policy_ext_id = ?", [query.policy_ext_id]))
     if query.expires_before:
         wanted.append(("valid_to < ?", [column_date(query.expires_before)]))
-    # A page that continues by this column begins behind the bound already; naming both would make SQLite walk from
+    # A page that continues by this column already starts after the bound; with both conditions, SQLite would scan from
     # the bound.
     if query.last_modified_after and not (after and query.order == "last_modified"):
         wanted.append(("last_modified > ?", [column_date(query.last_modified_after)]))

@@ -15,7 +15,7 @@ from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table
 to_recipient = msgspec.json.Decoder(Recipient).decode
 _KEY = ("client_ext_id", "user_ext_id")
 _COLUMNS = {"client_ext_id": "text", "user_ext_id": "text", "version": "bigint", "row": "bytea"}
-# Users have no events of their own, so another process that changed one is noticed by the version.
+# Users have no events, so the version detects concurrent changes.
 _EXPECTED = """
 WHERE stored.version = (
     SELECT expected FROM {new} AS changed

@@ -80,7 +80,7 @@ def test_a_wrong_command_line_says_what_to_do(tmp_path: Path, arguments: list[st
         ),
         (
             {"TICKETS_DATABSE_URL": "sqlite:///x"},
-            "TICKETS_DATABSE_URL: no such setting; the README lists them",
+            "TICKETS_DATABSE_URL: unknown setting; docs/settings.md lists them",
         ),
         (
             {"TICKETS_OUTBOX_KEY": "short"},
@@ -89,7 +89,7 @@ def test_a_wrong_command_line_says_what_to_do(tmp_path: Path, arguments: list[st
         ({"TICKETS_MAX_BATCH": "many"}, "TICKETS_MAX_BATCH: Input should be a valid integer"),
         (
             {"TICKETS_JWKS_URL": "https://issuer.example/jwks"},
-            "with a key set, TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE must be set",
+            "a key set requires TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE",
         ),
         (
             {"TICKETS_JWKS_FILE": "x", "TICKETS_TOKEN_ISSUER": "i", "TICKETS_TOKEN_AUDIENCE": "a"},

@@ -81,7 +81,7 @@ def test_own_texts_are_checked_and_every_fault_is_a_line(tmp_path: Path, own: Pa
         "client-123/rm/mail.txt, line 2",
         "client-123/rm/notes.txt",
     ]
-    assert "there is no placeholder 'nme'" in bad.err
+    assert "unknown placeholder 'nme'" in bad.err
 
 
 def test_the_kinds_and_placeholders_that_are_shown_are_those_there_are(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_text_that_cannot_be_rendered_is_said_without_the_ticket(tmp_path: Pat
 
     assert (done.status, done.out) == (2, "")
     assert done.err == (
-        "tickets: client-123/rm/mail.txt cannot be rendered; tickets templates check says why\n"
+        "tickets: cannot render client-123/rm/mail.txt; `tickets templates check` reports the reason\n"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_letter_that_cannot_be_printed_is_said(tmp_path: Path, own: Path) -> N
         tmp_path, "templates", "render", "letter.pdf", "--language", "rm", TICKETS_TEMPLATE_DIR="templates"
     )
 
-    assert (done.status, done.err) == (2, "tickets: the font of letters has no U+738B\n")
+    assert (done.status, done.err) == (2, "tickets: the letter's font lacks U+738B\n")
 
 
 @pytest.mark.parametrize("arguments", [["templates", "check"], ["templates", "render", "mail.txt"]])
@@ -233,17 +233,20 @@ WEBHOOK = {
         ({"TICKETS_LETTER_WINDOW": "top"}, "TICKETS_LETTER_WINDOW: Input should be 'left' or 'right'"),
         ({"TICKETS_TEMPLATE_DIR": "nowhere"}, "TICKETS_TEMPLATE_DIR nowhere is no directory"),
         ({"TICKETS_LANGUAGE": "d"}, "TICKETS_LANGUAGE: "),
-        ({"TICKETS_TIME_ZONE": "Zurich"}, "TICKETS_TIME_ZONE: is no time zone such as Europe/Zurich"),
+        ({"TICKETS_TIME_ZONE": "Zurich"}, "TICKETS_TIME_ZONE: must be a time zone such as Europe/Zurich"),
         (WEBHOOK, "mailer.jwk"),
-        ({"TICKETS_DELIVERY_WEBHOOK_URL": "https://mailer.example"}, "belong together"),
+        ({"TICKETS_DELIVERY_WEBHOOK_URL": "https://mailer.example"}, "must be set together"),
         ({"TICKETS_OUTBOX_KEY": in_base64(b"s3cr3t")}, "TICKETS_OUTBOX_KEY: must be 32 bytes in base64"),
-        ({"TICKETS_OUTBOX_KEY_COMMAND": "false"}, "the command for the outbox key failed: it ended with 1"),
-        ({"TICKETS_OUTBOX_KEY_COMMAND": "echo s3cr3t"}, "what the command for the outbox key prints must be"),
+        ({"TICKETS_OUTBOX_KEY_COMMAND": "false"}, "the command for the outbox key failed: exit status 1"),
+        (
+            {"TICKETS_OUTBOX_KEY_COMMAND": "echo s3cr3t"},
+            "the output of the command for the outbox key must be",
+        ),
         (
             {"TICKETS_OUTBOX_KEY_COMMAND": "true", "TICKETS_OUTBOX_KEY": in_base64(KEY)},
-            "TICKETS_OUTBOX_KEY and TICKETS_OUTBOX_KEY_COMMAND exclude each other",
+            "TICKETS_OUTBOX_KEY and TICKETS_OUTBOX_KEY_COMMAND are mutually exclusive",
         ),
-        ({"TICKETS_OUTBOX_KEY_FILE": "short.key"}, "an outbox key must have 32 bytes; the file has 6"),
+        ({"TICKETS_OUTBOX_KEY_FILE": "short.key"}, "an outbox key has 32 bytes; the file has 6"),
         ({"TICKETS_DATABASE_URL": "sqlite:////proc/none/x.db"}, "/proc/none"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
@@ -269,7 +272,7 @@ def test_a_private_key_of_the_mailer_stops_the_start(tmp_path: Path) -> None:
 
     done = run(tmp_path, "deliver", **WEBHOOK)
 
-    assert done.err == "tickets: mailer.jwk holds a private key; only its public half belongs here\n"
+    assert done.err == "tickets: mailer.jwk contains a private key; only the public key belongs here\n"
 
 
 def given_sealed(directory: Path, database_url: str, key: bytes | None = None) -> None:

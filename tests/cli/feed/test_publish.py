@@ -16,13 +16,16 @@ NOBODY = "127.0.0.1:1"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "amqp://user:geheim@host:1"], "write the broker as nats://host:port"),
-        (["--to", "nats://user:geheim@host"], "write the broker as nats://host:port"),
+        (["--to", "amqp://user:geheim@host:1"], "the broker must be nats://host:port"),
+        (["--to", "nats://user:geheim@host"], "the broker must be nats://host:port"),
         (["--to", "@missing.txt"], "missing.txt"),
         (["--to", f"nats://{NOBODY}", "--subject", "a b"], "--topic, --subject: only letters"),
         (["--to", f"nats://{NOBODY}", "--stream", "a.b"], "--stream: only letters"),
-        (["--to", f"nats://user:geheim@{NOBODY}", "--cursor", "other.json"], "is of nats://elsewhere:4222"),
-        (["--to", f"kafka://user:geheim@{NOBODY}", "--cursor", "broken.json"], "is no cursor file"),
+        (
+            ["--to", f"nats://user:geheim@{NOBODY}", "--cursor", "other.json"],
+            "belongs to nats://elsewhere:4222",
+        ),
+        (["--to", f"kafka://user:geheim@{NOBODY}", "--cursor", "broken.json"], "is not a cursor file"),
     ],
 )
 def test_a_wrong_input_is_said_in_words_without_the_password(

@@ -26,7 +26,7 @@ from tests.support.schemas import make_unusable
         (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
         (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
-        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not hold a checkpoint"),
+        (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not contain a checkpoint"),
     ],
 )
 def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_stamps_need_a_place(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check", TICKETS_CHECKPOINT_TSA="http://127.0.0.1/tsa")
 
     assert done.returncode != 0
-    assert "TICKETS_CHECKPOINT_TSA needs TICKETS_CHECKPOINT_DIR" in done.stderr
+    assert "TICKETS_CHECKPOINT_TSA requires TICKETS_CHECKPOINT_DIR" in done.stderr
     assert "Traceback" not in done.stderr
 
 

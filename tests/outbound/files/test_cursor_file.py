@@ -10,7 +10,7 @@ from interface.outbound.files.cursor_file import CursorRefused, open_cursor
 OF = "tickets/client-1"
 
 
-def test_what_was_kept_is_there_again_and_what_was_only_noted_is_not(tmp_path: Path) -> None:
+def test_saved_progress_survives_and_unsaved_progress_does_not(tmp_path: Path) -> None:
     path = tmp_path / "var" / "cursor.json"
     with open_cursor(path, OF) as cursor:
         assert cursor.last("client-1") == (0, "")
@@ -23,7 +23,7 @@ def test_what_was_kept_is_there_again_and_what_was_only_noted_is_not(tmp_path: P
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_draft_that_a_crash_left_is_not_read(tmp_path: Path) -> None:
+def test_the_draft_of_a_crash_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "cursor.json"
     (tmp_path / ".cursor.json.draft").write_text('{"of":"ti')
 
@@ -39,32 +39,35 @@ def test_a_draft_that_a_crash_left_is_not_read(tmp_path: Path) -> None:
     "content",
     [b"", b"\xff", b"[]", b'{"of":"tickets/client-1"}', b'{"of":"tickets/client-1","positions":{"a":-1}}'],
 )
-def test_nonsense_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_file_is_rejected_and_not_changed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cursor.json"
     path.write_bytes(content)
 
-    with pytest.raises(CursorRefused, match="is no cursor file"), open_cursor(path, OF):
+    with pytest.raises(CursorRefused, match="is not a cursor file"), open_cursor(path, OF):
         pass
 
     assert path.read_bytes() == content
 
 
-def test_it_is_held_by_one_at_a_time_and_belongs_to_one_thing(tmp_path: Path) -> None:
+def test_a_cursor_file_has_one_user_and_one_target(tmp_path: Path) -> None:
     path = tmp_path / "cursor.json"
     with open_cursor(path, OF) as cursor:
-        with pytest.raises(CursorRefused, match="used by another process"), open_cursor(path, OF):
+        with pytest.raises(CursorRefused, match="in use by another process"), open_cursor(path, OF):
             pass
         cursor.move("client-1", EventId(1))
         cursor.keep()
 
-    with pytest.raises(CursorRefused, match="is of tickets/client-1, not of"), open_cursor(path, "other"):
+    with (
+        pytest.raises(CursorRefused, match="belongs to tickets/client-1, not to"),
+        open_cursor(path, "other"),
+    ):
         pass
 
 
-def test_a_disk_that_fails_is_a_store_that_is_out_of_reach(tmp_path: Path) -> None:
+def test_a_disk_error_is_reported_as_an_unavailable_store(tmp_path: Path) -> None:
     path = tmp_path / "cursor.json"
     with open_cursor(path, OF) as cursor:
         cursor.move("client-1", EventId(1))
         (tmp_path / ".cursor.json.draft").mkdir()  # in the way of the draft
-        with pytest.raises(StoreUnavailable, match="the cursor cannot be kept"):
+        with pytest.raises(StoreUnavailable, match="cannot write the cursor file"):
             cursor.keep()

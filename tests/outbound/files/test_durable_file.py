@@ -10,7 +10,7 @@ def make(path: Path) -> bytes:
     return read_or_create(path, lambda: secrets.token_bytes(32))
 
 
-def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_a_key_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "outbox.key"
 
     assert make(path) == make(path)
@@ -18,7 +18,7 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_processes_that_start_at_once_read_the_same_key(tmp_path: Path) -> None:
+def test_concurrently_starting_processes_read_the_same_key(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         keys = pool.map(make, [tmp_path / "keys" / "outbox.key"] * 16)
 
@@ -26,7 +26,7 @@ def test_processes_that_start_at_once_read_the_same_key(tmp_path: Path) -> None:
     assert len(keys[0]) == 32
 
 
-def test_a_draft_that_a_crash_left_is_no_key(tmp_path: Path) -> None:
+def test_the_draft_of_a_crash_is_not_a_key(tmp_path: Path) -> None:
     (tmp_path / ".outbox.key.draft").write_bytes(b"half")
 
     assert len(make(tmp_path / "outbox.key")) == 32

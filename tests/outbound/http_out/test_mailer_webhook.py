@@ -1,4 +1,4 @@
-"""A mailer gets each ticket by webhook, signed, and encrypted so that it alone opens it."""
+"""The mailer receives each ticket by webhook, signed, and encrypted with its key."""
 
 import asyncio
 import base64
@@ -69,7 +69,7 @@ def received_by_mailer(key_file: Path, **changes: Any) -> Received:
 
 
 def not_delivered(receiver: Receiver, key_file: Path, **changes: Any) -> str:
-    """Return the answer of who did not take it, with `!` where that is final."""
+    """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(receiver.url(PATH), key_file, **changes)
     for secret in (TICKET.reveal(), "t0k3n", "una@example.com", SECRET):
@@ -89,7 +89,7 @@ def opened(request: Received, key: Any = PRIVATE) -> dict[str, Any]:
     return content
 
 
-def test_the_mailer_reads_the_ticket_and_all_it_needs_to_bring_it(key_file: Path) -> None:
+def test_the_mailer_can_decrypt_the_ticket_and_the_recipient(key_file: Path) -> None:
     content = opened(received_by_mailer(key_file, waits=waiting(language="de-CH")))
 
     ticket = content.pop("ticket")
@@ -105,13 +105,13 @@ def test_the_mailer_reads_the_ticket_and_all_it_needs_to_bring_it(key_file: Path
     }
 
 
-def test_what_is_not_known_of_a_user_is_null(key_file: Path) -> None:
+def test_unknown_user_data_is_null(key_file: Path) -> None:
     content = opened(received_by_mailer(key_file, waits=waiting(email=None, name=None, postal_address=None)))
 
     assert [content[name] for name in ("name", "language", "email", "postalAddress")] == [None] * 4
 
 
-def test_nothing_else_in_the_request_tells_the_ticket_or_who_it_is_for(key_file: Path) -> None:
+def test_the_rest_of_the_request_discloses_neither_ticket_nor_recipient(key_file: Path) -> None:
     request = received_by_mailer(key_file)
 
     assert json.loads(request.body).keys() == {"type", "timestamp", "data"}
@@ -157,7 +157,7 @@ def test_a_key_without_a_name_is_named_by_its_thumbprint_and_no_two_encryptions_
     assert jwe.decrypt_compact(one, PRIVATE, algorithms=ALGORITHMS).protected["kid"] == PRIVATE.thumbprint()
 
 
-def test_a_changed_request_does_not_open(key_file: Path) -> None:
+def test_a_modified_request_cannot_be_decrypted(key_file: Path) -> None:
     sealed = MailerKey(key_file).encrypt(b"content").split(".")
     sealed[3] = ("A" if sealed[3][0] != "A" else "B") + sealed[3][1:]
 
@@ -198,7 +198,7 @@ def test_all_attempts_at_a_ticket_have_one_id_and_other_tickets_have_others(key_
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_any_2xx_says_that_the_mailer_has_it(key_file: Path, status: int) -> None:
+def test_any_2xx_means_accepted(key_file: Path, status: int) -> None:
     with receiving(lambda _: answer(status)) as receiver:
         assert deliver(receiver.url(PATH), key_file) == "2xx"
 
@@ -220,11 +220,11 @@ def test_any_2xx_says_that_the_mailer_has_it(key_file: Path, status: int) -> Non
         ),
         (
             b"nonsense\r\n\r\n",
-            "no-answer: the mailer's webhook: the connection broke off (ClientResponseError)",
+            "no-answer: the mailer's webhook: the connection was lost (ClientResponseError)",
         ),
     ],
 )
-def test_another_answer_is_told_by_its_code_and_final_only_where_it_means_never(
+def test_other_responses_are_reported_by_code_and_final_only_if_permanent(
     key_file: Path, said: bytes, expected: str
 ) -> None:
     with receiving(lambda _: said) as receiver:
@@ -233,29 +233,29 @@ def test_another_answer_is_told_by_its_code_and_final_only_where_it_means_never(
     assert len(receiver.received) == 1
 
 
-def test_silence_is_tried_again(key_file: Path) -> None:
+def test_a_timeout_is_retried(key_file: Path) -> None:
     with receiving(lambda _: HANGS) as receiver:
         said = not_delivered(receiver, key_file, timeout_seconds=0.2)
 
-    assert said == "no-answer: the mailer's webhook: no answer within 0.2 seconds"
+    assert said == "no-answer: the mailer's webhook: no response within 0.2 seconds"
 
 
 def test_nobody_listens(key_file: Path) -> None:
     with receiving() as receiver:
         pass
 
-    assert not_delivered(receiver, key_file) == "no-answer: the mailer's webhook: no connection"
+    assert not_delivered(receiver, key_file) == "no-answer: the mailer's webhook: cannot connect"
 
 
-def test_where_the_own_network_is_out_of_reach_nothing_is_sent(key_file: Path) -> None:
+def test_nothing_is_sent_to_private_addresses(key_file: Path) -> None:
     with receiving() as receiver:
         said = not_delivered(receiver, key_file, own_network=False)
 
     assert receiver.received == []
-    assert said.startswith("no-answer: the mailer's webhook: the host has an address of a private network")
+    assert said.startswith("no-answer: the mailer's webhook: the host has a private address")
 
 
-def test_a_ticket_whose_user_is_erased_meanwhile_still_makes_sense(key_file: Path) -> None:
+def test_the_ticket_of_an_erased_user_is_still_deliverable(key_file: Path) -> None:
     erased = PendingDelivery(**{**vars(waiting()), "recipient": None, "ticket": None})
 
     content = opened(received_by_mailer(key_file, waits=erased))
@@ -271,28 +271,26 @@ OF_WHICH = "the mailer's key must be RSA of 2048 bits or more, or P-256, P-384, 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no JWK"),
-        (b"\xff\xfe", "holds no JWK"),
-        (b"-----BEGIN PUBLIC KEY-----", "holds no JWK"),
-        ([], "holds no JWK"),
-        (7, "holds no JWK"),
-        ({}, "holds no JWK"),
-        ({"keys": [RSA.as_dict(private=False)]}, "holds no JWK"),
-        ({"kty": "RSA", "n": "!!", "e": "AQAB"}, "holds no JWK"),
-        ({**PRIVATE.as_dict(private=False), "x": "AAAA"}, "holds no JWK"),
-        (RSA.as_dict(private=True), "holds a private key; only its public half belongs here"),
-        (PRIVATE.as_dict(private=True), "holds a private key; only its public half belongs here"),
+        (b"", "does not contain a JWK"),
+        (b"\xff\xfe", "does not contain a JWK"),
+        (b"-----BEGIN PUBLIC KEY-----", "does not contain a JWK"),
+        ([], "does not contain a JWK"),
+        (7, "does not contain a JWK"),
+        ({}, "does not contain a JWK"),
+        ({"keys": [RSA.as_dict(private=False)]}, "does not contain a JWK"),
+        ({"kty": "RSA", "n": "!!", "e": "AQAB"}, "does not contain a JWK"),
+        ({**PRIVATE.as_dict(private=False), "x": "AAAA"}, "does not contain a JWK"),
+        (RSA.as_dict(private=True), "contains a private key; only the public key belongs here"),
+        (PRIVATE.as_dict(private=True), "contains a private key; only the public key belongs here"),
         (ECKey.generate_key("secp256k1").as_dict(private=False), OF_WHICH),
         (OKPKey.generate_key("Ed25519").as_dict(private=False), OF_WHICH),
         (OctKey.generate_key(256).as_dict(private=True), OF_WHICH),
-        ({**RSA.as_dict(private=False), "use": "sig"}, "nothing can be encrypted with this key"),
-        ({**RSA.as_dict(private=False), "key_ops": ["verify"]}, "nothing can be encrypted with this key"),
+        ({**RSA.as_dict(private=False), "use": "sig"}, "encryption with this key fails"),
+        ({**RSA.as_dict(private=False), "key_ops": ["verify"]}, "encryption with this key fails"),
     ],
     ids=range(16),
 )
-def test_a_key_that_cannot_be_used_stops_the_start_and_is_not_shown(
-    tmp_path: Path, content: Any, message: str
-) -> None:
+def test_an_unusable_key_stops_the_start_and_is_not_shown(tmp_path: Path, content: Any, message: str) -> None:
     path = tmp_path / "mailer.jwk"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
@@ -310,6 +308,6 @@ def test_a_weak_key_is_refused(tmp_path: Path) -> None:
         MailerKey(public_half(tmp_path, RSAKey.generate_key(1024)))
 
 
-def test_a_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         MailerKey(tmp_path / "mailer.jwk")

@@ -1,4 +1,4 @@
-"""What is sent to, and what is made of each answer, an honest one or not."""
+"""Allowed addresses, and the handling of any response."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ def not_taken(url: str, **changes: Any) -> DeliveryRejected:
         answer(200, body=b"thanks"),
         answer(202),
         b"HTTP/1.1 204 No Content\r\n\r\n",
-        # Its head was the answer, whatever becomes of the body.
+        # The status decides, whatever happens to the body.
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n" + b"x" * 1_000_000,
     ],
@@ -55,7 +55,7 @@ def test_a_2xx_is_an_acknowledgement(said: bytes) -> None:
     assert receiver.received[0].body == b"content"
 
 
-def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -> None:
+def test_an_endless_body_is_bounded_by_the_time_limit() -> None:
     with receiving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun") as receiver:
         post(receiver.url(SECRET_PATH), timeout_seconds=0.3)
 
@@ -71,14 +71,14 @@ def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -
         (answer(503, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), "answered 503", False, 0),
         (answer(301, "Location: http://127.0.0.1/"), "answered 301: redirects are not followed", False, 0),
         (answer(307, "Location: https://[::1]/"), "answered 307: redirects are not followed", False, 0),
-        (b"nonsense\r\n\r\n", "the connection broke off", False, 0),
+        (b"nonsense\r\n\r\n", "the connection was lost", False, 0),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nlonger",
-            "the connection broke off",
+            "the connection was lost",
             False,
             0,
         ),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection broke off", False, 0),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection was lost", False, 0),
     ],
 )
 def test_any_other_response_is_a_rejection(said: bytes, message: str, gone: bool, seconds: int) -> None:
@@ -90,19 +90,19 @@ def test_any_other_response_is_a_rejection(said: bytes, message: str, gone: bool
     assert len(receiver.received) == 1
 
 
-def test_silence_is_waited_for_so_long_and_no_longer() -> None:
+def test_a_silent_server_is_bounded_by_the_time_limit() -> None:
     with receiving(lambda _: HANGS) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH), timeout_seconds=0.2)
 
-    assert str(refusal) == "no answer within 0.2 seconds"
+    assert str(refusal) == "no response within 0.2 seconds"
 
 
-def test_a_host_that_is_unknown_or_does_not_listen() -> None:
+def test_an_unknown_or_closed_host_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        assert str(not_taken(f"http://127.0.0.1:{closed.getsockname()[1]}{SECRET_PATH}")) == "no connection"
+        assert str(not_taken(f"http://127.0.0.1:{closed.getsockname()[1]}{SECRET_PATH}")) == "cannot connect"
     refusal = not_taken(f"https://nowhere.invalid{SECRET_PATH}")
-    assert str(refusal) in ("the host is not known to the DNS", "no answer within 5 seconds")
+    assert str(refusal) in ("the host name cannot be resolved", "no response within 5 seconds")
 
 
 def test_an_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
     with receiving(lambda _: answer(200), tls=tls) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
 
-    assert str(refusal) == "its certificate is not valid for the host, or not known here"
+    assert str(refusal) == "the certificate is invalid or not trusted"
     assert receiver.received == []
 
 
@@ -126,7 +126,7 @@ def test_private_addresses_are_unreachable(host: str) -> None:
 def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """DNS rebinding: the name is public when it is defined, and leads inside when it is used."""
+    """DNS rebinding: the name has a public address when it is checked and a private one when it is used."""
 
     async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[Any]:
         return [
@@ -144,7 +144,7 @@ def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses
     with receiving() as receiver:
         refusal = not_taken(f"http://rebound.example:{receiver.port}{SECRET_PATH}", private=False)
 
-    assert "private network" in str(refusal)
+    assert "private address" in str(refusal)
     assert receiver.received == []
 
 
@@ -156,7 +156,7 @@ def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses
         "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1",
     ],
 )  # fmt: skip
-def test_private_addresses_are_told_also_where_they_hide(address: str) -> None:
+def test_embedded_private_addresses_are_recognised(address: str) -> None:
     assert not is_public(ip_address(address))
 
 
@@ -165,7 +165,7 @@ def test_public_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address))
 
 
-def test_one_that_hangs_holds_up_no_other() -> None:
+def test_a_hanging_request_does_not_delay_others() -> None:
     def behave(request: Received) -> bytes | None:
         return HANGS if request.path == "/hangs" else answer(200)
 

@@ -1,4 +1,4 @@
-"""Checkpoints leave the operator's reach: into a directory, to a webhook, to a time stamp authority."""
+"""Checkpoints are sent to witnesses: a directory, a webhook, a time stamp authority."""
 
 import subprocess
 import threading
@@ -24,7 +24,7 @@ CHECKPOINT = Checkpoint("client/1", 7, b"r" * 32, "tickets/client%2F1\n7\ncm9vdA
 
 @contextmanager
 def http_server(answer: Callable[[bytes], tuple[int, bytes]]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield the URL of a server that answers POSTs, and what was sent to it."""
+    """Yield the URL of a server for POSTs, and the received requests."""
     sent: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ def test_a_webhook_gets_the_note() -> None:
     assert sent == [CHECKPOINT.note.encode()]
 
 
-def test_a_webhook_that_refuses_or_is_gone_is_an_error() -> None:
+def test_a_failing_or_missing_webhook_is_an_error() -> None:
     with http_server(lambda _: (500, b"")) as (url, _), pytest.raises(OSError, match="500"):
         CheckpointWebhook(url).send(CHECKPOINT)
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
@@ -76,7 +76,7 @@ def test_a_webhook_that_refuses_or_is_gone_is_an_error() -> None:
 
 
 def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
-    """A real time stamp authority: the one of openssl."""
+    """A real time stamp authority, by openssl."""
     config = directory / "tsa.cnf"
     config.write_text(
         "[tsa]\ndefault_tsa=one\n[one]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n"
@@ -118,14 +118,15 @@ def test_a_time_stamp_authority_stamps_the_note(tmp_path: Path) -> None:
     assert stamp.tst_info.policy.dotted_string == "1.2.3.4"
 
 
-def test_what_is_no_stamp_is_an_error(tmp_path: Path) -> None:
-    with http_server(lambda _: (200, b"nonsense")) as (url, _), pytest.raises(OSError, match="nonsense"):
+def test_an_invalid_time_stamp_is_an_error(tmp_path: Path) -> None:
+    with (
+        http_server(lambda _: (200, b"nonsense")) as (url, _),
+        pytest.raises(OSError, match="invalid response"),
+    ):
         TimeStampAuthority(url, tmp_path).send(CHECKPOINT)
 
 
-def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str, tmp_path: Path) -> None:
     store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
     with service_over(store) as service:
         keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())
@@ -146,7 +147,7 @@ def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
             service.regenerate()
         assert sign() == 1
         assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
-        # One that goes to no witness is sent again; the others are not held up.
+        # A failed one is sent again, and does not delay the others.
         assert CheckpointSender(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
         assert CheckpointSender(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
         assert CheckpointSender(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0

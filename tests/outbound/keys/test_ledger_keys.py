@@ -13,7 +13,7 @@ def keys_in(directory: Path) -> LedgerKeys:
     return LedgerKeys(directory, "tickets", clock=FakeClock(), overlap=timedelta(days=30))
 
 
-def test_two_rotations_within_a_second_make_two_keys(tmp_path: Path) -> None:
+def test_two_rotations_within_a_second_create_two_keys(tmp_path: Path) -> None:
     keys = keys_in(tmp_path / "ledger")
     [(_, first)] = keys.public()
 
@@ -27,7 +27,7 @@ def test_two_rotations_within_a_second_make_two_keys(tmp_path: Path) -> None:
     assert len({first, second, third}) == 3
 
 
-def test_of_several_processes_that_start_at_once_one_makes_the_first_key(tmp_path: Path) -> None:
+def test_one_of_several_starting_processes_creates_the_first_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(STARTS) as pool:
         for number in range(30):
             begin = Barrier(STARTS)

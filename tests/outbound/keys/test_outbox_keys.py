@@ -1,4 +1,4 @@
-"""The keys of the outbox come from a file, the environment or a command, change while the service runs, and are never shown."""
+"""Outbox keys from a file, the environment or a command; they change at run time and are never shown."""
 
 import base64
 import os
@@ -26,7 +26,7 @@ def text_of(*keys: bytes) -> str:
 
 
 def is_in(error: object, *keys: bytes) -> bool:
-    """Tell whether something of a key is said, in whatever form."""
+    """Return whether the text contains a key in any encoding."""
     said = f"{error} {error!r}"
     return any(form in said for key in keys for form in (text_of(key)[:8], key.hex()[:8], repr(key)[2:10]))
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys" / "outbox.key"
 
 
-def test_a_file_is_made_with_one_key_that_only_the_service_reads(path: Path) -> None:
+def test_a_file_is_created_with_one_key_that_only_the_service_can_read(path: Path) -> None:
     [key] = OutboxKeyFile(path)()
 
     assert path.read_bytes() == key
@@ -50,7 +50,7 @@ def test_two_files_never_have_the_same_key(tmp_path: Path) -> None:
     assert OutboxKeyFile(tmp_path / "one")() != OutboxKeyFile(tmp_path / "two")()
 
 
-def test_keys_in_a_file_stand_one_behind_the_other(path: Path) -> None:
+def test_keys_in_a_file_are_concatenated(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(KEY + FORMER)
 
@@ -62,7 +62,7 @@ def test_a_file_without_keys_stops_the_start_and_is_not_shown(path: Path, conten
     path.parent.mkdir()
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match="an outbox key must have 32 bytes; the file has") as raised:
+    with pytest.raises(ValueError, match="an outbox key has 32 bytes; the file has") as raised:
         OutboxKeyFile(path)()
 
     assert str(path) in str(raised.value)
@@ -70,7 +70,7 @@ def test_a_file_without_keys_stops_the_start_and_is_not_shown(path: Path, conten
     assert path.read_bytes() == content
 
 
-def test_a_place_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+def test_an_unwritable_directory_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file")
 
     with pytest.raises(OSError, match="keys"):
@@ -98,7 +98,7 @@ def test_a_rotation_adds_a_new_first_key_and_removes_all_but_the_current_one(pat
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_rotation_reaches_who_runs_already(path: Path) -> None:
+def test_a_rotation_reaches_running_processes(path: Path) -> None:
     running, command = OutboxKeyFile(path), OutboxKeyFile(path)
     sealer = AesGcmSealer(running)
     sealed = sealer.seal(TICKET, "row")
@@ -111,7 +111,7 @@ def test_a_rotation_reaches_who_runs_already(path: Path) -> None:
     assert AesGcmSealer(command).is_new(sealer.seal(TICKET, "row"))
 
 
-def test_rotations_at_the_same_time_leave_a_whole_file(path: Path) -> None:
+def test_concurrent_rotations_leave_a_valid_file(path: Path) -> None:
     keys = [OutboxKeyFile(path) for _ in range(8)]
     keys[0]()
 
@@ -123,7 +123,7 @@ def test_rotations_at_the_same_time_leave_a_whole_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half a key"])
-def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_back(
+def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
     path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = OutboxKeyFile(path)
@@ -137,8 +137,8 @@ def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_
     assert [list(keys()) for _ in range(3)] == [before] * 3
     with pytest.raises((OSError, ValueError)):
         keys.check()
-    [said] = caplog.messages  # once, however often it is asked
-    assert said.startswith(f"{path} cannot be read, the keys read before go on: ")
+    [said] = caplog.messages  # once, however often it is called
+    assert said.startswith(f"cannot read {path}, using the keys read before: ")
 
     path.write_bytes(KEY)
     os.utime(path, ns=(1, 1))
@@ -146,7 +146,7 @@ def test_a_file_that_is_lost_while_the_service_runs_changes_nothing_until_it_is_
     keys.check()
 
 
-def test_a_new_key_is_not_made_where_one_is_lost(path: Path) -> None:
+def test_a_lost_key_is_not_replaced_silently(path: Path) -> None:
     def refuse() -> None:
         raise ValueError("put it back")
 
@@ -159,7 +159,7 @@ def test_a_new_key_is_not_made_where_one_is_lost(path: Path) -> None:
     assert list(OutboxKeyFile(path, refuse)()) == [KEY]
 
 
-def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> None:
+def test_tickets_of_a_lost_key_fail_with_a_remedy(path: Path) -> None:
     sealed = AesGcmSealer(OutboxKeyFile(path)).seal(TICKET, "row")
     path.unlink()
     sealer = AesGcmSealer(OutboxKeyFile(path))
@@ -168,9 +168,9 @@ def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> No
         sealer.unseal(sealed, "row")
 
     assert str(raised.value) == (
-        "it was sealed with an outbox key that is not there: bring the key back, or have a new secret made"
+        "it was encrypted with a missing outbox key: restore the key, or create a new secret"
     )
-    # All that comes after is delivered.
+    # Later tickets are delivered.
     assert sealer.unseal(sealer.seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
 
 
@@ -183,7 +183,7 @@ def test_a_lost_key_loses_what_waits_and_says_what_can_be_done(path: Path) -> No
         f"{text_of(KEY)}\n{text_of(FORMER)},",
     ],
 )
-def test_a_text_may_hold_several_keys_the_one_that_seals_first(text: str) -> None:
+def test_a_text_may_contain_several_keys_of_which_the_first_encrypts(text: str) -> None:
     assert list(parse_outbox_keys(text)) == [KEY, FORMER]
 
 
@@ -203,7 +203,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
-def test_a_text_without_keys_is_refused_and_not_repeated(text: str) -> None:
+def test_a_text_without_keys_is_rejected_and_not_shown(text: str) -> None:
     with pytest.raises(ValueError, match="must be 32 bytes in base64: openssl rand -base64 32") as raised:
         parse_outbox_keys(text)
 
@@ -231,33 +231,31 @@ def refused(command: str) -> str:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("false", "failed: it ended with 1"),
-        (python(f"print({text_of(KEY)!r}); raise SystemExit(7)"), "failed: it ended with 7"),
-        (python("import os; os.abort()"), "failed: it ended with -6"),
+        ("false", "failed: exit status 1"),
+        (python(f"print({text_of(KEY)!r}); raise SystemExit(7)"), "failed: exit status 7"),
+        (python("import os; os.abort()"), "failed: exit status -6"),
         ("/nowhere/keys", "failed: No such file or directory"),
         ("/", "failed: Permission denied"),
-        ("echo 'half", "failed: it cannot be run"),
-        ("", "failed: it cannot be run"),
-        (" \t", "failed: it cannot be run"),
-        ("echo \0", "failed: it cannot be run"),
-        ("true", "prints must be 32 bytes in base64"),
-        (f"echo key: {text_of(KEY)}", "prints must be 32 bytes in base64"),
-        (f"echo {text_of(KEY)[:-4]}", "prints must be 32 bytes in base64"),
+        ("echo 'half", "failed: it cannot be executed"),
+        ("", "failed: it cannot be executed"),
+        (" \t", "failed: it cannot be executed"),
+        ("echo \0", "failed: it cannot be executed"),
+        ("true", "must be 32 bytes in base64"),
+        (f"echo key: {text_of(KEY)}", "must be 32 bytes in base64"),
+        (f"echo {text_of(KEY)[:-4]}", "must be 32 bytes in base64"),
         (
             python(r"import sys; sys.stdout.buffer.write(b'\xff\xfe' * 16)"),
-            "failed: what it prints is no text",
+            "failed: its output is not text",
         ),
-        # There is no shell: what one would make of it is text.
-        (f"echo {text_of(KEY)}; echo $HOME | cat", "prints must be 32 bytes in base64"),
+        # There is no shell: its syntax is plain text.
+        (f"echo {text_of(KEY)}; echo $HOME | cat", "must be 32 bytes in base64"),
     ],
 )
-def test_a_command_that_gives_no_keys_says_how_it_failed_and_not_what_it_printed(
-    command: str, message: str
-) -> None:
+def test_a_failed_key_command_is_reported_without_its_output(command: str, message: str) -> None:
     assert message in refused(command)
 
 
-def test_a_command_that_hangs_is_waited_for_so_long_and_no_longer(
+def test_a_hanging_key_command_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(outbox_keys, "_COMMAND_SECONDS", 0.2)
@@ -265,11 +263,11 @@ def test_a_command_that_hangs_is_waited_for_so_long_and_no_longer(
 
     said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
 
-    assert said == "the command for the outbox key failed: it did not end within 0.2 seconds"
+    assert said == "the command for the outbox key failed: no end within 0.2 seconds"
     assert time.monotonic() - began < 60
 
 
-def test_a_command_gets_nothing_of_the_services_own_and_its_complaints_are_passed_on(
+def test_a_key_command_gets_no_input_and_its_errors_are_passed_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     code = f"import sys; print('the vault is shut', file=sys.stderr); print({text_of(KEY)!r})"

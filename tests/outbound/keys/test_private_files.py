@@ -1,4 +1,4 @@
-"""What only the service may read is looked at before the start, and what to do about it is said."""
+"""File permissions are checked before the start, and findings come with a remedy."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from interface.settings import InvalidSettings, Settings
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """A key, private as the service makes them."""
+    """A private key file, as the service creates it."""
     directory = tmp_path / "keys"
     directory.mkdir(mode=0o700)
     path = directory / "some.key"
@@ -22,28 +22,28 @@ def key(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o602, 0o660, 0o666, 0o644])
-def test_a_file_that_others_may_read_or_write_is_named(key: Path, mode: int) -> None:
+def test_a_file_that_others_can_read_or_write_is_reported(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(readable_by_others([key])) == [f"others may read {key}: chmod 600 {key}"]
+    assert list(readable_by_others([key])) == [f"other users can read {key}: chmod 600 {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
-def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode: int) -> None:
+def test_a_directory_in_which_others_can_replace_a_key_is_reported(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
     assert list(readable_by_others([key])) == [
-        f"others may replace what is in {key.parent}: chmod 700 {key.parent}"
+        f"other users can replace files in {key.parent}: chmod 700 {key.parent}"
     ]
 
 
-def test_what_is_private_or_not_there_is_fine(key: Path) -> None:
+def test_private_and_missing_files_are_accepted(key: Path) -> None:
     key.chmod(0o400)
 
     assert list(readable_by_others([key, key.with_name("none")])) == []
 
 
-def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
+def test_group_permissions_of_mounted_secrets_are_accepted(
     key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key.chmod(0o440)
@@ -54,30 +54,30 @@ def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
-def test_what_is_trusted_and_others_may_change_is_named(key: Path, mode: int) -> None:
+def test_a_trusted_file_that_others_can_change_is_reported(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(writable_by_others([key])) == [f"others may change {key}: chmod go-w {key}"]
+    assert list(writable_by_others([key])) == [f"other users can change {key}: chmod go-w {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
-def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -> None:
+def test_a_trusted_file_that_others_can_replace_is_reported(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
     assert list(writable_by_others([key])) == [
-        f"others may replace what is in {key.parent}: chmod go-w {key.parent}"
+        f"other users can replace files in {key.parent}: chmod go-w {key.parent}"
     ]
 
 
-def test_what_is_trusted_all_may_read(key: Path) -> None:
+def test_a_trusted_file_may_be_readable_by_all(key: Path) -> None:
     key.chmod(0o644)
     key.parent.chmod(0o755)
 
     assert list(writable_by_others([key, key.with_name("none")])) == []
 
 
-def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As an orchestrator mounts what is no secret: as root, 0777.
+def test_a_file_on_a_read_only_mount_is_accepted(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As orchestrators mount configuration files: as root, 0777.
     key.parent.chmod(0o777)
     assert len(list(writable_by_others([key]))) == 1
     known = os.statvfs(key)
@@ -91,14 +91,14 @@ def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("mode", "is_open"), [(0o702, True), (0o720, True), (0o1777, True), (0o755, False)])
-def test_a_directory_into_which_others_may_put_something_is_named(
+def test_a_directory_in_which_others_can_create_files_is_reported(
     tmp_path: Path, mode: int, is_open: bool
 ) -> None:
     mails = tmp_path / "mail"
     mails.mkdir()
     mails.chmod(mode)
 
-    said = [f"others may put something into {mails}: chmod 700 {mails}"] if is_open else []
+    said = [f"other users can create files in {mails}: chmod 700 {mails}"] if is_open else []
     assert list(writable_directories([mails, tmp_path / "none"])) == said
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_others_can_replace_stops_the_start(
     for path in [*trusted, *written, text, text.parent, tmp_path / "templates"]:
         mode = path.stat().st_mode
         path.chmod(0o777 if path.is_dir() else 0o666)
-        with pytest.raises(InvalidSettings, match=rf"others may (change|put something into) {path}: chmod"):
+        with pytest.raises(InvalidSettings, match=rf"other users can (change|create files in) {path}: chmod"):
             start(settings)
         path.chmod(mode)
     start(settings).close()
@@ -149,7 +149,7 @@ def test_a_secret_file_that_others_can_read_stops_the_start(
     secret = made(tmp_path / "secrets" / "tickets_metrics_token")
     settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db", secrets_dir=tmp_path / "secrets")
 
-    with pytest.raises(InvalidSettings, match=rf"others may read {secret}: chmod 600 {secret}$"):
+    with pytest.raises(InvalidSettings, match=rf"other users can read {secret}: chmod 600 {secret}$"):
         start(settings)
     secret.chmod(0o400)
     start(settings).close()
@@ -167,7 +167,7 @@ def test_a_key_or_database_that_others_can_read_stops_the_start(
 
     for path in there:
         path.chmod(0o644)
-        with pytest.raises(InvalidSettings, match=rf"others may read .*{path.name}"):
+        with pytest.raises(InvalidSettings, match=rf"other users can read .*{path.name}"):
             start(settings)
         path.chmod(0o600)
     start(settings).close()

@@ -1,4 +1,4 @@
-"""The keys of security events: made on first use, rotated by putting a new one first."""
+"""The keys of security events: created on first use, rotated by adding a new first key."""
 
 import stat
 from pathlib import Path
@@ -18,7 +18,7 @@ def pem(key: rsa.RSAPrivateKey | Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def test_a_key_is_made_on_first_use_and_stays(tmp_path: Path) -> None:
+def test_a_key_is_created_on_first_use_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "keys" / "set.pem"
     keys = SetKeys(path)
     assert not path.exists()
@@ -33,7 +33,7 @@ def test_a_key_is_made_on_first_use_and_stays(tmp_path: Path) -> None:
     assert not {"d", "p", "q"} & set(keys.key_set()["keys"][0])
 
 
-def test_a_new_key_in_front_signs_and_the_older_ones_are_still_made_known(tmp_path: Path) -> None:
+def test_a_new_first_key_signs_and_older_keys_stay_published(tmp_path: Path) -> None:
     path = tmp_path / "set.pem"
     older = SetKeys(path).sign(CLAIMS)
     path.write_bytes(pem(rsa.generate_private_key(65537, 2048)) + path.read_bytes())
@@ -49,9 +49,9 @@ def test_a_new_key_in_front_signs_and_the_older_ones_are_still_made_known(tmp_pa
     "content",
     [b"", b"nonsense", pem(Ed25519PrivateKey.generate()), pem(rsa.generate_private_key(65537, 1024))],
 )
-def test_a_file_with_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_with_other_content_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "set.pem"
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match=r"set\.pem must hold RSA keys"):
+    with pytest.raises(ValueError, match=r"set\.pem must contain PEM-encoded RSA keys"):
         SetKeys(path)

@@ -1,4 +1,4 @@
-"""The letter: one page of A4 that a printer prints as it is, its address in the envelope's window, nothing off the page."""
+"""The letter: one printable A4 page, with the address in the window of the envelope."""
 
 import io
 import re
@@ -35,7 +35,7 @@ TEXT = (
 SENDER = "The bank · P.O. box · 8001 Zürich"
 WIDTH, HEIGHT = 210 * mm, 297 * mm
 # What the window of an envelope shows, from the left and from above: DIN 5008 form B, and the right of C5 and C6/5.
-# A sheet moves a little in there.
+# A sheet moves in the envelope.
 MOVES = 1.5 * mm
 SHOWN = {
     Window.LEFT: (20 * mm, 105 * mm, 45 * mm, 90 * mm),
@@ -47,7 +47,7 @@ TERMS: dict[str, Any] = {"sender": SENDER, "day": "23 November 2026", "language"
 
 
 class Line(NamedTuple):
-    """A line of a page. top: of its capitals; top and bottom from above."""
+    """A line of a page. top: of its capitals; top and bottom are measured from the top of the page."""
 
     text: str
     left: float
@@ -90,12 +90,12 @@ def index_of(lines: list[Line], text: str) -> int:
 
 
 def addressed(lines: list[Line]) -> list[Line]:
-    """Return what stands in the window: all before the day."""
+    """Return the lines in the window: those before the day."""
     return lines[: index_of(lines, "23 November 2026")]
 
 
 def assert_in_place(lines: list[Line], window: Window = Window.LEFT) -> None:
-    """Assert that all is on the page, the address in the window, and no line in another."""
+    """Assert that all lines are on the page, the address is in the window, and lines do not overlap."""
     left, right, top, bottom = SHOWN[window]
     for line in addressed(lines):
         assert left + MOVES <= line.left
@@ -140,7 +140,7 @@ def test_the_address_is_where_the_window_shows_it(window: Window, lines: int) ->
     assert [line.text for line in addressed(found)] == [SENDER, *address]
     assert {round(line.left / mm) for line in addressed(found)} == {25 if window is Window.LEFT else 118}
     assert min(line.size for line in addressed(found)[1:]) >= 10
-    # The text begins below, where the sheet is folded; the day stands at the right margin.
+    # The text begins below the fold; the day is at the right margin.
     day = found[index_of(found, "23 November 2026")]
     assert (round(day.right / mm), round(day.bottom / mm)) == (190, 99)
     assert found[index_of(found, "Your new ticket")].top > 105 * mm
@@ -175,7 +175,7 @@ LONG = [
     ),
     window=st.sampled_from(Window),
 )
-def test_names_and_addresses_of_any_length_stay_in_the_window_and_on_the_page_or_are_refused(
+def test_names_and_addresses_of_any_length_fit_or_are_rejected(
     name: str, address: list[str], window: Window
 ) -> None:
     try:
@@ -193,7 +193,7 @@ def test_names_and_addresses_of_any_length_stay_in_the_window_and_on_the_page_or
     assert min(line.size for line in addressed(found)) >= 7
 
 
-def test_an_address_is_as_large_as_the_window_allows_and_no_smaller_than_can_be_read() -> None:
+def test_an_address_is_as_large_as_possible_and_legible() -> None:
     def size(lines: int) -> float:
         return addressed(lines_of(letter(address=["A line"] * lines)))[-1].size
 
@@ -206,7 +206,7 @@ def test_an_address_is_as_large_as_the_window_allows_and_no_smaller_than_can_be_
 @example(ticket="W" * 200)
 @example(ticket="0O1lI|~W_@#%")
 @given(ticket=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=200))
-def test_a_ticket_of_any_characters_and_length_is_in_its_frame_as_it_is(ticket: str) -> None:
+def test_a_ticket_of_any_characters_and_length_is_printed_unchanged_in_its_frame(ticket: str) -> None:
     pdf = letter(ticket=ticket)
     found = lines_of(pdf)
 
@@ -236,7 +236,7 @@ def frame_of(pdf: bytes) -> tuple[float, float, float, float]:
     return min(across), min(up), max(across) - min(across), max(up) - min(up)
 
 
-def test_the_ticket_stands_in_the_middle_of_its_frame() -> None:
+def test_the_ticket_is_centred_in_its_frame() -> None:
     _, bottom, _, height = frame_of(letter())
     found = lines_of(letter())
     ticket = found[index_of(found, TICKET.reveal())]
@@ -271,7 +271,7 @@ def test_the_built_in_letter_in_each_language(language: str) -> None:
     assert min(line.left for line in lines) >= 25 * mm - 0.1
 
 
-def test_a_letter_to_who_has_no_name_is_to_the_id() -> None:
+def test_a_letter_to_a_user_without_a_name_uses_the_id() -> None:
     letters = Letters(Templates(None, language="en", time_zone=ZoneInfo("UTC")), SENDER, Window.LEFT)
 
     lines = [line.text for line in lines_of(letters.render(TICKET, waiting(name=None)))]
@@ -302,7 +302,7 @@ def test_marks_are_composed() -> None:
     assert "Zoë Müller" in page_of(letter(name="Zoe\u0308 Mu\u0308ller")).extract_text()
 
 
-def test_blanks_that_do_not_break_stay() -> None:
+def test_non_breaking_spaces_do_not_wrap() -> None:
     for count in range(14, 22):
         lines = lines_of(letter(text="Subject\n\n" + "word " * count + "voici\u202f:\u00a010\u00a0000"))
 
@@ -317,23 +317,23 @@ def test_blanks_that_do_not_break_stay() -> None:
         ("محمد", "U+0645"),
         ("משה", "U+05DE"),
         ("สมชาย", "U+0E2A"),
-        ("अनिता", "U+093F"),  # the font has it, but it would not stand where it belongs
+        ("अनिता", "U+093F"),  # the font has it, but it would be misplaced
         ("x\u0332y", "U+0332"),
         ("Una\u2028Üser", "U+2028"),
         ("Una\ufffd", ""),
     ],
 )
-def test_what_the_font_has_not_is_refused_rather_than_printed_as_boxes(name: str, character: str) -> None:
+def test_characters_that_the_font_lacks_are_rejected(name: str, character: str) -> None:
     if not character:
         assert name in page_of(letter(name=name)).extract_text()
         return
     with pytest.raises(LetterNotPrintable) as raised:
         letter(name=name)
 
-    assert str(raised.value) == f"the font of letters has no {character}"
+    assert str(raised.value) == f"the letter's font lacks {character}"
 
 
-def test_the_fonts_are_in_the_file_but_for_the_tickets_which_every_reader_has() -> None:
+def test_all_fonts_but_the_standard_one_of_the_ticket_are_embedded() -> None:
     page: Any = page_of(letter())
     fonts = [font.get_object() for font in page["/Resources"]["/Font"].values()]
 
@@ -351,7 +351,7 @@ def test_the_fonts_are_in_the_file_but_for_the_tickets_which_every_reader_has() 
         "subject " * 500,
     ],
 )
-def test_what_does_not_fit_on_a_page_is_refused(text: str) -> None:
+def test_a_text_longer_than_a_page_is_rejected(text: str) -> None:
     with pytest.raises(LetterTooLong, match="the letter has more than one page"):
         letter(text=text)
 
@@ -374,7 +374,7 @@ def test_a_text_may_be_laid_out_in_many_ways(text: str) -> None:
     ]
 
 
-def test_several_lines_can_be_set_apart_in_any_script() -> None:
+def test_several_lines_can_be_framed_in_any_script() -> None:
     lines = lines_of(letter(text="Subject\n\n    Zugang für Una:\n    {ticket}"))
 
     assert [(line.text, line.size) for line in lines[-2:]] == [
@@ -383,7 +383,7 @@ def test_several_lines_can_be_set_apart_in_any_script() -> None:
     ]
 
 
-def test_a_letter_is_the_same_to_the_byte_in_every_process() -> None:
+def test_a_letter_is_byte_identical_in_every_process() -> None:
     terms = {**TERMS, "address": ["Ελένη", "Ольга"], "text": "Zoë\n\n    {ticket}\n\nfür Ελένη"}
     code = (
         f"import hashlib; from interface.outbound.letters.letter import Window, render_letter; terms = {terms!r};"
@@ -408,8 +408,8 @@ class Held(list[str]):
         return super().__iter__()
 
 
-def test_a_letter_waits_until_the_one_before_is_whole() -> None:
-    """A font of ReportLab's serves one document at a time; two that mix are broken, or hold each other's letters."""
+def test_letters_are_rendered_one_at_a_time() -> None:
+    """A ReportLab font serves one document at a time: concurrent documents would be broken or mixed."""
     held = Held("Ольга Щербакова", "Street")
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(letter, address=held)

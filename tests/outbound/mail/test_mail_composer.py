@@ -1,4 +1,4 @@
-"""A mail holds the ticket, goes to one address, and says nothing in its headers that somebody else wrote."""
+"""A mail contains the ticket, has one recipient, and has no foreign text in its headers."""
 
 import asyncio
 import email
@@ -77,7 +77,7 @@ KINDS = list(kinds(mails()))
 
 
 def as_read(message: EmailMessage) -> EmailMessage:
-    """Return the mail as its receiver reads it."""
+    """Return the mail as parsed by its receiver."""
     return email.message_from_bytes(message.as_bytes(), policy=email.policy.default)
 
 
@@ -97,7 +97,7 @@ def deliver(courier: Courier, *, waits: PendingDelivery | None = None) -> str:
 
 
 def not_delivered(courier: Courier, waits: PendingDelivery | None = None) -> str:
-    """Return the answer of who did not take it, with `!` where that is final."""
+    """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(courier, waits=waits)
     assert TICKET.reveal() not in str(raised.value)
@@ -132,7 +132,7 @@ def test_a_name_is_text_and_never_in_a_header(name: str, kind: str) -> None:
     assert [part.get_content_type() for part in message.walk()] == [
         part.get_content_type() for part in nameless.walk()
     ]
-    # Line ends are those of mails, whatever stood there.
+    # Line ends are normalised to those of mails.
     assert "".join(name.split()) in "".join(body(message).split())
     assert TICKET.reveal() in body(message)
 
@@ -155,7 +155,7 @@ def subject_with_a_name(tmp_path_factory: pytest.TempPathFactory) -> MailCompose
 @example(name="Żółć " * 30)
 @example(name="W" * 80 + " " + "W" * 80)
 @given(name=any_name)
-def test_a_subject_with_a_name_is_one_line_in_which_nothing_is_decoded(
+def test_a_subject_with_a_name_is_one_line_without_encoded_words(
     subject_with_a_name: MailComposer, name: str
 ) -> None:
     message = as_read(subject_with_a_name.text(TICKET, waiting(name=name)))
@@ -189,15 +189,15 @@ def test_a_subject_with_a_name_is_one_line_in_which_nothing_is_decoded(
         "u" * 250 + "@example.com",
     ],
 )
-def test_what_is_no_address_is_no_header(address: str, tmp_path: Path) -> None:
+def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path) -> None:
     for compose in kinds(mails()).values():
         with pytest.raises(InvalidAddress):
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
-    # The next method is tried at once; the address has to be made good.
+    # The next method is tried at once; the address must be corrected.
     assert not_delivered(courier, waiting(email=address)) == (
-        "bad-address!: the user's email address cannot be used"
+        "bad-address!: the user's email address is invalid"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -241,7 +241,7 @@ def test_a_sender_is_an_address_that_may_have_a_name(text: str, expected: str) -
         "tickets@bänk.example",
     ],
 )
-def test_another_sender_is_refused(text: str) -> None:
+def test_an_invalid_sender_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be an address such as Tickets <tickets@bank\.example>"):
         parse_sender(text)
 
@@ -256,12 +256,12 @@ def test_all_attempts_at_a_ticket_have_one_id_by_whatever_method_and_others_have
     assert next_one not in ids
 
 
-def test_a_mail_in_plain_text_and_a_letter_are_the_same_to_the_byte() -> None:
+def test_a_plain_text_mail_and_a_letter_are_byte_identical_on_repetition() -> None:
     assert mails().text(TICKET, waiting()).as_bytes() == mails().text(TICKET, waiting()).as_bytes()
     assert letters().render(TICKET, waiting()) == letters().render(TICKET, waiting())
 
 
-def test_an_html_mail_says_the_same_in_plain_text_and_a_name_is_no_markup() -> None:
+def test_an_html_mail_has_a_plain_text_alternative_and_escapes_names() -> None:
     message = as_read(mails().html(TICKET, waiting(name='<b>Una</b> & "Söhne"')))
 
     assert [part.get_content_type() for part in message.walk()] == [
@@ -283,7 +283,7 @@ def test_a_ticket_of_any_characters_is_text_in_html() -> None:
     assert "    <a&b>'\"{{7*7}}" in body(message).splitlines()
 
 
-def test_a_pdf_mail_has_the_ticket_in_the_letter_alone() -> None:
+def test_a_pdf_mail_has_the_ticket_in_the_letter_only() -> None:
     message = as_read(mails().with_letter(TICKET, waiting()))
 
     [letter] = message.iter_attachments()
@@ -300,7 +300,7 @@ def test_a_pdf_mail_needs_no_postal_address() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_goes_on_the_line_is_ascii_in_lines_that_every_server_takes(kind: str) -> None:
+def test_a_sent_mail_is_ascii_with_lines_of_allowed_length(kind: str) -> None:
     long = waiting(name="Ünä " * 50, language="fr")
     ticket = ClearTicket("W" * 200)
     content = kinds(mails())[kind](ticket, long).as_bytes()
@@ -350,7 +350,7 @@ def test_spooled_files_are_private_and_their_names_disclose_nothing(
 
 
 @stores
-def test_the_same_ticket_again_is_the_same_one_file(
+def test_a_repeated_ticket_has_the_same_file(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     deliver(store(tmp_path))
@@ -374,7 +374,7 @@ def test_another_ticket_is_another_file(
 
 
 @stores
-def test_a_draft_that_a_crash_left_is_overwritten(
+def test_the_draft_of_a_crash_is_overwritten(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     (tmp_path / f".{waiting().entry.delivery_id}{ending}.draft").write_text("half a ma")
@@ -387,7 +387,7 @@ def test_a_draft_that_a_crash_left_is_overwritten(
 
 
 @stores
-def test_who_picks_up_at_the_same_time_finds_whole_files_only(
+def test_concurrent_readers_find_complete_files_only(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     couriers = [store(tmp_path) for _ in range(4)]
@@ -406,7 +406,7 @@ def test_who_picks_up_at_the_same_time_finds_whole_files_only(
 
 
 @stores
-def test_a_directory_that_cannot_be_written_is_tried_again_later(
+def test_an_unwritable_directory_is_retried_later(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     directory = tmp_path / "out"
@@ -414,7 +414,7 @@ def test_a_directory_that_cannot_be_written_is_tried_again_later(
     directory.rmdir()
     directory.write_text("a file by now")
 
-    assert not_delivered(courier) == f"not-written: {directory} cannot be written: File exists"
+    assert not_delivered(courier) == f"not-written: cannot write to {directory}: File exists"
     directory.unlink()
     assert deliver(courier) == answer
     assert len(list(directory.glob(f"*{ending}"))) == 1
@@ -432,7 +432,7 @@ def test_a_spooled_mail_is_the_mail_and_a_stored_letter_the_letter(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_who_has_no_email_address_is_left_to_the_next_method_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_user_without_an_email_address_gets_the_next_method_at_once(tmp_path: Path, kind: str) -> None:
     courier = MailCourier(kinds(mails())[kind], MailSpool(tmp_path))
 
     assert not_delivered(courier, waiting(email=None)) == "no-address!: the user has no email address"
@@ -440,7 +440,7 @@ def test_who_has_no_email_address_is_left_to_the_next_method_at_once(tmp_path: P
 
 
 @pytest.mark.parametrize("address", [None, ()])
-def test_who_has_no_postal_address_is_left_to_the_next_method_at_once(
+def test_a_user_without_a_postal_address_gets_the_next_method_at_once(
     tmp_path: Path, address: tuple[str, ...] | None
 ) -> None:
     assert not_delivered(to_printer(tmp_path), waiting(postal_address=address)) == (
@@ -449,7 +449,9 @@ def test_who_has_no_postal_address_is_left_to_the_next_method_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_made_is_left_to_the_next_method_and_the_reason_names_nobody(tmp_path: Path) -> None:
+def test_a_rendering_error_falls_to_the_next_method_with_a_reason_without_personal_data(
+    tmp_path: Path,
+) -> None:
     templates = tmp_path / "templates"
     (templates / "_" / "en").mkdir(parents=True)
     (templates / "_" / "en" / "mail.txt").write_text("{{ {}[ticket].missing }}")
@@ -461,10 +463,10 @@ def test_what_cannot_be_made_is_left_to_the_next_method_and_the_reason_names_nob
     own_letter = LetterStore(letters(), tmp_path / "out")
 
     assert not_delivered(broken) == (
-        "no-template!: _/en/mail.txt cannot be rendered; tickets templates check says why"
+        "no-template!: cannot render _/en/mail.txt; `tickets templates check` reports the reason"
     )
     assert not_delivered(too_long) == "letter-too-long!: the letter has more than one page"
     assert not_delivered(own_letter, waiting(name="王小明")) == (
-        "letter-not-printable!: the font of letters has no U+738B"
+        "letter-not-printable!: the letter's font lacks U+738B"
     )
     assert list((tmp_path / "out").iterdir()) == []

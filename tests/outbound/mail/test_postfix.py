@@ -1,4 +1,4 @@
-"""Mails by Debian's Postfix: over STARTTLS, with a login, into a box."""
+"""Mails by Debian's Postfix, over STARTTLS with a login, into a mailbox."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def running_postfix() -> Iterator[Postfix]:
 
 @pytest.fixture
 def postfix(running_postfix: Postfix) -> Postfix:
-    """With an empty box."""
+    """With an empty mailbox."""
     for mail in running_postfix.directory.glob("boxes/una/new/*"):
         mail.unlink()
     return running_postfix
@@ -55,7 +55,7 @@ async def sent(transport: SmtpTransport, message: EmailMessage, to: str) -> str:
 
 
 def send(server: Postfix, *mails: tuple[EmailMessage, str], url: str = "") -> list[str]:
-    """Send the mails one after the other over one transport, and return the answers; `!`: for good."""
+    """Send the mails one after the other over one transport, and return the responses; `!`: final."""
 
     async def run() -> list[str]:
         transport = SmtpTransport(
@@ -74,14 +74,14 @@ def send(server: Postfix, *mails: tuple[EmailMessage, str], url: str = "") -> li
 
 
 async def all_closed() -> None:
-    """Wait until the other side has said goodbye, too, by TLS; what is not closed by then was forgotten."""
+    """Wait until the peer has closed TLS; a socket that is open then was leaked."""
     transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
-        while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - nothing tells
+        while any(transport._sock for transport in transports.values()):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
 
-def test_mails_arrive_whole_in_the_box(postfix: Postfix) -> None:
+def test_mails_arrive_complete_in_the_mailbox(postfix: Postfix) -> None:
     assert send(postfix, *[(mail(), MAILBOX)] * 3) == ["250"] * 3
 
     for taken in postfix.has(3):
@@ -102,7 +102,7 @@ def test_mails_arrive_whole_in_the_box(postfix: Postfix) -> None:
     ],
     ids=["unknown", "elsewhere", "busy", "too large"],
 )
-def test_what_is_not_taken_is_told_and_the_next_mail_goes(
+def test_a_rejected_mail_is_reported_and_the_next_one_is_sent(
     postfix: Postfix, to: str, text: str, expected: str
 ) -> None:
     assert send(postfix, (mail(text), to), (mail(), MAILBOX)) == [expected, "250"]
@@ -123,7 +123,7 @@ def test_nothing_is_sent_in_clear(postfix: Postfix) -> None:
     assert send(postfix, (mail(), MAILBOX), url=url) == ["530: the mail server answered 530 to the sender"]
 
 
-def test_a_ticket_of_a_user_gets_into_the_box_also_after_postfix_was_away(
+def test_a_ticket_arrives_in_the_mailbox_after_an_outage_of_postfix(
     postfix: Postfix, sqlite_url: str, tmp_path: Path
 ) -> None:
     [user] = subjects(1)
@@ -139,7 +139,7 @@ def test_a_ticket_of_a_user_gets_into_the_box_also_after_postfix_was_away(
         all_over(sqlite_url)
         postfix.stop()
         mint.reset(user)
-        worker.said("no connection to the mail server")
+        worker.said("cannot connect to the mail server")
         postfix.start()
         all_over(sqlite_url)
         assert worker.stop() == 0

@@ -30,7 +30,7 @@ def mail() -> EmailMessage:
 
 
 async def sent(transport: SmtpTransport, to: str = TO) -> str:
-    """Return the answer, or that of who did not take it, with `!` where that is final, which names no address."""
+    """Return the response, or the code and message of a rejection, without an address; `!`: final."""
     try:
         return await transport.send(mail(), to, "name")
     except NotDelivered as error:
@@ -67,7 +67,7 @@ def certificate(tmp_path: Path) -> Path:
     return self_signed(tmp_path / "server.pem")
 
 
-def test_a_mail_arrives_whole() -> None:
+def test_a_mail_arrives_complete() -> None:
     with plain() as (server, url):
         assert send(url) == ["250"]
 
@@ -76,7 +76,7 @@ def test_a_mail_arrives_whole() -> None:
     assert taken.content.replace(b"\r\n", b"\n") == mail().as_bytes()
 
 
-def test_connections_are_kept_and_a_broken_one_is_not_used_again() -> None:
+def test_connections_are_reused_unless_broken() -> None:
     with plain() as (server, url):
         assert send(url, *[f"user-{number}@example.com" for number in range(5)]) == ["250"] * 5
         assert server.connections == 1
@@ -113,11 +113,11 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
         ("DATA", "554 5.7.1 spam", "554!: the mail server answered 554 to the mail"),
         ("DATA", "451 4.3.0 later", "451: the mail server answered 451 to the mail"),
         ("DATA", "421 going down", "421: the mail server answered 421 to the mail"),
-        ("DATA", DROPS, "disconnected: the mail server broke the connection off"),
-        ("RCPT", DROPS, "disconnected: the mail server broke the connection off"),
+        ("DATA", DROPS, "disconnected: the mail server closed the connection"),
+        ("RCPT", DROPS, "disconnected: the mail server closed the connection"),
     ],
 )
-def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_final(
+def test_responses_are_reported_by_code_and_5xx_to_the_mail_is_final(
     step: str, said: str, expected: str
 ) -> None:
     def answer_to(at: str, to: str) -> str:
@@ -128,10 +128,10 @@ def test_what_the_server_says_is_told_by_its_code_and_5xx_about_the_mail_is_fina
 
 
 @pytest.mark.parametrize(("step", "does"), [("RCPT", HANGS), ("DATA", HANGS), ("DATA", DRIPS)])
-def test_a_server_that_is_slow_as_treacle_is_waited_for_so_long_and_not_longer(step: str, does: str) -> None:
+def test_a_slow_server_is_bounded_by_the_time_limit(step: str, does: str) -> None:
     with plain(lambda at, _to: does if at == step else OK) as (_, url):
         assert send(url, timeout_seconds=0.5) == [
-            "timeout: the mail server did not take it within 0.5 seconds"
+            "timeout: the mail server did not accept the mail within 0.5 seconds"
         ]
 
 
@@ -139,7 +139,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"smtp+plain://127.0.0.1:{reserved.getsockname()[1]}"
-        assert send(url) == ["no-connection: no connection to the mail server"]
+        assert send(url) == ["no-connection: cannot connect to the mail server"]
 
 
 def test_starttls_with_a_login(certificate: Path) -> None:
@@ -160,7 +160,7 @@ def test_tls_from_the_start(certificate: Path) -> None:
 
 @contextmanager
 def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
-    """Greet the first caller, and then read nothing, not even a goodbye; yields the port."""
+    """Greet the first client and then read nothing, not even the TLS closure; yields the port."""
     over = threading.Event()
 
     def greet(listening: socket.socket) -> None:
@@ -176,12 +176,12 @@ def greets_and_hangs(context: ssl.SSLContext) -> Iterator[int]:
         greeting.join()
 
 
-def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
-    """By itself TLS waits half a minute for a goodbye of the other side."""
+def test_an_abandoned_connection_is_closed_at_once(certificate: Path) -> None:
+    """By default, TLS waits half a minute for the peer's closure."""
 
     async def run(url: str) -> tuple[str, list[str]]:
         said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
-        await asyncio.sleep(0)  # the line is closed in the next turn of the loop
+        await asyncio.sleep(0)  # the connection is closed in the next iteration of the loop
         lines = psutil.Process().net_connections("tcp")
         return said, [line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port]
 
@@ -198,7 +198,7 @@ def test_an_untrusted_server_gets_nothing(certificate: Path, scheme: str) -> Non
     with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
         [said] = send(f"{scheme}://localhost:{server.port}")
 
-    assert said.startswith("bad-certificate: the mail server's certificate is not accepted: self-signed")
+    assert said.startswith("bad-certificate: the mail server's certificate was rejected: self-signed")
     assert server.taken == []
 
 
@@ -209,7 +209,7 @@ def test_an_untrusted_server_gets_nothing(certificate: Path, scheme: str) -> Non
         ("localhost", timedelta(hours=-1), "expired"),
     ],
 )
-def test_a_certificate_for_another_host_or_of_yesterday_is_not_accepted(
+def test_a_certificate_for_another_host_or_an_expired_one_is_rejected(
     tmp_path: Path, host: str, lasts: timedelta, why: str
 ) -> None:
     certificate = self_signed(tmp_path / "wrong.pem", host=host, lasts=lasts)
@@ -222,18 +222,20 @@ def test_a_certificate_for_another_host_or_of_yesterday_is_not_accepted(
 
 def test_without_starttls_nothing_is_sent_in_clear() -> None:
     with mail_server() as server:
-        assert send(f"smtp://127.0.0.1:{server.port}") == ["no-tls: the mail server offers no STARTTLS"]
+        assert send(f"smtp://127.0.0.1:{server.port}") == [
+            "no-tls: the mail server does not support STARTTLS"
+        ]
 
     assert server.taken == []
 
 
-def test_a_wrong_password_is_tried_again_later(certificate: Path) -> None:
+def test_a_wrong_password_is_retried_later(certificate: Path) -> None:
     with mail_server(starttls=server_context(certificate), login=("tickets", "right")) as server:
         url = f"smtp://tickets:wrong@localhost:{server.port}"
         assert send(url, ca_file=certificate) == ["535: the mail server answered 535 to the login"]
 
 
-def test_eight_mails_go_at_once_and_the_others_wait() -> None:
+def test_at_most_eight_mails_are_sent_concurrently() -> None:
     async def run(url: str) -> list[str]:
         transport = transport_to(url, timeout_seconds=60)
         answers = await asyncio.gather(
@@ -260,7 +262,7 @@ def test_eight_mails_go_at_once_and_the_others_wait() -> None:
         "smtp://user:se/cret@mail.example",
     ],
 )
-def test_a_url_that_cannot_be_used_is_told_without_its_password(url: str) -> None:
+def test_an_invalid_url_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         parse_smtp_url(url)
 

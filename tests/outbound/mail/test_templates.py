@@ -1,4 +1,4 @@
-"""The texts of mails and letters: built in in four languages, replaced per client and language, checked and confined."""
+"""The texts of mails and letters: built in for four languages, overridable per client and language, checked, sandboxed."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ def write(directory: Path, name: str, content: str | bytes) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_text_is_built_in_and_whole(kind: str, language: str) -> None:
+def test_every_text_is_built_in_and_complete(kind: str, language: str) -> None:
     text = render(texts(), kind, language=language)
 
     assert "{" not in text
@@ -74,9 +74,7 @@ def test_every_text_is_built_in_and_whole(kind: str, language: str) -> None:
         ("it", "È valido fino al 28 novembre 2026, 10:42 CET."),
     ],
 )
-def test_a_moment_is_written_as_the_language_writes_it_in_the_time_zone_that_is_set(
-    language: str, sentence: str
-) -> None:
+def test_a_time_is_formatted_by_language_and_time_zone(language: str, sentence: str) -> None:
     for kind in KINDS:
         assert kind == "subject.txt" or sentence in render(texts(), kind, language=language)
 
@@ -91,7 +89,7 @@ def test_the_time_zone_is_that_of_the_day() -> None:
     assert texts().day_of(datetime(2026, 7, 31, 22, 30, tzinfo=UTC), "fr") == "1 août 2026"
 
 
-def test_who_has_no_name_is_called_by_the_id() -> None:
+def test_a_user_without_a_name_is_addressed_by_id() -> None:
     assert "Hello user-123,\n" in render(texts(), name=None)
 
 
@@ -110,14 +108,14 @@ def test_who_has_no_name_is_called_by_the_id() -> None:
         ("den", "en", "Hello"),
     ],
 )
-def test_a_text_is_in_the_users_language_as_nearly_as_there_is_one_or_else_in_that_which_is_set(
+def test_a_text_is_in_the_closest_language_of_the_user_or_the_default_one(
     language: str | None, default: str, expected: str
 ) -> None:
     assert render(texts(language=default), language=language).startswith(expected)
 
 
-def test_a_language_that_nobody_wrote_in_is_said() -> None:
-    with pytest.raises(InvalidTemplate, match=r"there is no template mail\.txt for this client and language"):
+def test_a_missing_language_is_reported() -> None:
+    with pytest.raises(InvalidTemplate, match=r"no template mail\.txt for this client and language"):
         render(texts(language="rm"), language="sv")
 
 
@@ -127,14 +125,14 @@ def test_a_language_that_nobody_wrote_in_is_said() -> None:
         ([], "built in de"),
         (["_/de/mail.txt"], "_/de/mail.txt"),
         (["_/de/mail.txt", "client-123/de/mail.txt"], "client-123/de/mail.txt"),
-        # What is nearer to the user's language comes first, then what is nearer to the client.
+        # The closest language has priority over the closest client.
         (["_/de-CH/mail.txt", "client-123/de/mail.txt"], "_/de-CH/mail.txt"),
         (["_/de-ch/mail.txt"], "_/de-ch/mail.txt"),
         (["client-123/en/mail.txt"], "built in de"),
         (["other/de/mail.txt", "client-123/de/letter.txt", "_/fr/mail.txt"], "built in de"),
     ],
 )
-def test_own_texts_come_before_the_built_in_ones_and_a_clients_before_those_of_all(
+def test_custom_texts_override_built_in_ones_and_those_of_a_client_override_general_ones(
     directory: Path, files: list[str], expected: str
 ) -> None:
     for name in files:
@@ -145,7 +143,7 @@ def test_own_texts_come_before_the_built_in_ones_and_a_clients_before_those_of_a
     assert text.replace("Guten Tag Una Üser", "built in de").startswith(expected)
 
 
-def test_each_text_is_looked_for_alone(directory: Path) -> None:
+def test_each_text_is_looked_up_on_its_own(directory: Path) -> None:
     write(directory, "client-123/rm/mail.txt", "Bun di {{ name }}: {{ ticket }}")
 
     assert render(texts(directory), language="rm") == f"Bun di Una Üser: {CLEAR}"
@@ -153,7 +151,7 @@ def test_each_text_is_looked_for_alone(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("client", ["a/b", "..", ".", "../other", "ä ö", "_", "%2e%2e", "a\\b", "x" * 50])
-def test_a_client_of_whatever_name_has_its_own_directory_and_no_other(
+def test_a_client_with_any_name_has_a_directory_of_its_own(
     directory: Path, tmp_path: Path, client: str
 ) -> None:
     for outside in ("en/mail.txt", "other/en/mail.txt"):
@@ -176,20 +174,20 @@ def test_html_is_escaped_and_plain_text_is_not(directory: Path) -> None:
     waits = waiting(Subject("c", "<u>"), name="\"<b>'&{{ 7*7 }}")
 
     assert render(texts(directory), "mail.html", waits) == (
-        "&#34;&lt;b&gt;&#39;&amp;{{ 7*7 }} &lt;u&gt;"  # and what stands in a name is no template
+        "&#34;&lt;b&gt;&#39;&amp;{{ 7*7 }} &lt;u&gt;"  # and a name is not a template
     )
     for kind in ("mail.txt", "letter.txt", "subject.txt"):
         assert render(texts(directory), kind, waits) == "\"<b>'&{{ 7*7 }} <u>"
 
 
-def test_the_built_in_texts_are_all_good_and_all_are_checked() -> None:
+def test_all_built_in_texts_are_checked_and_valid() -> None:
     assert texts().check() == []
     assert texts().names() == sorted(f"_/{language}/{kind}" for language in LANGUAGES for kind in KINDS)
     built_in = {path.relative_to(BUILT_IN).as_posix() for path in BUILT_IN.rglob("*.*")}
     assert {f"_/{name}" for name in built_in} == set(texts().names())
 
 
-def test_own_good_texts_are_checked_with_the_built_in_ones(directory: Path) -> None:
+def test_valid_custom_texts_are_checked_with_the_built_in_ones(directory: Path) -> None:
     write(directory, "client-123/rm-CH/mail.txt", "{% set it = ticket %}{{ it }}{# a note #}")
     write(directory, "_/de/subject.txt", "Ticket für {{ user }} bei {{ client }}")
 
@@ -197,19 +195,19 @@ def test_own_good_texts_are_checked_with_the_built_in_ones(directory: Path) -> N
     assert len(texts(directory).names()) == 21
 
 
-PLACEHOLDERS = "there are ticket, name, user, client, valid_until"
+PLACEHOLDERS = "expected one of ticket, name, user, client, valid_until"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        (MAIL, "{{ ticket }}\n{{ nme }}", f", line 2: there is no placeholder 'nme'; {PLACEHOLDERS}"),
+        (MAIL, "{{ ticket }}\n{{ nme }}", f", line 2: unknown placeholder 'nme'; {PLACEHOLDERS}"),
         (
             MAIL,
             "{{ ticket }}\n\n{% if false %}{{ nme }}{% endif %}",
-            f", line 3: there is no placeholder 'nme'; {PLACEHOLDERS}",
+            f", line 3: unknown placeholder 'nme'; {PLACEHOLDERS}",
         ),
-        (MAIL, "{{ ticket }}\r\n\r\n{{ nme }}", f", line 3: there is no placeholder 'nme'; {PLACEHOLDERS}"),
+        (MAIL, "{{ ticket }}\r\n\r\n{{ nme }}", f", line 3: unknown placeholder 'nme'; {PLACEHOLDERS}"),
         (
             MAIL,
             "Hello {{ ticket\nagain",
@@ -221,28 +219,36 @@ PLACEHOLDERS = "there are ticket, name, user, client, valid_until"
         (MAIL, "{{ ticket }}{{ 1 / 0 }}", ", line 1: ZeroDivisionError: division by zero"),
         (MAIL, "{{ ticket }}{{ ticket() }}", ", line 1: TypeError: 'str' object is not callable"),
         (MAIL, "{% include '_/en/mail.txt' %}", ", line 1: RecursionError"),
-        (MAIL, "Hello {{ name }}", ": the ticket is not in it"),
-        (MAIL, "{{ ticket | upper }}", ": the ticket is not in it"),
-        (MAIL, "", ": the ticket is not in it"),
+        (MAIL, "Hello {{ name }}", ": the ticket is missing"),
+        (MAIL, "{{ ticket | upper }}", ": the ticket is missing"),
+        (MAIL, "", ": the ticket is missing"),
         (MAIL, b"\xff{{ ticket }}", ": UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff"),
-        ("_/en/mail.html", "<p>{{ name }}</p>", ": the ticket is not in it"),
-        ("client-123/de/letter.txt", "Brief", ": the ticket is not in it"),
-        ("_/fr/attached.txt", "{{ ticket }}", ": the ticket does not belong there"),
-        ("_/fr/subject.txt", "Ticket {{ ticket }}", ": the ticket does not belong there"),
-        ("_/it/subject.txt", "one\ntwo", ": a subject is one line of at most 200 characters"),
-        ("_/it/subject.txt", "", ": a subject is one line of at most 200 characters"),
-        ("_/it/subject.txt", "x" * 201, ": a subject is one line of at most 200 characters"),
+        ("_/en/mail.html", "<p>{{ name }}</p>", ": the ticket is missing"),
+        ("client-123/de/letter.txt", "Brief", ": the ticket is missing"),
+        ("_/fr/attached.txt", "{{ ticket }}", ": must not contain the ticket"),
+        ("_/fr/subject.txt", "Ticket {{ ticket }}", ": must not contain the ticket"),
+        ("_/it/subject.txt", "one\ntwo", ": must be one line of at most 200 characters"),
+        ("_/it/subject.txt", "", ": must be one line of at most 200 characters"),
+        ("_/it/subject.txt", "x" * 201, ": must be one line of at most 200 characters"),
         (
             "README.md",
             "read me",
-            ": a template is <client>/<language>/<kind>, and a kind one of subject.txt,",
+            ": must be named <client>/<language>/<kind>, with one of the kinds subject.txt,",
         ),
-        ("_/en/mial.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
-        ("en/mail.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
-        ("a/b/en/mail.txt", "{{ ticket }}", ": a template is <client>/<language>/<kind>, and a kind one of"),
+        (
+            "_/en/mial.txt",
+            "{{ ticket }}",
+            ": must be named <client>/<language>/<kind>, with one of the kinds",
+        ),
+        ("en/mail.txt", "{{ ticket }}", ": must be named <client>/<language>/<kind>, with one of the kinds"),
+        (
+            "a/b/en/mail.txt",
+            "{{ ticket }}",
+            ": must be named <client>/<language>/<kind>, with one of the kinds",
+        ),
     ],
 )
-def test_a_fault_is_found_before_a_user_meets_it_and_named_with_file_and_line(
+def test_a_fault_is_reported_with_file_and_line(
     directory: Path, name: str, content: str | bytes, fault: str
 ) -> None:
     write(directory, name, content)
@@ -291,7 +297,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 
     assert len(texts(directory).check()) == 1
-    with pytest.raises(InvalidTemplate, match=r"_/en/mail\.txt cannot be rendered"):
+    with pytest.raises(InvalidTemplate, match=r"cannot render _/en/mail\.txt"):
         render(texts(directory))
 
 
@@ -307,7 +313,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
         "{{ [].index(ticket) }}",
     ],
 )
-def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(directory: Path, source: str) -> None:
+def test_the_error_of_a_failing_template_does_not_contain_the_ticket(directory: Path, source: str) -> None:
     write(directory, "_/en/mail.txt", source)
 
     with pytest.raises(InvalidTemplate) as raised:
@@ -317,7 +323,7 @@ def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(director
     assert CLEAR not in str(told)
     assert told.__cause__ is None
     assert told.__suppress_context__
-    assert str(told) == "_/en/mail.txt cannot be rendered; tickets templates check says why"
+    assert str(told) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
 
 
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
@@ -327,7 +333,7 @@ def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
         render(texts(directory), "attached.txt")
 
 
-def test_a_ticket_is_written_as_it_is() -> None:
+def test_a_ticket_is_rendered_unchanged() -> None:
     text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), waiting())
 
     assert "    {{a}}<%\\n&$" in text.splitlines()

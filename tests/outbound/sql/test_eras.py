@@ -1,4 +1,4 @@
-"""A store that was put back, on both stores: who saw what was lost is told so, and everybody else goes on."""
+"""A restored store, on both stores: readers of lost events get an error, all others continue."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ FIRST, SECOND = "aaaaaaaa", "bbbbbbbb"
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
-    """A store with three events, that was put back, and has got two more since."""
+    """A store with three events that was restored and then got two more."""
     store = open_store(database_url)
     with service_over(store) as service:
         service.register()
@@ -48,7 +48,7 @@ def feed(store: SqliteStore | PostgresStore, client: str = CLIENT, *types: str) 
     return [(event["previous"], event["id"]) for event in found]
 
 
-def test_what_was_written_since_carries_the_era_and_what_was_before_is_as_it_was(
+def test_events_after_a_restore_carry_the_era_and_earlier_ones_do_not(
     store: SqliteStore | PostgresStore,
 ) -> None:
     assert feed(store) == [
@@ -61,7 +61,7 @@ def test_what_was_written_since_carries_the_era_and_what_was_before_is_as_it_was
     assert feed(store, CLIENT, "TicketCreated", "TicketDeleted") == [("0", "1"), ("1", f"5~{FIRST}")]
 
 
-def test_a_client_that_came_since_is_of_the_era_from_its_first_event(
+def test_a_client_created_after_a_restore_has_the_era_from_its_first_event(
     store: SqliteStore | PostgresStore,
 ) -> None:
     other = SUBJECT._replace(client_ext_id="client-9")
@@ -89,7 +89,7 @@ def test_a_client_that_came_since_is_of_the_era_from_its_first_event(
         (6, FIRST, "ends at position 5"),
     ],
 )
-def test_who_saw_what_was_lost_is_told(
+def test_a_reader_of_lost_events_gets_an_error(
     store: SqliteStore | PostgresStore, after: int, era: str, said: str
 ) -> None:
     with pytest.raises(PositionNotFound, match=said):
@@ -97,7 +97,7 @@ def test_who_saw_what_was_lost_is_told(
 
 
 @pytest.mark.parametrize(("after", "era"), [(0, ""), (3, ""), (4, FIRST), (5, FIRST), (5, None)])
-def test_who_saw_only_what_is_there_goes_on(
+def test_a_reader_of_kept_events_continues(
     store: SqliteStore | PostgresStore, after: int, era: str | None
 ) -> None:
     assert position_before(FeedQuery(CLIENT, after, era=era), ledger=store) == after
@@ -113,8 +113,8 @@ def test_the_token_of_a_lost_event_is_not_that_of_the_one_in_its_place(
     assert event_of("siem:4", "siem") != event.id
 
 
-def test_a_ticket_that_is_minted_since_is_not_delivered_as_the_one_that_was_lost(database_url: str) -> None:
-    """Else a mail server that knows the Message-ID, or a spool that has the file, would take it for the lost one."""
+def test_a_new_ticket_has_another_delivery_id_than_the_lost_one(database_url: str) -> None:
+    """Otherwise a mail server with the Message-ID, or a spool with the file, would mistake it for the lost one."""
     store = open_store(database_url)
     with service_over(store) as service:
         service.register()
@@ -132,7 +132,7 @@ def test_a_ticket_that_is_minted_since_is_not_delivered_as_the_one_that_was_lost
 
 
 class FakeBroker:
-    """Holds what was published; it knows its newest event, or leaves that to the cursor."""
+    """Stores published events; it knows its newest event, or relies on the cursor."""
 
     def __init__(self, newest: EventId | None, stop: asyncio.Event) -> None:
         self.known = newest
@@ -155,7 +155,7 @@ class FakeBroker:
 
 
 def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, cursor: Path) -> list[str]:
-    """Publish from what the broker, or else the cursor, has."""
+    """Publish from the broker's newest event, or from the cursor."""
 
     async def run() -> list[str]:
         stop = asyncio.Event()
@@ -175,9 +175,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
     return asyncio.run(run())
 
 
-def test_a_publisher_goes_on_from_what_is_still_there(
-    store: SqliteStore | PostgresStore, tmp_path: Path
-) -> None:
+def test_a_publisher_continues_after_kept_events(store: SqliteStore | PostgresStore, tmp_path: Path) -> None:
     cursor = tmp_path / "cursor.json"
 
     assert published_from(store, EventId(3), cursor) == [f"4~{FIRST}", f"5~{FIRST}"]
@@ -188,7 +186,7 @@ def test_a_publisher_goes_on_from_what_is_still_there(
 
 
 @pytest.mark.parametrize("newest", [EventId(4), EventId(5, SECOND), EventId(6)])
-def test_a_publisher_that_published_what_was_lost_publishes_nothing_more(
+def test_a_publisher_that_published_lost_events_stops(
     store: SqliteStore | PostgresStore, tmp_path: Path, newest: EventId
 ) -> None:
     cursor = tmp_path / "cursor.json"

@@ -1,4 +1,4 @@
-"""What lets a store be distributed by client one day: every unique key of PostgreSQL's tables holds the client."""
+"""Every unique key of the PostgreSQL tables contains the client, so that a store can be distributed by client later."""
 
 from contextlib import closing
 
@@ -6,8 +6,8 @@ import psycopg
 
 from interface.outbound.sql.postgres_store import PostgresStore
 
-# Those of the library's table, whose events do not know their client but by their ledger, the number of the schema,
-# and when the store was put back from a backup. docs/scale.md says what would have to be done about them.
+# The keys of the library's table, whose events get their client from the ledger, of the schema's version,
+# and of the restores from a backup. docs/scale.md describes what they would need.
 WITHOUT_CLIENT = {
     "ticket_events_pkey",
     "ticket_events_notification_id_idx",
@@ -28,7 +28,7 @@ _FOREIGN_KEYS = (
 )
 
 
-def test_every_unique_key_begins_with_the_client_but_those_that_are_named(postgres_url: str) -> None:
+def test_every_unique_key_begins_with_the_client_with_listed_exceptions(postgres_url: str) -> None:
     with closing(PostgresStore(postgres_url)), psycopg.connect(postgres_url) as connection:
         keys: dict[str, list[str]] = dict(connection.execute(_KEYS).fetchall())
         foreign_keys = connection.execute(_FOREIGN_KEYS).fetchall()

@@ -1,4 +1,4 @@
-"""A store from before there was a ledger gets one, of the same bytes as if it had always had it."""
+"""A store without a ledger gets one by migration, byte-identical to one built from the start."""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
-"""A store that a program of before filled is brought up to date, is whole, and goes on: one of every earlier schema.
+"""A store of every earlier schema, filled by the program of that time, is migrated, consistent and usable.
 
-tests/support/old_stores.py has made them, with the programs of then.
+tests/support/old_stores.py created them.
 """
 
 import gzip
@@ -50,14 +50,14 @@ def old_url(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 def replayed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Findings:
-    """Return what `tickets replay --check` finds; without the processes that make it quick on a large store."""
+    """Return what `tickets replay --check` finds; without its processes, which only pay off on large stores."""
     monkeypatch.setenv("TICKETS_DATABASE_URL", database_url)
     monkeypatch.setattr("interface.composition.record.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     return check_record([], lambda _done, _all: None)
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_it_is_migrated_is_whole_and_goes_on(
+def test_an_old_store_is_migrated_consistent_and_usable(
     name: str, old_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, _, version = name.partition(".")[0].partition("-")
@@ -70,10 +70,10 @@ def test_it_is_migrated_is_whole_and_goes_on(
     with TestClient(http_app(running)) as client:
         token = sign_token(subject="helpdesk", clients=["*"], permissions=[], lifetime=timedelta(hours=1))
         client.headers["Authorization"] = f"Bearer {token}"
-        # What was sent before the upgrade, and is sent again, does not happen twice.
+        # A request repeated after the upgrade is not executed twice.
         again = client.post(f"{USERS}/{WAITING}/ticket/reset", headers=RESET_KEY)
         assert (again.status_code, again.json()["resetCount"]) == (200, 1)
-        # What waited for its delivery then, sealed with the key of then, is delivered now.
+        # Tickets queued by the old program, and encrypted with its key, are delivered now.
         all_over(old_url)
         mails = sorted(path.name for path in (tmp_path / "var" / "mail").glob("*.eml"))
         assert mails[-1].endswith("-2.eml")
@@ -92,10 +92,10 @@ def test_it_is_migrated_is_whole_and_goes_on(
     findings = replayed(old_url, monkeypatch)
     assert (findings.faults, findings.lost) == ([], [])
     assert findings.events > 10
-    assert findings.checkpoints or "1." in name or name == "postgres-2.sql.gz"  # those had no ledger to sign
+    assert findings.checkpoints or "1." in name or name == "postgres-2.sql.gz"  # they had no ledger to sign
 
 
-def test_each_schema_of_before_has_its_store() -> None:
-    """Where this fails, a schema was added: add the last commit that had the one before, and make its store."""
+def test_each_earlier_schema_has_a_store() -> None:
+    """If this fails, a schema was added: add the last commit with the previous one, and create its store."""
     assert sorted(path.name for path in old_stores.DIRECTORY.iterdir()) == sorted(STORES)
     assert OTHER == "ünï/cøde"

@@ -1,7 +1,9 @@
 """The rule of upgrades (ADR 12): from release 1.0.0 every migration only adds."""
 
+import hashlib
 import re
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,16 +11,19 @@ import pytest
 from application.shared.errors import StoreUnavailable
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.postgres_store import PostgresStore
-from interface.outbound.sql.schema import StoredSchema, check_usable, pending
+from interface.outbound.sql.schema import StoredSchema, check_usable, pending, split_statements
 from tests.support.releases import RELEASES
 
-# What a migration may do to a store that the release before it still uses. A unique index could refuse its writes, and it
-# gives no value to a column that it does not know.
+# The changes that a migration may make to a store that the former release still uses. A unique index could reject the
+# writes of that release, and it sets no value in a column that it does not know.
 ADDS = re.compile(
     r"CREATE (TABLE|INDEX|FUNCTION) |ALTER TABLE \w+ ADD COLUMN (?=.*\bDEFAULT\b|(?!.*\bNOT NULL\b))|INSERT INTO ",
     re.DOTALL,
 )
 MIGRATIONS = ["one", "two", "three", "four", "five"]
+SCRIPTS = Path(schema.__file__).with_name("migrations")
+# Made by `sha256sum */*.sql` in SCRIPTS. Append the lines of the new migrations when a release is made.
+RELEASED_SCRIPTS = Path(__file__).with_name("released_migrations.sha256").read_text().splitlines()
 
 
 def migrations_after_1_0_0() -> list[str]:
@@ -48,20 +53,46 @@ def test_a_migration_after_1_0_0_only_adds() -> None:
         "DROP TABLE tickets",
     ],
 )
-def test_a_statement_that_the_former_release_does_not_stand_is_refused(statement: str) -> None:
+def test_a_statement_incompatible_with_the_former_release_is_rejected(statement: str) -> None:
     assert not ADDS.match(statement)
 
 
 @pytest.mark.parametrize("column", ["note text", "note text NULL", "note text NOT NULL DEFAULT ''"])
-def test_a_column_that_the_former_release_can_leave_out_is_accepted(column: str) -> None:
+def test_a_column_that_the_former_release_can_omit_is_accepted(column: str) -> None:
     assert ADDS.match(f"ALTER TABLE tickets ADD COLUMN {column}")
+
+
+def test_a_released_migration_never_changes() -> None:
+    released = {
+        store: sorted((SCRIPTS / store).glob("*.sql"))[: max(versions)]
+        for store, versions in (("postgres", schema.RELEASED_POSTGRES), ("sqlite", schema.RELEASED_SQLITE))
+    }
+
+    assert [
+        f"{hashlib.sha256(script.read_bytes()).hexdigest()}  {store}/{script.name}"
+        for store, scripts in released.items()
+        for script in scripts
+    ] == RELEASED_SCRIPTS
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_migrations_are_numbered_without_a_gap(store: str) -> None:
+    numbers = [int(script.name.partition("_")[0]) for script in sorted((SCRIPTS / store).iterdir())]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_function_body_and_a_comment_may_contain_semicolons() -> None:
+    script = "-- One; two.\nCREATE FUNCTION f() AS $$ SELECT 1; SELECT 2 $$;\nSELECT '$.a';\n"
+
+    assert split_statements(script) == ["CREATE FUNCTION f() AS $$ SELECT 1; SELECT 2 $$", "SELECT '$.a'"]
 
 
 def test_each_release_has_its_schema() -> None:
     assert len(schema.RELEASED_SQLITE) == len(schema.RELEASED_POSTGRES) == len(RELEASES)
 
 
-def test_released_schemas_exist_and_rise() -> None:
+def test_released_schemas_exist_and_increase() -> None:
     for migrations, released in (
         (schema.SQLITE, schema.RELEASED_SQLITE),
         (schema.POSTGRES, schema.RELEASED_POSTGRES),
@@ -96,7 +127,7 @@ def test_a_store_of_the_next_release_has_nothing_pending() -> None:
         ),
     ],
 )
-def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, message: str) -> None:
+def test_a_schema_that_is_too_old_or_too_new_is_rejected(stored: StoredSchema, message: str) -> None:
     with pytest.raises(RuntimeError) as refusal:
         check_usable(stored, 2)
 
@@ -104,11 +135,11 @@ def test_a_schema_that_is_too_old_or_too_new_is_refused(stored: StoredSchema, me
 
 
 @pytest.mark.parametrize("stored", [StoredSchema(2, 1), StoredSchema(2, 2), StoredSchema(3, 2)])
-def test_the_own_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
+def test_the_current_schema_and_that_of_the_next_release_are_usable(stored: StoredSchema) -> None:
     check_usable(stored, 2)
 
 
-def test_a_migration_does_not_make_everybody_wait_behind_a_long_transaction(
+def test_a_migration_does_not_block_others_behind_a_long_transaction(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(PostgresStore(postgres_url)) as store:

@@ -1,4 +1,4 @@
-"""A backup is the database as it was at one moment, however much is written meanwhile."""
+"""A backup is a consistent snapshot of the database, despite concurrent writes."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ from tests.bench.seed import seed
 from tests.support.ledgers import opened, size
 
 
-def test_commits_while_it_is_copied_neither_hold_it_up_nor_get_into_it(
+def test_concurrent_commits_neither_delay_a_backup_nor_enter_it(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_backup, "_PAGES_AT_ONCE", 8)
@@ -30,12 +30,12 @@ def test_commits_while_it_is_copied_neither_hold_it_up_nor_get_into_it(
 
     assert len(copied) > 10
     steps = [done for what, done, _ in copied if what == "copying"]
-    assert steps == sorted(set(steps))  # it never began anew
+    assert steps == sorted(set(steps))  # it never restarted
     assert size(f"sqlite:///{file}") == 300
     assert size(sqlite_url) == 300 + len(copied)
 
 
-def test_two_do_not_write_the_same_file_and_what_is_refused_leaves_nothing(
+def test_two_backups_do_not_write_the_same_file_and_a_refused_one_leaves_nothing(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     database, file = Path(sqlite_url.removeprefix("sqlite:///")), tmp_path / "b.db"
@@ -55,7 +55,7 @@ def test_a_foreign_or_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
     with closing(sqlite3.connect(foreign)) as connection:
         connection.execute("CREATE TABLE mine (id)")
 
-    with pytest.raises(BackupRefused, match=r"foreign\.db is no database of this service"):
+    with pytest.raises(BackupRefused, match=r"foreign\.db is not a database of this service"):
         write_backup(foreign, file, lambda *_: None, replace=False)
 
     assert not file.exists()

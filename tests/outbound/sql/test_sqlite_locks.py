@@ -24,7 +24,7 @@ READS = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT
 
 
 def test_a_second_store_in_a_process_does_not_drop_the_lock_of_the_first(tmp_path: Path) -> None:
-    """Without its lock, the log of the first is removed by the next process that closes the database."""
+    """Without its lock, the next process that closes the database would remove the log of the first."""
     path = tmp_path / "tickets.db"
     first = SqliteStore(path)
     with service_over(first) as service:
@@ -44,7 +44,7 @@ def tickets_seen_by_another_process(path: Path) -> str:
 
 
 class Turn:
-    """The lock of the writers in a process, which counts who has asked for it."""
+    """The lock of the writers in a process, which counts its requests."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -58,10 +58,8 @@ class Turn:
         self._lock.release()
 
 
-def test_a_reader_does_not_wait_for_those_that_wait_to_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The event loop reads, and would stand still with them."""
+def test_a_reader_does_not_wait_for_waiting_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop reads and would block with them."""
     monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     store = SqliteStore(tmp_path / "tickets.db")
     other = sqlite3.connect(tmp_path / "tickets.db", isolation_level=None)

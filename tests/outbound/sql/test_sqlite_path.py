@@ -1,4 +1,4 @@
-"""A SQLite store is in the file that its path names, whatever characters the path has."""
+"""A SQLite store is in the file with its path, with any characters in the path."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads from a real standby: what it has, never less than was told, and the primary where it falls behind or dies."""
+"""Reads from a real standby, never less than returned before, and from the primary if it lags or dies."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def reads(urls: tuple[str, str], standby: Standby) -> Iterator[StandbyReads]:
 
 @pytest.fixture
 def service(reads: StandbyReads) -> Iterator[Service]:
-    """A service that has reset a ticket twice; the standby has that."""
+    """A service that has reset a ticket twice; the standby has replayed that."""
     with service_over(reads) as service:
         service.register()
         service.create()
@@ -63,7 +63,7 @@ def service(reads: StandbyReads) -> Iterator[Service]:
 
 
 def versions(reads: StandbyReads) -> list[int]:
-    """Return up to which version each way of reading finds the ticket."""
+    """Return the newest version of the ticket by each way of reading."""
     [row] = reads.find_tickets(TicketQuery(CLIENT, NOW), None, 10)
     return [
         row.version,
@@ -77,7 +77,7 @@ def versions(reads: StandbyReads) -> list[int]:
 def test_searches_histories_and_the_feed_are_read_from_the_standby(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
     standby.catch_up()
     assert versions(reads) == [3] * 5
     with standby.held_up():
@@ -91,7 +91,7 @@ def test_searches_histories_and_the_feed_are_read_from_the_standby(
     assert versions(reads) == [4] * 5
 
 
-def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
+def test_a_lagging_standby_is_not_read_until_it_has_caught_up(
     reads: StandbyReads,
     service: Service,
     standby: Standby,
@@ -99,14 +99,14 @@ def test_a_standby_that_falls_behind_is_left_alone_until_it_has_caught_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.1)
     standby.catch_up()
     with standby.held_up():
         service.regenerate()
         until(lambda: versions(reads) == [4] * 5, "the primary is read")
     until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
 
-    assert "not from the standby: it is behind" in caplog.text
+    assert "instead of the standby for now: it is behind" in caplog.text
 
 
 def test_a_start_does_not_wait_until_the_standby_is_migrated(
@@ -123,7 +123,7 @@ def test_a_start_does_not_wait_until_the_standby_is_migrated(
         service.create()
 
         assert versions(reads) == [1] * 5
-    assert "reading from the primary for now" in caplog.text
+    assert "reading from the primary instead" in caplog.text
 
 
 def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path
         assert versions(reads) == [1] * 5
 
 
-def test_a_standby_that_dies_is_not_missed(
+def test_reads_survive_the_loss_of_the_standby(
     reads: StandbyReads,
     service: Service,
     standby: Standby,
@@ -147,7 +147,7 @@ def test_a_standby_that_dies_is_not_missed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.5)
     standby.catch_up()
     versions(reads)
     standby.kill()
@@ -162,7 +162,7 @@ def test_a_standby_that_dies_is_not_missed(
     assert versions(reads) == [4] * 5
 
 
-def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
+def test_an_unreadable_standby_is_not_used_at_the_start(
     standby: Standby, caplog: pytest.LogCaptureFixture
 ) -> None:
     with fresh_database(standby.primary_url) as url, standby.held_up():
@@ -171,10 +171,10 @@ def test_a_standby_that_cannot_be_read_at_the_start_is_left_alone(
             with closing(PostgresStore(url)) as primary, closing(StandbyReads(primary, read_url)) as reads:
                 assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
 
-    assert caplog.text.count("reading from the primary for now") == 2
+    assert caplog.text.count("reading from the primary instead") == 2
 
 
-def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby) -> None:
+def test_a_start_succeeds_before_the_standby_has_the_schema(standby: Standby) -> None:
     with standby.fresh_database() as (url, read_url):
         with standby.held_up(), closing(PostgresStore(url)) as primary:
             reads = StandbyReads(primary, read_url)
@@ -182,10 +182,10 @@ def test_a_schema_that_is_not_on_the_standby_yet_stops_no_start(standby: Standby
         reads.close()
 
 
-def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
+def test_a_ticket_missing_on_the_standby_is_read_from_the_primary(
     reads: StandbyReads, standby: Standby, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", NEVER)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
     feed, ticket = f"{BASE}/{CLIENT}/events", f"{BASE}/{CLIENT}/users/{SUBJECT.user_ext_id}/ticket"
     with web_over(reads, tmp_path) as web:
         reads.sizes_of([])
@@ -200,10 +200,10 @@ def test_what_is_not_on_the_standby_yet_is_not_called_unknown(
     assert [len(answer.json()) for answer in answers[:2]] == [0, 0]
 
 
-def test_a_standby_that_has_less_than_was_told_is_not_read(
+def test_a_standby_behind_returned_positions_is_not_read(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if it were one of several: the next read may reach this one, whatever the last one reached.
+    # As with several standbys: the next read can reach this one, whichever the last one reached.
     monkeypatch.setattr(reads, "_is_usable", lambda: True)
     standby.catch_up()
     with standby.held_up():
@@ -221,7 +221,7 @@ def test_a_standby_that_has_less_than_was_told_is_not_read(
 
 
 class Followers:
-    """Follow a feed on one event loop: all of it, and one type of events."""
+    """Follow a feed on one event loop: all events, and one type of events."""
 
     def __init__(self, live: LiveFeed) -> None:
         self.live = live
@@ -248,11 +248,11 @@ class Followers:
                     return
 
 
-def test_nobody_who_follows_misses_an_event_while_reads_go_back_and_forth_between_the_servers(
+def test_followers_miss_no_event_while_reads_alternate_between_the_servers(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standby_reads, "_LOOKED_AFTER_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(standby_reads, "_CATCHES_UP_WITHIN_SECONDS", 0.02)
+    monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(standby_reads, "_CATCH_UP_SECONDS", 0.02)
     end = 120
     followers = Followers(LiveFeed(reads, "tickets"))
     following = threading.Thread(target=lambda: asyncio.run(followers.run(end)))
@@ -298,7 +298,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(
             synchronous(primary, "")
     again = service.regenerate(command_id="the-command", retryable=True)
 
-    assert ["only" in str(error) for error in failures] == [True]
+    assert ["not replicated" in str(error) for error in failures] == [True]
     assert json.loads(again.body)["version"] == 4
 
 
@@ -311,7 +311,7 @@ def synchronous(primary: psycopg.Connection, names: str) -> None:
     until(lambda: primary.execute("SHOW synchronous_standby_names").fetchone() == (names,), "it is set")
 
 
-def test_a_server_that_takes_no_writes_any_more_is_left(service: Service, reads: StandbyReads) -> None:
+def test_connections_to_a_former_primary_are_closed(service: Service, reads: StandbyReads) -> None:
     with reads._datastore.get_connection() as connection:
         connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):

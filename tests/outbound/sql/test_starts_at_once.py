@@ -1,4 +1,4 @@
-"""Several processes may start at once on a SQLite file that does not exist yet."""
+"""Several processes can start at once on a SQLite file that does not exist yet."""
 
 import multiprocessing
 from multiprocessing.synchronize import Barrier
@@ -16,7 +16,7 @@ def open_stores(directory: Path, barrier: Barrier) -> None:
         SqliteStore(directory / f"{number}.db").close()
 
 
-def test_eight_processes_open_a_new_file_at_once_fifty_times(tmp_path: Path) -> None:
+def test_eight_processes_can_create_a_store_concurrently(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(PROCESSES)
     processes = [context.Process(target=open_stores, args=(tmp_path, barrier)) for _ in range(PROCESSES)]

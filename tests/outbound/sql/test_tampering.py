@@ -1,4 +1,4 @@
-"""Each way to change the record behind the service's back is found, and named (both stores)."""
+"""Every manipulation of the record is found and located (both stores)."""
 
 import base64
 import random
@@ -116,7 +116,7 @@ class Record:
         return parse_keys("\n".join(key for _, key in self.keys.public()))
 
     def rewrite_ledger(self) -> None:
-        """Do what somebody with the database, but without the key, can do: make every leaf fit again."""
+        """Recompute every leaf, as an attacker with the database but without the key can do."""
         for entry in self.store.entries(CLIENT, 0, 10_000):
             key = (CLIENT, entry.position, entry.stream, entry.version, entry.topic)
             self.sql(
@@ -145,7 +145,7 @@ def record(database_url: str, tmp_path: Path) -> Iterator[Record]:
     store.close()
 
 
-def test_a_record_that_nobody_changed_is_whole(record: Record) -> None:
+def test_an_unchanged_record_has_no_faults(record: Record) -> None:
     record.sign()
     findings = record.check()
 
@@ -154,7 +154,7 @@ def test_a_record_that_nobody_changed_is_whole(record: Record) -> None:
 
 
 class Busy:
-    """A ledger beside a service that resets a ticket before each of the first reads of sizes and read rows."""
+    """A ledger of a service that resets a ticket before each of the first reads of sizes and read rows."""
 
     def __init__(self, record: Record, resets: int) -> None:
         self._record, self._resets = record, resets
@@ -184,11 +184,11 @@ def check_beside_a_service(record: Record) -> list[str]:
     return findings.faults
 
 
-def test_a_check_beside_a_service_that_writes_reports_nothing(record: Record) -> None:
+def test_a_check_beside_a_writing_service_reports_no_fault(record: Record) -> None:
     assert check_beside_a_service(record) == []
 
 
-def test_a_check_beside_a_service_that_writes_finds_what_differs(record: Record) -> None:
+def test_a_check_beside_a_writing_service_finds_differences(record: Record) -> None:
     record.sql("UPDATE tickets SET valid_to = '' WHERE user_ext_id = 'user-1'")
     record.sql("UPDATE ledger_sizes SET size = size + 1 WHERE client_ext_id = ?", CLIENT)
 
@@ -340,7 +340,7 @@ def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record
 
 STREAMS = ("stream", "originator_id")
 FORGED = ClearTicket("forged")
-# The event of position 1 names its client and user; position 3 is of the same stream, and names neither.
+# The event at position 1 contains its client and user; that at position 3 of the same stream contains neither.
 COLUMNS: dict[str, tuple[Any, str]] = {
     "client_ext_id": ("client-124", "client 'client-124', position {0}, stream {1}, version {0}: "),
     "position": (900, "position 900, stream {1}, version {0}: the event differs from the ledger"),
@@ -363,7 +363,7 @@ COLUMNS: dict[str, tuple[Any, str]] = {
     [(b',"deleted":false', b""), (b',"deleted":false', b',"deleted":false,"of_next_release":1')],
     ids=["of the former release", "of the next release"],
 )
-def test_a_read_row_of_another_release_is_compared_by_what_it_says(
+def test_a_read_row_of_another_release_is_compared_by_content(
     record: Record, stored: bytes, other: bytes
 ) -> None:
     """Rows only grow, by fields with defaults (ADR 12, rule 5)."""
@@ -378,7 +378,7 @@ def test_a_read_row_of_another_release_is_compared_by_what_it_says(
 
 
 @pytest.mark.parametrize("row", [b"", b"{}", b"\xff", b'{"x":' + b"[" * 100_000], ids=range(4))
-def test_a_read_row_that_is_none_is_found(record: Record, row: bytes) -> None:
+def test_an_invalid_read_row_is_found(record: Record, row: bytes) -> None:
     record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = 'user-1'", row)
 
     [fault] = record.check().faults
@@ -422,7 +422,7 @@ def test_a_forged_row_is_found_although_the_ledger_names_another_user(record: Re
     assert any("the read row differs from the replayed one" in fault for fault in faults)
 
 
-def test_a_rebuild_reports_a_stream_that_is_hidden_and_mends_its_row(record: Record) -> None:
+def test_a_rebuild_reports_a_hidden_stream_and_repairs_its_row(record: Record) -> None:
     forge_the_row_of_a_stream_that_is_hidden(record)
 
     findings = record.rebuild()
@@ -437,7 +437,7 @@ LOWEST = -(2**63)
 
 
 def forge_an_event(record: Record, position: int, **fields: Any) -> None:
-    """Add a reset with a hash of one's own, at a position, with everything that follows from it."""
+    """Add a reset with a forged hash at a position, with all its consequences."""
     history = history_of(record.store, SUBJECT)
     newest = history[-1]
     assert isinstance(newest, TicketRegenerated)
@@ -476,7 +476,7 @@ def test_an_event_at_a_position_below_the_first_is_found(record: Record, positio
 
 @pytest.mark.parametrize("field", ["timestamp", "valid_from", "valid_to"])
 def test_a_time_without_its_offset_is_found(record: Record, field: str) -> None:
-    """No command could decide on it: it cannot be compared with the clock."""
+    """No command could use it: it cannot be compared with the clock."""
     record.sql("UPDATE ledger_sizes SET size = size + 1")
     forge_an_event(record, record.store.size(CLIENT), **{field: NOW.replace(tzinfo=None)})
 
@@ -493,14 +493,14 @@ def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
 
 
 @pytest.mark.parametrize("made", ["x", "2026-11-23", "2026-11-23T09:42:00.000000+01:00", ""])
-def test_a_checkpoint_with_a_time_that_cannot_be_read_is_found(record: Record, made: str) -> None:
+def test_a_checkpoint_with_an_invalid_time_is_found(record: Record, made: str) -> None:
     record.sql("UPDATE checkpoints SET made = ?", made)
 
-    said = f"a checkpoint cannot be read: {made!r} is not a time in UTC"
+    said = f"invalid checkpoint: {made!r} is not a time in UTC"
     assert record.check().faults == [f"client {CLIENT!r}: {said}"]
 
 
-def test_a_checkpoint_that_cannot_be_read_holds_up_no_other_client(record: Record) -> None:
+def test_an_unreadable_checkpoint_does_not_affect_other_clients(record: Record) -> None:
     record.sql("UPDATE checkpoints SET made = 'x'")
     other = SUBJECT._replace(client_ext_id="client-124")
     record.service.register(subject=other)
@@ -547,7 +547,7 @@ def test_a_changed_tile_is_found(record_with_tiles: Record, number: int) -> None
     assert record_with_tiles.check().faults == [said]
 
 
-def test_a_changed_tile_behind_one_that_is_missing_is_found(record_with_tiles: Record) -> None:
+def test_a_changed_tile_after_a_missing_one_is_found(record_with_tiles: Record) -> None:
     record_with_tiles.sql("DELETE FROM ledger_tiles WHERE number = 0")
     assert record_with_tiles.check().faults == []
     keep_a_tile(record_with_tiles, 1)
@@ -556,7 +556,7 @@ def test_a_changed_tile_behind_one_that_is_missing_is_found(record_with_tiles: R
 
 
 @pytest.mark.parametrize("tamper", [change_a_byte, delete_an_event, delete_an_event_and_its_entry])
-def test_a_rebuild_leaves_a_row_alone_whose_events_are_not_those_of_the_ledger(
+def test_a_rebuild_does_not_change_a_row_whose_events_differ_from_the_ledger(
     record: Record, tamper: Callable[[Record], None]
 ) -> None:
     tamper(record)
@@ -597,7 +597,7 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
     }
 
 
-def test_streams_of_every_kind_that_nobody_changed_are_whole(record: Record) -> None:
+def test_unchanged_streams_of_every_kind_have_no_faults(record: Record) -> None:
     streams = given_every_kind(record)
     record.sign()
 
@@ -621,7 +621,7 @@ def test_a_changed_column_is_found_in_a_stream_of_any_kind(record: Record) -> No
             ]
 
 
-def test_a_stream_under_another_id_is_found_although_every_leaf_fits(record: Record) -> None:
+def test_a_stream_under_another_id_is_found_although_every_leaf_matches(record: Record) -> None:
     for name, stream in given_every_kind(record).items():
         other = stream_id(CLIENT, name)
         for table, column in (("ledger", "stream"), ("ticket_events", "originator_id")):
@@ -646,7 +646,7 @@ def test_an_event_of_another_client_is_found(record: Record) -> None:
 
 
 def change_the_topic(record: Record, stream: UUID, topic: str) -> None:
-    """Of the second event of a stream, so that every leaf fits."""
+    """Of the second event of a stream, so that every leaf matches."""
     record.sql("UPDATE ledger SET topic = ? WHERE stream = ? AND version = 2", topic, stream)
     record.sql(
         "UPDATE ticket_events SET topic = ? WHERE originator_id = ? AND originator_version = 2", topic, stream
@@ -694,7 +694,7 @@ def test_an_unknown_topic_is_found_and_loads_nothing(record: Record) -> None:
 def test_a_value_of_another_type_is_found(
     record: Record, table: str, column: str, value: str, type_: str
 ) -> None:
-    """SQLite stores it all the same; what cannot be read, or is read by nobody, must not hide anything."""
+    """SQLite accepts it; unreadable or unread values must not hide anything."""
     key = {"ledger": "position", "ticket_events": "rowid", "tickets": "user_ext_id"}[table]
     [first] = record.one(f"SELECT min({key}) FROM {table}")
     record.sql(f"UPDATE {table} SET {column} = {value} WHERE {key} = ?", first)
@@ -702,7 +702,7 @@ def test_a_value_of_another_type_is_found(
     [fault] = record.check().faults
 
     assert fault.startswith(f"table {table}, ")
-    assert fault.endswith(f": column {column} holds no {'id of a stream' if column in STREAMS else type_}")
+    assert fault.endswith(f": column {column} is not {'a stream id' if column in STREAMS else type_}")
 
 
 def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
@@ -715,7 +715,7 @@ def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
     assert f"client {CLIENT!r}: its stored size is wrong, there are 16 entries" in faults
 
 
-def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -> None:
+def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
     for table in ("ledger", "ledger_sizes", "tickets"):
         record.sql(f"DELETE FROM {table} WHERE client_ext_id = ?", CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_version > 0")
@@ -725,8 +725,8 @@ def test_a_client_of_whom_only_checkpoints_are_left_is_checked(record: Record) -
     ]
 
 
-def test_every_event_tells_its_stream_or_follows_one_that_does() -> None:
-    """A new event that names a client, or a new kind of stream, needs its lines in application/record/streams.py."""
+def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
+    """A new event with a client, or a new kind of stream, must be added to application/record/streams.py."""
     names_its_stream = {
         "TicketCreated",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
@@ -757,7 +757,7 @@ def test_a_ledger_without_checkpoints_is_compared_with_external_ones(record: Rec
 @pytest.mark.parametrize(
     "tamper", [rewrite_a_stream_with_its_ledger_rows, cut_off_the_end_of_the_ledger, swap_two_entries]
 )
-def test_what_does_not_go_on_from_the_last_checkpoint_is_not_signed(
+def test_a_ledger_inconsistent_with_its_last_checkpoint_is_not_signed(
     record: Record, tamper: Callable[[Record], None]
 ) -> None:
     tamper(record)
@@ -808,7 +808,7 @@ def test_one_changed_node_of_a_proof_is_found(record: Record) -> None:
     assert public
 
 
-def test_a_rotated_key_signs_beside_the_one_before_for_a_while(record: Record) -> None:
+def test_the_previous_key_also_signs_for_a_while_after_a_rotation(record: Record) -> None:
     [old] = record.public()
     record.service.clock.advance(timedelta(seconds=1))
     record.keys.rotate()

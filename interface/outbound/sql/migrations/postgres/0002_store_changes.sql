@@ -1,0 +1,34 @@
+-- Stores the changes of a batch of commands in one round trip. The lock comes first: it makes the order of notification
+-- ids the order of commits, so that a reader who has seen id n has seen every smaller id.
+CREATE FUNCTION store_changes(
+    event_streams uuid[], event_versions bigint[], event_topics text[], event_states bytea[],
+    ticket_clients text[], ticket_users text[], ticket_versions bigint[], ticket_rows bytea[],
+    ticket_state_names text[], ticket_locked_untils text[], ticket_policies text[], ticket_valid_tos text[],
+    ticket_last_modifieds text[], ticket_expiry_steps bigint[],
+    outbox_clients text[], outbox_users text[], outbox_streams text[], outbox_versions bigint[],
+    outbox_seals bytea[], outbox_minted text[],
+    answer_clients text[], answer_commands text[], answer_rows bytea[]
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(event_streams) > 0 THEN
+        LOCK TABLE ticket_events IN EXCLUSIVE MODE;
+        NOTIFY ticket_events;
+        INSERT INTO ticket_events (originator_id, originator_version, topic, state)
+        SELECT * FROM unnest(event_streams, event_versions, event_topics, event_states);
+        INSERT INTO tickets (client_ext_id, user_ext_id, version, row, state_name, locked_until, policy_ext_id,
+                             valid_to, last_modified, expiry_step)
+        SELECT * FROM unnest(ticket_clients, ticket_users, ticket_versions, ticket_rows, ticket_state_names,
+                             ticket_locked_untils, ticket_policies, ticket_valid_tos, ticket_last_modifieds,
+                             ticket_expiry_steps)
+        ON CONFLICT (client_ext_id, user_ext_id) DO UPDATE SET
+            version = excluded.version, row = excluded.row, state_name = excluded.state_name,
+            locked_until = excluded.locked_until, policy_ext_id = excluded.policy_ext_id,
+            valid_to = excluded.valid_to, last_modified = excluded.last_modified,
+            expiry_step = excluded.expiry_step;
+        INSERT INTO outbox (client_ext_id, user_ext_id, stream, version, sealed, minted)
+        SELECT * FROM unnest(outbox_clients, outbox_users, outbox_streams, outbox_versions, outbox_seals,
+                             outbox_minted);
+    END IF;
+    INSERT INTO answers (client_ext_id, command_id, row)
+    SELECT * FROM unnest(answer_clients, answer_commands, answer_rows);
+END $$;
