@@ -118,7 +118,7 @@ def http_app(running: Running) -> FastAPI:
         sending = _sending(running, telemetry, stopping.is_set)
         flushing = loop.create_task(_flush_again_and_again(notes))
         looking = loop.create_task(_look_again_and_again(telemetry))
-        _spare_the_collector()
+        freeze_gc()
         pushing = loop.create_task(push(running, live)) if settings.push else None
         delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
 
@@ -127,7 +127,7 @@ def http_app(running: Running) -> FastAPI:
             probe.stop()
             live.stop()
 
-        _before_a_stop(end, settings.grace_seconds)
+        install_signal_handlers(end, settings.grace_seconds)
         yield {OBSERVE: telemetry.request}
         stopping.set()
         # The requests are over, and nothing that comes now shall keep what they counted from being stored.
@@ -261,7 +261,7 @@ async def _flush(notes: AccessRecorder) -> None:
         log.warning("counts of the access log are lost: %s", error)
 
 
-def _before_a_stop(end: Callable[[], None], grace_seconds: float) -> None:
+def install_signal_handlers(end: Callable[[], None], grace_seconds: float) -> None:
     """Call `end` on the event loop when a signal asks the process to stop.
 
     uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own. A second
@@ -302,7 +302,7 @@ def _end_after(seconds: float) -> None:
     timer.start()
 
 
-def _spare_the_collector() -> None:
+def freeze_gc() -> None:
     """Take what was made at the start out of the garbage collector's rounds.
 
     It stays for good, and going through it at every full collection stopped all requests for 40 ms (ADR 6).

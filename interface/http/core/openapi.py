@@ -63,7 +63,7 @@ def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def told_of_delivery(responses: Responses) -> Responses:
+def with_delivery_headers(responses: Responses) -> Responses:
     """Declare what is answered to Prefer: wait."""
     for status, response in responses.items():
         if status in (200, 201):

@@ -29,7 +29,7 @@ from interface.http.core.openapi import (
     patches,
     plain_writes,
     reads,
-    told_of_delivery,
+    with_delivery_headers,
     writes,
 )
 from interface.http.core.paging import (
@@ -67,7 +67,7 @@ TicketPage = Page[TicketResponse]
     f"{PATH}/reset",
     summary="Regenerate a ticket",
     operation_id="regenerateTicket",
-    responses=told_of_delivery(writes(TicketResponse, "Ticket regenerated successfully", 429)),
+    responses=with_delivery_headers(writes(TicketResponse, "Ticket regenerated successfully", 429)),
     openapi_extra=body(ResetBody, required=False),
 )
 async def regenerate(
@@ -95,7 +95,7 @@ async def regenerate(
     summary="Create a ticket",
     operation_id="createTicket",
     status_code=201,
-    responses=told_of_delivery(creates(TicketResponse, "Ticket created successfully")),
+    responses=with_delivery_headers(creates(TicketResponse, "Ticket created successfully")),
     openapi_extra=body(CreateBody, required=False),
 )
 async def create(
