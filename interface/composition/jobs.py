@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from application.feed.live_feed import LiveFeed
 from application.record.checkpoint import Sending, Witness, make_checkpoints
@@ -24,9 +23,9 @@ from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
+from interface.composition.register.ssf import issuer
 from interface.composition.service import Running
 from interface.http.core.envelope import new_traceparent
-from interface.http.core.path import BASE_PATH
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
 from interface.outbound.http_out.webhook_sender import WebhookSender
@@ -95,21 +94,12 @@ def send_signed(
             sending.run(stopped)
 
 
-def issuer(running: Running, client_ext_id: str) -> str:
-    """Return who issues the security events of a client: each is an issuer of its own."""
-    return f"{running.settings.public_url}{BASE_PATH}/{quote(client_ext_id, safe='')}"
-
-
-def security_events(running: Running) -> SecurityEvents:
-    """Return what makes the tokens of streams."""
-    return SecurityEvents(partial(issuer, running), running.set_keys, system_clock)
-
-
 async def push(running: Running, live: LiveFeed) -> None:
     """Push to subscriptions until cancelled."""
     settings = running.settings
     http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
-    sets = SetSender(http, security_events(running))
+    events = SecurityEvents(partial(issuer, settings.public_url), running.set_keys, system_clock)
+    sets = SetSender(http, events)
     pusher = Pusher(
         store=running.store,
         subscriptions=running.store,

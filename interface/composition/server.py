@@ -1,7 +1,6 @@
 """The server: the HTTP edge over the service, and the processes that run it."""
 
 import asyncio
-import base64
 import gc
 import logging
 import multiprocessing
@@ -28,28 +27,23 @@ from application.record.access_log import AccessNotes
 from application.record.checkpoint import Sending
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
-from application.subscriptions.poll import Polling
-from application.subscriptions.security_stream import SecurityStreams
 from application.tickets.create_ticket import CreateTicket
 from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Background
 from application.transaction.group_read import GroupRead
 from application.transaction.store import Store
 from application.users.register_user import RegisterUser
-from domain.shared.secret import Secret
 from domain.shared.subject import Subject
-from domain.subscriptions.subscription import SubscriptionKey
 from interface.composition.delivery import deliver, delivery_of
 from interface.composition.jobs import (
     cancelled,
     expire,
-    issuer,
     push,
-    security_events,
     send_signed,
     sign_ledgers,
     witnesses,
 )
+from interface.composition.register import Edge, rooms
 from interface.composition.service import Running, in_background, log_as_set, start
 from interface.composition.telemetry import Telemetry, probe_of
 from interface.composition.tls import check_certificate, tls_context
@@ -77,7 +71,6 @@ _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
 _LOOK_EVERY_SECONDS = 1
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
-_WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
 _MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
 # A young collection per some 100 requests, in place of several per request.
@@ -150,17 +143,24 @@ def http_app(running: Running) -> FastAPI:
         await asyncio.to_thread(running.close)
         await asyncio.to_thread(telemetry.close)
 
-    metrics_token = settings.metrics_token
+    edge = Edge(
+        settings=settings,
+        store=running.store,
+        reads=running.reads,
+        live=live,
+        signer=running.keys,
+        set_keys=running.set_keys,
+        sealer=running.sealer,
+        clock=system_clock,
+        randomness=SystemRandomness(),
+        readiness=probe,
+        exposition=telemetry.exposition,
+    )
     return create_app(
         Service(
-            execute=running.commands.execute,
+            execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
             load=GroupRead(running.store).load,
-            finish=SlowHashing(Argon2Hash()).finish,
             store=running.reads,
-            ledger=running.store,
-            history=running.reads,
-            live=live,
-            signer=running.keys,
             note_access=notes.note,
             clock=system_clock,
             verifier=TokenVerifier(
@@ -170,27 +170,10 @@ def http_app(running: Running) -> FastAPI:
                 trust_seconds=settings.jwks_lifespan_seconds,
             ),
             rate_limits=_rate_limits(settings),
-            outbox=running.store,
-            subscriptions=running.store,
-            streams=_streams(running),
-            polling=Polling(
-                running.store,
-                running.store,
-                live,
-                security_events(running),
-                settings.ledger_name,
-                system_clock,
-            ),
-            public_url=settings.public_url,
-            key_set=running.set_keys.key_set,
             new_uuid=SystemRandomness().uuid,
-            new_webhook_secret=_new_webhook_secret,
             digest_keys=running.digest_keys,
-            readiness=probe,
-            exposition=telemetry.exposition,
-            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token is not None else None,
-            patience_seconds=settings.stream_patience_seconds,
         ),
+        rooms(edge),
         lifespan,
         telemetry.request,
         cors_origins=settings.origins,
@@ -229,17 +212,6 @@ def _rate_limits(settings: Settings) -> RateLimits:
         )
     except ValueError as error:
         raise WrongSettings(f"a rate limit is neither such as 600/minute nor off: {error}") from error
-
-
-def _new_webhook_secret() -> Secret:
-    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode())
-
-
-def _streams(running: Running) -> SecurityStreams:
-    def poll_url(key: SubscriptionKey) -> str:
-        return f"{issuer(running, key.client_ext_id)}/ssf/streams/{key.name}/events"
-
-    return SecurityStreams(running.store, running.sealer, partial(issuer, running), poll_url)
 
 
 async def _flush_again_and_again(notes: AccessNotes) -> None:

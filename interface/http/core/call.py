@@ -14,22 +14,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from application.delivery.outbox import Outbox
-from application.feed.live_feed import LiveFeed
-from application.operations.readiness import Readiness
 from application.record.access_log import READ, NoteAccess
-from application.record.checkpoint import Signer
-from application.record.ledger import Ledger
 from application.shared.ports import Clock
 from application.shared.wire import to_json
-from application.subscriptions.poll import Polling
-from application.subscriptions.records import Subscriptions
-from application.subscriptions.security_stream import SecurityStreams
-from application.tickets.minting import SlowWork
 from application.transaction.command import Answer, Command
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
-from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import (
@@ -45,6 +35,7 @@ from interface.http.core.headers import (
 from interface.http.core.path import ClientExtId, UserExtId, path_id
 from interface.http.core.problems import Malformed, NotAcceptable, UnsupportedMediaType
 from interface.http.core.rate_limits import RateLimits
+from interface.http.core.room import Part, Parts
 
 JSON = "application/json"
 Body = TypeVar("Body", bound=BaseModel)
@@ -53,36 +44,21 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes reach of the application; interface/composition wires it.
+    """What every call needs of the application; interface/composition wires it.
 
-    store, history: for searches, whose findings may be a little old.
+    What only one room needs belongs to the part of that room (core/room.py).
+    store: for searches; it may be a little behind.
     """
 
     execute: Callable[[Command], Awaitable[Answer]]
     load: Callable[[Sequence[Load]], Awaitable[LoadedState]]
-    finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
-    ledger: Ledger
-    history: Ledger
-    live: LiveFeed
-    signer: Signer
     note_access: Callable[[NoteAccess], Awaitable[None]]
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
-    outbox: Outbox
-    subscriptions: Subscriptions
-    streams: SecurityStreams
-    polling: Polling
-    public_url: str
-    key_set: Callable[[], Mapping[str, Any]]
     new_uuid: Callable[[], UUID]
-    new_webhook_secret: Callable[[], Secret]
-    readiness: Callable[[], Awaitable[Readiness]]
-    exposition: Callable[[], bytes]
-    metrics_token: Secret | None
     digest_keys: Callable[[], Sequence[bytes]]
-    patience_seconds: float
 
 
 @dataclass(frozen=True)
@@ -93,6 +69,7 @@ class Call:
     caller: Caller
     subject: Subject
     service: Service
+    parts: Parts
     content: bytes
     headers: Headers
 
@@ -100,6 +77,11 @@ class Call:
     def path(self) -> str:
         """The path as it was sent."""
         return str(self.request.scope["path"])
+
+    def part(self, kind: type[Part]) -> Part:
+        """Return the part of a room. Raises KeyError if no room has registered it."""
+        part: Part = self.parts[kind]
+        return part
 
     def body(self, schema: type[Body]) -> Body:
         """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
@@ -140,12 +122,7 @@ class Call:
 
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
-        while True:
-            try:
-                answer = await self.service.execute(command)
-                break
-            except SlowWork as work:
-                command = await self.service.finish(work)
+        answer = await self.service.execute(command)
         # A retry gets the first answer whole, its traceparent too.
         self.request.scope["state"]["traceparent"] = answer.correlation_id
         return answer.unwrap()
@@ -208,7 +185,8 @@ class Permitted:
 
     async def call(self, request: Request) -> Call:
         """Return the call. Raises HttpError, Unavailable."""
-        service: Service = request.app.state.service
+        state = request.app.state
+        service: Service = state.service
         headers = Headers(request.scope["headers"])
         caller = await service.verifier.caller(headers.getlist("authorization"))
         user_ext_id = path_id(request, "userExtId") if self._of_a_user else ""
@@ -217,7 +195,7 @@ class Permitted:
         caller.demand(subject.client_ext_id, self._permissions)
         if not accepts(headers, self._media_type):
             raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
-        return Call(request, caller, subject, service, await request.body(), headers)
+        return Call(request, caller, subject, service, state.parts, await request.body(), headers)
 
 
 class PermittedForUser(Permitted):

@@ -1,53 +1,15 @@
 """The OpenAPI 3.1 document: what FastAPI cannot see for itself."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import models_json_schema
 
-from application.feed.feed import CloudEvent
 from interface.http.core.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
-from interface.http.core.schemas import (
-    CommentBody,
-    CreateBody,
-    PatchBody,
-    PolicyBody,
-    ResetBody,
-    SubscriptionBody,
-    UserBody,
-    VerifyBody,
-)
-from interface.http.ssf.stream_schemas import (
-    PollBody,
-    StreamBody,
-    StreamChangeBody,
-    StreamReplacementBody,
-    StreamStatusBody,
-    StreamVerificationBody,
-)
 
 Responses = dict[int | str, dict[str, Any]]
-
-_BODIES: list[type[BaseModel]] = [
-    ResetBody,
-    CreateBody,
-    PatchBody,
-    VerifyBody,
-    UserBody,
-    PolicyBody,
-    SubscriptionBody,
-    CommentBody,
-    StreamBody,
-    StreamChangeBody,
-    StreamReplacementBody,
-    StreamStatusBody,
-    StreamVerificationBody,
-    PollBody,
-    Problem,
-]
-BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
 _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
@@ -57,9 +19,19 @@ activate or recover an account. The clear ticket is in no response; it goes to t
 """
 
 
+class SchemaRef(dict[str, Any]):
+    """A reference to the schema of a type. The document has the schema of every type so referenced by a route."""
+
+    def __init__(self, kind: type, mode: Literal["validation", "serialization"] = "validation") -> None:
+        super().__init__({"$ref": _REF.format(model=kind.__name__)})
+        self.adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        self.kind = kind
+        self.mode = mode
+
+
 def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     """Declare the request body of an operation, which reads it itself."""
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=schema.__name__)}}}
+    content = {"application/json": {"schema": SchemaRef(schema)}}
     return {"requestBody": {"required": required, "content": content}}
 
 
@@ -198,28 +170,41 @@ def _problem(status: int) -> dict[str, Any]:
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string"}}
     if status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+    content = {MEDIA_TYPE: {"schema": SchemaRef(Problem)}}
     return {"description": f"{kinds[0].title}: {codes}", "headers": headers, "content": content}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of the app, made once."""
+def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    """Return the OpenAPI document of the app, made once. routers: whose routes reference schemas."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
-        _, definitions = models_json_schema(
-            [(schema, "validation") for schema in _BODIES], ref_template=_REF, by_alias=True
-        )
+        found = {
+            ref.kind: ref
+            for router in routers
+            for route in router.routes
+            for declared in (getattr(route, "openapi_extra", None), getattr(route, "responses", None))
+            for ref in _schema_refs(declared)
+        }
         components = made.setdefault("components", {})
-        components.setdefault("schemas", {}).update(definitions["$defs"])
-        _, events = TypeAdapter.json_schemas(
-            [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_REF
-        )
-        components["schemas"].update(events["$defs"])
+        schemas = components.setdefault("schemas", {})
+        for mode in ("validation", "serialization"):
+            referenced = [(ref.kind, ref.mode, ref.adapter) for ref in found.values() if ref.mode == mode]
+            _, definitions = TypeAdapter.json_schemas(referenced, ref_template=_REF)
+            schemas.update(definitions.get("$defs", {}))
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
         made["security"] = [{"token": []}]
         _remove_what_is_never_sent(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _schema_refs(declared: object) -> Iterator[SchemaRef]:
+    match declared:
+        case SchemaRef():
+            yield declared
+        case dict():
+            for value in declared.values():
+                yield from _schema_refs(value)
 
 
 def _remove_what_is_never_sent(made: dict[str, Any]) -> None:

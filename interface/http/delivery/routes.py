@@ -1,6 +1,7 @@
 """Where a user's tickets are on their way."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -10,7 +11,10 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, status_within
+from application.delivery.outbox import Outbox
 from application.delivery.record_delivery import RetryDeliveries
+from application.feed.live_feed import LiveFeed
+from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 from application.shared.wire import to_json
 from application.transaction.command import Answer
@@ -25,6 +29,15 @@ from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 router = APIRouter(prefix=BASE_PATH, tags=["Delivery"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket/deliveries"
 _ACCEPTED = 202
+
+
+@dataclass(frozen=True)
+class DeliveryPart:
+    """What the routes of deliveries need, and those of tickets that wait for one."""
+
+    outbox: Outbox
+    ledger: Ledger
+    live: LiveFeed
 
 
 class Deliveries(TypedDict):
@@ -76,15 +89,15 @@ async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
     seconds = preferred_wait(call.headers)
     if seconds is None or answer.version is None:
         return {}
-    service = call.service
+    part = call.part(DeliveryPart)
     with suppress(Unavailable):  # the ticket is minted: a retry for want of this would mint another one
         item = await status_within(
             call.subject,
             answer.version,
             seconds,
-            outbox=service.outbox,
-            ledger=service.ledger,
-            live=service.live,
+            outbox=part.outbox,
+            ledger=part.ledger,
+            live=part.live,
         )
         return {"Preference-Applied": f"wait={seconds}", "Ticket-Delivery": _structured(item)}
     return {}
@@ -99,7 +112,7 @@ def _structured(item: TicketDeliveryItem | None) -> str:
 
 
 async def _response(call: Call, limit: int, status: int = 200) -> Response:
-    service = call.service
-    read = partial(read_deliveries, limit=limit, outbox=service.outbox, ledger=service.ledger)
+    part = call.part(DeliveryPart)
+    read = partial(read_deliveries, limit=limit, outbox=part.outbox, ledger=part.ledger)
     items = await run_in_threadpool(read, call.subject)
     return Response(to_json({"items": items}), status, {"Cache-Control": "no-store"}, JSON)

@@ -4,7 +4,6 @@ import types
 from functools import cache
 from typing import Any, get_type_hints
 
-from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from application.feed.feed import NAMES, CloudEvent
@@ -22,13 +21,9 @@ least once, in order, and is resumed by the position.
 _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the AsyncAPI document of the app, made once."""
-    return _document(app.title, app.version, app.state.service.public_url)
-
-
 @cache
-def _document(title: str, version: str, public_url: str) -> dict[str, Any]:
+def document(title: str, version: str, public_url: str) -> dict[str, Any]:
+    """Return the AsyncAPI document of the service, made once."""
     scheme, _, host = public_url.partition("://")
     messages = {topic: _message(topic, event) for topic, event in EVENTS.items()}
     every = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}

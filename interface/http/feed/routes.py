@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request
 from pydantic import WithJsonSchema
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from application.feed.feed import FeedQuery, joined
+from application.feed.feed import CloudEvent, FeedQuery, joined
+from application.feed.live_feed import LiveFeed
 from application.record.eras import EventId, parse_event_id
 from interface.http.core.call import Call, CallRoute, depends_for_client
-from interface.http.core.openapi import BATCH_OF_EVENTS, feeds
+from interface.http.core.openapi import SchemaRef, feeds
 from interface.http.core.paging import (
     EVENT_ID,
     LONGEST_WAIT_SECONDS,
@@ -27,11 +29,14 @@ from interface.http.core.paging import (
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
 from interface.http.core.problems import Malformed
+from interface.http.core.room import part_of
+from interface.http.feed import asyncapi
 from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
 
 router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
 EVENTS = "/{clientExtId:segment}/events"
 BATCH = "application/cloudevents-batch+json"
+_BATCH_SCHEMA = {"type": "array", "items": SchemaRef(CloudEvent, "serialization")}
 _LAST_EVENT_ID = "last-event-id"
 LastEventId = Annotated[
     str | None,
@@ -40,11 +45,29 @@ LastEventId = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class FeedPart:
+    """What the routes of the feed need. patience_seconds: a reader that takes nothing for so long is cut off."""
+
+    live: LiveFeed
+    public_url: str
+    patience_seconds: float
+
+
+async def _asyncapi(request: Request) -> Response:
+    public_url = part_of(request, FeedPart).public_url
+    return JSONResponse(asyncapi.document(request.app.title, request.app.version, public_url))
+
+
+documents = APIRouter()
+documents.add_route("/asyncapi.json", _asyncapi)
+
+
 @router.get(
     EVENTS,
     summary="Get the events after a position",
     operation_id="getEvents",
-    responses=feeds(BATCH, BATCH_OF_EVENTS, "The next events, by position; none where nothing came"),
+    responses=feeds(BATCH, _BATCH_SCHEMA, "The next events, by position; none where nothing came"),
 )
 async def events(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
@@ -62,7 +85,7 @@ async def events(
     """
     query = feed_query(call.request, call.subject.client_ext_id, after_event(call.request))
     seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
-    batch = await call.service.live.read(query, page(call.request).limit, seconds)
+    batch = await call.part(FeedPart).live.read(query, page(call.request).limit, seconds)
     content = b"[%s]" % b",".join(joined(query, batch))
     return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
 
@@ -89,16 +112,16 @@ async def stream(
     """
     last = _last_event_id(call, after_event(call.request))
     query = feed_query(call.request, call.subject.client_ext_id, last)
-    before = await call.service.live.before(query)
+    before = await call.part(FeedPart).live.before(query)
     return EventStream(
         _batches(call, query, before),
         permit=call.still_permitted(EVENT_VIEW),
-        patience_seconds=call.service.patience_seconds,
+        patience_seconds=call.part(FeedPart).patience_seconds,
     )
 
 
 async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[list[Sent], None]:
-    following = call.service.live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
+    following = call.part(FeedPart).live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
     async with aclosing(following) as batches:
         async for batch in batches:
             contents = zip(batch.events, joined(query, batch), strict=True)

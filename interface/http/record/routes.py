@@ -1,5 +1,6 @@
 """What happened, and what proves it."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,9 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from application.record.checkpoint import Signer
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
-from application.record.ledger import Checkpoint, HistoryQuery
+from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
 from interface.http.core.call import Call, CallRoute, depends, depends_for_client
@@ -48,6 +50,15 @@ HistoryPage = Page[HistoryItem]
 LogPage = Page[LogItem]
 
 
+@dataclass(frozen=True)
+class RecordPart:
+    """What the routes of the record need. history: for searches; it may be a little behind."""
+
+    ledger: Ledger
+    history: Ledger
+    signer: Signer
+
+
 class CheckpointItem(TypedDict):
     """A signed statement of what the client's ledger is at a size."""
 
@@ -80,7 +91,7 @@ async def history(
     """
     wanted, after = page_of_numbers(call.request)
     await call.note_read()
-    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.service.history)
+    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, call.subject)
     return number_page(wanted, list(items), items[-1]["version"] if more else None)
 
@@ -119,7 +130,7 @@ async def search(
         end=query_value(call.request, "to", Date),
     )
     await call.note_read()
-    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.service.history)
+    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)
     return number_page(wanted, list(items), items[-1]["position"] if more else None)
 
@@ -140,7 +151,7 @@ async def checkpoints(
     Required permission: AccessControl.HistoryView
     """
     wanted, after = page_of_numbers(call.request)
-    ledger = call.service.ledger
+    ledger = call.part(RecordPart).ledger
     found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
     shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
     return number_page(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
@@ -165,9 +176,9 @@ async def evidence(
     """
     size = numbered(call.request, "since")
     await call.note_read()
-    service = call.service
+    part = call.part(RecordPart)
     make = partial(
-        make_evidence, ledger=service.ledger, signer=service.signer, clock=service.clock, since=size
+        make_evidence, ledger=part.ledger, signer=part.signer, clock=call.service.clock, since=size
     )
     content = await run_in_threadpool(make, call.subject)
     headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="evidence.zip"'}

@@ -1,5 +1,7 @@
 """Security events: a transmitter of OpenID Shared Signals 1.0, one for each client."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -9,10 +11,10 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from application.shared.wire import to_json
-from application.subscriptions.poll import Poll
-from application.subscriptions.records import Subscribed
+from application.subscriptions.poll import Poll, Polling
+from application.subscriptions.records import Subscribed, Subscriptions
 from application.subscriptions.security_event import verification_notice
-from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
+from application.subscriptions.security_stream import POLL, PUSH, SecurityStreams, status_of, types_of
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -21,12 +23,13 @@ from application.subscriptions.subscribe import (
 from application.transaction.command import Precondition
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.http.core.call import Call, CallRoute, Service, depends_for_client
+from interface.http.core.call import Call, CallRoute, depends_for_client
 from interface.http.core.openapi import body, deletes, lists, public, shared
 from interface.http.core.paging import one
 from interface.http.core.path import BASE_PATH, ClientExtId, StreamId, path_id
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
+from interface.http.core.room import part_of
 from interface.http.ssf.stream_schemas import (
     PollBody,
     PushBody,
@@ -45,6 +48,17 @@ JWKS = "/.well-known/jwks.json"
 StreamIdFilter = Annotated[
     str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
 ]
+
+
+@dataclass(frozen=True)
+class SsfPart:
+    """What the routes of security events need. key_set: the public keys, as a JWK set."""
+
+    subscriptions: Subscriptions
+    streams: SecurityStreams
+    polling: Polling
+    public_url: str
+    key_set: Callable[[], Mapping[str, Any]]
 
 
 class DeliveryItem(TypedDict):
@@ -94,13 +108,13 @@ class PolledTokens(TypedDict):
 )
 async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  # noqa: N803
     """Returns where the streams of security events of a client are made, steered and verified (SSF 1.0, section 7)."""
-    service: Service = request.app.state.service
-    issuer = service.streams.issuer(path_id(request, "clientExtId"))
+    part = part_of(request, SsfPart)
+    issuer = part.streams.issuer(path_id(request, "clientExtId"))
     return _shown(
         {
             "spec_version": "1_0",
             "issuer": issuer,
-            "jwks_uri": f"{service.public_url}{JWKS}",
+            "jwks_uri": f"{part.public_url}{JWKS}",
             "delivery_methods_supported": [PUSH, POLL],
             "configuration_endpoint": f"{issuer}/ssf/streams",
             "status_endpoint": f"{issuer}/ssf/status",
@@ -120,8 +134,7 @@ async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  
 )
 async def keys(request: Request) -> Response:
     """Returns the public keys that verify security event tokens (RFC 7517)."""
-    service: Service = request.app.state.service
-    return _shown(await run_in_threadpool(service.key_set))
+    return _shown(await run_in_threadpool(part_of(request, SsfPart).key_set))
 
 
 @router.post(
@@ -144,7 +157,7 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     # Of the command, so that a retry finds the stream that the first try made.
     key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
     await call.execute(_definition(call, key, wanted, terms))
-    return _shown(call.service.streams.configuration(await _stream(call, key)), 201)
+    return _shown(call.part(SsfPart).streams.configuration(await _stream(call, key)), 201)
 
 
 @router.get(
@@ -161,7 +174,7 @@ async def get(
 
     Required permission: AccessControl.SubscriptionView
     """
-    streams = call.service.streams
+    streams = call.part(SsfPart).streams
     if "stream_id" in call.request.query_params:
         return _shown(streams.configuration(await _stream(call, _named(call))))
     found = await run_in_threadpool(streams.of, call.subject.client_ext_id, call.caller.actor)
@@ -274,7 +287,7 @@ async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)])
     """
     wanted = call.body(StreamVerificationBody)
     subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
-    leave = call.service.subscriptions.leave_notice
+    leave = call.part(SsfPart).subscriptions.leave_notice
     await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
@@ -303,7 +316,7 @@ async def poll(
     )
     if subscribed.row.terms.method is not Method.SET_POLL:
         raise Malformed("This stream is pushed, not polled.")
-    polled = await call.service.polling.poll(
+    polled = await call.part(SsfPart).polling.poll(
         subscribed,
         Poll(
             acknowledged=wanted.ack,
@@ -316,7 +329,7 @@ async def poll(
 
 
 async def _stream(call: Call, key: SubscriptionKey) -> Subscribed:
-    return await run_in_threadpool(call.service.streams.find, key, call.caller.actor)
+    return await run_in_threadpool(call.part(SsfPart).streams.find, key, call.caller.actor)
 
 
 def _named(call: Call) -> SubscriptionKey:
@@ -328,7 +341,7 @@ def _named(call: Call) -> SubscriptionKey:
 
 async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
     """Change a stream, unless somebody else has changed it since it was read here."""
-    streams, key = call.service.streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
+    streams, key = call.part(SsfPart).streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     subscribed = await _stream(call, key)
     _check_ours(wanted, streams.configuration(subscribed))
     whole: StreamBody = wanted

@@ -1,6 +1,8 @@
 """Who gets a client's events pushed, and how far they got."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +11,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.record.ledger import Ledger
 from application.shared.wire import to_json
+from application.subscriptions.records import Subscriptions
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -40,6 +44,15 @@ _LINKS = links_to(
 )
 
 
+@dataclass(frozen=True)
+class SubscriptionPart:
+    """What the routes of subscriptions need."""
+
+    subscriptions: Subscriptions
+    ledger: Ledger
+    new_webhook_secret: Callable[[], Secret]
+
+
 class DefinedSubscription(SubscriptionResponse):
     """A subscription as it was defined."""
 
@@ -68,7 +81,7 @@ async def define(
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.body(SubscriptionBody)
-    made = None if wanted.secret else call.service.new_webhook_secret()
+    made = None if wanted.secret else call.part(SubscriptionPart).new_webhook_secret()
     answer = await call.execute(
         DefineSubscription(
             **call.terms(),
@@ -103,8 +116,8 @@ async def get(
 
     Required permission: AccessControl.SubscriptionView
     """
-    service = call.service
-    read = partial(read_subscription, subscriptions=service.subscriptions, ledger=service.ledger)
+    part = call.part(SubscriptionPart)
+    read = partial(read_subscription, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, _key(call))
     return _shown(found.model_dump_json(), found.version)
 
@@ -120,8 +133,8 @@ async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> 
 
     Required permission: AccessControl.SubscriptionView
     """
-    service = call.service
-    read = partial(read_subscriptions, subscriptions=service.subscriptions, ledger=service.ledger)
+    part = call.part(SubscriptionPart)
+    read = partial(read_subscriptions, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, call.subject.client_ext_id)
     return _shown(found.model_dump_json())
 
