@@ -118,7 +118,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     kind = status_of(error)
     if kind.status in _NOTED:
         try:
-            await note(request, kind.code)
+            await note(request.app.state.service, request.scope["state"], kind.code)
         except Unavailable as unavailable:
             return problem_response(unavailable)
     return problem_response(error)

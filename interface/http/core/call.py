@@ -2,10 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -63,20 +64,32 @@ class Service:
 
 @dataclass(frozen=True)
 class Call:
-    """An authenticated and permitted call about one user."""
+    """An authenticated and permitted call about one user, as a value that knows no framework.
 
-    request: Request
+    path, path_params, query_string: as sent, still percent-encoded.
+    state: what the envelope shares with the call: `traceparent`, `access`, `operation`.
+    """
+
+    method: str
+    path: str
+    path_params: Mapping[str, str]
+    query_string: bytes
+    headers: Headers
+    content: bytes
+    state: MutableMapping[str, Any]
     caller: Caller
     subject: Subject
     service: Service
     parts: Parts
-    content: bytes
-    headers: Headers
 
-    @property
-    def path(self) -> str:
-        """The path as it was sent."""
-        return str(self.request.scope["path"])
+    @cached_property
+    def query(self) -> Mapping[str, Sequence[str]]:
+        """The values of each query parameter, decoded."""
+        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+
+    def path_id(self, name: str) -> str:
+        """Return an id of the path, decoded. Raises Malformed."""
+        return path_id(self.path_params, name)
 
     def part(self, kind: type[Part]) -> Part:
         """Return the part of a room. Raises KeyError if no room has registered it."""
@@ -101,12 +114,12 @@ class Call:
     def terms(self) -> dict[str, Any]:
         """Return what a command takes over from the call, but for its own fields."""
         key = idempotency_key(self.headers)
-        retryable = key is not None and self.request.method in ("POST", "PATCH")
+        retryable = key is not None and self.method in ("POST", "PATCH")
         newest, *former = self.service.digest_keys()
         return {
             "subject": self.subject,
             "actor": self.caller.actor,
-            "correlation_id": self.request.scope["state"]["traceparent"],
+            "correlation_id": self.state["traceparent"],
             "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
             if retryable
             else self.service.new_uuid().hex,
@@ -124,7 +137,7 @@ class Call:
         """Run the command. Raises its Refusal, or Unavailable."""
         answer = await self.service.execute(command)
         # A retry gets the first answer whole, its traceparent too.
-        self.request.scope["state"]["traceparent"] = answer.correlation_id
+        self.state["traceparent"] = answer.correlation_id
         return answer.unwrap()
 
     async def load(self, loads: Sequence[Load]) -> LoadedState:
@@ -143,7 +156,11 @@ class Call:
 
     async def note_read(self) -> None:
         """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
-        await note(self.request, READ)
+        await self.note(READ)
+
+    async def note(self, outcome: str) -> None:
+        """Record the outcome of the call in the client's access log. Raises Unavailable."""
+        await note(self.service, self.state, outcome)
 
     async def find(self, use_case: Callable[..., Result], of: object) -> Result:
         """Run a use case that searches for what `of` names, off the event loop."""
@@ -160,10 +177,10 @@ class Call:
         return Response(to_json(response), 200, headers, "application/json")
 
     def _request_digest(self, key: bytes) -> str:
-        headers, query = self.headers, self.request.scope["query_string"]
+        headers, query = self.headers, self.query_string
         # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
         return digest(
-            self.request.method,
+            self.method,
             self.path + (f"?{query.decode('latin-1')}" if query else ""),
             headers.get("if-match"),
             headers.get("if-none-match"),
@@ -185,17 +202,29 @@ class Permitted:
 
     async def call(self, request: Request) -> Call:
         """Return the call. Raises HttpError, Unavailable."""
-        state = request.app.state
-        service: Service = state.service
-        headers = Headers(request.scope["headers"])
+        scope, app = request.scope, request.app.state
+        service: Service = app.service
+        headers, params, state = Headers(scope["headers"]), request.path_params, scope["state"]
         caller = await service.verifier.caller(headers.getlist("authorization"))
-        user_ext_id = path_id(request, "userExtId") if self._of_a_user else ""
-        subject = Subject(path_id(request, "clientExtId"), user_ext_id)
-        request.scope["state"]["access"] = (caller.actor, subject)
+        user_ext_id = path_id(params, "userExtId") if self._of_a_user else ""
+        subject = Subject(path_id(params, "clientExtId"), user_ext_id)
+        state["access"] = (caller.actor, subject)
         caller.demand(subject.client_ext_id, self._permissions)
         if not accepts(headers, self._media_type):
             raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
-        return Call(request, caller, subject, service, state.parts, await request.body(), headers)
+        return Call(
+            method=scope["method"],
+            path=scope["path"],
+            path_params=params,
+            query_string=scope["query_string"],
+            headers=headers,
+            content=await request.body(),
+            state=state,
+            caller=caller,
+            subject=subject,
+            service=service,
+            parts=app.parts,
+        )
 
 
 class PermittedForUser(Permitted):
@@ -249,9 +278,11 @@ class CallRoute(APIRoute):
         return answer
 
 
-async def note(request: Request, outcome: str) -> None:
-    """Keep in the client's access log what came of a request, once it is known who called. Raises Unavailable."""
-    state, service = request.scope["state"], request.app.state.service
+async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None:
+    """Record the outcome of a request in the client's access log, if its caller is known. Raises Unavailable.
+
+    state: of the request; see Call.
+    """
     if "access" not in state:
         return
     actor, subject = state["access"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Query
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
@@ -128,9 +128,9 @@ class WantedPage:
         return Pagination(continuationToken=token, limit=self.limit)
 
 
-def page(request: Request) -> WantedPage:
+def page(call: Call) -> WantedPage:
     """Return which page is asked for. Raises Malformed."""
-    limit = one(request, "limit", str(DEFAULT_LIMIT))
+    limit = single_param(call, "limit", str(DEFAULT_LIMIT))
     if not (
         limit.isascii()
         and limit.isdecimal()
@@ -138,13 +138,13 @@ def page(request: Request) -> WantedPage:
         and len(limit) <= len("1000")
     ):
         raise Malformed(f"limit must be 1 to {MAX_LIMIT}.")
-    token = one(request, "continuationToken", "")
+    token = single_param(call, "continuationToken", "")
     return WantedPage(int(limit), _place(token) if token else None)
 
 
-def page_of_numbers(request: Request) -> tuple[WantedPage, int]:
+def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
     """Return which page is asked for, and after which number it goes on. Raises Malformed."""
-    wanted = page(request)
+    wanted = page(call)
     if wanted.place is None:
         return wanted, 0
     if not re.fullmatch(r"[0-9]{1,18}", wanted.place.value):
@@ -159,18 +159,18 @@ def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Respo
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def one(request: Request, name: str, default: str) -> str:
+def single_param(call: Call, name: str, default: str) -> str:
     """Return a query parameter that may be given once. Raises Malformed."""
-    given = request.query_params.getlist(name)
+    given = call.query.get(name, ())
     if len(given) > 1:
         raise Malformed(f"{name} is given twice.")
     return given[0] if given else default
 
 
-def query_value(request: Request, name: str, kind: Any) -> Any:
+def query_value(call: Call, name: str, kind: Any) -> Any:
     """Return a query parameter by its type, None where it is absent. Raises Malformed."""
-    text = one(request, name, "")
-    if name not in request.query_params:
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     try:
         return TypeAdapter(kind).validate_python(text)
@@ -178,40 +178,40 @@ def query_value(request: Request, name: str, kind: Any) -> Any:
         raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
 
 
-def numbered(request: Request, name: str, least: int = 1, most: int = _MOST) -> int | None:
+def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
     """Return a query parameter that is a whole number, None where it is absent. Raises Malformed."""
-    text = one(request, name, "")
-    if name not in request.query_params:
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     if not (re.fullmatch(r"0|[1-9][0-9]{0,17}", text) and least <= int(text) <= most):
         raise Malformed(f"{name} must be a whole number from {least} to {most}.")
     return int(text)
 
 
-def after_event(request: Request) -> EventId:
+def after_event(call: Call) -> EventId:
     """Return after which event somebody wants to go on. Raises Malformed."""
     try:
-        return parse_event_id(one(request, "after", "0"))
+        return parse_event_id(single_param(call, "after", "0"))
     except ValueError:
         raise Malformed(
             "after must be the id of an event: a whole number from 0, and what stands behind it."
         ) from None
 
 
-def feed_query(request: Request, client_ext_id: str, after: EventId) -> FeedQuery:
+def feed_query(call: Call, client_ext_id: str, after: EventId) -> FeedQuery:
     """Return what of the client's feed is asked for. Raises Malformed."""
-    types = one(request, "types", "")
-    if "types" not in request.query_params:
+    types = single_param(call, "types", "")
+    if "types" not in call.query:
         return FeedQuery(client_ext_id, after.position, era=after.era)
     if unknown := sorted(set(types.split(",")) - set(TYPES)):
         raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
     return FeedQuery(client_ext_id, after.position, frozenset(types.split(",")), after.era)
 
 
-def trace_id(request: Request) -> str | None:
+def trace_id(call: Call) -> str | None:
     """Return the trace id of `correlationId`, None where that is absent. Raises Malformed."""
-    text = one(request, "correlationId", "")
-    if "correlationId" not in request.query_params:
+    text = single_param(call, "correlationId", "")
+    if "correlationId" not in call.query:
         return None
     found = re.fullmatch(_CORRELATION, text)
     if not found:
@@ -221,7 +221,7 @@ def trace_id(request: Request) -> str | None:
 
 def past(call: Call) -> tuple[datetime | None, int | None]:
     """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
-    return query_value(call.request, "at", Date), numbered(call.request, "atVersion")
+    return query_value(call, "at", Date), numbered(call, "atVersion")
 
 
 def page_response(found: BaseModel) -> Response:

@@ -1,10 +1,11 @@
 """The ids in paths: routed while still percent-encoded, then decoded once and checked."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Path, Request
+from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
 
 from interface.http.core.problems import Malformed
@@ -53,9 +54,9 @@ class _Segment(Convertor[str]):
 register_url_convertor("segment", _Segment())
 
 
-def path_id(request: Request, name: str) -> str:
+def path_id(params: Mapping[str, str], name: str) -> str:
     """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
-    raw = request.path_params[name]
+    raw = params[name]
     if _BAD_PERCENT.search(raw):
         raise Malformed(f"{name} has a percent sign that encodes nothing.")
     try:

@@ -60,7 +60,7 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = No
     Required permission: AccessControl.CredentialView
     """
     user(await call.load([user_of(call.subject)]), call.subject)
-    return await _response(call, page(call.request).limit)
+    return await _response(call, page(call).limit)
 
 
 @router.post(

@@ -83,9 +83,9 @@ async def events(
 
     Required permission: AccessControl.EventView
     """
-    query = feed_query(call.request, call.subject.client_ext_id, after_event(call.request))
-    seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
-    batch = await call.part(FeedPart).live.read(query, page(call.request).limit, seconds)
+    query = feed_query(call, call.subject.client_ext_id, after_event(call))
+    seconds = numbered(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds)
     content = b"[%s]" % b",".join(joined(query, batch))
     return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
 
@@ -110,8 +110,8 @@ async def stream(
 
     Required permission: AccessControl.EventView
     """
-    last = _last_event_id(call, after_event(call.request))
-    query = feed_query(call.request, call.subject.client_ext_id, last)
+    last = _last_event_id(call, after_event(call))
+    query = feed_query(call, call.subject.client_ext_id, last)
     before = await call.part(FeedPart).live.before(query)
     return EventStream(
         _batches(call, query, before),

@@ -12,7 +12,7 @@ from domain.policies.policy_definition import PolicyKey
 from interface.http.core.call import Call, CallRoute, depends_for_client, json_response
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
-from interface.http.core.path import BASE_PATH, PolicyExtId, path_id
+from interface.http.core.path import BASE_PATH, PolicyExtId
 from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
 from interface.http.core.schemas import PolicyBody
 
@@ -43,7 +43,7 @@ async def define(
     command = DefinePolicy(
         **call.terms(),
         reason=wanted.modificationComment,
-        policy_ext_id=path_id(call.request, "policyExtId"),
+        policy_ext_id=call.path_id("policyExtId"),
         policy=wanted.parameters.policy(),
         is_default=wanted.defaultPolicy,
     )
@@ -63,9 +63,7 @@ async def get(
 
     Required permission: AccessControl.PolicyView
     """
-    row = await call.find(
-        read_policy, PolicyKey(call.subject.client_ext_id, path_id(call.request, "policyExtId"))
-    )
+    row = await call.find(read_policy, PolicyKey(call.subject.client_ext_id, call.path_id("policyExtId")))
     return call.found(to_response(row), row.version)
 
 

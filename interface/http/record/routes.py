@@ -30,9 +30,9 @@ from interface.http.core.paging import (
     UserFilter,
     number_page,
     numbered,
-    one,
     page_of_numbers,
     query_value,
+    single_param,
     trace_id,
 )
 from interface.http.core.path import BASE_PATH
@@ -89,7 +89,7 @@ async def history(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
+    wanted, after = page_of_numbers(call)
     await call.note_read()
     read = partial(read_history, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, call.subject)
@@ -119,15 +119,15 @@ async def search(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
+    wanted, after = page_of_numbers(call)
     query = HistoryQuery(
         client_ext_id=call.subject.client_ext_id,
         user_ext_id=_text(call, "userExtId"),
         actor=_text(call, "actor"),
         topic=_text(call, "type"),
-        trace_id=trace_id(call.request),
-        begin=query_value(call.request, "from", Date),
-        end=query_value(call.request, "to", Date),
+        trace_id=trace_id(call),
+        begin=query_value(call, "from", Date),
+        end=query_value(call, "to", Date),
     )
     await call.note_read()
     read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
@@ -150,7 +150,7 @@ async def checkpoints(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
+    wanted, after = page_of_numbers(call)
     ledger = call.part(RecordPart).ledger
     found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
     shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
@@ -174,7 +174,7 @@ async def evidence(
 
     Required permission: AccessControl.HistoryView
     """
-    size = numbered(call.request, "since")
+    size = numbered(call, "since")
     await call.note_read()
     part = call.part(RecordPart)
     make = partial(
@@ -195,8 +195,8 @@ def _shown(checkpoint: Checkpoint) -> CheckpointItem:
 
 
 def _text(call: Call, name: str) -> str | None:
-    text = one(call.request, name, "")
-    if name not in call.request.query_params:
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     if not text or "\x00" in text or len(text) > _LONGEST:
         raise Malformed(f"{name} must have 1 to {_LONGEST} characters.")

@@ -25,7 +25,7 @@ from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.http.core.call import Call, CallRoute, depends_for_client
 from interface.http.core.openapi import body, deletes, lists, public, shared
-from interface.http.core.paging import one
+from interface.http.core.paging import single_param
 from interface.http.core.path import BASE_PATH, ClientExtId, StreamId, path_id
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
@@ -109,7 +109,7 @@ class PolledTokens(TypedDict):
 async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  # noqa: N803
     """Returns where the streams of security events of a client are made, steered and verified (SSF 1.0, section 7)."""
     part = part_of(request, SsfPart)
-    issuer = part.streams.issuer(path_id(request, "clientExtId"))
+    issuer = part.streams.issuer(path_id(request.path_params, "clientExtId"))
     return _shown(
         {
             "spec_version": "1_0",
@@ -175,7 +175,7 @@ async def get(
     Required permission: AccessControl.SubscriptionView
     """
     streams = call.part(SsfPart).streams
-    if "stream_id" in call.request.query_params:
+    if "stream_id" in call.query:
         return _shown(streams.configuration(await _stream(call, _named(call))))
     found = await run_in_threadpool(streams.of, call.subject.client_ext_id, call.caller.actor)
     return _shown([streams.configuration(subscribed) for subscribed in found])
@@ -311,9 +311,7 @@ async def poll(
     Required permission: AccessControl.EventView
     """
     wanted = call.body(PollBody)
-    subscribed = await _stream(
-        call, SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "streamId"))
-    )
+    subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, call.path_id("streamId")))
     if subscribed.row.terms.method is not Method.SET_POLL:
         raise Malformed("This stream is pushed, not polled.")
     polled = await call.part(SsfPart).polling.poll(
@@ -333,7 +331,7 @@ async def _stream(call: Call, key: SubscriptionKey) -> Subscribed:
 
 
 def _named(call: Call) -> SubscriptionKey:
-    stream_id = one(call.request, "stream_id", "")
+    stream_id = single_param(call, "stream_id", "")
     if not stream_id:
         raise Malformed("stream_id is missing.")
     return SubscriptionKey(call.subject.client_ext_id, stream_id)

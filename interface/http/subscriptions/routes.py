@@ -31,7 +31,7 @@ from interface.http.core.call import Call, CallRoute, depends_for_client, etag, 
 from interface.http.core.headers import IdempotencyKey, IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
 from interface.http.core.paging import FromPosition, numbered
-from interface.http.core.path import BASE_PATH, SubscriptionName, path_id
+from interface.http.core.path import BASE_PATH, SubscriptionName
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
 from interface.http.core.schemas import CommentBody, SubscriptionBody
@@ -86,7 +86,7 @@ async def define(
         DefineSubscription(
             **call.terms(),
             reason=wanted.modificationComment,
-            name=path_id(call.request, "name"),
+            name=call.path_id("name"),
             method=Method.WEBHOOK,
             url=Secret(wanted.url.get_secret_value()),
             secret=made or (Secret(wanted.secret.get_secret_value()) if wanted.secret else None),
@@ -155,7 +155,7 @@ async def delete(
 
     Required permission: AccessControl.SubscriptionModify
     """
-    await call.execute(DeleteSubscription(**call.terms(), name=path_id(call.request, "name")))
+    await call.execute(DeleteSubscription(**call.terms(), name=call.path_id("name")))
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
@@ -180,7 +180,7 @@ async def resume(
     command = ChangeSubscriptionStatus(
         **call.terms(),
         reason=wanted.modificationComment,
-        name=path_id(call.request, "name"),
+        name=call.path_id("name"),
         status=Status.ENABLED,
         announced=True,
     )
@@ -205,21 +205,21 @@ async def replay(
 
     Required permission: AccessControl.SubscriptionModify
     """
-    position = numbered(call.request, "from")
+    position = numbered(call, "from")
     if position is None:
         raise Malformed("from is missing: the position of the first event to send again.")
     wanted = call.optional_body(CommentBody)
     command = ReplaySubscription(
         **call.terms(),
         reason=wanted.modificationComment,
-        name=path_id(call.request, "name"),
+        name=call.path_id("name"),
         position=position,
     )
     return json_response(await call.execute(command))
 
 
 def _key(call: Call) -> SubscriptionKey:
-    return SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "name"))
+    return SubscriptionKey(call.subject.client_ext_id, call.path_id("name"))
 
 
 def _shown(content: str, version: int | None = None) -> Response:

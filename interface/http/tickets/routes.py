@@ -19,7 +19,7 @@ from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
 from application.transaction.outcomes import Outcome
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response, note
+from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
 from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
 from interface.http.core.openapi import (
     body,
@@ -219,7 +219,7 @@ async def verify(
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
     answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
     if answer.outcome == Outcome.LOCKED:
-        await note(call.request, "locked")
+        await call.note("locked")
     return json_response(answer)
 
 
@@ -241,14 +241,14 @@ async def find(
 
     Required permission: AccessControl.CredentialView
     """
-    wanted, now = page(call.request), call.service.clock()
+    wanted, now = page(call), call.service.clock()
     query = TicketQuery(
         client_ext_id=call.subject.client_ext_id,
         now=now,
-        state=query_value(call.request, "stateName", State),
-        policy_ext_id=query_value(call.request, "policyExtId", ExtId),
-        expires_before=query_value(call.request, "expiresBefore", Date),
-        last_modified_after=query_value(call.request, "lastModifiedAfter", Date),
+        state=query_value(call, "stateName", State),
+        policy_ext_id=query_value(call, "policyExtId", ExtId),
+        expires_before=query_value(call, "expiresBefore", Date),
+        last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
     place = place_of(found.items[-1], query) if found.more else None

@@ -85,7 +85,7 @@ async def find(
 
     Required permission: AccessControl.UserView
     """
-    wanted = page(call.request)
+    wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
     place = Place("", found.items[-1].user_ext_id) if found.more else None
