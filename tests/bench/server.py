@@ -20,8 +20,10 @@ from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
 from interface.composition.service import Running, start
-from interface.http.core.call import Call, CallRoute, depends, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.http.core.responses import json_response
 from interface.outbound.sql import sqlite_store
 from interface.settings import read_settings
 from tests.bench import textbook

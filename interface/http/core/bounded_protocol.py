@@ -8,11 +8,7 @@ import asyncio
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from interface.http.core.envelope import Exchange, new_traceparent
 from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem

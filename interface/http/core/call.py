@@ -2,43 +2,29 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from fastapi import Depends, Request
-from fastapi.routing import APIRoute
+import anyio.to_thread
 from pydantic import BaseModel, ValidationError
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
 from application.record.access_log import READ, NoteAccess
 from application.shared.ports import Clock
-from application.shared.wire import to_json
 from application.transaction.command import Answer, Command
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
-from interface.http.core.headers import (
-    Headers,
-    Traceparent,
-    accepts,
-    digest,
-    idempotency_key,
-    is_json,
-    names_tag,
-    precondition,
-)
-from interface.http.core.path import ClientExtId, UserExtId, path_id
-from interface.http.core.problems import Malformed, NotAcceptable, UnsupportedMediaType
+from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
+from interface.http.core.path import path_id
+from interface.http.core.problems import Malformed, UnsupportedMediaType
 from interface.http.core.rate_limits import RateLimits
 from interface.http.core.room import Part, Parts
 
-JSON = "application/json"
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
@@ -164,17 +150,7 @@ class Call:
 
     async def find(self, use_case: Callable[..., Result], of: object) -> Result:
         """Run a use case that searches for what `of` names, off the event loop."""
-        return await run_in_threadpool(use_case, of, store=self.service.store)
-
-    def found(
-        self, response: BaseModel | Mapping[str, Any], version: int, *, changed_by_time: bool = False
-    ) -> Response:
-        """Return the response to a GET: 304 without a body where the caller has this state already."""
-        tag = etag(version, changed_by_time=changed_by_time)
-        headers = {"ETag": tag, "Cache-Control": "no-store"}
-        if names_tag(self.headers, tag):
-            return Response(status_code=304, headers=headers)
-        return Response(to_json(response), 200, headers, "application/json")
+        return await anyio.to_thread.run_sync(partial(use_case, of, store=self.service.store))
 
     def _request_digest(self, key: bytes) -> str:
         headers, query = self.headers, self.query_string
@@ -187,95 +163,6 @@ class Call:
             self.content,
             key=key,
         )
-
-
-class Permitted:
-    """The dependency that lets in callers with all of these permissions for the path's client.
-
-    The order is fixed: 401 before anything, then 400 for the path, 403, 406.
-    """
-
-    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_type: str) -> None:
-        self._permissions = permissions
-        self._of_a_user = of_a_user
-        self._media_type = media_type
-
-    async def call(self, request: Request) -> Call:
-        """Return the call. Raises HttpError, Unavailable."""
-        scope, app = request.scope, request.app.state
-        service: Service = app.service
-        headers, params, state = Headers(scope["headers"]), request.path_params, scope["state"]
-        caller = await service.verifier.caller(headers.getlist("authorization"))
-        user_ext_id = path_id(params, "userExtId") if self._of_a_user else ""
-        subject = Subject(path_id(params, "clientExtId"), user_ext_id)
-        state["access"] = (caller.actor, subject)
-        caller.demand(subject.client_ext_id, self._permissions)
-        if not accepts(headers, self._media_type):
-            raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
-        return Call(
-            method=scope["method"],
-            path=scope["path"],
-            path_params=params,
-            query_string=scope["query_string"],
-            headers=headers,
-            content=await request.body(),
-            state=state,
-            caller=caller,
-            subject=subject,
-            service=service,
-            parts=app.parts,
-        )
-
-
-class PermittedForUser(Permitted):
-    """Of an operation that is about one user."""
-
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=True, media_type=media_type)
-
-    def __call__(
-        self,
-        clientExtId: ClientExtId,  # noqa: N803
-        userExtId: UserExtId,  # noqa: N803
-        traceparent: Traceparent = None,
-    ) -> None:
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
-
-
-class PermittedForClient(Permitted):
-    """Of an operation that is about the client and no one user."""
-
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=False, media_type=media_type)
-
-    def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
-
-
-class CallRoute(APIRoute):
-    """A route whose endpoint takes a `call`, which has all it needs.
-
-    What else the endpoint declares is for the OpenAPI document: it is read off the call, in a fixed order and
-    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of what a
-    request cost).
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        dependencies: list[Any] = [dependant.call for dependant in self.dependant.dependencies]
-        permitted = next(dependency for dependency in dependencies if isinstance(dependency, Permitted))
-        declared = {
-            parameter.name: None for parameter in self.dependant.path_params + self.dependant.query_params
-        }
-        declared |= {parameter.name: None for parameter in self.dependant.header_params}
-        endpoint = partial(self.endpoint, **declared)
-
-        async def answer(request: Request) -> Response:
-            request.scope["state"]["operation"] = self.operation_id
-            response: Response = await endpoint(call=await permitted.call(request))
-            return response
-
-        return answer
 
 
 async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None:
@@ -297,28 +184,6 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
             outcome=outcome,
         )
     )
-
-
-def depends(*permissions: str, media_type: str = JSON) -> Any:
-    """Return the dependency of an operation about a user, for use in an Annotated."""
-    return Depends(PermittedForUser(*permissions, media_type=media_type))
-
-
-def depends_for_client(*permissions: str, media_type: str = JSON) -> Any:
-    """Return the dependency of an operation about the client, for use in an Annotated."""
-    return Depends(PermittedForClient(*permissions, media_type=media_type))
-
-
-def etag(version: int, *, changed_by_time: bool = False) -> str:
-    """Return the strong entity tag of a version, another one where time alone has changed the response."""
-    return f'"{version}u"' if changed_by_time else f'"{version}"'
-
-
-def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
-    """Return the answer of a command that happened."""
-    if answer.version is not None:
-        headers["ETag"] = etag(answer.version)
-    return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -35,21 +35,6 @@ def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def told_of_delivery(responses: Responses) -> Responses:
-    """Declare what is answered to Prefer: wait."""
-    for status, response in responses.items():
-        if status in (200, 201):
-            response["headers"] |= {
-                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
-                "Ticket-Delivery": {
-                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
-                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
-                    "schema": {"type": "string"},
-                },
-            }
-    return responses
-
-
 def reads(schema: type, description: str) -> Responses:
     """Declare the responses of a GET with an entity tag."""
     unchanged = {"description": "Not modified", "headers": {"ETag": _ETAG, "traceparent": _TRACEPARENT}}
@@ -83,15 +68,8 @@ def lists(schema: type, description: str, *more: int) -> Responses:
     return responses | _problems(*more)
 
 
-def bundles(media_type: str, description: str) -> Responses:
-    """Declare the responses of a GET of a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    file = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
-    return {200: file} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
-
-
-def feeds(media_type: str, schema: dict[str, Any], description: str) -> Responses:
-    """Declare the responses of a GET of events."""
+def returns(media_type: str, schema: dict[str, Any], description: str) -> Responses:
+    """Declare the responses of a GET of another media type than JSON."""
     content = {media_type: {"schema": schema}}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
@@ -101,14 +79,6 @@ def deletes(description: str = "Deleted", *more: int) -> Responses:
     """Declare the responses of a DELETE, or of another operation that answers without content."""
     gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
-
-
-def shared(schema: type, description: str, status: int = 200) -> Responses:
-    """Declare the responses of an operation of Shared Signals that changes something, or may."""
-    responses = writes(schema, description)
-    done = responses.pop(200)
-    del done["headers"]["ETag"]
-    return {status: done} | responses
 
 
 def queues(schema: type, description: str) -> Responses:
@@ -126,14 +96,12 @@ def public(description: str) -> Responses:
     return {200: found} | _problems(400, 413, 500)
 
 
-def creates(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that makes something new."""
+def creates(schema: type, description: str, *, links: dict[str, Any]) -> Responses:
+    """Declare the responses of a POST that creates something, and the operations to continue with."""
     responses = writes(schema, description)
     created = responses.pop(200)
     created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
-    created["links"] = links_to(
-        "getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket"
-    )
+    created["links"] = links
     return {201: created} | responses
 
 

@@ -4,23 +4,17 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
-from application.feed.feed import TYPES, FeedQuery
-from application.record.eras import PATTERN, EventId, parse_event_id
-from application.shared.fields import ExtId
 from application.shared.paging import Pagination
 from application.shared.wire import to_json
 from application.tickets.find_tickets import Place
-from domain.tickets.states import State
 from interface.http.core.call import Call
 from interface.http.core.problems import Malformed
-from interface.http.core.schemas import Date
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -33,84 +27,14 @@ Limit = Annotated[
 ContinuationToken = Annotated[
     str | None, WithJsonSchema({"type": "string"}), Query(description="From the page before; opaque.")
 ]
-StateName = Annotated[
-    str | None, WithJsonSchema({"type": "string", "enum": list(State)}), Query(description="The state now.")
-]
-PolicyFilter = Annotated[
-    str | None,
-    WithJsonSchema(TypeAdapter(ExtId).json_schema()),
-    Query(description="The policy of the ticket."),
-]
 DateFilter = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Query(description="A date and time with its offset (RFC 3339)."),
 ]
 
-At = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-    Query(
-        description="The moment, with its offset (RFC 3339), at which the ticket is shown; 404 in the future."
-    ),
-]
 _MOST = 10**18 - 1  # below every store's 64 bits
-_NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
-LONGEST_WAIT_SECONDS = 60
-AtVersion = Annotated[
-    str | None,
-    _NUMBER,
-    Query(description="The version after whose event the ticket is shown."),
-]
-
-_CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$"
-FromFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-    Query(alias="from", description="A date and time with its offset (RFC 3339)."),
-]
-_TEXT = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]+$"})
-ActorFilter = Annotated[str | None, _TEXT, Query(description="Who did it.")]
-UserFilter = Annotated[str | None, _TEXT, Query(description="The user whom it is about.")]
-TypeFilter = Annotated[
-    str | None,
-    _TEXT,
-    Query(description="What happened, such as `TicketRegenerated` or `AccessNoted`."),
-]
-CorrelationFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": _CORRELATION}),
-    Query(description="The traceparent of the request, or its trace id alone."),
-]
-Since = Annotated[
-    str | None,
-    _NUMBER,
-    Query(description="The size of an older checkpoint that the evidence shall go on from."),
-]
-
-
-EVENT_ID = {"type": "string", "pattern": f"^{PATTERN}$"}
-After = Annotated[
-    str | None,
-    WithJsonSchema(EVENT_ID | {"default": "0"}),
-    Query(description="The id of the event that you saw last; 0 for the beginning."),
-]
-FromPosition = Annotated[
-    str,
-    _NUMBER,
-    Query(alias="from", description="The position of the first event to send again."),
-]
-Wait = Annotated[
-    str | None,
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),
-    Query(description="How many seconds to wait for the next event where there is none yet."),
-]
-_TYPE = "|".join(TYPES)
-TypesFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": f"^({_TYPE})(,({_TYPE}))*$"}),
-    Query(description="Only events of these types, separated by commas."),
-]
+POSITIVE = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
 
 
 @dataclass(frozen=True)
@@ -186,42 +110,6 @@ def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | 
     if not (re.fullmatch(r"0|[1-9][0-9]{0,17}", text) and least <= int(text) <= most):
         raise Malformed(f"{name} must be a whole number from {least} to {most}.")
     return int(text)
-
-
-def after_event(call: Call) -> EventId:
-    """Return after which event somebody wants to go on. Raises Malformed."""
-    try:
-        return parse_event_id(single_param(call, "after", "0"))
-    except ValueError:
-        raise Malformed(
-            "after must be the id of an event: a whole number from 0, and what stands behind it."
-        ) from None
-
-
-def feed_query(call: Call, client_ext_id: str, after: EventId) -> FeedQuery:
-    """Return what of the client's feed is asked for. Raises Malformed."""
-    types = single_param(call, "types", "")
-    if "types" not in call.query:
-        return FeedQuery(client_ext_id, after.position, era=after.era)
-    if unknown := sorted(set(types.split(",")) - set(TYPES)):
-        raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
-    return FeedQuery(client_ext_id, after.position, frozenset(types.split(",")), after.era)
-
-
-def trace_id(call: Call) -> str | None:
-    """Return the trace id of `correlationId`, None where that is absent. Raises Malformed."""
-    text = single_param(call, "correlationId", "")
-    if "correlationId" not in call.query:
-        return None
-    found = re.fullmatch(_CORRELATION, text)
-    if not found:
-        raise Malformed("correlationId must be a traceparent, or its trace id of 32 hexadecimal digits.")
-    return found[1]
-
-
-def past(call: Call) -> tuple[datetime | None, int | None]:
-    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
-    return query_value(call, "at", Date), numbered(call, "atVersion")
 
 
 def page_response(found: BaseModel) -> Response:

@@ -18,23 +18,12 @@ BASE_PATH = "/nevisidm/api/core/v1"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
+ID_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
 ClientExtId = Annotated[
-    str, Path(description="External ID of the client.", examples=["client-123"], json_schema_extra=_SCHEMA)
+    str, Path(description="External ID of the client.", examples=["client-123"], json_schema_extra=ID_SCHEMA)
 ]
 UserExtId = Annotated[
-    str, Path(description="External ID of the user.", examples=["user-123"], json_schema_extra=_SCHEMA)
-]
-
-
-PolicyExtId = Annotated[
-    str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=_SCHEMA)
-]
-
-
-StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=_SCHEMA)]
-SubscriptionName = Annotated[
-    str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=_SCHEMA)
+    str, Path(description="External ID of the user.", examples=["user-123"], json_schema_extra=ID_SCHEMA)
 ]
 
 

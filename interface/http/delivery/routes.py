@@ -19,9 +19,10 @@ from application.shared.errors import Unavailable
 from application.shared.wire import to_json
 from application.transaction.command import Answer
 from application.users.records import user, user_of
-from interface.http.core.call import JSON, Call, CallRoute, depends
+from interface.http.core.call import Call
+from interface.http.core.call_route import JSON, CallRoute, depends
 from interface.http.core.headers import IdempotencyKey, preferred_wait
-from interface.http.core.openapi import lists, queues
+from interface.http.core.openapi import Responses, lists, queues
 from interface.http.core.paging import DEFAULT_LIMIT, Limit, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
@@ -82,6 +83,21 @@ async def retry(
     call.count()
     await call.execute(RetryDeliveries(**call.terms()))
     return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
+
+
+def with_delivery_headers(responses: Responses) -> Responses:
+    """Add the response headers of `Prefer: wait` to the responses of an operation."""
+    for status, response in responses.items():
+        if status in (200, 201):
+            response["headers"] |= {
+                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
+                "Ticket-Delivery": {
+                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
+                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
+                    "schema": {"type": "string"},
+                },
+            }
+    return responses
 
 
 async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:

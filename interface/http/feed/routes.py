@@ -5,44 +5,35 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
-from pydantic import WithJsonSchema
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from application.feed.feed import CloudEvent, FeedQuery, joined
 from application.feed.live_feed import LiveFeed
-from application.record.eras import EventId, parse_event_id
-from interface.http.core.call import Call, CallRoute, depends_for_client
-from interface.http.core.openapi import SchemaRef, feeds
-from interface.http.core.paging import (
-    EVENT_ID,
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.openapi import SchemaRef, returns
+from interface.http.core.paging import Limit, numbered, page
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import EVENT_VIEW
+from interface.http.core.room import part_of
+from interface.http.feed import asyncapi
+from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
+from interface.http.feed.schemas import (
     LONGEST_WAIT_SECONDS,
     After,
-    Limit,
+    LastEventId,
     TypesFilter,
     Wait,
     after_event,
     feed_query,
-    numbered,
-    page,
+    resume_after,
 )
-from interface.http.core.path import BASE_PATH
-from interface.http.core.permissions import EVENT_VIEW
-from interface.http.core.problems import Malformed
-from interface.http.core.room import part_of
-from interface.http.feed import asyncapi
-from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
 
 router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
 EVENTS = "/{clientExtId:segment}/events"
 BATCH = "application/cloudevents-batch+json"
 _BATCH_SCHEMA = {"type": "array", "items": SchemaRef(CloudEvent, "serialization")}
-_LAST_EVENT_ID = "last-event-id"
-LastEventId = Annotated[
-    str | None,
-    WithJsonSchema(EVENT_ID),
-    Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
-]
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ documents.add_route("/asyncapi.json", _asyncapi)
     EVENTS,
     summary="Get the events after a position",
     operation_id="getEvents",
-    responses=feeds(BATCH, _BATCH_SCHEMA, "The next events, by position; none where nothing came"),
+    responses=returns(BATCH, _BATCH_SCHEMA, "The next events, by position; none where nothing came"),
 )
 async def events(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
@@ -94,7 +85,7 @@ async def events(
     f"{EVENTS}/stream",
     summary="Follow the events as they happen",
     operation_id="streamEvents",
-    responses=feeds(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
+    responses=returns(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
 )
 async def stream(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
@@ -110,7 +101,7 @@ async def stream(
 
     Required permission: AccessControl.EventView
     """
-    last = _last_event_id(call, after_event(call))
+    last = resume_after(call, after_event(call))
     query = feed_query(call, call.subject.client_ext_id, last)
     before = await call.part(FeedPart).live.before(query)
     return EventStream(
@@ -126,14 +117,3 @@ async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[
         async for batch in batches:
             contents = zip(batch.events, joined(query, batch), strict=True)
             yield [Sent(event.id, content) for event, content in contents]
-
-
-def _last_event_id(call: Call, after: EventId) -> EventId:
-    given = call.headers.getlist(_LAST_EVENT_ID)
-    if not given:
-        return after
-    try:
-        [text] = given
-        return parse_event_id(text)
-    except ValueError:
-        raise Malformed("Last-Event-ID must be the id of an event, given once.") from None

@@ -9,12 +9,14 @@ from application.policies.define_policy import DefinePolicy, read_policies, read
 from application.policies.response import PolicyList, PolicyResponse, to_response
 from application.transaction.outcomes import Outcome
 from domain.policies.policy_definition import PolicyKey
-from interface.http.core.call import Call, CallRoute, depends_for_client, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
-from interface.http.core.path import BASE_PATH, PolicyExtId
+from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
-from interface.http.core.schemas import PolicyBody
+from interface.http.core.responses import found, json_response
+from interface.http.policies.schemas import PolicyBody, PolicyExtId
 
 router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/policies"
@@ -64,7 +66,7 @@ async def get(
     Required permission: AccessControl.PolicyView
     """
     row = await call.find(read_policy, PolicyKey(call.subject.client_ext_id, call.path_id("policyExtId")))
-    return call.found(to_response(row), row.version)
+    return found(call, to_response(row), row.version)
 
 
 @router.get(

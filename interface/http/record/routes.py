@@ -16,29 +16,32 @@ from application.record.history import HistoryItem, LogItem, read_history, searc
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client
-from interface.http.core.openapi import bundles, lists
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
+from interface.http.core.openapi import lists, returns
 from interface.http.core.paging import (
-    ActorFilter,
     ContinuationToken,
-    CorrelationFilter,
     DateFilter,
-    FromFilter,
     Limit,
-    Since,
-    TypeFilter,
-    UserFilter,
     number_page,
     numbered,
     page_of_numbers,
     query_value,
     single_param,
-    trace_id,
 )
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
 from interface.http.core.schemas import Date
+from interface.http.record.schemas import (
+    ActorFilter,
+    CorrelationFilter,
+    FromFilter,
+    Since,
+    TypeFilter,
+    UserFilter,
+    trace_id,
+)
 
 router = APIRouter(prefix=BASE_PATH, tags=["Audit"], route_class=CallRoute)
 TICKET = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
@@ -161,7 +164,9 @@ async def checkpoints(
     f"{TICKET}/evidence",
     summary="Get the evidence of a ticket",
     operation_id="getEvidence",
-    responses=bundles(ZIP, "All that proves what happened to the ticket"),
+    responses=returns(
+        ZIP, {"type": "string", "format": "binary"}, "All that proves what happened to the ticket"
+    ),
 )
 async def evidence(
     call: Annotated[Call, depends(HISTORY_VIEW, media_type=ZIP)], since: Since = None

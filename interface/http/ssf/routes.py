@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from pydantic import WithJsonSchema
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -23,18 +22,22 @@ from application.subscriptions.subscribe import (
 from application.transaction.command import Precondition
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.http.core.call import Call, CallRoute, depends_for_client
-from interface.http.core.openapi import body, deletes, lists, public, shared
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.openapi import Responses, body, deletes, lists, public, writes
 from interface.http.core.paging import single_param
-from interface.http.core.path import BASE_PATH, ClientExtId, StreamId, path_id
+from interface.http.core.path import BASE_PATH, ClientExtId, path_id
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
+from interface.http.core.responses import no_content
 from interface.http.core.room import part_of
-from interface.http.ssf.stream_schemas import (
+from interface.http.ssf.schemas import (
     PollBody,
     PushBody,
     StreamBody,
     StreamChangeBody,
+    StreamId,
+    StreamIdFilter,
     StreamReplacementBody,
     StreamStatusBody,
     StreamVerificationBody,
@@ -45,9 +48,14 @@ well_known = APIRouter(tags=["Security events"])
 SSF = "/{clientExtId:segment}/ssf"
 STREAMS = f"{SSF}/streams"
 JWKS = "/.well-known/jwks.json"
-StreamIdFilter = Annotated[
-    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
-]
+
+
+def _changes(schema: type, description: str, status: int = 200) -> Responses:
+    """Declare the responses of an operation that changes a stream: `writes` without an entity tag."""
+    responses = writes(schema, description)
+    done = responses.pop(200)
+    del done["headers"]["ETag"]
+    return {status: done} | responses
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ async def keys(request: Request) -> Response:
     status_code=201,
     summary="Create a stream",
     operation_id="createStream",
-    responses=shared(StreamConfiguration, "The stream", 201),
+    responses=_changes(StreamConfiguration, "The stream", 201),
     openapi_extra=body(StreamBody, required=False),
 )
 async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
@@ -185,7 +193,7 @@ async def get(
     STREAMS,
     summary="Change a stream",
     operation_id="changeStream",
-    responses=shared(StreamConfiguration, "The stream"),
+    responses=_changes(StreamConfiguration, "The stream"),
     openapi_extra=body(StreamChangeBody, required=True),
 )
 async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
@@ -200,7 +208,7 @@ async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     STREAMS,
     summary="Replace a stream",
     operation_id="replaceStream",
-    responses=shared(StreamConfiguration, "The stream"),
+    responses=_changes(StreamConfiguration, "The stream"),
     openapi_extra=body(StreamReplacementBody, required=True),
 )
 async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
@@ -227,7 +235,7 @@ async def delete(
     """
     subscribed = await _stream(call, _named(call))
     await call.execute(DeleteSubscription(**call.terms(), name=subscribed.row.name))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.get(
@@ -250,7 +258,7 @@ async def status(
     f"{SSF}/status",
     summary="Change the status of a stream",
     operation_id="changeStreamStatus",
-    responses=shared(StreamStatus, "The status"),
+    responses=_changes(StreamStatus, "The status"),
     openapi_extra=body(StreamStatusBody, required=True),
 )
 async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
@@ -289,14 +297,14 @@ async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)])
     subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
     leave = call.part(SsfPart).subscriptions.leave_notice
     await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.post(
     f"{STREAMS}/{{streamId:segment}}/events",
     summary="Poll a stream",
     operation_id="pollStream",
-    responses=shared(PolledTokens, "The next tokens"),
+    responses=_changes(PolledTokens, "The next tokens"),
     openapi_extra=body(PollBody, required=True),
 )
 async def poll(

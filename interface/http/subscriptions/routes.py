@@ -27,14 +27,16 @@ from application.subscriptions.subscribe import (
 from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.http.core.call import Call, CallRoute, depends_for_client, etag, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IdempotencyKey, IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
-from interface.http.core.paging import FromPosition, numbered
-from interface.http.core.path import BASE_PATH, SubscriptionName
+from interface.http.core.paging import numbered
+from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
-from interface.http.core.schemas import CommentBody, SubscriptionBody
+from interface.http.core.responses import etag, json_response, no_content
+from interface.http.subscriptions.schemas import CommentBody, FromPosition, SubscriptionBody, SubscriptionName
 
 router = APIRouter(prefix=BASE_PATH, tags=["Subscriptions"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/subscriptions"
@@ -156,7 +158,7 @@ async def delete(
     Required permission: AccessControl.SubscriptionModify
     """
     await call.execute(DeleteSubscription(**call.terms(), name=call.path_id("name")))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.post(

@@ -19,32 +19,21 @@ from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
 from application.transaction.outcomes import Outcome
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
 from interface.http.core.openapi import (
     body,
     creates,
     deletes,
+    links_to,
     lists,
     patches,
     plain_writes,
     reads,
-    told_of_delivery,
     writes,
 )
-from interface.http.core.paging import (
-    At,
-    AtVersion,
-    ContinuationToken,
-    DateFilter,
-    Limit,
-    PolicyFilter,
-    StateName,
-    page,
-    page_response,
-    past,
-    query_value,
-)
+from interface.http.core.paging import ContinuationToken, DateFilter, Limit, page, page_response, query_value
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import (
     CREDENTIAL_CREATE,
@@ -54,20 +43,34 @@ from interface.http.core.permissions import (
     CREDENTIAL_VIEW,
     HISTORY_VIEW,
 )
-from interface.http.core.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
-from interface.http.delivery.routes import delivery_headers
+from interface.http.core.responses import found, json_response, no_content
+from interface.http.core.schemas import Date
+from interface.http.delivery.routes import delivery_headers, with_delivery_headers
+from interface.http.tickets.schemas import (
+    At,
+    AtVersion,
+    CreateBody,
+    PatchBody,
+    PolicyFilter,
+    ResetBody,
+    StateName,
+    ValidityBody,
+    VerifyBody,
+    past,
+)
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
 LIST = "/{clientExtId:segment}/tickets"
 TicketPage = Page[TicketResponse]
+_LINKS = links_to("getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket")
 
 
 @router.post(
     f"{PATH}/reset",
     summary="Regenerate a ticket",
     operation_id="regenerateTicket",
-    responses=told_of_delivery(writes(TicketResponse, "Ticket regenerated successfully", 429)),
+    responses=with_delivery_headers(writes(TicketResponse, "Ticket regenerated successfully", 429)),
     openapi_extra=body(ResetBody, required=False),
 )
 async def regenerate(
@@ -95,7 +98,7 @@ async def regenerate(
     summary="Create a ticket",
     operation_id="createTicket",
     status_code=201,
-    responses=told_of_delivery(creates(TicketResponse, "Ticket created successfully")),
+    responses=with_delivery_headers(creates(TicketResponse, "Ticket created successfully", links=_LINKS)),
     openapi_extra=body(CreateBody, required=False),
 )
 async def create(
@@ -147,9 +150,9 @@ async def get(
         await call.note_read()
         find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
         row, now = await call.find(find_past, call.subject)
-        return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
+        return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
     row, now = ticket(await call.load(ticket_of(call.subject)), call.subject), call.service.clock()
-    return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
+    return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
 
 
 @router.patch(
@@ -193,7 +196,7 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
     Required permission: AccessControl.CredentialDelete
     """
     await call.execute(DeleteTicket(**call.terms()))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.post(

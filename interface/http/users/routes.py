@@ -14,13 +14,15 @@ from application.users.find_users import find_users
 from application.users.records import user, user_of
 from application.users.register_user import RegisterUser
 from application.users.response import UserResponse, to_response
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads
 from interface.http.core.paging import ContinuationToken, Limit, page, page_response
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import USER_MODIFY, USER_VIEW
-from interface.http.core.schemas import UserBody
+from interface.http.core.responses import found, json_response, no_content
+from interface.http.users.schemas import UserBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/users"
@@ -60,7 +62,7 @@ async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMa
     Required permission: AccessControl.UserView
     """
     recipient = user(await call.load([user_of(call.subject)]), call.subject)
-    return call.found(to_response(recipient), recipient.version)
+    return found(call, to_response(recipient), recipient.version)
 
 
 @router.delete(PATH, summary="Erase a user", operation_id="eraseUser", status_code=204, responses=deletes())
@@ -70,7 +72,7 @@ async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch =
     Required permission: AccessControl.UserModify
     """
     await call.execute(EraseUser(**call.terms()))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.get(

@@ -2,16 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from fastapi import Path, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from application.shared.fields import Comment
 from application.subscriptions.records import Target
 from application.subscriptions.security_stream import POLL, PUSH
 from domain.subscriptions.subscription import Method, Terms
-from interface.http.core.schemas import whole
+from interface.http.core.path import ID_SCHEMA
+from interface.http.core.schemas import integral
 
 StreamName = Annotated[str, Field(min_length=1, max_length=50)]
 _Uri = Annotated[str, Field(min_length=1, max_length=200)]
+
+StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=ID_SCHEMA)]
+
+StreamIdFilter = Annotated[
+    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
+]
 
 
 class _Body(BaseModel):
@@ -99,6 +107,6 @@ class PollBody(_Body):
     maxEvents: Annotated[
         int,
         Field(ge=0, le=2**31 - 1, strict=True, description="At most 100 come at once."),
-        BeforeValidator(whole),
+        BeforeValidator(integral),
     ] = 100
     returnImmediately: Annotated[bool, Field(strict=True)] = False
