@@ -3,9 +3,12 @@
 import shlex
 from pathlib import Path
 
+import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.shared.errors import Unavailable
+from interface.cli.operations import backup as commands
+from interface.composition.record import check_record
 from interface.composition.service import open_store
 from interface.outbound.sql.postgres_store import others_at
 from interface.outbound.sql.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
@@ -79,3 +82,14 @@ def _database(settings: Settings) -> str:
         name: value for name, value in conninfo_to_dict(settings.database_url).items() if name not in _SECRETS
     }
     return shlex.quote(make_conninfo("", **named))
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.BackupActions(
+        back_up=back_up,
+        restore=restore,
+        mark_restored=mark_restored,
+        check=lambda tell: check_record([], tell),
+    )
+    commands.add_commands(cli, actions)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import typer
 import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, Tried
 from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
-from application.operations.reseal import ResealReport, reseal
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -19,14 +19,14 @@ from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
+from interface.cli.delivery import commands
 from interface.cli.delivery.commands import LETTER
 from interface.composition.jobs import retries, until_stopped
-from interface.composition.service import Running, in_background, log_as_set, start
+from interface.composition.service import Running, log_as_set, start
 from interface.composition.telemetry import Telemetry
 from interface.http.core.envelope import new_traceparent
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
-from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.letters.letter import LetterFaulty, Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
@@ -217,30 +217,9 @@ def _sample(client: str, language: str) -> Waiting:
     return Waiting(entry, recipient, row, Trying(), 0, Standing.QUEUED, None)
 
 
-def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable."""
-    with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
-        if not isinstance(running.outbox_keys, OutboxKeyFile):
-            raise WrongSettings(
-                "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
-                " `tickets keys reseal`"
-            )
-        _reseal(running, tell)  # what the key that goes now still seals
-        try:
-            running.outbox_keys.rotate()
-        except OSError as error:
-            raise WrongSettings(
-                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
-                " force where the file comes from, then before it, and run `tickets keys reseal`"
-            ) from error
-        return _reseal(running, tell)
-
-
-def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with the key that is given first what waits. Raises WrongSettings, Unavailable."""
-    with in_background(read_settings(), with_outbox=True) as (running, _):
-        return _reseal(running, tell)
-
-
-def _reseal(running: Running, tell: Callable[[int], None]) -> ResealReport:
-    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=tell)
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.DeliveryActions(
+        deliver=deliver_alone, check_templates=check_templates, render_template=render_template
+    )
+    commands.add_commands(cli, actions)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
+import typer
 import uvloop
 
 from application.feed.feed import FeedQuery
@@ -17,6 +18,7 @@ from application.feed.live_feed import LiveFeed
 from application.feed.publish import Broker, Patience, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
+from interface.cli.feed import commands
 from interface.composition.jobs import push, until_stopped
 from interface.composition.service import Running, log_as_set, open_store, start
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
@@ -137,3 +139,9 @@ async def _push_until_stopped(running: Running) -> None:
     await live.close()
     await running.commands.close()
     await asyncio.to_thread(running.close)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone)
+    commands.add_commands(cli, actions)

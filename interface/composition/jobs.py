@@ -16,9 +16,7 @@ from application.record.checkpoint import Sending, Witness, make_checkpoints
 from application.shared.retries import Retries
 from application.subscriptions.push import Pusher
 from application.subscriptions.security_event import SecurityEvents
-from application.subscriptions.subscribe import (
-    ChangeSubscriptionStatus,
-)
+from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from domain.shared.subject import Subject

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import jwt
 import psycopg
+import typer
 
 from application.delivery.deliver_tickets import NotDelivered
 from application.shared.errors import Unavailable
+from interface.cli.operations import commands
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.delivery import Delivery, delivery_of, templates
 from interface.composition.service import open_at, open_files, outbox_keys
@@ -356,3 +358,8 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("mail server", Health.GOOD, "lets us in")
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.OperationActions(migrate=migrate, examine=examine))

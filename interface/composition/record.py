@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+import typer
+
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import Sending, make_checkpoint
 from application.record.evidence import make_evidence
@@ -22,6 +24,7 @@ from application.shared.wire import to_json
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
 from domain.shared.subject import Subject
+from interface.cli.record import commands
 from interface.composition.jobs import witnesses
 from interface.composition.service import in_background, ledger_keys, open_at, open_store
 from interface.http.core.envelope import new_traceparent
@@ -185,3 +188,17 @@ def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Find
         return rebuild(client, begin, end, ledger=store)
     finally:
         store.close()
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.RecordActions(
+        history=show_history,
+        past_ticket=show_past,
+        check=check_record,
+        rebuild=rebuild_rows,
+        export=export_log,
+        checkpoint=sign_now,
+        evidence=export_evidence,
+    )
+    commands.add_commands(cli, actions)

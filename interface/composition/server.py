@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, cast
 
 import jwt
+import typer
 import uvicorn
 from fastapi import FastAPI
 
@@ -34,15 +35,9 @@ from application.transaction.group_read import GroupRead
 from application.transaction.store import Store
 from application.users.register_user import RegisterUser
 from domain.shared.subject import Subject
+from interface.cli.operations import server as commands
 from interface.composition.delivery import deliver, delivery_of
-from interface.composition.jobs import (
-    cancelled,
-    expire,
-    push,
-    send_signed,
-    sign_ledgers,
-    witnesses,
-)
+from interface.composition.jobs import cancelled, expire, push, send_signed, sign_ledgers, witnesses
 from interface.composition.register import Edge, rooms
 from interface.composition.service import Running, in_background, log_as_set, start
 from interface.composition.telemetry import Telemetry, probe_of
@@ -421,3 +416,8 @@ def _demo_greeting(settings: Settings, host: str, port: int) -> str:
         f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
         f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: {here}/docs\n"
     )
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.ServerActions(serve=serve, sign_token=sign_token))

@@ -42,7 +42,7 @@ class DeliveryActions:
     render_template: Callable[[str, str, str], bytes]
 
 
-def add_delivery(cli: typer.Typer, actions: DeliveryActions) -> None:
+def add_commands(cli: typer.Typer, actions: DeliveryActions) -> None:
     """Add the commands."""
 
     @cli.command()

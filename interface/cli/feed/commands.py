@@ -36,7 +36,7 @@ class FeedActions:
     push: Callable[[], None]
 
 
-def add_feed(cli: typer.Typer, actions: FeedActions) -> None:
+def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
     """Add the commands."""
     _add_follow(cli, actions)
     _add_publish(cli, actions)

@@ -41,7 +41,7 @@ class BackupActions:
     check: Callable[[Callable[[int, int], None]], Findings]
 
 
-def add_backup(cli: typer.Typer, actions: BackupActions) -> None:
+def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
     """Add the commands."""
 
     @cli.command()

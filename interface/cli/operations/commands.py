@@ -42,7 +42,7 @@ class OperationActions:
 _STYLES = {Health.GOOD: "green", Health.WARNING: "yellow", Health.BAD: "bold red"}
 
 
-def add_operations(cli: typer.Typer, actions: OperationActions) -> None:
+def add_commands(cli: typer.Typer, actions: OperationActions) -> None:
     """Add the commands."""
 
     @cli.command()

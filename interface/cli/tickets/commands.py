@@ -1,0 +1,35 @@
+"""The commands for tickets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+
+from application.tickets.expire_tickets import ExpiryReport
+
+
+@dataclass(frozen=True)
+class TicketActions:
+    """What the commands do; interface/composition wires it."""
+
+    run_expiry: Callable[[], ExpiryReport | None]
+
+
+def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
+    """Add the commands."""
+    jobs = typer.Typer(help="What a running server does by itself, done now.", no_args_is_help=True)
+    cli.add_typer(jobs, name="jobs")
+
+    @jobs.callback()
+    def _() -> None:
+        pass
+
+    @jobs.command()
+    def expire() -> None:
+        """Say of each ticket once that it ends soon, and once that it has ended."""
+        report = actions.run_expiry()
+        if report is None:
+            Console().print("Another process does it now.")
+        else:
+            Console().print(f"{report.soon} tickets end soon, {report.ended} have ended.", highlight=False)

@@ -1,0 +1,51 @@
+"""What the commands for keys do."""
+
+from collections.abc import Callable
+
+import typer
+
+from application.operations.reseal import ResealReport, reseal
+from interface.cli.operations import keys as commands
+from interface.composition.service import Running, in_background, ledger_keys
+from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.settings import WrongSettings, read_settings
+
+
+def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
+    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable."""
+    with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
+        if not isinstance(running.outbox_keys, OutboxKeyFile):
+            raise WrongSettings(
+                "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
+                " `tickets keys reseal`"
+            )
+        _reseal(running, tell)  # what the key that goes now still seals
+        try:
+            running.outbox_keys.rotate()
+        except OSError as error:
+            raise WrongSettings(
+                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
+                " force where the file comes from, then before it, and run `tickets keys reseal`"
+            ) from error
+        return _reseal(running, tell)
+
+
+def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
+    """Seal anew with the key that is given first what waits. Raises WrongSettings, Unavailable."""
+    with in_background(read_settings(), with_outbox=True) as (running, _):
+        return _reseal(running, tell)
+
+
+def _reseal(running: Running, tell: Callable[[int], None]) -> ResealReport:
+    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=tell)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.KeyActions(
+        public_keys=lambda: ledger_keys(read_settings()).public(),
+        rotate=lambda: ledger_keys(read_settings()).rotate(),
+        rotate_outbox=rotate_outbox_key,
+        reseal=reseal_outbox,
+    )
+    commands.add_commands(cli, actions)
