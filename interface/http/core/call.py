@@ -97,7 +97,7 @@ class Call:
         """Return the body, or what an empty object would have been where there is none."""
         return self.body(schema) if self.content else schema()
 
-    def terms(self) -> dict[str, Any]:
+    def command_context(self) -> dict[str, Any]:
         """Return what a command takes over from the call, but for its own fields."""
         key = idempotency_key(self.headers)
         retryable = key is not None and self.method in ("POST", "PATCH")

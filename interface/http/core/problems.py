@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse, Response
 
 from application.shared.errors import Unavailable
 from domain.shared.errors import Kind, Refusal
-from interface.http.core.seldom import Seldom
+from interface.http.core.throttled_log import ThrottledLogger
 
 MEDIA_TYPE = "application/problem+json"
-_log_seldom = Seldom(logging.getLogger(__name__))
+_throttled_log = ThrottledLogger(logging.getLogger(__name__))
 
 
 class HttpError(Exception):
@@ -155,7 +155,7 @@ def problem_response(error: Exception) -> Response:
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if isinstance(error, Unavailable):
         # What failed inside is the operator's to know.
-        _log_seldom(type(error).__name__, f"answered with 503: {error}")
+        _throttled_log(type(error).__name__, f"answered with 503: {error}")
         messages = ("The service cannot take this now. Try again, with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)

@@ -81,7 +81,7 @@ async def retry(
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
     call.count()
-    await call.execute(RetryDeliveries(**call.terms()))
+    await call.execute(RetryDeliveries(**call.command_context()))
     return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
 
 

@@ -43,7 +43,7 @@ async def define(
     """
     wanted = call.body(PolicyBody)
     command = DefinePolicy(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         policy_ext_id=call.path_id("policyExtId"),
         policy=wanted.parameters.policy(),

@@ -161,7 +161,7 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.optional_body(StreamBody)
-    terms = call.terms()
+    terms = call.command_context()
     # Of the command, so that a retry finds the stream that the first try made.
     key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
     await call.execute(_definition(call, key, wanted, terms))
@@ -234,7 +234,7 @@ async def delete(
     Required permission: AccessControl.SubscriptionModify
     """
     subscribed = await _stream(call, _named(call))
-    await call.execute(DeleteSubscription(**call.terms(), name=subscribed.row.name))
+    await call.execute(DeleteSubscription(**call.command_context(), name=subscribed.row.name))
     return no_content()
 
 
@@ -272,7 +272,7 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
     key = SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     await _stream(call, key)
     command = ChangeSubscriptionStatus(
-        **call.terms(), reason=wanted.reason, name=key.name, status=Status(wanted.status)
+        **call.command_context(), reason=wanted.reason, name=key.name, status=Status(wanted.status)
     )
     await call.execute(command)
     return _shown(status_of(await _stream(call, key)))
@@ -353,7 +353,9 @@ async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
     whole: StreamBody = wanted
     if isinstance(wanted, StreamChangeBody):
         whole = wanted.over(subscribed.row.terms, streams.target(subscribed))
-    terms = call.terms() | {"precondition": Precondition(if_match=frozenset({subscribed.row.version}))}
+    terms = call.command_context() | {
+        "precondition": Precondition(if_match=frozenset({subscribed.row.version}))
+    }
     await call.execute(_definition(call, key, whole, terms))
     return _shown(streams.configuration(await _stream(call, key)))
 

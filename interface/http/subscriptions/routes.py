@@ -86,7 +86,7 @@ async def define(
     made = None if wanted.secret else call.part(SubscriptionPart).new_webhook_secret()
     answer = await call.execute(
         DefineSubscription(
-            **call.terms(),
+            **call.command_context(),
             reason=wanted.modificationComment,
             name=call.path_id("name"),
             method=Method.WEBHOOK,
@@ -157,7 +157,7 @@ async def delete(
 
     Required permission: AccessControl.SubscriptionModify
     """
-    await call.execute(DeleteSubscription(**call.terms(), name=call.path_id("name")))
+    await call.execute(DeleteSubscription(**call.command_context(), name=call.path_id("name")))
     return no_content()
 
 
@@ -180,7 +180,7 @@ async def resume(
     """
     wanted = call.optional_body(CommentBody)
     command = ChangeSubscriptionStatus(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         name=call.path_id("name"),
         status=Status.ENABLED,
@@ -212,7 +212,7 @@ async def replay(
         raise Malformed("from is missing: the position of the first event to send again.")
     wanted = call.optional_body(CommentBody)
     command = ReplaySubscription(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         name=call.path_id("name"),
         position=position,

@@ -89,7 +89,7 @@ async def regenerate(
     """
     call.count()
     comment = call.optional_body(ResetBody).modificationComment
-    answer = await call.execute(RegenerateTicket(**call.terms(), reason=comment))
+    answer = await call.execute(RegenerateTicket(**call.command_context(), reason=comment))
     return json_response(answer, 200, **await delivery_headers(call, answer))
 
 
@@ -116,7 +116,7 @@ async def create(
     wanted = call.optional_body(CreateBody)
     validity = wanted.validity or ValidityBody()
     command = CreateTicket(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         ext_id=wanted.extId,
         policy_ext_id=wanted.policyExtId,
@@ -176,7 +176,7 @@ async def modify(
     wanted = call.body(PatchBody)
     validity = wanted.validity or ValidityBody()
     command = ModifyTicket(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         version=wanted.version,
         state=State(wanted.stateName) if wanted.stateName else None,
@@ -195,7 +195,7 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
 
     Required permission: AccessControl.CredentialDelete
     """
-    await call.execute(DeleteTicket(**call.terms()))
+    await call.execute(DeleteTicket(**call.command_context()))
     return no_content()
 
 
@@ -220,7 +220,7 @@ async def verify(
     """
     call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
-    answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
+    answer = await call.execute(VerifyTicket(**call.command_context(), ticket=ticket))
     if answer.outcome == Outcome.LOCKED:
         await call.note("locked")
     return json_response(answer)

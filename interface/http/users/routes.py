@@ -45,7 +45,7 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
     user = call.body(UserBody)
     answer = await call.execute(
         RegisterUser(
-            **call.terms(),
+            **call.command_context(),
             email=user.email,
             name=user.name,
             language=user.language,
@@ -71,7 +71,7 @@ async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch =
 
     Required permission: AccessControl.UserModify
     """
-    await call.execute(EraseUser(**call.terms()))
+    await call.execute(EraseUser(**call.command_context()))
     return no_content()
 
 

@@ -7,14 +7,14 @@ import pytest
 from application.shared.errors import StoreUnavailable
 from interface.http.core import problems
 from interface.http.core.problems import problem_response
-from interface.http.core.seldom import Seldom
+from interface.http.core.throttled_log import ThrottledLogger
 
 
 def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    seldom = Seldom(logging.getLogger("test"), lambda: now[0])
+    seldom = ThrottledLogger(logging.getLogger("test"), lambda: now[0])
 
     for second in (0, 1, 2, 9.9, 10, 11, 30):
         now[0] = second
@@ -30,7 +30,7 @@ def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
 
 
 def test_it_keeps_few_kinds() -> None:
-    seldom = Seldom(logging.getLogger("test"))
+    seldom = ThrottledLogger(logging.getLogger("test"))
 
     for number in range(1000):
         seldom(str(number), "text")
@@ -41,7 +41,7 @@ def test_it_keeps_few_kinds() -> None:
 def test_what_a_503_hides_from_the_caller_is_in_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(problems, "_log_seldom", Seldom(logging.getLogger("test")))
+    monkeypatch.setattr(problems, "_throttled_log", ThrottledLogger(logging.getLogger("test")))
     error = StoreUnavailable("the SQLite store failed: database or disk is full")
 
     answer = problem_response(error)

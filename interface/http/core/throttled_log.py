@@ -8,7 +8,7 @@ _AGAIN_AFTER_SECONDS = 10
 _MOST_KINDS = 100
 
 
-class Seldom:
+class ThrottledLogger:
     """Logs a warning at once, and the same kind again after ten seconds at the earliest. From one thread."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
