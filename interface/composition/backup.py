@@ -25,7 +25,7 @@ def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
-        raise BackupRefused(f"PostgreSQL has a tool of its own for this, run it: {dump}")
+        raise BackupRefused(f"for PostgreSQL, run pg_dump: {dump}")
     return write_backup(settings.sqlite_path, file, tell, replace=replace)
 
 
@@ -35,7 +35,7 @@ def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
     if settings.sqlite_path is None:
         fill = "pg_restore --exit-on-error --single-transaction --no-owner"
         raise BackupRefused(
-            "PostgreSQL has a tool of its own for this; into an empty database, run it and then say so:"
+            "for PostgreSQL, run pg_restore into an empty database, and then record it:"
             f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
         )
     return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), tell, replace=replace)

@@ -109,7 +109,7 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 def templates(settings: Settings) -> Templates:
     """Return the texts of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
-        raise WrongSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is no directory")
+        raise WrongSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
     return Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )

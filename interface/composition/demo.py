@@ -30,7 +30,7 @@ def demo_greeting(settings: Settings, token: str, host: str, port: int) -> str:
     here = f"{'https' if settings.tls_cert_file else 'http'}://{host}:{port}"
     url = f"{here}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
     return (
-        f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
+        f"\nReset the ticket of {DEMO.user_ext_id} (the token is valid for 8 hours):\n\n"
         f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
         f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: {here}/docs\n"
     )

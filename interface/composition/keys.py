@@ -16,16 +16,16 @@ def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if not isinstance(running.outbox_keys, OutboxKeyFile):
             raise WrongSettings(
-                "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
-                " `tickets keys reseal`"
+                "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
+                " run `tickets keys reseal`"
             )
         _reseal(running, tell)  # what the key that goes now still seals
         try:
             running.outbox_keys.rotate()
         except OSError as error:
             raise WrongSettings(
-                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
-                " force where the file comes from, then before it, and run `tickets keys reseal`"
+                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
+                " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
             ) from error
         return _reseal(running, tell)
 

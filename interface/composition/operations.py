@@ -58,7 +58,7 @@ def examine() -> Iterator[Finding]:
     try:
         settings = read_settings()
     except WrongSettings as error:
-        yield Finding("settings", Health.BAD, str(error), "correct it; the README lists all settings")
+        yield Finding("settings", Health.BAD, str(error), "correct the setting; docs/settings.md lists all")
         return
     yield Finding("settings", Health.GOOD, "all can be used")
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
@@ -77,13 +77,13 @@ def examine() -> Iterator[Finding]:
         except WrongSettings as error:
             yield Finding(name, Health.BAD, str(error), "correct the setting")
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
-            yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "tell the developers")
+            yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "report it to the developers")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
     path = settings.sqlite_path
     if path and not path.exists():
-        yield Finding("store", Health.WARNING, f"{path} is not there yet", "the first start makes it")
+        yield Finding("store", Health.WARNING, f"{path} does not exist yet", "the first start creates it")
         return
     try:
         if path:
@@ -187,7 +187,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
         advice = (
             "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
         )
-        yield Finding("standby", Health.WARNING, "is none: it takes writes", advice)
+        yield Finding("standby", Health.WARNING, "is not a standby: it accepts writes", advice)
     elif standing.behind:
         advice = "look at its replication: until it has caught up, all is read from the primary"
         yield Finding("standby", Health.WARNING, f"{standing.behind} bytes behind the primary", advice)
@@ -237,7 +237,7 @@ def _key_set_at(url: str) -> Finding:
         found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
     except (OSError, ValueError, jwt.PyJWTError) as error:
         advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
-        return Finding("token issuer", Health.BAD, f"its key set cannot be had: {error}", advice)
+        return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
     return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
 
 
@@ -251,14 +251,14 @@ def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
         return Finding(
             name,
             Health.WARNING,
-            f"{path} is not there",
-            "the next start makes it; if you had one before, put it back from your backup first",
+            f"{path} does not exist",
+            "the next start creates it; if it existed before, restore it from your backup first",
         )
     try:
         return Finding(name, Health.GOOD, read(path or Path()))
     except (OSError, ValueError, jwt.PyJWTError) as error:
         said = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
-        return Finding(name, Health.BAD, said, "put the key back from your backup")
+        return Finding(name, Health.BAD, said, "restore the key from your backup")
 
 
 def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
@@ -279,7 +279,9 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
         found, _, advice = fault.partition(": ")
         yield Finding("permissions", Health.BAD, found, advice)
     if not faults:
-        yield Finding("permissions", Health.GOOD, "keys, database and what is trusted are the service's own")
+        yield Finding(
+            "permissions", Health.GOOD, "keys, database and trusted files are accessible by the service only"
+        )
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
@@ -293,11 +295,11 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     left = days_left(settings.tls_cert_file)
     advice = "put the renewed one in its place, and restart: it is read at the start only"
     if left < 0:
-        yield Finding("certificate", Health.BAD, "has ended", advice)
+        yield Finding("certificate", Health.BAD, "has expired", advice)
     elif left < _ENDS_SOON_DAYS:
-        yield Finding("certificate", Health.WARNING, f"ends in {left} days", advice)
+        yield Finding("certificate", Health.WARNING, f"expires in {left} days", advice)
     else:
-        yield Finding("certificate", Health.GOOD, f"ends in {left} days")
+        yield Finding("certificate", Health.GOOD, f"expires in {left} days")
 
 
 def _delivery(settings: Settings) -> Iterator[Finding]:
@@ -357,7 +359,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
             "mail server", Health.BAD, str(error), "check TICKETS_SMTP_URL and TICKETS_SMTP_CA_FILE"
         )
     else:
-        yield Finding("mail server", Health.GOOD, "lets us in")
+        yield Finding("mail server", Health.GOOD, "accepts the login")
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -73,7 +73,7 @@ def _rate_limits(settings: Settings) -> RateLimits:
             per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
         )
     except ValueError as error:
-        raise WrongSettings(f"a rate limit is neither such as 600/minute nor off: {error}") from error
+        raise WrongSettings(f"a rate limit must be such as 600/minute, or off: {error}") from error
 
 
 def http_app(running: Running) -> FastAPI:
@@ -144,7 +144,7 @@ def worker_app() -> FastAPI:
 
 
 def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
-    """Serve HTTP until a signal says stop."""
+    """Serve HTTP until a stop signal."""
     if database:
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
@@ -238,7 +238,7 @@ def sign_token(*, subject: str, clients: list[str], permissions: list[str], life
     settings = read_settings()
     if settings.jwks_url or settings.jwks_file:
         raise WrongSettings(
-            "tokens come from the issuer of the key set; this service accepts none of its own"
+            "tokens come from the issuer of the key set; the service does not accept its own tokens"
         )
     try:
         key = TokenKey(settings.token_key_file)

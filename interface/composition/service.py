@@ -151,8 +151,8 @@ def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | Postgres
     # The file is looked for once more: a process that started at the same time makes the key first, and stores then.
     if store.has_sealed() and not path.exists():
         raise ValueError(
-            f"{path} is not there, though the store is in use: put the key back from your backup. Where there is none,"
-            " `tickets keys rotate --outbox` makes a new one, and what waits for its delivery is lost"
+            f"{path} is missing, though the store is in use: restore the key from your backup. Without a backup,"
+            " `tickets keys rotate --outbox` creates a new key, and the queued tickets are lost"
         )
 
 

@@ -84,7 +84,7 @@ def probe_of(running: Running) -> Probe:
     def writer() -> None:
         busy = running.commands.busy_seconds()
         if busy > _STUCK_SECONDS:
-            raise NotReady(f"what is being stored has taken {busy:.0f} seconds")
+            raise NotReady(f"the current commit has taken {busy:.0f} seconds")
 
     return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
 

@@ -43,7 +43,7 @@ def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
 
     @cli.command()
     def push() -> None:
-        """Push to subscriptions beside the servers, until a signal says stop; one process at a time does."""
+        """Push to subscriptions in a process of its own, until a stop signal; one process is elected."""
         actions.push()
 
 
@@ -51,17 +51,21 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
     @cli.command()
     def follow(
         client: Annotated[str, typer.Argument(help="Client (tenant).")],
-        after: Annotated[str | None, typer.Option(help="The id that you saw last.", metavar="ID")] = None,
+        after: Annotated[
+            str | None, typer.Option(help="Id of the last event that you have.", metavar="ID")
+        ] = None,
         cursor: Annotated[
             Path | None,
-            typer.Option(help="A file that keeps the position that was printed last.", dir_okay=False),
+            typer.Option(help="File that stores the position of the last printed event.", dir_okay=False),
         ] = None,
-        types: Annotated[str | None, typer.Option(help="Only these types, separated by commas.")] = None,
+        types: Annotated[
+            str | None, typer.Option(help="Only these event types, separated by commas.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="A CloudEvent in JSON per line.")] = False,
     ) -> None:
-        """Print the events of a client as they happen, from the beginning or from where you were."""
+        """Print the events of a client as they happen, from the beginning or from a position."""
         if after is not None and cursor:
-            fail("--after and --cursor exclude each other: the file says where to go on")
+            fail("--after and --cursor exclude each other: the cursor file has the position")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         shown = bytes if as_json else _reader()
@@ -83,29 +87,28 @@ def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
             str,
             typer.Option(
                 help="nats://host:port, tls://host:port (NATS), kafka://host:port[,host:port] or kafka+ssl://…, each"
-                " with user:password@ where needed; @FILE: as the file says, so that no process list has it."
+                " with user:password@ if needed; @FILE reads it from a file and keeps it out of the process list."
             ),
         ],
         client: Annotated[
-            list[str] | None, typer.Option(help="Only of this client. Repeatable.", show_default="all")
+            list[str] | None,
+            typer.Option(help="Only the events of this client. Repeatable.", show_default="all"),
         ] = None,
         topic: Annotated[
             str,
-            typer.Option(
-                "--topic", "--subject", help="Topic of Kafka; of NATS, what every subject begins with."
-            ),
+            typer.Option("--topic", "--subject", help="Kafka topic, or prefix of the NATS subjects."),
         ] = "tickets",
-        stream: Annotated[str, typer.Option(help="Stream of NATS, made if it is not there.")] = "TICKETS",
+        stream: Annotated[str, typer.Option(help="NATS stream, created if missing.")] = "TICKETS",
         cursor: Annotated[
             Path | None,
             typer.Option(
-                help="A file that keeps how far each client was published.",
+                help="File that stores the last published position of each client.",
                 dir_okay=False,
                 show_default="var/publish-nats.json or -kafka.json",
             ),
         ] = None,
     ) -> None:
-        """Publish every event of every client to NATS JetStream or Kafka, until a signal says stop."""
+        """Publish every event of every client to NATS JetStream or Kafka, until a stop signal."""
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", topic, re.ASCII):
             fail("--topic, --subject: only letters, digits, - and _, with single dots between them")
         if not re.fullmatch(r"[\w-]+", stream, re.ASCII):
@@ -124,7 +127,7 @@ def _types(text: str | None) -> frozenset[str] | None:
     if text is None:
         return None
     if unknown := sorted(set(text.split(",")) - set(TYPES)):
-        fail(f"--types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
+        fail(f"--types: unknown event type {unknown[0]!r}; expected one of {', '.join(TYPES)}")
     return frozenset(text.split(","))
 
 

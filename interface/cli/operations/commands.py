@@ -47,10 +47,10 @@ def add_commands(cli: typer.Typer, actions: OperationActions) -> None:
 
     @cli.command()
     def migrate() -> None:
-        """Bring the schema of the store up to date; nothing happens where it is.
+        """Migrate the schema of the store to this version; no effect if it is current.
 
-        Several may run at once: one does it, the others wait. The former release can use the new schema, but no command
-        restores the old one: make a backup before an upgrade.
+        Concurrent runs are safe: one migrates, the others wait. The previous release can use the new schema, but no
+        command restores the old schema: make a backup before an upgrade.
         """
         before, after = actions.migrate()
         Console().print(
@@ -62,7 +62,7 @@ def add_commands(cli: typer.Typer, actions: OperationActions) -> None:
 
     @cli.command()
     def doctor() -> None:
-        """Check settings, store, keys, mail server, clock and the permissions of files, and say what to do."""
+        """Check settings, store, keys, mail server, clock and file permissions, and give advice."""
         table = Table(title="tickets doctor", title_justify="left")
         for title in ("Check", "", "Found"):
             table.add_column(title, overflow="fold")

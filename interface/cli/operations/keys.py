@@ -24,15 +24,16 @@ class KeyActions:
 def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
     """Add the commands."""
     keys = typer.Typer(
-        help="The keys that sign checkpoints and evidence, and those that seal tickets.", no_args_is_help=True
+        help="The keys that sign checkpoints and evidence, and those that encrypt queued tickets.",
+        no_args_is_help=True,
     )
     cli.add_typer(keys, name="keys")
 
     @keys.command()
     def public(
-        every: Annotated[bool, typer.Option("--all", help="The older ones, too.")] = False,
+        every: Annotated[bool, typer.Option("--all", help="Print the former keys, too.")] = False,
     ) -> None:
-        """Print the verifier key in force."""
+        """Print the current verifier key."""
         found = actions.public_keys()
         for _, key in found if every else found[:1]:
             print_line(key)
@@ -41,13 +42,13 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
     def rotate(
         outbox: Annotated[
             bool,
-            typer.Option("--outbox", help="The key of the outbox instead: seal what waits with a new one."),
+            typer.Option("--outbox", help="Rotate the key that encrypts queued tickets instead."),
         ] = False,
     ) -> None:
-        """Make a new key, in force from now on, and print its verifier key. The one before signs, too, for a while.
+        """Rotate the signing key, and print the new verifier key. The former key also signs for an overlap period.
 
-        With --outbox: the one before opens, too, until the next rotation. For one host whose key is a file that the
-        service may write; otherwise see `tickets keys reseal`.
+        With --outbox, the former key still decrypts until the next rotation. Only for a single host whose key is a file
+        that the service can write; otherwise use `tickets keys reseal`.
         """
         if outbox:
             _seal_anew(actions.rotate_outbox)
@@ -56,26 +57,26 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
 
     @keys.command()
     def reseal() -> None:
-        """Seal what waits with the key of the outbox that stands first now, and make none.
+        """Encrypt queued tickets with the first key of the outbox; create no key.
 
-        For several hosts, and keys from the environment, a command, or a file that is only read: first give every process
-        the new key behind the one in force, then before it, then run this once, and then take the old one away.
+        For several hosts, and for keys from the environment, a command or a read-only file: give every process the new
+        key after the current one, then before it, then run this command once, then remove the former key.
         """
         _seal_anew(actions.reseal)
 
 
 def _seal_anew(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
-    with counting("sealing anew") as tell_progress:
+    with counting("encrypting") as tell_progress:
         report = seal(lambda done: tell_progress(done, done))
     Console().print(
-        f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} sealed anew.",
+        f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} re-encrypted.",
         highlight=False,
     )
     if report.lost_tickets or report.lost_subscriptions:
         fail(
-            f"{_count(report.lost_tickets, 'ticket')} and {_count(report.lost_subscriptions, 'subscription')} were sealed"
-            " with a key that is not there, and nothing else is lost with it: bring it back, or reset the tickets"
-            " (GET …/ticket/deliveries names them) and define the subscriptions anew"
+            f"{_count(report.lost_tickets, 'ticket')} and {_count(report.lost_subscriptions, 'subscription')} were"
+            " encrypted with a key that is missing, and nothing else is lost with it: restore the key, or reset the"
+            " tickets (GET …/ticket/deliveries lists them) and define the subscriptions again"
         )
 
 

@@ -39,21 +39,21 @@ def add_commands(cli: typer.Typer, actions: ServerActions) -> None:
             ),
         ] = False,
     ) -> None:
-        """Serve HTTP until a signal says stop."""
+        """Serve HTTP until a stop signal."""
         actions.serve(host=host, port=port, database=database, workers=workers, demo=demo)
 
     @cli.command()
     def token(
-        sub: Annotated[str, typer.Option(help="Who the caller is: the actor in the history.")],
+        sub: Annotated[str, typer.Option(help="Subject of the token: the actor in the history.")],
         client: Annotated[
-            list[str], typer.Option(help="Client the caller may touch; * for all. Repeatable.")
+            list[str], typer.Option(help="Client that the token allows; * for all. Repeatable.")
         ],
         permission: Annotated[
             list[str] | None,
             typer.Option(help="Permission such as AccessControl.CredentialView. Repeatable."),
         ] = None,
         all_permissions: Annotated[bool, typer.Option("--all", help="Every permission.")] = False,
-        ttl: Annotated[str, typer.Option(help="How long it is valid: 90s, 15m, 1h, 7d.")] = "1h",
+        ttl: Annotated[str, typer.Option(help="Lifetime: 90s, 15m, 1h, 7d.")] = "1h",
     ) -> None:
         """Sign a token with the service's own key, and print it."""
         if all_permissions == bool(permission):

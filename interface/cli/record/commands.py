@@ -56,7 +56,7 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
         user: User,
         as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per event.")] = False,
     ) -> None:
-        """Show all that happened to the ticket of a user, a deleted one's too."""
+        """Show the history of a user's ticket, including deleted tickets."""
         items = list(actions.history(client, user))
         if as_json:
             for item in items:
@@ -84,17 +84,17 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
         at_version: Annotated[int | None, typer.Option(min=1, help="The version to show.")] = None,
         check: Annotated[
             bool,
-            typer.Option("--check", help="Fold every stream anew, and compare it with all that is kept."),
+            typer.Option("--check", help="Replay every stream, and compare the result with the stored rows."),
         ] = False,
         checkpoint: Annotated[
             list[Path] | None,
             typer.Option(
-                help="With --check: a checkpoint kept elsewhere, or a directory of them. Repeatable.",
+                help="With --check: a checkpoint stored elsewhere, or a directory of checkpoints. Repeatable.",
                 exists=True,
             ),
         ] = None,
     ) -> None:
-        """Show a ticket exactly as it was; or, with --check, compare the whole record with itself."""
+        """Show a ticket at a past time; with --check, verify the complete record."""
         if check:
             with counting("checking") as tell:
                 findings = actions.check(checkpoint or [], tell)
@@ -108,17 +108,15 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
 
     @cli.command()
     def rebuild() -> None:
-        """Rebuild the read model from the events; the service may run meanwhile.
+        """Rebuild the read model online, from the events.
 
-        Prints each stream that differs from the ledger, and then ends with status 1. A ticket whose events differ from
+        Prints each stream that differs from the ledger, and then exits with status 1. A ticket whose events differ from
         the ledger keeps its row.
         """
         with counting("rebuilding") as tell:
             findings = actions.rebuild(tell)
         _report_faults(findings)
-        Console().print(
-            f"{findings.credentials} credentials were made anew from their events.", highlight=False
-        )
+        Console().print(f"{findings.credentials} credentials rebuilt from their events.", highlight=False)
         if findings.faults:
             raise SystemExit(1)
 
@@ -142,7 +140,7 @@ def _report_faults(findings: Findings) -> None:
 
 
 def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
-    audit = typer.Typer(help="The log of a client.", no_args_is_help=True)
+    audit = typer.Typer(help="The ledger of a client.", no_args_is_help=True)
     cli.add_typer(audit, name="audit")
 
     @audit.callback()
@@ -158,7 +156,7 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
             bool, typer.Option("--csv", help="CSV instead of a line of JSON per entry.")
         ] = False,
     ) -> None:
-        """Write every entry of a client's ledger to the standard output, in the order of positions."""
+        """Write every entry of a client's ledger to standard output, by position."""
         writer = csv.DictWriter(sys.stdout, _COLUMNS) if as_csv else None
         if writer:
             writer.writeheader()
@@ -173,10 +171,10 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
 def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
     @cli.command()
     def checkpoint(client: Client) -> None:
-        """Sign the client's ledger as it is now, and print the checkpoint."""
+        """Sign the current state of a client's ledger, and print the checkpoint."""
         sys.stdout.write(actions.checkpoint(client))
 
-    evidence = typer.Typer(help="What proves what happened to a ticket.", no_args_is_help=True)
+    evidence = typer.Typer(help="Evidence of the history of a ticket.", no_args_is_help=True)
     cli.add_typer(evidence, name="evidence")
 
     @evidence.command()
@@ -185,10 +183,10 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         user: User,
         output: Annotated[Path, typer.Option("--output", "-o", help="The ZIP to write.", dir_okay=False)],
         since: Annotated[
-            int | None, typer.Option(min=1, help="Size of an older checkpoint that it shall go on from.")
+            int | None, typer.Option(min=1, help="Size of an older checkpoint to prove consistency with.")
         ] = None,
     ) -> None:
-        """Write all that proves what happened to the ticket of a user."""
+        """Write the evidence of a user's ticket to a ZIP file."""
         content = actions.evidence(client, user, since)
         try:
             output.write_bytes(content)
@@ -203,7 +201,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
             str, typer.Option(help="Verifier key (name+hash+base64), or a file with one per line.")
         ],
         checkpoint: Annotated[
-            Path | None, typer.Option(help="An older checkpoint that the evidence must go on from.")
+            Path | None, typer.Option(help="An older checkpoint that the evidence must be consistent with.")
         ] = None,
     ) -> None:
         """Verify an evidence file, as verify_evidence.py does without the service."""
@@ -232,7 +230,7 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"{text!r} is no date and time: write it as 2026-03-03T12:00:00Z")
+        fail(f"{text!r} is not a date and time: write it as 2026-03-03T12:00:00Z")
     if moment.tzinfo is None:
         fail(f"{text!r} needs an offset: write it as 2026-03-03T12:00:00Z")
     return moment.astimezone(UTC)

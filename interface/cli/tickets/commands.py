@@ -18,7 +18,7 @@ class TicketActions:
 
 def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
     """Add the commands."""
-    jobs = typer.Typer(help="What a running server does by itself, done now.", no_args_is_help=True)
+    jobs = typer.Typer(help="Run a periodic job of the server now.", no_args_is_help=True)
     cli.add_typer(jobs, name="jobs")
 
     @jobs.callback()
@@ -27,9 +27,11 @@ def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
 
     @jobs.command()
     def expire() -> None:
-        """Say of each ticket once that it ends soon, and once that it has ended."""
+        """Record, once for each ticket, that it expires soon and that it has expired."""
         report = actions.run_expiry()
         if report is None:
-            Console().print("Another process does it now.")
+            Console().print("Another process runs this job now.")
         else:
-            Console().print(f"{report.soon} tickets end soon, {report.ended} have ended.", highlight=False)
+            Console().print(
+                f"{report.soon} tickets expire soon, {report.ended} have expired.", highlight=False
+            )

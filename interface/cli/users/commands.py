@@ -35,16 +35,16 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         file: Annotated[
             Path,
             typer.Argument(
-                help="CSV in UTF-8: userExtId,email,name,language,postalAddress, whose lines are parted by |.",
+                help="CSV in UTF-8: userExtId,email,name,language,postalAddress, with | between its lines.",
                 dir_okay=False,
             ),
         ],
-        client: Annotated[str, typer.Option(help="Client to whom the users belong.")],
+        client: Annotated[str, typer.Option(help="Client of the users.")],
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Check every line, and change nothing.")
         ] = False,
     ) -> None:
-        """Register the users of a file. Bad lines are reported and passed over; a second run changes nothing."""
+        """Register the users of a CSV file. Bad lines are reported and skipped; a second run changes nothing."""
         report = ImportReport()
         try:
             with (

@@ -99,7 +99,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\nAll is well.\n")
     assert " bad " not in done.stdout
-    assert "lets us in" in done.stdout
+    assert "accepts the login" in done.stdout
 
 
 @pytest.mark.usefixtures("set_up")
@@ -151,7 +151,7 @@ def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) 
 
     assert finding.check == "settings"
     assert finding.found.startswith("TICKETS_MAX_BATCH: ")
-    assert "README" in finding.advice
+    assert "docs/settings.md" in finding.advice
 
 
 def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +179,9 @@ def test_a_key_that_is_broken_or_missing_is_to_be_put_back(
     path.unlink()
     [missing] = of(found(monkeypatch), check)
 
-    assert (broken.check, broken.advice) == (check, "put the key back from your backup")
+    assert (broken.check, broken.advice) == (check, "restore the key from your backup")
     assert missing.health is Health.WARNING
-    assert "put it back from your backup first" in missing.advice
+    assert "restore it from your backup first" in missing.advice
     assert not path.exists()
 
 
@@ -414,7 +414,7 @@ def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.health for finding in said] == [Health.GOOD, Health.WARNING, Health.WARNING]
     assert said[0].found == "can be reached, and has what the primary has"
     assert re.fullmatch(r"\d+ bytes behind the primary", said[1].found)
-    assert said[2].found == "is none: it takes writes"
+    assert said[2].found == "is not a standby: it accepts writes"
     assert gone.check == empty.check == "standby"
     assert "TICKETS_READ_DATABASE_URL" in gone.advice
     assert empty.found == "has no tables of the service"
@@ -466,7 +466,7 @@ def test_texts_and_directories_that_cannot_be_used_are_said(
 
     assert {finding.advice for finding in bad(faulty)} == {"tickets templates check"}
     assert (missing.found, missing.advice) == (
-        "TICKETS_TEMPLATE_DIR nowhere is no directory",
+        "TICKETS_TEMPLATE_DIR nowhere is not a directory",
         "correct the setting",
     )
     said = [finding.found.partition(":")[0] for finding in bad(unwritable)]

@@ -163,7 +163,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
         writing.start()
         try:
             until(lambda: client.get("/readyz").status_code == 503, "it is noticed")
-            assert_not_ready(client, "writer", "what is being stored has taken 0 seconds")
+            assert_not_ready(client, "writer", "the current commit has taken 0 seconds")
         finally:
             gate.set()
             writing.join()
