@@ -132,5 +132,7 @@ async def _no_route(routers: Sequence[APIRouter], request: Request, _: Exception
         for method in getattr(route, "methods", None) or ()
     }
     if allowed:
-        return problem_response(MethodNotAllowed(f"{request.method} is not possible here.", sorted(allowed)))
-    return problem_response(NoSuchPath("Nothing is served under this path."))
+        return problem_response(
+            MethodNotAllowed(f"{request.method} is not allowed on this path.", sorted(allowed))
+        )
+    return problem_response(NoSuchPath("No resource exists at this path."))

@@ -127,7 +127,7 @@ class TokenVerifier:
             raise InvalidToken("The token has expired. Get a new one.") from None
         except (jwt.PyJWTError, StopIteration, ValueError):
             # Which part of it is wrong is nobody's business but its issuer's.
-            raise InvalidToken("This token is not accepted here.") from None
+            raise InvalidToken("The token is not valid for this service.") from None
         caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
         return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS
 

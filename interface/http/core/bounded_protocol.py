@@ -20,10 +20,10 @@ OBSERVE = "observe"
 # More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
-    400: ("The request is no HTTP", "errors.invalidData"),
+    400: ("The request is not valid HTTP", "errors.invalidData"),
     408: ("The request took too long", "errors.invalidData"),
     413: ("The body is too large", "errors.payloadTooLarge"),
-    431: ("The head of the request is too large", "errors.invalidData"),
+    431: ("The request header is too large", "errors.invalidData"),
 }
 
 
@@ -70,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._received += len(data)
         if not head_is_whole and self._received > HEAD_LIMIT_BYTES:
-            self._cut_off(431, "The head of a request may have 64 KiB at most.")
+            self._cut_off(431, "A request header may have 64 KiB at most.")
         elif self._received > _REQUEST_LIMIT_BYTES:
             self._cut_off(413, "The request is too large.")
         elif self._until_whole is None:

@@ -85,7 +85,7 @@ class Call:
     def body(self, schema: type[Body]) -> Body:
         """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
         if not is_json(self.headers):
-            raise UnsupportedMediaType("Send the body as application/json, not encoded.")
+            raise UnsupportedMediaType("Send the body as application/json, without a content encoding.")
         with contextlib.suppress(ValueError, RecursionError):  # the validation below says it better
             json.loads(self.content, object_pairs_hook=_unique_names)
         try:
@@ -189,7 +189,7 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Malformed("The body names a field twice.")
+        raise Malformed("The body has a duplicate field.")
     return found
 
 

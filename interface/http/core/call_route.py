@@ -39,7 +39,7 @@ class Permitted:
         state["access"] = (caller.actor, subject)
         caller.demand(subject.client_ext_id, self._permissions)
         if not accepts(headers, self._media_type):
-            raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
+            raise NotAcceptable(f"The response is {self._media_type}, which the Accept header excludes.")
         return Call(
             method=scope["method"],
             path=scope["path"],

@@ -31,23 +31,25 @@ _KEY = WithJsonSchema(
 Traceparent = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
-    Header(description="W3C trace context; taken over into events and answer, or made where it is absent."),
+    Header(description="W3C trace context; copied to events and the response, or created if absent."),
 ]
 IfMatch = Annotated[
     str | None,
     _TAGS,
-    Header(description='Do it only while the version is one of these entity tags, such as `"7"`; else 412.'),
+    Header(
+        description='Apply the change only if the version is one of these entity tags, such as `"7"`; otherwise 412.'
+    ),
 ]
 IfNoneMatch = Annotated[
     str | None,
     _TAGS,
-    Header(description="Answer 304 without a body while the version is one of these entity tags."),
+    Header(description="Return 304 without a body if the version is one of these entity tags."),
 ]
 IdempotencyKey = Annotated[
     str | None,
     _KEY,
     Header(
-        description="The same key, caller and request again gets the first answer; nothing happens twice."
+        description="A retry with the same key, caller and request gets the first response; the operation is executed once."
     ),
 ]
 
@@ -56,7 +58,7 @@ Prefer = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
     Header(
-        description="`wait=10`: answer once the ticket is delivered, at most so many seconds later, 30 at most (RFC 7240)."
+        description="`wait=10`: wait at most 10 seconds, and never more than 30, for the delivery of the ticket (RFC 7240)."
     ),
 ]
 

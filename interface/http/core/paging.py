@@ -72,7 +72,7 @@ def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
     if wanted.place is None:
         return wanted, 0
     if not re.fullmatch(r"[0-9]{1,18}", wanted.place.value):
-        raise Malformed("continuationToken is none that this service gave.")
+        raise Malformed("invalid continuationToken")
     return wanted, int(wanted.place.value)
 
 
@@ -87,7 +87,7 @@ def single_param(call: Call, name: str, default: str) -> str:
     """Return a query parameter that may be given once. Raises Malformed."""
     given = call.query.get(name, ())
     if len(given) > 1:
-        raise Malformed(f"{name} is given twice.")
+        raise Malformed(f"{name} may be given only once.")
     return given[0] if given else default
 
 
@@ -108,7 +108,7 @@ def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | 
     if name not in call.query:
         return None
     if not (re.fullmatch(r"0|[1-9][0-9]{0,17}", text) and least <= int(text) <= most):
-        raise Malformed(f"{name} must be a whole number from {least} to {most}.")
+        raise Malformed(f"{name} must be an integer from {least} to {most}.")
     return int(text)
 
 
@@ -124,7 +124,7 @@ def _place(token: str) -> Place:
             base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         )
     except (ValueError, TypeError):
-        raise Malformed("continuationToken is none that this service gave.") from None
+        raise Malformed("invalid continuationToken") from None
     if not (isinstance(value, str) and isinstance(user_ext_id, str)) or "\x00" in value + user_ext_id:
-        raise Malformed("continuationToken is none that this service gave.")
+        raise Malformed("invalid continuationToken")
     return Place(value, user_ext_id)

@@ -47,7 +47,7 @@ def path_id(params: Mapping[str, str], name: str) -> str:
     """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
     raw = params[name]
     if _BAD_PERCENT.search(raw):
-        raise Malformed(f"{name} has a percent sign that encodes nothing.")
+        raise Malformed(f"{name} has an invalid percent-encoding.")
     try:
         text = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:

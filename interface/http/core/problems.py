@@ -54,7 +54,7 @@ class ClientDenied(HttpError):
 
 
 class NoSuchPath(HttpError):
-    """Nothing is served under this path."""
+    """No resource exists at this path."""
 
 
 class MethodNotAllowed(HttpError):
@@ -114,7 +114,7 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     Kind.TICKET_EXISTS: Status(422, "Not possible", "errors.ticketExists"),
     Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
     TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
-    Unavailable: Status(503, "Unavailable for now", "errors.unavailable"),
+    Unavailable: Status(503, "Temporarily unavailable", "errors.unavailable"),
 }
 INTERNAL = Status(500, "Internal error", "errors.fatalError")
 
@@ -134,7 +134,7 @@ class Problem(BaseModel):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
     errors: Annotated[list[ErrorMessage], Field(min_length=1)]
-    instance: Annotated[str | None, Field(description="Names this occurrence; the log has it too.")] = None
+    instance: Annotated[str | None, Field(description="Identifies this occurrence, also in the log.")] = None
 
 
 def status_of(error: Exception) -> Status:
@@ -156,16 +156,14 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, Unavailable):
         # What failed inside is the operator's to know.
         _throttled_log(type(error).__name__, f"answered with 503: {error}")
-        messages = ("The service cannot take this now. Try again, with the same Idempotency-Key.",)
+        messages = ("The service is temporarily unavailable. Retry with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)
 
 
 def internal_error_response(instance: str) -> Response:
     """Return the response to a fault of ours, with the id under which the log has the rest, and no internals."""
-    return _respond(
-        INTERNAL, ("Something went wrong here. Give this id to those who run the service.",), {}, instance
-    )
+    return _respond(INTERNAL, ("Internal error. Report this id to the operator.",), {}, instance)
 
 
 def _respond(

@@ -38,7 +38,7 @@ class RateLimits:
             if limit is not None and not self._limiter.hit(limit, *key):
                 until = self._limiter.get_window_stats(limit, *key).reset_time
                 raise TooManyRequests(
-                    f"No more than {limit.amount} of these per {limit.get_expiry()} s for one {key[0]}.",
+                    f"At most {limit.amount} of these requests per {limit.get_expiry()} s for one {key[0]}.",
                     max(1, math.ceil(until - time.time())),
                 )
 

@@ -25,7 +25,7 @@ def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("the date is beyond the calendar") from None
+        raise ValueError("the date is out of range") from None
 
 
 Date = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_to_utc)]

@@ -42,7 +42,7 @@ class DeliveryPart:
 
 
 class Deliveries(TypedDict):
-    """What became of a user's newest tickets, the newest first."""
+    """The deliveries of a user's newest tickets, newest first."""
 
     items: list[TicketDeliveryItem]
 
@@ -54,9 +54,9 @@ class Deliveries(TypedDict):
     responses=lists(Deliveries, "The deliveries of the user's newest tickets", 404),
 )
 async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = None) -> Response:
-    """Returns where the newest tickets of a user are on their way: queued, sent, failed or ended; the newest first.
+    """Returns the delivery status of a user's newest tickets, newest first: queued, sent, failed or ended.
 
-    Addresses are masked. What came before is in the client's history.
+    Addresses are masked. Older deliveries are in the client's history.
 
     Required permission: AccessControl.CredentialView
     """
@@ -69,14 +69,14 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = No
     summary="Retry the deliveries of a ticket",
     operation_id="retryDeliveries",
     status_code=_ACCEPTED,
-    responses=queues(Deliveries, "They are tried again"),
+    responses=queues(Deliveries, "The deliveries are retried"),
 )
 async def retry(
     call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)], idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Has the ticket of a user that waits, or could not be delivered, tried again now, by every method from the first on.
+    """Retries the delivery of a queued or failed ticket immediately, beginning with the first method.
 
-    A ticket that was sent is not sent again: reset it.
+    A ticket that was sent is not sent again: reset the ticket instead.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
@@ -92,7 +92,7 @@ def with_delivery_headers(responses: Responses) -> Responses:
             response["headers"] |= {
                 "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
                 "Ticket-Delivery": {
-                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
+                    "description": "The delivery status of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
                     ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
                     "schema": {"type": "string"},
                 },

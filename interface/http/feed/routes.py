@@ -58,7 +58,7 @@ documents.add_route("/asyncapi.json", _asyncapi)
     EVENTS,
     summary="Get the events after a position",
     operation_id="getEvents",
-    responses=returns(BATCH, _BATCH_SCHEMA, "The next events, by position; none where nothing came"),
+    responses=returns(BATCH, _BATCH_SCHEMA, "The next events, by position; empty if there are none"),
 )
 async def events(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
@@ -67,10 +67,11 @@ async def events(
     wait: Wait = None,
     types: TypesFilter = None,
 ) -> Response:
-    """Returns what happened in the client after a position, oldest first, as CloudEvents.
+    """Returns the client's events after a position, oldest first, as CloudEvents.
 
-    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Keep the id that you handled last and go on
-    after it. Each event names the one before it in `previous`: where that is not the one you saw last, you missed one.
+    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Store the id of the last event that you
+    processed, and resume after it. `previous` is the id of the preceding event: if it is not your last id, you missed
+    an event.
 
     Required permission: AccessControl.EventView
     """
@@ -85,7 +86,7 @@ async def events(
     f"{EVENTS}/stream",
     summary="Follow the events as they happen",
     operation_id="streamEvents",
-    responses=returns(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
+    responses=returns(MEDIA_TYPE, {"type": "string"}, "Events, until the reader disconnects"),
 )
 async def stream(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
@@ -93,11 +94,10 @@ async def stream(
     types: TypesFilter = None,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Sends what happens in the client as server-sent events: each one's `data` is a CloudEvent, its `id` the position.
+    """Sends the client's events as server-sent events: `data` is a CloudEvent, `id` its position.
 
-    A reader that comes back sends the id that it saw last as Last-Event-ID, as browsers do by themselves. Where nothing
-    happens a comment comes every 15 seconds. Whenever the service ends the stream, the last event is named `end` and
-    says why.
+    A reader that reconnects sends the last id received as Last-Event-ID, as browsers do. Without events, a comment is
+    sent every 15 seconds. When the service ends the stream, the last event is named `end` and has the reason.
 
     Required permission: AccessControl.EventView
     """

@@ -17,12 +17,12 @@ _LAST_EVENT_ID = "last-event-id"
 After = Annotated[
     str | None,
     WithJsonSchema(EVENT_ID | {"default": "0"}),
-    Query(description="The id of the event that you saw last; 0 for the beginning."),
+    Query(description="The id of the last event received; 0 for the beginning."),
 ]
 Wait = Annotated[
     str | None,
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),
-    Query(description="How many seconds to wait for the next event where there is none yet."),
+    Query(description="How many seconds to wait for the next event if there is none yet."),
 ]
 _TYPE = "|".join(TYPES)
 TypesFilter = Annotated[
@@ -33,7 +33,7 @@ TypesFilter = Annotated[
 LastEventId = Annotated[
     str | None,
     WithJsonSchema(EVENT_ID),
-    Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
+    Header(alias="Last-Event-ID", description="The id of the last event received; overrides `after`."),
 ]
 
 
@@ -43,7 +43,7 @@ def after_event(call: Call) -> EventId:
         return parse_event_id(single_param(call, "after", "0"))
     except ValueError:
         raise Malformed(
-            "after must be the id of an event: a whole number from 0, and what stands behind it."
+            "after must be an event id: an integer from 0, followed by its era if it has one."
         ) from None
 
 
@@ -65,5 +65,5 @@ def feed_query(call: Call, client_ext_id: str, after: EventId) -> FeedQuery:
     if "types" not in call.query:
         return FeedQuery(client_ext_id, after.position, era=after.era)
     if unknown := sorted(set(types.split(",")) - set(TYPES)):
-        raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
+        raise Malformed(f"types: unknown event type {unknown[0]!r}; expected one of {', '.join(TYPES)}")
     return FeedQuery(client_ext_id, after.position, frozenset(types.split(",")), after.era)

@@ -35,9 +35,9 @@ async def define(
     policyExtId: PolicyExtId,  # noqa: N803
     if_match: IfMatch = None,
 ) -> Response:
-    """Makes these the parameters of the policy, all of them. They hold from the next time they are applied.
+    """Replaces all parameters of the policy. They take effect the next time that the policy is applied.
 
-    A policy whose tickets would be worth less than 112 bits must hash by ARGON2ID; below 20 bits it is refused.
+    A policy whose tickets have less than 112 bits of entropy must hash by ARGON2ID; below 20 bits it is rejected.
 
     Required permission: AccessControl.PolicyModify
     """
@@ -76,7 +76,7 @@ async def get(
     responses=lists(PolicyList, "The policies of the client"),
 )
 async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Response:
-    """Returns every policy that the client has defined. The built-in one, `default`, holds beside them.
+    """Returns every policy that the client has defined. The built-in policy `default` is not listed.
 
     Required permission: AccessControl.PolicyView
     """

@@ -20,7 +20,7 @@ _Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator
 
 
 class ParametersBody(StrictBody):
-    """The parameters of a policy; what is left out is as in the built-in policy."""
+    """The parameters of a policy; omitted ones default to the built-in policy."""
 
     ticketLength: _Int = DEFAULT_POLICY.ticket_length
     ticketCharacterSet: str = DEFAULT_POLICY.ticket_character_set
@@ -37,7 +37,7 @@ class ParametersBody(StrictBody):
     )
     reusable: Annotated[bool, Field(strict=True)] = DEFAULT_POLICY.reusable
     sendingMethod: Annotated[
-        list[SendingMethod], Field(description="In order; each next is tried where one fails.")
+        list[SendingMethod], Field(description="In order; the next method is tried if one fails.")
     ] = [*DEFAULT_POLICY.sending_method]  # noqa: RUF012 - pydantic copies it
     closeToExpirationThreshold: Annotated[_Int, Field(description="Days; -1: off.")] = (
         DEFAULT_POLICY.close_to_expiration_threshold
@@ -60,7 +60,7 @@ class ParametersBody(StrictBody):
 
 
 class PolicyBody(StrictBody):
-    """A policy, whole."""
+    """A complete policy."""
 
     parameters: ParametersBody = ParametersBody()
     defaultPolicy: Annotated[bool, Field(strict=True)] = False

@@ -63,11 +63,11 @@ class RecordPart:
 
 
 class CheckpointItem(TypedDict):
-    """A signed statement of what the client's ledger is at a size."""
+    """A signed statement of the root of the client's ledger at a size."""
 
-    size: Annotated[int, Field(description="How many entries the ledger has.")]
+    size: Annotated[int, Field(description="The number of entries of the ledger.")]
     root: Annotated[str, Field(description="The root of the Merkle tree over them, hexadecimal.")]
-    note: Annotated[str, Field(description="What was signed, with its signatures (C2SP tlog-checkpoint).")]
+    note: Annotated[str, Field(description="The signed note, with its signatures (C2SP tlog-checkpoint).")]
     made: UtcDate | None
 
 
@@ -78,17 +78,17 @@ CheckpointPage = Page[CheckpointItem]
     f"{TICKET}/history",
     summary="Get the history of a ticket",
     operation_id="getHistory",
-    responses=lists(HistoryPage, "What happened to the ticket", 404),
+    responses=lists(HistoryPage, "The history of the ticket", 404),
 )
 async def history(
     call: Annotated[Call, depends(HISTORY_VIEW)],
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns everything that happened to the ticket of a user, oldest first; of a deleted ticket, too.
+    """Returns the history of a user's ticket, oldest first, including deleted tickets.
 
-    Each item says who did what, when and why, and which fields of the ticket it changed. That you read it is kept in
-    the client's access log.
+    Each item has the actor, type, time and reason of an event, and the changed fields of the ticket. The request is
+    recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
@@ -101,9 +101,9 @@ async def history(
 
 @router.get(
     HISTORY,
-    summary="Search what happened in a client",
+    summary="Search the ledger of a client",
     operation_id="searchHistory",
-    responses=lists(LogPage, "What happened in the client"),
+    responses=lists(LogPage, "The matching entries"),
 )
 async def search(
     call: Annotated[Call, depends_for_client(HISTORY_VIEW)],
@@ -116,9 +116,9 @@ async def search(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the entries of the client's ledger that fit every filter, by position: events, and noted accesses.
+    """Returns the entries of the client's ledger that match every filter, by position: events and recorded accesses.
 
-    That you search is kept in the client's access log.
+    The request is recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
@@ -164,18 +164,16 @@ async def checkpoints(
     f"{TICKET}/evidence",
     summary="Get the evidence of a ticket",
     operation_id="getEvidence",
-    responses=returns(
-        ZIP, {"type": "string", "format": "binary"}, "All that proves what happened to the ticket"
-    ),
+    responses=returns(ZIP, {"type": "string", "format": "binary"}, "The evidence of the ticket"),
 )
 async def evidence(
     call: Annotated[Call, depends(HISTORY_VIEW, media_type=ZIP)], since: Since = None
 ) -> Response:
-    """Returns a ZIP that proves what happened to the ticket of a user, to be verified without this service.
+    """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
 
-    It holds the events with their stored bytes and proofs, a signed checkpoint, what shows that no event is missing,
-    and a summary to read. With `since` it goes on from an older checkpoint of that size. Format: docs/evidence.md. That
-    you read it is kept in the client's access log.
+    It contains the events with their stored bytes and proofs, a signed checkpoint, a proof that no event is missing,
+    and a readable summary. With `since`, it proves consistency with an older checkpoint of that size. Format:
+    docs/evidence.md. The request is recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """

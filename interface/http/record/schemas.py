@@ -17,12 +17,12 @@ FromFilter = Annotated[
     Query(alias="from", description="A date and time with its offset (RFC 3339)."),
 ]
 _TEXT = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]+$"})
-ActorFilter = Annotated[str | None, _TEXT, Query(description="Who did it.")]
-UserFilter = Annotated[str | None, _TEXT, Query(description="The user whom it is about.")]
+ActorFilter = Annotated[str | None, _TEXT, Query(description="The actor.")]
+UserFilter = Annotated[str | None, _TEXT, Query(description="The user concerned.")]
 TypeFilter = Annotated[
     str | None,
     _TEXT,
-    Query(description="What happened, such as `TicketRegenerated` or `AccessNoted`."),
+    Query(description="The event type, such as `TicketRegenerated` or `AccessNoted`."),
 ]
 CorrelationFilter = Annotated[
     str | None,
@@ -32,7 +32,7 @@ CorrelationFilter = Annotated[
 Since = Annotated[
     str | None,
     POSITIVE,
-    Query(description="The size of an older checkpoint that the evidence shall go on from."),
+    Query(description="The size of an older checkpoint to prove consistency with."),
 ]
 
 

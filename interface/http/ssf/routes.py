@@ -115,7 +115,7 @@ class PolledTokens(TypedDict):
     openapi_extra={"security": []},
 )
 async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  # noqa: N803
-    """Returns where the streams of security events of a client are made, steered and verified (SSF 1.0, section 7)."""
+    """Returns the endpoints that manage a client's streams of security events (SSF 1.0, section 7)."""
     part = part_of(request, SsfPart)
     issuer = part.streams.issuer(path_id(request.path_params, "clientExtId"))
     return _shown(
@@ -154,9 +154,9 @@ async def keys(request: Request) -> Response:
     openapi_extra=body(StreamBody, required=False),
 )
 async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Makes a stream of what happens to the tickets of the client from now on, as CAEP `credential-change` events.
+    """Creates a stream of the client's future ticket events, as CAEP `credential-change` events.
 
-    Without `delivery` it is polled. It belongs to you, and no other receiver sees it.
+    Without `delivery`, the stream is polled. It belongs to the caller; other receivers cannot access it.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -172,13 +172,13 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     STREAMS,
     summary="Get a stream, or all",
     operation_id="getStreams",
-    responses=lists(OneOrAll, "The stream, or a list of all where none is named", 404),
+    responses=lists(OneOrAll, "The stream, or a list of all if none is named", 404),
 )
 async def get(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)],
     stream_id: StreamIdFilter | None = None,
 ) -> Response:
-    """Returns the configuration of a stream of yours, or a list of all where none is named.
+    """Returns the configuration of one of the caller's streams, or of all streams if none is named.
 
     Required permission: AccessControl.SubscriptionView
     """
@@ -197,7 +197,7 @@ async def get(
     openapi_extra=body(StreamChangeBody, required=True),
 )
 async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Changes what is named in the configuration of a stream of yours; the rest stays.
+    """Changes the given properties of one of the caller's streams; the others are kept.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -212,7 +212,7 @@ async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     openapi_extra=body(StreamReplacementBody, required=True),
 )
 async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Replaces the configuration of a stream of yours; what is left out is forgotten.
+    """Replaces the configuration of one of the caller's streams; omitted properties are reset.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -229,7 +229,7 @@ async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, 
 async def delete(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)], stream_id: StreamIdFilter
 ) -> Response:
-    """Ends a stream of yours.
+    """Deletes one of the caller's streams.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -247,7 +247,7 @@ async def delete(
 async def status(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], stream_id: StreamIdFilter
 ) -> Response:
-    """Returns whether a stream of yours is enabled, paused or disabled, and why.
+    """Returns whether one of the caller's streams is enabled, paused or disabled, and why.
 
     Required permission: AccessControl.SubscriptionView
     """
@@ -262,9 +262,9 @@ async def status(
     openapi_extra=body(StreamStatusBody, required=True),
 )
 async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
-    """Lets a stream of yours go on, wait, or end.
+    """Enables, pauses or disables one of the caller's streams.
 
-    What happens while it is paused is sent later; what happens while it is disabled, never.
+    Events of a paused stream are sent later; events of a disabled stream are never sent.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -283,13 +283,13 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
     status_code=204,
     summary="Ask for a verification event",
     operation_id="verifyStream",
-    responses=deletes("Asked for", 415),
+    responses=deletes("Requested", 415),
     openapi_extra=body(StreamVerificationBody, required=True),
 )
 async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
-    """Has a verification event sent over a stream of yours, with the state that you give.
+    """Sends a verification event with the given state over one of the caller's streams.
 
-    It comes within seconds where the stream is pushed, with the next poll where it is polled.
+    It arrives within seconds on a pushed stream, and with the next poll on a polled stream.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -311,10 +311,10 @@ async def poll(
     call: Annotated[Call, depends_for_client(EVENT_VIEW)],
     streamId: StreamId,  # noqa: N803
 ) -> Response:
-    """Returns the next security event tokens of a stream of yours, and takes down which you have (RFC 8936).
+    """Returns the next security event tokens of one of the caller's streams, and records acknowledgements (RFC 8936).
 
-    Where there are none it waits for up to 30 seconds, unless `returnImmediately` says otherwise. What you do not
-    acknowledge comes again.
+    Without new tokens, it waits for up to 30 seconds unless `returnImmediately` is true. Tokens that are not
+    acknowledged are returned again.
 
     Required permission: AccessControl.EventView
     """
@@ -364,7 +364,7 @@ def _check_ours(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
     for name in ("iss", "aud", "events_supported", "events_delivered"):
         given = getattr(wanted, name)
         if given is not None and given != known[name]:
-            raise Malformed(f"{name} is the transmitter's to say, and not what you say.")
+            raise Malformed(f"{name} is set by the transmitter and cannot be changed.")
 
 
 def _definition(

@@ -35,13 +35,13 @@ class PushBody(_Body):
 
 
 class PolledBody(_Body):
-    """Tokens are polled; where, the service says."""
+    """Tokens are polled, at a URL that the service defines."""
 
     method: Literal["urn:ietf:rfc:8936"]
 
 
 class StreamBody(_Body):
-    """What a receiver says of a stream."""
+    """The properties of a stream that a receiver sets."""
 
     events_requested: Annotated[list[_Uri] | None, Field(max_length=50)] = None
     delivery: Annotated[PushBody | PolledBody, Field(discriminator="method")] | None = None
@@ -49,7 +49,7 @@ class StreamBody(_Body):
 
 
 class StreamReplacementBody(StreamBody):
-    """A stream, whole; what is left out is forgotten. What is the transmitter's to say must be as it is."""
+    """A complete stream; omitted properties are reset. Properties of the transmitter must be unchanged."""
 
     stream_id: StreamName
     iss: str | None = None
@@ -59,10 +59,10 @@ class StreamReplacementBody(StreamBody):
 
 
 class StreamChangeBody(StreamReplacementBody):
-    """What to change of a stream; what is left out, or null, stays."""
+    """The properties to change; omitted ones and nulls are kept."""
 
     def over(self, terms: Terms, target: Target) -> StreamBody:
-        """Return the whole that this makes of a stream as it is."""
+        """Return the complete stream after the change."""
         kept: PushBody | PolledBody = PolledBody(method=POLL)
         if terms.method is Method.SET_PUSH:
             authorization = SecretStr(target.authorization) if target.authorization else None
@@ -78,7 +78,7 @@ class StreamChangeBody(StreamReplacementBody):
 
 
 class StreamStatusBody(_Body):
-    """What becomes of a stream."""
+    """The new status of a stream."""
 
     stream_id: StreamName
     status: Literal["enabled", "paused", "disabled"]
@@ -86,7 +86,7 @@ class StreamStatusBody(_Body):
 
 
 class StreamVerificationBody(_Body):
-    """What to verify, and a state to give back."""
+    """The stream to verify, and a state to return."""
 
     stream_id: StreamName
     state: Annotated[str | None, Field(max_length=1000)] = None
@@ -100,7 +100,7 @@ class TokenErrorBody(_Body):
 
 
 class PollBody(_Body):
-    """What a receiver has, and wants."""
+    """The tokens that a receiver acknowledges and requests."""
 
     ack: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)] = []
     setErrs: Annotated[dict[str, TokenErrorBody], Field(max_length=100)] = {}

@@ -59,7 +59,7 @@ class DefinedSubscription(SubscriptionResponse):
     """A subscription as it was defined."""
 
     secret: Annotated[
-        str | None, Field(description="The secret that the service made; shown here, and never again.")
+        str | None, Field(description="The secret that the service created; returned only once.")
     ] = None
 
 
@@ -75,10 +75,10 @@ async def define(
     name: SubscriptionName,
     if_match: IfMatch = None,
 ) -> Response:
-    """Sends what happens in the client to a URL, by POST, each event in order, again and again until it is taken.
+    """Sends the client's events to a URL by POST, in order; each event is retried until it is acknowledged.
 
-    Any 2xx is an acknowledgement; a 410 parks the subscription at once. What is sent is signed as Standard Webhooks has
-    it. Nothing is sent to private networks unless the operator allows the host, and redirects are not followed.
+    Any 2xx is an acknowledgement; a 410 parks the subscription immediately. Requests are signed according to Standard
+    Webhooks. Nothing is sent to private networks unless the operator allows the host, and redirects are not followed.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -114,7 +114,7 @@ async def define(
 async def get(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], name: SubscriptionName
 ) -> Response:
-    """Returns a subscription, how far it got, and what holds it up.
+    """Returns a subscription, its position, and its last error.
 
     Required permission: AccessControl.SubscriptionView
     """
@@ -131,7 +131,7 @@ async def get(
     responses=lists(SubscriptionList, "The subscriptions of the client"),
 )
 async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> Response:
-    """Returns every subscription of the client, how far each got, and what holds it up.
+    """Returns every subscription of the client, with its position and its last error.
 
     Required permission: AccessControl.SubscriptionView
     """
@@ -153,7 +153,7 @@ async def delete(
     name: SubscriptionName,
     if_match: IfMatch = None,
 ) -> Response:
-    """Sends nothing more, and forgets the URL and the secret.
+    """Deletes the subscription, with its URL and its secret.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -174,7 +174,7 @@ async def resume(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Goes on at once with the event after the one that was acknowledged last, whether it was parked or only waits.
+    """Resumes a parked or waiting subscription immediately, after the last acknowledged event.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -203,7 +203,7 @@ async def replay(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Goes back, or on, to the event at a position, and sends from there. One that is parked stays so until it is resumed.
+    """Moves the subscription back or forward to a position. A parked subscription stays parked until it is resumed.
 
     Required permission: AccessControl.SubscriptionModify
     """

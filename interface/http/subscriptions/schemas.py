@@ -37,7 +37,7 @@ def _webhook_secret(secret: SecretStr | None) -> SecretStr | None:
 
 def _event_type(name: str) -> str:
     if name not in TYPES:
-        raise ValueError(f"there is no such type; there are {', '.join(TYPES)}")
+        raise ValueError(f"unknown event type; expected one of {', '.join(TYPES)}")
     return name
 
 
@@ -47,14 +47,14 @@ _Position = Annotated[int, Field(ge=0, lt=2**63, strict=True), BeforeValidator(i
 
 
 class SubscriptionBody(StrictBody):
-    """A subscription, whole: a webhook and what it gets."""
+    """A complete subscription: a webhook and its events."""
 
     url: Annotated[
         SecretStr,
         Field(
             min_length=1,
             max_length=2000,
-            description="Where to, by https. Only its scheme, host and port are ever shown.",
+            description="The https URL of the receiver. Only its scheme, host and port are ever shown.",
         ),
     ]
     types: Annotated[
@@ -62,27 +62,25 @@ class SubscriptionBody(StrictBody):
         Field(min_length=1, description="Only events of these types; null for all."),
     ] = None
     batchSize: Annotated[
-        _BatchSize, Field(description="1: an event per request; above: a batch of at most so many.")
+        _BatchSize, Field(description="1: one event per request; above 1: a batch of at most this size.")
     ] = 1
     after: Annotated[
         _Position | None,
-        Field(
-            description="A new subscription begins after this position; null: with what happens from now on."
-        ),
+        Field(description="A new subscription begins after this position; null: with the next event."),
     ] = None
     secret: Annotated[
         SecretStr | None,
         AfterValidator(_webhook_secret),
         Field(
             json_schema_extra={"pattern": _WEBHOOK_SECRET.pattern},
-            description="Signs, as Standard Webhooks has it: 24 to 64 bytes in base64 behind `whsec_`. One that is new "
-            "takes the place of the one before, which signs, too, for 24 hours. null: it stays, or the service makes one.",
+            description="The signing secret of Standard Webhooks: 24 to 64 bytes in base64, prefixed by `whsec_`. The "
+            "former secret also signs for 24 hours. null: keep the secret, or let the service create one.",
         ),
     ] = None
     modificationComment: Comment | None = None
 
 
 class CommentBody(StrictBody):
-    """Why."""
+    """The reason for a change."""
 
     modificationComment: Comment | None = None

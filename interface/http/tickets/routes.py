@@ -82,8 +82,8 @@ async def regenerate(
     """Regenerates the ticket value for the specified user, resetting the ticket hash.
 
     The reset count is incremented by one. The response contains the updated ticket credential. The new ticket
-    goes to the user, never to the caller. The previous ticket stops verifying at once; a lock is lifted.
-    A disabled or archived ticket is not revived: 422.
+    is sent to the user, never returned to the caller. The previous ticket becomes invalid immediately; a lock is
+    removed. A disabled or archived ticket is not reset: 422.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
@@ -107,9 +107,9 @@ async def create(
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
-    """Creates the ticket credential of a user. One per user: a second is 422.
+    """Creates the ticket credential of a user. A user has one at most: a second is 422.
 
-    The ticket is generated and goes to the user, never to the caller.
+    The ticket is generated and sent to the user, never returned to the caller.
 
     Required permission: AccessControl.CredentialCreate
     """
@@ -140,9 +140,9 @@ async def get(
     atVersion: AtVersion = None,  # noqa: N803
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Returns the ticket credential of a user, as it is or, with `at` or `atVersion`, exactly as it was.
+    """Returns the ticket credential of a user: the current one or, with `at` or `atVersion`, a past state.
 
-    Required permission: AccessControl.CredentialView; for the past AccessControl.HistoryView, too
+    Required permission: AccessControl.CredentialView; for a past state also AccessControl.HistoryView
     """
     moment, version = past(call)
     if moment or version is not None:
@@ -169,7 +169,7 @@ async def modify(
 ) -> Response:
     """Changes the state, policy, validity or comment of a ticket credential; omitted fields stay.
 
-    `version`, when given, must be the current one, else 409. An archived ticket changes no more: 422.
+    `version`, if given, must be the current one, otherwise 409. An archived ticket cannot be changed: 422.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
@@ -191,7 +191,7 @@ async def modify(
     PATH, summary="Delete a ticket", operation_id="deleteTicket", status_code=204, responses=deletes()
 )
 async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: IfMatch = None) -> Response:
-    """Removes the ticket credential; its history stays. The user may then have a ticket again.
+    """Deletes the ticket credential; its history is kept. A new ticket can then be created for the user.
 
     Required permission: AccessControl.CredentialDelete
     """
@@ -211,10 +211,10 @@ async def verify(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Tells whether a ticket is the user's and may be used now, and counts it.
+    """Verifies a ticket of the user, and counts the result.
 
-    A wrong ticket counts, and locks the credential as its policy says. A refusal for any other reason does not
-    count. An accepted ticket is used up unless its policy says `reusable`.
+    A wrong ticket counts as a failure, and locks the credential as its policy defines. A refusal for any other reason
+    does not count. An accepted ticket cannot be used again unless its policy is `reusable`.
 
     Required permission: AccessControl.CredentialVerify
     """
@@ -238,9 +238,9 @@ async def find(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the ticket credentials of a client that fit every filter, page by page; deleted ones never.
+    """Returns the ticket credentials of a client that match every filter, page by page, without deleted ones.
 
-    The state is the state now. Pages go on by key, so what stands throughout is neither missed nor shown twice.
+    The filter uses the current state. Pages are keyed, so no unchanged ticket is missed or returned twice.
 
     Required permission: AccessControl.CredentialView
     """

@@ -14,20 +14,20 @@ from interface.http.core.schemas import Date, StrictBody, integral
 
 
 class ResetBody(StrictBody):
-    """What may be said with a reset."""
+    """The body of a reset."""
 
     modificationComment: Comment | None = None
 
 
 class ValidityBody(StrictBody):
-    """From when until when; what is left out is decided by the policy."""
+    """The validity period; omitted dates are set by the policy."""
 
     from_: Annotated[Date | None, Field(alias="from")] = None
     to: Date | None = None
 
 
 class CreateBody(StrictBody):
-    """A first ticket; what is left out is decided by the service or the policy."""
+    """The body of a creation; omitted fields are set by the service or the policy."""
 
     extId: ExtId | None = None
     policyExtId: ExtId | None = None
@@ -37,7 +37,7 @@ class CreateBody(StrictBody):
 
 
 class PatchBody(StrictBody):
-    """What to change; what is left out, or null, stays."""
+    """The fields to change; omitted fields and nulls are kept."""
 
     stateName: Literal["active", "disabled", "archived"] | None = None
     modificationComment: Comment | None = None
@@ -47,7 +47,7 @@ class PatchBody(StrictBody):
 
 
 class VerifyBody(StrictBody):
-    """The ticket that somebody presents."""
+    """The ticket to verify."""
 
     ticket: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
 
@@ -64,13 +64,13 @@ At = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Query(
-        description="The moment, with its offset (RFC 3339), at which the ticket is shown; 404 in the future."
+        description="Show the ticket as of this date and time, with its offset (RFC 3339); 404 in the future."
     ),
 ]
 AtVersion = Annotated[
     str | None,
     POSITIVE,
-    Query(description="The version after whose event the ticket is shown."),
+    Query(description="Show the ticket as of this version."),
 ]
 
 

@@ -38,7 +38,7 @@ UserPage = Page[UserResponse]
     openapi_extra=body(UserBody, required=True),
 )
 async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
-    """Makes this all that is known of the user: where tickets are sent, and in which language. Without an `email` they go by letter.
+    """Registers a user, or replaces all data of the user. Without an `email`, tickets are sent by letter.
 
     Required permission: AccessControl.UserModify
     """
@@ -57,7 +57,7 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
 
 @router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
 async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
-    """Returns what is known of a user.
+    """Returns the data of a user.
 
     Required permission: AccessControl.UserView
     """
@@ -67,7 +67,7 @@ async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMa
 
 @router.delete(PATH, summary="Erase a user", operation_id="eraseUser", status_code=204, responses=deletes())
 async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
-    """Erases all that is known of the user, and deletes the ticket; its history stays, with ids only.
+    """Erases all data of the user, and deletes the ticket; its history is kept, with ids only.
 
     Required permission: AccessControl.UserModify
     """
@@ -83,7 +83,7 @@ async def find(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the users of a client by their ids, page by page.
+    """Returns the users of a client, ordered by id, page by page.
 
     Required permission: AccessControl.UserView
     """

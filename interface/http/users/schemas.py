@@ -4,4 +4,4 @@ from application.shared.fields import UserFields
 
 
 class UserBody(UserFields):
-    """A user, whole."""
+    """All data of a user."""
