@@ -20,17 +20,17 @@ _ERA_BYTES = 4
 _SECRETS = ("password", "sslpassword")
 
 
-def back_up(file: Path, tell: Tell, *, replace: bool) -> int:
+def back_up(file: Path, report: Tell, *, replace: bool) -> int:
     """Write a backup. Returns its size. Raises BackupRefused, WrongSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
         raise BackupRefused(f"for PostgreSQL, run pg_dump: {dump}")
-    return write_backup(settings.sqlite_path, file, tell, replace=replace)
+    return write_backup(settings.sqlite_path, file, report, replace=replace)
 
 
-def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
-    """Put a backup in the place of the store. Raises BackupRefused, WrongSettings."""
+def restore(file: Path, report: Tell, *, replace: bool) -> Restored:
+    """Replace the store by a backup. Raises BackupRefused, WrongSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         fill = "pg_restore --exit-on-error --single-transaction --no-owner"
@@ -38,14 +38,14 @@ def restore(file: Path, tell: Tell, *, replace: bool) -> Restored:
             "for PostgreSQL, run pg_restore into an empty database, and then record it:"
             f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
         )
-    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), tell, replace=replace)
+    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), report, replace=replace)
 
 
 def mark_restored() -> str:
-    """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, WrongSettings."""
+    """Record that the store was restored by an external tool. Returns the new era. Raises BackupRefused, WrongSettings."""
     settings, era = read_settings(), _new_era()
     try:
-        _check_that_nobody_uses(settings)
+        _check_not_in_use(settings)
         store = open_store(settings)
     except (OSError, Unavailable) as error:
         raise WrongSettings(str(error)) from error
@@ -56,8 +56,8 @@ def mark_restored() -> str:
     return era
 
 
-def _check_that_nobody_uses(settings: Settings) -> None:
-    """Raise BackupRefused where a process does that could write without the new era."""
+def _check_not_in_use(settings: Settings) -> None:
+    """Raise BackupRefused if another process could write without the new era."""
     if settings.sqlite_path is None:
         if others := others_at(settings.database_url):
             raise BackupRefused(
@@ -67,8 +67,8 @@ def _check_that_nobody_uses(settings: Settings) -> None:
         return
     if not settings.sqlite_path.exists():
         raise BackupRefused(f"there is no database {settings.sqlite_path}")
-    with alone(settings.sqlite_path) as nobody_else:
-        if not nobody_else:
+    with alone(settings.sqlite_path) as exclusive:
+        if not exclusive:
             raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
 
 
@@ -77,7 +77,7 @@ def _new_era() -> str:
 
 
 def _database(settings: Settings) -> str:
-    """Return the database as a shell gives it to PostgreSQL's tools, without a password, which every user would see."""
+    """Return the database as a quoted argument of PostgreSQL's tools, without a password, which the process list would show."""
     named = {
         name: value for name, value in conninfo_to_dict(settings.database_url).items() if name not in _SECRETS
     }
@@ -90,6 +90,6 @@ def add_commands(cli: typer.Typer) -> None:
         back_up=back_up,
         restore=restore,
         mark_restored=mark_restored,
-        check=lambda tell: check_record([], tell),
+        check=lambda report: check_record([], report),
     )
     commands.add_commands(cli, actions)

@@ -1,4 +1,4 @@
-"""How tickets are brought to their users, and what the commands for it do."""
+"""The delivery of tickets, wired, and the actions of its commands."""
 
 import asyncio
 import secrets
@@ -38,19 +38,19 @@ from interface.settings import Settings, WrongSettings, read_settings
 
 @dataclass(frozen=True)
 class Delivery:
-    """Who brings tickets, by which method; close: gives back what they hold."""
+    """The couriers by method. close: closes their connections."""
 
     couriers: Mapping[SendingMethod, Courier]
     closing: Sequence[SmtpTransport | OutgoingHttp]
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         for part in self.closing:
             await part.close()
 
 
 def delivery_of(settings: Settings) -> Delivery:
-    """Return who brings tickets by the settings. Raises WrongSettings."""
+    """Return the couriers of the settings. Raises WrongSettings."""
     try:
         return _delivery(settings)
     except (OSError, ValueError) as error:
@@ -79,7 +79,7 @@ def _delivery(settings: Settings) -> Delivery:
         settings.delivery_webhook_secret,
     )
     if url and key_file and secret:
-        # The operator has named the host, so it may be one of the own network.
+        # The operator has named the host, so it may be in the private network.
         http = OutgoingHttp(any_host=True, timeout_seconds=settings.push_timeout_seconds)
         closing.append(http)
         couriers[SendingMethod.WEBHOOK] = MailerWebhook(
@@ -107,7 +107,7 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 
 
 def templates(settings: Settings) -> Templates:
-    """Return the texts of mails and letters."""
+    """Return the templates of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
         raise WrongSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
     return Templates(
@@ -118,7 +118,7 @@ def templates(settings: Settings) -> Templates:
 async def deliver(
     running: Running, delivery: Delivery, observe: Callable[[Tried], None] = lambda _: None
 ) -> None:
-    """Deliver tickets until cancelled. observe: told of every try."""
+    """Deliver tickets until cancelled. observe: called after every attempt."""
     settings = running.settings
     deliverer = Deliverer(
         outbox=running.store,
@@ -145,7 +145,7 @@ async def deliver(
 
 
 def deliver_alone() -> None:
-    """Deliver until a signal says stop. Raises WrongSettings."""
+    """Deliver until a stop signal. Raises WrongSettings."""
     settings = read_settings()
     log_as_set(settings)
     delivery = delivery_of(settings)
@@ -162,13 +162,13 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
 
 
 def check_templates() -> tuple[Sequence[str], Sequence[str]]:
-    """Return the templates there are, and what is wrong with any. Raises WrongSettings."""
+    """Return the names of all templates, and the faults found. Raises WrongSettings."""
     texts = templates(read_settings())
     return texts.names(), texts.check()
 
 
 def render_template(kind: str, client: str, language: str) -> bytes:
-    """Return a text as a user would get it; `letter.pdf` is the letter as it is printed. Raises WrongSettings."""
+    """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises WrongSettings."""
     settings = read_settings()
     texts = templates(settings)
     ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
@@ -183,7 +183,7 @@ def render_template(kind: str, client: str, language: str) -> bytes:
 
 
 def _sample(client: str, language: str) -> Waiting:
-    """Return a ticket that nobody has."""
+    """Return a sample ticket."""
     now = datetime(2026, 11, 25, 9, 42, tzinfo=UTC)
     subject = Subject(client, "user-123")
     recipient = Recipient(

@@ -1,4 +1,4 @@
-"""What the commands for keys do."""
+"""The actions of the commands for keys."""
 
 from collections.abc import Callable
 
@@ -11,15 +11,15 @@ from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.settings import WrongSettings, read_settings
 
 
-def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with a new key what waits; the one before opens until the next time. Raises WrongSettings, Unavailable."""
+def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
+    """Rotate the key that encrypts queued tickets; the former key decrypts until the next rotation. Raises WrongSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if not isinstance(running.outbox_keys, OutboxKeyFile):
             raise WrongSettings(
                 "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
                 " run `tickets keys reseal`"
             )
-        _reseal(running, tell)  # what the key that goes now still seals
+        _reseal(running, report)  # tickets that the key to be removed still encrypts
         try:
             running.outbox_keys.rotate()
         except OSError as error:
@@ -27,17 +27,17 @@ def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
                 f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
                 " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
             ) from error
-        return _reseal(running, tell)
+        return _reseal(running, report)
 
 
-def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with the key that is given first what waits. Raises WrongSettings, Unavailable."""
+def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
+    """Re-encrypt queued tickets with the first key. Raises WrongSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True) as (running, _):
-        return _reseal(running, tell)
+        return _reseal(running, report)
 
 
-def _reseal(running: Running, tell: Callable[[int], None]) -> ResealReport:
-    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=tell)
+def _reseal(running: Running, report: Callable[[int], None]) -> ResealReport:
+    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=report)
 
 
 def add_commands(cli: typer.Typer) -> None:

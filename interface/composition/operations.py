@@ -1,4 +1,4 @@
-"""What the commands for operators do."""
+"""The actions of the commands for operators."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ _NEWEST_EVENTS = 1000
 
 
 def migrate() -> tuple[int, int]:
-    """Bring the schema up to date. Returns the version before and after. Raises WrongSettings."""
+    """Migrate the schema. Returns the version before and after. Raises WrongSettings."""
     settings = read_settings()
     path = settings.sqlite_path
     try:
@@ -54,7 +54,7 @@ def migrate() -> tuple[int, int]:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield what every check found."""
+    """Yield the findings of every check."""
     try:
         settings = read_settings()
     except WrongSettings as error:
@@ -110,7 +110,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(path: Path) -> Finding:
-    # Not opened as a server does it, which would bring it up to date: who asks for a diagnosis wants nothing changed.
+    # Not opened as a server does, which would migrate it: a diagnosis must not change anything.
     stored, newest = stored_schema_at(path), SqliteStore.newest_schema
     version = stored.version
     if version >= newest:
@@ -120,7 +120,7 @@ def _sqlite(path: Path) -> Finding:
             "store",
             Health.WARNING,
             f"schema version {version}, this program has {newest}",
-            "the next start brings it up to date: make a backup first",
+            "the next start migrates it: make a backup first",
         )
     return Finding("store", Health.GOOD, f"can be read, schema version {version}")
 
@@ -145,7 +145,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _clock_beside(newest: datetime | None) -> Finding | None:
-    """Return what is wrong where the newest event is of a time that is yet to come."""
+    """Return a finding if the newest event is in the future."""
     ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead <= _SKEW_SECONDS:
         return None
@@ -198,7 +198,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    """Read each key, and make none: one that is missing may be in a backup."""
+    """Read each key, and create none: a missing key may be in a backup."""
     given = settings.outbox_key or settings.outbox_key_command
     yield _key(
         "outbox key",
@@ -257,8 +257,8 @@ def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
     try:
         return Finding(name, Health.GOOD, read(path or Path()))
     except (OSError, ValueError, jwt.PyJWTError) as error:
-        said = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
-        return Finding(name, Health.BAD, said, "restore the key from your backup")
+        found = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
+        return Finding(name, Health.BAD, found, "restore the key from your backup")
 
 
 def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
@@ -315,7 +315,7 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
 
 
 def _who_delivers(settings: Settings) -> Delivery:
-    """Return who would, and make no directory for it: the service may be another user than who asks."""
+    """Return the couriers without creating directories: the service may run as another user."""
     with tempfile.TemporaryDirectory() as elsewhere:
         made = Path(elsewhere)
         return delivery_of(settings.model_copy(update={"mail_dir": made, "letter_dir": made}))
@@ -351,7 +351,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
     try:
         [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
     except WrongSettings:
-        return  # the check of the delivery says what is wrong
+        return  # the check of the delivery reports it
     try:
         asyncio.run(transport.check())
     except NotDelivered as error:

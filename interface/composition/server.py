@@ -149,7 +149,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     log_as_set(settings)
-    # What would keep the service from starting is found here, once, and not in each worker.
+    # Detect here, once, what would keep the workers from starting.
     with in_background(settings, with_outbox=True) as (running, background):
         _key_finder(settings)
         _rate_limits(settings)
@@ -163,26 +163,26 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
             print(demo_greeting(settings, token, host, port), flush=True)  # noqa: T201
     # uvicorn stops, and then raises the signal that it was stopped by once more: by then all is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    _open_as_many_files_as_allowed()
-    with _counts_of(workers):
+    _raise_file_limit()
+    with _shared_metrics(workers):
         _run_uvicorn(settings, host, port, workers)
 
 
 @contextmanager
-def _counts_of(workers: int) -> Iterator[None]:
-    """Have several processes count together."""
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Let several processes share their metrics."""
     if workers == 1 or MULTIPROCESS_DIR in os.environ:
         yield
         return
-    # Where they can be: the files are mapped, and who writes into one that the disk has no room for is ended by SIGBUS.
+    # In memory if possible: the files are mapped, and a write to one that a full disk cannot hold raises SIGBUS.
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with TemporaryDirectory(prefix="tickets-metrics-", dir=memory) as directory:
         os.environ[MULTIPROCESS_DIR] = directory
         yield
 
 
-def _open_as_many_files_as_allowed() -> None:
-    """Every connection is one, and a shell or systemd allows 1024 unless a process asks for more."""
+def _raise_file_limit() -> None:
+    """Every connection needs a file descriptor, and a shell or systemd allows 1024 unless a process requests more."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -191,7 +191,7 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
     return partial(
         BoundedProtocol,
         patience_seconds=settings.request_patience_seconds,
-        # A stream tries for some time longer to tell its reader why it ends.
+        # A stream needs some more time to send the reason for its end.
         reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
         headers=secure_headers(NOTHING, settings.insist_on_tls_seconds),
     )
@@ -211,16 +211,16 @@ def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None
         log_config=None,
         log_level="warning",
         server_header=False,
-        # By default uvicorn believes whoever calls from the same machine.
+        # By default, uvicorn trusts proxy headers from the same machine.
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
         ssl_context_factory=tls_context if settings.tls_cert_file else None,
-        # The rest is for what the service itself has to end.
+        # The rest is for the service's own shutdown.
         timeout_graceful_shutdown=max(1, settings.grace_seconds * 2 // 3),
-        # By default uvicorn kills a worker that does not answer it within five seconds, and on a busy machine its imports
-        # alone take longer: it is killed and started for ever.
+        # By default, uvicorn kills a worker that does not respond within five seconds. On a busy machine the imports
+        # alone take longer, and the worker would be restarted forever.
         timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
     if workers > 1:

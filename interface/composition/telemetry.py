@@ -1,4 +1,4 @@
-"""What operators see of a server, wired."""
+"""Metrics, traces and logs of requests, wired."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ _STUCK_SECONDS = 15
 
 
 class Telemetry:
-    """Hands what happens to all who want to know. Raises WrongSettings where traces cannot be made."""
+    """Forwards observations to metrics, traces and logs. Raises WrongSettings if traces cannot be made."""
 
     def __init__(self, running: Running) -> None:
         settings = running.settings
@@ -51,27 +51,27 @@ class Telemetry:
         self.look = metrics.look
 
     def request(self, exchange: Exchange) -> None:
-        """Tell of a request."""
+        """Record a request."""
         for tell in self._requests:
             tell(exchange)
 
     def batch(self, batch: Batch) -> None:
-        """Tell of commands that were stored."""
+        """Record a batch of stored commands."""
         for tell in self._batches:
             tell(batch)
 
     def tried(self, tried: Tried) -> None:
-        """Tell of a try to hand over a ticket."""
+        """Record an attempt to deliver a ticket."""
         for tell in self._tries:
             tell(tried)
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Export the remaining traces."""
         self._end()
 
 
 def probe_of(running: Running) -> Probe:
-    """Return what tells whether a server is ready."""
+    """Return the readiness probe."""
 
     def store() -> None:
         try:

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def fail(message: str) -> NoReturn:
-    """Say on one line what is wrong, and end with status 2."""
-    tell(message)
+    """Print an error on one line, and exit with status 2."""
+    print_notice(message)
     raise SystemExit(2)
 
 
-def tell(message: str) -> None:
-    """Say something on one line beside the output."""
+def print_notice(message: str) -> None:
+    """Print a message on one line of standard error."""
     line = escape(" ".join(message.split()))
     Console(stderr=True, soft_wrap=True).print(f"[bold red]tickets:[/] {line}", highlight=False)
 

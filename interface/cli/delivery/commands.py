@@ -1,4 +1,4 @@
-"""The commands for delivery: run it alone, and check what mails and letters say."""
+"""The commands for delivery: run it in a process of its own, and check templates."""
 
 import sys
 from collections.abc import Callable, Sequence

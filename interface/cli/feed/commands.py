@@ -1,4 +1,4 @@
-"""The commands for those who follow: print what happens, and publish it."""
+"""The commands for the event feed: print and publish it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from application.feed.feed import TYPES, CloudEvent
 from application.record.eras import EventId, parse_event_id
-from interface.cli.core.messages import fail, tell
+from interface.cli.core.messages import fail, print_notice
 
 _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
@@ -70,12 +70,12 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
             signal.signal(number, lambda *_: sys.exit(0))
         shown = bytes if as_json else _reader()
         events = actions.follow(
-            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), tell=tell
+            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), warn=print_notice
         )
         with closing(events):
             for event in events:
                 if event is None:
-                    _end_where_nobody_reads()
+                    _exit_if_pipe_closed()
                 else:
                     _print_line(shown(event))
 
@@ -132,7 +132,7 @@ def _types(text: str | None) -> frozenset[str] | None:
 
 
 def _reader() -> Callable[[bytes], bytes]:
-    """Return what makes a line to read of an event: in columns on a terminal, in one line elsewhere."""
+    """Return the function that formats an event for a human: in columns on a terminal, otherwise on one line."""
     console = Console(highlight=False)
 
     def shown(content: bytes) -> bytes:
@@ -155,7 +155,7 @@ def _reader() -> Callable[[bytes], bytes]:
 
 
 def _what(event: CloudEvent) -> str:
-    """Return who did it to whom, why, and what changed."""
+    """Return the user, actor, reason and changes of an event."""
     data = event["data"]
     who = f"{data['userExtId'] or ''} by {data['actor']}".strip()
     reason = f": {data['reason']}" if data["reason"] else ""
@@ -168,7 +168,7 @@ def _value(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the text in one line, with nothing in it that a terminal obeys."""
+    """Return the text in one line, without control sequences."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
@@ -176,7 +176,7 @@ def _printable(text: str) -> str:
 
 
 def _print_line(line: bytes) -> None:
-    """Write a line past Python's buffer, in which it would be in the way of a later end. Ends where nobody reads."""
+    """Write a line unbuffered, so that a later exit cannot block on it. Exits if the pipe is closed."""
     rest = memoryview(line + b"\n")
     try:
         while rest:
@@ -185,8 +185,8 @@ def _print_line(line: bytes) -> None:
         raise SystemExit(0) from None
 
 
-def _end_where_nobody_reads() -> None:
-    """End where the other end of the pipe was closed, which the next event alone would tell."""
+def _exit_if_pipe_closed() -> None:
+    """Exit if the reader closed the pipe; otherwise only the next write would notice."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     if poll.poll(0):

@@ -20,7 +20,7 @@ Tell = Callable[[str, int, int], None]
 
 
 class Restored(Protocol):
-    """What a restore did. kept: where what was there before is now."""
+    """The result of a restore. kept: the path of the former database."""
 
     @property
     def kept(self) -> Path | None:
@@ -33,7 +33,7 @@ class Restored(Protocol):
 
 @dataclass(frozen=True)
 class BackupActions:
-    """What the commands do; interface/composition wires it. Progress is told as (what, done, of how many)."""
+    """What the commands do; interface/composition wires it. Progress is reported as (what, done, of how many)."""
 
     back_up: Callable[..., int]
     restore: Callable[..., Restored]
@@ -54,8 +54,8 @@ def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
         The file is written completely or not at all. It does not contain the keys: back them up separately. For
         PostgreSQL, the error message has the pg_dump command to run instead.
         """
-        with _progress() as tell:
-            size = actions.back_up(file, tell, replace=force)
+        with _progress() as report:
+            size = actions.back_up(file, report, replace=force)
         Console(soft_wrap=True).print(
             f"{file}: {size:,} bytes, checked. It does not contain the keys.", highlight=False, markup=False
         )
@@ -74,14 +74,14 @@ def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
 
         Later events belong to a new era, so that subscribers do not confuse them with lost events.
         """
-        with _progress() as tell:
-            restored = actions.restore(file, tell, replace=force)
+        with _progress() as report:
+            restored = actions.restore(file, report, replace=force)
         console = Console(soft_wrap=True)
         if restored.kept:
             console.print(f"The former database is now {restored.kept}.", highlight=False, markup=False)
-        _say_era(restored.era)
-        with _progress() as tell:
-            findings = actions.check(lambda done, of: tell("checking the record", done, of))
+        _print_era(restored.era)
+        with _progress() as report:
+            findings = actions.check(lambda done, of: report("checking the record", done, of))
         report_findings(findings)
         if findings.faults:
             raise SystemExit(1)
@@ -89,10 +89,10 @@ def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
     @cli.command()
     def restored() -> None:
         """Record that the store was restored by an external tool, such as pg_restore. Run it before the service starts."""
-        _say_era(actions.mark_restored())
+        _print_era(actions.mark_restored())
 
 
-def _say_era(era: str) -> None:
+def _print_era(era: str) -> None:
     Console(soft_wrap=True).print(
         f"Restored. New events belong to era {era}; subscribers ahead of the backup get an error.",
         highlight=False,
@@ -101,19 +101,19 @@ def _say_era(era: str) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Tell]:
-    """Yield what is told of the progress; it is shown on a terminal where it takes a while."""
+    """Yield the function that reports progress; a terminal shows a bar after a while."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task("", total=None)
     shown_at = time.monotonic() + _SHOWN_AFTER_SECONDS
 
-    def tell(what: str, done: int, of: int) -> None:
+    def report(what: str, done: int, of: int) -> None:
         progress.update(task, description=what, completed=done, total=of)
         if time.monotonic() >= shown_at:
             progress.start()
 
     try:
-        yield tell
+        yield report
     finally:
         progress.stop()

@@ -1,4 +1,4 @@
-"""The commands for operators: bring the schema up to date, and say what is wrong with a set-up."""
+"""The commands for operators: migrate the schema, and diagnose an installation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 class Health(StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Health(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What a check found. advice: what to do; empty where all is good."""
+    """A finding of a check. advice: empty if the check is good."""
 
     check: str
     health: Health

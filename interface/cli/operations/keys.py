@@ -51,7 +51,7 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
         that the service can write; otherwise use `tickets keys reseal`.
         """
         if outbox:
-            _seal_anew(actions.rotate_outbox)
+            _encrypt(actions.rotate_outbox)
         else:
             print_line(actions.rotate())
 
@@ -62,10 +62,10 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
         For several hosts, and for keys from the environment, a command or a read-only file: give every process the new
         key after the current one, then before it, then run this command once, then remove the former key.
         """
-        _seal_anew(actions.reseal)
+        _encrypt(actions.reseal)
 
 
-def _seal_anew(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
+def _encrypt(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
     with counting("encrypting") as tell_progress:
         report = seal(lambda done: tell_progress(done, done))
     Console().print(

@@ -30,7 +30,7 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class RecordActions:
-    """What the commands do; interface/composition wires it. Progress is told as (done, of how many)."""
+    """What the commands do; interface/composition wires it. Progress is reported as (done, of how many)."""
 
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
@@ -67,10 +67,10 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
         table.add_column("what happened", no_wrap=True)
         table.add_column("what changed", overflow="fold")
         for item in items:
-            said = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
+            lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
             reason = [f"reason: {item['reason']}"] if item["reason"] else []
             changes = [f"{c['field']}: {_shown(c['from'])} → {_shown(c['to'])}" for c in item["changes"]]
-            cells = (str(item["version"]), "\n".join(said), "\n".join([*reason, *changes]))
+            cells = (str(item["version"]), "\n".join(lines), "\n".join([*reason, *changes]))
             table.add_row(*map(Text, cells))
         Console().print(table)
 
@@ -96,8 +96,8 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
     ) -> None:
         """Show a ticket at a past time; with --check, verify the complete record."""
         if check:
-            with counting("checking") as tell:
-                findings = actions.check(checkpoint or [], tell)
+            with counting("checking") as report:
+                findings = actions.check(checkpoint or [], report)
             report_findings(findings)
             if findings.faults or findings.lost:
                 raise SystemExit(1)
@@ -113,8 +113,8 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
         Prints each stream that differs from the ledger, and then exits with status 1. A ticket whose events differ from
         the ledger keeps its row.
         """
-        with counting("rebuilding") as tell:
-            findings = actions.rebuild(tell)
+        with counting("rebuilding") as report:
+            findings = actions.rebuild(report)
         _report_faults(findings)
         Console().print(f"{findings.credentials} credentials rebuilt from their events.", highlight=False)
         if findings.faults:
@@ -122,7 +122,7 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
 
 
 def report_findings(findings: Findings) -> None:
-    """Say what a check of the record found."""
+    """Print the findings of a check of the record."""
     _report_faults(findings)
     for loss in findings.lost:
         Console(stderr=True, soft_wrap=True).print(f"lost: {loss}", highlight=False, markup=False)
@@ -160,8 +160,8 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         writer = csv.DictWriter(sys.stdout, _COLUMNS) if as_csv else None
         if writer:
             writer.writeheader()
-        with counting("exporting") as tell:
-            for item in actions.export(client, _moment(begin), _moment(end), tell):
+        with counting("exporting") as report:
+            for item in actions.export(client, _moment(begin), _moment(end), report):
                 if writer:
                     writer.writerow({**item, "details": to_json(item["details"])})
                 else:

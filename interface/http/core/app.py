@@ -35,7 +35,7 @@ from interface.http.core.secure_headers import NOTHING, policy_of_page, secure_h
 _TITLE = "Ticket credentials"
 _DOCS = "/docs"
 _ASSETS = f"{_DOCS}/assets"
-# What pages of other origins may send, and may read beside the body, where CORS is on.
+# The methods and headers of other origins' pages, if CORS is on.
 _METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 _SENT_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"),
@@ -57,8 +57,8 @@ def create_app(
 ) -> FastAPI:
     """Return the ASGI application over the service, with the routes of these rooms.
 
-    observe: told of every request that was answered. cors_origins: whose pages may call the service.
-    hsts_seconds: for how long browsers shall insist on TLS, None for not.
+    observe: called after every response. cors_origins: origins whose pages may call the service.
+    hsts_seconds: how long browsers shall require TLS; None: not at all.
     """
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
@@ -66,7 +66,7 @@ def create_app(
         swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{_ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{_ASSETS}/favicon.png",
-        # Else it has a stranger on the internet fetch and judge the document.
+        # Otherwise a third-party server fetches and validates the document.
         swagger_ui_parameters={"validatorUrl": None},
     )
     policy_of_docs = policy_of_page(bytes(page.body).decode())
@@ -102,7 +102,7 @@ def create_app(
 
 
 def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
-    """Let pages of these origins call. Without credentials: a token is sent by who has it, a cookie by the browser."""
+    """Allow pages of these origins. Without credentials: scripts send a token, only cookies would be sent by the browser."""
     return CORSMiddleware(
         app,
         allow_origins=origins,

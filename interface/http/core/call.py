@@ -86,7 +86,7 @@ class Call:
         """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
         if not is_json(self.headers):
             raise UnsupportedMediaType("Send the body as application/json, without a content encoding.")
-        with contextlib.suppress(ValueError, RecursionError):  # the validation below says it better
+        with contextlib.suppress(ValueError, RecursionError):  # the validation below has the better message
             json.loads(self.content, object_pairs_hook=_unique_names)
         try:
             return schema.model_validate_json(self.content)
@@ -94,11 +94,11 @@ class Call:
             raise Malformed(*[_fault(fault) for fault in error.errors(include_url=False)]) from None
 
     def optional_body(self, schema: type[Body]) -> Body:
-        """Return the body, or what an empty object would have been where there is none."""
+        """Return the body; an absent one equals an empty object."""
         return self.body(schema) if self.content else schema()
 
     def command_context(self) -> dict[str, Any]:
-        """Return what a command takes over from the call, but for its own fields."""
+        """Return the fields that every command takes from the call."""
         key = idempotency_key(self.headers)
         retryable = key is not None and self.method in ("POST", "PATCH")
         newest, *former = self.service.digest_keys()
@@ -122,7 +122,7 @@ class Call:
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
         answer = await self.service.execute(command)
-        # A retry gets the first answer whole, its traceparent too.
+        # A retry gets the complete first response, including its traceparent.
         self.state["traceparent"] = answer.correlation_id
         return answer.unwrap()
 
@@ -131,7 +131,7 @@ class Call:
         return await self.service.load(loads)
 
     def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
-        """Return what raises HttpError once the caller's token is no longer accepted."""
+        """Return the check that raises HttpError once the caller's token is no longer accepted."""
         authorization = self.headers.getlist("authorization")
 
         async def check() -> None:
@@ -141,7 +141,7 @@ class Call:
         return check
 
     async def note_read(self) -> None:
-        """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
+        """Record the read in the client's access log, before it happens. Raises Unavailable."""
         await self.note(READ)
 
     async def note(self, outcome: str) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: what FastAPI cannot see for itself."""
+"""The OpenAPI 3.1 document: the parts that FastAPI cannot derive."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -90,7 +90,7 @@ def queues(schema: type, description: str) -> Responses:
 
 
 def public(description: str) -> Responses:
-    """Declare the responses of a GET for which nobody needs a token."""
+    """Declare the responses of a GET without authentication."""
     content = {"application/json": {"schema": {"type": "object"}}}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 413, 500)
@@ -106,14 +106,14 @@ def creates(schema: type, description: str, *, links: dict[str, Any]) -> Respons
 
 
 def puts(schema: type, description: str, *more: int, links: dict[str, Any]) -> Responses:
-    """Declare the responses of a PUT that makes or replaces, and where one goes on from it."""
+    """Declare the responses of a PUT that creates or replaces, and the operations to continue with."""
     problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
     replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
     return {200: replaced | {"links": links}, 201: new | {"links": links}} | problems
 
 
 def links_to(*operations: str, of: str = "userExtId") -> dict[str, Any]:
-    """Say which operations go on with what was just made."""
+    """Return links to the operations to continue with."""
     parameters = {name: f"$request.path.{name}" for name in ("clientExtId", of)}
     return {operation: {"operationId": operation, "parameters": parameters} for operation in operations}
 

@@ -39,13 +39,13 @@ POSITIVE = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
 
 @dataclass(frozen=True)
 class WantedPage:
-    """Which page is asked for."""
+    """The requested page."""
 
     limit: int
     place: Place | None
 
     def next(self, place: Place | None) -> Pagination:
-        """Return how to go on after a place; None: this page is the last."""
+        """Return the pagination after a place; None: this page is the last."""
         token = None
         if place is not None:
             token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
@@ -53,7 +53,7 @@ class WantedPage:
 
 
 def page(call: Call) -> WantedPage:
-    """Return which page is asked for. Raises Malformed."""
+    """Return the requested page. Raises Malformed."""
     limit = single_param(call, "limit", str(DEFAULT_LIMIT))
     if not (
         limit.isascii()
@@ -67,7 +67,7 @@ def page(call: Call) -> WantedPage:
 
 
 def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
-    """Return which page is asked for, and after which number it goes on. Raises Malformed."""
+    """Return the requested page, and the number after which it begins. Raises Malformed."""
     wanted = page(call)
     if wanted.place is None:
         return wanted, 0
@@ -77,7 +77,7 @@ def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
 
 
 def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
-    """Return a page of items that are numbered; the next one goes on after `last`, None: there is none."""
+    """Return a page of numbered items; the next page begins after `last`, None: there is none."""
     place = None if last is None else Place(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
@@ -92,7 +92,7 @@ def single_param(call: Call, name: str, default: str) -> str:
 
 
 def query_value(call: Call, name: str, kind: Any) -> Any:
-    """Return a query parameter by its type, None where it is absent. Raises Malformed."""
+    """Return a query parameter by its type, None if absent. Raises Malformed."""
     text = single_param(call, name, "")
     if name not in call.query:
         return None
@@ -103,7 +103,7 @@ def query_value(call: Call, name: str, kind: Any) -> Any:
 
 
 def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
-    """Return a query parameter that is a whole number, None where it is absent. Raises Malformed."""
+    """Return an integer query parameter, None if absent. Raises Malformed."""
     text = single_param(call, name, "")
     if name not in call.query:
         return None

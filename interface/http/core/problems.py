@@ -22,7 +22,7 @@ class HttpError(Exception):
 
 
 class Malformed(HttpError):
-    """The request is not what the OpenAPI document describes; `faults` says what, one message each."""
+    """The request is not what the OpenAPI document describes; `faults` has one message each."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))

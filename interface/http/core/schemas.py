@@ -16,7 +16,7 @@ def _rfc3339(value: object) -> object:
 
 
 def integral(value: object) -> object:
-    """Return a number that is integral as an integer; whatever else it is, pydantic judges."""
+    """Return an integral float as an integer, and any other value unchanged, for pydantic to validate."""
     # To JSON, 7.0 is an integer; a text or a truth value is not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

@@ -1,4 +1,4 @@
-"""Where a user's tickets are on their way."""
+"""The deliveries of a user's tickets."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,7 +101,7 @@ def with_delivery_headers(responses: Responses) -> Responses:
 
 
 async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
-    """Return what is said of the delivery of a new ticket, once it is over or the caller waits no longer."""
+    """Return the headers about the delivery of a new ticket, once it is finished or the caller's wait is over."""
     seconds = preferred_wait(call.headers)
     if seconds is None or answer.version is None:
         return {}
@@ -123,8 +123,8 @@ def _structured(item: TicketDeliveryItem | None) -> str:
     """Return a delivery as a structured field (RFC 9651): a token with parameters, which hold ASCII only."""
     if item is None:
         return "none"
-    said = {"method": item["method"], "answer": item["answer"], "why": item["why"]}
-    return item["status"] + "".join(f';{name}="{value}"' for name, value in said.items() if value)
+    parameters = {"method": item["method"], "answer": item["answer"], "why": item["why"]}
+    return item["status"] + "".join(f';{name}="{value}"' for name, value in parameters.items() if value)
 
 
 async def _response(call: Call, limit: int, status: int = 200) -> Response:

@@ -35,7 +35,7 @@ class EventStream(Response):
     permit: asked at every heartbeat, raises HttpError where the reader may no longer read.
     patience_seconds: a reader that takes nothing for so long is cut off. What it has not taken yet is in the
     system's buffers and one batch, so a slow reader costs no more memory than a fast one.
-    Whenever the service ends it, the last message says why, as an event named `end`.
+    When the service ends it, the last message has the reason, as an event named `end`.
     """
 
     def __init__(

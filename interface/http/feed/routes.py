@@ -1,4 +1,4 @@
-"""What happens, for those who follow from outside."""
+"""The event feed of a client."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

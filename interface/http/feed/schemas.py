@@ -38,7 +38,7 @@ LastEventId = Annotated[
 
 
 def after_event(call: Call) -> EventId:
-    """Return after which event somebody wants to go on. Raises Malformed."""
+    """Return the event after which to resume. Raises Malformed."""
     try:
         return parse_event_id(single_param(call, "after", "0"))
     except ValueError:
@@ -60,7 +60,7 @@ def resume_after(call: Call, after: EventId) -> EventId:
 
 
 def feed_query(call: Call, client_ext_id: str, after: EventId) -> FeedQuery:
-    """Return what of the client's feed is asked for. Raises Malformed."""
+    """Return the requested part of the client's feed. Raises Malformed."""
     types = single_param(call, "types", "")
     if "types" not in call.query:
         return FeedQuery(client_ext_id, after.position, era=after.era)

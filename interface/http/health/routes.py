@@ -1,4 +1,4 @@
-"""What orchestrators and monitors ask: whether it lives, whether it is ready, and how it goes."""
+"""Health checks and metrics, for orchestrators and monitors."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -30,13 +30,13 @@ class HealthPart:
 
 @router.get("/livez")
 async def live() -> Response:
-    """Answer: that is all there is to it."""
+    """Return 200: the process is alive."""
     return JSONResponse({"status": "alive"}, headers=_UNCACHED)
 
 
 @router.get("/readyz")
 async def ready(request: Request) -> Response:
-    """Tell whether requests can be served here; 503 with what is wrong where not."""
+    """Return whether the server is ready; 503 with the failed checks if not."""
     found = await part_of(request, HealthPart).readiness()
     content = {"status": "ready" if found.ready else "not ready", "checks": dict(found.checks)}
     if found.ready:
@@ -46,7 +46,7 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Return the metrics, to whoever has the token where one is set. Raises Unauthenticated."""
+    """Return the metrics. Requires the token, if one is set. Raises Unauthenticated."""
     part = part_of(request, HealthPart)
     if part.metrics_token:
         given = request.headers.get("authorization", "")

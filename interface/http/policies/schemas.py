@@ -15,7 +15,7 @@ PolicyExtId = Annotated[
 ]
 
 
-# A signed 64-bit number, as every store keeps it; the policy's own rules are narrower, and say why.
+# A signed 64-bit number, as every store keeps it; the rules of the policy are narrower, and have messages of their own.
 _Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(integral)]
 
 

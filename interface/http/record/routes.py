@@ -1,4 +1,4 @@
-"""What happened, and what proves it."""
+"""The record of a client: history, ledger, checkpoints and evidence."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -346,17 +346,17 @@ def _named(call: Call) -> SubscriptionKey:
 
 
 async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
-    """Change a stream, unless somebody else has changed it since it was read here."""
+    """Change a stream, unless it was changed concurrently."""
     streams, key = call.part(SsfPart).streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     subscribed = await _stream(call, key)
     _check_ours(wanted, streams.configuration(subscribed))
-    whole: StreamBody = wanted
+    complete: StreamBody = wanted
     if isinstance(wanted, StreamChangeBody):
-        whole = wanted.over(subscribed.row.terms, streams.target(subscribed))
+        complete = wanted.over(subscribed.row.terms, streams.target(subscribed))
     terms = call.command_context() | {
         "precondition": Precondition(if_match=frozenset({subscribed.row.version}))
     }
-    await call.execute(_definition(call, key, whole, terms))
+    await call.execute(_definition(call, key, complete, terms))
     return _shown(streams.configuration(await _stream(call, key)))
 
 

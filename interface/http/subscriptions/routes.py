@@ -1,4 +1,4 @@
-"""Who gets a client's events pushed, and how far they got."""
+"""The subscriptions of a client: webhooks that receive its events."""
 
 import json
 from collections.abc import Callable

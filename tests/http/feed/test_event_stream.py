@@ -159,5 +159,5 @@ def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
     reader = reading()
     virtual_time.run(run(reader, broken()))
 
-    assert b"out of reach" in reader.last
+    assert b"The store is unavailable" in reader.last
     assert b"secret" not in reader.last
