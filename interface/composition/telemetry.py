@@ -52,18 +52,18 @@ class Telemetry:
 
     def request(self, exchange: Exchange) -> None:
         """Record a request."""
-        for tell in self._requests:
-            tell(exchange)
+        for observe in self._requests:
+            observe(exchange)
 
     def batch(self, batch: Batch) -> None:
         """Record a batch of stored commands."""
-        for tell in self._batches:
-            tell(batch)
+        for observe in self._batches:
+            observe(batch)
 
     def tried(self, tried: Tried) -> None:
         """Record an attempt to deliver a ticket."""
-        for tell in self._tries:
-            tell(tried)
+        for observe in self._tries:
+            observe(tried)
 
     def close(self) -> None:
         """Export the remaining traces."""
