@@ -20,7 +20,7 @@ _PORT = 8000
 _SECONDS = 2
 
 
-def is_well(path: str, port: int, environment: Mapping[str, str]) -> bool:
+def is_healthy(path: str, port: int, environment: Mapping[str, str]) -> bool:
     """Tell whether the server answers 200 there."""
     connection = _connection(port, by_tls=serves_tls(environment))
     try:
@@ -52,7 +52,7 @@ def _connection(port: int, *, by_tls: bool) -> http.client.HTTPConnection:
 
 def main(path: str, port: str = str(_PORT)) -> None:
     """End with status 1 where it is not well."""
-    raise SystemExit(not is_well(path, int(port), os.environ))
+    raise SystemExit(not is_healthy(path, int(port), os.environ))
 
 
 if __name__ == "__main__":

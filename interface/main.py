@@ -4,7 +4,7 @@ import typer
 
 from application.record.ledger import LedgerBroken
 from application.shared.errors import Unavailable
-from application.users.import_users import NoImport
+from application.users.import_users import InvalidImportFile
 from domain.shared.errors import Refusal
 from interface.cli.core.commands import build_cli
 from interface.cli.core.messages import fail
@@ -21,7 +21,7 @@ from interface.composition import (
 )
 from interface.outbound.files.cursor_file import CursorRefused
 from interface.outbound.sql.sqlite_backup import BackupRefused
-from interface.settings import WrongSettings
+from interface.settings import InvalidSettings
 
 # In this order the help lists their commands.
 ROOMS = (server, tickets, users, record, keys, feed, delivery, backup, operations)
@@ -40,8 +40,8 @@ def main() -> None:
     try:
         command_line()()
     except (
-        WrongSettings,
-        NoImport,
+        InvalidSettings,
+        InvalidImportFile,
         Unavailable,
         Refusal,
         LedgerBroken,

@@ -23,7 +23,7 @@ _YEAR_SECONDS = 31_536_000
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
-class WrongSettings(Exception):
+class InvalidSettings(Exception):
     """Settings that the service does not start with; the message is one line."""
 
 
@@ -407,7 +407,7 @@ class Settings(BaseSettings):
         return _listed(self.cors_origins)
 
     @property
-    def insist_on_tls_seconds(self) -> int | None:
+    def hsts_max_age(self) -> int | None:
         """Return for how long browsers shall insist on TLS, None where nothing is to be said of it."""
         if self.hsts_seconds is None and self.tls_cert_file:
             return _YEAR_SECONDS
@@ -421,21 +421,21 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Return the settings of the environment. Raises WrongSettings with one clear line."""
+    """Return the settings of the environment. Raises InvalidSettings with one clear line."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)}
     secrets_dir = os.environ.get(f"{PREFIX}SECRETS_DIR")
     given |= _secret_files(secrets_dir) if secrets_dir else set()
     if unknown := sorted(given - known):
-        raise WrongSettings(f"{', '.join(unknown)}: no such setting; the README lists them")
+        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; the README lists them")
     try:
         return Settings(_secrets_dir=secrets_dir)
     except OSError as error:
-        raise WrongSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
+        raise InvalidSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
-        raise WrongSettings(name + fault["msg"].removeprefix("Value error, ")) from None
+        raise InvalidSettings(name + fault["msg"].removeprefix("Value error, ")) from None
 
 
 def _listed(text: str | None) -> list[str]:
@@ -447,5 +447,5 @@ def _secret_files(directory: str) -> set[str]:
     try:
         names = {entry.name.upper() for entry in Path(directory).iterdir()}
     except OSError as error:
-        raise WrongSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
+        raise InvalidSettings(f"{PREFIX}SECRETS_DIR: {error}") from None
     return {name for name in names if name.startswith(PREFIX)}

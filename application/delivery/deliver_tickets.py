@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from application.delivery.outbox import DeliveryKey, Outbox, Standing, Trying, Waiting
+from application.delivery.outbox import DeliveryKey, Outbox, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RecordDelivery
 from application.shared.errors import SealBroken, Unavailable
 from application.shared.masking import masked
@@ -24,10 +24,10 @@ from domain.policies.policy import SendingMethod
 from domain.tickets.ticket import ClearTicket
 
 ACTOR = "tickets deliver"
-AT_ONCE = 32
-_LOOK_EVERY_SECONDS = 1
+MAX_CONCURRENT = 32
+_POLL_INTERVAL_SECONDS = 1
 _AGAIN_AFTER_SECONDS = 2
-_STOPS_WITHIN_SECONDS = 5
+_STOP_TIMEOUT_SECONDS = 5
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class NotDelivered(Exception):
         self.final = final
 
 
-class Tried(NamedTuple):
+class DeliveryAttempt(NamedTuple):
     """A try to hand over a ticket. answer: the code. correlation_id: of the command that minted it, if that is known."""
 
     method: SendingMethod
@@ -57,7 +57,7 @@ class Tried(NamedTuple):
 class Courier(Protocol):
     """Brings tickets to their users, by one method."""
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Hand one ticket over for good: when this returns, a crash no longer loses it. Raises NotDelivered.
 
         Returns the code of who took it. May be called again with the same ticket: what is sent then has the same identity.
@@ -82,7 +82,7 @@ class Deliverer:
     lease_for: timedelta
     new_command_id: Callable[[], str]
     correlation_id: Callable[[], str]
-    observe: Callable[[Tried], None] = lambda _: None
+    observe: Callable[[DeliveryAttempt], None] = lambda _: None
     _extended: datetime | None = None
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _running: "dict[asyncio.Task[None], DeliveryKey]" = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Deliverer:
     async def _take(self) -> None:
         """Take as many as there is room for, or wait for some."""
         self._woken.clear()
-        room = AT_ONCE - len(self._running)
+        room = MAX_CONCURRENT - len(self._running)
         taken = await self._taken(room) if room else ()
         for waiting in taken:
             task = asyncio.create_task(self._deliver(waiting))
@@ -127,12 +127,12 @@ class Deliverer:
             task.add_done_callback(self._ended)
         if len(taken) < room or not room:
             # Soon enough to extend a short lease, too.
-            seconds = min(_LOOK_EVERY_SECONDS, self.lease_for.total_seconds() / 4)
+            seconds = min(_POLL_INTERVAL_SECONDS, self.lease_for.total_seconds() / 4)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
 
-    async def _taken(self, room: int) -> Sequence[Waiting]:
+    async def _taken(self, room: int) -> Sequence[PendingDelivery]:
         now = self.clock()
         taking = asyncio.create_task(
             asyncio.to_thread(self.outbox.take, self.lease, now, now + self.lease_for, room)
@@ -143,25 +143,25 @@ class Deliverer:
             # The thread takes them all the same.
             with suppress(Unavailable):
                 keys = [waiting.entry.key for waiting in await taking]
-                await asyncio.to_thread(self.outbox.let_go, self.lease, keys)
+                await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
             raise
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if len(self._running) == AT_ONCE:
+        if len(self._running) == MAX_CONCURRENT:
             self._woken.set()
         del self._running[task]
 
     async def _let_go(self) -> None:
         if self._running:
-            await asyncio.wait(self._running, timeout=_STOPS_WITHIN_SECONDS)
+            await asyncio.wait(self._running, timeout=_STOP_TIMEOUT_SECONDS)
         keys = list(self._running.values())
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         with suppress(Unavailable):
-            await asyncio.to_thread(self.outbox.let_go, self.lease, keys)
+            await asyncio.to_thread(self.outbox.release_leases, self.lease, keys)
 
-    async def _deliver(self, waiting: Waiting) -> None:
+    async def _deliver(self, waiting: PendingDelivery) -> None:
         try:
             await self._deliver_or_put_off(waiting)
         except Unavailable as error:
@@ -169,14 +169,14 @@ class Deliverer:
         except Exception:
             log.exception("ticket %s: its delivery failed, and is tried again", waiting.delivery_id)
 
-    async def _deliver_or_put_off(self, waiting: Waiting) -> None:
+    async def _deliver_or_put_off(self, waiting: PendingDelivery) -> None:
         trying = waiting.trying
         while True:
             why, method = waiting.obsolete(self.clock()), waiting.entry.methods[trying.method]
             if why or method is SendingMethod.NONE:
                 await self._record(waiting, trying, why=why or Obsolete.NOT_SENT)
                 return
-            if waiting.standing is Standing.FAILED and waiting.ticket:
+            if waiting.standing is OutboxStatus.FAILED and waiting.ticket:
                 await self._postpone(waiting, trying, waiting.ticket.valid_to)  # which somebody moved
                 return
             trying = replace(trying, attempts=trying.attempts + 1)
@@ -196,12 +196,12 @@ class Deliverer:
                 return
 
     def _tell(
-        self, waiting: Waiting, method: SendingMethod, answer: str, began: float, *, delivered: bool
+        self, waiting: PendingDelivery, method: SendingMethod, answer: str, began: float, *, delivered: bool
     ) -> None:
         seconds = time.monotonic() - began
-        self.observe(Tried(method, answer, delivered, seconds, waiting.entry.correlation_id))
+        self.observe(DeliveryAttempt(method, answer, delivered, seconds, waiting.entry.correlation_id))
 
-    async def _hand_over(self, waiting: Waiting, method: SendingMethod) -> str:
+    async def _hand_over(self, waiting: PendingDelivery, method: SendingMethod) -> str:
         entry = waiting.entry
         try:
             ticket = ClearTicket(self.sealer.unseal(entry.sealed, bound_to=entry.delivery_id).reveal())
@@ -221,8 +221,8 @@ class Deliverer:
             raise NotDelivered("an error of the service, which its log has", "error") from None
 
     async def _after(
-        self, failure: NotDelivered, waiting: Waiting, trying: Trying, method: SendingMethod
-    ) -> Trying | None:
+        self, failure: NotDelivered, waiting: PendingDelivery, trying: RetryState, method: SendingMethod
+    ) -> RetryState | None:
         """Return how to go on at once, by the next method; None: it was put off, or given up."""
         now = self.clock()
         since = trying.failing_since or now
@@ -233,17 +233,19 @@ class Deliverer:
             await self._postpone(waiting, trying, next_try)
             return None
         if trying.method + 1 < len(waiting.entry.methods):
-            return Trying(method=trying.method + 1, attempts=trying.attempts, last_error=trying.last_error)
+            return RetryState(
+                method=trying.method + 1, attempts=trying.attempts, last_error=trying.last_error
+            )
         await self._record(waiting, trying, attempt=_attempt(waiting, method, trying, failure.answer))
         return None  # it is kept, for a retry, until the ticket ends
 
-    async def _postpone(self, waiting: Waiting, trying: Trying, next_try: datetime) -> None:
+    async def _postpone(self, waiting: PendingDelivery, trying: RetryState, next_try: datetime) -> None:
         await asyncio.to_thread(self.outbox.postpone, waiting.entry.key, self.lease, trying, next_try)
 
     async def _record(
         self,
-        waiting: Waiting,
-        trying: Trying,
+        waiting: PendingDelivery,
+        trying: RetryState,
         *,
         attempt: Attempt | None = None,
         delivered: bool = False,
@@ -255,7 +257,7 @@ class Deliverer:
             correlation_id=waiting.entry.correlation_id or self.correlation_id(),
             command_id=self.new_command_id(),
             request_digest="",
-            key_of_delivery=waiting.entry.key,
+            delivery_key=waiting.entry.key,
             attempt=attempt,
             delivered=delivered,
             why=why,
@@ -265,6 +267,6 @@ class Deliverer:
         (await self.execute(command)).unwrap()
 
 
-def _attempt(waiting: Waiting, method: SendingMethod, trying: Trying, answer: str) -> Attempt:
+def _attempt(waiting: PendingDelivery, method: SendingMethod, trying: RetryState, answer: str) -> Attempt:
     recipient = masked(waiting.recipient, method) if waiting.recipient else None
     return Attempt(method=method, attempt=trying.attempts, recipient=recipient, answer=answer)

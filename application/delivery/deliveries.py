@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.delivery.outbox import Outbox, Standing, Waiting
+from application.delivery.outbox import Outbox, OutboxStatus, PendingDelivery
 from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.record.ledger import Ledger
@@ -93,7 +93,7 @@ def _newest_said(subject: Subject, limit: int, ledger: Ledger) -> dict[int, Deli
         count *= 4
 
 
-async def status_within(
+async def wait_for_status(
     subject: Subject, version: int, seconds: float, *, outbox: Outbox, ledger: Ledger, live: LiveFeed
 ) -> TicketDeliveryItem | None:
     """Return what has become of the ticket that came with a version, once it is over or so many seconds are.
@@ -117,9 +117,9 @@ async def status_within(
     return item
 
 
-def _item(version: int, waiting: Waiting | None, said: DeliveryEvent | None) -> TicketDeliveryItem:
+def _item(version: int, waiting: PendingDelivery | None, said: DeliveryEvent | None) -> TicketDeliveryItem:
     over = waiting is None or not isinstance(said, TicketDeliveryFailed)
-    if said and (over or (waiting and waiting.standing is Standing.FAILED)):
+    if said and (over or (waiting and waiting.standing is OutboxStatus.FAILED)):
         return _said(version, said, waiting)
     if waiting is None:
         raise ValueError("there is no such delivery")
@@ -139,7 +139,7 @@ def _item(version: int, waiting: Waiting | None, said: DeliveryEvent | None) -> 
     }
 
 
-def _said(version: int, said: DeliveryEvent, waiting: Waiting | None) -> TicketDeliveryItem:
+def _said(version: int, said: DeliveryEvent, waiting: PendingDelivery | None) -> TicketDeliveryItem:
     attempt = said.delivery if isinstance(said, _ATTEMPTS) else None
     failed = isinstance(said, TicketDeliveryFailed)
     ended = isinstance(said, TicketDeliveryEnded)

@@ -60,7 +60,7 @@ class OutboxEntry:
         return delivery_id(self.stream, self.version)
 
 
-class Trying(Struct, frozen=True, kw_only=True):
+class RetryState(Struct, frozen=True, kw_only=True):
     """What was tried with a ticket. method: which of its methods is at hand; failures: of that one, in a row."""
 
     method: int = 0
@@ -70,7 +70,7 @@ class Trying(Struct, frozen=True, kw_only=True):
     last_error: str | None = None
 
 
-class Standing(StrEnum):
+class OutboxStatus(StrEnum):
     """Where a ticket in the outbox stands."""
 
     QUEUED = "queued"
@@ -85,7 +85,7 @@ class DeliveryProgress(NamedTuple):
     """
 
     event_count: int
-    trying: Trying | None = None
+    trying: RetryState | None = None
     until: datetime | None = None
 
 
@@ -96,7 +96,7 @@ RETRIES = RecordSet[Subject, bool]("retries")
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingDelivery:
     """A ticket in the outbox with whom it is for (None: erased) and what it belongs to now.
 
     so_far: how many events its delivery has. next_try: None for at once. era: in which it was minted (application/record/eras.py).
@@ -105,9 +105,9 @@ class Waiting:
     entry: OutboxEntry
     recipient: Recipient | None
     ticket: TicketState | None
-    trying: Trying
+    trying: RetryState
     so_far: int
-    standing: Standing
+    standing: OutboxStatus
     next_try: datetime | None
     era: str = ""
 
@@ -143,23 +143,23 @@ def _is_the_one(entry: OutboxEntry, ticket: TicketState) -> bool:
 class Outbox(Protocol):
     """The tickets that wait for their delivery; the other side of `Changes.outbox`. Every method raises StoreUnavailable."""
 
-    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[PendingDelivery]:
         """Take the next tickets whose time has come, so that nobody else takes them before `until`.
 
         Of a credential none is taken while somebody has another, so that the newest ticket arrives last.
         lease: a name that nobody else gives.
         """
 
-    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+    def postpone(self, key: DeliveryKey, lease: str, trying: RetryState, next_try: datetime) -> None:
         """Keep what was tried, and let go until the next try, unless somebody else has taken the ticket meanwhile."""
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
         """Keep these from the others until then, as far as nobody else has taken them."""
 
-    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+    def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
         """Let somebody else take these at once."""
 
-    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+    def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
         """Return what waits for a user, or has failed, newest first."""
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, Trying
+from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, RetryState
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, ticket
 from application.transaction.command import Answer, Command
@@ -31,16 +31,16 @@ class RecordDelivery(Command):
     trying, until: of one that was given up: what was tried, and until when the sealed ticket is kept.
     """
 
-    key_of_delivery: DeliveryKey
+    delivery_key: DeliveryKey
     attempt: Attempt | None = None
     delivered: bool = False
     why: Obsolete | None = None
-    trying: Trying | None = None
+    trying: RetryState | None = None
     until: datetime | None = None
 
     def loads(self) -> Sequence[Load]:
         """Return how far the delivery is."""
-        return [Load(DELIVERIES, self.key_of_delivery)]
+        return [Load(DELIVERIES, self.delivery_key)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,14 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
 
     A sealed ticket that was delivered, or is no longer sent, is deleted in the same transaction.
     """
-    key = command.key_of_delivery
+    key = command.delivery_key
     progress = unit.get(DELIVERIES, key)
     if progress is None:
         return command.done(Outcome.GONE, None, None)
     event = _event(command, progress.event_count, clock)
     unit.append([event], command.subject)
     if isinstance(event, TicketDeliveryFailed):
-        failed = DeliveryProgress(event.originator_version, command.trying or Trying(), command.until)
+        failed = DeliveryProgress(event.originator_version, command.trying or RetryState(), command.until)
         unit.put(DELIVERIES, key, failed)
     else:
         unit.remove(DELIVERIES, key)
@@ -68,7 +68,7 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
 
 
 def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryEvent:
-    key = command.key_of_delivery
+    key = command.delivery_key
     following = partial(
         next_event,
         stream=key.stream,

@@ -145,13 +145,13 @@ def position_before(query: FeedQuery, *, ledger: Ledger) -> int:
             f"The ledger of the client ends at position {size}. If you were further once, it was put back: ask its operator."
         )
     if query.era is not None:
-        check_known(EventId(query.after, query.era), ledger.eras(query.client_ext_id))
+        check_in_ledger(EventId(query.after, query.era), ledger.eras(query.client_ext_id))
     if query.types is None:
         return query.after
     return ledger.newest_of_topics(query.client_ext_id, sorted(query.types), query.after)
 
 
-def check_known(seen: EventId, eras: Eras) -> None:
+def check_in_ledger(seen: EventId, eras: Eras) -> None:
     """Raise PositionNotFound where another event stands at the position of this one by now."""
     if not eras.holds(seen):
         end = eras.end_of(seen.era)

@@ -10,7 +10,7 @@ from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 
 
-class Followed(NamedTuple):
+class FollowedEvent(NamedTuple):
     """An event with its CloudEvent as JSON."""
 
     id: EventId
@@ -19,7 +19,7 @@ class Followed(NamedTuple):
 
 def follow(
     query: FeedQuery, *, ledger: Ledger, origin: str, tell: Callable[[str], None]
-) -> Iterator[Followed | None]:
+) -> Iterator[FollowedEvent | None]:
     """Yield the events that the query asks for as they come; None whenever there are no more, at least once a second.
 
     tell: hears once that the store is out of reach, and once that it is back; nothing is passed over meanwhile.
@@ -36,7 +36,7 @@ def follow(
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 batch = Batch(before, events, seen=events[-1].position)
                 for event, content in zip(events, joined(query, batch), strict=True):
-                    yield Followed(event.id, content)
+                    yield FollowedEvent(event.id, content)
                 before = batch.seen
                 query = replace(query, after=before, era=events[-1].id.era)
         except Unavailable as error:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from application.feed.feed import FeedEvent, FeedQuery, check_known, read_feed
+from application.feed.feed import FeedEvent, FeedQuery, check_in_ledger, read_feed
 from application.record.eras import EventId
 from application.record.ledger import Ledger
 from application.shared.errors import PositionNotFound, Unavailable
@@ -30,7 +30,7 @@ class BrokerUnavailable(Exception):
     """The broker is out of reach, refuses, or has not acknowledged in time."""
 
 
-class OutOfStep(Exception):
+class OutOfSync(Exception):
     """The broker's newest event of a client is not the one that was published last: it must be asked anew."""
 
 
@@ -46,7 +46,7 @@ class Broker(Protocol):
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Hand over events that follow each other; when it returns, the broker has acknowledged all of them.
 
-        Where it fails, some may be stored, but of one credential none without those before it. Raises OutOfStep.
+        Where it fails, some may be stored, but of one credential none without those before it. Raises OutOfSync.
         """
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class Cursor(Protocol):
         """Bring to the disk what was noted. Raises StoreUnavailable."""
 
 
-class Patience:
+class Backoff:
     """Waits before the next try, longer each time and never quite as long as another process, until told to stop."""
 
     def __init__(self, stop: asyncio.Event, randomness: Randomness) -> None:
@@ -102,7 +102,7 @@ async def publish(
     target: str,
     origin: str,
     clients: Collection[str],
-    patience: Patience,
+    patience: Backoff,
 ) -> None:
     """Publish until told to stop; where something is out of reach, wait for it and go on.
 
@@ -141,7 +141,7 @@ class _Session:
     cursor: Cursor
     origin: str
     clients: Collection[str]
-    patience: Patience
+    patience: Backoff
     published: dict[str, int] = field(default_factory=dict)
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CLIENTS_AT_ONCE))
 
@@ -188,7 +188,7 @@ class _Session:
                 return 0
             try:
                 await self.broker.publish(client, events)
-            except OutOfStep as error:
+            except OutOfSync as error:
                 log.warning("%s", error)
                 del self.published[client]
                 return 0
@@ -207,7 +207,7 @@ class _Session:
                 " It was put back: nothing more is published before its operator has said what holds."
             )
         try:
-            check_known(last, await asyncio.to_thread(self.ledger.eras, client))
+            check_in_ledger(last, await asyncio.to_thread(self.ledger.eras, client))
         except PositionNotFound as error:
             raise PositionNotFound(
                 f"Client {client!r} was published up to position {last}. {error}"

@@ -26,7 +26,7 @@ class Figures:
     subscriptions: Mapping[Status, int]
 
 
-class Watched(Protocol):
+class FiguresSource(Protocol):
     """A store that says how it stands. Every method raises StoreUnavailable."""
 
     def figures(self) -> Figures:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
 
-_KEPT_SECONDS = 1
+_CACHE_SECONDS = 1
 _PATIENCE_SECONDS = 3
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Probe:
         if self._stopping:
             return Readiness({"process": "is stopping"})
         loop = asyncio.get_running_loop()
-        old = self._found is None or (self._found.done() and loop.time() - self._found_at > _KEPT_SECONDS)
+        old = self._found is None or (self._found.done() and loop.time() - self._found_at > _CACHE_SECONDS)
         if old:
             # In no request's context, since it answers others, too.
             self._found = loop.create_task(self._look(), context=Context())

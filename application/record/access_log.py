@@ -62,7 +62,7 @@ class _Alike:
 
 
 @dataclass
-class AccessNotes:
+class AccessRecorder:
     """Bounds what is noted. `execute` runs a command; the minutes are those of `clock`."""
 
     execute: Callable[[Command], Awaitable[Answer]]

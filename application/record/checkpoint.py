@@ -75,7 +75,7 @@ def make_checkpoint(
             return newest
     begin = newest.size // TILE if newest else 0
     tiles = [tree.computed_tile(number) for number in range(begin, size // TILE)]
-    ledger.keep_tiles(client_ext_id, begin, tiles)
+    ledger.save_tiles(client_ext_id, begin, tiles)
     root = tree.subtree(0, size)
     heads = None
     if with_heads:
@@ -83,7 +83,7 @@ def make_checkpoint(
         heads = (len(streams), root_of(head_leaf(*head) for head in streams))
     text = checkpoint_text(origin_of(signer, client_ext_id), size, root, heads)
     checkpoint = Checkpoint(client_ext_id, size, root, signer.sign(text), clock())
-    ledger.keep_checkpoint(checkpoint)
+    ledger.save_checkpoint(checkpoint)
     return checkpoint
 
 
@@ -132,7 +132,7 @@ def make_checkpoints(
     return made
 
 
-class Sending:
+class CheckpointSender:
     """Sends checkpoints to witnesses, each of which gets its turn although another fails.
 
     In the store a checkpoint counts as sent once all have it. Who has one that another lacks is remembered here, and no

@@ -128,7 +128,7 @@ class Ledger(Protocol):
     def numbered_tiles(self, client_ext_id: str, begin: int, end: int) -> Sequence[tuple[int, bytes]]:
         """Return the kept hashes of the full tiles of these numbers, each with its number; there may be gaps."""
 
-    def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
+    def save_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
         """Keep the hashes of full tiles from this number on; what is kept already stays."""
 
     def event(self, entry: LedgerEntry) -> Event:
@@ -159,10 +159,10 @@ class Ledger(Protocol):
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaves."""
 
-    def mistyped(self) -> Sequence[str]:
+    def mistyped_values(self) -> Sequence[str]:
         """Return stored values that are not of the type of their column, one text each; nothing can be read then."""
 
-    def strays(self) -> Sequence[str]:
+    def orphaned_rows(self) -> Sequence[str]:
         """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
 
     def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
@@ -186,7 +186,7 @@ class Ledger(Protocol):
     def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
         """Return the checkpoint of the largest size."""
 
-    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, in the place of one of the same size."""
 
     def unsent_checkpoints(self, after: tuple[str, int] | None, limit: int) -> Sequence[Checkpoint]:

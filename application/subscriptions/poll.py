@@ -13,7 +13,7 @@ from application.feed.live_feed import LiveFeed
 from application.record.eras import NO_ERAS
 from application.record.ledger import Ledger
 from application.shared.ports import Clock
-from application.subscriptions.records import Progress, Subscribed, Subscriptions
+from application.subscriptions.records import Progress, StoredSubscription, Subscriptions
 from application.subscriptions.security_event import SecurityEvents, event_of, notice_jti
 from domain.subscriptions.subscription import Status, SubscriptionState
 
@@ -34,7 +34,7 @@ class Poll:
     returns_immediately: bool = False
 
 
-class Polled(NamedTuple):
+class PollResult(NamedTuple):
     """Tokens by their jti, and whether there are more."""
 
     tokens: dict[str, str]
@@ -52,7 +52,7 @@ class Polling:
     origin: str
     clock: Clock
 
-    async def poll(self, subscribed: Subscribed, poll: Poll) -> Polled:
+    async def poll(self, subscribed: StoredSubscription, poll: Poll) -> PollResult:
         """Take down what the receiver has, and return what comes next, once there is any or the time is over.
 
         What is not acknowledged comes again. Raises PositionUnknown, StoreUnavailable.
@@ -60,22 +60,22 @@ class Polling:
         row = subscribed.row
         progress, notice = await asyncio.to_thread(self._settled, subscribed, poll)
         if poll.limit == 0 or row.status is not Status.ENABLED:
-            return Polled({}, more=False)
+            return PollResult({}, more=False)
         query = _query(row, progress)
         wait_seconds = 0 if notice or poll.returns_immediately else WAIT_SECONDS
         batch = await self.live.read(query, poll.limit + len(progress.beyond) + 1, wait_seconds)
         if not batch.events and batch.seen > progress.acknowledged:
             seen = replace(progress, acknowledged=batch.seen)
-            await asyncio.to_thread(self.subscriptions.keep_progress, [(row.key, row.version, seen)])
+            await asyncio.to_thread(self.subscriptions.save_progress, [(row.key, row.version, seen)])
         fresh = [event for event in batch.events if event.position not in progress.beyond]
         tokens = await asyncio.to_thread(self._signed, row, fresh[: poll.limit], notice)
-        return Polled(tokens, more=len(fresh) > poll.limit)
+        return PollResult(tokens, more=len(fresh) > poll.limit)
 
     def _signed(self, row: SubscriptionState, events: Sequence[FeedEvent], notice: str) -> dict[str, str]:
         notices = [self.events.of_notice(row, notice)] if notice else []
         return dict([*notices, *(self.events.of_event(row, event) for event in events)])
 
-    def _settled(self, subscribed: Subscribed, poll: Poll) -> tuple[Progress, str]:
+    def _settled(self, subscribed: StoredSubscription, poll: Poll) -> tuple[Progress, str]:
         """Keep what the receiver has; return how far it got, and what is still to be said to it."""
         row, progress = subscribed.row, subscribed.progress
         notice = self.subscriptions.notice(row.key)
@@ -83,7 +83,7 @@ class Polling:
             log.warning("the receiver of stream %r refused %.60r: %.100r", row.name, jti, why)
         said = {*poll.acknowledged, *poll.refused}
         if notice and notice_jti(row.name, notice) in said:
-            self.subscriptions.take_notice(row.key, notice)
+            self.subscriptions.delete_notice(row.key, notice)
             notice = ""
         known = [named for named in (event_of(jti, row.name) for jti in said) if named]
         eras = self.ledger.eras(row.client_ext_id) if known else NO_ERAS
@@ -108,7 +108,7 @@ class Polling:
             last_success=self.clock(),
             last_error=refusal and f"refused: {refusal}",
         )
-        self.subscriptions.keep_progress([(row.key, row.version, progress)])
+        self.subscriptions.save_progress([(row.key, row.version, progress)])
         return progress, notice
 
 

@@ -22,7 +22,7 @@ from application.shared.retries import Retries
 from application.shared.wire import utc_date
 from application.subscriptions.records import (
     Progress,
-    Subscribed,
+    StoredSubscription,
     SubscriptionHead,
     Subscriptions,
     Target,
@@ -32,7 +32,7 @@ from application.transaction.store import Lease, Store
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 LEASE = "push"
-_LOOK_EVERY_SECONDS = 0.25
+_POLL_INTERVAL_SECONDS = 0.25
 _LEASE_EVERY_SECONDS = 1
 _AGAIN_AFTER_SECONDS = 2
 _READ_AT_ONCE = 100
@@ -48,7 +48,7 @@ class Message(NamedTuple):
     media_type: str
 
 
-class NotTaken(Exception):
+class DeliveryRejected(Exception):
     """A message that the receiver did not take; what it says is shown to the subscriber, and holds no secret.
 
     gone: the receiver will never take one. retry_after: when it wants the next try, at the earliest.
@@ -63,11 +63,11 @@ class NotTaken(Exception):
 class Sender(Protocol):
     """Brings messages to receivers, by one method."""
 
-    def compose(self, subscribed: Subscribed, batch: Batch) -> Message:
+    def compose(self, subscribed: StoredSubscription, batch: Batch) -> Message:
         """Return the message with these events, of which there is at least one."""
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a message; when this returns, it is taken. Raises NotTaken."""
+        """Hand over a message; when this returns, it is taken. Raises DeliveryRejected."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Pusher:
     live: LiveFeed
     sealer: Sealer
     senders: Mapping[Method, Sender]
-    compose_notice: Callable[[Subscribed, str], Message]
+    compose_notice: Callable[[StoredSubscription, str], Message]
     park: Callable[[SubscriptionKey, int, str], Awaitable[object]]
     retries: Retries
     clock: Clock
@@ -121,7 +121,7 @@ class Pusher:
             while await asyncio.to_thread(lease.holds):
                 await self._adjust(await asyncio.to_thread(self.subscriptions.subscription_heads))
                 await self.keep()
-                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+                await asyncio.sleep(_POLL_INTERVAL_SECONDS)
             log.warning("the lease is lost; who holds it now goes on pushing")
         finally:
             await self._end(list(self._sendings))
@@ -150,11 +150,11 @@ class Pusher:
         kept = [(key, version, progress) for key, (version, progress) in self._reached.items()]
         if kept:
             self._reached.clear()
-            await asyncio.to_thread(self.subscriptions.keep_progress, kept)
+            await asyncio.to_thread(self.subscriptions.save_progress, kept)
 
     async def _begin_notice(self, head: SubscriptionHead) -> None:
         """Send a notice, once: it says what a receiver can also ask for."""
-        await asyncio.to_thread(self.subscriptions.take_notice, head.key, head.notice)
+        await asyncio.to_thread(self.subscriptions.delete_notice, head.key, head.notice)
         task = asyncio.create_task(self._send_notice(head))
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
@@ -165,10 +165,10 @@ class Pusher:
             if subscribed is not None:
                 sender = self.senders[subscribed.row.terms.method]
                 await sender.send(self.opened(subscribed), self.compose_notice(subscribed, head.notice))
-        except (NotTaken, SealBroken, Unavailable) as error:
+        except (DeliveryRejected, SealBroken, Unavailable) as error:
             log.warning("a notice of %s was not taken: %s", _named(head.key), error)
 
-    def opened(self, subscribed: Subscribed) -> Target:
+    def opened(self, subscribed: StoredSubscription) -> Target:
         """Return where a subscription goes to. Raises SealBroken."""
         return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
 
@@ -232,7 +232,7 @@ class _Sending:
             await self._wait_for_the_next_try()
             try:
                 await sender.send(target, message)
-            except NotTaken as refusal:
+            except DeliveryRejected as refusal:
                 if not await self._put_off(refusal):
                     return False
             else:
@@ -244,7 +244,7 @@ class _Sending:
         if self._progress.next_try:
             await asyncio.sleep((self._progress.next_try - self._pusher.clock()).total_seconds())
 
-    async def _put_off(self, refusal: NotTaken) -> bool:
+    async def _put_off(self, refusal: DeliveryRejected) -> bool:
         """Set when the next try is; False: there is none, and the subscription is parked."""
         retries, now = self._pusher.retries, self._pusher.clock()
         failures, since = self._progress.failures + 1, self._progress.failing_since or now

@@ -80,7 +80,7 @@ class Target(Struct, frozen=True):
         return msgspec.json.decode(secret.reveal(), type=Target)
 
 
-class Subscribed(NamedTuple):
+class StoredSubscription(NamedTuple):
     """A subscription with all that is stored of it.
 
     sealed: its Target. moved: it continues after `progress.acknowledged`; else from where the store has it. notice: to be
@@ -94,7 +94,7 @@ class Subscribed(NamedTuple):
     notice: str = ""
 
 
-SUBSCRIPTIONS = RecordSet[SubscriptionKey, Subscribed]("subscriptions")
+SUBSCRIPTIONS = RecordSet[SubscriptionKey, StoredSubscription]("subscriptions")
 LEDGER_SIZES = RecordSet[str, int]("ledger_sizes")
 
 
@@ -110,7 +110,7 @@ def ledger_size(unit: UnitOfWork, client_ext_id: str) -> int:
 
 def save(
     unit: UnitOfWork, subscription: Subscription, sealed: bytes, position: int | None = None, notice: str = ""
-) -> Subscribed:
+) -> StoredSubscription:
     """Store the subscription's events, state and target; return it as it is after them.
 
     position: after which it continues; None: it does not move. notice: to be sent to its receiver.
@@ -122,7 +122,7 @@ def save(
     reached = known.progress.acknowledged if known and position is None else position or 0
     progress = Progress(acknowledged=reached, last_success=known.progress.last_success if known else None)
     moved = position is not None or (known is not None and known.moved)
-    subscribed = Subscribed(state, sealed, progress, moved, notice)
+    subscribed = StoredSubscription(state, sealed, progress, moved, notice)
     unit.append(events, Subject(state.client_ext_id))
     unit.put(SUBSCRIPTIONS, state.key, subscribed)
     return subscribed
@@ -148,22 +148,22 @@ def sealed_for(key: SubscriptionKey) -> str:
 class Subscriptions(Protocol):
     """How far the subscribers got; the other side of `Changes.subscriptions`. Every method raises StoreUnavailable."""
 
-    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[StoredSubscription]:
         """Return every subscription of a client that is not deleted, by name."""
 
-    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
+    def subscription(self, key: SubscriptionKey) -> StoredSubscription | None:
         """Return a subscription; None where there is none, or it is deleted."""
 
     def subscription_heads(self) -> Sequence[SubscriptionHead]:
         """Return the heads of all subscriptions that are pushed: those that are enabled, and are not polled."""
 
-    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+    def save_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
         """Keep how far subscribers got, each unless the subscription has another version by now."""
 
-    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
+    def save_notice(self, key: SubscriptionKey, notice: str) -> None:
         """Keep what is still to be said about a subscription to its receiver, in the place of what was before."""
 
-    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
+    def delete_notice(self, key: SubscriptionKey, notice: str) -> None:
         """Forget it."""
 
     def notice(self, key: SubscriptionKey) -> str:

@@ -168,10 +168,10 @@ def verification_notice(state: str | None) -> str:
 
 def stream_updated_notice(status: Status, reason: str | None) -> str:
     """Return the notice that the stream has another status, which its receiver did not ask for."""
-    said = {"status": shared_status(status)}
+    said = {"status": ssf_status(status)}
     return to_json({STREAM_UPDATED: said | ({"reason": reason} if reason else {})})
 
 
-def shared_status(status: Status) -> str:
+def ssf_status(status: Status) -> str:
     """Return a status as Shared Signals names it: what is parked is paused, too."""
     return Status.PAUSED if status is Status.PARKED else status

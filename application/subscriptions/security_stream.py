@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from application.shared.errors import SealBroken, SubscriptionNotFound
 from application.shared.ports import Sealer
-from application.subscriptions.records import Subscribed, Subscriptions, Target, sealed_for
-from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, shared_status
+from application.subscriptions.records import StoredSubscription, Subscriptions, Target, sealed_for
+from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, ssf_status
 from domain.subscriptions.subscription import Method, SubscriptionKey
 
 PUSH: Final = "urn:ietf:rfc:8935"
@@ -27,26 +27,26 @@ class SecurityStreams:
     issuer: Callable[[str], str]
     poll_url: Callable[[SubscriptionKey], str]
 
-    def find(self, key: SubscriptionKey, receiver: str) -> Subscribed:
+    def find(self, key: SubscriptionKey, receiver: str) -> StoredSubscription:
         """Return a stream of the receiver. Raises SubscriptionNotFound, StoreUnavailable."""
         subscribed = self.subscriptions.subscription(key)
         if subscribed is None or not _belongs(subscribed, receiver):
             raise SubscriptionNotFound(f"You have no stream {key.name!r} for client {key.client_ext_id!r}.")
         return subscribed
 
-    def of(self, client_ext_id: str, receiver: str) -> Sequence[Subscribed]:
+    def of(self, client_ext_id: str, receiver: str) -> Sequence[StoredSubscription]:
         """Return every stream of the receiver. Raises StoreUnavailable."""
         found = self.subscriptions.list_subscriptions(client_ext_id)
         return [subscribed for subscribed in found if _belongs(subscribed, receiver)]
 
-    def target(self, subscribed: Subscribed) -> Target:
+    def target(self, subscribed: StoredSubscription) -> Target:
         """Return where a stream goes to; nowhere, where the key was lost that sealed it."""
         try:
             return Target.of_secret(self.sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
         except SealBroken:
             return Target("")
 
-    def configuration(self, subscribed: Subscribed) -> dict[str, Any]:
+    def configuration(self, subscribed: StoredSubscription) -> dict[str, Any]:
         """Return the configuration of a stream (SSF 1.0, section 8.1.1)."""
         terms = subscribed.row.terms
         polled = terms.method is Method.SET_POLL
@@ -78,13 +78,13 @@ def types_of(requested: Sequence[str] | None) -> tuple[str, ...]:
     return TYPES if delivered(requested) else ()
 
 
-def status_of(subscribed: Subscribed) -> dict[str, Any]:
+def status_of(subscribed: StoredSubscription) -> dict[str, Any]:
     """Return the status of a stream (SSF 1.0, section 8.1.2)."""
     row = subscribed.row
-    shown = {"stream_id": row.name, "status": shared_status(row.status)}
+    shown = {"stream_id": row.name, "status": ssf_status(row.status)}
     return shown | ({"reason": row.status_reason} if row.status_reason else {})
 
 
-def _belongs(subscribed: Subscribed, receiver: str) -> bool:
+def _belongs(subscribed: StoredSubscription, receiver: str) -> bool:
     terms = subscribed.row.terms
     return terms.method is not Method.WEBHOOK and terms.audience == receiver

@@ -20,7 +20,7 @@ from application.shared.ports import Clock, Sealer
 from application.shared.wire import Count, UtcDate, utc_date
 from application.subscriptions.records import (
     SUBSCRIPTIONS,
-    Subscribed,
+    StoredSubscription,
     Subscriptions,
     Target,
     ledger_size,
@@ -36,7 +36,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, Subscription, SubscriptionKey, Terms
 
-MOST_PER_CLIENT = 100
+MAX_PER_CLIENT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,7 @@ def read_subscription(
     return to_response(subscribed, ledger.size(key.client_ext_id))
 
 
-def to_response(subscribed: Subscribed, ledger_size: int) -> SubscriptionResponse:
+def to_response(subscribed: StoredSubscription, ledger_size: int) -> SubscriptionResponse:
     """Return the subscription as its operations show it."""
     row, progress = subscribed.row, subscribed.progress
     return SubscriptionResponse(
@@ -273,7 +273,9 @@ def origin_of(url: str, private_hosts: Collection[str]) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def _done(command: SubscriptionCommand, outcome: Outcome, subscribed: Subscribed, unit: UnitOfWork) -> Answer:
+def _done(
+    command: SubscriptionCommand, outcome: Outcome, subscribed: StoredSubscription, unit: UnitOfWork
+) -> Answer:
     response = to_response(subscribed, ledger_size(unit, command.subject.client_ext_id))
     return command.done(outcome, subscribed.row.version, response)
 
@@ -292,8 +294,8 @@ def _target(command: DefineSubscription, former: Target | None, now: datetime) -
 
 def _start(command: DefineSubscription, unit: UnitOfWork) -> int:
     known = unit.all(SUBSCRIPTIONS).values()
-    if sum(not subscribed.row.deleted for subscribed in known) >= MOST_PER_CLIENT:
-        raise TooManySubscriptions(f"A client may have {MOST_PER_CLIENT} subscriptions. Delete one first.")
+    if sum(not subscribed.row.deleted for subscribed in known) >= MAX_PER_CLIENT:
+        raise TooManySubscriptions(f"A client may have {MAX_PER_CLIENT} subscriptions. Delete one first.")
     client = command.subject.client_ext_id
     return ledger_size(unit, client) if command.after is None else _reached(command.after, command, unit)
 
@@ -305,7 +307,7 @@ def _reached(position: int, command: SubscriptionCommand, unit: UnitOfWork) -> i
     return position
 
 
-def _subscribed(command: SubscriptionCommand, unit: UnitOfWork) -> Subscribed:
+def _subscribed(command: SubscriptionCommand, unit: UnitOfWork) -> StoredSubscription:
     subscribed = unit.all(SUBSCRIPTIONS).get(command.subscription)
     if subscribed is None or subscribed.row.deleted:
         raise _unknown(command.subscription)
@@ -316,7 +318,7 @@ def _unknown(key: SubscriptionKey) -> SubscriptionNotFound:
     return SubscriptionNotFound(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
 
 
-def _opened(subscribed: Subscribed, sealer: Sealer) -> Target | None:
+def _opened(subscribed: StoredSubscription, sealer: Sealer) -> Target | None:
     try:
         return Target.of_secret(sealer.unseal(subscribed.sealed, sealed_for(subscribed.row.key)))
     except SealBroken:

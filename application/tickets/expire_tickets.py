@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from application.policies.records import policy
 from application.shared.ports import Clock
-from application.tickets.find_tickets import Expiry, Tickets
+from application.tickets.find_tickets import ExpiryPageKey, Tickets
 from application.tickets.records import TicketCommand, credential, save
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
@@ -84,5 +84,5 @@ def expire_tickets(
                 report.soon += outcome == Outcome.SOON
                 report.ended += outcome == Outcome.ENDED
             last = rows[-1]
-            place = Expiry(last.valid_to, last.client_ext_id, last.user_ext_id)
+            place = ExpiryPageKey(last.valid_to, last.client_ext_id, last.user_ext_id)
         return report

@@ -10,14 +10,14 @@ from domain.tickets.state import TicketState
 from domain.tickets.states import State
 
 
-class Place(NamedTuple):
+class PageKey(NamedTuple):
     """After which ticket a page goes on: the text of the column by which it is ordered, and the user's id."""
 
     value: str
     user_ext_id: str
 
 
-class Expiry(NamedTuple):
+class ExpiryPageKey(NamedTuple):
     """After which ticket a page of expiring ones goes on."""
 
     valid_to: datetime
@@ -50,11 +50,11 @@ class TicketQuery:
 class Tickets(Protocol):
     """The tickets of the store. Every method raises StoreUnavailable."""
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+    def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
 
     def expiring(
-        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+        self, ended: datetime, soon: datetime, after: ExpiryPageKey | None, limit: int
     ) -> Sequence[TicketState]:
         """Return the next live tickets with a due expiry event: that end before `soon`, or that ended before `ended`.
 
@@ -66,7 +66,7 @@ class Tickets(Protocol):
 
 
 def find_tickets(
-    query: TicketQuery, after: Place | None, limit: int, *, store: Tickets
+    query: TicketQuery, after: PageKey | None, limit: int, *, store: Tickets
 ) -> Found[TicketState]:
     """Return tickets that fit, after one of them. Raises StoreUnavailable.
 
@@ -76,9 +76,9 @@ def find_tickets(
     return Found(found[:limit], len(found) > limit)
 
 
-def place_of(row: TicketState, query: TicketQuery) -> Place:
+def page_key_of(row: TicketState, query: TicketQuery) -> PageKey:
     """Return the place of a ticket in the query's order."""
     value = getattr(row, query.order)
-    return Place(
+    return PageKey(
         value if isinstance(value, str) else value.isoformat(timespec="microseconds"), row.user_ext_id
     )

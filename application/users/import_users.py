@@ -40,7 +40,7 @@ class ImportReport:
     faults: list[str] = field(default_factory=list)
 
 
-class NoImport(Exception):
+class InvalidImportFile(Exception):
     """A file that cannot be imported at all."""
 
 
@@ -56,12 +56,12 @@ def import_users(
 ) -> None:
     """Register the user of each line; the same again changes nothing. Bad lines are reported and passed over.
 
-    submit: None for a dry run, which only checks. Raises NoImport where the header is wrong, Unavailable.
+    submit: None for a dry run, which only checks. Raises InvalidImportFile where the header is wrong, Unavailable.
     """
     rows = csv.reader(lines)
     header = next(rows, [])
     if header[:2] != COLUMNS[:2] or not set(header) <= set(COLUMNS) or len(set(header)) != len(header):
-        raise NoImport(f"the first line must be {','.join(COLUMNS)} (only the first two are needed)")
+        raise InvalidImportFile(f"the first line must be {','.join(COLUMNS)} (only the first two are needed)")
 
     def command(user: _Line) -> RegisterUser:
         command_id = new_command_id()

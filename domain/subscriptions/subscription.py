@@ -97,7 +97,7 @@ class SubscriptionMoved(SubscriptionEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriptionStatusChanged(SubscriptionEvent):
-    """Sending continues, pauses or ends."""
+    """CheckpointSender continues, pauses or ends."""
 
     TOPIC = "SubscriptionStatusChanged"
     status: Status

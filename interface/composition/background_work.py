@@ -9,8 +9,8 @@ from functools import partial
 
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
-from application.record.access_log import AccessNotes
-from application.record.checkpoint import Sending
+from application.record.access_log import AccessRecorder
+from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
@@ -24,17 +24,17 @@ _CHECKPOINTS_EVERY_SECONDS = 5
 # At a stop. A checkpoint whose sending is cut off is sent again after the next start; every witness accepts it twice.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
-_LOOK_EVERY_SECONDS = 1
+_POLL_INTERVAL_SECONDS = 1
 
 
 class BackgroundWork:
-    """Expiry, signing, delivery and pushing; started and stopped with the application.
+    """ExpiryPageKey, signing, delivery and pushing; started and stopped with the application.
 
-    Raises WrongSettings if tickets cannot be delivered by the settings.
+    Raises InvalidSettings if tickets cannot be delivered by the settings.
     """
 
     def __init__(
-        self, running: Running, live: LiveFeed, notes: AccessNotes, telemetry: Telemetry, probe: Probe
+        self, running: Running, live: LiveFeed, notes: AccessRecorder, telemetry: Telemetry, probe: Probe
     ) -> None:
         self._running = running
         self._live = live
@@ -106,11 +106,11 @@ def _witness_job(running: Running, telemetry: Telemetry, stopped: Callable[[], b
     known = witnesses(running.settings)
     if not known:
         return None
-    send = partial(send_signed, running, Sending(running.store, known), telemetry.unsent, stopped)
+    send = partial(send_signed, running, CheckpointSender(running.store, known), telemetry.unsent, stopped)
     return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
 
 
-async def _flush_periodically(notes: AccessNotes) -> None:
+async def _flush_periodically(notes: AccessRecorder) -> None:
     while True:
         await asyncio.sleep(_FLUSH_EVERY_SECONDS)
         await _flush(notes)
@@ -119,10 +119,10 @@ async def _flush_periodically(notes: AccessNotes) -> None:
 async def _look_periodically(telemetry: Telemetry) -> None:
     while True:
         telemetry.look()
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 
-async def _flush(notes: AccessNotes) -> None:
+async def _flush(notes: AccessRecorder) -> None:
     try:
         await notes.flush()
     except Unavailable as error:

@@ -14,14 +14,14 @@ from interface.outbound.sql.postgres_store import others_at
 from interface.outbound.sql.sqlite_backup import BackupRefused, Restored, Tell, restore_backup, write_backup
 from interface.outbound.sql.sqlite_lock import alone
 from interface.outbound.system import SystemRandomness, system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 _ERA_BYTES = 4
 _SECRETS = ("password", "sslpassword")
 
 
 def back_up(file: Path, report: Tell, *, replace: bool) -> int:
-    """Write a backup. Returns its size. Raises BackupRefused, WrongSettings."""
+    """Write a backup. Returns its size. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
@@ -30,7 +30,7 @@ def back_up(file: Path, report: Tell, *, replace: bool) -> int:
 
 
 def restore(file: Path, report: Tell, *, replace: bool) -> Restored:
-    """Replace the store by a backup. Raises BackupRefused, WrongSettings."""
+    """Replace the store by a backup. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         fill = "pg_restore --exit-on-error --single-transaction --no-owner"
@@ -42,13 +42,13 @@ def restore(file: Path, report: Tell, *, replace: bool) -> Restored:
 
 
 def mark_restored() -> str:
-    """Record that the store was restored by an external tool. Returns the new era. Raises BackupRefused, WrongSettings."""
+    """Record that the store was restored by an external tool. Returns the new era. Raises BackupRefused, InvalidSettings."""
     settings, era = read_settings(), _new_era()
     try:
         _check_not_in_use(settings)
         store = open_store(settings)
     except (OSError, Unavailable) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
     try:
         store.begin_era(era, system_clock())
     finally:

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import typer
 import uvloop
 
-from application.delivery.deliver_tickets import Courier, Deliverer, Tried
-from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
+from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -27,13 +27,13 @@ from interface.composition.telemetry import Telemetry
 from interface.http.core.envelope import new_traceparent
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
-from interface.outbound.letters.letter import LetterFaulty, Window
+from interface.outbound.letters.letter import InvalidLetter, Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
-from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, TemplateFaulty, Templates
+from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, InvalidTemplate, Templates
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Delivery:
 
 
 def delivery_of(settings: Settings) -> Delivery:
-    """Return the couriers of the settings. Raises WrongSettings."""
+    """Return the couriers of the settings. Raises InvalidSettings."""
     try:
         return _delivery(settings)
     except (OSError, ValueError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def _delivery(settings: Settings) -> Delivery:
@@ -109,14 +109,14 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 def templates(settings: Settings) -> Templates:
     """Return the templates of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
-        raise WrongSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
+        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
     return Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )
 
 
 async def deliver(
-    running: Running, delivery: Delivery, observe: Callable[[Tried], None] = lambda _: None
+    running: Running, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
 ) -> None:
     """Deliver tickets until cancelled. observe: called after every attempt."""
     settings = running.settings
@@ -145,7 +145,7 @@ async def deliver(
 
 
 def deliver_alone() -> None:
-    """Deliver until a stop signal. Raises WrongSettings."""
+    """Deliver until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     delivery = delivery_of(settings)
@@ -162,13 +162,13 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
 
 
 def check_templates() -> tuple[Sequence[str], Sequence[str]]:
-    """Return the names of all templates, and the faults found. Raises WrongSettings."""
+    """Return the names of all templates, and the faults found. Raises InvalidSettings."""
     texts = templates(read_settings())
     return texts.names(), texts.check()
 
 
 def render_template(kind: str, client: str, language: str) -> bytes:
-    """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises WrongSettings."""
+    """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises InvalidSettings."""
     settings = read_settings()
     texts = templates(settings)
     ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
@@ -178,11 +178,11 @@ def render_template(kind: str, client: str, language: str) -> bytes:
                 ticket, waiting
             )
         return texts.render(kind, ticket if kind in WITH_TICKET else None, waiting).encode()
-    except (TemplateFaulty, LetterFaulty) as error:
-        raise WrongSettings(str(error)) from None
+    except (InvalidTemplate, InvalidLetter) as error:
+        raise InvalidSettings(str(error)) from None
 
 
-def _sample(client: str, language: str) -> Waiting:
+def _sample(client: str, language: str) -> PendingDelivery:
     """Return a sample ticket."""
     now = datetime(2026, 11, 25, 9, 42, tzinfo=UTC)
     subject = Subject(client, "user-123")
@@ -214,7 +214,7 @@ def _sample(client: str, language: str) -> Waiting:
         modification_comment=None,
     )
     entry = OutboxEntry(subject, row.stream, row.version, b"", now)
-    return Waiting(entry, recipient, row, Trying(), 0, Standing.QUEUED, None)
+    return PendingDelivery(entry, recipient, row, RetryState(), 0, OutboxStatus.QUEUED, None)
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -15,7 +15,7 @@ import uvloop
 from application.feed.feed import FeedQuery
 from application.feed.follow import follow
 from application.feed.live_feed import LiveFeed
-from application.feed.publish import Broker, Patience, publish
+from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
@@ -24,7 +24,7 @@ from interface.composition.service import Running, log_as_set, open_store, start
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 _PUBLISHER_STOPS_WITHIN_SECONDS = 5
 
@@ -39,7 +39,7 @@ def follow_feed(
 ) -> Generator[bytes | None]:
     """Yield the events of a client as JSON, None whenever there are no more.
 
-    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, WrongSettings.
+    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, InvalidSettings.
     """
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
@@ -69,13 +69,13 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
-    """Publish until a stop signal. Raises PositionUnknown, CursorRefused, WrongSettings."""
+    """Publish until a stop signal. Raises PositionUnknown, CursorRefused, InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     try:
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
     except (OSError, ValueError) as error:
-        raise WrongSettings(f"--to: {error}") from None
+        raise InvalidSettings(f"--to: {error}") from None
     place = f"topic {topic}" if url.is_kafka else f"stream {stream}, subjects {topic}.>"
     path = cursor or Path(f"var/publish-{url.extra}.json")
     uvloop.run(_publish(settings, _broker(url, topic, stream), f"{url.address} {place}", clients, path))
@@ -92,13 +92,13 @@ def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
 
         return NatsBroker(url, stream, topic)
     except ModuleNotFoundError:
-        raise WrongSettings(
+        raise InvalidSettings(
             f"{url.scheme}:// needs a library: pip install 'ticket-credential-service[{url.extra}]'"
         ) from None
 
 
 async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
-    patience = Patience(asyncio.Event(), SystemRandomness())
+    patience = Backoff(asyncio.Event(), SystemRandomness())
     loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
 
     def stop() -> None:
@@ -119,14 +119,14 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                         target=target,
                         origin=settings.ledger_name,
                         clients=clients,
-                        patience=patience,
+                        backoff=patience,
                     )
             except Unavailable as error:
                 await patience.wait(error)
 
 
 def push_alone() -> None:
-    """Push to subscriptions until a stop signal. Raises WrongSettings."""
+    """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     running = start(settings)

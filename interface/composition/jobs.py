@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from application.feed.live_feed import LiveFeed
-from application.record.checkpoint import Sending, Witness, make_checkpoints
+from application.record.checkpoint import CheckpointSender, Witness, make_checkpoints
 from application.shared.retries import Retries
 from application.subscriptions.push import Pusher
 from application.subscriptions.security_event import SecurityEvents
@@ -78,7 +78,7 @@ def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
 
 def send_signed(
     running: Running,
-    sending: Sending,
+    sending: CheckpointSender,
     report: Callable[[datetime | None], None],
     stopped: Callable[[], bool],
 ) -> None:

@@ -8,14 +8,14 @@ from application.operations.reseal import ResealReport, reseal
 from interface.cli.operations import keys as commands
 from interface.composition.service import Running, in_background, ledger_keys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
-from interface.settings import WrongSettings, read_settings
+from interface.settings import InvalidSettings, read_settings
 
 
 def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
-    """Rotate the key that encrypts queued tickets; the former key decrypts until the next rotation. Raises WrongSettings, Unavailable."""
+    """Rotate the key that encrypts queued tickets; the former key decrypts until the next rotation. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if not isinstance(running.outbox_keys, OutboxKeyFile):
-            raise WrongSettings(
+            raise InvalidSettings(
                 "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
                 " run `tickets keys reseal`"
             )
@@ -23,7 +23,7 @@ def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
         try:
             running.outbox_keys.rotate()
         except OSError as error:
-            raise WrongSettings(
+            raise InvalidSettings(
                 f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
                 " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
             ) from error
@@ -31,7 +31,7 @@ def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
 
 
 def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
-    """Re-encrypt queued tickets with the first key. Raises WrongSettings, Unavailable."""
+    """Re-encrypt queued tickets with the first key. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True) as (running, _):
         return _reseal(running, report)
 

@@ -30,8 +30,8 @@ from interface.outbound.sql.postgres_store import schema_version_at
 from interface.outbound.sql.schema import check_usable
 from interface.outbound.sql.sqlite_store import SqliteStore, stored_schema_at, uri_of
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
-from interface.outbound.sql.standby_reads import standing_at
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.outbound.sql.standby_reads import standby_status_at
+from interface.settings import InvalidSettings, Settings, read_settings
 
 _SKEW_SECONDS = 2
 _ENDS_SOON_DAYS = 14
@@ -42,7 +42,7 @@ _NEWEST_EVENTS = 1000
 
 
 def migrate() -> tuple[int, int]:
-    """Migrate the schema. Returns the version before and after. Raises WrongSettings."""
+    """Migrate the schema. Returns the version before and after. Raises InvalidSettings."""
     settings = read_settings()
     path = settings.sqlite_path
     try:
@@ -50,14 +50,14 @@ def migrate() -> tuple[int, int]:
         with closing(open_at(settings.database_url, migrate=True)) as store:
             return before, store.schema_version()
     except (OSError, RuntimeError, Unavailable) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def examine() -> Iterator[Finding]:
     """Yield the findings of every check."""
     try:
         settings = read_settings()
-    except WrongSettings as error:
+    except InvalidSettings as error:
         yield Finding("settings", Health.BAD, str(error), "correct the setting; docs/settings.md lists all")
         return
     yield Finding("settings", Health.GOOD, "all can be used")
@@ -74,7 +74,7 @@ def examine() -> Iterator[Finding]:
     for name, check in checks.items():
         try:
             yield from check(settings)
-        except WrongSettings as error:
+        except InvalidSettings as error:
             yield Finding(name, Health.BAD, str(error), "correct the setting")
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
             yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "report it to the developers")
@@ -172,7 +172,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
     if settings.read_database_url is None:
         return
     try:
-        standing = standing_at(settings.read_database_url, settings.database_url)
+        standing = standby_status_at(settings.read_database_url, settings.database_url)
     except Unavailable as error:
         advice = (
             "check TICKETS_READ_DATABASE_URL, and that it is running: until then all is read from the primary"
@@ -289,7 +289,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         return
     try:
         check_certificate(settings)
-    except WrongSettings as error:
+    except InvalidSettings as error:
         yield Finding("certificate", Health.BAD, str(error), "correct the setting, or the file")
         return
     left = days_left(settings.tls_cert_file)
@@ -350,7 +350,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
     )
     try:
         [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
-    except WrongSettings:
+    except InvalidSettings:
         return  # the check of the delivery reports it
     try:
         asyncio.run(transport.check())

@@ -14,7 +14,7 @@ from uuid import UUID
 import typer
 
 from application.record.access_log import READ, NoteAccess
-from application.record.checkpoint import Sending, make_checkpoint
+from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
@@ -30,7 +30,7 @@ from interface.composition.service import in_background, ledger_keys, open_at, o
 from interface.http.core.envelope import new_traceparent
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500
@@ -57,14 +57,14 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
 
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
-    """Return the history of a user's ticket. Raises TicketNotFound, Unavailable, WrongSettings."""
+    """Return the history of a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
 
 
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
-    """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, WrongSettings."""
+    """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets replay")
         moment = at or (None if version else system_clock())
@@ -75,7 +75,7 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
 def export_log(
     client: str, begin: datetime | None, end: datetime | None, report: Callable[[int, int], None]
 ) -> Iterator[LogItem]:
-    """Yield the entries of a client's ledger in a time. Raises Unavailable, WrongSettings."""
+    """Yield the entries of a client's ledger in a time. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         _watched(background, client, "", "tickets audit export")
         ledger, position = running.store, 0
@@ -94,12 +94,12 @@ def sign_now(client: str) -> str:
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
             raise TicketNotFound(f"Client {client!r} has no ledger: nothing ever happened in it.")
-        Sending(running.store, witnesses(running.settings)).run()
+        CheckpointSender(running.store, witnesses(running.settings)).run()
         return made.note
 
 
 def export_evidence(client: str, user: str, since: int | None) -> bytes:
-    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, WrongSettings."""
+    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(
@@ -108,12 +108,12 @@ def export_evidence(client: str, user: str, since: int | None) -> bytes:
 
 
 def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]) -> Findings:
-    """Verify the complete record, and compare it with the signed checkpoints. Raises Unavailable, WrongSettings."""
+    """Verify the complete record, and compare it with the signed checkpoints. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
     with closing(open_store(settings)) as store:
-        findings.faults.extend(store.mistyped())
+        findings.faults.extend(store.mistyped_values())
         if findings.faults:
             return findings
         verifier = NoteVerifier([key for _, key in keys.public()])
@@ -121,7 +121,7 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
         for client in clients:
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
-        findings.faults.extend(store.strays())
+        findings.faults.extend(store.orphaned_rows())
         entries = sum(size for _, size in store.sizes())
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
@@ -136,14 +136,14 @@ def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkp
     try:
         return read_checkpoints(places)
     except (OSError, ValueError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
-    """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, WrongSettings."""
+    """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     with closing(open_store(settings)) as store:
-        findings = Findings(faults=[*store.mistyped()])
+        findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
     if not findings.faults:
         for part in _in_parts(rebuild_part, settings.database_url, clients, entries, report):

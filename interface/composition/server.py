@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
-from application.record.access_log import AccessNotes
+from application.record.access_log import AccessRecorder
 from application.transaction.group_read import GroupRead
 from interface.cli.operations import server as commands
 from interface.composition.background_work import BackgroundWork
@@ -40,7 +40,7 @@ from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.token_key import TokenKey
 from interface.outbound.system import SystemRandomness, system_clock
-from interface.settings import PREFIX, Settings, WrongSettings, read_settings
+from interface.settings import PREFIX, InvalidSettings, Settings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
@@ -64,7 +64,7 @@ def _key_finder(settings: Settings) -> KeyFinder:
             return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
         return keys_from_set(TokenKey(settings.token_key_file).key_set())
     except (OSError, ValueError, jwt.PyJWTError) as error:
-        raise WrongSettings(f"the keys for tokens cannot be read: {error}") from error
+        raise InvalidSettings(f"the keys for tokens cannot be read: {error}") from error
 
 
 def _rate_limits(settings: Settings) -> RateLimits:
@@ -73,13 +73,13 @@ def _rate_limits(settings: Settings) -> RateLimits:
             per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
         )
     except ValueError as error:
-        raise WrongSettings(f"a rate limit must be such as 600/minute, or off: {error}") from error
+        raise InvalidSettings(f"a rate limit must be such as 600/minute, or off: {error}") from error
 
 
 def http_app(running: Running) -> FastAPI:
-    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises WrongSettings."""
+    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
     settings = running.settings
-    notes = AccessNotes(running.commands.execute, system_clock)
+    notes = AccessRecorder(running.commands.execute, system_clock)
     live = LiveFeed(running.reads, settings.ledger_name)
     telemetry, probe = Telemetry(running), probe_of(running)
     running.commands.observe = telemetry.batch
@@ -112,11 +112,11 @@ def http_app(running: Running) -> FastAPI:
         lifespan,
         telemetry.request,
         cors_origins=settings.origins,
-        hsts_seconds=settings.insist_on_tls_seconds,
+        hsts_seconds=settings.hsts_max_age,
     )
 
 
-def _service(running: Running, notes: AccessNotes) -> Service:
+def _service(running: Running, notes: AccessRecorder) -> Service:
     settings = running.settings
     return Service(
         execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
@@ -193,7 +193,7 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
         patience_seconds=settings.request_patience_seconds,
         # A stream needs some more time to send the reason for its end.
         reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
-        headers=secure_headers(NOTHING, settings.insist_on_tls_seconds),
+        headers=secure_headers(NOTHING, settings.hsts_max_age),
     )
 
 
@@ -234,16 +234,16 @@ def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None
 
 
 def sign_token(*, subject: str, clients: list[str], permissions: list[str], lifetime: timedelta) -> str:
-    """Return a token signed with the service's own key. Raises WrongSettings where a key set is in use."""
+    """Return a token signed with the service's own key. Raises InvalidSettings where a key set is in use."""
     settings = read_settings()
     if settings.jwks_url or settings.jwks_file:
-        raise WrongSettings(
+        raise InvalidSettings(
             "tokens come from the issuer of the key set; the service does not accept its own tokens"
         )
     try:
         key = TokenKey(settings.token_key_file)
     except (OSError, ValueError) as error:
-        raise WrongSettings(f"the key for tokens cannot be read: {error}") from error
+        raise InvalidSettings(f"the key for tokens cannot be read: {error}") from error
     return key.sign(
         subject=subject,
         clients=clients,

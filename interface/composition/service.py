@@ -17,13 +17,13 @@ from interface.composition.register import Tools, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
-from interface.outbound.keys.private_files import open_to_all, replaceable, too_open
+from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.sql.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
-from interface.settings import PREFIX, Settings, WrongSettings
+from interface.settings import PREFIX, InvalidSettings, Settings
 from interface.telemetry.logs import log_to_stderr
 
 
@@ -104,27 +104,27 @@ def open_files(settings: Settings) -> Sequence[str]:
     """Return the files that others can access and must not, each with advice."""
     written = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
     found = [
-        *too_open(secret_files(settings)),
-        *replaceable(trusted_files(settings)),
-        *open_to_all(written),
+        *readable_by_others(secret_files(settings)),
+        *writable_by_others(trusted_files(settings)),
+        *writable_directories(written),
     ]
     return list(dict.fromkeys(found))
 
 
 def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> Running:
-    """Start the service. Raises WrongSettings where a key or the store cannot be used, or others may read it.
+    """Start the service. Raises InvalidSettings where a key or the store cannot be used, or others may read it.
 
     with_outbox: it will seal or open tickets; else the key for that need not be there.
     make_lost_key: make a new one even where the store holds what the one that is gone has sealed.
     """
     if faults := open_files(settings):
-        raise WrongSettings("; ".join(faults))
+        raise InvalidSettings("; ".join(faults))
     try:
         keys = ledger_keys(settings)
         set_keys = SetKeys(settings.set_key_file)
         store = open_store(settings)
     except (OSError, ValueError, Unavailable) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
     try:
         check = (lambda: None) if make_lost_key else partial(_check_key_not_lost, settings, store)
         keys_of_outbox = outbox_keys(settings, check)
@@ -132,7 +132,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
             keys_of_outbox()
     except (OSError, ValueError, Unavailable) as error:
         store.close()
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
     sealer, stored = AesGcmSealer(keys_of_outbox), Stored()
     tools = Tools(system_clock, SystemRandomness(), sealer, settings.private_hosts)
     commands = GroupCommit(
@@ -171,11 +171,11 @@ def in_background(
 
 
 def open_store(settings: Settings) -> SqliteStore | PostgresStore:
-    """Return the store of the settings. Raises StoreUnavailable, WrongSettings."""
+    """Return the store of the settings. Raises StoreUnavailable, InvalidSettings."""
     try:
         return open_at(settings.database_url, migrate=settings.migrate_at_start)
     except (OSError, RuntimeError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:
@@ -188,7 +188,7 @@ def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | Postgr
 
 
 def ledger_keys(settings: Settings) -> LedgerKeys:
-    """Return the keys that sign ledgers. Raises WrongSettings."""
+    """Return the keys that sign ledgers. Raises InvalidSettings."""
     try:
         return LedgerKeys(
             settings.ledger_key_dir,
@@ -197,7 +197,7 @@ def ledger_keys(settings: Settings) -> LedgerKeys:
             overlap=timedelta(days=settings.ledger_key_overlap_days),
         )
     except (OSError, ValueError) as error:
-        raise WrongSettings(str(error)) from error
+        raise InvalidSettings(str(error)) from error
 
 
 def outbox_keys(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache, cached
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.operations.readiness import NotReady, Probe
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch
@@ -15,7 +15,7 @@ from interface.composition.service import Running, key_files
 from interface.http.core.envelope import Exchange
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 from interface.telemetry.logs import log_request
 from interface.telemetry.metrics import Metrics
 
@@ -28,7 +28,7 @@ _STUCK_SECONDS = 15
 
 
 class Telemetry:
-    """Forwards observations to metrics, traces and logs. Raises WrongSettings if traces cannot be made."""
+    """Forwards observations to metrics, traces and logs. Raises InvalidSettings if traces cannot be made."""
 
     def __init__(self, running: Running) -> None:
         settings = running.settings
@@ -37,7 +37,7 @@ class Telemetry:
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]
-        self._tries: list[Callable[[Tried], None]] = [metrics.tried]
+        self._tries: list[Callable[[DeliveryAttempt], None]] = [metrics.tried]
         self._end: Callable[[], None] = lambda: None
         if settings.log_requests:
             self._requests.append(log_request)
@@ -48,7 +48,7 @@ class Telemetry:
             self._end = traces.close
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
-        self.look = metrics.look
+        self.look = metrics.sample
 
     def request(self, exchange: Exchange) -> None:
         """Record a request."""
@@ -60,7 +60,7 @@ class Telemetry:
         for observe in self._batches:
             observe(batch)
 
-    def tried(self, tried: Tried) -> None:
+    def tried(self, tried: DeliveryAttempt) -> None:
         """Record an attempt to deliver a ticket."""
         for observe in self._tries:
             observe(tried)
@@ -110,7 +110,7 @@ def _traces(settings: Settings) -> "Traces | None":
 
         from interface.telemetry.traces import Traces  # noqa: PLC0415
     except ImportError as error:
-        raise WrongSettings(
+        raise InvalidSettings(
             "TICKETS_TRACES needs OpenTelemetry: install ticket-credential-service[otel]"
         ) from error
     return Traces(OTLPSpanExporter(), service=settings.ledger_name)

@@ -8,13 +8,13 @@ import uvicorn
 from cryptography import x509
 
 from interface.outbound.system import system_clock
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 
 _PASSPHRASE_MISSING = ""
 
 
 def check_certificate(settings: Settings) -> None:
-    """Raise WrongSettings where the certificate and its key cannot be served with."""
+    """Raise InvalidSettings where the certificate and its key cannot be served with."""
     if settings.tls_cert_file is None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -22,7 +22,7 @@ def check_certificate(settings: Settings) -> None:
         # Without a password of ours OpenSSL would ask the terminal for the passphrase of an encrypted key, and wait.
         context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, lambda: _PASSPHRASE_MISSING)
     except (OSError, ValueError) as error:
-        raise WrongSettings(
+        raise InvalidSettings(
             f"TICKETS_TLS_CERT_FILE and TICKETS_TLS_KEY_FILE cannot be used: {error}"
         ) from error
 

@@ -16,7 +16,7 @@ from interface.settings import read_settings
 def import_from(
     lines: Iterable[str], client_ext_id: str, *, actor: str, dry_run: bool, report: ImportReport
 ) -> None:
-    """Register the users of a CSV file. Raises NoImport, Unavailable, WrongSettings."""
+    """Register the users of a CSV file. Raises InvalidImportFile, Unavailable, InvalidSettings."""
     importing = partial(
         import_users,
         lines,

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 # The exit status of a shell.
 SIGNALLED = 128
-_LOOK_EVERY_SECONDS = 0.05
+_POLL_INTERVAL_SECONDS = 0.05
 # What uvicorn ends with, by the signal that stopped it, when all is done.
 _ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
 
@@ -63,7 +63,7 @@ class Workers(Multiprocess):
             while time.monotonic() < hangs_at and worker.process.is_alive():
                 if self.should_exit.is_set() or self.signal_queue:
                     return True
-                if wait([worker.parent_conn], _LOOK_EVERY_SECONDS):
+                if wait([worker.parent_conn], _POLL_INTERVAL_SECONDS):
                     worker.parent_conn.recv()
                     return True
         except (OSError, EOFError):
@@ -80,7 +80,7 @@ class Workers(Multiprocess):
         """Wait until all have ended."""
         for worker in self.processes:
             while worker.process.is_alive():
-                worker.process.join(_LOOK_EVERY_SECONDS)
+                worker.process.join(_POLL_INTERVAL_SECONDS)
                 self.handle_signals()
         if not all(worker.exitcode in _ENDED_WELL for worker in self.processes):
             raise SystemExit(1)

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.operations.figures import Figures
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
@@ -107,7 +107,7 @@ class Metrics:
         if failed:
             self._failed.inc()
 
-    def tried(self, tried: Tried) -> None:
+    def tried(self, tried: DeliveryAttempt) -> None:
         """Count a try to hand over a ticket."""
         self._tries.labels(tried.method, tried.answer).inc()
 
@@ -124,7 +124,7 @@ class Metrics:
         self.look()
         counted = self._registry
         if directory := os.environ.get(MULTIPROCESS_DIR):
-            forget_the_dead(Path(directory))
+            remove_ended_processes(Path(directory))
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         standing = CollectorRegistry()
@@ -132,7 +132,7 @@ class Metrics:
         return generate_latest(counted) + generate_latest(standing)
 
 
-def forget_the_dead(directory: Path) -> None:
+def remove_ended_processes(directory: Path) -> None:
     """Take away how it stood in processes that have ended; what they counted stays."""
     for path in directory.glob("gauge_live*.db"):
         found = re.fullmatch(r"gauge_live\w*?_(\d+)\.db", path.name)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.tickets.minting import SlowWork
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
@@ -71,7 +71,7 @@ class Traces:
                 parent = _parent(command.correlation_id)
                 self._span("commit", parent, batch.seconds, SpanKind.INTERNAL, attributes, failed=failed)
 
-    def tried(self, tried: Tried) -> None:
+    def tried(self, tried: DeliveryAttempt) -> None:
         """Make the span of a try to hand a ticket over, in the trace of the request that made it."""
         if tried.correlation_id:
             attributes = {"tickets.method": str(tried.method), "tickets.answer": tried.answer}

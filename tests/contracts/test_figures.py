@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.delivery.outbox import Standing, Trying
+from application.delivery.outbox import OutboxStatus, RetryState
 from application.record.checkpoint import Signer, make_checkpoint
 from application.subscriptions.records import Progress
 from application.subscriptions.subscribe import (
@@ -27,18 +27,18 @@ from tests.support.service import Service, command, service_over
 OTHER = SUBJECT._replace(client_ext_id="other")
 MINUTE = timedelta(minutes=1)
 SIEM = SubscriptionKey("client-123", "siem")
-Watched = SqliteStore | PostgresStore
+FiguresSource = SqliteStore | PostgresStore
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Watched]:
+def store(database_url: str) -> Iterator[FiguresSource]:
     store = open_store(database_url)
     yield store
     store.close()
 
 
 @pytest.fixture
-def service(store: Watched) -> Iterator[Service]:
+def service(store: FiguresSource) -> Iterator[Service]:
     with service_over(store) as service:
         yield service
 
@@ -52,7 +52,7 @@ class FakeSigner:
         return f"{text}\n— nobody\n"
 
 
-def sign(store: Watched, service: Service, client: str = "client-123") -> None:
+def sign(store: FiguresSource, service: Service, client: str = "client-123") -> None:
     signer: Signer = FakeSigner()
     assert make_checkpoint(client, ledger=store, signer=signer, clock=service.clock)
 
@@ -70,20 +70,20 @@ def subscribe(service: Service, name: str = "siem", method: Method = Method.WEBH
     )
 
 
-def test_a_new_store_has_nothing_to_tell(store: Watched) -> None:
+def test_a_new_store_has_nothing_to_tell(store: FiguresSource) -> None:
     figures = store.figures()
 
-    assert figures.outbox == {Standing.QUEUED: 0, Standing.FAILED: 0}
+    assert figures.outbox == {OutboxStatus.QUEUED: 0, OutboxStatus.FAILED: 0}
     assert (figures.oldest_queued, figures.lags, figures.unsigned_since) == (None, {}, None)
     assert figures.subscriptions == dict.fromkeys(Status, 0)
 
 
-def test_it_has_the_newest_schema_that_the_program_knows(store: Watched) -> None:
+def test_it_has_the_newest_schema_that_the_program_knows(store: FiguresSource) -> None:
     assert store.schema_version() == store.newest_schema > 1
 
 
 def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_says_since_when(
-    store: Watched, service: Service
+    store: FiguresSource, service: Service
 ) -> None:
     service.register()
     service.create()
@@ -92,17 +92,19 @@ def test_what_waits_is_counted_by_its_standing_and_the_oldest_that_may_still_go_
     service.create(subject=OTHER)
     both = store.figures()
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
-    record(service, attempt=attempt, delivered=False, trying=Trying(attempts=1), until=NOW + MINUTE)
+    record(service, attempt=attempt, delivered=False, trying=RetryState(attempts=1), until=NOW + MINUTE)
     one = store.figures()
     record(service, key_of(OTHER), subject=OTHER)
     none = store.figures()
 
-    assert (both.outbox, both.oldest_queued) == ({Standing.QUEUED: 2, Standing.FAILED: 0}, NOW)
-    assert (one.outbox, one.oldest_queued) == ({Standing.QUEUED: 1, Standing.FAILED: 1}, NOW + MINUTE)
-    assert (none.outbox, none.oldest_queued) == ({Standing.QUEUED: 0, Standing.FAILED: 1}, None)
+    assert (both.outbox, both.oldest_queued) == ({OutboxStatus.QUEUED: 2, OutboxStatus.FAILED: 0}, NOW)
+    assert (one.outbox, one.oldest_queued) == ({OutboxStatus.QUEUED: 1, OutboxStatus.FAILED: 1}, NOW + MINUTE)
+    assert (none.outbox, none.oldest_queued) == ({OutboxStatus.QUEUED: 0, OutboxStatus.FAILED: 1}, None)
 
 
-def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Watched, service: Service) -> None:
+def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(
+    store: FiguresSource, service: Service
+) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):
@@ -117,7 +119,7 @@ def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Watch
     subscribed = store.subscription(SIEM)
     assert subscribed
     position = store.size("client-123")
-    store.keep_progress([(SIEM, subscribed.row.version, Progress(acknowledged=position - 1))])
+    store.save_progress([(SIEM, subscribed.row.version, Progress(acknowledged=position - 1))])
     nearly = store.figures().lags
 
     assert set(before) == set(after) == {SIEM}
@@ -125,7 +127,9 @@ def test_each_subscription_that_is_pushed_says_how_far_it_is_behind(store: Watch
     assert nearly == {SIEM: 1}
 
 
-def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(store: Watched, service: Service) -> None:
+def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(
+    store: FiguresSource, service: Service
+) -> None:
     service.register()
     service.create()
     for name in ("siem", "paused", "deleted"):
@@ -151,7 +155,7 @@ def test_one_that_was_parked_is_behind_all_the_same_and_is_counted(store: Watche
     }
 
 
-def test_a_stream_that_nobody_polls_falls_behind(store: Watched, service: Service) -> None:
+def test_a_stream_that_nobody_polls_falls_behind(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     subscribe(service, method=Method.SET_POLL)
@@ -161,7 +165,7 @@ def test_a_stream_that_nobody_polls_falls_behind(store: Watched, service: Servic
     assert store.figures().lags[SIEM] == before + 1
 
 
-def test_what_no_checkpoint_covers_says_since_when(store: Watched, service: Service) -> None:
+def test_what_no_checkpoint_covers_says_since_when(store: FiguresSource, service: Service) -> None:
     service.register()
     service.create()
     never_signed = store.figures().unsigned_since

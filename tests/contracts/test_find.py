@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from application.shared.errors import TicketNotFound, UserNotFound
-from application.tickets.find_tickets import Place, TicketQuery, find_tickets, place_of
+from application.tickets.find_tickets import PageKey, TicketQuery, find_tickets, page_key_of
 from application.users.find_users import find_users
 from domain.delivery.ticket_delivery import Obsolete
 from domain.shared.subject import Subject
@@ -34,13 +34,13 @@ def found(service: Service, limit: int = 1000, **conditions: Any) -> list[str]:
     """Return the users whose tickets are found, over all pages."""
     query = TicketQuery("client-123", service.clock(), **conditions)
     users: list[str] = []
-    place: Place | None = None
+    place: PageKey | None = None
     while True:
         page = find_tickets(query, place, limit, store=service.store)
         users += [row.user_ext_id for row in page.items]
         if not page.more:
             return users
-        place = place_of(page.items[-1], query)
+        place = page_key_of(page.items[-1], query)
 
 
 def test_pages_hold_everything_once(service: Service) -> None:
@@ -101,7 +101,7 @@ def test_what_stands_throughout_is_neither_missed_nor_shown_twice(service: Servi
     for number in (0, 3, 4):
         service.delete(subject=user(number))
     service.regenerate(subject=user(1))
-    second = find_tickets(query, place_of(first.items[-1], query), 100, store=service.store)
+    second = find_tickets(query, page_key_of(first.items[-1], query), 100, store=service.store)
 
     assert [row.user_ext_id for row in second.items] == [f"user-{number:02}" for number in range(5, 10)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from application.delivery.outbox import DeliveryKey, Standing, Trying
+from application.delivery.outbox import DeliveryKey, OutboxStatus, RetryState
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.operations.reseal import reseal
 from domain.delivery.ticket_delivery import Attempt, Obsolete
@@ -34,7 +34,7 @@ def key_of(subject: Subject = SUBJECT, version: int = 1) -> DeliveryKey:
 def record(service: Service, key: DeliveryKey | None = None, **changes: Any) -> str:
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="250")
     fields: dict[str, Any] = {"attempt": attempt, "delivered": True, **changes}
-    return service.execute(command(RecordDelivery, key_of_delivery=key or key_of(), **fields)).outcome
+    return service.execute(command(RecordDelivery, delivery_key=key or key_of(), **fields)).outcome
 
 
 def taken(store: AnyStore, lease: str = "mine", now: Any = NOW, limit: int = 10) -> list[int]:
@@ -59,7 +59,7 @@ def test_each_minted_ticket_waits_with_its_recipient_and_its_methods(
     assert newest.recipient.email == "user@example.com"
     assert newest.ticket
     assert newest.ticket.version == 3
-    assert (newest.entry.minted, newest.standing, newest.next_try) == (NOW, Standing.QUEUED, None)
+    assert (newest.entry.minted, newest.standing, newest.next_try) == (NOW, OutboxStatus.QUEUED, None)
     assert (newest.obsolete(NOW), oldest.obsolete(NOW)) == (None, Obsolete.REPLACED)
     for found in (newest, oldest):
         service.sealer.unseal(found.entry.sealed, found.entry.delivery_id)
@@ -84,10 +84,10 @@ def test_what_one_has_taken_nobody_else_takes_until_the_lease_ends(
     assert taken(other, "theirs") == []
     assert taken(other, "theirs", SOON) == [1, 1]
     # Whose lease it is no more changes nothing.
-    store.postpone(key_of(), "mine", Trying(attempts=9), LATER)
-    store.let_go("mine", [key_of()])
+    store.postpone(key_of(), "mine", RetryState(attempts=9), LATER)
+    store.release_leases("mine", [key_of()])
     store.extend("mine", [key_of()], LATER)
-    assert store.waiting(SUBJECT)[-1].trying == Trying()
+    assert store.waiting(SUBJECT)[-1].trying == RetryState()
     assert taken(store, "mine", SOON) == []
 
 
@@ -98,7 +98,7 @@ def test_a_ticket_waits_while_somebody_has_the_one_that_it_replaces(
     service.regenerate()
     assert taken(store, "theirs") == []
 
-    store.postpone(key_of(), "mine", Trying(), LATER)
+    store.postpone(key_of(), "mine", RetryState(), LATER)
 
     assert taken(store, "theirs") == [2]
     assert sorted(taken(store, now=LATER)) == [1, 2]
@@ -109,7 +109,7 @@ def test_a_lease_can_be_made_longer_and_let_go(store: AnyStore) -> None:
     store.extend("mine", [key_of()], LATER)
     assert taken(store, "theirs", SOON) == []
 
-    store.let_go("mine", [key_of()])
+    store.release_leases("mine", [key_of()])
 
     assert taken(store, "theirs") == [1]
 
@@ -117,7 +117,7 @@ def test_a_lease_can_be_made_longer_and_let_go(store: AnyStore) -> None:
 def test_what_is_postponed_is_taken_when_its_time_has_come_with_what_was_tried(
     store: AnyStore,
 ) -> None:
-    trying = Trying(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
+    trying = RetryState(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
     taken(store)
     store.postpone(key_of(), "mine", trying, SOON)
 
@@ -130,8 +130,8 @@ def test_the_oldest_that_is_due_is_taken_first(service: Service, store: AnyStore
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     store.take("mine", NOW, LATER, 10)
-    store.postpone(key_of(), "mine", Trying(), SOON)
-    store.postpone(key_of(OTHER), "mine", Trying(), NOW)
+    store.postpone(key_of(), "mine", RetryState(), SOON)
+    store.postpone(key_of(OTHER), "mine", RetryState(), NOW)
 
     [first] = store.take("theirs", LATER, LATER, 1)
 
@@ -149,17 +149,17 @@ def test_a_record_of_failure_keeps_it_until_somebody_has_it_tried_again(
     service: Service, store: AnyStore
 ) -> None:
     taken(store)
-    record(service, delivered=False, trying=Trying(attempts=1, last_error="no"), until=LATER)
+    record(service, delivered=False, trying=RetryState(attempts=1, last_error="no"), until=LATER)
 
     [failed] = store.waiting(SUBJECT)
-    assert (failed.standing, failed.next_try, failed.so_far) == (Standing.FAILED, LATER, 1)
+    assert (failed.standing, failed.next_try, failed.so_far) == (OutboxStatus.FAILED, LATER, 1)
     assert failed.trying.last_error == "no"
     assert taken(store, now=SOON) == []
 
     service.execute(command(RetryDeliveries))
 
     [again] = store.waiting(SUBJECT)
-    assert (again.standing, again.next_try, again.trying) == (Standing.QUEUED, None, Trying())
+    assert (again.standing, again.next_try, again.trying) == (OutboxStatus.QUEUED, None, RetryState())
     assert taken(store) == [1]
     assert record(service) == "recorded"
     assert store.waiting(SUBJECT) == []
@@ -174,7 +174,7 @@ def test_a_retry_is_of_one_user(service: Service, store: AnyStore) -> None:
     service.execute(command(RetryDeliveries, subject=OTHER))
 
     assert taken(store) == [1]
-    assert store.waiting(SUBJECT)[0].standing is Standing.FAILED
+    assert store.waiting(SUBJECT)[0].standing is OutboxStatus.FAILED
 
 
 def test_the_record_does_not_move_the_version_of_the_ticket(service: Service, store: AnyStore) -> None:

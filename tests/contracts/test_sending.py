@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from application.record.checkpoint import Sending
+from application.record.checkpoint import CheckpointSender
 from application.record.ledger import Checkpoint
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -37,7 +37,7 @@ def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
 
 
 def keep(store: SqliteStore | PostgresStore, client: str, size: int, note: str = "note") -> None:
-    store.keep_checkpoint(Checkpoint(client, size, b"r" * 32, f"{note} {client} {size}", NOW))
+    store.save_checkpoint(Checkpoint(client, size, b"r" * 32, f"{note} {client} {size}", NOW))
 
 
 def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
@@ -46,7 +46,7 @@ def test_a_witness_that_is_down_is_asked_once_and_keeps_nothing_from_the_other(
     for size in (1, 2, 3):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
 
     assert sending.run() == 0
     assert well.has == [("a", 1), ("a", 2), ("a", 3)]
@@ -66,7 +66,7 @@ def test_what_one_witness_never_takes_keeps_nothing_behind_it_from_it(
     for client in ("a", "b", "c"):
         keep(store, client, 1)
     witness = Witness(refuses="a")
-    sending = Sending(store, [witness])
+    sending = CheckpointSender(store, [witness])
 
     assert [sending.run(), sending.run()] == [0, 2]
     assert witness.has == [("b", 1), ("c", 1)]
@@ -79,7 +79,7 @@ def test_all_are_reached_page_by_page_although_the_first_are_stuck(
     for size in range(1, 6):
         keep(store, "a", size)
     well = Witness()
-    sending = Sending(store, [Witness(down=True), well])
+    sending = CheckpointSender(store, [Witness(down=True), well])
 
     for _ in range(6):
         sending.run()
@@ -90,7 +90,7 @@ def test_all_are_reached_page_by_page_although_the_first_are_stuck(
 def test_one_that_is_signed_anew_is_sent_anew(store: SqliteStore | PostgresStore) -> None:
     keep(store, "a", 1)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
     sending.run()
 
     keep(store, "a", 1, "another note")
@@ -104,7 +104,7 @@ def test_a_stop_ends_it_before_the_next_is_sent(store: SqliteStore | PostgresSto
         keep(store, "a", size)
     witness = Witness()
 
-    assert Sending(store, [witness]).run(lambda: bool(witness.has)) == 1
+    assert CheckpointSender(store, [witness]).run(lambda: bool(witness.has)) == 1
     assert witness.has == [("a", 1)]
 
 
@@ -115,7 +115,7 @@ def test_what_is_remembered_is_bounded(
     for size in range(1, 6):
         keep(store, "a", size)
     down, well = Witness(down=True), Witness()
-    sending = Sending(store, [down, well])
+    sending = CheckpointSender(store, [down, well])
     sending.run()
     down.down = False
     for _ in range(2):
@@ -128,4 +128,4 @@ def test_what_is_remembered_is_bounded(
 def test_without_a_witness_nothing_is_sent(store: SqliteStore | PostgresStore) -> None:
     keep(store, "a", 1)
 
-    assert Sending(store, []).run() == 0
+    assert CheckpointSender(store, []).run() == 0

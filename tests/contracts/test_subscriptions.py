@@ -58,8 +58,8 @@ def test_progress_is_kept_for_the_version_that_it_was_made_in_only(service: Serv
         acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
     )
 
-    store.keep_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "nobody"), 1, progress)])
-    store.keep_progress([(KEY, 2, Progress(acknowledged=99))])
+    store.save_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "nobody"), 1, progress)])
+    store.save_progress([(KEY, 2, Progress(acknowledged=99))])
 
     found = store.subscription(KEY)
     assert found is not None
@@ -69,7 +69,7 @@ def test_progress_is_kept_for_the_version_that_it_was_made_in_only(service: Serv
 def test_a_change_keeps_the_position_and_begins_anew_with_the_rest(service: Service, store: AnyStore) -> None:
     given_resets(service, 3)
     define(service)
-    store.keep_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
+    store.save_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
 
     define(service, batch_size=10)
 
@@ -102,11 +102,11 @@ def test_the_heads_are_those_that_are_pushed(service: Service, store: AnyStore) 
 def test_a_notice_is_asked_and_ended_once(service: Service, store: AnyStore) -> None:
     define(service)
 
-    store.leave_notice(KEY, "state")
+    store.save_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.take_notice(KEY, "older")
+    store.delete_notice(KEY, "older")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "state")]
-    store.take_notice(KEY, "state")
+    store.delete_notice(KEY, "state")
     assert store.subscription_heads() == [SubscriptionHead(KEY, 1, "")]
 
 

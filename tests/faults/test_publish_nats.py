@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
 from application.feed.feed import FeedQuery, read_feed
-from application.feed.publish import OutOfStep
+from application.feed.publish import OutOfSync
 from interface.outbound.brokers.broker_url import parse_broker_url
 from interface.outbound.brokers.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets
@@ -235,7 +235,7 @@ def test_a_repeat_is_refused_by_the_broker_also_when_its_id_is_forgotten(
         await other.connect()
         assert await other.newest("client-1") == (2, "")
         await other.publish("client-1", events[2:])
-        with pytest.raises(OutOfStep):
+        with pytest.raises(OutOfSync):
             await asyncio.wait_for(publish_again_and_again(held_up), 30)
         assert await held_up.newest("client-1") == (4, "")
         await held_up.close()

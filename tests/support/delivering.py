@@ -11,7 +11,7 @@ from typing import Any
 
 from application.delivery.deliver_tickets import Courier, Deliverer, NotDelivered
 from application.delivery.deliveries import TOPICS
-from application.delivery.outbox import Outbox, Waiting
+from application.delivery.outbox import Outbox, PendingDelivery
 from application.shared.retries import Retries
 from application.transaction.command import Answer, Command
 from domain.delivery.ticket_delivery import DeliveryEvent
@@ -46,11 +46,11 @@ class FakeCourier:
     """Does what is planned, one after the other, and then takes every ticket; what hangs does so until `open`."""
 
     planned: list[str | Exception] = field(default_factory=list)
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[PendingDelivery] = field(default_factory=list)
     tickets: list[ClearTicket] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         outcome = self.planned.pop(0) if self.planned else "250"
         self.tickets.append(ticket)
         self.waiting.append(waiting)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from application.delivery.outbox import OutboxEntry, Standing, Trying, Waiting
+from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
@@ -15,7 +15,7 @@ from tests.support.fakes import NOW, SUBJECT
 TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
 
 
-def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> Waiting:
+def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> PendingDelivery:
     """Return a ticket that waits. recipient: what is known of the user, but for what is made up."""
     known = {
         "email": "una@example.com",
@@ -40,12 +40,12 @@ def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> W
         valid_to=NOW + timedelta(days=5),
         modification_comment=None,
     )
-    return Waiting(
+    return PendingDelivery(
         OutboxEntry(subject, row.stream, version, b"", NOW),
         Recipient(**of_user, created=NOW, last_modified=NOW, version=1, **known),
         row,
-        Trying(),
+        RetryState(),
         0,
-        Standing.QUEUED,
+        OutboxStatus.QUEUED,
         None,
     )

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
-from application.record.access_log import AccessNotes
+from application.record.access_log import AccessRecorder
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
 from interface.composition.register import Edge, rooms
@@ -119,7 +119,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 execute=SlowHashing(execute, FakeSlowHash()).execute,
                 load=GroupRead(store).load,
                 store=store,
-                note_access=AccessNotes(execute, service.clock).note,
+                note_access=AccessRecorder(execute, service.clock).note,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from interface.settings import Settings, WrongSettings, read_settings
+from interface.settings import InvalidSettings, Settings, read_settings
 
 URL = "postgresql://tickets:made-up@db/tickets"
 
@@ -33,7 +33,7 @@ def test_the_environment_goes_before_a_file(secrets: Path, monkeypatch: pytest.M
 def test_a_file_that_names_no_setting_stops_the_start(secrets: Path) -> None:
     (secrets / "tickets_databse_url").write_text(URL)
 
-    with pytest.raises(WrongSettings, match=r"^TICKETS_DATABSE_URL: no such setting"):
+    with pytest.raises(InvalidSettings, match=r"^TICKETS_DATABSE_URL: no such setting"):
         read_settings()
 
 
@@ -41,7 +41,7 @@ def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
     (secrets / "tickets_database_url").write_text("made-up")
 
     with pytest.raises(
-        WrongSettings, match=r"^TICKETS_DATABASE_URL: must be sqlite:///PATH or postgresql://…$"
+        InvalidSettings, match=r"^TICKETS_DATABASE_URL: must be sqlite:///PATH or postgresql://…$"
     ):
         read_settings()
 
@@ -51,7 +51,7 @@ def test_a_directory_that_is_not_there_stops_the_start(
 ) -> None:
     monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets / "none"))
 
-    with pytest.raises(WrongSettings, match=r"^TICKETS_SECRETS_DIR: .*No such file or directory"):
+    with pytest.raises(InvalidSettings, match=r"^TICKETS_SECRETS_DIR: .*No such file or directory"):
         read_settings()
 
 
@@ -66,11 +66,11 @@ def test_an_empty_secret_is_refused_and_not_taken_for_none(
     said = rf"^TICKETS_{name.upper()}: is empty: give it a value, or take it away$"
 
     (secrets / f"tickets_{name}").write_text(content)
-    with pytest.raises(WrongSettings, match=said):
+    with pytest.raises(InvalidSettings, match=said):
         read_settings()
     (secrets / f"tickets_{name}").unlink()
     monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
-    with pytest.raises(WrongSettings, match=said):
+    with pytest.raises(InvalidSettings, match=said):
         read_settings()
 
 

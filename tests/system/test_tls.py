@@ -20,7 +20,7 @@ from interface.cli.operations.commands import Health
 from interface.composition.operations import examine
 from interface.composition.service import start
 from interface.composition.tls import check_certificate, tls_context
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 from tests.support.certificates import self_signed
 from tests.support.server import serving
 
@@ -77,10 +77,10 @@ def test_older_versions_are_refused_whatever_the_system_would_take() -> None:
 
 
 def test_who_insists_on_tls_may_say_for_how_long(certificate: Path) -> None:
-    assert Settings().insist_on_tls_seconds is None
-    assert Settings(hsts_seconds=60).insist_on_tls_seconds == 60
-    assert settings(certificate).insist_on_tls_seconds == 31_536_000
-    assert settings(certificate).model_copy(update={"hsts_seconds": 0}).insist_on_tls_seconds == 0
+    assert Settings().hsts_max_age is None
+    assert Settings(hsts_seconds=60).hsts_max_age == 60
+    assert settings(certificate).hsts_max_age == 31_536_000
+    assert settings(certificate).model_copy(update={"hsts_seconds": 0}).hsts_max_age == 0
 
 
 def test_a_key_that_others_may_read_stops_the_start(
@@ -89,7 +89,7 @@ def test_a_key_that_others_may_read_stops_the_start(
     monkeypatch.chdir(tmp_path)
     certificate.chmod(0o644)
 
-    with pytest.raises(WrongSettings, match=r"^others may read .*tls\.pem: chmod 600 .*tls\.pem$"):
+    with pytest.raises(InvalidSettings, match=r"^others may read .*tls\.pem: chmod 600 .*tls\.pem$"):
         start(settings(certificate))
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_used_stops_the_start_and_is_not_shown(
     )
 
     for wrong in (other, nonsense, encrypted, tmp_path / "none.pem"):
-        with pytest.raises(WrongSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: ") as said:
+        with pytest.raises(InvalidSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: ") as said:
             check_certificate(settings(certificate, wrong))
         assert "PRIVATE" not in str(said.value) + caplog.text
 

@@ -16,8 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from application.delivery.deliver_tickets import Tried
-from application.delivery.outbox import Standing
+from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.outbox import OutboxStatus
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable
 from application.tickets.regenerate_ticket import RegenerateTicket
@@ -29,7 +29,7 @@ from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
 from interface.settings import Settings
-from interface.telemetry.metrics import Metrics, forget_the_dead
+from interface.telemetry.metrics import Metrics, remove_ended_processes
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
 from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
@@ -259,7 +259,7 @@ def test_of_a_process_that_has_ended_what_it_counted_stays_and_how_it_stood_goes
     for number in (ended.pid, os.getpid()):
         for kind in ("gauge_livesum", "gauge_livemax", "counter"):
             (tmp_path / f"{kind}_{number}.db").touch()
-    forget_the_dead(tmp_path)
+    remove_ended_processes(tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {
         f"counter_{ended.pid}.db",
@@ -325,7 +325,7 @@ def metrics_of(figures: Any = None, queue: int = 0) -> Metrics:
 
 def test_the_figures_of_the_store_are_told_as_they_are() -> None:
     figures = Figures(
-        outbox={Standing.QUEUED: 7, Standing.FAILED: 2},
+        outbox={OutboxStatus.QUEUED: 7, OutboxStatus.FAILED: 2},
         oldest_queued=NOW,
         lags={SubscriptionKey('cli"ent\n', "siem\\"): 3},
         unsigned_since=NOW + timedelta(minutes=4),
@@ -377,7 +377,7 @@ def test_a_batch_that_the_store_did_not_take_is_counted_and_none_of_its_resets()
 def test_a_try_is_counted_by_its_code() -> None:
     metrics = metrics_of()
     for answer in ("250", "451", "451"):
-        metrics.tried(Tried(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
+        metrics.tried(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2

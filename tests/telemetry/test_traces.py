@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from application.delivery.deliver_tickets import Tried
+from application.delivery.deliver_tickets import DeliveryAttempt
 from application.shared.errors import StoreUnavailable
 from application.tickets.minting import SlowWork
 from application.tickets.regenerate_ticket import RegenerateTicket
@@ -25,7 +25,7 @@ from interface.composition import telemetry
 from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
-from interface.settings import Settings, WrongSettings
+from interface.settings import InvalidSettings, Settings
 from interface.telemetry.traces import Traces
 from tests.support.evidence import ticket_in
 from tests.support.fakes import TRACEPARENT
@@ -172,7 +172,7 @@ def test_what_failed_is_an_error_and_what_was_refused_is_none() -> None:
     traces.request(Exchange("op", "GET", 503, 0.1, TRACEPARENT, False, None, None))
     traces.request(Exchange("op", "GET", 409, 0.1, TRACEPARENT, False, None, None))
     for delivered in (True, False):
-        traces.tried(Tried(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
+        traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
     traces.close()
 
     statuses = [(span.name, span.status.status_code) for span in exporter.get_finished_spans()]
@@ -207,7 +207,7 @@ def test_a_span_ends_now_and_lasted_as_long_as_was_measured(monkeypatch: pytest.
 def test_what_no_request_began_makes_no_span() -> None:
     traces, exporter = made()
     traces.batch(Batch([command(RegenerateTicket, correlation_id="")], [StoreUnavailable("gone")], 0.5))
-    traces.tried(Tried(SendingMethod.EMAIL, "250", True, 0.1, None))
+    traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
     traces.close()
 
     assert exporter.get_finished_spans() == ()
@@ -223,7 +223,7 @@ def test_without_the_extra_the_start_says_what_to_install(
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     running = start(Settings(database_url=sqlite_url, traces=True))
     try:
-        with pytest.raises(WrongSettings, match=r"install ticket-credential-service\[otel\]"):
+        with pytest.raises(InvalidSettings, match=r"install ticket-credential-service\[otel\]"):
             http_app(running)
     finally:
         running.close()

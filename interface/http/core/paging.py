@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from application.shared.paging import Pagination
 from application.shared.wire import to_json
-from application.tickets.find_tickets import Place
+from application.tickets.find_tickets import PageKey
 from interface.http.core.call import Call
 from interface.http.core.problems import Malformed
 
@@ -42,9 +42,9 @@ class WantedPage:
     """The requested page."""
 
     limit: int
-    place: Place | None
+    place: PageKey | None
 
-    def next(self, place: Place | None) -> Pagination:
+    def next(self, place: PageKey | None) -> Pagination:
         """Return the pagination after a place; None: this page is the last."""
         token = None
         if place is not None:
@@ -78,7 +78,7 @@ def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
 
 def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
     """Return a page of numbered items; the next page begins after `last`, None: there is none."""
-    place = None if last is None else Place(str(last), "")
+    place = None if last is None else PageKey(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
@@ -118,7 +118,7 @@ def page_response(found: BaseModel) -> Response:
     return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _place(token: str) -> Place:
+def _place(token: str) -> PageKey:
     try:
         value, user_ext_id = json.loads(
             base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
@@ -127,4 +127,4 @@ def _place(token: str) -> Place:
         raise Malformed("invalid continuationToken") from None
     if not (isinstance(value, str) and isinstance(user_ext_id, str)) or "\x00" in value + user_ext_id:
         raise Malformed("invalid continuationToken")
-    return Place(value, user_ext_id)
+    return PageKey(value, user_ext_id)

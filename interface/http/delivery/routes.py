@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, status_within
+from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, wait_for_status
 from application.delivery.outbox import Outbox
 from application.delivery.record_delivery import RetryDeliveries
 from application.feed.live_feed import LiveFeed
@@ -107,7 +107,7 @@ async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
         return {}
     part = call.part(DeliveryPart)
     with suppress(Unavailable):  # the ticket is minted: a retry for want of this would mint another one
-        item = await status_within(
+        item = await wait_for_status(
             call.subject,
             answer.version,
             seconds,

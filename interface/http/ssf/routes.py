@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from application.shared.wire import to_json
 from application.subscriptions.poll import Poll, Polling
-from application.subscriptions.records import Subscribed, Subscriptions
+from application.subscriptions.records import StoredSubscription, Subscriptions
 from application.subscriptions.security_event import verification_notice
 from application.subscriptions.security_stream import POLL, PUSH, SecurityStreams, status_of, types_of
 from application.subscriptions.subscribe import (
@@ -295,7 +295,7 @@ async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)])
     """
     wanted = call.body(StreamVerificationBody)
     subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
-    leave = call.part(SsfPart).subscriptions.leave_notice
+    leave = call.part(SsfPart).subscriptions.save_notice
     await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
     return no_content()
 
@@ -334,7 +334,7 @@ async def poll(
     return _shown({"sets": polled.tokens, "moreAvailable": polled.more})
 
 
-async def _stream(call: Call, key: SubscriptionKey) -> Subscribed:
+async def _stream(call: Call, key: SubscriptionKey) -> StoredSubscription:
     return await run_in_threadpool(call.part(SsfPart).streams.find, key, call.caller.actor)
 
 

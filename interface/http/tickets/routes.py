@@ -10,7 +10,7 @@ from application.record.history import past_ticket
 from application.shared.fields import ExtId
 from application.shared.paging import Page
 from application.tickets.create_ticket import CreateTicket
-from application.tickets.find_tickets import TicketQuery, find_tickets, place_of
+from application.tickets.find_tickets import TicketQuery, find_tickets, page_key_of
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
 from application.tickets.records import ticket, ticket_of
 from application.tickets.regenerate_ticket import RegenerateTicket
@@ -254,6 +254,6 @@ async def find(
         last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
-    place = place_of(found.items[-1], query) if found.more else None
+    place = page_key_of(found.items[-1], query) if found.more else None
     items = [to_response(row, now) for row in found.items]
     return page_response(TicketPage(items=items, pagination=wanted.next(place)))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from application.shared.paging import Page
 from application.tickets.erase_user import EraseUser
-from application.tickets.find_tickets import Place
+from application.tickets.find_tickets import PageKey
 from application.transaction.outcomes import Outcome
 from application.users.find_users import find_users
 from application.users.records import user, user_of
@@ -90,6 +90,6 @@ async def find(
     wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
-    place = Place("", found.items[-1].user_ext_id) if found.more else None
+    place = PageKey("", found.items[-1].user_ext_id) if found.more else None
     items = [to_response(recipient) for recipient in found.items]
     return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -15,7 +15,7 @@ from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from application.feed.feed import FeedEvent
-from application.feed.publish import BrokerUnavailable, OutOfStep
+from application.feed.publish import BrokerUnavailable, OutOfSync
 from application.record.eras import EventId, parse_event_id
 from interface.outbound.brokers.broker_url import BrokerUrl
 
@@ -82,7 +82,7 @@ class NatsBroker:
             raise BrokerUnavailable(f"{self._url} holds a foreign message as {newest.subject}") from None
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
-        """Send one event after the other. Raises BrokerUnavailable, OutOfStep."""
+        """Send one event after the other. Raises BrokerUnavailable, OutOfSync."""
         token = subject_token(client_ext_id)
         async with self._answers():
             for event in events:
@@ -104,7 +104,7 @@ class NatsBroker:
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:
-                raise OutOfStep(f"{self._url} has other messages of {subject} than were published") from None
+                raise OutOfSync(f"{self._url} has other messages of {subject} than were published") from None
             raise
         sequences[event.type] = stored.seq
 

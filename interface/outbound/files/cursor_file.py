@@ -9,7 +9,7 @@ import msgspec
 
 from application.record.eras import PATTERN, EventId, parse_event_id
 from application.shared.errors import StoreUnavailable
-from interface.outbound.files.durable_file import locked_beside, replace_durably
+from interface.outbound.files.durable_file import locked_sidecar, replace_durably
 
 
 class CursorRefused(Exception):
@@ -61,7 +61,7 @@ def open_cursor(path: Path, of: str) -> Iterator[CursorFile]:
     """
     with ExitStack() as stack:
         try:
-            if not stack.enter_context(locked_beside(path)):
+            if not stack.enter_context(locked_sidecar(path)):
                 raise CursorRefused(f"the cursor file {path} is used by another process")
             content = _read(path, of)
         except OSError as error:

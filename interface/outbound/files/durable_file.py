@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
+def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return the content of the file, made first if there is none.
 
     Several processes may start at once: one makes the file, and it appears whole. Raises OSError.
@@ -27,10 +27,10 @@ def replace_durably(path: Path, content: bytes) -> None:
     draft.unlink(missing_ok=True)
     write_durably(draft, content, like=path)
     draft.rename(path)
-    bring_to_disk(path.parent)
+    fsync_directory(path.parent)
 
 
-def give_to_owner_of(path: Path, descriptor: int) -> None:
+def copy_owner(path: Path, descriptor: int) -> None:
     """Give an open file to the owner of another, or of its directory where that is not there. Raises OSError.
 
     Where root runs a command of the service, the service could not read what it leaves behind.
@@ -40,7 +40,7 @@ def give_to_owner_of(path: Path, descriptor: int) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
-def bring_to_disk(directory: Path) -> None:
+def fsync_directory(directory: Path) -> None:
     """Bring to the disk which files are in a directory. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -58,7 +58,7 @@ def write_once(path: Path, content: bytes) -> None:
             replace_durably(path, content)
 
 
-def clear_of_drafts(directory: Path) -> None:
+def remove_drafts(directory: Path) -> None:
     """Make the directory, or remove what a crash left over in it. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked_directory(directory):
@@ -72,7 +72,7 @@ def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> No
     like: whose owner it gets.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        give_to_owner_of(like or path.parent, file.fileno())
+        copy_owner(like or path.parent, file.fileno())
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -90,7 +90,7 @@ def locked_directory(path: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def locked_beside(path: Path) -> Iterator[bool]:
+def locked_sidecar(path: Path) -> Iterator[bool]:
     """Keep other processes off a file that is written anew, by a lock beside it; False: another holds it.
 
     A crash lets go. Raises OSError.

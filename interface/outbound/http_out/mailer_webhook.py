@@ -11,10 +11,10 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from standardwebhooks import Webhook
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from application.shared.ports import Clock
 from application.shared.wire import to_json, utc_date
-from application.subscriptions.push import NotTaken
+from application.subscriptions.push import DeliveryRejected
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 
@@ -67,7 +67,7 @@ class MailerWebhook:
         self._webhook = Webhook(secret)
         self._clock = clock
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Send the ticket, and return "2xx" where it was taken. Raises NotDelivered."""
         message_id, now = waiting.delivery_id, self._clock()
         content = to_json(
@@ -88,12 +88,12 @@ class MailerWebhook:
         except Refused as refusal:
             final = refusal.status in _FINAL
             raise NotDelivered(f"the mailer {refusal}", str(refusal.status), final=final) from None
-        except NotTaken as error:
+        except DeliveryRejected as error:
             raise NotDelivered(f"the mailer's webhook: {error}", "no-answer") from None
         return "2xx"
 
 
-def _letter(ticket: ClearTicket, waiting: Waiting) -> bytes:
+def _letter(ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
     """Return what only the mailer reads."""
     recipient, subject = waiting.recipient, waiting.entry.subject
     content: dict[str, Any] = {

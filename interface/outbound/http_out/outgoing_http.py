@@ -13,7 +13,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
-from application.subscriptions.push import NotTaken
+from application.subscriptions.push import DeliveryRejected
 
 _LONGEST_ANSWER = 64 * 1024
 # RFC 6052: an IPv4 address inside, that a translator in the network would connect to.
@@ -37,16 +37,16 @@ class OutgoingHttp:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        """Send, until it is taken by an answer with a 2xx. Raises Refused for any other one, NotTaken for none."""
+        """Send, until it is taken by an answer with a 2xx. Raises Refused for any other one, DeliveryRejected for none."""
         try:
             async with self._session(url).post(
                 URL(url), data=content, headers=headers, allow_redirects=False
             ) as response:
                 _check(response, await _beginning(response))
         except TimeoutError:
-            raise NotTaken(f"no answer within {self._timeout_seconds:g} seconds") from None
+            raise DeliveryRejected(f"no answer within {self._timeout_seconds:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NotTaken(_said(error)) from None
+            raise DeliveryRejected(_said(error)) from None
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -69,7 +69,7 @@ class OutgoingHttp:
         return self._sessions[private]
 
 
-class Refused(NotTaken):
+class Refused(DeliveryRejected):
     """An answer that is no 2xx."""
 
     def __init__(self, said: str, status: int, content: bytes, *, retry_after: timedelta) -> None:

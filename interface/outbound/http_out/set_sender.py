@@ -4,8 +4,8 @@ import json
 import re
 
 from application.feed.feed import Batch
-from application.subscriptions.push import Message, NotTaken
-from application.subscriptions.records import Subscribed, Target
+from application.subscriptions.push import DeliveryRejected, Message
+from application.subscriptions.records import StoredSubscription, Target
 from application.subscriptions.security_event import MEDIA_TYPE, SecurityEvents, Token
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 
@@ -19,17 +19,17 @@ class SetSender:
         self._http = http
         self._events = events
 
-    def compose(self, subscribed: Subscribed, batch: Batch) -> Message:
+    def compose(self, subscribed: StoredSubscription, batch: Batch) -> Message:
         """Return the token of the event, of which there is one."""
         [event] = batch.events
         return _message(self._events.of_event(subscribed.row, event))
 
-    def compose_notice(self, subscribed: Subscribed, notice: str) -> Message:
+    def compose_notice(self, subscribed: StoredSubscription, notice: str) -> Message:
         """Return the token that says something about the stream itself."""
         return _message(self._events.of_notice(subscribed.row, notice))
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a token. Raises NotTaken."""
+        """Hand over a token. Raises DeliveryRejected."""
         headers = {"Content-Type": message.media_type, "Accept": "application/json"}
         if target.authorization:
             headers["Authorization"] = target.authorization
@@ -37,7 +37,7 @@ class SetSender:
             await self._http.post(target.url, headers, message.content)
         except Refused as refusal:
             said = f"{refusal}{_error(refusal.content)}"
-            raise NotTaken(said, gone=refusal.gone, retry_after=refusal.retry_after) from None
+            raise DeliveryRejected(said, gone=refusal.gone, retry_after=refusal.retry_after) from None
 
 
 def _message(made: Token) -> Message:

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 from application.feed.feed import Batch, FeedQuery, joined
 from application.shared.ports import Clock
 from application.subscriptions.push import Message
-from application.subscriptions.records import Subscribed, Target
+from application.subscriptions.records import StoredSubscription, Target
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 
 ONE = "application/cloudevents+json"
@@ -21,7 +21,7 @@ class WebhookSender:
         self._http = http
         self._clock = clock
 
-    def compose(self, subscribed: Subscribed, batch: Batch) -> Message:
+    def compose(self, subscribed: StoredSubscription, batch: Batch) -> Message:
         """Return the message with these events."""
         terms, client = subscribed.row.terms, subscribed.row.client_ext_id
         types = None if terms.types is None else frozenset(terms.types)
@@ -34,7 +34,7 @@ class WebhookSender:
         return Message(f"{named}:{first}-{last}", b"[%s]" % b",".join(contents), SEVERAL)
 
     async def send(self, target: Target, message: Message) -> None:
-        """Hand over a message. Raises NotTaken."""
+        """Hand over a message. Raises DeliveryRejected."""
         now = self._clock()
         signatures = [
             Webhook(secret).sign(message.id, now, message.content.decode())

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from interface.outbound.files.durable_file import locked_directory, read_or_make, replace_durably
+from interface.outbound.files.durable_file import locked_directory, read_or_create, replace_durably
 
 KEY_BYTES = 32
 _COMMAND_SECONDS = 30
@@ -61,7 +61,7 @@ class OutboxKeyFile:
     def _make_if_there_is_none(self) -> None:
         if not self._path.exists():
             self._check_that_none_is_lost()
-            read_or_make(self._path, _new_key)
+            read_or_create(self._path, _new_key)
 
     def rotate(self) -> None:
         """Put a new key before the one in force, which still opens; the ones before that go. Raises OSError."""

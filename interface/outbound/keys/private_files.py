@@ -9,7 +9,7 @@ _OTHERS, _GROUP = 0o007, 0o070
 _OTHERS_WRITE, _GROUP_WRITE = 0o002, 0o020
 
 
-def too_open(paths: Iterable[Path]) -> Iterator[str]:
+def readable_by_others(paths: Iterable[Path]) -> Iterator[str]:
     """Yield for each file that others may read, or whose directory they may change, what to do about it.
 
     What a group may read is left to whoever gave it to us: an orchestrator mounts secrets as root:group, 0440.
@@ -25,7 +25,7 @@ def too_open(paths: Iterable[Path]) -> Iterator[str]:
             yield f"others may replace what is in {path.parent}: chmod 700 {path.parent}"
 
 
-def replaceable(paths: Iterable[Path]) -> Iterator[str]:
+def writable_by_others(paths: Iterable[Path]) -> Iterator[str]:
     """Yield for each file or directory that others may change or replace, what to do about it. All may read them."""
     for path in paths:
         try:
@@ -38,7 +38,7 @@ def replaceable(paths: Iterable[Path]) -> Iterator[str]:
             yield f"others may replace what is in {path.parent}: chmod go-w {path.parent}"
 
 
-def open_to_all(directories: Iterable[Path]) -> Iterator[str]:
+def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
     """Yield for each directory into which others may put something, what to do about it.
 
     What the service itself puts there only it may read, so they may see what is there.

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import RSAAlgorithm
 
-from interface.outbound.files.durable_file import read_or_make
+from interface.outbound.files.durable_file import read_or_create
 
 _BITS = 3072
 _LEAST_BITS = 2048
@@ -51,7 +51,7 @@ class SetKeys:
 
     @cached_property
     def _keys(self) -> list[rsa.RSAPrivateKey]:
-        parts = read_or_make(self._path, _new_key).split(_END)[:-1]
+        parts = read_or_create(self._path, _new_key).split(_END)[:-1]
         keys = [load_pem_private_key(part + _END + b"\n", password=None) for part in parts]
         found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_BITS]
         if not keys or len(found) < len(keys):

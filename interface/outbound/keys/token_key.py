@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import OKPAlgorithm
 
-from interface.outbound.files.durable_file import read_or_make
+from interface.outbound.files.durable_file import read_or_create
 
 
 class TokenKey:
     """An Ed25519 key in a PEM file of mode 0600, made if it is not there. Raises OSError, ValueError."""
 
     def __init__(self, path: Path) -> None:
-        key = load_pem_private_key(read_or_make(path, _new_key), password=None)
+        key = load_pem_private_key(read_or_create(path, _new_key), password=None)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"{path} holds no Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
         self._key = key

@@ -52,15 +52,15 @@ _FIELDS = {
 }
 
 
-class LetterFaulty(Exception):
+class InvalidLetter(Exception):
     """A letter that cannot be printed; the message says why, and nothing of whom it is for."""
 
 
-class LetterTooLong(LetterFaulty):
+class LetterTooLong(InvalidLetter):
     """A text that does not fit on the page, or an address in the window."""
 
 
-class LetterNotPrintable(LetterFaulty):
+class LetterNotPrintable(InvalidLetter):
     """A character that the font has not."""
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
-from interface.outbound.files.durable_file import clear_of_drafts, write_once
+from interface.outbound.files.durable_file import remove_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
-from interface.outbound.mail.mail_composer import AddressFaulty, Compose, Letters
-from interface.outbound.mail.templates import TemplateFaulty
+from interface.outbound.mail.mail_composer import Compose, InvalidAddress, Letters
+from interface.outbound.mail.templates import InvalidTemplate
 
 Made = TypeVar("Made")
 _REASONS = {
-    TemplateFaulty: "no-template",
-    AddressFaulty: "bad-address",
+    InvalidTemplate: "no-template",
+    InvalidAddress: "bad-address",
     LetterTooLong: "letter-too-long",
     LetterNotPrintable: "letter-not-printable",
 }
@@ -40,7 +40,7 @@ class MailCourier:
         self._compose = compose
         self._transport = transport
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Send the mail, and return the code of who took it. Raises NotDelivered."""
         if waiting.recipient is None or waiting.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
@@ -52,7 +52,7 @@ class MailSpool:
     """Writes each mail as `<name>.eml`, mode 0600, into a directory for a mailer to pick up."""
 
     def __init__(self, directory: Path) -> None:
-        clear_of_drafts(directory)
+        remove_drafts(directory)
         self._directory = directory
 
     async def send(self, message: EmailMessage, _to: str, name: str) -> str:
@@ -65,11 +65,11 @@ class LetterStore:
     """Writes each letter as `<delivery id>.pdf`, mode 0600, into a directory for a printer to pick up."""
 
     def __init__(self, letters: Letters, directory: Path) -> None:
-        clear_of_drafts(directory)
+        remove_drafts(directory)
         self._letters = letters
         self._directory = directory
 
-    async def deliver(self, ticket: ClearTicket, waiting: Waiting) -> str:
+    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
         """Bring the letter to the disk; the same one again is the same file. Raises NotDelivered."""
         if waiting.recipient is None or not waiting.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
@@ -78,7 +78,9 @@ class LetterStore:
         return "stored"
 
 
-async def _made(make: Callable[[ClearTicket, Waiting], Made], ticket: ClearTicket, waiting: Waiting) -> Made:
+async def _made(
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
+) -> Made:
     """Make what is sent beside the event loop, which a letter would hold up for milliseconds."""
     try:
         return await asyncio.to_thread(make, ticket, waiting)

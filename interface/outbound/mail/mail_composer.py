@@ -9,7 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window, render_letter
 from interface.outbound.mail.templates import Templates
@@ -21,7 +21,7 @@ _NAME_AND_ADDRESS = re.compile(r'(?P<quote>"?)(?P<name>[^"<>\\]*)(?P=quote)\s*<(
 
 _LONGEST_LINE = 76
 
-Compose = Callable[[ClearTicket, Waiting], EmailMessage]
+Compose = Callable[[ClearTicket, PendingDelivery], EmailMessage]
 
 
 class _MailPolicy(EmailPolicy):
@@ -44,7 +44,7 @@ class _MailPolicy(EmailPolicy):
 _POLICY = _MailPolicy(linesep="\r\n", cte_type="7bit")
 
 
-class AddressFaulty(Exception):
+class InvalidAddress(Exception):
     """An email address that a header cannot hold."""
 
 
@@ -56,8 +56,8 @@ class Letters:
     sender: str
     window: Window
 
-    def render(self, ticket: ClearTicket, waiting: Waiting) -> bytes:
-        """Return the letter to a user, the same again for the same ticket. Raises TemplateFaulty, LetterFaulty."""
+    def render(self, ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
+        """Return the letter to a user, the same again for the same ticket. Raises InvalidTemplate, InvalidLetter."""
         language = self.templates.language_of("letter.txt", waiting)
         recipient, subject = waiting.recipient, waiting.entry.subject
         name = (recipient and recipient.name) or subject.user_ext_id
@@ -79,30 +79,30 @@ class MailComposer:
     letters: Letters
     sender: Address
 
-    def text(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
-        """Return a mail in plain text. This, and each that follows, raises TemplateFaulty, AddressFaulty."""
+    def text(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
+        """Return a mail in plain text. This, and each that follows, raises InvalidTemplate, InvalidAddress."""
         message = self._message(waiting)
         message.set_content(self.templates.render("mail.txt", ticket, waiting))
         return message
 
-    def html(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
+    def html(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
         """Return a mail in HTML, with the same in plain text for those who read that."""
         message = self.text(ticket, waiting)
         message.add_alternative(self.templates.render("mail.html", ticket, waiting), subtype="html")
         return message
 
-    def with_letter(self, ticket: ClearTicket, waiting: Waiting) -> EmailMessage:
-        """Return a mail that has the letter attached. Raises LetterFaulty, too."""
+    def with_letter(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
+        """Return a mail that has the letter attached. Raises InvalidLetter, too."""
         message = self._message(waiting)
         message.set_content(self.templates.render("attached.txt", None, waiting))
         letter = self.letters.render(ticket, waiting)
         message.add_attachment(letter, maintype="application", subtype="pdf", filename="ticket.pdf")
         return message
 
-    def _message(self, waiting: Waiting) -> EmailMessage:
+    def _message(self, waiting: PendingDelivery) -> EmailMessage:
         address = waiting.recipient and waiting.recipient.email
         if not address or not _ADDRESS.fullmatch(address):
-            raise AddressFaulty("the user's email address cannot be used")
+            raise InvalidAddress("the user's email address cannot be used")
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
         # The address alone: a display name is the caller's text, and header syntax could be smuggled in with it.

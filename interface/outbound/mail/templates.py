@@ -23,7 +23,7 @@ from jinja2 import (
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 
 BUILT_IN = Path(__file__).with_name("templates")
@@ -43,7 +43,7 @@ _SAMPLE = {
 }
 
 
-class TemplateFaulty(Exception):
+class InvalidTemplate(Exception):
     """A template that is not there, or cannot be used; the message says which and why."""
 
 
@@ -59,20 +59,20 @@ class Templates:
         self._language = language
         self._time_zone = time_zone
 
-    def render(self, kind: str, ticket: ClearTicket | None, waiting: Waiting) -> str:
-        """Return a text for a user. ticket: None for texts without it. Raises TemplateFaulty."""
+    def render(self, kind: str, ticket: ClearTicket | None, waiting: PendingDelivery) -> str:
+        """Return a text for a user. ticket: None for texts without it. Raises InvalidTemplate."""
         language, name = self._find(kind, waiting)
         values = self._values(language, waiting)
         if ticket is not None:
             values["ticket"] = ticket.reveal()
         try:
             return self._render(name, values)
-        except TemplateFaulty:
+        except InvalidTemplate:
             # What Jinja says may hold a value, the ticket among them.
-            raise TemplateFaulty(f"{name} cannot be rendered; tickets templates check says why") from None
+            raise InvalidTemplate(f"{name} cannot be rendered; tickets templates check says why") from None
 
-    def language_of(self, kind: str, waiting: Waiting) -> str:
-        """Return in which language a text is. Raises TemplateFaulty."""
+    def language_of(self, kind: str, waiting: PendingDelivery) -> str:
+        """Return in which language a text is. Raises InvalidTemplate."""
         return self._find(kind, waiting)[0]
 
     def day_of(self, moment: datetime, language: str) -> str:
@@ -110,7 +110,7 @@ class Templates:
             return
         try:
             text = self._render(name, _SAMPLE)
-        except TemplateFaulty as error:
+        except InvalidTemplate as error:
             yield str(error)
             return
         kind = parts[-1]
@@ -121,23 +121,23 @@ class Templates:
         if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
             yield f"{name}: a subject is one line of at most {_LONGEST_SUBJECT} characters"
 
-    def _find(self, kind: str, waiting: Waiting) -> tuple[str, str]:
+    def _find(self, kind: str, waiting: PendingDelivery) -> tuple[str, str]:
         client = quote(waiting.entry.subject.client_ext_id, safe="")
         for language in self._languages(waiting):
             for owner in (client, _EVERY_CLIENT):
                 # RFC 5646: large and small letters are the same in a language.
                 if name := self._known.get((owner, language.lower(), kind)):
                     return name.split("/")[1], name
-        raise TemplateFaulty(f"there is no template {kind} for this client and language")
+        raise InvalidTemplate(f"there is no template {kind} for this client and language")
 
-    def _languages(self, waiting: Waiting) -> Iterator[str]:
+    def _languages(self, waiting: PendingDelivery) -> Iterator[str]:
         wanted = waiting.recipient.language if waiting.recipient else None
         for language in (wanted, self._language):
             parts = (language or "").split("-")
             for count in range(len(parts), 0, -1):
                 yield "-".join(parts[:count])
 
-    def _values(self, language: str, waiting: Waiting) -> dict[str, Any]:
+    def _values(self, language: str, waiting: PendingDelivery) -> dict[str, Any]:
         subject, recipient, ticket = waiting.entry.subject, waiting.recipient, waiting.ticket
         return {
             "name": (recipient and recipient.name) or subject.user_ext_id,
@@ -155,7 +155,7 @@ class Templates:
         try:
             return self._environment.get_template(name).render(values)
         except Exception as error:  # noqa: BLE001 - a template can raise whatever Python does
-            raise TemplateFaulty(_said(name, error)) from None
+            raise InvalidTemplate(_said(name, error)) from None
 
     @cached_property
     def _known(self) -> Mapping[tuple[str, str, str], str]:

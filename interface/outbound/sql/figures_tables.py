@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import datetime
 
-from application.delivery.outbox import Standing
+from application.delivery.outbox import OutboxStatus
 from application.operations.figures import Figures
 from domain.subscriptions.subscription import Status
 from interface.outbound.sql.sql_tables import SqlTables
@@ -28,18 +28,18 @@ JOIN ledger AS first ON first.client_ext_id = l.client_ext_id AND first.position
 
 
 class SqlFigures(SqlTables):
-    """Implements half of the port Watched; see there for what the methods promise."""
+    """Implements half of the port FiguresSource; see there for what the methods promise."""
 
     def figures(self) -> Figures:
         """Return the figures."""
         outbox = [tuple(row) for row in self._fetch(_OUTBOX, ())]
-        queued = [minted for standing, _, minted in outbox if standing == Standing.QUEUED]
+        queued = [minted for standing, _, minted in outbox if standing == OutboxStatus.QUEUED]
         [unsigned] = self._fetch(_UNSIGNED, ())
         subscribed = [
             (subscription_row(row), lag) for row, lag in map(tuple, self._fetch(_SUBSCRIPTIONS, ()))
         ]
         return Figures(
-            outbox={**dict.fromkeys(Standing, 0), **{standing: count for standing, count, _ in outbox}},
+            outbox={**dict.fromkeys(OutboxStatus, 0), **{standing: count for standing, count, _ in outbox}},
             oldest_queued=datetime.fromisoformat(queued[0]) if queued else None,
             lags={row.key: lag for row, lag in subscribed if row.status in _WATCHED},
             unsigned_since=datetime.fromisoformat(unsigned[0]) if unsigned[0] else None,

@@ -132,7 +132,7 @@ class SqlLedger(SqlTables):
         )
         return [(number, bytes(tile)) for number, tile in rows]
 
-    def keep_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
+    def save_tiles(self, client_ext_id: str, begin: int, hashes: Sequence[bytes]) -> None:
         """Keep the hashes of full tiles from this number on; what is kept already stays."""
         rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
         self._run(_KEEP_TILE, rows)
@@ -189,28 +189,28 @@ class SqlLedger(SqlTables):
         )
         return [(position, bytes(leaf)) for position, leaf in rows]
 
-    def mistyped(self) -> Sequence[str]:
+    def mistyped_values(self) -> Sequence[str]:
         """Return stored values that are not of the type of their column: none, since the database checks them."""
         return []
 
-    def strays(self) -> Sequence[str]:
+    def orphaned_rows(self) -> Sequence[str]:
         """Return events and other rows that are in no ledger, and rows of credentials without events, one text each."""
         counts = self._fetch(_COUNTS, ())[0]
         events, entries, rows, credentials = tuple(counts)
-        strays = []
+        orphaned_rows = []
         if events != entries:
-            strays += [
+            orphaned_rows += [
                 f"stream {_uuid(s)}, version {v}: the event is in no ledger"
                 for s, v in self._fetch(_STRAYS, ())
             ]
         if rows != credentials:
             found = self._fetch(_ROWS_WITHOUT_EVENTS, ())
-            strays += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
-        strays += [
+            orphaned_rows += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
+        orphaned_rows += [
             f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
             for client, table, column, number in self._fetch(_OUTSIDE, ())
         ]
-        return strays
+        return orphaned_rows
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position that fit."""
@@ -279,7 +279,7 @@ class SqlLedger(SqlTables):
         condition = "WHERE client_ext_id = ? ORDER BY size DESC LIMIT 1"
         return next(iter(to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id,)))), None)
 
-    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint, in the place of one of the same size."""
         self._run(
             "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) VALUES (?, ?, ?, ?, ?, 0)"

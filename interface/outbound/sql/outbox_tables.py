@@ -15,9 +15,9 @@ from application.delivery.outbox import (
     DeliveryKey,
     DeliveryProgress,
     OutboxEntry,
-    Standing,
-    Trying,
-    Waiting,
+    OutboxStatus,
+    PendingDelivery,
+    RetryState,
 )
 from application.record.streams import column_date
 from application.transaction.records import Change
@@ -40,7 +40,7 @@ class _Terms(msgspec.Struct):
 
 
 _terms = msgspec.json.Decoder(_Terms).decode
-_trying = msgspec.json.Decoder(Trying).decode
+_trying = msgspec.json.Decoder(RetryState).decode
 
 _KEY = "client_ext_id = ? AND stream = ? AND version = ?"
 _ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
@@ -159,7 +159,7 @@ class SqlOutbox(SqlTables):
     def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement that changes rows, and return what it returns."""
 
-    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[Waiting]:
+    def take(self, lease: str, now: datetime, until: datetime, limit: int) -> Sequence[PendingDelivery]:
         """Take the next tickets whose time has come; see the port."""
         moment = column_date(now)
         if not self._fetch(_DUE, (moment, moment, moment)):
@@ -173,7 +173,7 @@ class SqlOutbox(SqlTables):
         rows = self._fetch(f"{_WAITING} {condition}", columns)
         return [to_waiting(tuple(row)) for row in rows]
 
-    def postpone(self, key: DeliveryKey, lease: str, trying: Trying, next_try: datetime) -> None:
+    def postpone(self, key: DeliveryKey, lease: str, trying: RetryState, next_try: datetime) -> None:
         """Keep what was tried, and let go until the next try."""
         statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
         row = (encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
@@ -183,7 +183,7 @@ class SqlOutbox(SqlTables):
         """Keep these from the others until then, as far as nobody else has taken them."""
         self._change_leases("leased_until = ?", [column_date(until)], lease, keys)
 
-    def let_go(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
+    def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
         """Let somebody else take these at once."""
         self._change_leases("lease = '', leased_until = ''", [], lease, keys)
 
@@ -195,7 +195,7 @@ class SqlOutbox(SqlTables):
             statement = _CHANGE_LEASES.format(change=change, keys=values, skipping=self._skipping)
             self._change(statement, [*parameters, lease, *columns])
 
-    def waiting(self, subject: Subject) -> Sequence[Waiting]:
+    def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
         """Return what waits for a user, or has failed, newest first."""
         condition = "WHERE o.client_ext_id = ? AND o.user_ext_id = ? ORDER BY o.version DESC"
         return [to_waiting(tuple(row)) for row in self._fetch(f"{_WAITING} {condition}", subject)]
@@ -239,16 +239,16 @@ def outbox_columns(entry: OutboxEntry) -> Row:
     )
 
 
-def to_waiting(columns: Row) -> Waiting:
+def to_waiting(columns: Row) -> PendingDelivery:
     """Return what waits behind the columns of the joined tables."""
     recipient, ticket, trying, so_far, standing, next_try, era = columns[7:]
-    return Waiting(
+    return PendingDelivery(
         entry=_to_entry(columns[:7]),
         recipient=to_recipient(recipient) if recipient else None,
         ticket=to_ticket(ticket) if ticket else None,
-        trying=_trying(trying),
-        so_far=so_far,
-        standing=Standing(standing),
+        retry_state=_trying(trying),
+        event_count=so_far,
+        status=OutboxStatus(standing),
         next_try=datetime.fromisoformat(next_try) if next_try else None,
         era=era or "",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from interface.outbound.files.durable_file import bring_to_disk, give_to_owner_of
+from interface.outbound.files.durable_file import copy_owner, fsync_directory
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.sqlite_lock import alone, lock_of, share
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -53,7 +53,7 @@ def write_backup(database: Path, file: Path, tell: Tell, *, replace: bool) -> in
                 os.fsync(descriptor)
                 _refuse_to_overwrite(file, replace=replace)
                 draft.rename(file)
-                bring_to_disk(file.parent)
+                fsync_directory(file.parent)
         finally:
             os.close(lock)
         return file.stat().st_size
@@ -95,9 +95,9 @@ def restore_backup(
                 _fold(database)
                 kept = _keep(database, now) if full else None
                 _remove_beside(database)  # SQLite would take a log for that of the new file
-                give_to_owner_of(database, descriptor)
+                copy_owner(database, descriptor)
                 draft.rename(database)
-                bring_to_disk(database.parent)
+                fsync_directory(database.parent)
     return Restored(kept, era)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from application.shared.errors import StoreUnavailable
-from interface.outbound.files.durable_file import give_to_owner_of
+from interface.outbound.files.durable_file import copy_owner
 
 
 def share(path: Path) -> int:
@@ -40,7 +40,7 @@ def alone(path: Path) -> Iterator[bool]:
 
 def _opened(path: Path) -> int:
     descriptor = os.open(lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
-    give_to_owner_of(path, descriptor)
+    copy_owner(path, descriptor)
     return descriptor
 
 

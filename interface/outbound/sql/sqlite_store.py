@@ -149,7 +149,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
             else:
                 yield _Lease()
 
-    def mistyped(self) -> Sequence[str]:
+    def mistyped_values(self) -> Sequence[str]:
         """Return stored values that are not of the type of their column, which SQLite stores all the same."""
         return [fault for table in _TABLES for fault in self._mistyped_in(table)]
 

@@ -17,7 +17,7 @@ import psycopg
 
 from application.record.ledger import HistoryQuery, LedgerEntry
 from application.shared.errors import StoreUnavailable
-from application.tickets.find_tickets import Place, TicketQuery
+from application.tickets.find_tickets import PageKey, TicketQuery
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -61,7 +61,7 @@ class StandbyReads(PostgresStore):
         """Return the next users of a client, by their ids."""
         return self._found(lambda store: store.list_recipients(client_ext_id, after, limit))
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+    def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
         return self._found(lambda store: store.find_tickets(query, after, limit))
 
@@ -162,7 +162,7 @@ class StandbyReads(PostgresStore):
         self._failing, self._left_alone_until = True, time.monotonic() + _LOOKED_AFTER_EVERY_SECONDS
 
 
-class Standing(NamedTuple):
+class OutboxStatus(NamedTuple):
     """How a standby is. behind: bytes of the primary's log that it has not applied; None where that cannot be told."""
 
     takes_writes: bool
@@ -170,17 +170,17 @@ class Standing(NamedTuple):
     behind: int | None
 
 
-def standing_at(url: str, primary_url: str) -> Standing:
+def standby_status_at(url: str, primary_url: str) -> OutboxStatus:
     """Ask a standby how it is, once it had the time to catch up that the reads give it. Raises StoreUnavailable."""
     place = _place_at(primary_url)
     try:
         with closing(psycopg.connect(**connection_options(url), autocommit=True)) as connection:
-            found = Standing(True, True, None)
+            found = OutboxStatus(True, True, None)
 
             def caught_up() -> bool:
                 nonlocal found
                 row = connection.execute(_STANDING, {"place": place}).fetchone()
-                found = Standing(*row) if row else found
+                found = OutboxStatus(*row) if row else found
                 return found.takes_writes or not found.behind
 
             _in_time(caught_up)

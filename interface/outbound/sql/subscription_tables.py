@@ -9,7 +9,7 @@ from application.subscriptions.records import (
     LEDGER_SIZES,
     SUBSCRIPTIONS,
     Progress,
-    Subscribed,
+    StoredSubscription,
     SubscriptionHead,
 )
 from application.transaction.records import Change
@@ -42,7 +42,7 @@ CASE WHEN (SELECT moved FROM {new} AS changed WHERE changed.client_ext_id = stor
 """
 
 
-def _write(_: SubscriptionKey, change: Change[Subscribed]) -> Row:
+def _write(_: SubscriptionKey, change: Change[StoredSubscription]) -> Row:
     assert change.row  # noqa: S101 - a deleted subscription keeps its row
     row, sealed, progress, moved, notice = change.row
     pushed = row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL and not row.deleted
@@ -60,7 +60,7 @@ def _write(_: SubscriptionKey, change: Change[Subscribed]) -> Row:
     )
 
 
-def _read(loaded: LoadedRow) -> tuple[SubscriptionKey, Subscribed]:
+def _read(loaded: LoadedRow) -> tuple[SubscriptionKey, StoredSubscription]:
     subscribed = to_subscribed((loaded.row, loaded.sealed, loaded.number, loaded.progress))
     return subscribed.row.key, subscribed
 
@@ -93,12 +93,12 @@ LEDGER_SIZE_TABLE = Table(
 class SqlSubscriptions(SqlTables):
     """Implements the port Subscriptions; see there for what the methods promise."""
 
-    def list_subscriptions(self, client_ext_id: str) -> Sequence[Subscribed]:
+    def list_subscriptions(self, client_ext_id: str) -> Sequence[StoredSubscription]:
         """Return every subscription of a client that is not deleted, by name."""
         statement = f"{_SELECT} WHERE client_ext_id = ? AND deleted = 0 ORDER BY name"
         return [to_subscribed(row) for row in self._fetch(statement, (client_ext_id,))]
 
-    def subscription(self, key: SubscriptionKey) -> Subscribed | None:
+    def subscription(self, key: SubscriptionKey) -> StoredSubscription | None:
         """Return a subscription; None where there is none, or it is deleted."""
         statement = f"{_SELECT} WHERE client_ext_id = ? AND name = ? AND deleted = 0"
         rows = self._fetch(statement, key)
@@ -111,7 +111,7 @@ class SqlSubscriptions(SqlTables):
         )
         return [SubscriptionHead(SubscriptionKey(*row[:2]), row[2], row[3]) for row in map(tuple, rows)]
 
-    def keep_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
+    def save_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
         """Keep how far subscribers got, each unless the subscription has another version by now."""
         self._run(
             "UPDATE subscriptions SET acknowledged = ?, progress = ?"
@@ -119,12 +119,12 @@ class SqlSubscriptions(SqlTables):
             [(progress.acknowledged, encode(progress), *key, version) for key, version, progress in kept],
         )
 
-    def leave_notice(self, key: SubscriptionKey, notice: str) -> None:
+    def save_notice(self, key: SubscriptionKey, notice: str) -> None:
         """Keep what is still to be said about a subscription to its receiver."""
         statement = "UPDATE subscriptions SET notice = ? WHERE client_ext_id = ? AND name = ?"
         self._run(statement, [(notice, *key)])
 
-    def take_notice(self, key: SubscriptionKey, notice: str) -> None:
+    def delete_notice(self, key: SubscriptionKey, notice: str) -> None:
         """Forget it."""
         statement = "UPDATE subscriptions SET notice = '' WHERE client_ext_id = ? AND name = ? AND notice = ?"
         self._run(statement, [(*key, notice)])
@@ -151,8 +151,8 @@ class SqlSubscriptions(SqlTables):
         self._run(statement, [(sealed, *key, former)])
 
 
-def to_subscribed(columns: Any) -> Subscribed:
+def to_subscribed(columns: Any) -> StoredSubscription:
     """Return the subscription behind the columns row, sealed, acknowledged and progress."""
     row, sealed, acknowledged, progress = columns
     kept = msgspec.structs.replace(_progress(progress), acknowledged=acknowledged)
-    return Subscribed(subscription_row(row), bytes(sealed), kept)
+    return StoredSubscription(subscription_row(row), bytes(sealed), kept)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from application.record.streams import column_date
-from application.tickets.find_tickets import Expiry, Place, TicketQuery
+from application.tickets.find_tickets import ExpiryPageKey, PageKey, TicketQuery
 from application.tickets.records import TICKETS
 from application.transaction.records import Change
 from domain.shared.subject import Subject
@@ -87,14 +87,14 @@ _ROWS_AT_ONCE = 500
 class SqlTickets(SqlTables):
     """Implements the port Tickets, and what the ledger's check needs of tickets; see there."""
 
-    def find_tickets(self, query: TicketQuery, after: Place | None, limit: int) -> Sequence[TicketState]:
+    def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next tickets that fit, in the query's order."""
         condition, parameters = _conditions(query, after)
         rows = self._fetch(f"SELECT row FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
         return [to_ticket(row) for (row,) in rows]
 
     def expiring(
-        self, ended: datetime, soon: datetime, after: Expiry | None, limit: int
+        self, ended: datetime, soon: datetime, after: ExpiryPageKey | None, limit: int
     ) -> Sequence[TicketState]:
         """Return the next live tickets with a due expiry event."""
         place = (column_date(after.valid_to), *after[1:]) if after else ("", "", "")
@@ -136,7 +136,7 @@ def _of_this_release(columns: Row) -> Row:
     return client, user, version, row, *searched
 
 
-def _conditions(query: TicketQuery, after: Place | None) -> tuple[str, list[Any]]:
+def _conditions(query: TicketQuery, after: PageKey | None) -> tuple[str, list[Any]]:
     """Return the condition and the order of a search in SQL, and its parameters."""
     now = column_date(query.now)
     wanted: list[tuple[str, list[Any]]] = [("client_ext_id = ?", [query.client_ext_id])]

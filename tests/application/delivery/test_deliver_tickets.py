@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from application.delivery.deliver_tickets import AT_ONCE
-from application.delivery.outbox import DeliveryKey, Standing, Trying, Waiting
+from application.delivery.deliver_tickets import MAX_CONCURRENT
+from application.delivery.outbox import DeliveryKey, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RetryDeliveries
 from application.record.ledger import Checkpoint
 from application.record.replay import check_ledger, check_streams, stream_ranges
@@ -92,7 +92,7 @@ def given_a_ticket(service: Service, *methods: SendingMethod) -> ClearTicket:
     return service.newest()
 
 
-def waiting_of(service: Service) -> list[Waiting]:
+def waiting_of(service: Service) -> list[PendingDelivery]:
     return list(outbox_of(service).waiting(SUBJECT))
 
 
@@ -101,7 +101,7 @@ def leased_until(service: Service) -> datetime:
     return datetime.fromisoformat(moment)
 
 
-def trying_of(service: Service) -> Trying:
+def trying_of(service: Service) -> RetryState:
     return waiting_of(service)[0].trying
 
 
@@ -178,7 +178,7 @@ def test_one_that_fails_for_a_while_is_tried_again_after_growing_waits(service: 
             [found] = waiting_of(service)
             assert found.next_try
             waits.append((found.next_try - service.clock.now).total_seconds())
-            assert (found.standing, found.trying.attempts) == (Standing.QUEUED, attempt)
+            assert (found.standing, found.trying.attempts) == (OutboxStatus.QUEUED, attempt)
             assert found.trying.failing_since == NOW
             service.clock.now = found.next_try
             running.wake()
@@ -242,7 +242,7 @@ def test_after_the_last_failure_that_is_recorded_and_the_ticket_kept_until_it_en
         assert isinstance(event, Failed)
         assert event.delivery == Attempt(method=EMAIL, attempt=2, recipient="u***@e***.com", answer="550")
         [kept] = waiting_of(any_service)
-        assert (kept.standing, kept.next_try) == (Standing.FAILED, NOW + WHOLE_LIFE)
+        assert (kept.standing, kept.next_try) == (OutboxStatus.FAILED, NOW + WHOLE_LIFE)
         assert kept.trying.last_error == "unknown there"
 
         any_service.clock.advance(WHOLE_LIFE - timedelta(seconds=1))
@@ -271,7 +271,7 @@ def test_what_has_failed_is_kept_for_longer_where_the_ticket_is(service: Service
         running.wake()
         until(lambda: waiting_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "it is put off")
 
-    assert waiting_of(service)[0].standing is Standing.FAILED
+    assert waiting_of(service)[0].standing is OutboxStatus.FAILED
     assert len(said_of(service.store)) == 1
 
 
@@ -417,7 +417,7 @@ def test_a_seal_that_does_not_open_is_tried_again_since_its_key_may_come_back(se
 class _Talkative:
     """Fails, and tells everybody the ticket."""
 
-    async def deliver(self, ticket: ClearTicket, _waiting: Waiting) -> NoReturn:
+    async def deliver(self, ticket: ClearTicket, _waiting: PendingDelivery) -> NoReturn:
         raise RuntimeError(f"cannot send {ticket.reveal()}") from ValueError(ticket.reveal())
 
 
@@ -477,7 +477,7 @@ def test_what_one_has_taken_no_other_sends_and_it_is_kept_for_as_long_as_it_take
 def test_a_short_lease_is_extended_in_time_while_nothing_else_happens(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._LOOK_EVERY_SECONDS", 3600)
+    monkeypatch.setattr("application.delivery.deliver_tickets._POLL_INTERVAL_SECONDS", 3600)
     given_a_ticket(service)
     courier, extended = FakeCourier([HANGS]), []
 
@@ -554,13 +554,13 @@ def test_a_store_that_is_out_of_reach_is_asked_again(
 
 
 def test_so_many_are_under_way_at_once_and_another_worker_takes_the_others(service: Service) -> None:
-    for number in range(AT_ONCE + 8):
+    for number in range(MAX_CONCURRENT + 8):
         given_a_ticket_of_another(service, f"user-{number}")
     one, other = FakeCourier([HANGS] * 99), FakeCourier([HANGS] * 99)
 
     with ExitStack() as running:
         running.enter_context(delivering(service, {EMAIL: one}))
-        until(lambda: len(one.tickets) == AT_ONCE, "as many as there is room for")
+        until(lambda: len(one.tickets) == MAX_CONCURRENT, "as many as there is room for")
         second = running.enter_context(delivering(service, {EMAIL: other}))
         until(lambda: len(other.tickets) == 8, "the others")
         second.wake()
@@ -568,16 +568,16 @@ def test_so_many_are_under_way_at_once_and_another_worker_takes_the_others(servi
         other.open()
         until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
 
-    assert (len(one.tickets), len(other.tickets)) == (AT_ONCE, 8)
+    assert (len(one.tickets), len(other.tickets)) == (MAX_CONCURRENT, 8)
 
 
 def test_where_there_was_no_room_the_next_are_taken_as_soon_as_there_is(service: Service) -> None:
-    for number in range(AT_ONCE + 1):
+    for number in range(MAX_CONCURRENT + 1):
         given_a_ticket_of_another(service, f"user-{number}")
-    courier = FakeCourier([HANGS] * AT_ONCE)
+    courier = FakeCourier([HANGS] * MAX_CONCURRENT)
 
     with delivering(service, {EMAIL: courier}):
-        until(lambda: len(courier.tickets) == AT_ONCE, "as many as there is room for")
+        until(lambda: len(courier.tickets) == MAX_CONCURRENT, "as many as there is room for")
         courier.open()
         until(lambda: not service.store.outbox_page(None, 1), "nothing waits")
 
@@ -598,7 +598,7 @@ def test_a_stop_lets_what_is_under_way_end_and_be_recorded(service: Service) -> 
 def test_what_does_not_end_soon_is_cut_off_and_another_takes_it_at_once(
     any_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("application.delivery.deliver_tickets._STOPS_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr("application.delivery.deliver_tickets._STOP_TIMEOUT_SECONDS", 0.05)
     ticket = given_a_ticket(any_service)
     hanging, other = FakeCourier([HANGS]), FakeCourier()
 

@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from application.delivery.deliveries import DeliveryStatus, TicketDeliveryItem, read_deliveries, status_within
-from application.delivery.outbox import DeliveryKey, Trying
+from application.delivery.deliveries import (
+    DeliveryStatus,
+    TicketDeliveryItem,
+    read_deliveries,
+    wait_for_status,
+)
+from application.delivery.outbox import DeliveryKey, RetryState
 from application.delivery.record_delivery import RecordDelivery, RetryDeliveries
 from application.feed.live_feed import LiveFeed
 from application.shared.errors import StoreUnavailable
@@ -57,11 +62,13 @@ def any_service(database_url: str) -> Iterator[Service]:
 def record(service: Service, version: int = 1, *, subject: Subject = SUBJECT, **changes: Any) -> None:
     key = DeliveryKey(subject.client_ext_id, stream_id(*subject), version)
     fields = {"attempt": ATTEMPT, "delivered": True, **changes}
-    service.execute(command(RecordDelivery, subject=subject, key_of_delivery=key, **fields))
+    service.execute(command(RecordDelivery, subject=subject, delivery_key=key, **fields))
 
 
 def fail(service: Service, version: int = 1) -> None:
-    record(service, version, delivered=False, trying=Trying(attempts=3, last_error="unknown"), until=LATER)
+    record(
+        service, version, delivered=False, trying=RetryState(attempts=3, last_error="unknown"), until=LATER
+    )
 
 
 def deliveries(service: Service, limit: int = 50, subject: Subject = SUBJECT) -> list[TicketDeliveryItem]:
@@ -90,7 +97,7 @@ def test_what_waits_says_what_was_tried_and_when_it_is_tried_again(any_service: 
 
     outbox = outbox_of(any_service)
     outbox.take("mine", NOW, LATER, 1)
-    trying = Trying(attempts=2, failures=2, failing_since=NOW, last_error="busy")
+    trying = RetryState(attempts=2, failures=2, failing_since=NOW, last_error="busy")
     outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", trying, LATER)
 
     [tried] = deliveries(any_service)
@@ -227,7 +234,7 @@ def waited(
         live = LiveFeed(store, "tickets")
         begun = time.monotonic()
         waiting = asyncio.create_task(
-            status_within(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
+            wait_for_status(SUBJECT, version, seconds, outbox=store, ledger=store, live=live)
         )
         try:
             if meanwhile:
@@ -325,7 +332,7 @@ def test_a_stop_of_the_service_ends_the_wait(service: Service) -> None:
 
     async def run() -> TicketDeliveryItem | None:
         live = LiveFeed(store, "tickets")
-        wait: Awaitable[TicketDeliveryItem | None] = status_within(
+        wait: Awaitable[TicketDeliveryItem | None] = wait_for_status(
             SUBJECT, 1, LONG, outbox=store, ledger=store, live=live
         )
         waiting = asyncio.ensure_future(wait)
@@ -348,7 +355,7 @@ def test_many_may_wait_for_the_same_ticket(service: Service) -> None:
     async def run() -> list[TicketDeliveryItem | None]:
         live = LiveFeed(store, "tickets")
         waiting = [
-            asyncio.create_task(status_within(SUBJECT, 1, LONG, outbox=store, ledger=store, live=live))
+            asyncio.create_task(wait_for_status(SUBJECT, 1, LONG, outbox=store, ledger=store, live=live))
             for _ in range(50)
         ]
         await _followed(live)

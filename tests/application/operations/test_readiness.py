@@ -40,7 +40,7 @@ def check() -> Iterator[Check]:
 
 
 def kept_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "_KEPT_SECONDS", seconds)
+    monkeypatch.setattr(readiness, "_CACHE_SECONDS", seconds)
 
 
 def test_all_is_well_where_every_check_holds(check: Check) -> None:
@@ -63,7 +63,7 @@ def test_what_was_found_is_kept_for_a_second_and_not_longer(
         await probe()
         return [*runs, check.runs]
 
-    assert readiness._KEPT_SECONDS == 1
+    assert readiness._CACHE_SECONDS == 1
     assert asyncio.run(ask()) == [1, 1, 2]
 
 

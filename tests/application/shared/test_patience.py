@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from application.feed.publish import BrokerUnavailable, Patience
+from application.feed.publish import Backoff, BrokerUnavailable
 from tests.support.fakes import FakeRandomness
 
 
@@ -15,7 +15,7 @@ def test_waits_grow_differ_and_end_at_half_a_minute_until_it_went_well_again(
             return self._next()[0] * bound // 256
 
     async def fail(times: int) -> None:
-        patience = Patience(asyncio.Event(), Random())
+        patience = Backoff(asyncio.Event(), Random())
         patience.stop.set()  # so that it waits for nothing
         for _ in range(times):
             await patience.wait(BrokerUnavailable("out of reach"))

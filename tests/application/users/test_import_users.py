@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from application.users.find_users import find_users
-from application.users.import_users import ImportReport, NoImport, import_users
+from application.users.import_users import ImportReport, InvalidImportFile, import_users
 from tests.support.fakes import TRACEPARENT
 from tests.support.service import Service
 
@@ -145,7 +145,7 @@ def test_a_bad_postal_address_is_reported_with_its_line_number(
     "header", ["", "email,userExtId\n", "userExtId,email,phone\n", "userExtId,email,name,name\n"]
 )
 def test_a_file_with_another_header_is_not_imported(service: Service, header: str) -> None:
-    with pytest.raises(NoImport, match="the first line must be"):
+    with pytest.raises(InvalidImportFile, match="the first line must be"):
         imported(service, header, "a,a@example.com\n")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from interface.composition.feed import _broker
 from interface.outbound.brokers.broker_url import parse_broker_url
-from interface.settings import WrongSettings
+from interface.settings import InvalidSettings
 from tests.support.command import Command
 
 NOBODY = "127.0.0.1:1"
@@ -71,5 +71,5 @@ def test_a_library_that_is_missing_is_said_with_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, f"interface.outbound.brokers.{extra}_broker", None)
 
-    with pytest.raises(WrongSettings, match=rf"pip install 'ticket-credential-service\[{extra}\]'"):
+    with pytest.raises(InvalidSettings, match=rf"pip install 'ticket-credential-service\[{extra}\]'"):
         _broker(parse_broker_url(f"{extra}://{NOBODY}"), "tickets", "TICKETS")

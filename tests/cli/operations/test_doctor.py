@@ -22,7 +22,7 @@ from interface.composition.server import http_app
 from interface.composition.service import start
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql import schema
-from interface.settings import PREFIX, Settings, WrongSettings
+from interface.settings import PREFIX, InvalidSettings, Settings
 from tests.support.certificates import self_signed, server_context
 from tests.support.command import tickets
 from tests.support.evidence import open_store
@@ -201,7 +201,7 @@ def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
     before = list(contents(tmp_path))
 
     finding = only_bad(found(monkeypatch))
-    with pytest.raises(WrongSettings, match="is not named by when the key was made"):
+    with pytest.raises(InvalidSettings, match="is not named by when the key was made"):
         start(Settings())
 
     assert finding.check == "ledger key"

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from application.delivery.outbox import DeliveryKey, DeliveryProgress, Standing, Trying
+from application.delivery.outbox import DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
 from application.subscriptions.records import Target
@@ -75,7 +75,7 @@ def _outbox(row: Sequence[Any]) -> Any:
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
     progress = DeliveryProgress(waiting.so_far, waiting.trying, waiting.next_try)
     *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
-    if waiting.trying == Trying():
+    if waiting.trying == RetryState():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
     columns = outbox_columns(waiting.entry)
@@ -190,7 +190,7 @@ def test_every_event_has_a_golden_ledger_row() -> None:
         (Obsolete, "replaced expired erased deleted archived not-sent"),
         (Method, "webhook set-push set-poll"),
         (Status, "enabled paused disabled parked"),
-        (Standing, "queued failed"),
+        (OutboxStatus, "queued failed"),
     ],
 )
 def test_the_values_of_what_is_stored_by_its_value_never_change(enum: type[StrEnum], values: str) -> None:

@@ -32,7 +32,7 @@ ALL = ("/livez", "/readyz", "/metrics")
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Each asks anew, so that no test waits for a second.
-    monkeypatch.setattr("application.operations.readiness._KEPT_SECONDS", -1)
+    monkeypatch.setattr("application.operations.readiness._CACHE_SECONDS", -1)
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def test_a_replay_goes_back_and_on_but_not_beyond_the_end(web: Web) -> None:
 def test_what_holds_it_up_is_told_and_resume_tries_at_once(web: Web) -> None:
     define(web)
     failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
-    web.service.store.keep_progress([(KEY, 1, failing)])
+    web.service.store.save_progress([(KEY, 1, failing)])
 
     told = web.client.get(SIEM).json()
     assert {

@@ -3,11 +3,11 @@ import secrets
 import stat
 from pathlib import Path
 
-from interface.outbound.files.durable_file import read_or_make
+from interface.outbound.files.durable_file import read_or_create
 
 
 def make(path: Path) -> bytes:
-    return read_or_make(path, lambda: secrets.token_bytes(32))
+    return read_or_create(path, lambda: secrets.token_bytes(32))
 
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

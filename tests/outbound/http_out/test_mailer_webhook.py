@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from application.delivery.deliver_tickets import NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
@@ -44,7 +44,7 @@ def deliver(
     url: str,
     key_file: Path,
     *,
-    waits: Waiting | None = None,
+    waits: PendingDelivery | None = None,
     clock: Any = system_clock,
     ticket: ClearTicket = TICKET,
     own_network: bool = True,
@@ -178,7 +178,7 @@ def test_the_signature_is_that_of_standard_webhooks(key_file: Path) -> None:
         Webhook("whsec_" + base64.b64encode(b"another secret").decode()).verify(request.body, request.headers)
 
 
-def test_a_request_of_yesterday_is_not_accepted_again(key_file: Path) -> None:
+def test_an_old_request_cannot_be_replayed(key_file: Path) -> None:
     yesterday = FakeClock(datetime.now(UTC) - timedelta(days=1))
     request = received_by_mailer(key_file, clock=yesterday)
 
@@ -256,7 +256,7 @@ def test_where_the_own_network_is_out_of_reach_nothing_is_sent(key_file: Path) -
 
 
 def test_a_ticket_whose_user_is_erased_meanwhile_still_makes_sense(key_file: Path) -> None:
-    erased = Waiting(**{**vars(waiting()), "recipient": None, "ticket": None})
+    erased = PendingDelivery(**{**vars(waiting()), "recipient": None, "ticket": None})
 
     content = opened(received_by_mailer(key_file, waits=erased))
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from application.subscriptions.push import NotTaken
+from application.subscriptions.push import DeliveryRejected
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, is_public
 from tests.support.certificates import self_signed, server_context
 from tests.support.receiver import HANGS, Received, answer, receiving
@@ -30,8 +30,8 @@ def post(url: str, *, private: bool = True, timeout_seconds: float = 5) -> None:
     return asyncio.run(run())
 
 
-def not_taken(url: str, **changes: Any) -> NotTaken:
-    with pytest.raises(NotTaken) as refusal:
+def not_taken(url: str, **changes: Any) -> DeliveryRejected:
+    with pytest.raises(DeliveryRejected) as refusal:
         post(url, **changes)
     assert "t0k3n" not in str(refusal.value)
     return refusal.value
@@ -81,7 +81,7 @@ def test_a_body_that_never_ends_is_not_waited_for_longer_than_the_time_limit() -
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection broke off", False, 0),
     ],
 )
-def test_anything_else_is_not(said: bytes, message: str, gone: bool, seconds: int) -> None:
+def test_any_other_response_is_a_rejection(said: bytes, message: str, gone: bool, seconds: int) -> None:
     with receiving(lambda _: said) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
 
@@ -105,7 +105,7 @@ def test_a_host_that_is_unknown_or_does_not_listen() -> None:
     assert str(refusal) in ("the host is not known to the DNS", "no answer within 5 seconds")
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_rejected(tmp_path: Path) -> None:
     tls = server_context(self_signed(tmp_path / "server.pem"))
     with receiving(lambda _: answer(200), tls=tls) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
@@ -115,7 +115,7 @@ def test_a_certificate_that_nobody_trusts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1", "2130706433"])
-def test_the_own_network_is_out_of_reach(host: str) -> None:
+def test_private_addresses_are_unreachable(host: str) -> None:
     with receiving() as receiver:
         refusal = not_taken(f"http://{host}:{receiver.port}{SECRET_PATH}", private=False)
 
@@ -123,7 +123,7 @@ def test_the_own_network_is_out_of_reach(host: str) -> None:
     assert "127" not in str(refusal)
 
 
-def test_the_address_is_checked_when_it_is_connected_to_whatever_the_dns_said_before(
+def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """DNS rebinding: the name is public when it is defined, and leads inside when it is used."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rfc3161_client import decode_timestamp_response
 
-from application.record.checkpoint import Sending, make_checkpoints
+from application.record.checkpoint import CheckpointSender, make_checkpoints
 from application.record.ledger import Checkpoint
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
@@ -147,9 +147,9 @@ def test_ledgers_are_signed_when_they_have_grown_enough_or_a_while_ago(
         assert sign() == 1
         assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
         # One that goes to no witness is sent again; the others are not held up.
-        assert Sending(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
-        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
-        assert Sending(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0
+        assert CheckpointSender(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
+        assert CheckpointSender(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
+        assert CheckpointSender(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 0
     store.close()
     assert len(read_checkpoints([tmp_path / "outside"])) == 3
 

@@ -58,7 +58,7 @@ def test_keys_in_a_file_stand_one_behind_the_other(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", KEY[:31], KEY + FORMER[:1], text_of(KEY).encode()])
-def test_a_file_that_holds_no_keys_stops_the_start_and_is_not_shown(path: Path, content: bytes) -> None:
+def test_a_file_without_keys_stops_the_start_and_is_not_shown(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
 
@@ -81,7 +81,7 @@ def test_a_key_is_never_printed(path: Path) -> None:
     assert repr(OutboxKeyFile(path)) == "OutboxKeyFile(***)"
 
 
-def test_a_rotation_puts_a_new_key_before_the_one_in_force_and_forgets_those_before(path: Path) -> None:
+def test_a_rotation_adds_a_new_first_key_and_removes_all_but_the_current_one(path: Path) -> None:
     keys = OutboxKeyFile(path)
     [first] = keys()
 

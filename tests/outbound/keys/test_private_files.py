@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from interface.composition.service import secret_files, start
-from interface.outbound.keys.private_files import open_to_all, replaceable, too_open
-from interface.settings import Settings, WrongSettings
+from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
+from interface.settings import InvalidSettings, Settings
 
 
 @pytest.fixture
@@ -25,20 +25,22 @@ def key(tmp_path: Path) -> Path:
 def test_a_file_that_others_may_read_or_write_is_named(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(too_open([key])) == [f"others may read {key}: chmod 600 {key}"]
+    assert list(readable_by_others([key])) == [f"others may read {key}: chmod 600 {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
 def test_a_directory_in_which_others_may_replace_a_key_is_named(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
-    assert list(too_open([key])) == [f"others may replace what is in {key.parent}: chmod 700 {key.parent}"]
+    assert list(readable_by_others([key])) == [
+        f"others may replace what is in {key.parent}: chmod 700 {key.parent}"
+    ]
 
 
 def test_what_is_private_or_not_there_is_fine(key: Path) -> None:
     key.chmod(0o400)
 
-    assert list(too_open([key, key.with_name("none")])) == []
+    assert list(readable_by_others([key, key.with_name("none")])) == []
 
 
 def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
@@ -48,21 +50,21 @@ def test_what_a_group_may_read_is_left_to_the_orchestrator_that_mounted_it(
     key.parent.chmod(0o750)
     monkeypatch.setattr(os, "geteuid", lambda: key.stat().st_uid + 1)
 
-    assert list(too_open([key])) == []
+    assert list(readable_by_others([key])) == []
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
 def test_what_is_trusted_and_others_may_change_is_named(key: Path, mode: int) -> None:
     key.chmod(mode)
 
-    assert list(replaceable([key])) == [f"others may change {key}: chmod go-w {key}"]
+    assert list(writable_by_others([key])) == [f"others may change {key}: chmod go-w {key}"]
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
 def test_what_is_trusted_and_others_may_replace_is_named(key: Path, mode: int) -> None:
     key.parent.chmod(mode)
 
-    assert list(replaceable([key])) == [
+    assert list(writable_by_others([key])) == [
         f"others may replace what is in {key.parent}: chmod go-w {key.parent}"
     ]
 
@@ -71,13 +73,13 @@ def test_what_is_trusted_all_may_read(key: Path) -> None:
     key.chmod(0o644)
     key.parent.chmod(0o755)
 
-    assert list(replaceable([key, key.with_name("none")])) == []
+    assert list(writable_by_others([key, key.with_name("none")])) == []
 
 
 def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As an orchestrator mounts what is no secret: as root, 0777.
     key.parent.chmod(0o777)
-    assert len(list(replaceable([key]))) == 1
+    assert len(list(writable_by_others([key]))) == 1
     known = os.statvfs(key)
 
     class ReadOnly:
@@ -85,7 +87,7 @@ def test_what_is_mounted_for_reading_only_nobody_replaces(key: Path, monkeypatch
 
     monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
 
-    assert list(replaceable([key])) == []
+    assert list(writable_by_others([key])) == []
 
 
 @pytest.mark.parametrize(("mode", "is_open"), [(0o702, True), (0o720, True), (0o1777, True), (0o755, False)])
@@ -97,7 +99,7 @@ def test_a_directory_into_which_others_may_put_something_is_named(
     mails.chmod(mode)
 
     said = [f"others may put something into {mails}: chmod 700 {mails}"] if is_open else []
-    assert list(open_to_all([mails, tmp_path / "none"])) == said
+    assert list(writable_directories([mails, tmp_path / "none"])) == said
 
 
 def made(path: Path, content: str = "x") -> Path:
@@ -106,7 +108,9 @@ def made(path: Path, content: str = "x") -> Path:
     return path
 
 
-def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_others_can_replace_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     text = made(tmp_path / "templates" / "_" / "en" / "mail.txt")
     trusted = [made(tmp_path / "trusted" / name) for name in ("mailer.jwk", "jwks.json", "ca.pem")]
@@ -131,13 +135,13 @@ def test_what_others_may_replace_stops_the_start(tmp_path: Path, monkeypatch: py
     for path in [*trusted, *written, text, text.parent, tmp_path / "templates"]:
         mode = path.stat().st_mode
         path.chmod(0o777 if path.is_dir() else 0o666)
-        with pytest.raises(WrongSettings, match=rf"others may (change|put something into) {path}: chmod"):
+        with pytest.raises(InvalidSettings, match=rf"others may (change|put something into) {path}: chmod"):
             start(settings)
         path.chmod(mode)
     start(settings).close()
 
 
-def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_start(
+def test_a_secret_file_that_others_can_read_stops_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -145,23 +149,25 @@ def test_a_secret_in_the_directory_of_secrets_that_others_may_read_stops_the_sta
     secret = made(tmp_path / "secrets" / "tickets_metrics_token")
     settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db", secrets_dir=tmp_path / "secrets")
 
-    with pytest.raises(WrongSettings, match=rf"others may read {secret}: chmod 600 {secret}$"):
+    with pytest.raises(InvalidSettings, match=rf"others may read {secret}: chmod 600 {secret}$"):
         start(settings)
     secret.chmod(0o400)
     start(settings).close()
 
 
-def test_what_others_may_read_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_or_database_that_others_can_read_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(database_url=f"sqlite:///{tmp_path}/var/tickets.db")
     start(settings).close()
     there = [path for path in secret_files(settings) if path.exists()]
     assert {path.suffix for path in there} == {".key", ".pem", ".db"}
-    assert list(too_open(there)) == []
+    assert list(readable_by_others(there)) == []
 
     for path in there:
         path.chmod(0o644)
-        with pytest.raises(WrongSettings, match=rf"others may read .*{path.name}"):
+        with pytest.raises(InvalidSettings, match=rf"others may read .*{path.name}"):
             start(settings)
         path.chmod(0o600)
     start(settings).close()

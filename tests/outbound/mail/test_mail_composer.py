@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from application.delivery.deliver_tickets import Courier, NotDelivered
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool
 from interface.outbound.mail.mail_composer import (
-    AddressFaulty,
     Compose,
+    InvalidAddress,
     Letters,
     MailComposer,
     parse_sender,
@@ -92,11 +92,11 @@ def text_of(pdf: bytes) -> str:
     return page.extract_text()
 
 
-def deliver(courier: Courier, *, waits: Waiting | None = None) -> str:
+def deliver(courier: Courier, *, waits: PendingDelivery | None = None) -> str:
     return asyncio.run(courier.deliver(TICKET, waits or waiting()))
 
 
-def not_delivered(courier: Courier, waits: Waiting | None = None) -> str:
+def not_delivered(courier: Courier, waits: PendingDelivery | None = None) -> str:
     """Return the answer of who did not take it, with `!` where that is final."""
     with pytest.raises(NotDelivered) as raised:
         deliver(courier, waits=waits)
@@ -191,7 +191,7 @@ def test_a_subject_with_a_name_is_one_line_in_which_nothing_is_decoded(
 )
 def test_what_is_no_address_is_no_header(address: str, tmp_path: Path) -> None:
     for compose in kinds(mails()).values():
-        with pytest.raises(AddressFaulty):
+        with pytest.raises(InvalidAddress):
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
@@ -335,7 +335,7 @@ stores = pytest.mark.parametrize(("store", "ending", "answer"), STORES)
 
 
 @stores
-def test_only_the_service_reads_what_lies_in_a_directory_and_its_name_is_nobodys(
+def test_spooled_files_are_private_and_their_names_disclose_nothing(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     directory = tmp_path / "var" / "out"

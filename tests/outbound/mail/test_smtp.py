@@ -193,7 +193,7 @@ def test_a_line_that_is_given_up_is_closed_at_once(certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_a_server_whom_nobody_vouches_for_gets_nothing(certificate: Path, scheme: str) -> None:
+def test_an_untrusted_server_gets_nothing(certificate: Path, scheme: str) -> None:
     context = server_context(certificate)
     with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
         [said] = send(f"{scheme}://localhost:{server.port}")

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from application.delivery.outbox import Waiting
+from application.delivery.outbox import PendingDelivery
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.mail.templates import (
@@ -16,7 +16,7 @@ from interface.outbound.mail.templates import (
     KINDS,
     LANGUAGES,
     WITH_TICKET,
-    TemplateFaulty,
+    InvalidTemplate,
     Templates,
 )
 from tests.support.waiting import TICKET, waiting
@@ -30,7 +30,7 @@ def texts(directory: Path | None = None, language: str = "en", time_zone: str = 
 
 
 def render(
-    templates: Templates, kind: str = "mail.txt", waits: Waiting | None = None, **recipient: Any
+    templates: Templates, kind: str = "mail.txt", waits: PendingDelivery | None = None, **recipient: Any
 ) -> str:
     ticket = TICKET if kind in WITH_TICKET else None
     return templates.render(kind, ticket, waits or waiting(**recipient))
@@ -84,7 +84,7 @@ def test_a_moment_is_written_as_the_language_writes_it_in_the_time_zone_that_is_
 def test_the_time_zone_is_that_of_the_day() -> None:
     in_summer = replace(waiting().ticket, valid_to=datetime(2026, 7, 31, 22, 30, tzinfo=UTC))  # type: ignore[type-var]
     waits = waiting()
-    waits = Waiting(**{**vars(waits), "ticket": in_summer})
+    waits = PendingDelivery(**{**vars(waits), "ticket": in_summer})
 
     assert "until 1 August 2026, 00:30 CEST." in render(texts(), waits=waits)
     assert "until 31 July 2026, 22:30 UTC." in render(texts(time_zone="UTC"), waits=waits)
@@ -117,7 +117,7 @@ def test_a_text_is_in_the_users_language_as_nearly_as_there_is_one_or_else_in_th
 
 
 def test_a_language_that_nobody_wrote_in_is_said() -> None:
-    with pytest.raises(TemplateFaulty, match=r"there is no template mail\.txt for this client and language"):
+    with pytest.raises(InvalidTemplate, match=r"there is no template mail\.txt for this client and language"):
         render(texts(language="rm"), language="sv")
 
 
@@ -291,7 +291,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 
     assert len(texts(directory).check()) == 1
-    with pytest.raises(TemplateFaulty, match=r"_/en/mail\.txt cannot be rendered"):
+    with pytest.raises(InvalidTemplate, match=r"_/en/mail\.txt cannot be rendered"):
         render(texts(directory))
 
 
@@ -310,7 +310,7 @@ def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Pat
 def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(directory: Path, source: str) -> None:
     write(directory, "_/en/mail.txt", source)
 
-    with pytest.raises(TemplateFaulty) as raised:
+    with pytest.raises(InvalidTemplate) as raised:
         render(texts(directory))
 
     told = raised.value
@@ -323,7 +323,7 @@ def test_what_is_said_of_a_template_that_fails_does_not_hold_the_ticket(director
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
     write(directory, "_/en/attached.txt", "{{ ticket }}")
 
-    with pytest.raises(TemplateFaulty):
+    with pytest.raises(InvalidTemplate):
         render(texts(directory), "attached.txt")
 
 

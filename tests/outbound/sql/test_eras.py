@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from application.feed.feed import Batch, FeedEvent, FeedQuery, joined, position_before, read_feed
-from application.feed.publish import Patience, publish
+from application.feed.publish import Backoff, publish
 from application.record.eras import EventId
 from application.shared.errors import PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
@@ -168,7 +168,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
             target="broker",
             origin="tickets",
             clients=[CLIENT],
-            patience=Patience(stop, FakeRandomness()),
+            backoff=Backoff(stop, FakeRandomness()),
         )
         return broker.published
 

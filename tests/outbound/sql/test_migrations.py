@@ -48,5 +48,5 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
     assert {found.entry.minted for found in due} == {NOW}
     assert len(clients) == 3
     assert {client: migrated.entries(client, 0, 100) for client, _ in migrated.sizes()} == before
-    assert migrated.strays() == []
+    assert migrated.orphaned_rows() == []
     migrated.close()

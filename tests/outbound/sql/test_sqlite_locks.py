@@ -70,7 +70,7 @@ def test_a_reader_does_not_wait_for_those_that_wait_to_write(
     progress = (SubscriptionKey("client-123", "hook"), 1, Progress(acknowledged=0))
     with closing(store), closing(other), ThreadPoolExecutor(2) as pool:
         other.execute("BEGIN IMMEDIATE")
-        writers = [pool.submit(store.keep_progress, [progress]) for _ in range(2)]
+        writers = [pool.submit(store.save_progress, [progress]) for _ in range(2)]
         until(
             lambda: turn.asked == len(writers), "one waits for the database, and the other one for its turn"
         )

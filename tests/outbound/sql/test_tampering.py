@@ -71,10 +71,10 @@ class Record:
 
     def check(self, outside: tuple[Checkpoint, ...] = ()) -> Findings:
         verifier = NoteVerifier([key for _, key in self.keys.public()])
-        findings = Findings(faults=[*self.store.mistyped()])
+        findings = Findings(faults=[*self.store.mistyped_values()])
         if findings.faults:
             return findings
-        findings.faults.extend(self.store.strays())
+        findings.faults.extend(self.store.orphaned_rows())
         for client in self.store.clients():
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
             findings.add(check_ledger(client, ledger=self.store, verifier=verifier, outside=mine))
@@ -329,9 +329,7 @@ TAMPERING: list[tuple[Callable[[Record], None], str]] = [
 
 
 @pytest.mark.parametrize(("tamper", "said"), TAMPERING, ids=[tamper.__name__ for tamper, _ in TAMPERING])
-def test_tampering_is_found_and_its_place_named(
-    record: Record, tamper: Callable[[Record], None], said: str
-) -> None:
+def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record], None], said: str) -> None:
     tamper(record)
 
     assert any(said in fault for fault in record.check().faults), record.check().faults
@@ -527,7 +525,7 @@ def record_with_tiles(record: Record) -> Record:
 
 def keep_a_tile(record: Record, number: int) -> None:
     record.sql("DELETE FROM ledger_tiles WHERE number = ?", number)
-    record.store.keep_tiles(CLIENT, number, [bytes(32)])
+    record.store.save_tiles(CLIENT, number, [bytes(32)])
 
 
 @pytest.mark.parametrize("number", [2, 2**63 - 1, -1, LOWEST])
@@ -585,8 +583,8 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
         run(NoteAccess, subject=Subject(CLIENT, user), operation="getTicket", outcome="read")
     attempt = Attempt(method=SendingMethod.EMAIL, attempt=1, recipient="u***@e***.com", answer="550")
     key = DeliveryKey(CLIENT, STREAM, 1)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, attempt=attempt)
-    run(RecordDelivery, subject=SUBJECT, key_of_delivery=key, why=Obsolete.REPLACED)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, attempt=attempt)
+    run(RecordDelivery, subject=SUBJECT, delivery_key=key, why=Obsolete.REPLACED)
     return {
         "TicketCredential": STREAM,
         "TicketDelivery": delivery_stream_id(STREAM, 1),
@@ -743,7 +741,7 @@ def test_a_checkpoint_signed_with_another_key_is_found(record: Record, tmp_path:
     assert any("not signed by a key of ours" in fault for fault in record.check().faults)
 
 
-def test_a_ledger_without_its_checkpoints_is_held_against_those_outside(record: Record) -> None:
+def test_a_ledger_without_checkpoints_is_compared_with_external_ones(record: Record) -> None:
     outside = record.sign()
     rewrite_a_stream_with_its_ledger_rows(record)
     record.sql("DELETE FROM checkpoints WHERE client_ext_id = ?", CLIENT)
