@@ -3,9 +3,12 @@
 import shlex
 from pathlib import Path
 
+import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.shared.errors import Unavailable
+from interface.cli.operations import backup as commands
+from interface.composition.record import check_record
 from interface.composition.service import open_store
 from interface.outbound.sql.postgres_store import others_at
 from interface.outbound.sql.sqlite_backup import (
@@ -28,27 +31,27 @@ def back_up(file: Path, report: ReportProgress, *, replace: bool) -> int:
     settings = read_settings()
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
-        raise BackupRefused(f"PostgreSQL has a tool of its own for this, run it: {dump}")
+        raise BackupRefused(f"for PostgreSQL, run pg_dump: {dump}")
     return write_backup(settings.sqlite_path, file, report, replace=replace)
 
 
 def restore(file: Path, report: ReportProgress, *, replace: bool) -> Restored:
-    """Put a backup in the place of the store. Raises BackupRefused, InvalidSettings."""
+    """Replace the store by a backup. Raises BackupRefused, InvalidSettings."""
     settings = read_settings()
     if settings.sqlite_path is None:
         fill = "pg_restore --exit-on-error --single-transaction --no-owner"
         raise BackupRefused(
-            "PostgreSQL has a tool of its own for this; into an empty database, run it and then say so:"
+            "for PostgreSQL, run pg_restore into an empty database, and then record it:"
             f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
         )
     return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), report, replace=replace)
 
 
 def mark_restored() -> str:
-    """Say that the store was put back by something else. Returns the new era. Raises BackupRefused, InvalidSettings."""
+    """Record that the store was restored by an external tool. Returns the new era. Raises BackupRefused, InvalidSettings."""
     settings, era = read_settings(), _new_era()
     try:
-        _check_that_nobody_uses(settings)
+        _check_not_in_use(settings)
         store = open_store(settings)
     except (OSError, Unavailable) as error:
         raise InvalidSettings(str(error)) from error
@@ -59,8 +62,8 @@ def mark_restored() -> str:
     return era
 
 
-def _check_that_nobody_uses(settings: Settings) -> None:
-    """Raise BackupRefused where a process does that could write without the new era."""
+def _check_not_in_use(settings: Settings) -> None:
+    """Raise BackupRefused if another process could write without the new era."""
     if settings.sqlite_path is None:
         if others := others_at(settings.database_url):
             raise BackupRefused(
@@ -69,7 +72,7 @@ def _check_that_nobody_uses(settings: Settings) -> None:
             )
         return
     if not settings.sqlite_path.exists():
-        raise BackupRefused(f"no database {settings.sqlite_path}")
+        raise BackupRefused(f"there is no database {settings.sqlite_path}")
     with exclusive(settings.sqlite_path) as is_unused:
         if not is_unused:
             raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
@@ -80,8 +83,19 @@ def _new_era() -> str:
 
 
 def _database(settings: Settings) -> str:
-    """Return the database as a shell gives it to PostgreSQL's tools, without a password, which every user would see."""
+    """Return the database as a quoted argument of PostgreSQL's tools, without a password, which the process list would show."""
     named = {
         name: value for name, value in conninfo_to_dict(settings.database_url).items() if name not in _SECRETS
     }
     return shlex.quote(make_conninfo("", **named))
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.BackupActions(
+        back_up=back_up,
+        restore=restore,
+        mark_restored=mark_restored,
+        check=lambda report: check_record([], report),
+    )
+    commands.add_commands(cli, actions)

@@ -1,4 +1,4 @@
-"""How tickets are brought to their users, and what the commands for it do."""
+"""The delivery of tickets, wired, and the actions of its commands."""
 
 import asyncio
 import secrets
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import typer
 import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
 from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
-from application.operations.reseal import ResealReport, reseal
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -19,14 +19,14 @@ from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
+from interface.cli.delivery import commands
 from interface.cli.delivery.commands import LETTER
 from interface.composition.jobs import retries, until_stopped
-from interface.composition.service import Running, in_background, log_as_set, start
+from interface.composition.service import Running, log_as_set, start
 from interface.composition.telemetry import Telemetry
 from interface.http.core.envelope import new_traceparent
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
-from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.letters.letter import InvalidLetter, Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
@@ -38,19 +38,19 @@ from interface.settings import InvalidSettings, Settings, read_settings
 
 @dataclass(frozen=True)
 class Delivery:
-    """Who brings tickets, by which method; close: gives back what they hold."""
+    """The couriers by method. close: closes their connections."""
 
     couriers: Mapping[SendingMethod, Courier]
     closing: Sequence[SmtpTransport | OutgoingHttp]
 
     async def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         for part in self.closing:
             await part.close()
 
 
 def delivery_of(settings: Settings) -> Delivery:
-    """Return who brings tickets by the settings. Raises InvalidSettings."""
+    """Return the couriers of the settings. Raises InvalidSettings."""
     try:
         return _delivery(settings)
     except (OSError, ValueError) as error:
@@ -79,7 +79,7 @@ def _delivery(settings: Settings) -> Delivery:
         settings.delivery_webhook_secret,
     )
     if url and key_file and secret:
-        # The operator has named the host, so it may be one of the own network.
+        # The operator has named the host, so it may be in the private network.
         http = OutgoingHttp(any_host=True, timeout_seconds=settings.push_timeout_seconds)
         closing.append(http)
         couriers[SendingMethod.WEBHOOK] = MailerWebhook(
@@ -107,9 +107,9 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 
 
 def templates(settings: Settings) -> Templates:
-    """Return the texts of mails and letters."""
+    """Return the templates of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
-        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is no directory")
+        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
     return Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )
@@ -118,7 +118,7 @@ def templates(settings: Settings) -> Templates:
 async def deliver(
     running: Running, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
 ) -> None:
-    """Deliver tickets until cancelled. observe: told of every try."""
+    """Deliver tickets until cancelled. observe: called after every attempt."""
     settings = running.settings
     deliverer = Deliverer(
         outbox=running.store,
@@ -145,7 +145,7 @@ async def deliver(
 
 
 def deliver_alone() -> None:
-    """Deliver until a signal says stop. Raises InvalidSettings."""
+    """Deliver until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     delivery = delivery_of(settings)
@@ -162,13 +162,13 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
 
 
 def check_templates() -> tuple[Sequence[str], Sequence[str]]:
-    """Return the templates there are, and what is wrong with any. Raises InvalidSettings."""
+    """Return the names of all templates, and the faults found. Raises InvalidSettings."""
     texts = templates(read_settings())
     return texts.names(), texts.check()
 
 
 def render_template(kind: str, client: str, language: str) -> bytes:
-    """Return a text as a user would get it; `letter.pdf` is the letter as it is printed. Raises InvalidSettings."""
+    """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises InvalidSettings."""
     settings = read_settings()
     texts = templates(settings)
     ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
@@ -183,7 +183,7 @@ def render_template(kind: str, client: str, language: str) -> bytes:
 
 
 def _sample(client: str, language: str) -> PendingDelivery:
-    """Return a ticket that nobody has."""
+    """Return a sample ticket."""
     now = datetime(2026, 11, 25, 9, 42, tzinfo=UTC)
     subject = Subject(client, "user-123")
     recipient = Recipient(
@@ -217,30 +217,9 @@ def _sample(client: str, language: str) -> PendingDelivery:
     return PendingDelivery(entry, recipient, row, RetryState(), 0, OutboxStatus.QUEUED, None)
 
 
-def rotate_outbox_key(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with a new key what waits; the one before opens until the next time. Raises InvalidSettings, Unavailable."""
-    with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
-        if not isinstance(running.outbox_keys, OutboxKeyFile):
-            raise InvalidSettings(
-                "the key of the outbox is no file here: give the new one behind the one in force, then before it, and run"
-                " `tickets keys reseal`"
-            )
-        _reseal(running, tell)  # what the key that goes now still seals
-        try:
-            running.outbox_keys.rotate()
-        except OSError as error:
-            raise InvalidSettings(
-                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): put the new key behind the one in"
-                " force where the file comes from, then before it, and run `tickets keys reseal`"
-            ) from error
-        return _reseal(running, tell)
-
-
-def reseal_outbox(tell: Callable[[int], None]) -> ResealReport:
-    """Seal anew with the key that is given first what waits. Raises InvalidSettings, Unavailable."""
-    with in_background(read_settings(), with_outbox=True) as (running, _):
-        return _reseal(running, tell)
-
-
-def _reseal(running: Running, tell: Callable[[int], None]) -> ResealReport:
-    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=tell)
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.DeliveryActions(
+        deliver=deliver_alone, check_templates=check_templates, render_template=render_template
+    )
+    commands.add_commands(cli, actions)

@@ -1,4 +1,4 @@
-"""What the commands for those who follow do."""
+"""The actions of the commands for the event feed."""
 
 import asyncio
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
+import typer
 import uvloop
 
 from application.feed.feed import FeedQuery
@@ -17,6 +18,7 @@ from application.feed.live_feed import LiveFeed
 from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
+from interface.cli.feed import commands
 from interface.composition.jobs import push, until_stopped
 from interface.composition.service import Running, log_as_set, open_store, start
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
@@ -33,7 +35,7 @@ def follow_feed(
     after: EventId,
     cursor: Path | None,
     types: frozenset[str] | None,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Generator[bytes | None]:
     """Yield the events of a client as JSON, None whenever there are no more.
 
@@ -47,7 +49,7 @@ def follow_feed(
     ):
         last = kept.last(client) if kept else after
         query = FeedQuery(client, last.position, types, last.era)
-        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=tell):
+        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=warn):
             yield event.content if event else None
             if event and kept:
                 kept.move(client, event.id)
@@ -57,7 +59,7 @@ def follow_feed(
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let a signal wait, so that an end that is asked for leaves nothing half-done."""
+    """Defer signals, so that a stop leaves nothing half done."""
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -67,7 +69,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
-    """Publish until a signal says stop. Raises PositionUnknown, CursorRefused, InvalidSettings."""
+    """Publish until a stop signal. Raises PositionUnknown, CursorRefused, InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     try:
@@ -80,7 +82,7 @@ def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, curso
 
 
 def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
-    """Return the broker's adapter, whose library is there only where the extra is installed."""
+    """Return the broker's adapter, whose library is installed by an extra."""
     try:
         if url.is_kafka:
             from interface.outbound.brokers.kafka_broker import KafkaBroker  # noqa: PLC0415
@@ -124,7 +126,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
 
 
 def push_alone() -> None:
-    """Push to subscriptions until a signal says stop. Raises InvalidSettings."""
+    """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     running = start(settings)
@@ -137,3 +139,9 @@ async def _push_until_stopped(running: Running) -> None:
     await live.close()
     await running.commands.close()
     await asyncio.to_thread(running.close)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone)
+    commands.add_commands(cli, actions)

@@ -1,4 +1,4 @@
-"""What a process does beside its callers: end tickets, sign ledgers, push."""
+"""Background jobs: expiry, checkpoints, pushing."""
 
 import asyncio
 import random
@@ -10,23 +10,20 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from application.feed.live_feed import LiveFeed
 from application.record.checkpoint import CheckpointSender, Witness, make_checkpoints
 from application.shared.retries import Retries
 from application.subscriptions.push import Pusher
 from application.subscriptions.security_event import SecurityEvents
-from application.subscriptions.subscribe import (
-    ChangeSubscriptionStatus,
-)
+from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
+from interface.composition.register.ssf import issuer
 from interface.composition.service import Running
 from interface.http.core.envelope import new_traceparent
-from interface.http.core.path import BASE_PATH
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
 from interface.outbound.http_out.webhook_sender import WebhookSender
@@ -40,7 +37,7 @@ def expire(
     submit: Callable[[Command], Future[Answer]],
     stopped: Callable[[], bool] = lambda: False,
 ) -> ExpiryReport | None:
-    """Say which tickets end soon, and which have ended; None where another process does it now."""
+    """Record which tickets expire soon and which have expired; None if another process runs the job."""
     return expire_tickets(
         store=running.store,
         tickets=running.store,
@@ -53,7 +50,7 @@ def expire(
 
 
 def witnesses(settings: Settings) -> list[Witness]:
-    """Return who keeps checkpoints out of the operator's reach."""
+    """Return the witnesses, which keep checkpoints outside the operator's control."""
     found: list[Witness] = []
     if settings.checkpoint_dir:
         found.append(CheckpointDirectory(settings.checkpoint_dir))
@@ -65,7 +62,7 @@ def witnesses(settings: Settings) -> list[Witness]:
 
 
 def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
-    """Sign every ledger that has grown, unless another process does it now."""
+    """Sign every ledger that has grown, unless another process runs the job."""
     settings = running.settings
     with running.store.lease("checkpoints") as held:
         if held:
@@ -82,34 +79,26 @@ def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
 def send_signed(
     running: Running,
     sending: CheckpointSender,
-    tell: Callable[[datetime | None], None],
+    report: Callable[[datetime | None], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """Send to witnesses what was signed, unless another process does it now.
+    """Send signed checkpoints to the witnesses, unless another process runs the job.
 
-    tell: told since when one is signed that is not sent; None: there is none, or another process knows.
+    report: called with the time of the oldest signed checkpoint that is not sent; None: there is none, or another
+    process holds the lease.
     """
     with running.store.lease("witnesses") as held:
-        tell(running.store.unsent_since() if held else None)
+        report(running.store.unsent_since() if held else None)
         if held:
             sending.run(stopped)
-
-
-def issuer(running: Running, client_ext_id: str) -> str:
-    """Return who issues the security events of a client: each is an issuer of its own."""
-    return f"{running.settings.public_url}{BASE_PATH}/{quote(client_ext_id, safe='')}"
-
-
-def security_events(running: Running) -> SecurityEvents:
-    """Return what makes the tokens of streams."""
-    return SecurityEvents(partial(issuer, running), running.set_keys, system_clock)
 
 
 async def push(running: Running, live: LiveFeed) -> None:
     """Push to subscriptions until cancelled."""
     settings = running.settings
     http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
-    sets = SetSender(http, security_events(running))
+    events = SecurityEvents(partial(issuer, settings.public_url), running.set_keys, system_clock)
+    sets = SetSender(http, events)
     pusher = Pusher(
         store=running.store,
         subscriptions=running.store,
@@ -145,7 +134,7 @@ async def _park(running: Running, key: SubscriptionKey, version: int, reason: st
 
 
 def retries(first_seconds: float, longest_seconds: float, give_up_hours: float) -> Retries:
-    """Return when what failed is tried again."""
+    """Return the retry schedule."""
     return Retries(
         first=timedelta(seconds=first_seconds),
         longest=timedelta(seconds=longest_seconds),
@@ -155,7 +144,7 @@ def retries(first_seconds: float, longest_seconds: float, give_up_hours: float) 
 
 
 async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until a signal says stop."""
+    """Do the work until a stop signal."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
@@ -165,7 +154,7 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancelled(task: "asyncio.Task[None]") -> None:
-    """Cancel a task, and wait for its end."""
+    """Cancel a task, and wait until it has ended."""
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

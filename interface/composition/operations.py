@@ -1,4 +1,4 @@
-"""What the commands for operators do."""
+"""The actions of the commands for operators."""
 
 import asyncio
 import json
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import jwt
 import psycopg
+import typer
 
 from application.delivery.deliver_tickets import NotDelivered
 from application.shared.errors import Unavailable
+from interface.cli.operations import commands
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.delivery import Delivery, delivery_of, templates
 from interface.composition.service import open_at, open_files, outbox_keys
@@ -40,7 +42,7 @@ _NEWEST_EVENTS = 1000
 
 
 def migrate() -> tuple[int, int]:
-    """Bring the schema up to date. Returns the version before and after. Raises InvalidSettings."""
+    """Migrate the schema. Returns the version before and after. Raises InvalidSettings."""
     settings = read_settings()
     path = settings.sqlite_path
     try:
@@ -52,11 +54,11 @@ def migrate() -> tuple[int, int]:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield what every check found."""
+    """Yield the findings of every check."""
     try:
         settings = read_settings()
     except InvalidSettings as error:
-        yield Finding("settings", Health.BAD, str(error), "correct it; docs/settings.md lists all settings")
+        yield Finding("settings", Health.BAD, str(error), "correct the setting; docs/settings.md lists all")
         return
     yield Finding("settings", Health.GOOD, "all can be used")
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
@@ -75,13 +77,13 @@ def examine() -> Iterator[Finding]:
         except InvalidSettings as error:
             yield Finding(name, Health.BAD, str(error), "correct the setting")
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
-            yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "tell the developers")
+            yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "report it to the developers")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
     path = settings.sqlite_path
     if path and not path.exists():
-        yield Finding("store", Health.WARNING, f"{path} is not there yet", "the first start makes it")
+        yield Finding("store", Health.WARNING, f"{path} does not exist yet", "the first start creates it")
         return
     try:
         if path:
@@ -108,7 +110,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(path: Path) -> Finding:
-    # Not opened as a server does it, which would bring it up to date: who asks for a diagnosis wants nothing changed.
+    # Not opened as a server does, which would migrate it: a diagnosis must not change anything.
     stored, newest = stored_schema_at(path), SqliteStore.newest_schema
     version = stored.version
     if version >= newest:
@@ -118,7 +120,7 @@ def _sqlite(path: Path) -> Finding:
             "store",
             Health.WARNING,
             f"schema version {version}, this program has {newest}",
-            "the next start brings it up to date: make a backup first",
+            "the next start migrates it: make a backup first",
         )
     return Finding("store", Health.GOOD, f"can be read, schema version {version}")
 
@@ -143,7 +145,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _clock_beside(newest: datetime | None) -> Finding | None:
-    """Return what is wrong where the newest event is of a time that is yet to come."""
+    """Return a finding if the newest event is in the future."""
     ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead <= _SKEW_SECONDS:
         return None
@@ -185,7 +187,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
         advice = (
             "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
         )
-        yield Finding("standby", Health.WARNING, "is none: it takes writes", advice)
+        yield Finding("standby", Health.WARNING, "is not a standby: it accepts writes", advice)
     elif standing.behind:
         advice = "look at its replication: until it has caught up, all is read from the primary"
         yield Finding("standby", Health.WARNING, f"{standing.behind} bytes behind the primary", advice)
@@ -196,7 +198,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    """Read each key, and make none: one that is missing may be in a backup."""
+    """Read each key, and create none: a missing key may be in a backup."""
     given = settings.outbox_key or settings.outbox_key_command
     yield _key(
         "outbox key",
@@ -235,7 +237,7 @@ def _key_set_at(url: str) -> Finding:
         found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
     except (OSError, ValueError, jwt.PyJWTError) as error:
         advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
-        return Finding("token issuer", Health.BAD, f"its key set cannot be had: {error}", advice)
+        return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
     return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
 
 
@@ -249,14 +251,14 @@ def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
         return Finding(
             name,
             Health.WARNING,
-            f"{path} is not there",
-            "the next start makes it; if you had one before, put it back from your backup first",
+            f"{path} does not exist",
+            "the next start creates it; if it existed before, restore it from your backup first",
         )
     try:
         return Finding(name, Health.GOOD, read(path or Path()))
     except (OSError, ValueError, jwt.PyJWTError) as error:
-        said = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
-        return Finding(name, Health.BAD, said, "put the key back from your backup")
+        found = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
+        return Finding(name, Health.BAD, found, "restore the key from your backup")
 
 
 def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
@@ -277,7 +279,9 @@ def _permissions(settings: Settings) -> Iterator[Finding]:
         found, _, advice = fault.partition(": ")
         yield Finding("permissions", Health.BAD, found, advice)
     if not faults:
-        yield Finding("permissions", Health.GOOD, "keys, database and what is trusted are the service's own")
+        yield Finding(
+            "permissions", Health.GOOD, "keys, database and trusted files are accessible by the service only"
+        )
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
@@ -291,11 +295,11 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     left = days_left(settings.tls_cert_file)
     advice = "put the renewed one in its place, and restart: it is read at the start only"
     if left < 0:
-        yield Finding("certificate", Health.BAD, "has ended", advice)
+        yield Finding("certificate", Health.BAD, "has expired", advice)
     elif left < _ENDS_SOON_DAYS:
-        yield Finding("certificate", Health.WARNING, f"ends in {left} days", advice)
+        yield Finding("certificate", Health.WARNING, f"expires in {left} days", advice)
     else:
-        yield Finding("certificate", Health.GOOD, f"ends in {left} days")
+        yield Finding("certificate", Health.GOOD, f"expires in {left} days")
 
 
 def _delivery(settings: Settings) -> Iterator[Finding]:
@@ -311,7 +315,7 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
 
 
 def _who_delivers(settings: Settings) -> Delivery:
-    """Return who would, and make no directory for it: the service may be another user than who asks."""
+    """Return the couriers without creating directories: the service may run as another user."""
     with tempfile.TemporaryDirectory() as elsewhere:
         made = Path(elsewhere)
         return delivery_of(settings.model_copy(update={"mail_dir": made, "letter_dir": made}))
@@ -347,7 +351,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
     try:
         [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
     except InvalidSettings:
-        return  # the check of the delivery says what is wrong
+        return  # the check of the delivery reports it
     try:
         asyncio.run(transport.check())
     except NotDelivered as error:
@@ -355,4 +359,9 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
             "mail server", Health.BAD, str(error), "check TICKETS_SMTP_URL and TICKETS_SMTP_CA_FILE"
         )
     else:
-        yield Finding("mail server", Health.GOOD, "lets us in")
+        yield Finding("mail server", Health.GOOD, "accepts the login")
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.OperationActions(migrate=migrate, examine=examine))

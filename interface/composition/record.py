@@ -1,4 +1,4 @@
-"""What the commands for audit do."""
+"""The actions of the commands for the record."""
 
 import getpass
 import multiprocessing
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+import typer
+
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
@@ -22,6 +24,7 @@ from application.shared.wire import to_json
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
 from domain.shared.subject import Subject
+from interface.cli.record import commands
 from interface.composition.jobs import witnesses
 from interface.composition.service import in_background, ledger_keys, open_at, open_store
 from interface.http.core.envelope import new_traceparent
@@ -54,7 +57,7 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
 
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
-    """Return all that happened to a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
+    """Return the history of a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         subject = _watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
@@ -70,7 +73,7 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
 
 
 def export_log(
-    client: str, begin: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
+    client: str, begin: datetime | None, end: datetime | None, report: Callable[[int, int], None]
 ) -> Iterator[LogItem]:
     """Yield the entries of a client's ledger in a time. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
@@ -82,7 +85,7 @@ def export_log(
             for entry in found:
                 yield log_item(entry, ledger.event(entry))
             position = found[-1].position
-            tell(position, size)
+            report(position, size)
 
 
 def sign_now(client: str) -> str:
@@ -104,8 +107,8 @@ def export_evidence(client: str, user: str, since: int | None) -> bytes:
         )
 
 
-def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) -> Findings:
-    """Compare the whole record with itself and with what was signed. Raises Unavailable, InvalidSettings."""
+def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]) -> Findings:
+    """Verify the complete record, and compare it with the signed checkpoints. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
@@ -120,7 +123,7 @@ def check_record(checkpoints: Sequence[Path], tell: Callable[[int, int], None]) 
             findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
         findings.faults.extend(store.orphaned_rows())
         entries = sum(size for _, size in store.sizes())
-        for part in _in_parts(check_part, settings.database_url, clients, entries, tell):
+        for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
     # While the service runs there are more events by then.
     if findings.events < findings.entries:
@@ -136,14 +139,14 @@ def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkp
         raise InvalidSettings(str(error)) from error
 
 
-def rebuild_rows(tell: Callable[[int, int], None]) -> Findings:
+def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
     """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
     settings = read_settings()
     with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
     if not findings.faults:
-        for part in _in_parts(rebuild_part, settings.database_url, clients, entries, tell):
+        for part in _in_parts(rebuild_part, settings.database_url, clients, entries, report):
             findings.add(part)
     return findings
 
@@ -153,7 +156,7 @@ def _in_parts(
     database_url: str,
     clients: Sequence[str],
     entries: int,
-    tell: Callable[[int, int], None],
+    report: Callable[[int, int], None],
 ) -> Iterator[Result]:
     """Do the work for every range of streams of every client, in as many processes as there are cores."""
     if entries < _FEW:
@@ -166,7 +169,7 @@ def _in_parts(
         futures = [pool.submit(work, database_url, *part) for part in parts]
         for done, future in enumerate(futures, start=1):
             yield future.result()
-            tell(done, len(parts))
+            report(done, len(parts))
 
 
 def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
@@ -185,3 +188,17 @@ def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Find
         return rebuild(client, begin, end, ledger=store)
     finally:
         store.close()
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.RecordActions(
+        history=show_history,
+        past_ticket=show_past,
+        check=check_record,
+        rebuild=rebuild_rows,
+        export=export_log,
+        checkpoint=sign_now,
+        evidence=export_evidence,
+    )
+    commands.add_commands(cli, actions)

@@ -1,64 +1,38 @@
 """The server: the HTTP edge over the service, and the processes that run it."""
 
 import asyncio
-import base64
-import gc
-import logging
-import multiprocessing
 import os
 import resource
-import secrets
 import signal
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any, cast
 
 import jwt
+import typer
 import uvicorn
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
 from application.record.access_log import AccessRecorder
-from application.record.checkpoint import CheckpointSender
-from application.shared.errors import Unavailable
-from application.shared.periodic import Periodic
-from application.subscriptions.poll import Polling
-from application.subscriptions.security_stream import SecurityStreams
-from application.tickets.create_ticket import CreateTicket
-from application.transaction.command import Answer, Command
-from application.transaction.group_commit import Background
 from application.transaction.group_read import GroupRead
-from application.transaction.store import Store
-from application.users.register_user import RegisterUser
-from domain.shared.secret import Secret
-from domain.shared.subject import Subject
-from domain.subscriptions.subscription import SubscriptionKey
-from interface.composition.delivery import deliver, delivery_of
-from interface.composition.jobs import (
-    cancelled,
-    expire,
-    issuer,
-    push,
-    security_events,
-    send_signed,
-    sign_ledgers,
-    witnesses,
-)
+from interface.cli.operations import server as commands
+from interface.composition.background_work import BackgroundWork
+from interface.composition.delivery import delivery_of
+from interface.composition.demo import DEMO, demo_greeting, register_demo
+from interface.composition.process import freeze_gc, install_signal_handlers
+from interface.composition.register import Edge, rooms
 from interface.composition.service import Running, in_background, log_as_set, start
 from interface.composition.telemetry import Telemetry, probe_of
 from interface.composition.tls import check_certificate, tls_context
-from interface.composition.workers import SIGNALLED, Workers
+from interface.composition.workers import Workers
 from interface.http.core.app import create_app
 from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
 from interface.http.core.bounded_protocol import OBSERVE, BoundedProtocol
 from interface.http.core.call import Service
-from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.rate_limits import RateLimits
 from interface.http.core.secure_headers import NOTHING, secure_headers
@@ -69,142 +43,13 @@ from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import PREFIX, InvalidSettings, Settings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 
-log = logging.getLogger(__name__)
-DEMO = Subject("client-123", "user-123")
-_CHECKPOINTS_EVERY_SECONDS = 5
-# At a stop: one that is being sent then is sent again by who comes next, which every witness takes.
-_WAIT_FOR_WITNESSES_SECONDS = 1
-_FLUSH_EVERY_SECONDS = 60
-_POLL_INTERVAL_SECONDS = 1
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
-_WEBHOOK_SECRET_BYTES = 32
 _WORKER_HANGS_AFTER_SECONDS = 60
 _MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
-# A young collection per some 100 requests, in place of several per request.
-_GC_THRESHOLDS = (10_000, 20, 20)
 # Of their patience.
 _STREAMS_END_WITHIN = 5
 # What each server process runs; the bench names an app of its own here.
 WORKER_APP = "interface.composition.server:worker_app"
-
-
-def http_app(running: Running) -> FastAPI:
-    """Return the HTTP edge over the service; it closes the service when it shuts down."""
-    settings = running.settings
-    notes = AccessRecorder(running.commands.execute, system_clock)
-    live = LiveFeed(running.reads, settings.ledger_name)
-    delivery = delivery_of(settings) if settings.deliver else None
-    telemetry, probe = Telemetry(running), probe_of(running)
-    running.commands.observe = telemetry.batch
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        loop = asyncio.get_running_loop()
-
-        def submit(command: Command) -> Future[Answer]:
-            return asyncio.run_coroutine_threadsafe(running.commands.execute(command), loop)
-
-        stopping = threading.Event()
-        expiry = Periodic(
-            "expiry",
-            partial(expire, running, submit, stopping.is_set),
-            every_seconds=settings.expiry_every_seconds,
-        )
-        signing = Periodic(
-            "checkpoints",
-            partial(sign_ledgers, running, stopping.is_set),
-            every_seconds=_CHECKPOINTS_EVERY_SECONDS,
-        )
-        sending = _sending(running, telemetry, stopping.is_set)
-        flushing = loop.create_task(_flush_again_and_again(notes))
-        looking = loop.create_task(_look_again_and_again(telemetry))
-        freeze_gc()
-        pushing = loop.create_task(push(running, live)) if settings.push else None
-        delivering = loop.create_task(deliver(running, delivery, telemetry.tried)) if delivery else None
-
-        def end() -> None:
-            stopping.set()
-            probe.stop()
-            live.stop()
-
-        install_signal_handlers(end, settings.grace_seconds)
-        yield {OBSERVE: telemetry.request}
-        stopping.set()
-        # The requests are over, and nothing that comes now shall keep what they counted from being stored.
-        flushing.cancel()
-        looking.cancel()
-        await _flush(notes)
-        # Who still has something to store ends before the commands do.
-        ending = [cancelled(task) for task in (pushing, delivering) if task]
-        for error in await asyncio.gather(*ending, return_exceptions=True):
-            if isinstance(error, Exception):
-                log.error("did not end well", exc_info=error)
-        await asyncio.to_thread(expiry.close)
-        # Of requests that uvicorn waited for no longer.
-        await _flush(notes)
-        await running.commands.close()
-        await live.close()
-        await asyncio.to_thread(signing.close)
-        if sending:
-            await asyncio.to_thread(sending.close, _WAIT_FOR_WITNESSES_SECONDS)
-        await asyncio.to_thread(running.close)
-        await asyncio.to_thread(telemetry.close)
-
-    metrics_token = settings.metrics_token
-    return create_app(
-        Service(
-            execute=running.commands.execute,
-            load=GroupRead(running.store).load,
-            finish=SlowHashing(Argon2Hash()).finish,
-            store=running.reads,
-            ledger=running.store,
-            history=running.reads,
-            live=live,
-            signer=running.keys,
-            note_access=notes.note,
-            clock=system_clock,
-            verifier=TokenVerifier(
-                _key_finder(settings),
-                issuer=settings.token_issuer,
-                audience=settings.token_audience,
-                trust_seconds=settings.jwks_lifespan_seconds,
-            ),
-            rate_limits=_rate_limits(settings),
-            outbox=running.store,
-            subscriptions=running.store,
-            streams=_streams(running),
-            polling=Polling(
-                running.store,
-                running.store,
-                live,
-                security_events(running),
-                settings.ledger_name,
-                system_clock,
-            ),
-            public_url=settings.public_url,
-            key_set=running.set_keys.key_set,
-            new_uuid=SystemRandomness().uuid,
-            new_webhook_secret=_new_webhook_secret,
-            digest_keys=running.digest_keys,
-            readiness=probe,
-            exposition=telemetry.exposition,
-            metrics_token=Secret(metrics_token.get_secret_value()) if metrics_token is not None else None,
-            patience_seconds=settings.stream_patience_seconds,
-        ),
-        lifespan,
-        telemetry.request,
-        cors_origins=settings.origins,
-        hsts_seconds=settings.hsts_max_age,
-    )
-
-
-def _sending(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]) -> Periodic | None:
-    """Send what is signed beside the signing, which a witness that hangs shall not hold up."""
-    known = witnesses(running.settings)
-    if not known:
-        return None
-    send = partial(send_signed, running, CheckpointSender(running.store, known), telemetry.unsent, stopped)
-    return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
 
 
 def _key_finder(settings: Settings) -> KeyFinder:
@@ -228,88 +73,67 @@ def _rate_limits(settings: Settings) -> RateLimits:
             per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
         )
     except ValueError as error:
-        raise InvalidSettings(f"a rate limit is neither such as 600/minute nor off: {error}") from error
+        raise InvalidSettings(f"a rate limit must be such as 600/minute, or off: {error}") from error
 
 
-def _new_webhook_secret() -> Secret:
-    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_SECRET_BYTES)).decode())
+def http_app(running: Running) -> FastAPI:
+    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
+    settings = running.settings
+    notes = AccessRecorder(running.commands.execute, system_clock)
+    live = LiveFeed(running.reads, settings.ledger_name)
+    telemetry, probe = Telemetry(running), probe_of(running)
+    running.commands.observe = telemetry.batch
+    work = BackgroundWork(running, live, notes, telemetry, probe)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        freeze_gc()
+        work.start()
+        install_signal_handlers(work.prepare_stop, settings.grace_seconds)
+        yield {OBSERVE: telemetry.request}
+        await work.stop()
+
+    edge = Edge(
+        settings=settings,
+        store=running.store,
+        reads=running.reads,
+        live=live,
+        signer=running.keys,
+        set_keys=running.set_keys,
+        sealer=running.sealer,
+        clock=system_clock,
+        randomness=SystemRandomness(),
+        readiness=probe,
+        exposition=telemetry.exposition,
+    )
+    return create_app(
+        _service(running, notes),
+        rooms(edge),
+        lifespan,
+        telemetry.request,
+        cors_origins=settings.origins,
+        hsts_seconds=settings.hsts_max_age,
+    )
 
 
-def _streams(running: Running) -> SecurityStreams:
-    def poll_url(key: SubscriptionKey) -> str:
-        return f"{issuer(running, key.client_ext_id)}/ssf/streams/{key.name}/events"
-
-    return SecurityStreams(running.store, running.sealer, partial(issuer, running), poll_url)
-
-
-async def _flush_again_and_again(notes: AccessRecorder) -> None:
-    while True:
-        await asyncio.sleep(_FLUSH_EVERY_SECONDS)
-        await _flush(notes)
-
-
-async def _look_again_and_again(telemetry: Telemetry) -> None:
-    while True:
-        telemetry.look()
-        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
-
-
-async def _flush(notes: AccessRecorder) -> None:
-    try:
-        await notes.flush()
-    except Unavailable as error:
-        log.warning("counts of the access log are lost: %s", error)
-
-
-def install_signal_handlers(end: Callable[[], None], grace_seconds: float) -> None:
-    """Call `end` on the event loop when a signal asks the process to stop.
-
-    uvicorn waits for every response before it shuts the app down, and that of a stream has no end of its own. A second
-    signal ends the process at once, and so does the end of its grace: what was answered is on the disk. To one of
-    several workers a second signal says nothing: who signals all of them (a terminal, systemd) signals the process that
-    they are under, too, which passes it on.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    stopping = False
-    for number in (signal.SIGINT, signal.SIGTERM):
-        then = signal.getsignal(number)
-
-        def stop(found: int, frame: FrameType | None, then: Any = then) -> None:
-            nonlocal stopping
-            if stopping and multiprocessing.parent_process():
-                return
-            if stopping:
-                os._exit(SIGNALLED + found)
-            stopping = True
-            _end_after(grace_seconds)
-            loop.call_soon_threadsafe(end)
-            if callable(then):
-                then(found, frame)
-
-        if callable(then):
-            signal.signal(number, stop)
-
-
-def _end_after(seconds: float) -> None:
-    def end() -> None:
-        log.error("not stopped within %g seconds: what is still under way is cut off", seconds)
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-
-
-def freeze_gc() -> None:
-    """Take what was made at the start out of the garbage collector's rounds.
-
-    It stays for good, and going through it at every full collection stopped all requests for 40 ms (ADR 6).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+def _service(running: Running, notes: AccessRecorder) -> Service:
+    settings = running.settings
+    return Service(
+        execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
+        load=GroupRead(running.store).load,
+        store=running.reads,
+        note_access=notes.note,
+        clock=system_clock,
+        verifier=TokenVerifier(
+            _key_finder(settings),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            trust_seconds=settings.jwks_lifespan_seconds,
+        ),
+        rate_limits=_rate_limits(settings),
+        new_uuid=SystemRandomness().uuid,
+        digest_keys=running.digest_keys,
+    )
 
 
 def worker_app() -> FastAPI:
@@ -320,42 +144,45 @@ def worker_app() -> FastAPI:
 
 
 def serve(*, host: str, port: int, database: str | None, workers: int, demo: bool) -> None:
-    """Serve HTTP until a signal says stop."""
+    """Serve HTTP until a stop signal."""
     if database:
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     log_as_set(settings)
-    # What would keep the service from starting is found here, once, and not in each worker.
+    # Detect here, once, what would keep the workers from starting.
     with in_background(settings, with_outbox=True) as (running, background):
         _key_finder(settings)
         _rate_limits(settings)
         delivery_of(settings)
         check_certificate(settings)
         if demo:
-            _register_demo(running.store, background)
-            print(_demo_greeting(settings, host, port), flush=True)  # noqa: T201
+            register_demo(running.store, background)
+            token = sign_token(
+                subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
+            )
+            print(demo_greeting(settings, token, host, port), flush=True)  # noqa: T201
     # uvicorn stops, and then raises the signal that it was stopped by once more: by then all is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    _open_as_many_files_as_allowed()
-    with _counts_of(workers):
+    _raise_file_limit()
+    with _shared_metrics(workers):
         _run_uvicorn(settings, host, port, workers)
 
 
 @contextmanager
-def _counts_of(workers: int) -> Iterator[None]:
-    """Have several processes count together."""
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Let several processes share their metrics."""
     if workers == 1 or MULTIPROCESS_DIR in os.environ:
         yield
         return
-    # Where they can be: the files are mapped, and who writes into one that the disk has no room for is ended by SIGBUS.
+    # In memory if possible: the files are mapped, and a write to one that a full disk cannot hold raises SIGBUS.
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with TemporaryDirectory(prefix="tickets-metrics-", dir=memory) as directory:
         os.environ[MULTIPROCESS_DIR] = directory
         yield
 
 
-def _open_as_many_files_as_allowed() -> None:
-    """Every connection is one, and a shell or systemd allows 1024 unless a process asks for more."""
+def _raise_file_limit() -> None:
+    """Every connection needs a file descriptor, and a shell or systemd allows 1024 unless a process requests more."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -364,7 +191,7 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
     return partial(
         BoundedProtocol,
         patience_seconds=settings.request_patience_seconds,
-        # A stream tries for some time longer to tell its reader why it ends.
+        # A stream needs some more time to send the reason for its end.
         reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
         headers=secure_headers(NOTHING, settings.hsts_max_age),
     )
@@ -384,16 +211,16 @@ def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None
         log_config=None,
         log_level="warning",
         server_header=False,
-        # By default uvicorn believes whoever calls from the same machine.
+        # By default, uvicorn trusts proxy headers from the same machine.
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
         ssl_context_factory=tls_context if settings.tls_cert_file else None,
-        # The rest is for what the service itself has to end.
+        # The rest is for the service's own shutdown.
         timeout_graceful_shutdown=max(1, settings.grace_seconds * 2 // 3),
-        # By default uvicorn kills a worker that does not answer it within five seconds, and on a busy machine its imports
-        # alone take longer: it is killed and started for ever.
+        # By default, uvicorn kills a worker that does not respond within five seconds. On a busy machine the imports
+        # alone take longer, and the worker would be restarted forever.
         timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
     if workers > 1:
@@ -411,7 +238,7 @@ def sign_token(*, subject: str, clients: list[str], permissions: list[str], life
     settings = read_settings()
     if settings.jwks_url or settings.jwks_file:
         raise InvalidSettings(
-            "tokens come from the issuer of the key set; this service accepts none of its own"
+            "tokens come from the issuer of the key set; the service does not accept its own tokens"
         )
     try:
         key = TokenKey(settings.token_key_file)
@@ -428,24 +255,6 @@ def sign_token(*, subject: str, clients: list[str], permissions: list[str], life
     )
 
 
-def _register_demo(store: Store, background: Background) -> None:
-    if not store.is_empty():
-        return
-    terms: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
-    background.execute(
-        RegisterUser(**terms, command_id=secrets.token_hex(16), email="user-123@example.com", name="Una User")
-    )
-    background.execute(CreateTicket(**terms, command_id=secrets.token_hex(16), reason="demo"))
-
-
-def _demo_greeting(settings: Settings, host: str, port: int) -> str:
-    token = sign_token(
-        subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
-    )
-    here = f"{'https' if settings.tls_cert_file else 'http'}://{host}:{port}"
-    url = f"{here}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
-    return (
-        f"\nReset the ticket of {DEMO.user_ext_id} (the token is good for 8 hours):\n\n"
-        f"curl -i -X POST {url} -H 'Authorization: Bearer {token}'\n\n"
-        f"Each new ticket is mailed {'by your mail server' if settings.smtp_url else f'into {settings.mail_dir}/'}. All operations: {here}/docs\n"
-    )
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.ServerActions(serve=serve, sign_token=sign_token))

@@ -41,8 +41,8 @@ class Running:
     set_keys: SetKeys
 
     def close(self) -> None:
-        """Give everything back. The commands are closed before, by who runs them."""
-        # Only what was asked for: to make it at the end would be for nothing.
+        """Close the stores. The commands must be closed before."""
+        # Close the standby only if it was used: access would open it.
         reads = vars(self).get("reads", self.store)
         if reads is not self.store:
             reads.close()
@@ -54,7 +54,7 @@ class Running:
 
     @cached_property
     def reads(self) -> SqliteStore | PostgresStore:
-        """Where to read what may be a little old: a standby, if there is one."""
+        """The store for reads that may be a little behind: the standby, if there is one."""
         url = self.settings.read_database_url
         if url is None or isinstance(self.store, SqliteStore):
             return self.store
@@ -63,18 +63,18 @@ class Running:
 
 @dataclass
 class Stored:
-    """Tells those who listen what was stored, on the event loop of the commands."""
+    """Post-commit listeners, called on the event loop of the commands."""
 
     tickets_to_deliver: Callable[[], None] = lambda: None
 
     def __call__(self, changes: Changes) -> None:
-        """Tell it."""
+        """Call the listeners."""
         if OUTBOX in changes.rows or RETRIES in changes.rows:
             self.tickets_to_deliver()
 
 
 def key_files(settings: Settings) -> Sequence[Path]:
-    """Return the files of the keys that a server needs to go on."""
+    """Return the key files that a running server needs."""
     files: list[Path] = []
     if not (settings.outbox_key or settings.outbox_key_command):
         files.append(settings.outbox_key_file)
@@ -84,7 +84,7 @@ def key_files(settings: Settings) -> Sequence[Path]:
 
 
 def secret_files(settings: Settings) -> Sequence[Path]:
-    """Return the files that nobody but the service may read."""
+    """Return the files that only the service may read."""
     files = [*key_files(settings), settings.set_key_file, *settings.ledger_key_dir.glob("*.pem")]
     if settings.secrets_dir:
         files += [path for path in settings.secrets_dir.glob("*") if path.name.upper().startswith(PREFIX)]
@@ -92,7 +92,7 @@ def secret_files(settings: Settings) -> Sequence[Path]:
 
 
 def trusted_files(settings: Settings) -> Sequence[Path]:
-    """Return what all may read, but nobody may replace: whoever does reads tickets, or makes tokens."""
+    """Return the files that anyone may read and no one may replace: their content decides who gets tickets and tokens."""
     files = (settings.delivery_webhook_key_file, settings.jwks_file, settings.smtp_ca_file)
     found = [path for path in files if path]
     if settings.template_dir:
@@ -101,7 +101,7 @@ def trusted_files(settings: Settings) -> Sequence[Path]:
 
 
 def open_files(settings: Settings) -> Sequence[str]:
-    """Return what is open to others that must not be, each with what to do about it."""
+    """Return the files that others can access and must not, each with advice."""
     written = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
     found = [
         *readable_by_others(secret_files(settings)),
@@ -126,7 +126,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     except (OSError, ValueError, Unavailable) as error:
         raise InvalidSettings(str(error)) from error
     try:
-        check = (lambda: None) if make_lost_key else partial(_check_that_no_key_is_lost, settings, store)
+        check = (lambda: None) if make_lost_key else partial(_check_key_not_lost, settings, store)
         keys_of_outbox = outbox_keys(settings, check)
         if with_outbox:
             keys_of_outbox()
@@ -145,14 +145,14 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     return Running(settings, store, commands, stored, keys, keys_of_outbox, sealer, set_keys)
 
 
-def _check_that_no_key_is_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
-    """Raise ValueError where a store that is in use would get a new key of the outbox."""
+def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
+    """Raise ValueError if a store in use would get a new outbox key."""
     path = settings.outbox_key_file
-    # The file is looked for once more: a process that started at the same time makes the key first, and stores then.
+    # The file is checked again: a process started at the same time creates the key before it stores anything.
     if store.has_sealed() and not path.exists():
         raise ValueError(
-            f"{path} is not there, though the store is in use: put the key back from your backup. Where there is none,"
-            " `tickets keys rotate --outbox` makes a new one, and what waits for its delivery is lost"
+            f"{path} is missing, though the store is in use: restore the key from your backup. Without a backup,"
+            " `tickets keys rotate --outbox` creates a new key, and the queued tickets are lost"
         )
 
 
@@ -201,9 +201,9 @@ def ledger_keys(settings: Settings) -> LedgerKeys:
 
 
 def outbox_keys(
-    settings: Settings, check_that_none_is_lost: Callable[[], None] = lambda: None
+    settings: Settings, check_not_lost: Callable[[], None] = lambda: None
 ) -> Callable[[], Sequence[bytes]]:
-    """Return what returns the keys of the outbox; their file is made where there is none, unless the check raises.
+    """Return the function that returns the outbox keys; their file is created if missing, unless the check raises.
 
     Raises OSError, ValueError.
     """
@@ -212,7 +212,7 @@ def outbox_keys(
     elif settings.outbox_key_command:
         keys = outbox_keys_of(settings.outbox_key_command)
     else:
-        return OutboxKeyFile(settings.outbox_key_file, check_that_none_is_lost)
+        return OutboxKeyFile(settings.outbox_key_file, check_not_lost)
     return lambda: keys
 
 

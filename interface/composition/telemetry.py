@@ -1,4 +1,4 @@
-"""What operators see of a server, wired."""
+"""Metrics, traces and logs of requests, wired."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ _STUCK_SECONDS = 15
 
 
 class Telemetry:
-    """Hands what happens to all who want to know. Raises InvalidSettings where traces cannot be made."""
+    """Forwards observations to metrics, traces and logs. Raises InvalidSettings if traces cannot be made."""
 
     def __init__(self, running: Running) -> None:
         settings = running.settings
@@ -51,27 +51,27 @@ class Telemetry:
         self.look = metrics.sample
 
     def request(self, exchange: Exchange) -> None:
-        """Tell of a request."""
-        for tell in self._requests:
-            tell(exchange)
+        """Record a request."""
+        for observe in self._requests:
+            observe(exchange)
 
     def batch(self, batch: Batch) -> None:
-        """Tell of commands that were stored."""
-        for tell in self._batches:
-            tell(batch)
+        """Record a batch of stored commands."""
+        for observe in self._batches:
+            observe(batch)
 
     def tried(self, tried: DeliveryAttempt) -> None:
-        """Tell of a try to hand over a ticket."""
-        for tell in self._tries:
-            tell(tried)
+        """Record an attempt to deliver a ticket."""
+        for observe in self._tries:
+            observe(tried)
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Export the remaining traces."""
         self._end()
 
 
 def probe_of(running: Running) -> Probe:
-    """Return what tells whether a server is ready."""
+    """Return the readiness probe."""
 
     def store() -> None:
         try:
@@ -84,7 +84,7 @@ def probe_of(running: Running) -> Probe:
     def writer() -> None:
         busy = running.commands.busy_seconds()
         if busy > _STUCK_SECONDS:
-            raise NotReady(f"what is being stored has taken {busy:.0f} seconds")
+            raise NotReady(f"the current commit has taken {busy:.0f} seconds")
 
     return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
 

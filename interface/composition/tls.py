@@ -35,6 +35,6 @@ def tls_context(_: uvicorn.Config, made: Callable[[], ssl.SSLContext]) -> ssl.SS
 
 
 def days_left(certificate: Path) -> int:
-    """Return how many whole days a certificate holds from now on; below 0 once it has ended."""
+    """Return in how many full days a certificate expires; below 0 if it has expired."""
     [own, *_] = x509.load_pem_x509_certificates(certificate.read_bytes())
     return (own.not_valid_after_utc - system_clock()).days

@@ -1,21 +1,16 @@
-"""What the commands for users and jobs do."""
+"""What the commands for users do."""
 
 import secrets
 from collections.abc import Iterable
 from functools import partial
 
-from application.tickets.expire_tickets import ExpiryReport
+import typer
+
 from application.users.import_users import ImportReport, import_users
-from interface.composition.jobs import expire
+from interface.cli.users import commands
 from interface.composition.service import in_background
 from interface.http.core.envelope import new_traceparent
 from interface.settings import read_settings
-
-
-def run_expiry() -> ExpiryReport | None:
-    """Say now which tickets end soon or have ended; None where another process does it."""
-    with in_background(read_settings()) as (running, background):
-        return expire(running, background.submit)
 
 
 def import_from(
@@ -36,3 +31,8 @@ def import_from(
         return
     with in_background(read_settings()) as (_, background):
         importing(submit=background.submit)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.UserActions(import_users=import_from))

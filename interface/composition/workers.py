@@ -1,4 +1,4 @@
-"""Several server processes under one, which stop as one does."""
+"""Several server processes under a parent process, with a common stop."""
 
 import logging
 import signal
@@ -11,7 +11,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 log = logging.getLogger(__name__)
 
-# As a shell says it.
+# The exit status of a shell.
 SIGNALLED = 128
 _POLL_INTERVAL_SECONDS = 0.05
 # What uvicorn ends with, by the signal that stopped it, when all is done.
@@ -19,9 +19,9 @@ _ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
 
 
 class Workers(Multiprocess):
-    """Stops its processes when a signal asks it to; a second one ends all of them at once.
+    """Stops its processes on a signal; a second signal ends all of them immediately.
 
-    Each process bounds by itself how long it takes. Raises SystemExit where one did not end well.
+    Each process bounds by itself how long it takes. Raises SystemExit if one failed.
     """
 
     def handle_int(self) -> None:
@@ -33,19 +33,19 @@ class Workers(Multiprocess):
         self._stop(signal.SIGTERM)
 
     def keep_subprocess_alive(self) -> None:
-        """Replace who has ended or hangs; stop where one cannot start.
+        """Replace a process that has ended or hangs; stop if one cannot start.
 
         uvicorn's own asks a process, and then heeds no signal until it answers: one that dies meanwhile, such as by a
         signal to all while it starts, held up the stop for as long as one may hang.
         """
         for number, worker in enumerate(self.processes):
-            if self._is_well(worker):
+            if self._is_responsive(worker):
                 continue
             ended = worker.process.exitcode
             worker.kill()
             worker.join()
             if worker.exitcode == STARTUP_FAILURE:
-                self.should_exit.set()  # it has said itself why
+                self.should_exit.set()  # it has logged the reason
                 return
             log.warning(
                 "process %s %s: another takes its place",
@@ -55,8 +55,8 @@ class Workers(Multiprocess):
             self.processes[number] = Process(self.config, self.sockets)
             self.processes[number].start()
 
-    def _is_well(self, worker: Process) -> bool:
-        """Ask a process whether it is well. Who did not answer before a signal came counts as well."""
+    def _is_responsive(self, worker: Process) -> bool:
+        """Ping a process. A process that did not respond before a signal arrived counts as responsive."""
         hangs_at = time.monotonic() + self.config.timeout_worker_healthcheck
         try:
             worker.parent_conn.send(b"ping")
@@ -71,7 +71,7 @@ class Workers(Multiprocess):
         return False
 
     def terminate_all(self) -> None:
-        """Ask all to stop. Nobody is let in to wait for one who takes no more."""
+        """Ask all to stop. The sockets close first, so that no connection waits for a stopped process."""
         for listening in self.sockets:
             listening.close()
         super().terminate_all()

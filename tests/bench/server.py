@@ -20,8 +20,10 @@ from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
 from interface.composition.service import Running, start
-from interface.http.core.call import Call, CallRoute, depends, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.http.core.responses import json_response
 from interface.outbound.sql import sqlite_store
 from interface.settings import read_settings
 from tests.bench import textbook
@@ -79,7 +81,7 @@ def unbatched_router(running: Running) -> APIRouter:
     @routes.post("/unbatched/{clientExtId:segment}/users/{userExtId:segment}")
     async def unbatched(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
         call.count()
-        return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.terms())))
+        return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.command_context())))
 
     return routes
 

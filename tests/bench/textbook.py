@@ -15,7 +15,7 @@ from application.tickets.response import TicketResponse
 from domain.policies.policy import DEFAULT_POLICY
 from domain.tickets.states import State
 from domain.tickets.ticket import hash_ticket, mint
-from interface.http.core.call import PermittedForUser
+from interface.http.core.call_route import PermittedForUser
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.outbound.system import SystemRandomness
 

@@ -86,7 +86,7 @@ def test_a_start_without_the_outbox_key_fails_and_all_is_delivered_after_its_res
             assert refused.wait() == 2
         said = refused.err.read_text()
         assert said.startswith(
-            "tickets: var/keys/outbox.key is not there, though the store is in use: put the key back"
+            "tickets: var/keys/outbox.key is missing, though the store is in use: restore the key"
         )
         assert said.count("\n") == 1
         assert not key.exists()
@@ -105,7 +105,9 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_t
     key, away = given_a_lost_key(tmp_path, sqlite_url)
     with command(tmp_path, "keys", "rotate", "--outbox", TICKETS_DATABASE_URL=sqlite_url) as rotating:
         assert rotating.wait() == 2
-    assert "1 ticket and 0 subscriptions were sealed with a key that is not there" in rotating.err.read_text()
+    assert (
+        "1 ticket and 0 subscriptions were encrypted with a key that is missing" in rotating.err.read_text()
+    )
 
     with serving(tmp_path, sqlite_url, **QUICK) as server:
         until(lambda: "not delivered" in server.log.read_text(), "its delivery is tried")

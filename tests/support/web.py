@@ -16,12 +16,9 @@ from fastapi.testclient import TestClient
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
 from application.record.access_log import AccessRecorder
-from application.subscriptions.poll import Polling
-from application.subscriptions.security_event import SecurityEvents
-from application.subscriptions.security_stream import SecurityStreams
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
-from domain.shared.secret import Secret
+from interface.composition.register import Edge, rooms
 from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier, keys_from_set
 from interface.http.core.call import Service as HttpService
@@ -31,6 +28,7 @@ from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.keys.token_key import TokenKey
+from interface.settings import Settings
 from tests.support.fakes import FakeSlowHash
 from tests.support.service import AnyStore, Service, service_over
 
@@ -93,9 +91,6 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
         yield
         await live.close()
 
-    def issuer(client: str) -> str:
-        return f"https://tickets.example{BASE}/{client}"
-
     live = LiveFeed(store, "tickets")
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
@@ -106,48 +101,32 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
         async def execute(command: Command) -> Answer:
             return await asyncio.wrap_future(service.commands.submit(command))
 
+        tools = Edge(
+            settings=Settings(public_url="https://tickets.example", ledger_name="tickets"),
+            store=store,
+            reads=store,
+            live=live,
+            signer=LedgerKeys(keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)),
+            set_keys=_set_keys(),
+            sealer=service.sealer,
+            clock=service.clock,
+            randomness=service.randomness,
+            readiness=Probe({}),
+            exposition=lambda: b"",
+        )
         app = create_app(
             HttpService(
-                execute=execute,
+                execute=SlowHashing(execute, FakeSlowHash()).execute,
                 load=GroupRead(store).load,
-                finish=SlowHashing(FakeSlowHash()).finish,
                 store=store,
-                ledger=store,
-                history=store,
-                live=live,
-                signer=LedgerKeys(
-                    keys / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30)
-                ),
                 note_access=AccessRecorder(execute, service.clock).note,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
-                outbox=store,
-                subscriptions=store,
-                streams=SecurityStreams(
-                    store,
-                    service.sealer,
-                    issuer=issuer,
-                    poll_url=lambda key: f"{issuer(key.client_ext_id)}/ssf/streams/{key.name}/events",
-                ),
-                polling=Polling(
-                    store,
-                    store,
-                    live,
-                    SecurityEvents(issuer, _set_keys(), service.clock),
-                    "tickets",
-                    service.clock,
-                ),
-                public_url="https://tickets.example",
-                key_set=_set_keys().key_set,
                 new_uuid=service.randomness.uuid,
-                new_webhook_secret=lambda: Secret("whsec_" + "A" * 43 + "="),
                 digest_keys=lambda: [b"key"],
-                readiness=Probe({}),
-                exposition=lambda: b"",
-                metrics_token=None,
-                patience_seconds=10,
             ),
+            rooms(tools),
             lifespan,
             **edge,
         )

@@ -247,7 +247,7 @@ def test_who_is_not_done_in_time_says_so_and_fails(
 
     assert status == 1
     assert seconds >= 2
-    assert "not stopped within 2 seconds: what is still under way is cut off" in content
+    assert "not stopped within 2 seconds: exiting with requests still open" in content
     assert "Traceback" not in content
 
 

@@ -1,4 +1,4 @@
-"""The commands for delivery: run it alone, and check what mails and letters say."""
+"""The commands for delivery: run it in a process of its own, and check templates."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -16,17 +16,17 @@ LETTER = "letter.pdf"
 # What each kind of text is for; its file is called so.
 KINDS = {
     "subject.txt": "the subject of every mail",
-    "mail.txt": "the mail of Email, and of HTMLemail for those who read text",
+    "mail.txt": "the mail of Email, and the text part of HTMLemail",
     "mail.html": "the mail of HTMLemail",
     "attached.txt": "the mail of PDFemail, which has the letter attached",
-    "letter.txt": "the letter of PDFemail and PDFstore; its first line is its subject, what is indented is set apart",
+    "letter.txt": "the letter of PDFemail and PDFstore; the first line is the subject, indented lines are set off",
 }
 PLACEHOLDERS = {
-    "ticket": "the ticket; in a mail that has a letter attached, and in a subject, there is none",
-    "name": "the user's name, or their id where none is known",
+    "ticket": "the ticket; empty in subjects and in mails with an attached letter",
+    "name": "the user's name, or the user's id if no name is known",
     "user": "the user's id",
     "client": "the client's id",
-    "valid_until": "when the ticket ends, written as the language writes it",
+    "valid_until": "the expiry of the ticket, in the format of the language",
 }
 
 
@@ -42,27 +42,27 @@ class DeliveryActions:
     render_template: Callable[[str, str, str], bytes]
 
 
-def add_delivery(cli: typer.Typer, actions: DeliveryActions) -> None:
+def add_commands(cli: typer.Typer, actions: DeliveryActions) -> None:
     """Add the commands."""
 
     @cli.command()
     def deliver() -> None:
-        """Deliver tickets beside the servers, until a signal says stop; any number of processes may."""
+        """Deliver tickets in a process of its own, until a stop signal; several processes may run."""
         actions.deliver()
 
     _add_templates(cli, actions)
 
 
 def _add_templates(cli: typer.Typer, actions: DeliveryActions) -> None:
-    templates = typer.Typer(help="The texts of mails and letters.", no_args_is_help=True)
+    templates = typer.Typer(help="The templates of mails and letters.", no_args_is_help=True)
     cli.add_typer(templates, name="templates")
 
     @templates.command()
     def check() -> None:
         """Check every template: the built-in ones, and those in TICKETS_TEMPLATE_DIR.
 
-        There a text for one client is `CLIENT/LANGUAGE/KIND`, for all `_/LANGUAGE/KIND`, such as `_/de/mail.txt`; what is
-        not there is built in, in de, en, fr and it. They are Jinja templates.
+        There, a template for one client is `CLIENT/LANGUAGE/KIND`, for all clients `_/LANGUAGE/KIND`, such as
+        `_/de/mail.txt`. Missing ones are built in, in de, en, fr and it. The format is Jinja.
         """
         names, faults = actions.check_templates()
         for fault in faults:
@@ -78,7 +78,7 @@ def _add_templates(cli: typer.Typer, actions: DeliveryActions) -> None:
 
     @templates.command()
     def kinds() -> None:
-        """Show the kinds of texts, and what may stand in them."""
+        """List the kinds of templates and their placeholders."""
         for title, known in (("Kinds", KINDS), ("Placeholders", PLACEHOLDERS)):
             table = Table(title=title, title_justify="left", show_header=False)
             for name, what in known.items():
@@ -92,20 +92,20 @@ def _add_render(templates: typer.Typer, actions: DeliveryActions) -> None:
     @templates.command()
     def render(
         kind: Annotated[
-            str, typer.Argument(help=f"Such as mail.html, or {LETTER} for the letter as printed.")
+            str, typer.Argument(help=f"Kind such as mail.html, or {LETTER} for the printed letter.")
         ],
         language: Annotated[str, typer.Option(help="Language of the user.")] = "en",
         client: Annotated[str, typer.Option(help="Client of the user.")] = "client-123",
         output: Annotated[
             Path | None,
-            typer.Option("--output", "-o", help="File to write; else it is printed.", dir_okay=False),
+            typer.Option("--output", "-o", help="File to write; default: standard output.", dir_okay=False),
         ] = None,
     ) -> None:
-        """Show a text as a user would get it, with a ticket that is nobody's."""
+        """Render a template for a sample user, with a sample ticket."""
         if kind not in (*KINDS, LETTER):
-            fail(f"{kind}: there is no such kind; there are {', '.join((*KINDS, LETTER))}")
+            fail(f"unknown kind {kind!r}; expected one of {', '.join((*KINDS, LETTER))}")
         if kind == LETTER and output is None and sys.stdout.isatty():
-            fail(f"{LETTER} is no text: name a file with -o")
+            fail(f"{LETTER} is a binary file: name a file with -o")
         content = actions.render_template(kind, client, language)
         if output is None:
             sys.stdout.buffer.write(content)

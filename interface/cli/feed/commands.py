@@ -1,4 +1,4 @@
-"""The commands for those who follow: print what happens, and publish it."""
+"""The commands for the event feed: print and publish it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from application.feed.feed import TYPES, CloudEvent
 from application.record.eras import EventId, parse_event_id
-from interface.cli.core.messages import fail, tell
+from interface.cli.core.messages import fail, print_notice
 
 _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
@@ -36,14 +36,14 @@ class FeedActions:
     push: Callable[[], None]
 
 
-def add_feed(cli: typer.Typer, actions: FeedActions) -> None:
+def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
     """Add the commands."""
     _add_follow(cli, actions)
     _add_publish(cli, actions)
 
     @cli.command()
     def push() -> None:
-        """Push to subscriptions beside the servers, until a signal says stop; one process at a time does."""
+        """Push to subscriptions in a process of its own, until a stop signal; one process is elected."""
         actions.push()
 
 
@@ -51,27 +51,31 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
     @cli.command()
     def follow(
         client: Annotated[str, typer.Argument(help="Client (tenant).")],
-        after: Annotated[str | None, typer.Option(help="The id that you saw last.", metavar="ID")] = None,
+        after: Annotated[
+            str | None, typer.Option(help="Id of the last event that you have.", metavar="ID")
+        ] = None,
         cursor: Annotated[
             Path | None,
-            typer.Option(help="A file that keeps the position that was printed last.", dir_okay=False),
+            typer.Option(help="File that stores the position of the last printed event.", dir_okay=False),
         ] = None,
-        types: Annotated[str | None, typer.Option(help="Only these types, separated by commas.")] = None,
+        types: Annotated[
+            str | None, typer.Option(help="Only these event types, separated by commas.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="A CloudEvent in JSON per line.")] = False,
     ) -> None:
-        """Print the events of a client as they happen, from the beginning or from where you were."""
+        """Print the events of a client as they happen, from the beginning or from a position."""
         if after is not None and cursor:
-            fail("--after and --cursor exclude each other: the file says where to go on")
+            fail("--after and --cursor exclude each other: the cursor file has the position")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
         shown = bytes if as_json else _reader()
         events = actions.follow(
-            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), tell=tell
+            client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), warn=print_notice
         )
         with closing(events):
             for event in events:
                 if event is None:
-                    _end_where_nobody_reads()
+                    _exit_if_pipe_closed()
                 else:
                     _print_line(shown(event))
 
@@ -83,29 +87,28 @@ def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
             str,
             typer.Option(
                 help="nats://host:port, tls://host:port (NATS), kafka://host:port[,host:port] or kafka+ssl://…, each"
-                " with user:password@ where needed; @FILE: as the file says, so that no process list has it."
+                " with user:password@ if needed; @FILE reads it from a file and keeps it out of the process list."
             ),
         ],
         client: Annotated[
-            list[str] | None, typer.Option(help="Only of this client. Repeatable.", show_default="all")
+            list[str] | None,
+            typer.Option(help="Only the events of this client. Repeatable.", show_default="all"),
         ] = None,
         topic: Annotated[
             str,
-            typer.Option(
-                "--topic", "--subject", help="Topic of Kafka; of NATS, what every subject begins with."
-            ),
+            typer.Option("--topic", "--subject", help="Kafka topic, or prefix of the NATS subjects."),
         ] = "tickets",
-        stream: Annotated[str, typer.Option(help="Stream of NATS, made if it is not there.")] = "TICKETS",
+        stream: Annotated[str, typer.Option(help="NATS stream, created if missing.")] = "TICKETS",
         cursor: Annotated[
             Path | None,
             typer.Option(
-                help="A file that keeps how far each client was published.",
+                help="File that stores the last published position of each client.",
                 dir_okay=False,
                 show_default="var/publish-nats.json or -kafka.json",
             ),
         ] = None,
     ) -> None:
-        """Publish every event of every client to NATS JetStream or Kafka, until a signal says stop."""
+        """Publish every event of every client to NATS JetStream or Kafka, until a stop signal."""
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", topic, re.ASCII):
             fail("--topic, --subject: only letters, digits, - and _, with single dots between them")
         if not re.fullmatch(r"[\w-]+", stream, re.ASCII):
@@ -124,12 +127,12 @@ def _types(text: str | None) -> frozenset[str] | None:
     if text is None:
         return None
     if unknown := sorted(set(text.split(",")) - set(TYPES)):
-        fail(f"--types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
+        fail(f"--types: unknown event type {unknown[0]!r}; expected one of {', '.join(TYPES)}")
     return frozenset(text.split(","))
 
 
 def _reader() -> Callable[[bytes], bytes]:
-    """Return what makes a line to read of an event: in columns on a terminal, in one line elsewhere."""
+    """Return the function that formats an event for a human: in columns on a terminal, otherwise on one line."""
     console = Console(highlight=False)
 
     def shown(content: bytes) -> bytes:
@@ -152,7 +155,7 @@ def _reader() -> Callable[[bytes], bytes]:
 
 
 def _what(event: CloudEvent) -> str:
-    """Return who did it to whom, why, and what changed."""
+    """Return the user, actor, reason and changes of an event."""
     data = event["data"]
     who = f"{data['userExtId'] or ''} by {data['actor']}".strip()
     reason = f": {data['reason']}" if data["reason"] else ""
@@ -165,7 +168,7 @@ def _value(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the text in one line, with nothing in it that a terminal obeys."""
+    """Return the text in one line, without control sequences."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
@@ -173,7 +176,7 @@ def _printable(text: str) -> str:
 
 
 def _print_line(line: bytes) -> None:
-    """Write a line past Python's buffer, in which it would be in the way of a later end. Ends where nobody reads."""
+    """Write a line unbuffered, so that a later exit cannot block on it. Exits if the pipe is closed."""
     rest = memoryview(line + b"\n")
     try:
         while rest:
@@ -182,8 +185,8 @@ def _print_line(line: bytes) -> None:
         raise SystemExit(0) from None
 
 
-def _end_where_nobody_reads() -> None:
-    """End where the other end of the pipe was closed, which the next event alone would tell."""
+def _exit_if_pipe_closed() -> None:
+    """Exit if the reader closed the pipe; otherwise only the next write would notice."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     if poll.poll(0):

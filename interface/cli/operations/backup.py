@@ -20,7 +20,7 @@ Tell = Callable[[str, int, int], None]
 
 
 class Restored(Protocol):
-    """What a restore did. kept: where what was there before is now."""
+    """The result of a restore. kept: the path of the former database."""
 
     @property
     def kept(self) -> Path | None:
@@ -33,7 +33,7 @@ class Restored(Protocol):
 
 @dataclass(frozen=True)
 class BackupActions:
-    """What the commands do; interface/composition wires it. Progress is told as (what, done, of how many)."""
+    """What the commands do; interface/composition wires it. Progress is reported as (what, done, of how many)."""
 
     back_up: Callable[..., int]
     restore: Callable[..., Restored]
@@ -41,22 +41,23 @@ class BackupActions:
     check: Callable[[Callable[[int, int], None]], Findings]
 
 
-def add_backup(cli: typer.Typer, actions: BackupActions) -> None:
+def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
     """Add the commands."""
 
     @cli.command()
     def backup(
         file: Annotated[Path, typer.Argument(help="File to write.", dir_okay=False)],
-        force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     ) -> None:
-        """Write the database, as it is at one moment, into a file, while the service goes on.
+        """Write a consistent snapshot of the database to a file, online.
 
-        The file is whole, or not there. It has no keys: keep those apart from it. For PostgreSQL it says what to run.
+        The file is written completely or not at all. It does not contain the keys: back them up separately. For
+        PostgreSQL, the error message has the pg_dump command to run instead.
         """
-        with _progress() as tell:
-            size = actions.back_up(file, tell, replace=force)
+        with _progress() as report:
+            size = actions.back_up(file, report, replace=force)
         Console(soft_wrap=True).print(
-            f"{file}: {size:,} bytes, checked. The keys are not in it.", highlight=False, markup=False
+            f"{file}: {size:,} bytes, checked. It does not contain the keys.", highlight=False, markup=False
         )
 
     @cli.command()
@@ -65,54 +66,54 @@ def add_backup(cli: typer.Typer, actions: BackupActions) -> None:
         force: Annotated[
             bool,
             typer.Option(
-                "--force", help="Also where the database is not empty; it is kept under another name."
+                "--force", help="Replace a database that is not empty; it is kept under another name."
             ),
         ] = False,
     ) -> None:
-        """Put a backup in the place of the database, and check the record. Stop the service first.
+        """Replace the database by a backup, and check the record. Stop the service first.
 
-        What comes afterwards is of a new era, so that nobody takes it for what was lost.
+        Later events belong to a new era, so that subscribers do not confuse them with lost events.
         """
-        with _progress() as tell:
-            restored = actions.restore(file, tell, replace=force)
+        with _progress() as report:
+            restored = actions.restore(file, report, replace=force)
         console = Console(soft_wrap=True)
         if restored.kept:
-            console.print(f"What was there before is now {restored.kept}.", highlight=False, markup=False)
-        _say_era(restored.era)
-        with _progress() as tell:
-            findings = actions.check(lambda done, of: tell("checking the record", done, of))
+            console.print(f"The former database is now {restored.kept}.", highlight=False, markup=False)
+        _print_era(restored.era)
+        with _progress() as report:
+            findings = actions.check(lambda done, of: report("checking the record", done, of))
         report_findings(findings)
         if findings.faults:
             raise SystemExit(1)
 
     @cli.command()
     def restored() -> None:
-        """Say that the store was put back by something else, such as pg_restore, before the service starts again."""
-        _say_era(actions.mark_restored())
+        """Record that the store was restored by an external tool, such as pg_restore. Run it before the service starts."""
+        _print_era(actions.mark_restored())
 
 
-def _say_era(era: str) -> None:
+def _print_era(era: str) -> None:
     Console(soft_wrap=True).print(
-        f"Restored. What is written from now on is of the era {era}; subscribers that were further are told.",
+        f"Restored. New events belong to era {era}; subscribers ahead of the backup get an error.",
         highlight=False,
     )
 
 
 @contextmanager
 def _progress() -> Iterator[Tell]:
-    """Yield what is told of the progress; it is shown on a terminal where it takes a while."""
+    """Yield the function that reports progress; a terminal shows a bar after a while."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = progress.add_task("", total=None)
     shown_at = time.monotonic() + _SHOWN_AFTER_SECONDS
 
-    def tell(what: str, done: int, of: int) -> None:
+    def report(what: str, done: int, of: int) -> None:
         progress.update(task, description=what, completed=done, total=of)
         if time.monotonic() >= shown_at:
             progress.start()
 
     try:
-        yield tell
+        yield report
     finally:
         progress.stop()

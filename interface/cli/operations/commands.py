@@ -1,4 +1,4 @@
-"""The commands for operators: bring the schema up to date, and say what is wrong with a set-up."""
+"""The commands for operators: migrate the schema, and diagnose an installation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 class Health(StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Health(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What a check found. advice: what to do; empty where all is good."""
+    """A finding of a check. advice: empty if the check is good."""
 
     check: str
     health: Health
@@ -42,15 +42,15 @@ class OperationActions:
 _STYLES = {Health.GOOD: "green", Health.WARNING: "yellow", Health.BAD: "bold red"}
 
 
-def add_operations(cli: typer.Typer, actions: OperationActions) -> None:
+def add_commands(cli: typer.Typer, actions: OperationActions) -> None:
     """Add the commands."""
 
     @cli.command()
     def migrate() -> None:
-        """Bring the schema of the store up to date; nothing happens where it is.
+        """Migrate the schema of the store to this version; no effect if it is current.
 
-        Several may run at once: one does it, the others wait. The former release can use the new schema, but no command
-        restores the old one: make a backup before an upgrade.
+        Concurrent runs are safe: one migrates, the others wait. The previous release can use the new schema, but no
+        command restores the old schema: make a backup before an upgrade.
         """
         before, after = actions.migrate()
         Console().print(
@@ -62,7 +62,7 @@ def add_operations(cli: typer.Typer, actions: OperationActions) -> None:
 
     @cli.command()
     def doctor() -> None:
-        """Check settings, store, keys, mail server, clock and the permissions of files, and say what to do."""
+        """Check settings, store, keys, mail server, clock and file permissions, and give advice."""
         table = Table(title="tickets doctor", title_justify="left")
         for title in ("Check", "", "Found"):
             table.add_column(title, overflow="fold")

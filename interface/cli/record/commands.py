@@ -3,7 +3,6 @@
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from application.operations.reseal import ResealReport
 from application.record.replay import Findings
 from application.shared.wire import to_json
-from interface.cli.core.messages import fail
+from interface.cli.core.messages import counting, fail, print_line
 from interface.verify_evidence import Wrong, parse_keys, verify
 
 Client = Annotated[str, typer.Argument(help="Client (tenant).")]
@@ -32,8 +29,8 @@ _LISTED = 100
 
 
 @dataclass(frozen=True)
-class AuditActions:
-    """What the commands do; interface/composition wires it. Progress is told as (done, of how many)."""
+class RecordActions:
+    """What the commands do; interface/composition wires it. Progress is reported as (done, of how many)."""
 
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
@@ -42,13 +39,9 @@ class AuditActions:
     export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
     evidence: Callable[[str, str, int | None], bytes]
-    public_keys: Callable[[], list[tuple[str, str]]]
-    rotate: Callable[[], str]
-    rotate_outbox: Callable[[Callable[[int], None]], ResealReport]
-    reseal: Callable[[Callable[[int], None]], ResealReport]
 
 
-def add_audit(cli: typer.Typer, actions: AuditActions) -> None:
+def add_commands(cli: typer.Typer, actions: RecordActions) -> None:
     """Add the commands."""
     _add_history(cli, actions)
     _add_replay(cli, actions)
@@ -56,33 +49,33 @@ def add_audit(cli: typer.Typer, actions: AuditActions) -> None:
     _add_proofs(cli, actions)
 
 
-def _add_history(cli: typer.Typer, actions: AuditActions) -> None:
+def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
     @cli.command()
     def history(
         client: Client,
         user: User,
         as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per event.")] = False,
     ) -> None:
-        """Show all that happened to the ticket of a user, a deleted one's too."""
+        """Show the history of a user's ticket, including deleted tickets."""
         items = list(actions.history(client, user))
         if as_json:
             for item in items:
-                _print_line(to_json(item))
+                print_line(to_json(item))
             return
         table = Table(title=f"Ticket of {user} in {client}", box=SIMPLE)
         table.add_column("version", justify="right")
         table.add_column("what happened", no_wrap=True)
         table.add_column("what changed", overflow="fold")
         for item in items:
-            said = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
+            lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
             reason = [f"reason: {item['reason']}"] if item["reason"] else []
             changes = [f"{c['field']}: {_shown(c['from'])} → {_shown(c['to'])}" for c in item["changes"]]
-            cells = (str(item["version"]), "\n".join(said), "\n".join([*reason, *changes]))
+            cells = (str(item["version"]), "\n".join(lines), "\n".join([*reason, *changes]))
             table.add_row(*map(Text, cells))
         Console().print(table)
 
 
-def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
+def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
     @cli.command()
     def replay(
         client: Annotated[str | None, typer.Argument(help="Client (tenant).")] = None,
@@ -91,47 +84,45 @@ def _add_replay(cli: typer.Typer, actions: AuditActions) -> None:
         at_version: Annotated[int | None, typer.Option(min=1, help="The version to show.")] = None,
         check: Annotated[
             bool,
-            typer.Option("--check", help="Fold every stream anew, and compare it with all that is kept."),
+            typer.Option("--check", help="Replay every stream, and compare the result with the stored rows."),
         ] = False,
         checkpoint: Annotated[
             list[Path] | None,
             typer.Option(
-                help="With --check: a checkpoint kept elsewhere, or a directory of them. Repeatable.",
+                help="With --check: a checkpoint stored elsewhere, or a directory of checkpoints. Repeatable.",
                 exists=True,
             ),
         ] = None,
     ) -> None:
-        """Show a ticket exactly as it was; or, with --check, compare the whole record with itself."""
+        """Show a ticket at a past time; with --check, verify the complete record."""
         if check:
-            with _progress("checking") as tell:
-                findings = actions.check(checkpoint or [], tell)
+            with counting("checking") as report:
+                findings = actions.check(checkpoint or [], report)
             report_findings(findings)
             if findings.faults or findings.lost:
                 raise SystemExit(1)
             return
         if not client or not user:
             fail("name a client and a user, or give --check")
-        _print_line(actions.past_ticket(client, user, _moment(at), at_version))
+        print_line(actions.past_ticket(client, user, _moment(at), at_version))
 
     @cli.command()
     def rebuild() -> None:
-        """Rebuild the read model from the events; the service may run meanwhile.
+        """Rebuild the read model online, from the events.
 
-        Prints each stream that differs from the ledger, and then ends with status 1. A ticket whose events differ from
+        Prints each stream that differs from the ledger, and then exits with status 1. A ticket whose events differ from
         the ledger keeps its row.
         """
-        with _progress("rebuilding") as tell:
-            findings = actions.rebuild(tell)
+        with counting("rebuilding") as report:
+            findings = actions.rebuild(report)
         _report_faults(findings)
-        Console().print(
-            f"{findings.credentials} credentials were made anew from their events.", highlight=False
-        )
+        Console().print(f"{findings.credentials} credentials rebuilt from their events.", highlight=False)
         if findings.faults:
             raise SystemExit(1)
 
 
 def report_findings(findings: Findings) -> None:
-    """Say what a check of the record found."""
+    """Print the findings of a check of the record."""
     _report_faults(findings)
     for loss in findings.lost:
         Console(stderr=True, soft_wrap=True).print(f"lost: {loss}", highlight=False, markup=False)
@@ -148,8 +139,8 @@ def _report_faults(findings: Findings) -> None:
         console.print(f"… and {len(findings.faults) - _LISTED} more", highlight=False)
 
 
-def _add_export(cli: typer.Typer, actions: AuditActions) -> None:
-    audit = typer.Typer(help="The log of a client.", no_args_is_help=True)
+def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
+    audit = typer.Typer(help="The ledger of a client.", no_args_is_help=True)
     cli.add_typer(audit, name="audit")
 
     @audit.callback()
@@ -165,25 +156,25 @@ def _add_export(cli: typer.Typer, actions: AuditActions) -> None:
             bool, typer.Option("--csv", help="CSV instead of a line of JSON per entry.")
         ] = False,
     ) -> None:
-        """Write every entry of a client's ledger to the standard output, in the order of positions."""
+        """Write every entry of a client's ledger to standard output, by position."""
         writer = csv.DictWriter(sys.stdout, _COLUMNS) if as_csv else None
         if writer:
             writer.writeheader()
-        with _progress("exporting") as tell:
-            for item in actions.export(client, _moment(begin), _moment(end), tell):
+        with counting("exporting") as report:
+            for item in actions.export(client, _moment(begin), _moment(end), report):
                 if writer:
                     writer.writerow({**item, "details": to_json(item["details"])})
                 else:
-                    _print_line(to_json(item))
+                    print_line(to_json(item))
 
 
-def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
+def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
     @cli.command()
     def checkpoint(client: Client) -> None:
-        """Sign the client's ledger as it is now, and print the checkpoint."""
+        """Sign the current state of a client's ledger, and print the checkpoint."""
         sys.stdout.write(actions.checkpoint(client))
 
-    evidence = typer.Typer(help="What proves what happened to a ticket.", no_args_is_help=True)
+    evidence = typer.Typer(help="Evidence of the history of a ticket.", no_args_is_help=True)
     cli.add_typer(evidence, name="evidence")
 
     @evidence.command()
@@ -192,10 +183,10 @@ def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
         user: User,
         output: Annotated[Path, typer.Option("--output", "-o", help="The ZIP to write.", dir_okay=False)],
         since: Annotated[
-            int | None, typer.Option(min=1, help="Size of an older checkpoint that it shall go on from.")
+            int | None, typer.Option(min=1, help="Size of an older checkpoint to prove consistency with.")
         ] = None,
     ) -> None:
-        """Write all that proves what happened to the ticket of a user."""
+        """Write the evidence of a user's ticket to a ZIP file."""
         content = actions.evidence(client, user, since)
         try:
             output.write_bytes(content)
@@ -210,7 +201,7 @@ def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
             str, typer.Option(help="Verifier key (name+hash+base64), or a file with one per line.")
         ],
         checkpoint: Annotated[
-            Path | None, typer.Option(help="An older checkpoint that the evidence must go on from.")
+            Path | None, typer.Option(help="An older checkpoint that the evidence must be consistent with.")
         ] = None,
     ) -> None:
         """Verify an evidence file, as verify_evidence.py does without the service."""
@@ -232,78 +223,6 @@ def _add_proofs(cli: typer.Typer, actions: AuditActions) -> None:
             soft_wrap=True,
         )
 
-    _add_keys(cli, actions)
-
-
-def _add_keys(cli: typer.Typer, actions: AuditActions) -> None:
-    keys = typer.Typer(
-        help="The keys that sign checkpoints and evidence, and those that seal tickets.", no_args_is_help=True
-    )
-    cli.add_typer(keys, name="keys")
-
-    @keys.command()
-    def public(
-        every: Annotated[bool, typer.Option("--all", help="The older ones, too.")] = False,
-    ) -> None:
-        """Print the verifier key in force."""
-        found = actions.public_keys()
-        for _, key in found if every else found[:1]:
-            _print_line(key)
-
-    @keys.command()
-    def rotate(
-        outbox: Annotated[
-            bool,
-            typer.Option("--outbox", help="The key of the outbox instead: seal what waits with a new one."),
-        ] = False,
-    ) -> None:
-        """Make a new key, in force from now on, and print its verifier key. The one before signs, too, for a while.
-
-        With --outbox: the one before opens, too, until the next rotation. For one host whose key is a file that the
-        service may write; otherwise see `tickets keys reseal`.
-        """
-        if outbox:
-            _seal_anew(actions.rotate_outbox)
-        else:
-            _print_line(actions.rotate())
-
-    @keys.command()
-    def reseal() -> None:
-        """Seal what waits with the key of the outbox that stands first now, and make none.
-
-        For several hosts, and keys from the environment, a command, or a file that is only read: first give every process
-        the new key behind the one in force, then before it, then run this once, and then take the old one away.
-        """
-        _seal_anew(actions.reseal)
-
-
-def _seal_anew(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
-    with _progress("sealing anew") as tell_progress:
-        report = seal(lambda done: tell_progress(done, done))
-    Console().print(
-        f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} sealed anew.",
-        highlight=False,
-    )
-    if report.lost_tickets or report.lost_subscriptions:
-        fail(
-            f"{_count(report.lost_tickets, 'ticket')} and {_count(report.lost_subscriptions, 'subscription')} were sealed"
-            " with a key that is not there, and nothing else is lost with it: bring it back, or reset the tickets"
-            " (GET …/ticket/deliveries names them) and define the subscriptions anew"
-        )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
-
 
 def _moment(text: str | None) -> datetime | None:
     if text is None:
@@ -311,7 +230,7 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"{text!r} is no date and time: write it as 2026-03-03T12:00:00Z")
+        fail(f"{text!r} is not a date and time: write it as 2026-03-03T12:00:00Z")
     if moment.tzinfo is None:
         fail(f"{text!r} needs an offset: write it as 2026-03-03T12:00:00Z")
     return moment.astimezone(UTC)
@@ -319,7 +238,3 @@ def _moment(text: str | None) -> datetime | None:
 
 def _shown(value: object) -> str:
     return "nothing" if value is None else str(value)
-
-
-def _print_line(text: str) -> None:
-    sys.stdout.write(f"{text}\n")

@@ -1,9 +1,24 @@
 """What each capability brings to the service: a module per capability, and the list of them."""
 
-from interface.composition.register import delivery, policies, record, subscriptions, tickets, users
-from interface.composition.register.tools import Handlers, Tools
+from collections.abc import Sequence
+
+from interface.composition.register import (
+    delivery,
+    feed,
+    health,
+    policies,
+    record,
+    ssf,
+    subscriptions,
+    tickets,
+    users,
+)
+from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.http.core.room import Room
 
 CAPABILITIES = (tickets, users, policies, record, delivery, subscriptions)
+# In this order their operations stand in the OpenAPI document.
+ROOMS = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -13,4 +28,9 @@ def handlers(tools: Tools) -> Handlers:
     }
 
 
-__all__ = ["CAPABILITIES", "Handlers", "Tools", "handlers"]
+def rooms(edge: Edge) -> Sequence[Room]:
+    """Return every room of the HTTP edge."""
+    return [module.room(edge) for module in ROOMS]
+
+
+__all__ = ["CAPABILITIES", "ROOMS", "Edge", "Handlers", "Tools", "handlers", "rooms"]

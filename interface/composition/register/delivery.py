@@ -8,7 +8,9 @@ from application.delivery.record_delivery import (
     record_delivery,
     retry_deliveries,
 )
-from interface.composition.register.tools import Handlers, Tools
+from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.http.core.room import Room
+from interface.http.delivery import routes
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -17,3 +19,8 @@ def handlers(tools: Tools) -> Handlers:
         RecordDelivery: partial(record_delivery, clock=tools.clock),
         RetryDeliveries: retry_deliveries,
     }
+
+
+def room(edge: Edge) -> Room:
+    """Return the routes of deliveries."""
+    return Room([routes.router], routes.DeliveryPart(outbox=edge.store, ledger=edge.store, live=edge.live))

@@ -1,5 +1,6 @@
 """Subscriptions, wired."""
 
+import base64
 from functools import partial
 
 from application.subscriptions.subscribe import (
@@ -12,7 +13,12 @@ from application.subscriptions.subscribe import (
     delete_subscription,
     replay_subscription,
 )
-from interface.composition.register.tools import Handlers, Tools
+from domain.shared.secret import Secret
+from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.http.core.room import Room
+from interface.http.subscriptions import routes
+
+_WEBHOOK_SECRET_BYTES = 32
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -26,3 +32,16 @@ def handlers(tools: Tools) -> Handlers:
         ReplaySubscription: partial(replay_subscription, clock=clock),
         ChangeSubscriptionStatus: partial(change_subscription_status, clock=clock),
     }
+
+
+def room(edge: Edge) -> Room:
+    """Return the routes of subscriptions."""
+
+    def new_webhook_secret() -> Secret:
+        octets = edge.randomness.octets(_WEBHOOK_SECRET_BYTES)
+        return Secret("whsec_" + base64.b64encode(octets).decode())
+
+    part = routes.SubscriptionPart(
+        subscriptions=edge.store, ledger=edge.store, new_webhook_secret=new_webhook_secret
+    )
+    return Room([routes.router], part)

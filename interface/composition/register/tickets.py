@@ -8,7 +8,9 @@ from application.tickets.expire_tickets import NoteExpiry, note_expiry
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
-from interface.composition.register.tools import Handlers, Tools
+from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.http.core.room import Room
+from interface.http.tickets import routes
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -23,3 +25,8 @@ def handlers(tools: Tools) -> Handlers:
         VerifyTicket: partial(verify_ticket, clock=clock, randomness=randomness),
         NoteExpiry: partial(note_expiry, clock=clock),
     }
+
+
+def room(_: Edge) -> Room:
+    """Return the routes of tickets."""
+    return Room([routes.router])

@@ -1,11 +1,18 @@
-"""What the handlers of commands need of the world."""
+"""What capabilities need of the world, for their handlers and their routes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from application.feed.live_feed import LiveFeed
+from application.operations.readiness import Readiness
+from application.record.checkpoint import Signer
 from application.shared.ports import Clock, Randomness, Sealer
 from application.transaction.command import Command
 from application.transaction.group_commit import Handler
+from interface.outbound.keys.set_keys import SetKeys
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.settings import Settings
 
 Handlers = Mapping[type[Command], Handler]
 
@@ -18,3 +25,20 @@ class Tools:
     randomness: Randomness
     sealer: Sealer
     private_hosts: Collection[str]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What rooms of the HTTP edge are registered over. reads: for searches; it may be a little behind."""
+
+    settings: Settings
+    store: SqliteStore | PostgresStore
+    reads: SqliteStore | PostgresStore
+    live: LiveFeed
+    signer: Signer
+    set_keys: SetKeys
+    sealer: Sealer
+    clock: Clock
+    randomness: Randomness
+    readiness: Callable[[], Awaitable[Readiness]]
+    exposition: Callable[[], bytes]

@@ -4,7 +4,9 @@ from functools import partial
 
 from application.tickets.erase_user import EraseUser, erase_user
 from application.users.register_user import RegisterUser, register_user
-from interface.composition.register.tools import Handlers, Tools
+from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.http.core.room import Room
+from interface.http.users import routes
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -13,3 +15,8 @@ def handlers(tools: Tools) -> Handlers:
         RegisterUser: partial(register_user, clock=tools.clock),
         EraseUser: partial(erase_user, clock=tools.clock),
     }
+
+
+def room(_: Edge) -> Room:
+    """Return the routes of users."""
+    return Room([routes.router])

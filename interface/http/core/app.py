@@ -1,16 +1,16 @@
 """The HTTP application: routes, errors and documents put together."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan
@@ -29,34 +29,13 @@ from interface.http.core.problems import (
     problem_response,
     status_of,
 )
+from interface.http.core.room import Room, parts_of
 from interface.http.core.secure_headers import NOTHING, policy_of_page, secure_headers
-from interface.http.delivery import routes as deliveries
-from interface.http.feed import asyncapi
-from interface.http.feed import routes as feed
-from interface.http.health import routes as health
-from interface.http.policies import routes as policies
-from interface.http.record import routes as audit
-from interface.http.ssf import routes as security_events
-from interface.http.subscriptions import routes as subscriptions
-from interface.http.tickets import routes as tickets
-from interface.http.users import routes as users
 
-_ROUTERS = (
-    tickets.router,
-    deliveries.router,
-    users.router,
-    policies.router,
-    audit.router,
-    feed.router,
-    subscriptions.router,
-    security_events.router,
-    security_events.well_known,
-    health.router,
-)
 _TITLE = "Ticket credentials"
 _DOCS = "/docs"
 _ASSETS = f"{_DOCS}/assets"
-# What pages of other origins may send, and may read beside the body, where CORS is on.
+# The methods and headers of other origins' pages, if CORS is on.
 _METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 _SENT_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"),
@@ -69,16 +48,17 @@ _NOTED = {403, 409, 412, 422, 429}
 
 def create_app(
     service: Service,
+    rooms: Sequence[Room],
     lifespan: Lifespan[FastAPI],
     observe: Callable[[Exchange], None] = lambda _: None,
     *,
     cors_origins: Collection[str] = (),
     hsts_seconds: int | None = None,
 ) -> FastAPI:
-    """Return the ASGI application over the service.
+    """Return the ASGI application over the service, with the routes of these rooms.
 
-    observe: told of every request that was answered. cors_origins: whose pages may call the service.
-    hsts_seconds: for how long browsers shall insist on TLS, None for not.
+    observe: called after every response. cors_origins: origins whose pages may call the service.
+    hsts_seconds: how long browsers shall require TLS; None: not at all.
     """
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
@@ -86,7 +66,7 @@ def create_app(
         swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{_ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{_ASSETS}/favicon.png",
-        # Else it has a stranger on the internet fetch and judge the document.
+        # Otherwise a third-party server fetches and validates the document.
         swagger_ui_parameters={"validatorUrl": None},
     )
     policy_of_docs = policy_of_page(bytes(page.body).decode())
@@ -106,13 +86,14 @@ def create_app(
         lifespan=lifespan,
         middleware=[envelope],
     )
+    routers = [router for room in rooms for router in room.routers]
     app.state.service = service
-    app.add_route("/asyncapi.json", lambda request: JSONResponse(asyncapi.document(request.app)))
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.state.parts = parts_of(rooms)
+    app.openapi = lambda: openapi.document(app, routers)  # type: ignore[method-assign]
     for kind in (HttpError, Refusal, Unavailable):
         app.add_exception_handler(kind, _problem)
-    app.add_exception_handler(HTTPException, _no_route)
-    for router in _ROUTERS:
+    app.add_exception_handler(HTTPException, partial(_no_route, routers))
+    for router in routers:
         app.include_router(router)
     assets = Path(fastapi_offline.__file__).with_name("static")
     app.mount(_ASSETS, StaticFiles(directory=assets), name="docs-assets")
@@ -121,7 +102,7 @@ def create_app(
 
 
 def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
-    """Let pages of these origins call. Without credentials: a token is sent by who has it, a cookie by the browser."""
+    """Allow pages of these origins. Without credentials: scripts send a token, only cookies would be sent by the browser."""
     return CORSMiddleware(
         app,
         allow_origins=origins,
@@ -137,19 +118,21 @@ async def _problem(request: Request, error: Exception) -> Response:
     kind = status_of(error)
     if kind.status in _NOTED:
         try:
-            await note(request, kind.code)
+            await note(request.app.state.service, request.scope["state"], kind.code)
         except Unavailable as unavailable:
             return problem_response(unavailable)
     return problem_response(error)
 
 
-async def _no_route(request: Request, _: Exception) -> Response:
+async def _no_route(routers: Sequence[APIRouter], request: Request, _: Exception) -> Response:
     allowed = {
         method
-        for route in [*request.app.routes, *(route for router in _ROUTERS for route in router.routes)]
+        for route in [*request.app.routes, *(route for router in routers for route in router.routes)]
         if route.matches(request.scope)[0] is not Match.NONE
         for method in getattr(route, "methods", None) or ()
     }
     if allowed:
-        return problem_response(MethodNotAllowed(f"{request.method} is not possible here.", sorted(allowed)))
-    return problem_response(NoSuchPath("Nothing is served under this path."))
+        return problem_response(
+            MethodNotAllowed(f"{request.method} is not allowed on this path.", sorted(allowed))
+        )
+    return problem_response(NoSuchPath("No resource exists at this path."))

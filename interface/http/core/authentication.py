@@ -1,4 +1,4 @@
-"""Who calls: JWT bearer tokens (RFC 9068 in spirit), from a key set or from the service's own key."""
+"""Authentication: JWT bearer tokens (RFC 9068 in spirit), from a key set or from the service's own key."""
 
 import hashlib
 import time
@@ -27,7 +27,7 @@ _CACHED_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls and what they may do: the claims `sub`, `permissions` and `clients`."""
+    """The caller and its rights: the claims `sub`, `permissions` and `clients`."""
 
     actor: str
     permissions: frozenset[str]
@@ -36,7 +36,7 @@ class Caller:
     def demand(self, client_ext_id: str, permissions: tuple[str, ...]) -> None:
         """Raise PermissionDenied or ClientDenied unless the caller has all permissions, for this client.
 
-        Decided before anything is looked up, so it never tells whether a user exists.
+        Decided before any lookup, so the response never reveals whether a user exists.
         """
         missing = [permission for permission in permissions if permission not in self.permissions]
         if missing:
@@ -46,7 +46,7 @@ class Caller:
 
 
 KeyFinder = Callable[[str], Any]
-"""Finds the key that verifies a token. Raises jwt.PyJWTError where there is none, KeysUnavailable."""
+"""Finds the key that verifies a token. Raises jwt.PyJWTError if there is none, KeysUnavailable."""
 
 
 def keys_from_set(key_set: jwt.PyJWKSet) -> KeyFinder:
@@ -62,7 +62,7 @@ def keys_from_set(key_set: jwt.PyJWKSet) -> KeyFinder:
 
 
 def keys_from_url(url: str, *, lifespan_seconds: int, cooldown_seconds: int) -> KeyFinder:
-    """Find keys in a set behind a URL, cached; a key id never seen makes it fetch anew, at most once a cooldown."""
+    """Find keys in a set behind a URL, cached; an unknown key id triggers a new fetch, at most one per cooldown."""
     client = jwt.PyJWKClient(url, lifespan=lifespan_seconds, timeout=5, cooldown_duration=cooldown_seconds)
 
     def find(token: str) -> Any:
@@ -77,8 +77,8 @@ def keys_from_url(url: str, *, lifespan_seconds: int, cooldown_seconds: int) -> 
 class TokenVerifier:
     """Turns a bearer token into its Caller.
 
-    A token that was verified is known by its SHA-256 until it expires, but for no longer than `trust_seconds`:
-    so long may a key that was withdrawn go on working, as it may where a fetched key set is cached.
+    A verified token is cached by its SHA-256 until it expires, for `trust_seconds` at most: a withdrawn key may work for
+    that time, as with a cached key set.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class TokenVerifier:
         except jwt.ExpiredSignatureError:
             raise InvalidToken("The token has expired. Get a new one.") from None
         except (jwt.PyJWTError, StopIteration, ValueError):
-            # Which part of it is wrong is nobody's business but its issuer's.
-            raise InvalidToken("This token is not accepted here.") from None
+            # Only the issuer needs to know which part is wrong.
+            raise InvalidToken("The token is not valid for this service.") from None
         caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
         return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS
 

@@ -1,4 +1,4 @@
-"""How HTTP is read off a connection: whoever is too slow, or sends without an end, is cut off.
+"""Limits on a connection: a client that is too slow, or sends without an end, is disconnected.
 
 uvicorn alone waits for the rest of a request for ever, keeps a head of any length, and waits for ever for a reader to
 take the rest of an answer.
@@ -8,33 +8,29 @@ import asyncio
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from interface.http.core.envelope import Exchange, new_traceparent
 from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem
 from interface.http.core.secure_headers import Headers
 
 HEAD_LIMIT_BYTES = 64 * 1024
-# What the application's lifespan yields as this is told of every request that is refused here.
+# The key under which the lifespan yields the function called for every request rejected here.
 OBSERVE = "observe"
 # More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
-    400: ("The request is no HTTP", "errors.invalidData"),
+    400: ("The request is not valid HTTP", "errors.invalidData"),
     408: ("The request took too long", "errors.invalidData"),
     413: ("The body is too large", "errors.payloadTooLarge"),
-    431: ("The head of the request is too large", "errors.invalidData"),
+    431: ("The request header is too large", "errors.invalidData"),
 }
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    patience_seconds: in which a request must have come whole, from the connection or its first byte on.
+    patience_seconds: limit for a complete request, from the connection or its first byte.
     reader_patience_seconds: after which a reader is cut off who takes nothing of an answer.
     headers: what every answer has that is given here, before the application sees a request.
     """
@@ -74,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._received += len(data)
         if not head_is_whole and self._received > HEAD_LIMIT_BYTES:
-            self._cut_off(431, "The head of a request may have 64 KiB at most.")
+            self._cut_off(431, "A request header may have 64 KiB at most.")
         elif self._received > _REQUEST_LIMIT_BYTES:
             self._cut_off(413, "The request is too large.")
         elif self._until_whole is None:
@@ -93,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _cancel(self._until_read)
         self._until_read = None
         if self._running:
-            # uvicorn tells only the newest of pipelined requests, so that the one before it would write to a closed line.
+            # uvicorn notifies only the newest of pipelined requests; the one before would write to a closed connection.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -127,7 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._until_whole = self.loop.call_later(self._patience_seconds, self._give_up)
 
     def _give_up(self) -> None:
-        self._cut_off(408, f"A request must have come whole within {self._patience_seconds:g} seconds.")
+        self._cut_off(408, f"A request must be complete within {self._patience_seconds:g} seconds.")
 
     def _cut_off(self, status: int, message: str) -> None:
         if self.transport.is_closing():

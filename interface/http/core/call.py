@@ -2,110 +2,91 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 from uuid import UUID
 
-from fastapi import Depends, Request
-from fastapi.routing import APIRoute
+import anyio.to_thread
 from pydantic import BaseModel, ValidationError
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
-from application.delivery.outbox import Outbox
-from application.feed.live_feed import LiveFeed
-from application.operations.readiness import Readiness
 from application.record.access_log import READ, NoteAccess
-from application.record.checkpoint import Signer
-from application.record.ledger import Ledger
 from application.shared.ports import Clock
-from application.shared.wire import to_json
-from application.subscriptions.poll import Polling
-from application.subscriptions.records import Subscriptions
-from application.subscriptions.security_stream import SecurityStreams
-from application.tickets.minting import SlowWork
 from application.transaction.command import Answer, Command
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
-from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
-from interface.http.core.headers import (
-    Headers,
-    Traceparent,
-    accepts,
-    digest,
-    idempotency_key,
-    is_json,
-    names_tag,
-    precondition,
-)
-from interface.http.core.path import ClientExtId, UserExtId, path_id
-from interface.http.core.problems import Malformed, NotAcceptable, UnsupportedMediaType
+from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
+from interface.http.core.path import path_id
+from interface.http.core.problems import Malformed, UnsupportedMediaType
 from interface.http.core.rate_limits import RateLimits
+from interface.http.core.room import Part, Parts
 
-JSON = "application/json"
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes reach of the application; interface/composition wires it.
+    """What every call needs of the application; interface/composition wires it.
 
-    store, history: for searches, whose findings may be a little old.
+    What only one room needs belongs to the part of that room (core/room.py).
+    store: for searches; it may be a little behind.
     """
 
     execute: Callable[[Command], Awaitable[Answer]]
     load: Callable[[Sequence[Load]], Awaitable[LoadedState]]
-    finish: Callable[[SlowWork], Awaitable[Command]]
     store: Store
-    ledger: Ledger
-    history: Ledger
-    live: LiveFeed
-    signer: Signer
     note_access: Callable[[NoteAccess], Awaitable[None]]
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
-    outbox: Outbox
-    subscriptions: Subscriptions
-    streams: SecurityStreams
-    polling: Polling
-    public_url: str
-    key_set: Callable[[], Mapping[str, Any]]
     new_uuid: Callable[[], UUID]
-    new_webhook_secret: Callable[[], Secret]
-    readiness: Callable[[], Awaitable[Readiness]]
-    exposition: Callable[[], bytes]
-    metrics_token: Secret | None
     digest_keys: Callable[[], Sequence[bytes]]
-    patience_seconds: float
 
 
 @dataclass(frozen=True)
 class Call:
-    """An authenticated and permitted call about one user."""
+    """An authenticated and permitted call about one user, as a value that knows no framework.
 
-    request: Request
+    path, path_params, query_string: as sent, still percent-encoded.
+    state: what the envelope shares with the call: `traceparent`, `access`, `operation`.
+    """
+
+    method: str
+    path: str
+    path_params: Mapping[str, str]
+    query_string: bytes
+    headers: Headers
+    content: bytes
+    state: MutableMapping[str, Any]
     caller: Caller
     subject: Subject
     service: Service
-    content: bytes
-    headers: Headers
+    parts: Parts
 
-    @property
-    def path(self) -> str:
-        """The path as it was sent."""
-        return str(self.request.scope["path"])
+    @cached_property
+    def query(self) -> Mapping[str, Sequence[str]]:
+        """The values of each query parameter, decoded."""
+        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+
+    def path_id(self, name: str) -> str:
+        """Return an id of the path, decoded. Raises Malformed."""
+        return path_id(self.path_params, name)
+
+    def part(self, kind: type[Part]) -> Part:
+        """Return the part of a room. Raises KeyError if no room has registered it."""
+        part: Part = self.parts[kind]
+        return part
 
     def body(self, schema: type[Body]) -> Body:
         """Return the body, validated. Raises UnsupportedMediaType, Malformed with one message per fault."""
         if not is_json(self.headers):
-            raise UnsupportedMediaType("Send the body as application/json, not encoded.")
-        with contextlib.suppress(ValueError, RecursionError):  # the validation below says it better
+            raise UnsupportedMediaType("Send the body as application/json, without a content encoding.")
+        with contextlib.suppress(ValueError, RecursionError):  # the validation below has the better message
             json.loads(self.content, object_pairs_hook=_unique_names)
         try:
             return schema.model_validate_json(self.content)
@@ -113,18 +94,18 @@ class Call:
             raise Malformed(*[_fault(fault) for fault in error.errors(include_url=False)]) from None
 
     def optional_body(self, schema: type[Body]) -> Body:
-        """Return the body, or what an empty object would have been where there is none."""
+        """Return the body; an absent one equals an empty object."""
         return self.body(schema) if self.content else schema()
 
-    def terms(self) -> dict[str, Any]:
-        """Return what a command takes over from the call, but for its own fields."""
+    def command_context(self) -> dict[str, Any]:
+        """Return the fields that every command takes from the call."""
         key = idempotency_key(self.headers)
-        retryable = key is not None and self.request.method in ("POST", "PATCH")
+        retryable = key is not None and self.method in ("POST", "PATCH")
         newest, *former = self.service.digest_keys()
         return {
             "subject": self.subject,
             "actor": self.caller.actor,
-            "correlation_id": self.request.scope["state"]["traceparent"],
+            "correlation_id": self.state["traceparent"],
             "command_id": digest(self.subject.client_ext_id, self.caller.actor, key)
             if retryable
             else self.service.new_uuid().hex,
@@ -140,14 +121,9 @@ class Call:
 
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
-        while True:
-            try:
-                answer = await self.service.execute(command)
-                break
-            except SlowWork as work:
-                command = await self.service.finish(work)
-        # A retry gets the first answer whole, its traceparent too.
-        self.request.scope["state"]["traceparent"] = answer.correlation_id
+        answer = await self.service.execute(command)
+        # A retry gets the complete first response, including its traceparent.
+        self.state["traceparent"] = answer.correlation_id
         return answer.unwrap()
 
     async def load(self, loads: Sequence[Load]) -> LoadedState:
@@ -155,7 +131,7 @@ class Call:
         return await self.service.load(loads)
 
     def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
-        """Return what raises HttpError once the caller's token is no longer accepted."""
+        """Return the check that raises HttpError once the caller's token is no longer accepted."""
         authorization = self.headers.getlist("authorization")
 
         async def check() -> None:
@@ -165,28 +141,22 @@ class Call:
         return check
 
     async def note_read(self) -> None:
-        """Keep that the caller reads what is watched, before it is read. Raises Unavailable."""
-        await note(self.request, READ)
+        """Record the read in the client's access log, before it happens. Raises Unavailable."""
+        await self.note(READ)
+
+    async def note(self, outcome: str) -> None:
+        """Record the outcome of the call in the client's access log. Raises Unavailable."""
+        await note(self.service, self.state, outcome)
 
     async def find(self, use_case: Callable[..., Result], of: object) -> Result:
         """Run a use case that searches for what `of` names, off the event loop."""
-        return await run_in_threadpool(use_case, of, store=self.service.store)
-
-    def found(
-        self, response: BaseModel | Mapping[str, Any], version: int, *, changed_by_time: bool = False
-    ) -> Response:
-        """Return the response to a GET: 304 without a body where the caller has this state already."""
-        tag = etag(version, changed_by_time=changed_by_time)
-        headers = {"ETag": tag, "Cache-Control": "no-store"}
-        if names_tag(self.headers, tag):
-            return Response(status_code=304, headers=headers)
-        return Response(to_json(response), 200, headers, "application/json")
+        return await anyio.to_thread.run_sync(partial(use_case, of, store=self.service.store))
 
     def _request_digest(self, key: bytes) -> str:
-        headers, query = self.headers, self.request.scope["query_string"]
+        headers, query = self.headers, self.query_string
         # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
         return digest(
-            self.request.method,
+            self.method,
             self.path + (f"?{query.decode('latin-1')}" if query else ""),
             headers.get("if-match"),
             headers.get("if-none-match"),
@@ -195,85 +165,11 @@ class Call:
         )
 
 
-class Permitted:
-    """The dependency that lets in callers with all of these permissions for the path's client.
+async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None:
+    """Record the outcome of a request in the client's access log, if its caller is known. Raises Unavailable.
 
-    The order is fixed: 401 before anything, then 400 for the path, 403, 406.
+    state: of the request; see Call.
     """
-
-    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_type: str) -> None:
-        self._permissions = permissions
-        self._of_a_user = of_a_user
-        self._media_type = media_type
-
-    async def call(self, request: Request) -> Call:
-        """Return the call. Raises HttpError, Unavailable."""
-        service: Service = request.app.state.service
-        headers = Headers(request.scope["headers"])
-        caller = await service.verifier.caller(headers.getlist("authorization"))
-        user_ext_id = path_id(request, "userExtId") if self._of_a_user else ""
-        subject = Subject(path_id(request, "clientExtId"), user_ext_id)
-        request.scope["state"]["access"] = (caller.actor, subject)
-        caller.demand(subject.client_ext_id, self._permissions)
-        if not accepts(headers, self._media_type):
-            raise NotAcceptable(f"The answer is {self._media_type}; your Accept header rules that out.")
-        return Call(request, caller, subject, service, await request.body(), headers)
-
-
-class PermittedForUser(Permitted):
-    """Of an operation that is about one user."""
-
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=True, media_type=media_type)
-
-    def __call__(
-        self,
-        clientExtId: ClientExtId,  # noqa: N803
-        userExtId: UserExtId,  # noqa: N803
-        traceparent: Traceparent = None,
-    ) -> None:
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
-
-
-class PermittedForClient(Permitted):
-    """Of an operation that is about the client and no one user."""
-
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=False, media_type=media_type)
-
-    def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
-
-
-class CallRoute(APIRoute):
-    """A route whose endpoint takes a `call`, which has all it needs.
-
-    What else the endpoint declares is for the OpenAPI document: it is read off the call, in a fixed order and
-    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of what a
-    request cost).
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        dependencies: list[Any] = [dependant.call for dependant in self.dependant.dependencies]
-        permitted = next(dependency for dependency in dependencies if isinstance(dependency, Permitted))
-        declared = {
-            parameter.name: None for parameter in self.dependant.path_params + self.dependant.query_params
-        }
-        declared |= {parameter.name: None for parameter in self.dependant.header_params}
-        endpoint = partial(self.endpoint, **declared)
-
-        async def answer(request: Request) -> Response:
-            request.scope["state"]["operation"] = self.operation_id
-            response: Response = await endpoint(call=await permitted.call(request))
-            return response
-
-        return answer
-
-
-async def note(request: Request, outcome: str) -> None:
-    """Keep in the client's access log what came of a request, once it is known who called. Raises Unavailable."""
-    state, service = request.scope["state"], request.app.state.service
     if "access" not in state:
         return
     actor, subject = state["access"]
@@ -290,32 +186,10 @@ async def note(request: Request, outcome: str) -> None:
     )
 
 
-def depends(*permissions: str, media_type: str = JSON) -> Any:
-    """Return the dependency of an operation about a user, for use in an Annotated."""
-    return Depends(PermittedForUser(*permissions, media_type=media_type))
-
-
-def depends_for_client(*permissions: str, media_type: str = JSON) -> Any:
-    """Return the dependency of an operation about the client, for use in an Annotated."""
-    return Depends(PermittedForClient(*permissions, media_type=media_type))
-
-
-def etag(version: int, *, changed_by_time: bool = False) -> str:
-    """Return the strong entity tag of a version, another one where time alone has changed the response."""
-    return f'"{version}u"' if changed_by_time else f'"{version}"'
-
-
-def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
-    """Return the answer of a command that happened."""
-    if answer.version is not None:
-        headers["ETag"] = etag(answer.version)
-    return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
-
-
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Malformed("The body names a field twice.")
+        raise Malformed("The body has a duplicate field.")
     return found
 
 

@@ -20,7 +20,7 @@ BODY_LIMIT_BYTES = 16 * 1024
 _DRAIN_BYTES = 1024 * 1024
 _DRAIN_SECONDS = 1
 
-# W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may go on after the flags.
+# W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may have more fields after the flags.
 _TRACEPARENT = re.compile(
     r"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?)"
@@ -37,7 +37,7 @@ AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
 class Exchange(NamedTuple):
     """A request that was answered. operation: None where the path has none. is_root: the trace begins with it.
 
-    address: of the caller, as the trusted proxies say.
+    address: of the caller, as trusted proxies report it.
     """
 
     operation: str | None
@@ -52,11 +52,11 @@ class Exchange(NamedTuple):
 
 
 class Envelope:
-    """Bounds the body, takes over or makes the traceparent, and turns what nobody caught into a 500 with an id.
+    """Limits the body, accepts or creates the traceparent, and turns unhandled exceptions into a 500 with an id.
 
-    observe: told of every request that was answered; must return at once.
-    headers: what every response has; headers_of: instead, those of a path.
-    around: what is put around the answers, those to what nobody caught, too.
+    observe: called after every response; must not block.
+    headers: of every response; headers_of: the headers of a path instead.
+    around: middleware around all responses, including those to unhandled exceptions.
 
     It also routes by the path as it was sent, still percent-encoded, so that an id may hold any character, an
     encoded slash too, and is decoded once, after routing.
@@ -99,7 +99,7 @@ class Envelope:
                 message["headers"] = [*message["headers"], traced, *headers]
             await send(message)
 
-        # What is logged meanwhile tells of which request it is.
+        # Log records have the id of the request.
         token = AT_HAND.set((self._new_id(8), traceparent[3:35]))
         try:
             await self._serve(scope, receive, send_with_headers)
@@ -131,7 +131,7 @@ class Envelope:
             await body.drain()
             await problem_response(error)(scope, receive, send_and_note)
         except ClientDisconnect:
-            return  # nobody is left to answer
+            return  # the client has disconnected
         except Exception:
             instance = f"urn:error:{self._new_id(16)}"
             log.exception("%s %s %s", instance, state["traceparent"], scope["method"])
@@ -147,7 +147,7 @@ def _given_traceparent(scope: Scope) -> str | None:
 
 
 def new_traceparent(new_id: Callable[[int], str] = secrets.token_hex) -> str:
-    """Return a trace context for work that nobody's request began."""
+    """Return a trace context for work that no request started."""
     return f"00-{new_id(16)}-{new_id(8)}-01"
 
 

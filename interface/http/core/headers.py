@@ -1,4 +1,4 @@
-"""The headers that every operation reads, and what the OpenAPI document says of them."""
+"""The headers that every operation reads, and their OpenAPI declarations."""
 
 import hmac
 import re
@@ -23,7 +23,7 @@ _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
 # RFC 7240, section 2: commas part preferences, but those within quotation marks.
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _SECONDS = re.compile(r'(")?([0-9]+)(?(1)")')
-# The document says what a header looks like where it is sent; here None says that it is absent.
+# The document describes the header if it is sent; here, None means absent.
 _TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
 _KEY = WithJsonSchema(
     {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[\x20-\x7e]+$"}
@@ -31,23 +31,25 @@ _KEY = WithJsonSchema(
 Traceparent = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
-    Header(description="W3C trace context; taken over into events and answer, or made where it is absent."),
+    Header(description="W3C trace context; copied to events and the response, or created if absent."),
 ]
 IfMatch = Annotated[
     str | None,
     _TAGS,
-    Header(description='Do it only while the version is one of these entity tags, such as `"7"`; else 412.'),
+    Header(
+        description='Apply the change only if the version is one of these entity tags, such as `"7"`; otherwise 412.'
+    ),
 ]
 IfNoneMatch = Annotated[
     str | None,
     _TAGS,
-    Header(description="Answer 304 without a body while the version is one of these entity tags."),
+    Header(description="Return 304 without a body if the version is one of these entity tags."),
 ]
 IdempotencyKey = Annotated[
     str | None,
     _KEY,
     Header(
-        description="The same key, caller and request again gets the first answer; nothing happens twice."
+        description="A retry with the same key, caller and request gets the first response; the operation is executed once."
     ),
 ]
 
@@ -56,7 +58,7 @@ Prefer = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
     Header(
-        description="`wait=10`: answer once the ticket is delivered, at most so many seconds later, 30 at most (RFC 7240)."
+        description="`wait=10`: wait at most 10 seconds, and never more than 30, for the delivery of the ticket (RFC 7240)."
     ),
 ]
 
@@ -102,7 +104,7 @@ def idempotency_key(headers: Headers) -> str | None:
 
 
 def preferred_wait(headers: Headers) -> int | None:
-    """Return for how many seconds the caller prefers to wait, None for not; what is no number is passed over.
+    """Return how many seconds the caller prefers to wait, None if it does not; a value that is not a number is ignored.
 
     The first one counts (RFC 7240, section 2).
     """
@@ -115,7 +117,7 @@ def preferred_wait(headers: Headers) -> int | None:
 
 
 def names_tag(headers: Headers, tag: str) -> bool:
-    """Tell whether If-None-Match names this entity tag, by weak comparison. Raises Malformed."""
+    """Return whether If-None-Match names this entity tag, by weak comparison. Raises Malformed."""
     value = ",".join(headers.getlist("if-none-match"))
     if _versions(headers, "if-none-match") == "*":
         return True
@@ -157,7 +159,7 @@ def _framed(part: str | bytes) -> bytes:
 
 
 def is_json(headers: Headers) -> bool:
-    """Tell whether the body is declared as JSON in UTF-8, once and without an encoding (RFC 9110, section 8)."""
+    """Return whether the body is declared as JSON in UTF-8, once and without an encoding (RFC 9110, section 8)."""
     content_types = headers.getlist("content-type")
     if len(content_types) != 1 or headers.get("content-encoding") not in (None, "identity"):
         return False
@@ -168,7 +170,7 @@ def is_json(headers: Headers) -> bool:
 
 
 def accepts(headers: Headers, media_type: str) -> bool:
-    """Tell whether the caller takes this type; the most specific range decides (RFC 9110, section 12.5.1)."""
+    """Return whether the caller accepts this type; the most specific range decides (RFC 9110, section 12.5.1)."""
     if "accept" not in headers:
         return True
     accept = ",".join(headers.getlist("accept")).lower()

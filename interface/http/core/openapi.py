@@ -1,53 +1,15 @@
-"""The OpenAPI 3.1 document: what FastAPI cannot see for itself."""
+"""The OpenAPI 3.1 document: the parts that FastAPI cannot derive."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import models_json_schema
 
-from application.feed.feed import CloudEvent
 from interface.http.core.problems import INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
-from interface.http.core.schemas import (
-    CommentBody,
-    CreateBody,
-    PatchBody,
-    PolicyBody,
-    ResetBody,
-    SubscriptionBody,
-    UserBody,
-    VerifyBody,
-)
-from interface.http.ssf.stream_schemas import (
-    PollBody,
-    StreamBody,
-    StreamChangeBody,
-    StreamReplacementBody,
-    StreamStatusBody,
-    StreamVerificationBody,
-)
 
 Responses = dict[int | str, dict[str, Any]]
-
-_BODIES: list[type[BaseModel]] = [
-    ResetBody,
-    CreateBody,
-    PatchBody,
-    VerifyBody,
-    UserBody,
-    PolicyBody,
-    SubscriptionBody,
-    CommentBody,
-    StreamBody,
-    StreamChangeBody,
-    StreamReplacementBody,
-    StreamStatusBody,
-    StreamVerificationBody,
-    PollBody,
-    Problem,
-]
-BATCH_OF_EVENTS = {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}}
 _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
@@ -57,25 +19,20 @@ activate or recover an account. The clear ticket is in no response; it goes to t
 """
 
 
+class SchemaRef(dict[str, Any]):
+    """A reference to the schema of a type. The document has the schema of every type so referenced by a route."""
+
+    def __init__(self, kind: type, mode: Literal["validation", "serialization"] = "validation") -> None:
+        super().__init__({"$ref": _REF.format(model=kind.__name__)})
+        self.adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        self.kind = kind
+        self.mode = mode
+
+
 def body(schema: type[BaseModel], *, required: bool) -> dict[str, Any]:
     """Declare the request body of an operation, which reads it itself."""
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=schema.__name__)}}}
+    content = {"application/json": {"schema": SchemaRef(schema)}}
     return {"requestBody": {"required": required, "content": content}}
-
-
-def with_delivery_headers(responses: Responses) -> Responses:
-    """Declare what is answered to Prefer: wait."""
-    for status, response in responses.items():
-        if status in (200, 201):
-            response["headers"] |= {
-                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
-                "Ticket-Delivery": {
-                    "description": "What has become of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
-                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
-                    "schema": {"type": "string"},
-                },
-            }
-    return responses
 
 
 def reads(schema: type, description: str) -> Responses:
@@ -111,15 +68,8 @@ def lists(schema: type, description: str, *more: int) -> Responses:
     return responses | _problems(*more)
 
 
-def bundles(media_type: str, description: str) -> Responses:
-    """Declare the responses of a GET of a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    file = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
-    return {200: file} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
-
-
-def feeds(media_type: str, schema: dict[str, Any], description: str) -> Responses:
-    """Declare the responses of a GET of events."""
+def returns(media_type: str, schema: dict[str, Any], description: str) -> Responses:
+    """Declare the responses of a GET of another media type than JSON."""
     content = {media_type: {"schema": schema}}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
@@ -131,14 +81,6 @@ def deletes(description: str = "Deleted", *more: int) -> Responses:
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
 
 
-def shared(schema: type, description: str, status: int = 200) -> Responses:
-    """Declare the responses of an operation of Shared Signals that changes something, or may."""
-    responses = writes(schema, description)
-    done = responses.pop(200)
-    del done["headers"]["ETag"]
-    return {status: done} | responses
-
-
 def queues(schema: type, description: str) -> Responses:
     """Declare the responses of a POST that has something done soon."""
     responses = writes(schema, description, 429)
@@ -148,32 +90,30 @@ def queues(schema: type, description: str) -> Responses:
 
 
 def public(description: str) -> Responses:
-    """Declare the responses of a GET for which nobody needs a token."""
+    """Declare the responses of a GET without authentication."""
     content = {"application/json": {"schema": {"type": "object"}}}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 413, 500)
 
 
-def creates(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that makes something new."""
+def creates(schema: type, description: str, *, links: dict[str, Any]) -> Responses:
+    """Declare the responses of a POST that creates something, and the operations to continue with."""
     responses = writes(schema, description)
     created = responses.pop(200)
     created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
-    created["links"] = links_to(
-        "getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket"
-    )
+    created["links"] = links
     return {201: created} | responses
 
 
 def puts(schema: type, description: str, *more: int, links: dict[str, Any]) -> Responses:
-    """Declare the responses of a PUT that makes or replaces, and where one goes on from it."""
+    """Declare the responses of a PUT that creates or replaces, and the operations to continue with."""
     problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
     replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
     return {200: replaced | {"links": links}, 201: new | {"links": links}} | problems
 
 
 def links_to(*operations: str, of: str = "userExtId") -> dict[str, Any]:
-    """Say which operations go on with what was just made."""
+    """Return links to the operations to continue with."""
     parameters = {name: f"$request.path.{name}" for name in ("clientExtId", of)}
     return {operation: {"operationId": operation, "parameters": parameters} for operation in operations}
 
@@ -198,28 +138,41 @@ def _problem(status: int) -> dict[str, Any]:
         headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "string"}}
     if status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = {"description": "Bearer", "schema": {"type": "string"}}
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}}
+    content = {MEDIA_TYPE: {"schema": SchemaRef(Problem)}}
     return {"description": f"{kinds[0].title}: {codes}", "headers": headers, "content": content}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of the app, made once."""
+def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    """Return the OpenAPI document of the app, made once. routers: whose routes reference schemas."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
-        _, definitions = models_json_schema(
-            [(schema, "validation") for schema in _BODIES], ref_template=_REF, by_alias=True
-        )
+        found = {
+            ref.kind: ref
+            for router in routers
+            for route in router.routes
+            for declared in (getattr(route, "openapi_extra", None), getattr(route, "responses", None))
+            for ref in _schema_refs(declared)
+        }
         components = made.setdefault("components", {})
-        components.setdefault("schemas", {}).update(definitions["$defs"])
-        _, events = TypeAdapter.json_schemas(
-            [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_REF
-        )
-        components["schemas"].update(events["$defs"])
+        schemas = components.setdefault("schemas", {})
+        for mode in ("validation", "serialization"):
+            referenced = [(ref.kind, ref.mode, ref.adapter) for ref in found.values() if ref.mode == mode]
+            _, definitions = TypeAdapter.json_schemas(referenced, ref_template=_REF)
+            schemas.update(definitions.get("$defs", {}))
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
         made["security"] = [{"token": []}]
         _remove_what_is_never_sent(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _schema_refs(declared: object) -> Iterator[SchemaRef]:
+    match declared:
+        case SchemaRef():
+            yield declared
+        case dict():
+            for value in declared.values():
+                yield from _schema_refs(value)
 
 
 def _remove_what_is_never_sent(made: dict[str, Any]) -> None:

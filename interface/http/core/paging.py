@@ -1,26 +1,20 @@
-"""Pages in the shape of nevisIDM: `limit` and `continuationToken` in, `items` and `_pagination` out."""
+"""Pages in the sibling's shape: `limit` and `continuationToken` in, `items` and `_pagination` out."""
 
 import base64
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Query
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
-from application.feed.feed import TYPES, FeedQuery
-from application.record.eras import PATTERN, EventId, parse_event_id
-from application.shared.fields import ExtId
 from application.shared.paging import Pagination
 from application.shared.wire import to_json
 from application.tickets.find_tickets import PageKey
-from domain.tickets.states import State
 from interface.http.core.call import Call
 from interface.http.core.problems import Malformed
-from interface.http.core.schemas import Date
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -33,104 +27,34 @@ Limit = Annotated[
 ContinuationToken = Annotated[
     str | None, WithJsonSchema({"type": "string"}), Query(description="From the page before; opaque.")
 ]
-StateName = Annotated[
-    str | None, WithJsonSchema({"type": "string", "enum": list(State)}), Query(description="The state now.")
-]
-PolicyFilter = Annotated[
-    str | None,
-    WithJsonSchema(TypeAdapter(ExtId).json_schema()),
-    Query(description="The policy of the ticket."),
-]
 DateFilter = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Query(description="A date and time with its offset (RFC 3339)."),
 ]
 
-At = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-    Query(
-        description="The moment, with its offset (RFC 3339), at which the ticket is shown; 404 in the future."
-    ),
-]
 _MOST = 10**18 - 1  # below every store's 64 bits
-_NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
-LONGEST_WAIT_SECONDS = 60
-AtVersion = Annotated[
-    str | None,
-    _NUMBER,
-    Query(description="The version after whose event the ticket is shown."),
-]
-
-_CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$"
-FromFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-    Query(alias="from", description="A date and time with its offset (RFC 3339)."),
-]
-_TEXT = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]+$"})
-ActorFilter = Annotated[str | None, _TEXT, Query(description="Who did it.")]
-UserFilter = Annotated[str | None, _TEXT, Query(description="The user whom it is about.")]
-TypeFilter = Annotated[
-    str | None,
-    _TEXT,
-    Query(description="What happened, such as `TicketRegenerated` or `AccessNoted`."),
-]
-CorrelationFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": _CORRELATION}),
-    Query(description="The traceparent of the request, or its trace id alone."),
-]
-Since = Annotated[
-    str | None,
-    _NUMBER,
-    Query(description="The size of an older checkpoint that the evidence shall go on from."),
-]
-
-
-EVENT_ID = {"type": "string", "pattern": f"^{PATTERN}$"}
-After = Annotated[
-    str | None,
-    WithJsonSchema(EVENT_ID | {"default": "0"}),
-    Query(description="The id of the event that you saw last; 0 for the beginning."),
-]
-FromPosition = Annotated[
-    str,
-    _NUMBER,
-    Query(alias="from", description="The position of the first event to send again."),
-]
-Wait = Annotated[
-    str | None,
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),
-    Query(description="How many seconds to wait for the next event where there is none yet."),
-]
-_TYPE = "|".join(TYPES)
-TypesFilter = Annotated[
-    str | None,
-    WithJsonSchema({"type": "string", "pattern": f"^({_TYPE})(,({_TYPE}))*$"}),
-    Query(description="Only events of these types, separated by commas."),
-]
+POSITIVE = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST})
 
 
 @dataclass(frozen=True)
 class WantedPage:
-    """Which page is asked for."""
+    """The requested page."""
 
     limit: int
     place: PageKey | None
 
     def next(self, place: PageKey | None) -> Pagination:
-        """Return how to go on after a place; None: this page is the last."""
+        """Return the pagination after a place; None: this page is the last."""
         token = None
         if place is not None:
             token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
         return Pagination(continuationToken=token, limit=self.limit)
 
 
-def page(request: Request) -> WantedPage:
-    """Return which page is asked for. Raises Malformed."""
-    limit = one(request, "limit", str(DEFAULT_LIMIT))
+def page(call: Call) -> WantedPage:
+    """Return the requested page. Raises Malformed."""
+    limit = single_param(call, "limit", str(DEFAULT_LIMIT))
     if not (
         limit.isascii()
         and limit.isdecimal()
@@ -138,39 +62,39 @@ def page(request: Request) -> WantedPage:
         and len(limit) <= len("1000")
     ):
         raise Malformed(f"limit must be 1 to {MAX_LIMIT}.")
-    token = one(request, "continuationToken", "")
+    token = single_param(call, "continuationToken", "")
     return WantedPage(int(limit), _place(token) if token else None)
 
 
-def page_of_numbers(request: Request) -> tuple[WantedPage, int]:
-    """Return which page is asked for, and after which number it goes on. Raises Malformed."""
-    wanted = page(request)
+def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
+    """Return the requested page, and the number after which it begins. Raises Malformed."""
+    wanted = page(call)
     if wanted.place is None:
         return wanted, 0
     if not re.fullmatch(r"[0-9]{1,18}", wanted.place.value):
-        raise Malformed("continuationToken is none that this service gave.")
+        raise Malformed("invalid continuationToken")
     return wanted, int(wanted.place.value)
 
 
 def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
-    """Return a page of items that are numbered; the next one goes on after `last`, None: there is none."""
+    """Return a page of numbered items; the next page begins after `last`, None: there is none."""
     place = None if last is None else PageKey(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def one(request: Request, name: str, default: str) -> str:
+def single_param(call: Call, name: str, default: str) -> str:
     """Return a query parameter that may be given once. Raises Malformed."""
-    given = request.query_params.getlist(name)
+    given = call.query.get(name, ())
     if len(given) > 1:
-        raise Malformed(f"{name} is given twice.")
+        raise Malformed(f"{name} may be given only once.")
     return given[0] if given else default
 
 
-def query_value(request: Request, name: str, kind: Any) -> Any:
-    """Return a query parameter by its type, None where it is absent. Raises Malformed."""
-    text = one(request, name, "")
-    if name not in request.query_params:
+def query_value(call: Call, name: str, kind: Any) -> Any:
+    """Return a query parameter by its type, None if absent. Raises Malformed."""
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     try:
         return TypeAdapter(kind).validate_python(text)
@@ -178,50 +102,14 @@ def query_value(request: Request, name: str, kind: Any) -> Any:
         raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
 
 
-def numbered(request: Request, name: str, least: int = 1, most: int = _MOST) -> int | None:
-    """Return a query parameter that is a whole number, None where it is absent. Raises Malformed."""
-    text = one(request, name, "")
-    if name not in request.query_params:
+def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
+    """Return an integer query parameter, None if absent. Raises Malformed."""
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     if not (re.fullmatch(r"0|[1-9][0-9]{0,17}", text) and least <= int(text) <= most):
-        raise Malformed(f"{name} must be a whole number from {least} to {most}.")
+        raise Malformed(f"{name} must be an integer from {least} to {most}.")
     return int(text)
-
-
-def after_event(request: Request) -> EventId:
-    """Return after which event somebody wants to go on. Raises Malformed."""
-    try:
-        return parse_event_id(one(request, "after", "0"))
-    except ValueError:
-        raise Malformed(
-            "after must be the id of an event: a whole number from 0, and what stands behind it."
-        ) from None
-
-
-def feed_query(request: Request, client_ext_id: str, after: EventId) -> FeedQuery:
-    """Return what of the client's feed is asked for. Raises Malformed."""
-    types = one(request, "types", "")
-    if "types" not in request.query_params:
-        return FeedQuery(client_ext_id, after.position, era=after.era)
-    if unknown := sorted(set(types.split(",")) - set(TYPES)):
-        raise Malformed(f"types: {unknown[0]!r} is none. There are {', '.join(TYPES)}.")
-    return FeedQuery(client_ext_id, after.position, frozenset(types.split(",")), after.era)
-
-
-def trace_id(request: Request) -> str | None:
-    """Return the trace id of `correlationId`, None where that is absent. Raises Malformed."""
-    text = one(request, "correlationId", "")
-    if "correlationId" not in request.query_params:
-        return None
-    found = re.fullmatch(_CORRELATION, text)
-    if not found:
-        raise Malformed("correlationId must be a traceparent, or its trace id of 32 hexadecimal digits.")
-    return found[1]
-
-
-def past(call: Call) -> tuple[datetime | None, int | None]:
-    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
-    return query_value(call.request, "at", Date), numbered(call.request, "atVersion")
 
 
 def page_response(found: BaseModel) -> Response:
@@ -236,7 +124,7 @@ def _place(token: str) -> PageKey:
             base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         )
     except (ValueError, TypeError):
-        raise Malformed("continuationToken is none that this service gave.") from None
+        raise Malformed("invalid continuationToken") from None
     if not (isinstance(value, str) and isinstance(user_ext_id, str)) or "\x00" in value + user_ext_id:
-        raise Malformed("continuationToken is none that this service gave.")
+        raise Malformed("invalid continuationToken")
     return PageKey(value, user_ext_id)

@@ -1,10 +1,11 @@
 """The ids in paths: routed while still percent-encoded, then decoded once and checked."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Path, Request
+from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
 
 from interface.http.core.problems import Malformed
@@ -17,23 +18,12 @@ BASE_PATH = "/nevisidm/api/core/v1"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
+ID_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
 ClientExtId = Annotated[
-    str, Path(description="External ID of the client.", examples=["client-123"], json_schema_extra=_SCHEMA)
+    str, Path(description="External ID of the client.", examples=["client-123"], json_schema_extra=ID_SCHEMA)
 ]
 UserExtId = Annotated[
-    str, Path(description="External ID of the user.", examples=["user-123"], json_schema_extra=_SCHEMA)
-]
-
-
-PolicyExtId = Annotated[
-    str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=_SCHEMA)
-]
-
-
-StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=_SCHEMA)]
-SubscriptionName = Annotated[
-    str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=_SCHEMA)
+    str, Path(description="External ID of the user.", examples=["user-123"], json_schema_extra=ID_SCHEMA)
 ]
 
 
@@ -53,11 +43,11 @@ class _Segment(Convertor[str]):
 register_url_convertor("segment", _Segment())
 
 
-def path_id(request: Request, name: str) -> str:
+def path_id(params: Mapping[str, str], name: str) -> str:
     """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
-    raw = request.path_params[name]
+    raw = params[name]
     if _BAD_PERCENT.search(raw):
-        raise Malformed(f"{name} has a percent sign that encodes nothing.")
+        raise Malformed(f"{name} has an invalid percent-encoding.")
     try:
         text = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:

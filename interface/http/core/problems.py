@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from application.shared.errors import Unavailable
 from domain.shared.errors import Kind, Refusal
-from interface.http.core.seldom import ThrottledLogger
+from interface.http.core.throttled_log import ThrottledLogger
 
 MEDIA_TYPE = "application/problem+json"
 _throttled_log = ThrottledLogger(logging.getLogger(__name__))
@@ -22,7 +22,7 @@ class HttpError(Exception):
 
 
 class Malformed(HttpError):
-    """The request is not what the OpenAPI document describes; `faults` says what, one message each."""
+    """The request is not what the OpenAPI document describes; `faults` has one message each."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -54,7 +54,7 @@ class ClientDenied(HttpError):
 
 
 class NoSuchPath(HttpError):
-    """Nothing is served under this path."""
+    """No resource exists at this path."""
 
 
 class MethodNotAllowed(HttpError):
@@ -88,7 +88,7 @@ class UnsupportedMediaType(HttpError):
 
 
 class Status(NamedTuple):
-    """What an error is in HTTP; `code` is what clients of nevisIDM know."""
+    """What an error is in HTTP; `code` is what clients of the sibling product know."""
 
     status: int
     title: str
@@ -114,13 +114,13 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     Kind.TICKET_EXISTS: Status(422, "Not possible", "errors.ticketExists"),
     Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
     TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
-    Unavailable: Status(503, "Unavailable for now", "errors.unavailable"),
+    Unavailable: Status(503, "Temporarily unavailable", "errors.unavailable"),
 }
 INTERNAL = Status(500, "Internal error", "errors.fatalError")
 
 
 class ErrorMessage(BaseModel):
-    """One error, in the shape that clients of nevisIDM read."""
+    """One error, in the shape that clients of the sibling product read."""
 
     code: Annotated[str, Field(examples=["errors.noRecord"])]
     message: str
@@ -134,7 +134,7 @@ class Problem(BaseModel):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
     errors: Annotated[list[ErrorMessage], Field(min_length=1)]
-    instance: Annotated[str | None, Field(description="Names this occurrence; the log has it too.")] = None
+    instance: Annotated[str | None, Field(description="Identifies this occurrence, also in the log.")] = None
 
 
 def status_of(error: Exception) -> Status:
@@ -156,16 +156,14 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, Unavailable):
         # What failed inside is the operator's to know.
         _throttled_log(type(error).__name__, f"answered with 503: {error}")
-        messages = ("The service cannot take this now. Try again, with the same Idempotency-Key.",)
+        messages = ("The service is temporarily unavailable. Retry with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)
 
 
 def internal_error_response(instance: str) -> Response:
     """Return the response to a fault of ours, with the id under which the log has the rest, and no internals."""
-    return _respond(
-        INTERNAL, ("Something went wrong here. Give this id to those who run the service.",), {}, instance
-    )
+    return _respond(INTERNAL, ("Internal error. Report this id to the operator.",), {}, instance)
 
 
 def _respond(

@@ -29,7 +29,7 @@ class RateLimits:
         self._counted_at = 0.0
 
     def count(self, actor: str, subject: Subject) -> None:
-        """Count one request. Raises TooManyRequests, which says when to come again."""
+        """Count one request. Raises TooManyRequests with the time to retry."""
         self._forget_the_future()
         for limit, key in (
             (self._per_caller, ("caller", actor)),
@@ -38,12 +38,12 @@ class RateLimits:
             if limit is not None and not self._limiter.hit(limit, *key):
                 until = self._limiter.get_window_stats(limit, *key).reset_time
                 raise TooManyRequests(
-                    f"No more than {limit.amount} of these per {limit.get_expiry()} s for one {key[0]}.",
+                    f"At most {limit.amount} of these requests per {limit.get_expiry()} s for one {key[0]}.",
                     max(1, math.ceil(until - time.time())),
                 )
 
     def _forget_the_future(self) -> None:
-        """Begin anew where the clock was set back: what was counted before would bar callers until it is that late again."""
+        """Reset the counters if the clock was set back: the old ones would block callers until that time is reached again."""
         now = time.time()
         if now < self._counted_at - _CLOCK_STEP_SECONDS:
             self._storage.reset()

@@ -1,4 +1,4 @@
-"""What browsers are told about every response: take it for nothing else, show it nowhere, run nothing of it."""
+"""Security headers of every response: no sniffing, no framing, no scripts."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ _EVERY = {
 
 
 def secure_headers(content_policy: str, hsts_seconds: int | None) -> Headers:
-    """Return the headers as they are sent. hsts_seconds: for how long browsers shall insist on TLS, None for not."""
+    """Return the headers as they are sent. hsts_seconds: how long browsers shall require TLS; None: not at all."""
     headers = {**_EVERY, "Content-Security-Policy": content_policy}
     if hsts_seconds is not None:
         headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}"

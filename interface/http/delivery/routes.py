@@ -1,6 +1,7 @@
-"""Where a user's tickets are on their way."""
+"""The deliveries of a user's tickets."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -10,14 +11,18 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from application.delivery.deliveries import TicketDeliveryItem, read_deliveries, wait_for_status
+from application.delivery.outbox import Outbox
 from application.delivery.record_delivery import RetryDeliveries
+from application.feed.live_feed import LiveFeed
+from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 from application.shared.wire import to_json
 from application.transaction.command import Answer
 from application.users.records import user, user_of
-from interface.http.core.call import JSON, Call, CallRoute, depends
+from interface.http.core.call import Call
+from interface.http.core.call_route import JSON, CallRoute, depends
 from interface.http.core.headers import IdempotencyKey, preferred_wait
-from interface.http.core.openapi import lists, queues
+from interface.http.core.openapi import Responses, lists, queues
 from interface.http.core.paging import DEFAULT_LIMIT, Limit, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
@@ -27,8 +32,17 @@ PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket/deliveries"
 _ACCEPTED = 202
 
 
+@dataclass(frozen=True)
+class DeliveryPart:
+    """What the routes of deliveries need, and those of tickets that wait for one."""
+
+    outbox: Outbox
+    ledger: Ledger
+    live: LiveFeed
+
+
 class Deliveries(TypedDict):
-    """What became of a user's newest tickets, the newest first."""
+    """The deliveries of a user's newest tickets, newest first."""
 
     items: list[TicketDeliveryItem]
 
@@ -40,14 +54,14 @@ class Deliveries(TypedDict):
     responses=lists(Deliveries, "The deliveries of the user's newest tickets", 404),
 )
 async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = None) -> Response:
-    """Returns where the newest tickets of a user are on their way: queued, sent, failed or ended; the newest first.
+    """Returns the delivery status of a user's newest tickets, newest first: queued, sent, failed or ended.
 
-    Addresses are masked. What came before is in the client's history.
+    Addresses are masked. Older deliveries are in the client's history.
 
     Required permission: AccessControl.CredentialView
     """
     user(await call.load([user_of(call.subject)]), call.subject)
-    return await _response(call, page(call.request).limit)
+    return await _response(call, page(call).limit)
 
 
 @router.post(
@@ -55,36 +69,51 @@ async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = No
     summary="Retry the deliveries of a ticket",
     operation_id="retryDeliveries",
     status_code=_ACCEPTED,
-    responses=queues(Deliveries, "They are tried again"),
+    responses=queues(Deliveries, "The deliveries are retried"),
 )
 async def retry(
     call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)], idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Has the ticket of a user that waits, or could not be delivered, tried again now, by every method from the first on.
+    """Retries the delivery of a queued or failed ticket immediately, beginning with the first method.
 
-    A ticket that was sent is not sent again: reset it.
+    A ticket that was sent is not sent again: reset the ticket instead.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
     call.count()
-    await call.execute(RetryDeliveries(**call.terms()))
+    await call.execute(RetryDeliveries(**call.command_context()))
     return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
 
 
+def with_delivery_headers(responses: Responses) -> Responses:
+    """Add the response headers of `Prefer: wait` to the responses of an operation."""
+    for status, response in responses.items():
+        if status in (200, 201):
+            response["headers"] |= {
+                "Preference-Applied": {"description": "`wait=N`, as applied.", "schema": {"type": "string"}},
+                "Ticket-Delivery": {
+                    "description": "The delivery status of the ticket: `queued`, `sent`, `failed`, `ended` or `none`, with"
+                    ' `method` and `answer`, such as `sent;method="Email";answer="250"` (RFC 9651).',
+                    "schema": {"type": "string"},
+                },
+            }
+    return responses
+
+
 async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
-    """Return what is said of the delivery of a new ticket, once it is over or the caller waits no longer."""
+    """Return the headers about the delivery of a new ticket, once it is finished or the caller's wait is over."""
     seconds = preferred_wait(call.headers)
     if seconds is None or answer.version is None:
         return {}
-    service = call.service
+    part = call.part(DeliveryPart)
     with suppress(Unavailable):  # the ticket is minted: a retry for want of this would mint another one
         item = await wait_for_status(
             call.subject,
             answer.version,
             seconds,
-            outbox=service.outbox,
-            ledger=service.ledger,
-            live=service.live,
+            outbox=part.outbox,
+            ledger=part.ledger,
+            live=part.live,
         )
         return {"Preference-Applied": f"wait={seconds}", "Ticket-Delivery": _structured(item)}
     return {}
@@ -94,12 +123,12 @@ def _structured(item: TicketDeliveryItem | None) -> str:
     """Return a delivery as a structured field (RFC 9651): a token with parameters, which hold ASCII only."""
     if item is None:
         return "none"
-    said = {"method": item["method"], "answer": item["answer"], "why": item["why"]}
-    return item["status"] + "".join(f';{name}="{value}"' for name, value in said.items() if value)
+    parameters = {"method": item["method"], "answer": item["answer"], "why": item["why"]}
+    return item["status"] + "".join(f';{name}="{value}"' for name, value in parameters.items() if value)
 
 
 async def _response(call: Call, limit: int, status: int = 200) -> Response:
-    service = call.service
-    read = partial(read_deliveries, limit=limit, outbox=service.outbox, ledger=service.ledger)
+    part = call.part(DeliveryPart)
+    read = partial(read_deliveries, limit=limit, outbox=part.outbox, ledger=part.ledger)
     items = await run_in_threadpool(read, call.subject)
     return Response(to_json({"items": items}), status, {"Cache-Control": "no-store"}, JSON)

@@ -4,7 +4,6 @@ import types
 from functools import cache
 from typing import Any, get_type_hints
 
-from fastapi import FastAPI
 from pydantic import TypeAdapter
 
 from application.feed.feed import NAMES, CloudEvent
@@ -22,14 +21,9 @@ least once, in order, and is resumed by the position.
 _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the AsyncAPI document of the app, made once."""
-    return _document(app.title, app.version, app.state.service.public_url)
-
-
 @cache
-def _document(title: str, version: str, public_url: str) -> dict[str, Any]:
-    scheme, _, host = public_url.partition("://")
+def document(title: str, version: str, public_url: str) -> dict[str, Any]:
+    """Return the AsyncAPI document of the service, made once."""
     messages = {topic: _message(topic, event) for topic, event in EVENTS.items()}
     every = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}
     secure = {name: every[name] for name in SECURITY_TYPES}
@@ -40,81 +34,94 @@ def _document(title: str, version: str, public_url: str) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": _DESCRIPTION},
         "defaultContentType": "application/cloudevents+json",
-        "servers": {
-            "service": {
-                "host": host,
-                "protocol": scheme,
-                "security": [{"$ref": "#/components/securitySchemes/token"}],
-            },
-            "nats": {
-                "host": "nats.example:4222",
-                "protocol": "nats",
-                "description": "Where `tickets publish --to nats://…` publishes to.",
-            },
-            "kafka": {
-                "host": "kafka.example:9092",
-                "protocol": "kafka",
-                "description": "Where `tickets publish --to kafka://…` publishes to.",
-            },
-        },
-        "channels": {
-            "stream": _channel(
-                f"{BASE_PATH}/{{clientExtId}}/events/stream",
-                "Server-sent events: `data` is a CloudEvent, `id` its position; resumed by `Last-Event-ID`.",
-                "service",
-                every,
-            ),
-            "feed": _channel(
-                f"{BASE_PATH}/{{clientExtId}}/events",
-                "Pages of CloudEvents after a position, by long poll (`after`, `limit`, `wait`, `types`).",
-                "service",
-                every,
-            ),
-            "webhook": {
-                "address": None,
-                "description": "POST to the URL of a subscription, signed as Standard Webhooks has it.",
-                "messages": every,
-            },
-            "securityEvents": {
-                "address": None,
-                "description": "CAEP `credential-change` tokens made from these events, pushed (RFC 8935) or polled "
-                "(RFC 8936); Shared Signals 1.0.",
-                "messages": secure,
-            },
-            "nats": _channel(
-                "tickets.{clientExtId}.{type}",
-                "JetStream subjects; `Nats-Msg-Id` is client and position.",
-                "nats",
-                every,
-                type={"description": "The type of the event.", "enum": list(EVENTS)},
-            ),
-            "kafka": {
-                "address": "tickets",
-                "description": "A topic whose key is the credential.",
-                "servers": [{"$ref": "#/servers/kafka"}],
-                "messages": every,
-            },
-        },
-        "operations": {
-            f"send-{channel}": {
-                "action": "send",
-                "channel": {"$ref": f"#/channels/{channel}"},
-                "summary": summary,
-            }
-            for channel, summary in (
-                ("stream", "What happens, as it happens"),
-                ("feed", "What happened"),
-                ("webhook", "What happens, to a subscription"),
-                ("securityEvents", "What happens to credentials, to a stream of Shared Signals"),
-                ("nats", "What happens, to NATS JetStream"),
-                ("kafka", "What happens, to Kafka"),
-            )
-        },
+        "servers": _servers(public_url),
+        "channels": _channels(every, secure),
+        "operations": _operations(),
         "components": {
             "messages": messages,
             "schemas": definitions["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
+    }
+
+
+def _servers(public_url: str) -> dict[str, Any]:
+    scheme, _, host = public_url.partition("://")
+    return {
+        "service": {
+            "host": host,
+            "protocol": scheme,
+            "security": [{"$ref": "#/components/securitySchemes/token"}],
+        },
+        "nats": {
+            "host": "nats.example:4222",
+            "protocol": "nats",
+            "description": "Where `tickets publish --to nats://…` publishes to.",
+        },
+        "kafka": {
+            "host": "kafka.example:9092",
+            "protocol": "kafka",
+            "description": "Where `tickets publish --to kafka://…` publishes to.",
+        },
+    }
+
+
+def _channels(every: dict[str, Any], secure: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "stream": _channel(
+            f"{BASE_PATH}/{{clientExtId}}/events/stream",
+            "Server-sent events: `data` is a CloudEvent, `id` its position; resumed by `Last-Event-ID`.",
+            "service",
+            every,
+        ),
+        "feed": _channel(
+            f"{BASE_PATH}/{{clientExtId}}/events",
+            "Pages of CloudEvents after a position, by long poll (`after`, `limit`, `wait`, `types`).",
+            "service",
+            every,
+        ),
+        "webhook": {
+            "address": None,
+            "description": "POST to the URL of a subscription, signed as Standard Webhooks has it.",
+            "messages": every,
+        },
+        "securityEvents": {
+            "address": None,
+            "description": "CAEP `credential-change` tokens made from these events, pushed (RFC 8935) or polled "
+            "(RFC 8936); Shared Signals 1.0.",
+            "messages": secure,
+        },
+        "nats": _channel(
+            "tickets.{clientExtId}.{type}",
+            "JetStream subjects; `Nats-Msg-Id` is client and position.",
+            "nats",
+            every,
+            type={"description": "The type of the event.", "enum": list(EVENTS)},
+        ),
+        "kafka": {
+            "address": "tickets",
+            "description": "A topic whose key is the credential.",
+            "servers": [{"$ref": "#/servers/kafka"}],
+            "messages": every,
+        },
+    }
+
+
+def _operations() -> dict[str, Any]:
+    return {
+        f"send-{channel}": {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "summary": summary,
+        }
+        for channel, summary in (
+            ("stream", "What happens, as it happens"),
+            ("feed", "What happened"),
+            ("webhook", "What happens, to a subscription"),
+            ("securityEvents", "What happens to credentials, to a stream of Shared Signals"),
+            ("nats", "What happens, to NATS JetStream"),
+            ("kafka", "What happens, to Kafka"),
+        )
     }
 
 

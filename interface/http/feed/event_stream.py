@@ -35,7 +35,7 @@ class EventStream(Response):
     permit: asked at every heartbeat, raises HttpError where the reader may no longer read.
     patience_seconds: a reader that takes nothing for so long is cut off. What it has not taken yet is in the
     system's buffers and one batch, so a slow reader costs no more memory than a fast one.
-    Whenever the service ends it, the last message says why, as an event named `end`.
+    When the service ends it, the last message has the reason, as an event named `end`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EventStream(Response):
         try:
             reason = await self._send_all(send)
         except TimeoutError:
-            reason = "You read too slowly. Go on from the last id that you have."
+            reason = "The reader is too slow. Resume from the last id received."
         try:
             async with asyncio.timeout(self._patience_seconds * _LAST_TRIES):
                 end = b"event: end\ndata: %s\n\n" % to_json({"reason": reason}).encode()
@@ -90,8 +90,8 @@ class EventStream(Response):
         except HttpError as error:
             return str(error)
         except Unavailable:
-            return "The store is out of reach for now. Come again."
-        return "The service stops or starts anew. Come again."
+            return "The store is unavailable. Reconnect."
+        return "The service is stopping or restarting. Reconnect."
 
     async def _send(self, send: Send, content: bytes) -> None:
         async with asyncio.timeout(self._patience_seconds):

@@ -1,50 +1,64 @@
-"""What happens, for those who follow from outside."""
+"""The event feed of a client."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Header
-from pydantic import WithJsonSchema
-from starlette.responses import Response
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
 
-from application.feed.feed import FeedQuery, joined
-from application.record.eras import EventId, parse_event_id
-from interface.http.core.call import Call, CallRoute, depends_for_client
-from interface.http.core.openapi import BATCH_OF_EVENTS, feeds
-from interface.http.core.paging import (
-    EVENT_ID,
+from application.feed.feed import CloudEvent, FeedQuery, joined
+from application.feed.live_feed import LiveFeed
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.openapi import SchemaRef, returns
+from interface.http.core.paging import Limit, numbered, page
+from interface.http.core.path import BASE_PATH
+from interface.http.core.permissions import EVENT_VIEW
+from interface.http.core.room import part_of
+from interface.http.feed import asyncapi
+from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
+from interface.http.feed.schemas import (
     LONGEST_WAIT_SECONDS,
     After,
-    Limit,
+    LastEventId,
     TypesFilter,
     Wait,
     after_event,
     feed_query,
-    numbered,
-    page,
+    resume_after,
 )
-from interface.http.core.path import BASE_PATH
-from interface.http.core.permissions import EVENT_VIEW
-from interface.http.core.problems import Malformed
-from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
 
 router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
 EVENTS = "/{clientExtId:segment}/events"
 BATCH = "application/cloudevents-batch+json"
-_LAST_EVENT_ID = "last-event-id"
-LastEventId = Annotated[
-    str | None,
-    WithJsonSchema(EVENT_ID),
-    Header(alias="Last-Event-ID", description="The id that you saw last; goes before `after`."),
-]
+_BATCH_SCHEMA = {"type": "array", "items": SchemaRef(CloudEvent, "serialization")}
+
+
+@dataclass(frozen=True)
+class FeedPart:
+    """What the routes of the feed need. patience_seconds: a reader that takes nothing for so long is cut off."""
+
+    live: LiveFeed
+    public_url: str
+    patience_seconds: float
+
+
+async def _asyncapi(request: Request) -> Response:
+    public_url = part_of(request, FeedPart).public_url
+    return JSONResponse(asyncapi.document(request.app.title, request.app.version, public_url))
+
+
+documents = APIRouter()
+documents.add_route("/asyncapi.json", _asyncapi)
 
 
 @router.get(
     EVENTS,
     summary="Get the events after a position",
     operation_id="getEvents",
-    responses=feeds(BATCH, BATCH_OF_EVENTS, "The next events, by position; none where nothing came"),
+    responses=returns(BATCH, _BATCH_SCHEMA, "The next events, by position; empty if there are none"),
 )
 async def events(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
@@ -53,16 +67,17 @@ async def events(
     wait: Wait = None,
     types: TypesFilter = None,
 ) -> Response:
-    """Returns what happened in the client after a position, oldest first, as CloudEvents.
+    """Returns the client's events after a position, oldest first, as CloudEvents.
 
-    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Keep the id that you handled last and go on
-    after it. Each event names the one before it in `previous`: where that is not the one you saw last, you missed one.
+    `id` is the position in the client's ledger: 1, 2, 3 … without a gap. Store the id of the last event that you
+    processed, and resume after it. `previous` is the id of the preceding event: if it is not your last id, you missed
+    an event.
 
     Required permission: AccessControl.EventView
     """
-    query = feed_query(call.request, call.subject.client_ext_id, after_event(call.request))
-    seconds = numbered(call.request, "wait", 0, LONGEST_WAIT_SECONDS) or 0
-    batch = await call.service.live.read(query, page(call.request).limit, seconds)
+    query = feed_query(call, call.subject.client_ext_id, after_event(call))
+    seconds = numbered(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds)
     content = b"[%s]" % b",".join(joined(query, batch))
     return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
 
@@ -71,7 +86,7 @@ async def events(
     f"{EVENTS}/stream",
     summary="Follow the events as they happen",
     operation_id="streamEvents",
-    responses=feeds(MEDIA_TYPE, {"type": "string"}, "Events, for as long as you read"),
+    responses=returns(MEDIA_TYPE, {"type": "string"}, "Events, until the reader disconnects"),
 )
 async def stream(
     call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
@@ -79,38 +94,26 @@ async def stream(
     types: TypesFilter = None,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Sends what happens in the client as server-sent events: each one's `data` is a CloudEvent, its `id` the position.
+    """Sends the client's events as server-sent events: `data` is a CloudEvent, `id` its position.
 
-    A reader that comes back sends the id that it saw last as Last-Event-ID, as browsers do by themselves. Where nothing
-    happens a comment comes every 15 seconds. Whenever the service ends the stream, the last event is named `end` and
-    says why.
+    A reader that reconnects sends the last id received as Last-Event-ID, as browsers do. Without events, a comment is
+    sent every 15 seconds. When the service ends the stream, the last event is named `end` and has the reason.
 
     Required permission: AccessControl.EventView
     """
-    last = _last_event_id(call, after_event(call.request))
-    query = feed_query(call.request, call.subject.client_ext_id, last)
-    before = await call.service.live.before(query)
+    last = resume_after(call, after_event(call))
+    query = feed_query(call, call.subject.client_ext_id, last)
+    before = await call.part(FeedPart).live.before(query)
     return EventStream(
         _batches(call, query, before),
         permit=call.still_permitted(EVENT_VIEW),
-        patience_seconds=call.service.patience_seconds,
+        patience_seconds=call.part(FeedPart).patience_seconds,
     )
 
 
 async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[list[Sent], None]:
-    following = call.service.live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
+    following = call.part(FeedPart).live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
     async with aclosing(following) as batches:
         async for batch in batches:
             contents = zip(batch.events, joined(query, batch), strict=True)
             yield [Sent(event.id, content) for event, content in contents]
-
-
-def _last_event_id(call: Call, after: EventId) -> EventId:
-    given = call.headers.getlist(_LAST_EVENT_ID)
-    if not given:
-        return after
-    try:
-        [text] = given
-        return parse_event_id(text)
-    except ValueError:
-        raise Malformed("Last-Event-ID must be the id of an event, given once.") from None

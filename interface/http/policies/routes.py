@@ -9,12 +9,14 @@ from application.policies.define_policy import DefinePolicy, read_policies, read
 from application.policies.response import PolicyList, PolicyResponse, to_response
 from application.transaction.outcomes import Outcome
 from domain.policies.policy_definition import PolicyKey
-from interface.http.core.call import Call, CallRoute, depends_for_client, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
-from interface.http.core.path import BASE_PATH, PolicyExtId, path_id
+from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
-from interface.http.core.schemas import PolicyBody
+from interface.http.core.responses import found, json_response
+from interface.http.policies.schemas import PolicyBody, PolicyExtId
 
 router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/policies"
@@ -33,17 +35,17 @@ async def define(
     policyExtId: PolicyExtId,  # noqa: N803
     if_match: IfMatch = None,
 ) -> Response:
-    """Makes these the parameters of the policy, all of them. They hold from the next time they are applied.
+    """Replaces all parameters of the policy. They take effect the next time that the policy is applied.
 
-    A policy whose tickets would be worth less than 112 bits must hash by ARGON2ID; below 20 bits it is refused.
+    A policy whose tickets have less than 112 bits of entropy must hash by ARGON2ID; below 20 bits it is rejected.
 
     Required permission: AccessControl.PolicyModify
     """
     wanted = call.body(PolicyBody)
     command = DefinePolicy(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
-        policy_ext_id=path_id(call.request, "policyExtId"),
+        policy_ext_id=call.path_id("policyExtId"),
         policy=wanted.parameters.policy(),
         is_default=wanted.defaultPolicy,
     )
@@ -63,10 +65,8 @@ async def get(
 
     Required permission: AccessControl.PolicyView
     """
-    row = await call.find(
-        read_policy, PolicyKey(call.subject.client_ext_id, path_id(call.request, "policyExtId"))
-    )
-    return call.found(to_response(row), row.version)
+    row = await call.find(read_policy, PolicyKey(call.subject.client_ext_id, call.path_id("policyExtId")))
+    return found(call, to_response(row), row.version)
 
 
 @router.get(
@@ -76,7 +76,7 @@ async def get(
     responses=lists(PolicyList, "The policies of the client"),
 )
 async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Response:
-    """Returns every policy that the client has defined. The built-in one, `default`, holds beside them.
+    """Returns every policy that the client has defined. The built-in policy `default` is not listed.
 
     Required permission: AccessControl.PolicyView
     """

@@ -1,5 +1,6 @@
-"""What happened, and what proves it."""
+"""The record of a client: history, ledger, checkpoints and evidence."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,34 +10,38 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from application.record.checkpoint import Signer
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
-from application.record.ledger import Checkpoint, HistoryQuery
+from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client
-from interface.http.core.openapi import bundles, lists
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
+from interface.http.core.openapi import lists, returns
 from interface.http.core.paging import (
-    ActorFilter,
     ContinuationToken,
-    CorrelationFilter,
     DateFilter,
-    FromFilter,
     Limit,
-    Since,
-    TypeFilter,
-    UserFilter,
     number_page,
     numbered,
-    one,
     page_of_numbers,
     query_value,
-    trace_id,
+    single_param,
 )
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
 from interface.http.core.schemas import Date
+from interface.http.record.schemas import (
+    ActorFilter,
+    CorrelationFilter,
+    FromFilter,
+    Since,
+    TypeFilter,
+    UserFilter,
+    trace_id,
+)
 
 router = APIRouter(prefix=BASE_PATH, tags=["Audit"], route_class=CallRoute)
 TICKET = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
@@ -48,12 +53,21 @@ HistoryPage = Page[HistoryItem]
 LogPage = Page[LogItem]
 
 
-class CheckpointItem(TypedDict):
-    """A signed statement of what the client's ledger is at a size."""
+@dataclass(frozen=True)
+class RecordPart:
+    """What the routes of the record need. history: for searches; it may be a little behind."""
 
-    size: Annotated[int, Field(description="How many entries the ledger has.")]
+    ledger: Ledger
+    history: Ledger
+    signer: Signer
+
+
+class CheckpointItem(TypedDict):
+    """A signed statement of the root of the client's ledger at a size."""
+
+    size: Annotated[int, Field(description="The number of entries of the ledger.")]
     root: Annotated[str, Field(description="The root of the Merkle tree over them, hexadecimal.")]
-    note: Annotated[str, Field(description="What was signed, with its signatures (C2SP tlog-checkpoint).")]
+    note: Annotated[str, Field(description="The signed note, with its signatures (C2SP tlog-checkpoint).")]
     made: UtcDate | None
 
 
@@ -64,32 +78,32 @@ CheckpointPage = Page[CheckpointItem]
     f"{TICKET}/history",
     summary="Get the history of a ticket",
     operation_id="getHistory",
-    responses=lists(HistoryPage, "What happened to the ticket", 404),
+    responses=lists(HistoryPage, "The history of the ticket", 404),
 )
 async def history(
     call: Annotated[Call, depends(HISTORY_VIEW)],
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns everything that happened to the ticket of a user, oldest first; of a deleted ticket, too.
+    """Returns the history of a user's ticket, oldest first, including deleted tickets.
 
-    Each item says who did what, when and why, and which fields of the ticket it changed. That you read it is kept in
-    the client's access log.
+    Each item has the actor, type, time and reason of an event, and the changed fields of the ticket. The request is
+    recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
+    wanted, after = page_of_numbers(call)
     await call.note_read()
-    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.service.history)
+    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, call.subject)
     return number_page(wanted, list(items), items[-1]["version"] if more else None)
 
 
 @router.get(
     HISTORY,
-    summary="Search what happened in a client",
+    summary="Search the ledger of a client",
     operation_id="searchHistory",
-    responses=lists(LogPage, "What happened in the client"),
+    responses=lists(LogPage, "The matching entries"),
 )
 async def search(
     call: Annotated[Call, depends_for_client(HISTORY_VIEW)],
@@ -102,24 +116,24 @@ async def search(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the entries of the client's ledger that fit every filter, by position: events, and noted accesses.
+    """Returns the entries of the client's ledger that match every filter, by position: events and recorded accesses.
 
-    That you search is kept in the client's access log.
+    The request is recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
+    wanted, after = page_of_numbers(call)
     query = HistoryQuery(
         client_ext_id=call.subject.client_ext_id,
         user_ext_id=_text(call, "userExtId"),
         actor=_text(call, "actor"),
         topic=_text(call, "type"),
-        trace_id=trace_id(call.request),
-        begin=query_value(call.request, "from", Date),
-        end=query_value(call.request, "to", Date),
+        trace_id=trace_id(call),
+        begin=query_value(call, "from", Date),
+        end=query_value(call, "to", Date),
     )
     await call.note_read()
-    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.service.history)
+    read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)
     return number_page(wanted, list(items), items[-1]["position"] if more else None)
 
@@ -139,8 +153,8 @@ async def checkpoints(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call.request)
-    ledger = call.service.ledger
+    wanted, after = page_of_numbers(call)
+    ledger = call.part(RecordPart).ledger
     found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
     shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
     return number_page(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
@@ -150,24 +164,24 @@ async def checkpoints(
     f"{TICKET}/evidence",
     summary="Get the evidence of a ticket",
     operation_id="getEvidence",
-    responses=bundles(ZIP, "All that proves what happened to the ticket"),
+    responses=returns(ZIP, {"type": "string", "format": "binary"}, "The evidence of the ticket"),
 )
 async def evidence(
     call: Annotated[Call, depends(HISTORY_VIEW, media_type=ZIP)], since: Since = None
 ) -> Response:
-    """Returns a ZIP that proves what happened to the ticket of a user, to be verified without this service.
+    """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
 
-    It holds the events with their stored bytes and proofs, a signed checkpoint, what shows that no event is missing,
-    and a summary to read. With `since` it goes on from an older checkpoint of that size. Format: docs/evidence.md. That
-    you read it is kept in the client's access log.
+    It contains the events with their stored bytes and proofs, a signed checkpoint, a proof that no event is missing,
+    and a readable summary. With `since`, it proves consistency with an older checkpoint of that size. Format:
+    docs/evidence.md. The request is recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
-    size = numbered(call.request, "since")
+    size = numbered(call, "since")
     await call.note_read()
-    service = call.service
+    part = call.part(RecordPart)
     make = partial(
-        make_evidence, ledger=service.ledger, signer=service.signer, clock=service.clock, since=size
+        make_evidence, ledger=part.ledger, signer=part.signer, clock=call.service.clock, since=size
     )
     content = await run_in_threadpool(make, call.subject)
     headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="evidence.zip"'}
@@ -184,8 +198,8 @@ def _shown(checkpoint: Checkpoint) -> CheckpointItem:
 
 
 def _text(call: Call, name: str) -> str | None:
-    text = one(call.request, name, "")
-    if name not in call.request.query_params:
+    text = single_param(call, name, "")
+    if name not in call.query:
         return None
     if not text or "\x00" in text or len(text) > _LONGEST:
         raise Malformed(f"{name} must have 1 to {_LONGEST} characters.")

@@ -1,18 +1,19 @@
 """Security events: a transmitter of OpenID Shared Signals 1.0, one for each client."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from pydantic import WithJsonSchema
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from application.shared.wire import to_json
-from application.subscriptions.poll import Poll
-from application.subscriptions.records import StoredSubscription
+from application.subscriptions.poll import Poll, Polling
+from application.subscriptions.records import StoredSubscription, Subscriptions
 from application.subscriptions.security_event import verification_notice
-from application.subscriptions.security_stream import POLL, PUSH, status_of, types_of
+from application.subscriptions.security_stream import POLL, PUSH, SecurityStreams, status_of, types_of
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -21,17 +22,22 @@ from application.subscriptions.subscribe import (
 from application.transaction.command import Precondition
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.http.core.call import Call, CallRoute, Service, depends_for_client
-from interface.http.core.openapi import body, deletes, lists, public, shared
-from interface.http.core.paging import one
-from interface.http.core.path import BASE_PATH, ClientExtId, StreamId, path_id
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.openapi import Responses, body, deletes, lists, public, writes
+from interface.http.core.paging import single_param
+from interface.http.core.path import BASE_PATH, ClientExtId, path_id
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
-from interface.http.ssf.stream_schemas import (
+from interface.http.core.responses import no_content
+from interface.http.core.room import part_of
+from interface.http.ssf.schemas import (
     PollBody,
     PushBody,
     StreamBody,
     StreamChangeBody,
+    StreamId,
+    StreamIdFilter,
     StreamReplacementBody,
     StreamStatusBody,
     StreamVerificationBody,
@@ -42,9 +48,25 @@ well_known = APIRouter(tags=["Security events"])
 SSF = "/{clientExtId:segment}/ssf"
 STREAMS = f"{SSF}/streams"
 JWKS = "/.well-known/jwks.json"
-StreamIdFilter = Annotated[
-    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
-]
+
+
+def _changes(schema: type, description: str, status: int = 200) -> Responses:
+    """Declare the responses of an operation that changes a stream: `writes` without an entity tag."""
+    responses = writes(schema, description)
+    done = responses.pop(200)
+    del done["headers"]["ETag"]
+    return {status: done} | responses
+
+
+@dataclass(frozen=True)
+class SsfPart:
+    """What the routes of security events need. key_set: the public keys, as a JWK set."""
+
+    subscriptions: Subscriptions
+    streams: SecurityStreams
+    polling: Polling
+    public_url: str
+    key_set: Callable[[], Mapping[str, Any]]
 
 
 class DeliveryItem(TypedDict):
@@ -93,14 +115,14 @@ class PolledTokens(TypedDict):
     openapi_extra={"security": []},
 )
 async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  # noqa: N803
-    """Returns where the streams of security events of a client are made, steered and verified (SSF 1.0, section 7)."""
-    service: Service = request.app.state.service
-    issuer = service.streams.issuer(path_id(request, "clientExtId"))
+    """Returns the endpoints that manage a client's streams of security events (SSF 1.0, section 7)."""
+    part = part_of(request, SsfPart)
+    issuer = part.streams.issuer(path_id(request.path_params, "clientExtId"))
     return _shown(
         {
             "spec_version": "1_0",
             "issuer": issuer,
-            "jwks_uri": f"{service.public_url}{JWKS}",
+            "jwks_uri": f"{part.public_url}{JWKS}",
             "delivery_methods_supported": [PUSH, POLL],
             "configuration_endpoint": f"{issuer}/ssf/streams",
             "status_endpoint": f"{issuer}/ssf/status",
@@ -120,8 +142,7 @@ async def transmitter(request: Request, clientExtId: ClientExtId) -> Response:  
 )
 async def keys(request: Request) -> Response:
     """Returns the public keys that verify security event tokens (RFC 7517)."""
-    service: Service = request.app.state.service
-    return _shown(await run_in_threadpool(service.key_set))
+    return _shown(await run_in_threadpool(part_of(request, SsfPart).key_set))
 
 
 @router.post(
@@ -129,40 +150,40 @@ async def keys(request: Request) -> Response:
     status_code=201,
     summary="Create a stream",
     operation_id="createStream",
-    responses=shared(StreamConfiguration, "The stream", 201),
+    responses=_changes(StreamConfiguration, "The stream", 201),
     openapi_extra=body(StreamBody, required=False),
 )
 async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Makes a stream of what happens to the tickets of the client from now on, as CAEP `credential-change` events.
+    """Creates a stream of the client's future ticket events, as CAEP `credential-change` events.
 
-    Without `delivery` it is polled. It belongs to you, and no other receiver sees it.
+    Without `delivery`, the stream is polled. It belongs to the caller; other receivers cannot access it.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.optional_body(StreamBody)
-    terms = call.terms()
+    terms = call.command_context()
     # Of the command, so that a retry finds the stream that the first try made.
     key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
     await call.execute(_definition(call, key, wanted, terms))
-    return _shown(call.service.streams.configuration(await _stream(call, key)), 201)
+    return _shown(call.part(SsfPart).streams.configuration(await _stream(call, key)), 201)
 
 
 @router.get(
     STREAMS,
     summary="Get a stream, or all",
     operation_id="getStreams",
-    responses=lists(OneOrAll, "The stream, or a list of all where none is named", 404),
+    responses=lists(OneOrAll, "The stream, or a list of all if none is named", 404),
 )
 async def get(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)],
     stream_id: StreamIdFilter | None = None,
 ) -> Response:
-    """Returns the configuration of a stream of yours, or a list of all where none is named.
+    """Returns the configuration of one of the caller's streams, or of all streams if none is named.
 
     Required permission: AccessControl.SubscriptionView
     """
-    streams = call.service.streams
-    if "stream_id" in call.request.query_params:
+    streams = call.part(SsfPart).streams
+    if "stream_id" in call.query:
         return _shown(streams.configuration(await _stream(call, _named(call))))
     found = await run_in_threadpool(streams.of, call.subject.client_ext_id, call.caller.actor)
     return _shown([streams.configuration(subscribed) for subscribed in found])
@@ -172,11 +193,11 @@ async def get(
     STREAMS,
     summary="Change a stream",
     operation_id="changeStream",
-    responses=shared(StreamConfiguration, "The stream"),
+    responses=_changes(StreamConfiguration, "The stream"),
     openapi_extra=body(StreamChangeBody, required=True),
 )
 async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Changes what is named in the configuration of a stream of yours; the rest stays.
+    """Changes the given properties of one of the caller's streams; the others are kept.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -187,11 +208,11 @@ async def change(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     STREAMS,
     summary="Replace a stream",
     operation_id="replaceStream",
-    responses=shared(StreamConfiguration, "The stream"),
+    responses=_changes(StreamConfiguration, "The stream"),
     openapi_extra=body(StreamReplacementBody, required=True),
 )
 async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, EVENT_VIEW)]) -> Response:
-    """Replaces the configuration of a stream of yours; what is left out is forgotten.
+    """Replaces the configuration of one of the caller's streams; omitted properties are reset.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
@@ -208,13 +229,13 @@ async def replace(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, 
 async def delete(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)], stream_id: StreamIdFilter
 ) -> Response:
-    """Ends a stream of yours.
+    """Deletes one of the caller's streams.
 
     Required permission: AccessControl.SubscriptionModify
     """
     subscribed = await _stream(call, _named(call))
-    await call.execute(DeleteSubscription(**call.terms(), name=subscribed.row.name))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    await call.execute(DeleteSubscription(**call.command_context(), name=subscribed.row.name))
+    return no_content()
 
 
 @router.get(
@@ -226,7 +247,7 @@ async def delete(
 async def status(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], stream_id: StreamIdFilter
 ) -> Response:
-    """Returns whether a stream of yours is enabled, paused or disabled, and why.
+    """Returns whether one of the caller's streams is enabled, paused or disabled, and why.
 
     Required permission: AccessControl.SubscriptionView
     """
@@ -237,13 +258,13 @@ async def status(
     f"{SSF}/status",
     summary="Change the status of a stream",
     operation_id="changeStreamStatus",
-    responses=shared(StreamStatus, "The status"),
+    responses=_changes(StreamStatus, "The status"),
     openapi_extra=body(StreamStatusBody, required=True),
 )
 async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
-    """Lets a stream of yours go on, wait, or end.
+    """Enables, pauses or disables one of the caller's streams.
 
-    What happens while it is paused is sent later; what happens while it is disabled, never.
+    Events of a paused stream are sent later; events of a disabled stream are never sent.
 
     Required permission: AccessControl.SubscriptionModify
     """
@@ -251,7 +272,7 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
     key = SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     await _stream(call, key)
     command = ChangeSubscriptionStatus(
-        **call.terms(), reason=wanted.reason, name=key.name, status=Status(wanted.status)
+        **call.command_context(), reason=wanted.reason, name=key.name, status=Status(wanted.status)
     )
     await call.execute(command)
     return _shown(status_of(await _stream(call, key)))
@@ -262,48 +283,46 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
     status_code=204,
     summary="Ask for a verification event",
     operation_id="verifyStream",
-    responses=deletes("Asked for", 415),
+    responses=deletes("Requested", 415),
     openapi_extra=body(StreamVerificationBody, required=True),
 )
 async def verify(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)]) -> Response:
-    """Has a verification event sent over a stream of yours, with the state that you give.
+    """Sends a verification event with the given state over one of the caller's streams.
 
-    It comes within seconds where the stream is pushed, with the next poll where it is polled.
+    It arrives within seconds on a pushed stream, and with the next poll on a polled stream.
 
     Required permission: AccessControl.SubscriptionModify
     """
     wanted = call.body(StreamVerificationBody)
     subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id))
-    leave = call.service.subscriptions.save_notice
+    leave = call.part(SsfPart).subscriptions.save_notice
     await run_in_threadpool(leave, subscribed.row.key, verification_notice(wanted.state))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return no_content()
 
 
 @router.post(
     f"{STREAMS}/{{streamId:segment}}/events",
     summary="Poll a stream",
     operation_id="pollStream",
-    responses=shared(PolledTokens, "The next tokens"),
+    responses=_changes(PolledTokens, "The next tokens"),
     openapi_extra=body(PollBody, required=True),
 )
 async def poll(
     call: Annotated[Call, depends_for_client(EVENT_VIEW)],
     streamId: StreamId,  # noqa: N803
 ) -> Response:
-    """Returns the next security event tokens of a stream of yours, and takes down which you have (RFC 8936).
+    """Returns the next security event tokens of one of the caller's streams, and records acknowledgements (RFC 8936).
 
-    Where there are none it waits for up to 30 seconds, unless `returnImmediately` says otherwise. What you do not
-    acknowledge comes again.
+    Without new tokens, it waits for up to 30 seconds unless `returnImmediately` is true. Tokens that are not
+    acknowledged are returned again.
 
     Required permission: AccessControl.EventView
     """
     wanted = call.body(PollBody)
-    subscribed = await _stream(
-        call, SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "streamId"))
-    )
+    subscribed = await _stream(call, SubscriptionKey(call.subject.client_ext_id, call.path_id("streamId")))
     if subscribed.row.terms.method is not Method.SET_POLL:
         raise Malformed("This stream is pushed, not polled.")
-    polled = await call.service.polling.poll(
+    polled = await call.part(SsfPart).polling.poll(
         subscribed,
         Poll(
             acknowledged=wanted.ack,
@@ -316,26 +335,28 @@ async def poll(
 
 
 async def _stream(call: Call, key: SubscriptionKey) -> StoredSubscription:
-    return await run_in_threadpool(call.service.streams.find, key, call.caller.actor)
+    return await run_in_threadpool(call.part(SsfPart).streams.find, key, call.caller.actor)
 
 
 def _named(call: Call) -> SubscriptionKey:
-    stream_id = one(call.request, "stream_id", "")
+    stream_id = single_param(call, "stream_id", "")
     if not stream_id:
         raise Malformed("stream_id is missing.")
     return SubscriptionKey(call.subject.client_ext_id, stream_id)
 
 
 async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
-    """Change a stream, unless somebody else has changed it since it was read here."""
-    streams, key = call.service.streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
+    """Change a stream, unless it was changed concurrently."""
+    streams, key = call.part(SsfPart).streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     subscribed = await _stream(call, key)
     _check_ours(wanted, streams.configuration(subscribed))
-    whole: StreamBody = wanted
+    complete: StreamBody = wanted
     if isinstance(wanted, StreamChangeBody):
-        whole = wanted.over(subscribed.row.terms, streams.target(subscribed))
-    terms = call.terms() | {"precondition": Precondition(if_match=frozenset({subscribed.row.version}))}
-    await call.execute(_definition(call, key, whole, terms))
+        complete = wanted.over(subscribed.row.terms, streams.target(subscribed))
+    terms = call.command_context() | {
+        "precondition": Precondition(if_match=frozenset({subscribed.row.version}))
+    }
+    await call.execute(_definition(call, key, complete, terms))
     return _shown(streams.configuration(await _stream(call, key)))
 
 
@@ -343,7 +364,7 @@ def _check_ours(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
     for name in ("iss", "aud", "events_supported", "events_delivered"):
         given = getattr(wanted, name)
         if given is not None and given != known[name]:
-            raise Malformed(f"{name} is the transmitter's to say, and not what you say.")
+            raise Malformed(f"{name} is set by the transmitter and cannot be changed.")
 
 
 def _definition(

@@ -1,6 +1,8 @@
-"""Who gets a client's events pushed, and how far they got."""
+"""The subscriptions of a client: webhooks that receive its events."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +11,9 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.record.ledger import Ledger
 from application.shared.wire import to_json
+from application.subscriptions.records import Subscriptions
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
     DefineSubscription,
@@ -23,14 +27,16 @@ from application.subscriptions.subscribe import (
 from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.http.core.call import Call, CallRoute, depends_for_client, etag, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IdempotencyKey, IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
-from interface.http.core.paging import FromPosition, numbered
-from interface.http.core.path import BASE_PATH, SubscriptionName, path_id
+from interface.http.core.paging import numbered
+from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
-from interface.http.core.schemas import CommentBody, SubscriptionBody
+from interface.http.core.responses import etag, json_response, no_content
+from interface.http.subscriptions.schemas import CommentBody, FromPosition, SubscriptionBody, SubscriptionName
 
 router = APIRouter(prefix=BASE_PATH, tags=["Subscriptions"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/subscriptions"
@@ -40,11 +46,20 @@ _LINKS = links_to(
 )
 
 
+@dataclass(frozen=True)
+class SubscriptionPart:
+    """What the routes of subscriptions need."""
+
+    subscriptions: Subscriptions
+    ledger: Ledger
+    new_webhook_secret: Callable[[], Secret]
+
+
 class DefinedSubscription(SubscriptionResponse):
     """A subscription as it was defined."""
 
     secret: Annotated[
-        str | None, Field(description="The secret that the service made; shown here, and never again.")
+        str | None, Field(description="The secret that the service created; returned only once.")
     ] = None
 
 
@@ -60,20 +75,20 @@ async def define(
     name: SubscriptionName,
     if_match: IfMatch = None,
 ) -> Response:
-    """Sends what happens in the client to a URL, by POST, each event in order, again and again until it is taken.
+    """Sends the client's events to a URL by POST, in order; each event is retried until it is acknowledged.
 
-    Any 2xx is an acknowledgement; a 410 parks the subscription at once. What is sent is signed as Standard Webhooks has
-    it. Nothing is sent to private networks unless the operator allows the host, and redirects are not followed.
+    Any 2xx is an acknowledgement; a 410 parks the subscription immediately. Requests are signed according to Standard
+    Webhooks. Nothing is sent to private networks unless the operator allows the host, and redirects are not followed.
 
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.body(SubscriptionBody)
-    made = None if wanted.secret else call.service.new_webhook_secret()
+    made = None if wanted.secret else call.part(SubscriptionPart).new_webhook_secret()
     answer = await call.execute(
         DefineSubscription(
-            **call.terms(),
+            **call.command_context(),
             reason=wanted.modificationComment,
-            name=path_id(call.request, "name"),
+            name=call.path_id("name"),
             method=Method.WEBHOOK,
             url=Secret(wanted.url.get_secret_value()),
             secret=made or (Secret(wanted.secret.get_secret_value()) if wanted.secret else None),
@@ -99,12 +114,12 @@ async def define(
 async def get(
     call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)], name: SubscriptionName
 ) -> Response:
-    """Returns a subscription, how far it got, and what holds it up.
+    """Returns a subscription, its position, and its last error.
 
     Required permission: AccessControl.SubscriptionView
     """
-    service = call.service
-    read = partial(read_subscription, subscriptions=service.subscriptions, ledger=service.ledger)
+    part = call.part(SubscriptionPart)
+    read = partial(read_subscription, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, _key(call))
     return _shown(found.model_dump_json(), found.version)
 
@@ -116,12 +131,12 @@ async def get(
     responses=lists(SubscriptionList, "The subscriptions of the client"),
 )
 async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> Response:
-    """Returns every subscription of the client, how far each got, and what holds it up.
+    """Returns every subscription of the client, with its position and its last error.
 
     Required permission: AccessControl.SubscriptionView
     """
-    service = call.service
-    read = partial(read_subscriptions, subscriptions=service.subscriptions, ledger=service.ledger)
+    part = call.part(SubscriptionPart)
+    read = partial(read_subscriptions, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, call.subject.client_ext_id)
     return _shown(found.model_dump_json())
 
@@ -138,12 +153,12 @@ async def delete(
     name: SubscriptionName,
     if_match: IfMatch = None,
 ) -> Response:
-    """Sends nothing more, and forgets the URL and the secret.
+    """Deletes the subscription, with its URL and its secret.
 
     Required permission: AccessControl.SubscriptionModify
     """
-    await call.execute(DeleteSubscription(**call.terms(), name=path_id(call.request, "name")))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    await call.execute(DeleteSubscription(**call.command_context(), name=call.path_id("name")))
+    return no_content()
 
 
 @router.post(
@@ -159,15 +174,15 @@ async def resume(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Goes on at once with the event after the one that was acknowledged last, whether it was parked or only waits.
+    """Resumes a parked or waiting subscription immediately, after the last acknowledged event.
 
     Required permission: AccessControl.SubscriptionModify
     """
     wanted = call.optional_body(CommentBody)
     command = ChangeSubscriptionStatus(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
-        name=path_id(call.request, "name"),
+        name=call.path_id("name"),
         status=Status.ENABLED,
         announced=True,
     )
@@ -188,25 +203,25 @@ async def replay(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Goes back, or on, to the event at a position, and sends from there. One that is parked stays so until it is resumed.
+    """Moves the subscription back or forward to a position. A parked subscription stays parked until it is resumed.
 
     Required permission: AccessControl.SubscriptionModify
     """
-    position = numbered(call.request, "from")
+    position = numbered(call, "from")
     if position is None:
         raise Malformed("from is missing: the position of the first event to send again.")
     wanted = call.optional_body(CommentBody)
     command = ReplaySubscription(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
-        name=path_id(call.request, "name"),
+        name=call.path_id("name"),
         position=position,
     )
     return json_response(await call.execute(command))
 
 
 def _key(call: Call) -> SubscriptionKey:
-    return SubscriptionKey(call.subject.client_ext_id, path_id(call.request, "name"))
+    return SubscriptionKey(call.subject.client_ext_id, call.path_id("name"))
 
 
 def _shown(content: str, version: int | None = None) -> Response:

@@ -19,32 +19,21 @@ from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
 from application.transaction.outcomes import Outcome
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response, note
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
 from interface.http.core.openapi import (
     body,
     creates,
     deletes,
+    links_to,
     lists,
     patches,
     plain_writes,
     reads,
-    with_delivery_headers,
     writes,
 )
-from interface.http.core.paging import (
-    At,
-    AtVersion,
-    ContinuationToken,
-    DateFilter,
-    Limit,
-    PolicyFilter,
-    StateName,
-    page,
-    page_response,
-    past,
-    query_value,
-)
+from interface.http.core.paging import ContinuationToken, DateFilter, Limit, page, page_response, query_value
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import (
     CREDENTIAL_CREATE,
@@ -54,13 +43,27 @@ from interface.http.core.permissions import (
     CREDENTIAL_VIEW,
     HISTORY_VIEW,
 )
-from interface.http.core.schemas import CreateBody, Date, PatchBody, ResetBody, ValidityBody, VerifyBody
-from interface.http.delivery.routes import delivery_headers
+from interface.http.core.responses import found, json_response, no_content
+from interface.http.core.schemas import Date
+from interface.http.delivery.routes import delivery_headers, with_delivery_headers
+from interface.http.tickets.schemas import (
+    At,
+    AtVersion,
+    CreateBody,
+    PatchBody,
+    PolicyFilter,
+    ResetBody,
+    StateName,
+    ValidityBody,
+    VerifyBody,
+    past,
+)
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
 LIST = "/{clientExtId:segment}/tickets"
 TicketPage = Page[TicketResponse]
+_LINKS = links_to("getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket")
 
 
 @router.post(
@@ -79,14 +82,14 @@ async def regenerate(
     """Regenerates the ticket value for the specified user, resetting the ticket hash.
 
     The reset count is incremented by one. The response contains the updated ticket credential. The new ticket
-    goes to the user, never to the caller. The previous ticket stops verifying at once; a lock is lifted.
-    A disabled or archived ticket is not revived: 422.
+    is sent to the user, never returned to the caller. The previous ticket becomes invalid immediately; a lock is
+    removed. A disabled or archived ticket is not reset: 422.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
     call.count()
     comment = call.optional_body(ResetBody).modificationComment
-    answer = await call.execute(RegenerateTicket(**call.terms(), reason=comment))
+    answer = await call.execute(RegenerateTicket(**call.command_context(), reason=comment))
     return json_response(answer, 200, **await delivery_headers(call, answer))
 
 
@@ -95,7 +98,7 @@ async def regenerate(
     summary="Create a ticket",
     operation_id="createTicket",
     status_code=201,
-    responses=with_delivery_headers(creates(TicketResponse, "Ticket created successfully")),
+    responses=with_delivery_headers(creates(TicketResponse, "Ticket created successfully", links=_LINKS)),
     openapi_extra=body(CreateBody, required=False),
 )
 async def create(
@@ -104,16 +107,16 @@ async def create(
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
-    """Creates the ticket credential of a user. One per user: a second is 422.
+    """Creates the ticket credential of a user. A user has one at most: a second is 422.
 
-    The ticket is generated and goes to the user, never to the caller.
+    The ticket is generated and sent to the user, never returned to the caller.
 
     Required permission: AccessControl.CredentialCreate
     """
     wanted = call.optional_body(CreateBody)
     validity = wanted.validity or ValidityBody()
     command = CreateTicket(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         ext_id=wanted.extId,
         policy_ext_id=wanted.policyExtId,
@@ -137,9 +140,9 @@ async def get(
     atVersion: AtVersion = None,  # noqa: N803
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Returns the ticket credential of a user, as it is or, with `at` or `atVersion`, exactly as it was.
+    """Returns the ticket credential of a user: the current one or, with `at` or `atVersion`, a past state.
 
-    Required permission: AccessControl.CredentialView; for the past AccessControl.HistoryView, too
+    Required permission: AccessControl.CredentialView; for a past state also AccessControl.HistoryView
     """
     moment, version = past(call)
     if moment or version is not None:
@@ -147,9 +150,9 @@ async def get(
         await call.note_read()
         find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
         row, now = await call.find(find_past, call.subject)
-        return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
+        return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
     row, now = ticket(await call.load(ticket_of(call.subject)), call.subject), call.service.clock()
-    return call.found(to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
+    return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
 
 
 @router.patch(
@@ -166,14 +169,14 @@ async def modify(
 ) -> Response:
     """Changes the state, policy, validity or comment of a ticket credential; omitted fields stay.
 
-    `version`, when given, must be the current one, else 409. An archived ticket changes no more: 422.
+    `version`, if given, must be the current one, otherwise 409. An archived ticket cannot be changed: 422.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
     wanted = call.body(PatchBody)
     validity = wanted.validity or ValidityBody()
     command = ModifyTicket(
-        **call.terms(),
+        **call.command_context(),
         reason=wanted.modificationComment,
         version=wanted.version,
         state=State(wanted.stateName) if wanted.stateName else None,
@@ -188,12 +191,12 @@ async def modify(
     PATH, summary="Delete a ticket", operation_id="deleteTicket", status_code=204, responses=deletes()
 )
 async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: IfMatch = None) -> Response:
-    """Removes the ticket credential; its history stays. The user may then have a ticket again.
+    """Deletes the ticket credential; its history is kept. A new ticket can then be created for the user.
 
     Required permission: AccessControl.CredentialDelete
     """
-    await call.execute(DeleteTicket(**call.terms()))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    await call.execute(DeleteTicket(**call.command_context()))
+    return no_content()
 
 
 @router.post(
@@ -208,18 +211,18 @@ async def verify(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Tells whether a ticket is the user's and may be used now, and counts it.
+    """Verifies a ticket of the user, and counts the result.
 
-    A wrong ticket counts, and locks the credential as its policy says. A refusal for any other reason does not
-    count. An accepted ticket is used up unless its policy says `reusable`.
+    A wrong ticket counts as a failure, and locks the credential as its policy defines. A refusal for any other reason
+    does not count. An accepted ticket cannot be used again unless its policy is `reusable`.
 
     Required permission: AccessControl.CredentialVerify
     """
     call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
-    answer = await call.execute(VerifyTicket(**call.terms(), ticket=ticket))
+    answer = await call.execute(VerifyTicket(**call.command_context(), ticket=ticket))
     if answer.outcome == Outcome.LOCKED:
-        await note(call.request, "locked")
+        await call.note("locked")
     return json_response(answer)
 
 
@@ -235,20 +238,20 @@ async def find(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the ticket credentials of a client that fit every filter, page by page; deleted ones never.
+    """Returns the ticket credentials of a client that match every filter, page by page, without deleted ones.
 
-    The state is the state now. Pages go on by key, so what stands throughout is neither missed nor shown twice.
+    The filter uses the current state. Pages are keyed, so no unchanged ticket is missed or returned twice.
 
     Required permission: AccessControl.CredentialView
     """
-    wanted, now = page(call.request), call.service.clock()
+    wanted, now = page(call), call.service.clock()
     query = TicketQuery(
         client_ext_id=call.subject.client_ext_id,
         now=now,
-        state=query_value(call.request, "stateName", State),
-        policy_ext_id=query_value(call.request, "policyExtId", ExtId),
-        expires_before=query_value(call.request, "expiresBefore", Date),
-        last_modified_after=query_value(call.request, "lastModifiedAfter", Date),
+        state=query_value(call, "stateName", State),
+        policy_ext_id=query_value(call, "policyExtId", ExtId),
+        expires_before=query_value(call, "expiresBefore", Date),
+        last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
     place = page_key_of(found.items[-1], query) if found.more else None

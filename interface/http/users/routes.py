@@ -14,13 +14,15 @@ from application.users.find_users import find_users
 from application.users.records import user, user_of
 from application.users.register_user import RegisterUser
 from application.users.response import UserResponse, to_response
-from interface.http.core.call import Call, CallRoute, depends, depends_for_client, json_response
+from interface.http.core.call import Call
+from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads
 from interface.http.core.paging import ContinuationToken, Limit, page, page_response
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import USER_MODIFY, USER_VIEW
-from interface.http.core.schemas import UserBody
+from interface.http.core.responses import found, json_response, no_content
+from interface.http.users.schemas import UserBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/users"
@@ -36,14 +38,14 @@ UserPage = Page[UserResponse]
     openapi_extra=body(UserBody, required=True),
 )
 async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
-    """Makes this all that is known of the user: where tickets are sent, and in which language. Without an `email` they go by letter.
+    """Registers a user, or replaces all data of the user. Without an `email`, tickets are sent by letter.
 
     Required permission: AccessControl.UserModify
     """
     user = call.body(UserBody)
     answer = await call.execute(
         RegisterUser(
-            **call.terms(),
+            **call.command_context(),
             email=user.email,
             name=user.name,
             language=user.language,
@@ -55,22 +57,22 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
 
 @router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
 async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
-    """Returns what is known of a user.
+    """Returns the data of a user.
 
     Required permission: AccessControl.UserView
     """
     recipient = user(await call.load([user_of(call.subject)]), call.subject)
-    return call.found(to_response(recipient), recipient.version)
+    return found(call, to_response(recipient), recipient.version)
 
 
 @router.delete(PATH, summary="Erase a user", operation_id="eraseUser", status_code=204, responses=deletes())
 async def erase(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatch = None) -> Response:
-    """Erases all that is known of the user, and deletes the ticket; its history stays, with ids only.
+    """Erases all data of the user, and deletes the ticket; its history is kept, with ids only.
 
     Required permission: AccessControl.UserModify
     """
-    await call.execute(EraseUser(**call.terms()))
-    return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    await call.execute(EraseUser(**call.command_context()))
+    return no_content()
 
 
 @router.get(
@@ -81,11 +83,11 @@ async def find(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the users of a client by their ids, page by page.
+    """Returns the users of a client, ordered by id, page by page.
 
     Required permission: AccessControl.UserView
     """
-    wanted = page(call.request)
+    wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
     place = PageKey("", found.items[-1].user_ext_id) if found.more else None

@@ -156,4 +156,4 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, content: bytes 
 
 
 def test_the_expiry_job_says_what_it_did(tmp_path: Path) -> None:
-    assert tickets(tmp_path, "jobs", "expire").stdout == "0 tickets end soon, 0 have ended.\n"
+    assert tickets(tmp_path, "jobs", "expire").stdout == "0 tickets expire soon, 0 have expired.\n"

@@ -140,9 +140,9 @@ def test_the_letter_is_shown_as_it_is_printed(tmp_path: Path) -> None:
     [
         (
             ["templates", "render", "mail.pdf"],
-            "mail.pdf: there is no such kind; there are subject.txt, mail.txt,",
+            "unknown kind 'mail.pdf'; expected one of subject.txt, mail.txt,",
         ),
-        (["templates", "render", "../../etc/passwd"], "there is no such kind"),
+        (["templates", "render", "../../etc/passwd"], "unknown kind"),
         (["templates", "render"], "argument 'kind'"),
         (
             ["templates", "render", "mail.txt", "-o", "missing/mail.txt"],
@@ -189,11 +189,11 @@ def test_a_letter_that_cannot_be_printed_is_said(tmp_path: Path, own: Path) -> N
 def test_a_directory_of_texts_that_is_not_there_is_no_empty_one(tmp_path: Path, arguments: list[str]) -> None:
     done = run(tmp_path, *arguments, TICKETS_TEMPLATE_DIR="nowhere")
 
-    assert (done.status, done.err) == (2, "tickets: TICKETS_TEMPLATE_DIR nowhere is no directory\n")
+    assert (done.status, done.err) == (2, "tickets: TICKETS_TEMPLATE_DIR nowhere is not a directory\n")
 
 
 def test_the_help_says_what_the_commands_are_for(tmp_path: Path) -> None:
-    assert "Deliver tickets beside the servers" in run(tmp_path, "deliver", "--help").out
+    assert "Deliver tickets in a process of its own" in run(tmp_path, "deliver", "--help").out
     assert "CLIENT/LANGUAGE/KIND" in run(tmp_path, "templates", "check", "--help").out
     assert "--outbox" in run(tmp_path, "keys", "rotate", "--help").out
 
@@ -231,7 +231,7 @@ WEBHOOK = {
         ({"TICKETS_MAIL_DIR": "/proc/none"}, "/proc/none"),
         ({"TICKETS_LETTER_DIR": "/proc/none"}, "/proc/none"),
         ({"TICKETS_LETTER_WINDOW": "top"}, "TICKETS_LETTER_WINDOW: Input should be 'left' or 'right'"),
-        ({"TICKETS_TEMPLATE_DIR": "nowhere"}, "TICKETS_TEMPLATE_DIR nowhere is no directory"),
+        ({"TICKETS_TEMPLATE_DIR": "nowhere"}, "TICKETS_TEMPLATE_DIR nowhere is not a directory"),
         ({"TICKETS_LANGUAGE": "d"}, "TICKETS_LANGUAGE: "),
         ({"TICKETS_TIME_ZONE": "Zurich"}, "TICKETS_TIME_ZONE: must be a time zone such as Europe/Zurich"),
         (WEBHOOK, "mailer.jwk"),
@@ -318,7 +318,7 @@ def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
     done = run(tmp_path, "keys", "rotate", "--outbox")
 
     assert (done.status, done.err) == (0, "")
-    assert done.out == "2 tickets and 1 subscription sealed anew.\n"
+    assert done.out == "2 tickets and 1 subscription re-encrypted.\n"
     second, former = path.read_bytes()[:32], path.read_bytes()[32:]
     assert former == first
     assert sealed_under(sqlite_url, second) == 3
@@ -326,7 +326,7 @@ def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
     again = run(tmp_path, "keys", "rotate", "--outbox")
 
     third, former = path.read_bytes()[:32], path.read_bytes()[32:]
-    assert again.out == "2 tickets and 1 subscription sealed anew.\n"
+    assert again.out == "2 tickets and 1 subscription re-encrypted.\n"
     assert former == second
     assert sealed_under(sqlite_url, third) == 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -345,11 +345,11 @@ def test_keys_that_come_from_elsewhere_are_rotated_there_and_what_waits_here(
     again = run(tmp_path, "keys", "reseal", **settings)
 
     assert refused.status == 2
-    assert "is no file here: give the new one behind the one in force" in " ".join(refused.err.split())
+    assert "is not a file here: add the new key after the current one" in " ".join(refused.err.split())
 
-    assert done.out == "2 tickets and 1 subscription sealed anew.\n"
+    assert done.out == "2 tickets and 1 subscription re-encrypted.\n"
     assert sealed_under(sqlite_url, KEY) == 3
-    assert again.out == "0 tickets and 0 subscriptions sealed anew.\n"
+    assert again.out == "0 tickets and 0 subscriptions re-encrypted.\n"
     assert (tmp_path / "var" / "keys" / "outbox.key").read_bytes() == FORMER
 
 
@@ -362,16 +362,16 @@ def test_a_lost_key_loses_only_what_waits_and_says_so(tmp_path: Path, sqlite_url
     done = run(tmp_path, "keys", "rotate", "--outbox")
 
     assert done.status == 2
-    assert done.out == "0 tickets and 0 subscriptions sealed anew.\n"
+    assert done.out == "0 tickets and 0 subscriptions re-encrypted.\n"
     assert done.err == (
-        "tickets: 2 tickets and 1 subscription were sealed with a key that is not there, and nothing else is lost with"
-        " it: bring it back, or reset the tickets (GET …/ticket/deliveries names them) and define the subscriptions"
-        " anew\n"
+        "tickets: 2 tickets and 1 subscription were encrypted with a key that is missing, and nothing else is lost with"
+        " it: restore the key, or reset the tickets (GET …/ticket/deliveries lists them) and define the subscriptions"
+        " again\n"
     )
     # Once it is back, nothing is.
     path.write_bytes(path.read_bytes()[:32] + lost)
     back = run(tmp_path, "keys", "rotate", "--outbox")
-    assert (back.status, back.out) == (0, "2 tickets and 1 subscription sealed anew.\n")
+    assert (back.status, back.out) == (0, "2 tickets and 1 subscription re-encrypted.\n")
     assert sealed_under(sqlite_url, path.read_bytes()[:32]) == 3
 
 

@@ -109,7 +109,7 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
         for header in case.operation.headers
         if header.name in case.headers
     )
-    of_the_domain = (b"The validity ends", b"continuationToken", b"is the transmitter's to say")
+    of_the_domain = (b"The validity ends", b"continuationToken", b"is set by the transmitter")
     return fits and not any(text in response.content for text in of_the_domain)
 
 

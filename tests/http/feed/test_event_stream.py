@@ -100,7 +100,7 @@ def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> Non
     reader = virtual_time.run(slow())
 
     assert reader.last.startswith(b"event: end\n")
-    assert b"You read too slowly" in reader.last
+    assert b"The reader is too slow" in reader.last
     ids = [int(sent.split()[1]) for sent in reader.taken if sent.startswith(b"id:")]
     assert ids == list(range(1, len(ids) + 1))
 
@@ -159,5 +159,5 @@ def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
     reader = reading()
     virtual_time.run(run(reader, broken()))
 
-    assert b"out of reach" in reader.last
+    assert b"The store is unavailable" in reader.last
     assert b"secret" not in reader.last

@@ -15,6 +15,7 @@ from application.shared.errors import StoreUnavailable
 from interface.composition import telemetry
 from interface.composition.server import http_app, sign_token
 from interface.composition.service import Running, start
+from interface.http.health.routes import HealthPart
 from interface.settings import Settings
 from tests.support.postgres import out_of_reach
 from tests.support.schemas import migrate_to_next_release, newest_schema, set_schema
@@ -162,7 +163,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
         writing.start()
         try:
             until(lambda: client.get("/readyz").status_code == 503, "it is noticed")
-            assert_not_ready(client, "writer", "what is being stored has taken 0 seconds")
+            assert_not_ready(client, "writer", "the current commit has taken 0 seconds")
         finally:
             gate.set()
             writing.join()
@@ -237,6 +238,6 @@ def test_they_are_not_in_the_document_of_the_api(sqlite_url: str) -> None:
 
 def test_a_process_that_is_about_to_stop_is_not_ready(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
-        client.app.state.service.readiness.stop()  # type: ignore[attr-defined]  # what a signal does
+        client.app.state.parts[HealthPart].readiness.stop()  # type: ignore[attr-defined]  # what a signal does
 
         assert_not_ready(client, "process", "is stopping")

@@ -7,7 +7,7 @@ import pytest
 from application.shared.errors import StoreUnavailable
 from interface.http.core import problems
 from interface.http.core.problems import problem_response
-from interface.http.core.seldom import ThrottledLogger
+from interface.http.core.throttled_log import ThrottledLogger
 
 
 def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(

@@ -1,4 +1,4 @@
-"""Warnings that would come with every request: each is logged at once, and then seldom, with how often it was meant."""
+"""Throttled warnings: each kind is logged immediately, and then rarely, with the number of suppressed ones."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ _MOST_KINDS = 100
 
 
 class ThrottledLogger:
-    """Logs a warning at once, and the same kind again after ten seconds at the earliest. From one thread."""
+    """Logs a warning immediately, and the same kind again after ten seconds at the earliest. For one thread."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log

@@ -2,16 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from fastapi import Path, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from application.shared.fields import Comment
 from application.subscriptions.records import Target
 from application.subscriptions.security_stream import POLL, PUSH
 from domain.subscriptions.subscription import Method, Terms
-from interface.http.core.schemas import whole
+from interface.http.core.path import ID_SCHEMA
+from interface.http.core.schemas import integral
 
 StreamName = Annotated[str, Field(min_length=1, max_length=50)]
 _Uri = Annotated[str, Field(min_length=1, max_length=200)]
+
+StreamId = Annotated[str, Path(description="Id of the stream.", json_schema_extra=ID_SCHEMA)]
+
+StreamIdFilter = Annotated[
+    str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 50}), Query(description="The stream.")
+]
 
 
 class _Body(BaseModel):
@@ -27,13 +35,13 @@ class PushBody(_Body):
 
 
 class PolledBody(_Body):
-    """Tokens are polled; where, the service says."""
+    """Tokens are polled, at a URL that the service defines."""
 
     method: Literal["urn:ietf:rfc:8936"]
 
 
 class StreamBody(_Body):
-    """What a receiver says of a stream."""
+    """The properties of a stream that a receiver sets."""
 
     events_requested: Annotated[list[_Uri] | None, Field(max_length=50)] = None
     delivery: Annotated[PushBody | PolledBody, Field(discriminator="method")] | None = None
@@ -41,7 +49,7 @@ class StreamBody(_Body):
 
 
 class StreamReplacementBody(StreamBody):
-    """A stream, whole; what is left out is forgotten. What is the transmitter's to say must be as it is."""
+    """A complete stream; omitted properties are reset. Properties of the transmitter must be unchanged."""
 
     stream_id: StreamName
     iss: str | None = None
@@ -51,10 +59,10 @@ class StreamReplacementBody(StreamBody):
 
 
 class StreamChangeBody(StreamReplacementBody):
-    """What to change of a stream; what is left out, or null, stays."""
+    """The properties to change; omitted ones and nulls are kept."""
 
     def over(self, terms: Terms, target: Target) -> StreamBody:
-        """Return the whole that this makes of a stream as it is."""
+        """Return the complete stream after the change."""
         kept: PushBody | PolledBody = PolledBody(method=POLL)
         if terms.method is Method.SET_PUSH:
             authorization = SecretStr(target.authorization) if target.authorization else None
@@ -70,7 +78,7 @@ class StreamChangeBody(StreamReplacementBody):
 
 
 class StreamStatusBody(_Body):
-    """What becomes of a stream."""
+    """The new status of a stream."""
 
     stream_id: StreamName
     status: Literal["enabled", "paused", "disabled"]
@@ -78,7 +86,7 @@ class StreamStatusBody(_Body):
 
 
 class StreamVerificationBody(_Body):
-    """What to verify, and a state to give back."""
+    """The stream to verify, and a state to return."""
 
     stream_id: StreamName
     state: Annotated[str | None, Field(max_length=1000)] = None
@@ -92,13 +100,13 @@ class TokenErrorBody(_Body):
 
 
 class PollBody(_Body):
-    """What a receiver has, and wants."""
+    """The tokens that a receiver acknowledges and requests."""
 
     ack: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=1000)] = []
     setErrs: Annotated[dict[str, TokenErrorBody], Field(max_length=100)] = {}
     maxEvents: Annotated[
         int,
         Field(ge=0, le=2**31 - 1, strict=True, description="At most 100 come at once."),
-        BeforeValidator(whole),
+        BeforeValidator(integral),
     ] = 100
     returnImmediately: Annotated[bool, Field(strict=True)] = False

@@ -1,0 +1,80 @@
+"""The commands for users."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from application.users.import_users import ImportReport
+from interface.cli.core.messages import fail
+
+
+@dataclass(frozen=True)
+class UserActions:
+    """What the commands do; interface/composition wires it."""
+
+    import_users: Callable[..., None]
+
+
+def add_commands(cli: typer.Typer, actions: UserActions) -> None:
+    """Add the commands."""
+    users = typer.Typer(help="Users: the recipients of tickets.", no_args_is_help=True)
+    cli.add_typer(users, name="users")
+
+    @users.callback()
+    def _() -> None:
+        pass
+
+    @users.command(name="import")
+    def import_(
+        file: Annotated[
+            Path,
+            typer.Argument(
+                help="CSV in UTF-8: userExtId,email,name,language,postalAddress, with | between its lines.",
+                dir_okay=False,
+            ),
+        ],
+        client: Annotated[str, typer.Option(help="Client of the users.")],
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Check every line, and change nothing.")
+        ] = False,
+    ) -> None:
+        """Register the users of a CSV file. Bad lines are reported and skipped; a second run changes nothing."""
+        report = ImportReport()
+        try:
+            with (
+                _progress() as progress,
+                progress.open(file, "r", encoding="utf-8-sig", newline="", description=file.name) as lines,
+            ):
+                actions.import_users(
+                    lines, client, actor="tickets users import", dry_run=dry_run, report=report
+                )
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{file} cannot be read: {error}")
+        for fault in report.faults:
+            Console(stderr=True, soft_wrap=True).print(fault, highlight=False, markup=False)
+        _print_report(report, dry_run=dry_run)
+        if report.faults:
+            raise SystemExit(1)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print_report(report: ImportReport, *, dry_run: bool) -> None:
+    table = Table(title="Checked, nothing changed" if dry_run else "Imported")
+    counts = {"good lines": report.good, "bad lines": len(report.faults)}
+    if not dry_run:
+        counts |= {"new": report.created, "changed": report.changed, "unchanged": report.unchanged}
+    for title in counts:
+        table.add_column(title, justify="right")
+    table.add_row(*map(str, counts.values()))
+    Console().print(table)

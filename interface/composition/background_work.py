@@ -1,0 +1,129 @@
+"""The work that a server process does beside the requests."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from application.feed.live_feed import LiveFeed
+from application.operations.readiness import Probe
+from application.record.access_log import AccessRecorder
+from application.record.checkpoint import CheckpointSender
+from application.shared.errors import Unavailable
+from application.shared.periodic import Periodic
+from application.transaction.command import Answer, Command
+from interface.composition.delivery import deliver, delivery_of
+from interface.composition.jobs import cancelled, expire, push, send_signed, sign_ledgers, witnesses
+from interface.composition.service import Running
+from interface.composition.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+_CHECKPOINTS_EVERY_SECONDS = 5
+# At a stop. A checkpoint whose sending is cut off is sent again after the next start; every witness accepts it twice.
+_WAIT_FOR_WITNESSES_SECONDS = 1
+_FLUSH_EVERY_SECONDS = 60
+_POLL_INTERVAL_SECONDS = 1
+
+
+class BackgroundWork:
+    """ExpiryPageKey, signing, delivery and pushing; started and stopped with the application.
+
+    Raises InvalidSettings if tickets cannot be delivered by the settings.
+    """
+
+    def __init__(
+        self, running: Running, live: LiveFeed, notes: AccessRecorder, telemetry: Telemetry, probe: Probe
+    ) -> None:
+        self._running = running
+        self._live = live
+        self._notes = notes
+        self._telemetry = telemetry
+        self._probe = probe
+        self._delivery = delivery_of(running.settings) if running.settings.deliver else None
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Start all of it, on the running event loop."""
+        running, telemetry, stopped = self._running, self._telemetry, self._stopping.is_set
+        settings, loop = running.settings, asyncio.get_running_loop()
+
+        def submit(command: Command) -> Future[Answer]:
+            return asyncio.run_coroutine_threadsafe(running.commands.execute(command), loop)
+
+        self._expiry = Periodic(
+            "expiry",
+            partial(expire, running, submit, stopped),
+            every_seconds=settings.expiry_every_seconds,
+        )
+        self._signing = Periodic(
+            "checkpoints",
+            partial(sign_ledgers, running, stopped),
+            every_seconds=_CHECKPOINTS_EVERY_SECONDS,
+        )
+        self._sending = _witness_job(running, telemetry, stopped)
+        self._observing = [
+            loop.create_task(_flush_periodically(self._notes)),
+            loop.create_task(_look_periodically(telemetry)),
+        ]
+        self._storing = [loop.create_task(push(running, self._live))] if settings.push else []
+        if self._delivery:
+            self._storing.append(loop.create_task(deliver(running, self._delivery, telemetry.tried)))
+
+    def prepare_stop(self) -> None:
+        """End the streams and report that the server is not ready, so that the open requests end."""
+        self._stopping.set()
+        self._probe.stop()
+        self._live.stop()
+
+    async def stop(self) -> None:
+        """Stop after the last request, and close the service."""
+        running = self._running
+        self._stopping.set()
+        # The requests are over: their counts must be stored before anything else can fail.
+        for task in self._observing:
+            task.cancel()
+        await _flush(self._notes)
+        # Work that still stores something ends before the commands do.
+        for error in await asyncio.gather(*map(cancelled, self._storing), return_exceptions=True):
+            if isinstance(error, Exception):
+                log.error("background work ended with an error", exc_info=error)
+        await asyncio.to_thread(self._expiry.close)
+        # The counts of requests that uvicorn no longer waited for.
+        await _flush(self._notes)
+        await running.commands.close()
+        await self._live.close()
+        await asyncio.to_thread(self._signing.close)
+        if self._sending:
+            await asyncio.to_thread(self._sending.close, _WAIT_FOR_WITNESSES_SECONDS)
+        await asyncio.to_thread(running.close)
+        await asyncio.to_thread(self._telemetry.close)
+
+
+def _witness_job(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]) -> Periodic | None:
+    """Return the job that sends checkpoints to witnesses; separate, so that a witness that hangs does not delay signing."""
+    known = witnesses(running.settings)
+    if not known:
+        return None
+    send = partial(send_signed, running, CheckpointSender(running.store, known), telemetry.unsent, stopped)
+    return Periodic("checkpoints to witnesses", send, every_seconds=_CHECKPOINTS_EVERY_SECONDS)
+
+
+async def _flush_periodically(notes: AccessRecorder) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY_SECONDS)
+        await _flush(notes)
+
+
+async def _look_periodically(telemetry: Telemetry) -> None:
+    while True:
+        telemetry.look()
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)
+
+
+async def _flush(notes: AccessRecorder) -> None:
+    try:
+        await notes.flush()
+    except Unavailable as error:
+        log.warning("access log counts lost: %s", error)

@@ -1,0 +1,51 @@
+"""The actions of the commands for keys."""
+
+from collections.abc import Callable
+
+import typer
+
+from application.operations.reseal import ResealReport, reseal
+from interface.cli.operations import keys as commands
+from interface.composition.service import Running, in_background, ledger_keys
+from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.settings import InvalidSettings, read_settings
+
+
+def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
+    """Rotate the key that encrypts queued tickets; the former key decrypts until the next rotation. Raises InvalidSettings, Unavailable."""
+    with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
+        if not isinstance(running.outbox_keys, OutboxKeyFile):
+            raise InvalidSettings(
+                "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
+                " run `tickets keys reseal`"
+            )
+        _reseal(running, report)  # tickets that the key to be removed still encrypts
+        try:
+            running.outbox_keys.rotate()
+        except OSError as error:
+            raise InvalidSettings(
+                f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
+                " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
+            ) from error
+        return _reseal(running, report)
+
+
+def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
+    """Re-encrypt queued tickets with the first key. Raises InvalidSettings, Unavailable."""
+    with in_background(read_settings(), with_outbox=True) as (running, _):
+        return _reseal(running, report)
+
+
+def _reseal(running: Running, report: Callable[[int], None]) -> ResealReport:
+    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=report)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    actions = commands.KeyActions(
+        public_keys=lambda: ledger_keys(read_settings()).public(),
+        rotate=lambda: ledger_keys(read_settings()).rotate(),
+        rotate_outbox=rotate_outbox_key,
+        reseal=reseal_outbox,
+    )
+    commands.add_commands(cli, actions)

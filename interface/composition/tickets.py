@@ -1,0 +1,20 @@
+"""What the commands for tickets do."""
+
+import typer
+
+from application.tickets.expire_tickets import ExpiryReport
+from interface.cli.tickets import commands
+from interface.composition.jobs import expire
+from interface.composition.service import in_background
+from interface.settings import read_settings
+
+
+def run_expiry() -> ExpiryReport | None:
+    """Say now which tickets end soon or have ended; None where another process does it."""
+    with in_background(read_settings()) as (running, background):
+        return expire(running, background.submit)
+
+
+def add_commands(cli: typer.Typer) -> None:
+    """Add the commands."""
+    commands.add_commands(cli, commands.TicketActions(run_expiry=run_expiry))
