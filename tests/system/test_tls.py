@@ -127,9 +127,9 @@ def test_what_cannot_be_used_stops_the_start_and_is_not_shown(
 @pytest.mark.parametrize(
     ("lasts", "health", "said"),
     [
-        (timedelta(days=30, hours=1), Health.GOOD, "ends in 30 days"),
-        (timedelta(days=13, hours=1), Health.WARNING, "ends in 13 days"),
-        (timedelta(hours=-1), Health.BAD, "has ended"),
+        (timedelta(days=30, hours=1), Health.GOOD, "expires in 30 days"),
+        (timedelta(days=13, hours=1), Health.WARNING, "expires in 13 days"),
+        (timedelta(hours=-1), Health.BAD, "has expired"),
     ],
 )
 def test_the_doctor_says_when_a_certificate_ends(

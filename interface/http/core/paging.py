@@ -1,4 +1,4 @@
-"""Pages in the sibling's shape: `limit` and `continuationToken` in, `items` and `_pagination` out."""
+"""Pages in the shape of nevisIDM: `limit` and `continuationToken` in, `items` and `_pagination` out."""
 
 import base64
 import json

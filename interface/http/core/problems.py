@@ -88,7 +88,7 @@ class UnsupportedMediaType(HttpError):
 
 
 class Status(NamedTuple):
-    """What an error is in HTTP; `code` is what clients of the sibling product know."""
+    """What an error is in HTTP; `code` is what clients of nevisIDM know."""
 
     status: int
     title: str
@@ -120,7 +120,7 @@ INTERNAL = Status(500, "Internal error", "errors.fatalError")
 
 
 class ErrorMessage(BaseModel):
-    """One error, in the shape that clients of the sibling product read."""
+    """One error, in the shape that clients of nevisIDM read."""
 
     code: Annotated[str, Field(examples=["errors.noRecord"])]
     message: str

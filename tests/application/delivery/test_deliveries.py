@@ -37,7 +37,7 @@ LONG = 120
 def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the interval after which a watcher of commits notices a stop."""
     for store in ("sqlite_store", "postgres_store"):
-        monkeypatch.setattr(f"interface.outbound.sql.{store}._TOLD_EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(f"interface.outbound.sql.{store}._NOTIFY_SECONDS", 0.1)
 
 
 def service_at(database_url: str) -> Iterator[Service]:

@@ -155,7 +155,7 @@ def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
         second = Command(tmp_path, *arguments, output="second", TICKETS_DATABASE_URL=ledger)
         assert second.wait() == 2
 
-    second.said("the cursor file c.json is used by another process")
+    second.said("the cursor file c.json is in use by another process")
     assert not second.out.read_bytes()
 
 
@@ -167,10 +167,10 @@ def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
         (["--after", "-1"], "--after"),
         (["--types", "Nonsense"], "unknown event type 'Nonsense'; expected one of AccessNoted"),
         (["--types", ""], "--types: unknown event type ''; expected"),
-        (["--cursor", "other.json"], "is of tickets/client-9, not of tickets/bench"),
-        (["--cursor", "broken.json"], "broken.json is no cursor file"),
+        (["--cursor", "other.json"], "belongs to tickets/client-9, not to tickets/bench"),
+        (["--cursor", "broken.json"], "broken.json is not a cursor file"),
         (["--cursor", "beyond.json"], "The ledger of the client ends at position 300."),
-        (["--cursor", "/proc/none/c.json"], "the cursor file /proc/none/c.json cannot be used"),
+        (["--cursor", "/proc/none/c.json"], "cannot use the cursor file /proc/none/c.json"),
         (["--cursor", "."], "is a directory"),
     ],
 )

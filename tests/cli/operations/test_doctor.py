@@ -115,8 +115,8 @@ def test_what_is_bad_ends_with_one_and_is_read_at_80_columns(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (1, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
-    assert "others may read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
-    assert "no connection to the mail server → check TICKETS_SMTP_URL" in text
+    assert "other users can read var/keys/outbox.key → chmod 600 var/keys/outbox.key" in text
+    assert "cannot connect to the mail server → check TICKETS_SMTP_URL" in text
     assert done.stdout.endswith("\n2 bad, 0 warnings.\n")
 
 
@@ -155,7 +155,7 @@ def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "TICKETS_DATABSE_URL: no such setting" in only_bad(found(monkeypatch, databse_url="x")).found
+    assert "TICKETS_DATABSE_URL: unknown setting" in only_bad(found(monkeypatch, databse_url="x")).found
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,12 @@ def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
     before = list(contents(tmp_path))
 
     finding = only_bad(found(monkeypatch))
-    with pytest.raises(InvalidSettings, match="is not named by when the key was made"):
+    with pytest.raises(InvalidSettings, match="is not a creation time such as"):
         start(Settings())
 
     assert finding.check == "ledger key"
-    assert finding.found.startswith(f"var/keys/ledger/{name} is not named by when the key was made")
-    assert "give it such a name" in finding.advice
+    assert finding.found.startswith(f"the name of var/keys/ledger/{name} is not a creation time")
+    assert "rename or remove" in finding.advice
     assert list(contents(tmp_path)) == before
 
 
@@ -218,7 +218,7 @@ def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Pa
     done = tickets(tmp_path, "keys", "rotate")
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("tickets: var/keys/ledger/ledger.pem is not named by when")
+    assert done.stderr.startswith("tickets: the name of var/keys/ledger/ledger.pem is not a")
     assert list(strange.parent.iterdir()) == [strange]
 
 
@@ -262,14 +262,14 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
         (
             "var/keys/outbox.key",
             0o644,
-            "others may read var/keys/outbox.key",
+            "other users can read var/keys/outbox.key",
             "chmod 600 var/keys/outbox.key",
         ),
-        ("var/tickets.db", 0o660, "others may read", "chmod 600"),
+        ("var/tickets.db", 0o660, "other users can read", "chmod 600"),
         (
             "var/keys/ledger",
             0o777,
-            "others may replace what is in var/keys/ledger",
+            "other users can replace files in var/keys/ledger",
             "chmod 700 var/keys/ledger",
         ),
     ],
@@ -424,7 +424,7 @@ def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"postgresql://tickets:{PASSWORD}@x@127.0.0.1/t"
-    unreadable = "TICKETS_READ_DATABASE_URL: its URL cannot be read"
+    unreadable = "TICKETS_READ_DATABASE_URL: the URL is invalid"
     primary = "postgresql://127.0.0.1:1/t"
     for wrong in (url, f"postgresql://127.0.0.1/t?{PASSWORD}=1"):
         finding = only_bad(found(monkeypatch, database_url=primary, read_database_url=wrong))
@@ -509,9 +509,9 @@ def test_a_mail_server_that_does_not_let_us_in_is_said(
     gone = only_bad(found(monkeypatch, smtp_url=good))
 
     assert bad(let_in) == []
-    assert untrusted.found.startswith("the mail server's certificate is not accepted")
+    assert untrusted.found.startswith("the mail server's certificate was rejected")
     assert refused.found == "the mail server answered 535 to the login"
-    assert gone.found == "no connection to the mail server"
+    assert gone.found == "cannot connect to the mail server"
     assert {finding.check for finding in (untrusted, refused, gone)} == {"mail server"}
     assert len({untrusted.advice, refused.advice, gone.advice}) == 1
     assert "TICKETS_SMTP_URL" in gone.advice

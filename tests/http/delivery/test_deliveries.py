@@ -31,7 +31,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("application.delivery.deliver_tickets._POLL_INTERVAL_SECONDS", 0.02)
     monkeypatch.setattr("application.delivery.deliver_tickets._STOP_TIMEOUT_SECONDS", 0.1)
     for store in ("sqlite_store", "postgres_store"):
-        monkeypatch.setattr(f"interface.outbound.sql.{store}._TOLD_EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(f"interface.outbound.sql.{store}._NOTIFY_SECONDS", 0.1)
 
 
 @contextmanager
