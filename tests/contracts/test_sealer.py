@@ -61,7 +61,7 @@ def test_a_changed_byte_is_detected() -> None:
 def test_a_missing_key_is_reported() -> None:
     sealed = sealer_with(KEY).seal(ClearTicket("ticket"), "row")
 
-    with pytest.raises(SealBroken, match="an outbox key that is not there: bring the key back"):
+    with pytest.raises(SealBroken, match="a missing outbox key: restore the key"):
         sealer_with(NEW_KEY).unseal(sealed, "row")
 
 

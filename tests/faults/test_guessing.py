@@ -2,16 +2,16 @@
 
 import multiprocessing
 import secrets
-from functools import partial
 
 import pytest
 
-from application.tickets.create_ticket import CreateTicket, create_ticket
-from application.tickets.verify_ticket import VerifyTicket, verify_ticket
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.verify_ticket import VerifyTicket
 from application.transaction.group_commit import Background, GroupCommit
-from application.users.register_user import RegisterUser, register_user
+from application.users.register_user import RegisterUser
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
+from interface.composition.register import Tools, tickets, users
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.system import SystemRandomness, system_clock
 from tests.support.evidence import open_store
@@ -23,20 +23,10 @@ SUBJECT = Subject("client-123", "user-123")
 
 
 def commands_over(database_url: str) -> Background:
-    minting = {
-        "clock": system_clock,
-        "randomness": SystemRandomness(),
-        "sealer": AesGcmSealer(lambda: [bytes(32)]),
-    }
-    commands = GroupCommit(
-        open_store(database_url),
-        {
-            RegisterUser: partial(register_user, clock=system_clock),
-            CreateTicket: partial(create_ticket, **minting),  # type: ignore[arg-type]
-            VerifyTicket: partial(verify_ticket, clock=system_clock, randomness=SystemRandomness()),
-        },
+    tools = Tools(system_clock, SystemRandomness(), AesGcmSealer(lambda: [bytes(32)]), ())
+    return Background(
+        GroupCommit(open_store(database_url), {**tickets.handlers(tools), **users.handlers(tools)})
     )
-    return Background(commands)
 
 
 def guess(database_url: str, guesses: int) -> int:

@@ -65,7 +65,7 @@ def test_a_server_that_stops_says_goodbye(sqlite_url: str, tmp_path: Path) -> No
         server.process.wait(10)
 
     assert rest[-3] == "event: end"
-    assert "stops" in rest[-2]
+    assert "is stopping" in rest[-2]
 
 
 def test_who_does_not_read_costs_no_memory_and_is_told_so(sqlite_url: str, tmp_path: Path) -> None:

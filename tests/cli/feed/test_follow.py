@@ -124,7 +124,7 @@ def test_a_store_that_goes_away_is_said_once_and_nothing_is_missed(
 
     assert lines(following) == ledgers(postgres_url)[CLIENT]
     said = following.err.read_text()
-    assert said.count("it is waited for") == said.count("the store is back") == 1
+    assert said.count("retrying") == said.count("the store is reachable again") == 1
 
 
 def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
