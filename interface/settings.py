@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     delivery_longest_wait_seconds: Annotated[float, Field(gt=0, description="… up to this")] = 3600
     delivery_give_up_hours: Annotated[
         float,
-        Field(gt=0, description="time after which a failing delivery method is given up for the next one"),
+        Field(gt=0, description="time after which a failing delivery method is replaced by the next one"),
     ] = 24
     delivery_lease_seconds: Annotated[
         float, Field(ge=1, description="delivery lease; an interrupted delivery is retried after it")

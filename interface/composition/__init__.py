@@ -1,1 +1,1 @@
-"""Where everything is wired, and nothing else wires."""
+"""The composition root: the only room that connects the others."""

@@ -1,4 +1,4 @@
-"""What the commands for backups do."""
+"""The actions of the commands for backups."""
 
 import shlex
 from pathlib import Path

@@ -84,7 +84,7 @@ def send_signed(
 ) -> None:
     """Send signed checkpoints to the witnesses, unless another process runs the job.
 
-    report: called with the time of the oldest signed checkpoint that is not sent; None: there is none, or another
+    report: called with the time of the oldest signed checkpoint that is not sent; None: no such checkpoint, or another
     process holds the lease.
     """
     with running.store.lease("witnesses") as held:

@@ -40,7 +40,7 @@ _FEW = 10_000
 
 
 def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
-    """Keep that somebody reads what is watched, by the command line."""
+    """Record that a user of the command line reads a ticket's history."""
     subject = Subject(client, user)
     background.execute(
         NoteAccess(
@@ -173,7 +173,7 @@ def _in_parts(
 
 
 def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
-    """Check a range of streams, in a process of its own."""
+    """Check a range of streams, in a separate process."""
     store = open_at(database_url)
     try:
         return check_streams(client, begin, end, ledger=store)
@@ -182,7 +182,7 @@ def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findin
 
 
 def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
-    """Rebuild a range of streams, in a process of its own."""
+    """Rebuild a range of streams, in a separate process."""
     store = open_at(database_url)
     try:
         return rebuild(client, begin, end, ledger=store)

@@ -48,7 +48,7 @@ _WORKER_HANGS_AFTER_SECONDS = 60
 _MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
 # Of their patience.
 _STREAMS_END_WITHIN = 5
-# What each server process runs; the bench names an app of its own here.
+# The application of each server process; the bench replaces it.
 WORKER_APP = "interface.composition.server:worker_app"
 
 

@@ -1,4 +1,4 @@
-"""What the commands for tickets do."""
+"""The actions of the commands for tickets."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""TLS of our own, for who has no proxy that ends it."""
+"""TLS for servers without a proxy that terminates it."""
 
 import ssl
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def check_certificate(settings: Settings) -> None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # Without a password of ours OpenSSL would ask the terminal for the passphrase of an encrypted key, and wait.
+        # Without a password OpenSSL would ask the terminal for the passphrase of an encrypted key, and wait.
         context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, lambda: _PASSPHRASE_MISSING)
     except (OSError, ValueError) as error:
         raise InvalidSettings(
@@ -28,7 +28,7 @@ def check_certificate(settings: Settings) -> None:
 
 
 def tls_context(_: uvicorn.Config, made: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Return the context that uvicorn makes, for TLS 1.2 or later, whatever the system would take."""
+    """Return the context that uvicorn makes, for TLS 1.2 or later, independent of the system's default."""
     context = made()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -1,4 +1,4 @@
-"""What the commands for users do."""
+"""The actions of the commands for users."""
 
 import secrets
 from collections.abc import Iterable

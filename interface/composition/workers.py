@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 # The exit status of a shell.
 SIGNALLED = 128
 _POLL_INTERVAL_SECONDS = 0.05
-# What uvicorn ends with, by the signal that stopped it, when all is done.
+# The exit status of uvicorn after a clean stop, by the signal.
 _ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
 
 
@@ -36,7 +36,7 @@ class Workers(Multiprocess):
         """Replace a process that has ended or hangs; stop if one cannot start.
 
         uvicorn's own asks a process, and then heeds no signal until it answers: one that dies meanwhile, such as by a
-        signal to all while it starts, held up the stop for as long as one may hang.
+        signal to all while it starts, delayed the stop by the time that one may hang.
         """
         for number, worker in enumerate(self.processes):
             if self._is_responsive(worker):

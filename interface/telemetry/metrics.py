@@ -110,7 +110,7 @@ class Metrics:
         self._tries.labels(tried.method, tried.answer).inc()
 
     def unsent(self, since: datetime | None) -> None:
-        """Record the time of the oldest checkpoint that this process has to send; None: there is none."""
+        """Record the time of the oldest checkpoint that this process has to send, or None."""
         self._unsent.set((self._clock() - since).total_seconds() if since else 0)
 
     def sample(self) -> None:

@@ -8,7 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # The integrator adds each room whose texts are finished.
-ROOMS = ("domain", "application", "tests/domain", "tests/application", "tests/contracts")
+ROOMS = (
+    *("domain", "application", "interface", "docs", "deploy", "Makefile", "pyproject.toml"),
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("tests/domain", "tests/application", "tests/contracts"),
+)
 SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".sql", ".txt", ".html", ".j2", ".sh", ".service"}
 NAMES = {"Makefile", "Dockerfile"}
 # Records of releases and this list itself.

@@ -1,1 +1,1 @@
-"""What all routes and commands share."""
+"""Code that all commands share."""

@@ -1,4 +1,4 @@
-"""What commands print: errors, progress and lines of output."""
+"""Output of commands: errors, progress and lines."""
 
 import sys
 from collections.abc import Callable, Iterator

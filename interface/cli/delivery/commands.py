@@ -1,4 +1,4 @@
-"""The commands for delivery: run it in a process of its own, and check templates."""
+"""The commands for delivery: run it in a separate process, and check templates."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from rich.table import Table
 from interface.cli.core.messages import fail
 
 LETTER = "letter.pdf"
-# What each kind of text is for; its file is called so.
+# The purpose of each kind of text; the kind is its file name.
 KINDS = {
     "subject.txt": "the subject of every mail",
     "mail.txt": "the mail of Email, and the text part of HTMLemail",
@@ -32,9 +32,9 @@ PLACEHOLDERS = {
 
 @dataclass(frozen=True)
 class DeliveryActions:
-    """What the commands do; interface/composition wires it.
+    """The actions of the commands; interface/composition wires it.
 
-    check_templates: returns the names of all, and what is wrong with any.
+    check_templates: returns the names of all, and the errors of each.
     """
 
     deliver: Callable[[], None]
@@ -47,7 +47,7 @@ def add_commands(cli: typer.Typer, actions: DeliveryActions) -> None:
 
     @cli.command()
     def deliver() -> None:
-        """Deliver tickets in a process of its own, until a stop signal; several processes may run."""
+        """Deliver tickets in a separate process, until a stop signal; several processes may run."""
         actions.deliver()
 
     _add_templates(cli, actions)

@@ -26,7 +26,7 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
 @dataclass(frozen=True)
 class FeedActions:
-    """What the commands do; interface/composition wires it.
+    """The actions of the commands; interface/composition wires it.
 
     follow: yields each event as JSON, and None whenever there are no more, at least once a second.
     """
@@ -43,7 +43,7 @@ def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
 
     @cli.command()
     def push() -> None:
-        """Push to subscriptions in a process of its own, until a stop signal; one process is elected."""
+        """Push to subscriptions in a separate process, until a stop signal; one process is elected."""
         actions.push()
 
 

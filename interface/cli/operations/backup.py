@@ -33,7 +33,7 @@ class Restored(Protocol):
 
 @dataclass(frozen=True)
 class BackupActions:
-    """What the commands do; interface/composition wires it. Progress is reported as (what, done, of how many)."""
+    """The actions of the commands; interface/composition wires it. Progress is reported as (what, done, of how many)."""
 
     back_up: Callable[..., int]
     restore: Callable[..., Restored]

@@ -13,7 +13,7 @@ from interface.cli.core.messages import counting, fail, print_line
 
 @dataclass(frozen=True)
 class KeyActions:
-    """What the commands do; interface/composition wires it."""
+    """The actions of the commands; interface/composition wires it."""
 
     public_keys: Callable[[], list[tuple[str, str]]]
     rotate: Callable[[], str]

@@ -15,7 +15,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class ServerActions:
-    """What the commands do; interface/composition wires it."""
+    """The actions of the commands; interface/composition wires it."""
 
     serve: Callable[..., None]
     sign_token: Callable[..., str]

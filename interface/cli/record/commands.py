@@ -30,7 +30,7 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class RecordActions:
-    """What the commands do; interface/composition wires it. Progress is reported as (done, of how many)."""
+    """The actions of the commands; interface/composition wires it. Progress is reported as (done, of how many)."""
 
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
@@ -64,7 +64,7 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
             return
         table = Table(title=f"Ticket of {user} in {client}", box=SIMPLE)
         table.add_column("version", justify="right")
-        table.add_column("what happened", no_wrap=True)
+        table.add_column("event", no_wrap=True)
         table.add_column("what changed", overflow="fold")
         for item in items:
             lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]

@@ -11,7 +11,7 @@ from application.tickets.expire_tickets import ExpiryReport
 
 @dataclass(frozen=True)
 class TicketActions:
-    """What the commands do; interface/composition wires it."""
+    """The actions of the commands; interface/composition wires it."""
 
     run_expiry: Callable[[], ExpiryReport | None]
 

@@ -16,7 +16,7 @@ from interface.cli.core.messages import fail
 
 @dataclass(frozen=True)
 class UserActions:
-    """What the commands do; interface/composition wires it."""
+    """The actions of the commands; interface/composition wires it."""
 
     import_users: Callable[..., None]
 

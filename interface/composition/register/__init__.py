@@ -1,4 +1,4 @@
-"""What each capability brings to the service: a module per capability, and the list of them."""
+"""Registration: a module per capability, and the list of the capabilities."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What capabilities need of the world, for their handlers and their routes."""
+"""The ports and services that the capabilities use in their handlers and routes."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Edge:
-    """What rooms of the HTTP edge are registered over. reads: for searches; it may be a little behind."""
+    """The services over which the rooms of the HTTP edge are registered. reads: for searches; may lag slightly."""
 
     settings: Settings
     store: SqliteStore | PostgresStore

@@ -46,7 +46,7 @@ class Caller:
 
 
 KeyFinder = Callable[[str], Any]
-"""Finds the key that verifies a token. Raises jwt.PyJWTError if there is none, KeysUnavailable."""
+"""Finds the key that verifies a token. Raises jwt.PyJWTError if it is unknown, KeysUnavailable."""
 
 
 def keys_from_set(key_set: jwt.PyJWKSet) -> KeyFinder:

@@ -17,7 +17,7 @@ from interface.http.core.secure_headers import Headers
 HEAD_LIMIT_BYTES = 64 * 1024
 # The key under which the lifespan yields the function called for every request rejected here.
 OBSERVE = "observe"
-# More than the application reads of any body: what is beyond are trailers, or the body of a request that was answered.
+# More than the application reads of any body: the rest is trailers, or the body of an answered request.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
     400: ("The request is not valid HTTP", "errors.invalidData"),
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_the_rest()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Parse the received bytes."""
         super().data_received(data)
         head_is_whole = self._head_is_whole
         if head_is_whole and self._body_is_whole:
@@ -77,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_the_rest()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, as plain text
-        """Refuse what is no HTTP, unless an answer is on its way that this would be taken for a part of."""
+        """Answer 400 to bytes that are not HTTP, unless a response is being sent, of which it would seem a part."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self._refuse(400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
         self.transport.close()

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """What every call needs of the application; interface/composition wires it.
+    """The parts of the application that every call needs; interface/composition wires it.
 
     What only one room needs belongs to the part of that room (core/room.py).
     store: for searches; it may be a little behind.
@@ -149,7 +149,7 @@ class Call:
         await note(self.service, self.state, outcome)
 
     async def find(self, use_case: Callable[..., Result], of: object) -> Result:
-        """Run a use case that searches for what `of` names, off the event loop."""
+        """Run a search with the query `of`, off the event loop."""
         return await anyio.to_thread.run_sync(partial(use_case, of, store=self.service.store))
 
     def _request_digest(self, key: bytes) -> str:

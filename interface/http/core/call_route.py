@@ -84,7 +84,7 @@ class CallRoute(APIRoute):
     """A route whose endpoint takes a `call`, which has all it needs.
 
     What else the endpoint declares is for the OpenAPI document: it is read off the call, in a fixed order and
-    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of what a
+    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of the cost of a
     request cost).
     """
 

@@ -1,4 +1,4 @@
-"""The outermost layer: what holds for every request, whatever its path. Plain ASGI, to be cheap."""
+"""The outermost layer: the rules for every request on every path. Plain ASGI, since it is on the hot path."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ _TRACEPARENT_LENGTH = 55
 log = logging.getLogger(__name__)
 
 
-# The id of the request at hand and of its trace, for what is logged meanwhile.
+# The ids of the current request and of its trace, for its log entries.
 AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
 
 
@@ -161,7 +161,7 @@ class _BoundedBody:
         self._ended = False
 
     def check_declared_length(self) -> None:
-        """Raise BodyTooLarge where the Content-Length says so."""
+        """Raise BodyTooLarge if the Content-Length exceeds the limit."""
         for name, value in self._scope["headers"]:
             if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
                 raise _too_large()

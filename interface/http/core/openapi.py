@@ -44,7 +44,7 @@ def reads(schema: type, description: str) -> Responses:
 
 
 def writes(schema: type, description: str, *more: int) -> Responses:
-    """Declare the responses of a POST that changes what is there."""
+    """Declare the responses of a POST that changes an existing resource."""
     statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 500, 503)
     return {200: _success(schema, description)} | _problems(*statuses)
 

@@ -77,7 +77,7 @@ def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
 
 
 def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
-    """Return a page of numbered items; the next page begins after `last`, None: there is none."""
+    """Return a page of numbered items; the next page begins after `last`, None: this is the last page."""
     place = None if last is None else PageKey(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -88,7 +88,7 @@ class UnsupportedMediaType(HttpError):
 
 
 class Status(NamedTuple):
-    """What an error is in HTTP; `code` is what clients of nevisIDM know."""
+    """An error as HTTP shows it; clients of nevisIDM know the `code`."""
 
     status: int
     title: str
@@ -154,7 +154,7 @@ def problem_response(error: Exception) -> Response:
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if isinstance(error, Unavailable):
-        # What failed inside is the operator's to know.
+        # Internal faults are for the operator only.
         _throttled_log(type(error).__name__, f"answered with 503: {error}")
         messages = ("The service is temporarily unavailable. Retry with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -162,7 +162,7 @@ def problem_response(error: Exception) -> Response:
 
 
 def internal_error_response(instance: str) -> Response:
-    """Return the response to a fault of ours, with the id under which the log has the rest, and no internals."""
+    """Return the response to an internal fault: the id of its log entry, and no internals."""
     return _respond(INTERNAL, ("Internal error. Report this id to the operator.",), {}, instance)
 
 

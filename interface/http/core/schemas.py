@@ -1,4 +1,4 @@
-"""What callers send."""
+"""Request bodies that several rooms share."""
 
 import re
 from datetime import UTC, datetime

@@ -26,7 +26,7 @@ def secure_headers(content_policy: str, hsts_seconds: int | None) -> Headers:
 
 
 def policy_of_page(html: str) -> str:
-    """Return the content policy of a page that runs its own inline scripts, and what comes from here, and no other.
+    """Return the content policy of a page that runs its own inline scripts, and scripts of this server only.
 
     Swagger UI has its icons in data URLs; the styles that it sets by script need no leave.
     """

@@ -34,7 +34,7 @@ _ACCEPTED = 202
 
 @dataclass(frozen=True)
 class DeliveryPart:
-    """What the routes of deliveries need, and those of tickets that wait for one."""
+    """The dependencies of the delivery routes, and of the ticket routes that wait for a delivery."""
 
     outbox: Outbox
     ledger: Ledger

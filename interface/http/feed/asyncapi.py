@@ -14,7 +14,7 @@ from interface.http.core.path import BASE_PATH
 
 _SCHEMA = "#/components/schemas/{model}"
 _DESCRIPTION = """\
-What happens in a client, each event at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
+The events of a client, each at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
 the one before it in `previous`, so a subscriber sees for itself that none is missing. Every channel carries each event at
 least once, in order, and is resumed by the position.
 """
@@ -115,12 +115,12 @@ def _operations() -> dict[str, Any]:
             "summary": summary,
         }
         for channel, summary in (
-            ("stream", "What happens, as it happens"),
-            ("feed", "What happened"),
-            ("webhook", "What happens, to a subscription"),
-            ("securityEvents", "What happens to credentials, to a stream of Shared Signals"),
-            ("nats", "What happens, to NATS JetStream"),
-            ("kafka", "What happens, to Kafka"),
+            ("stream", "Live events"),
+            ("feed", "Past events"),
+            ("webhook", "Events to a subscription"),
+            ("securityEvents", "Changes of credentials to a stream of Shared Signals"),
+            ("nats", "Events to NATS JetStream"),
+            ("kafka", "Events to Kafka"),
         )
     }
 

@@ -38,7 +38,7 @@ _BATCH_SCHEMA = {"type": "array", "items": SchemaRef(CloudEvent, "serialization"
 
 @dataclass(frozen=True)
 class FeedPart:
-    """What the routes of the feed need. patience_seconds: a reader that takes nothing for so long is cut off."""
+    """The dependencies of the feed routes. patience_seconds: time after which a reader that reads nothing is disconnected."""
 
     live: LiveFeed
     public_url: str

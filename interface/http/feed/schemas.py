@@ -1,4 +1,4 @@
-"""What callers send to read the feed."""
+"""Parameters of the routes that read the feed."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ After = Annotated[
 Wait = Annotated[
     str | None,
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0}),
-    Query(description="How many seconds to wait for the next event if there is none yet."),
+    Query(description="How many seconds to wait for the next event if there are no events yet."),
 ]
 _TYPE = "|".join(TYPES)
 TypesFilter = Annotated[

@@ -21,7 +21,7 @@ _UNCACHED = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True)
 class HealthPart:
-    """What the health checks need. metrics_token: None if anyone may read the metrics."""
+    """The dependencies of the health checks. metrics_token: None if anyone may read the metrics."""
 
     readiness: Callable[[], Awaitable[Readiness]]
     exposition: Callable[[], bytes]

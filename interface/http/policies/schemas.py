@@ -1,4 +1,4 @@
-"""What callers send about policies."""
+"""Request bodies of the policy routes."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ PolicyExtId = Annotated[
 ]
 
 
-# A signed 64-bit number, as every store keeps it; the rules of the policy are narrower, and have messages of their own.
+# A signed 64-bit number, as every store keeps it; the rules of the policy are narrower, and have separate messages.
 _Int = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(integral)]
 
 

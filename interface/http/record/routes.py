@@ -55,7 +55,7 @@ LogPage = Page[LogItem]
 
 @dataclass(frozen=True)
 class RecordPart:
-    """What the routes of the record need. history: for searches; it may be a little behind."""
+    """The dependencies of the record routes. history: for searches; may lag slightly."""
 
     ledger: Ledger
     history: Ledger

@@ -1,4 +1,4 @@
-"""What callers send to read the record."""
+"""Parameters of the routes that read the record."""
 
 import re
 from typing import Annotated

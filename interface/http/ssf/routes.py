@@ -60,7 +60,7 @@ def _changes(schema: type, description: str, status: int = 200) -> Responses:
 
 @dataclass(frozen=True)
 class SsfPart:
-    """What the routes of security events need. key_set: the public keys, as a JWK set."""
+    """The dependencies of the security event routes. key_set: the public keys, as a JWK set."""
 
     subscriptions: Subscriptions
     streams: SecurityStreams

@@ -1,4 +1,4 @@
-"""What receivers of security events send, as Shared Signals and RFC 8936 define it: more may be sent, and is passed over."""
+"""Request bodies of receivers (Shared Signals, RFC 8936); unknown fields are ignored."""
 
 from typing import Annotated, Literal
 
@@ -93,7 +93,7 @@ class StreamVerificationBody(_Body):
 
 
 class TokenErrorBody(_Body):
-    """Why a token was refused."""
+    """The reason for which a receiver rejected a token."""
 
     err: Annotated[str, Field(max_length=100)]
     description: Annotated[str, Field(max_length=500)] = ""

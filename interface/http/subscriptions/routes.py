@@ -48,7 +48,7 @@ _LINKS = links_to(
 
 @dataclass(frozen=True)
 class SubscriptionPart:
-    """What the routes of subscriptions need."""
+    """The dependencies of the subscription routes."""
 
     subscriptions: Subscriptions
     ledger: Ledger

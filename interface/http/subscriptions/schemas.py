@@ -1,4 +1,4 @@
-"""What callers send about subscriptions."""
+"""Request bodies of the subscription routes."""
 
 import re
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What callers send about tickets."""
+"""Request bodies of the ticket routes."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What callers send about users."""
+"""Request bodies of the user routes."""
 
 from application.shared.fields import UserFields
 

@@ -55,7 +55,7 @@ class OutboxKeyFile:
         return self._keys
 
     def check(self) -> None:
-        """Read the file. Raises OSError, ValueError if it is missing or invalid, whatever was read before."""
+        """Read the file. Raises OSError, ValueError if it is missing or invalid, even after a successful read."""
         _parts(self._path.read_bytes())
 
     def _make_if_there_is_none(self) -> None:

@@ -77,7 +77,7 @@ def render_letter(
         buffer = io.BytesIO()
         font: Any = (
             _font().fontName
-        )  # a str, whatever the stubs say; it replaces Helvetica, which is not embedded
+        )  # a str, unlike in the stubs; it replaces Helvetica, which is not embedded
         page = Canvas(buffer, pagesize=A4, invariant=1, lang=language, initialFontName=font)
         page.setTitle(subject)
         page.setAuthor(sender)

@@ -156,7 +156,7 @@ class Templates:
     def _render(self, name: str, values: Mapping[str, Any]) -> str:
         try:
             return self._environment.get_template(name).render(values)
-        except Exception as error:  # noqa: BLE001 - a template can raise whatever Python does
+        except Exception as error:  # noqa: BLE001 - a template can raise any exception
             raise InvalidTemplate(_describe(name, error)) from None
 
     @cached_property

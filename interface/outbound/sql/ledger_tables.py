@@ -87,7 +87,7 @@ class SqlLedger(SqlTables):
         )
 
     def size(self, client_ext_id: str) -> int:
-        """Return the position of the newest entry; 0: there is none."""
+        """Return the position of the newest entry; 0 for an empty ledger."""
         rows = self._fetch("SELECT size FROM ledger_sizes WHERE client_ext_id = ?", (client_ext_id,))
         return int(rows[0][0]) if rows else 0
 
@@ -163,7 +163,7 @@ class SqlLedger(SqlTables):
         return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
 
     def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
-        """Return the newest position of these topics, up to and including `end`; 0: there is none."""
+        """Return the newest position of these topics, up to and including `end`; 0 without one."""
         statement = "SELECT max(position) FROM ledger WHERE client_ext_id = ? AND topic = ? AND position <= ?"
         found = [self._fetch(statement, (client_ext_id, topic, end))[0][0] for topic in topics]
         return max((position or 0 for position in found), default=0)
@@ -293,7 +293,7 @@ class SqlLedger(SqlTables):
         return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (*(after or ("", 0)), limit)))
 
     def unsent_since(self) -> datetime | None:
-        """Return the creation time of the oldest of them; None: there is none."""
+        """Return the creation time of the oldest of them, or None."""
         [(made,)] = self._fetch("SELECT min(made) FROM checkpoints WHERE sent = 0", ())
         return datetime.fromisoformat(made) if made else None
 

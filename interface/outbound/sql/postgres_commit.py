@@ -52,7 +52,7 @@ ledger_stored AS (
 
 
 def commit_query(events: Sequence[StoredEvent], changes: Changes) -> tuple[str, list[Any]]:
-    """Return the statement for all but the guarded tables, and its parameters."""
+    """Return the statement for the tables that are not guarded, and its parameters."""
     ledger = [columns_of(*pair) for pair in zip(changes.events, changes.subjects, strict=True)]
     steps = [step for table in TABLES if not table.guarded for step in table.steps(changes.of(table.records))]
     parameters = columns(list(map(_event_row, ledger, events)), len(_EVENTS)) if ledger else []

@@ -238,7 +238,7 @@ def _wanted(prefix: Mapping[str, str]) -> str:
 
 
 def schema_version_at(url: str) -> int:
-    """Return the number of a store's newest migration; 0: there is none. Raises StoreUnavailable."""
+    """Return the number of a store's newest migration; 0 for an empty database. Raises StoreUnavailable."""
     with _failures(), psycopg.connect(**connection_options(url)) as connection:
         return postgres_schema.stored_schema(connection).version
 

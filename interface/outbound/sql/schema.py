@@ -1,7 +1,7 @@
 """The schema of a store: its migrations, and the guard that checks which programs may use it.
 
 Migration number n is the file migrations/<store>/<n>_<name>.sql; it brings a store from version n-1 to n. A released
-migration never changes, and one after release 1.0.0 only adds (ADR 12). Every unique key of ours begins with the client,
+migration never changes, and one after release 1.0.0 only adds (ADR 12). Every unique key begins with the client,
 so that a store can be distributed by client later.
 """
 

@@ -214,7 +214,7 @@ def uri_of(path: Path) -> str:
 
 
 def schema_version_at(path: Path) -> int:
-    """Return the number of a store's newest migration; 0: there is none. Raises StoreUnavailable."""
+    """Return the number of a store's newest migration; 0 for an empty database. Raises StoreUnavailable."""
     return stored_schema_at(path).version
 
 

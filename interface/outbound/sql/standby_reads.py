@@ -92,7 +92,7 @@ class StandbyReads(PostgresStore):
         return sizes
 
     def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
-        """Return the newest position of these topics, up to and including `end`; 0: there is none."""
+        """Return the newest position of these topics, up to and including `end`; 0 without one."""
         return self._read(
             lambda store: store.newest_of_topics(client_ext_id, topics, end), client_ext_id, end
         )

@@ -130,7 +130,7 @@ class SqlSubscriptions(SqlTables):
         self._run(statement, [(*key, notice)])
 
     def notice(self, key: SubscriptionKey) -> str:
-        """Return the pending notice; empty: there is none."""
+        """Return the pending notice, or an empty text."""
         rows = self._fetch("SELECT notice FROM subscriptions WHERE client_ext_id = ? AND name = ?", key)
         return str(rows[0][0]) if rows else ""
 

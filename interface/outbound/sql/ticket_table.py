@@ -20,7 +20,7 @@ from interface.outbound.sql.sql_tables import SqlTables
 from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
 
 to_ticket = msgspec.json.Decoder(TicketState).decode
-# The other columns are for searches. A deleted ticket has a state of its own, so that no search finds it.
+# The other columns are for searches. A deleted ticket has a separate state, so that no search finds it.
 _DELETED = "deleted"
 _KEY = ("client_ext_id", "user_ext_id")
 COLUMNS = {
@@ -102,7 +102,7 @@ class SqlTickets(SqlTables):
         return [to_ticket(row) for (row,) in rows]
 
     def longest_warning_days(self) -> int:
-        """Return the longest closeToExpirationThreshold of any policy; -1: there is none."""
+        """Return the longest closeToExpirationThreshold of any policy; -1 without policies."""
         policies = [to_policy(row).policy for (row,) in self._fetch("SELECT row FROM policies", ())]
         return max((policy.close_to_expiration_threshold for policy in policies), default=-1)
 
