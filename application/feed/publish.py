@@ -110,21 +110,26 @@ async def publish(
     Raises PositionNotFound if the broker is ahead of a ledger.
     """
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
-    alone = True
+    leading = True
+
+    async def attempt() -> None:
+        nonlocal leading
+        with store.lease(name) as lease:
+            if lease:
+                with open_cursor() as cursor:
+                    await broker.connect()
+                    log.info("publishing to %s", target)
+                    await _Session(lease, ledger, broker, cursor, origin, clients, backoff).run()
+            elif leading:
+                log.info("another process publishes to %s; waiting until it ends", target)
+            leading = lease is not None
+        if not leading:
+            await backoff.pause(_LEASE_INTERVAL_SECONDS)
+
     try:
         while not backoff.stop.is_set():
             try:
-                with store.lease(name) as lease:
-                    if lease:
-                        with open_cursor() as cursor:
-                            await broker.connect()
-                            log.info("publishing to %s", target)
-                            await _Session(lease, ledger, broker, cursor, origin, clients, backoff).run()
-                    elif alone:
-                        log.info("another process publishes to %s; waiting until it ends", target)
-                    alone = lease is not None
-                if not alone:
-                    await backoff.pause(_LEASE_INTERVAL_SECONDS)
+                await attempt()
             except (Unavailable, BrokerUnavailable) as error:
                 await backoff.wait(error)
     finally:
