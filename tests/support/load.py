@@ -60,7 +60,7 @@ class Load:
                         self.resets[user].append(answer.json()["resetCount"])
                         break
 
-    def look_again_and_again(self) -> None:
+    def read_repeatedly(self) -> None:
         """Ask for what can be seen."""
         root = self.server.client.base_url.copy_with(raw_path=b"/")
         with self._client() as http:
@@ -175,7 +175,7 @@ def under_load(server: Server) -> Iterator[Load]:
         server.client.post(_ticket(user)).raise_for_status()
     load = Load(server)
     with ThreadPoolExecutor(CALLERS + 1) as pool:
-        load.ends.append(pool.submit(load.look_again_and_again))
+        load.ends.append(pool.submit(load.read_repeatedly))
         for number in range(CALLERS):
             load.ends.append(pool.submit(load.reset_again_and_again, USERS[number % len(USERS)]))
         try:

@@ -73,7 +73,7 @@ def test_a_clear_ticket_is_nowhere_but_in_its_mail(
     assert found == 0
 
 
-def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_repeats_what_it_gets(
+def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_echoes(
     database_url: str, tmp_path: Path
 ) -> None:
     """With every logger at DEBUG and the event loops in debug mode, which tell callbacks with their arguments."""

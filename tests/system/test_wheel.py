@@ -58,7 +58,7 @@ def tickets(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin" / "tickets"
 
 
-def test_the_wheel_holds_the_three_packages_whole_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_three_complete_packages_and_nothing_else(wheel: Path) -> None:
     files = {
         str(file.relative_to(ROOT))
         for package in PACKAGES
@@ -84,7 +84,7 @@ def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
     assert text == (ROOT / "LICENSE").read_bytes()
 
 
-def test_every_file_of_the_wheel_has_the_hash_that_its_record_says(wheel: Path) -> None:
+def test_every_file_of_the_wheel_has_the_hash_of_its_record(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
         said = {name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())}

@@ -29,7 +29,7 @@ from tests.support.schemas import make_unusable
         (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not contain a checkpoint"),
     ],
 )
-def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_wrong_input_is_refused_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "key.txt").write_text("no key\n")
 
     done = tickets(tmp_path, *arguments)
@@ -50,7 +50,7 @@ def test_a_store_with_a_schema_that_is_too_new_is_not_checked(tmp_path: Path, sq
         assert "Traceback" not in done.stderr
 
 
-def test_a_new_store_is_whole(tmp_path: Path) -> None:
+def test_a_new_store_is_complete(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check")
 
     assert done.returncode == 0, done.stderr

@@ -113,7 +113,7 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
     return fits and not any(text in response.content for text in of_the_domain)
 
 
-def test_the_service_keeps_to_its_document_whatever_is_sent(api: BaseSchema) -> None:
+def test_the_service_keeps_to_its_document_for_any_request(api: BaseSchema) -> None:
     failures: dict[str, str] = {}
     calls: Counter[PhaseName] = Counter()
     for event in from_schema(api).execute():

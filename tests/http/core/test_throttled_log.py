@@ -10,7 +10,7 @@ from interface.http.core.problems import problem_response
 from interface.http.core.throttled_log import ThrottledLogger
 
 
-def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
+def test_it_is_logged_immediately_and_then_at_intervals_with_a_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
@@ -38,7 +38,7 @@ def test_it_keeps_few_kinds() -> None:
     assert len(seldom._logged) <= 100
 
 
-def test_what_a_503_hides_from_the_caller_is_in_the_log(
+def test_the_cause_of_a_503_is_in_the_log_only(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(problems, "_throttled_log", ThrottledLogger(logging.getLogger("test")))

@@ -86,7 +86,7 @@ def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
     assert reader.last.startswith(b"event: end\n")
 
 
-def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> None:
+def test_a_reader_that_resumes_too_late_gets_an_end_for_being_too_slow() -> None:
     async def slow() -> Reader:
         reader = reading()
         running = asyncio.create_task(run(reader, forever()))
@@ -105,7 +105,7 @@ def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> Non
     assert ids == list(range(1, len(ids) + 1))
 
 
-def test_a_reader_that_never_reads_again_is_given_up() -> None:
+def test_a_reader_that_never_reads_again_is_disconnected() -> None:
     async def dead() -> Reader:
         reader = Reader()
         await run(reader, forever())
@@ -115,7 +115,7 @@ def test_a_reader_that_never_reads_again_is_given_up() -> None:
     assert virtual_time.run(dead()).taken == []
 
 
-def test_the_reader_who_leaves_ends_the_following() -> None:
+def test_a_disconnected_reader_ends_the_following() -> None:
     ended: list[bool] = []
 
     async def batches() -> AsyncGenerator[list[Sent], None]:
@@ -137,7 +137,7 @@ def test_the_reader_who_leaves_ends_the_following() -> None:
     assert ended == [True]
 
 
-def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
+def test_an_expired_token_ends_the_stream_with_a_reason() -> None:
     async def idle() -> AsyncGenerator[list[Sent], None]:
         while True:
             yield []
@@ -151,7 +151,7 @@ def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
     assert b"The token has expired" in reader.last
 
 
-def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
+def test_a_failing_store_ends_the_stream_with_a_reason() -> None:
     async def broken() -> AsyncGenerator[list[Sent], None]:
         yield [Sent(EventId(1), b"{}")]
         raise StoreUnavailable("secret inside")

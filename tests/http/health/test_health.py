@@ -170,7 +170,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
         assert client.get("/readyz").status_code == 200
 
 
-def test_none_of_them_asks_who_calls_or_notes_it(sqlite_url: str) -> None:
+def test_the_health_checks_neither_authenticate_nor_record_the_caller(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, running):
         for path in ALL:
             for authorization in (None, "Bearer rubbish", "Basic dTpw", "Bearer " + "x" * 5000, "\xff"):
@@ -181,7 +181,7 @@ def test_none_of_them_asks_who_calls_or_notes_it(sqlite_url: str) -> None:
         assert running.store.sizes() == []
 
 
-def test_the_metrics_are_for_who_has_their_token(sqlite_url: str) -> None:
+def test_the_metrics_need_their_token(sqlite_url: str) -> None:
     with served(sqlite_url, metrics_token=SecretStr(TOKEN)) as (client, running):
         wrong = [
             "",
@@ -215,7 +215,7 @@ def test_the_metrics_are_for_who_has_their_token(sqlite_url: str) -> None:
     assert sizes == []
 
 
-def test_the_metrics_tell_no_secret_no_caller_and_no_user(sqlite_url: str) -> None:
+def test_the_metrics_have_no_secret_no_caller_and_no_user(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
         headers = caller()
         user = f"{BASE}/client-123/users/user-4711"

@@ -246,7 +246,7 @@ def test_an_invalid_sender_is_rejected(text: str) -> None:
         parse_sender(text)
 
 
-def test_all_attempts_at_a_ticket_have_one_id_by_whatever_method_and_others_have_others() -> None:
+def test_all_attempts_at_a_ticket_have_one_id_for_every_method() -> None:
     made = kinds(mails()).values()
     ids = {compose(TICKET, waiting())["Message-ID"] for compose in made for _ in range(2)}
 
