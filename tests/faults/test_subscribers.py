@@ -1,4 +1,4 @@
-"""Every subscriber sees every event, in order, whatever is killed and when."""
+"""Every subscriber sees every event, in order, while processes are killed at any time."""
 
 import os
 import random

@@ -61,7 +61,7 @@ class Load:
                         break
 
     def read_repeatedly(self) -> None:
-        """Ask for what can be seen."""
+        """Read the health checks and a ticket repeatedly."""
         root = self.server.client.base_url.copy_with(raw_path=b"/")
         with self._client() as http:
             while not self.stopping.is_set():
@@ -126,7 +126,7 @@ class Load:
         return max(time for time in ended() if time) - since
 
     def ready_again(self, since: float) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until it reports that it is ready."""
         until(lambda: self._found(since, _READY, httpx.codes.OK), "it is ready")
 
     def _found(self, since: float, path: str, status: int) -> list[Answered]:

@@ -1,4 +1,4 @@
-"""Backups of a real service under load, what is left when one is killed, and who is told what after a restore."""
+"""Backups of a real service under load, killed backups and restores, and the answers to subscribers after a restore."""
 
 import importlib.util
 import json
@@ -34,13 +34,13 @@ SETTINGS = {
     "TICKETS_CHECKPOINT_EVERY_EVENTS": "1",
 }
 USERS = 2
-# Where tests/support/crashing_backup.py ends the process.
+# The points at which tests/support/crashing_backup.py ends the process.
 POINTS = ("copying", "checking", "rename", "renamed")
 CRASHING = "tests.support.crashing_backup"
 
 
 def run(directory: Path, *arguments: str, module: str = "interface.main", **settings: str) -> tuple[int, str]:
-    """Run a command to its end. Returns its exit status, and all that it said."""
+    """Run a command to its end. Returns its exit status and its output."""
     ended = Command(directory, *arguments, module=module, **settings)
     status = ended.wait()
     said = (directory / "out").read_text() + ended.err.read_text()
@@ -50,17 +50,17 @@ def run(directory: Path, *arguments: str, module: str = "interface.main", **sett
 
 
 def whole(file: Path) -> bool:
-    """Tell whether a file is a whole database of the service."""
+    """Return whether a file is a complete database of the service."""
     with closing(sqlite3.connect(file)) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
 
 
-# A service that was backed up under load, went on, and was put back to its backup.
+# A service that was backed up under load, continued, and was restored from its backup.
 
 
 @dataclass
 class Story:
-    """cut: how far the backup goes; end: how far the service got until it was put back. seen: all its events."""
+    """cut: the last position in the backup; end: the last position before the restore. seen: all events until then."""
 
     directory: Path
     url: str
@@ -80,7 +80,7 @@ class Story:
 
 @contextmanager
 def load(server: Server) -> Iterator[None]:
-    """Reset the tickets of all users again and again meanwhile."""
+    """Reset the tickets of all users repeatedly meanwhile."""
     over = threading.Event()
 
     def reset_on(user: int) -> None:
@@ -134,7 +134,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 before = position(server)
                 assert run(directory, "backup", "b.db", **settings)[0] == 0
                 after = position(server)
-                until(lambda: position(server) > after + 20, "it goes on")
+                until(lambda: position(server) > after + 20, "it continues")
             seen = feed(server)
             until(
                 lambda: receiver.received and receiver.positions("/hook")[-1] == len(seen), "all are pushed"
@@ -230,7 +230,7 @@ def test_a_subscriber_behind_a_restored_ledger_continues_without_lost_events(sto
 
 
 def test_a_follower_continues_in_the_new_era_by_its_cursor(story: Story) -> None:
-    server, cursor = story.server, story.directory / "goes-on.json"
+    server, cursor = story.server, story.directory / "continues.json"
     cursor.write_text(json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: story.cut}}))
     for _ in range(2):
         server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
@@ -261,7 +261,7 @@ def test_a_webhook_gets_the_events_since_the_restore_under_new_ids(story: Story)
         assert by_id.setdefault(request.headers["webhook-id"], request.body) == request.body
 
 
-# What is left, whatever happens in between.
+# The files that remain after a kill or a fault.
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
     assert size(seeded) == (100 if point == "renamed" else 101)
     with opened(seeded) as store:
         assert bool(store.eras("bench").later) is (point == "renamed")
-    if point == "rename":  # what it left over is in nobody's way
+    if point == "rename":  # the remaining file blocks no further restore
         assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
         assert size(seeded) == 100
 
@@ -454,7 +454,7 @@ def test_an_empty_database_is_replaced_without_force(seeded: str, tmp_path: Path
         assert (status, size(url)) == (0, 100), said
 
 
-# What was signed, and is lost.
+# Lost entries that a checkpoint covers.
 
 
 def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
     assert len(files) == 3
     assert sum(name.startswith(f"{CLIENT}-000000000004") for name in files) == 2
 
-    # The operator takes the checkpoints that tell of it aside, and shows them to whoever asks.
+    # The operator moves the checkpoints that cover lost entries aside, as evidence.
     (outside / "lost").mkdir()
     (outside / f"{CLIENT}-000000000004.checkpoint").rename(outside / "lost" / "4.checkpoint")
     assert run(tmp_path, "replay", "--check", **settings)[0] == 0
@@ -520,7 +520,7 @@ def test_a_store_that_is_in_use_is_not_restored(database_url: str, tmp_path: Pat
     assert "is in use: stop every process of the service first" in said
 
 
-# PostgreSQL, by the commands that the service says.
+# PostgreSQL, by the commands that the service prints.
 
 
 def postgres_tools(server_url: str) -> Path:
@@ -546,7 +546,7 @@ def test_the_recipe_for_postgres_does_the_same(
     (tmp_path / "tickets").chmod(0o755)
 
     def follow_the_advice(*arguments: str, url: str) -> None:
-        """Run what the service says is to be run."""
+        """Run the command that the service prints."""
         status, said = run(tmp_path, *arguments, TICKETS_DATABASE_URL=url)
         assert status == 2
         advice = said[said.index(": pg_") + 2 :]

@@ -525,7 +525,7 @@ def index() -> None:
 
 @pytest.fixture
 def unit_and_command(tmp_path: Path) -> tuple[str, list[str]]:
-    """The unit, and what tickets-of-systemd.sh gives to systemd-run where it has a drop-in, too."""
+    """The unit, and the properties that tickets-of-systemd.sh gives to systemd-run if there is a drop-in."""
     drop_in = '\n# a drop-in\n[Service]\nEnvironment="TICKETS_LANGUAGE=de"\n[Unit]\nAfter=else.target\n'
     (tmp_path / "shown").write_text(UNIT + drop_in)
     for name, text in (("systemctl", f'cat "{tmp_path}/shown"'), ("systemd-run", "printf '%s\\0' \"$@\"")):
@@ -602,7 +602,7 @@ def pins(lock: str, python: str) -> set[tuple[str, str]]:
 
 
 def lint(*command: str, cwd: Path | None = None) -> str:
-    """Run a tool, and return what it says. Raises AssertionError where it says no."""
+    """Run a tool, and return its output. Raises AssertionError if it fails."""
     done = run(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Every later version opens, upgrades, checks and verifies what an operator of a release has.
+"""Every later version opens, upgrades, checks and verifies the installation of a release.
 
 tests/support/installations.py has made it, with the program of the release.
 """
@@ -65,7 +65,7 @@ def serving(*, deliver: bool) -> TestClient:
 
 
 def missing(released: Any, now: Any, path: str = "") -> list[str]:
-    """Return where an answer lacks what the release answered. Fields and further items may be added."""
+    """Return the places where an answer lacks a value of the release. Fields and further items may be added."""
     if isinstance(released, dict) and isinstance(now, dict):
         return [
             place

@@ -1,4 +1,4 @@
-"""How a service ends when it is asked to, and what keeps one from starting."""
+"""A service stops on a signal, and faults prevent its start."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def log_of(server: Server) -> str:
 
 @contextmanager
 def reading(server: Server) -> Iterator[list[str]]:
-    """Follow a client's events by a stream until it ends; yields what it said so far."""
+    """Follow a client's events by a stream until it ends; yields the lines received so far."""
     said: list[str] = []
     begun = threading.Event()
 
@@ -111,7 +111,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
             begin = time.monotonic()
             # To every process, as a terminal and systemd do it.
             os.killpg(server.process.pid, number)
-            # Long enough that one which is late has said so.
+            # Long enough for the log entry of a process that is late.
             status = ended(server, GRACE_SECONDS + 5)
             seconds = time.monotonic() - begin
         content = log_of(server)
@@ -119,7 +119,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2
     assert "event: end" in said
-    # What was stored was answered; a connection that the server had not taken yet was broken off.
+    # Every stored request was answered; a connection that the server had not accepted yet was closed.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
     assert "Traceback" not in content

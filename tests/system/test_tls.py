@@ -1,4 +1,4 @@
-"""TLS of our own: what is served, to whom it is not, and what stops the start."""
+"""TLS of the service itself: accepted connections, refused ones, and faults that stop the start."""
 
 import logging
 import socket
@@ -146,7 +146,7 @@ def test_the_doctor_says_when_a_certificate_ends(
 
 
 def speak(port: int, certificate: Path, version: ssl.TLSVersion) -> str | None:
-    """Return the version that is spoken with a caller who speaks no other, or why none is."""
+    """Return the version used with a caller that supports no other, or the error."""
     context = ssl.create_default_context(cafile=str(certificate))
     if version < ssl.TLSVersion.TLSv1_2:
         context.set_ciphers("ALL:@SECLEVEL=0")

@@ -1,4 +1,4 @@
-"""Who calls is who connects, unless a proxy that is trusted says otherwise; nothing but the log asks for it."""
+"""The caller's address is the peer's, unless a trusted proxy names another; only the log uses it."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def address_in_the_log(directory: Path, database_url: str, forwarded_for: str, *
 def test_a_proxy_is_believed_if_it_is_trusted(tmp_path: Path, sqlite_url: str) -> None:
     proxies = {"TICKETS_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1"}
 
-    # What a caller says of itself stands before what the proxies add.
+    # Addresses that a caller claims stand before the addresses that proxies add.
     assert address_in_the_log(tmp_path, sqlite_url, f"198.51.100.1, {CALLER}, 10.0.0.9", **proxies) == CALLER
 
 

@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tickets(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tickets`, installed from the wheel in an environment of its own, which borrows the dependencies only."""
+    """`tickets`, installed from the wheel in a separate environment, which borrows the dependencies only."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
     _run(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=environment.parent)
     python = environment / "bin" / "python"

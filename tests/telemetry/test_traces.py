@@ -41,7 +41,7 @@ WAIT = {"Prefer": "wait=10"}
 
 @contextmanager
 def traced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, Spans]]:
-    """Yield a caller of the service as it is wired, and what the spans were once it has stopped."""
+    """Yield a caller of the service as it is wired, and its spans once it has stopped."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_traces", lambda _: Traces(exporter, service="tickets"))
     running = start(Settings(database_url=database_url, migrate_at_start=True, push=False))

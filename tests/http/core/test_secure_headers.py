@@ -1,4 +1,4 @@
-"""What browsers are told about every answer, and whose pages may call the service: nobody's, unless it is set."""
+"""The headers for browsers on every answer; pages of other origins may call the service only if a setting allows it."""
 
 import base64
 import dataclasses
@@ -27,7 +27,7 @@ DESK, OTHER = "https://desk.example", "https://other.example"
 
 
 def broken(web: Web) -> Response:
-    """Ask for what fails in a way that nobody foresaw."""
+    """Send a request that fails with an unexpected error."""
 
     async def fail(_: object) -> Any:
         raise ZeroDivisionError
@@ -159,7 +159,7 @@ def preflight(web: Web, origin: str) -> Response:
 
 
 def said(answer: Response) -> list[tuple[str, str]]:
-    """Return what browsers are told, each as often as it is said."""
+    """Return the headers for browsers, with repetitions."""
     names = [*EVERY, "content-security-policy"]
     found = [(name.lower(), value) for name, value in answer.headers.multi_items()]
     return [(name, value) for wanted in names for name, value in found if name == wanted]

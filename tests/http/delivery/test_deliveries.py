@@ -1,4 +1,4 @@
-"""Where tickets are on their way: asked for, tried again, and waited for; with real stores, and a mail server."""
+"""The state of deliveries over HTTP: read, retried and waited for; with real stores and a mail server."""
 
 import time
 from collections.abc import Iterator
@@ -121,7 +121,7 @@ def test_a_ticket_is_queued_tried_again_later_abandoned_and_sent_after_a_retry(a
     assert items(web) == [queued]
 
     with delivering(web.service, by_mail(courier)):
-        until(lambda: items(web)[0]["nextTry"], "it is put off")
+        until(lambda: items(web)[0]["nextTry"], "it is postponed")
         tried = {
             **queued,
             "attempt": 1,
@@ -262,7 +262,7 @@ def test_reading_and_retrying_need_their_permissions(web: Web) -> None:
 def test_a_missing_user_and_a_user_of_another_client_are_not_found(web: Web) -> None:
     created(web)
 
-    for user in (f"{BASE}/client-123/users/nobody", f"{BASE}/client-456/users/user-123"):
+    for user in (f"{BASE}/client-123/users/unknown", f"{BASE}/client-456/users/user-123"):
         for answer in (
             web.client.get(f"{user}/ticket/deliveries"),
             web.client.post(f"{user}/ticket/deliveries/retry"),
@@ -298,7 +298,7 @@ def test_a_sent_ticket_is_not_sent_again_and_an_ended_delivery_stays_ended(web: 
 
 
 def created_elsewhere(web: Web, courier: FakeCourier) -> bool:
-    """Have another user's ticket delivered: by then, what came before has been looked at."""
+    """Have another user's ticket delivered; the earlier tickets have been processed by then."""
     other = f"{BASE}/client-123/users/other"
     web.client.put(other, json={"email": "other@example.com"})
     assert web.client.post(f"{other}/ticket").status_code == 201

@@ -50,7 +50,7 @@ def reading() -> Reader:
 
 
 async def permit() -> None:
-    """Let it go on."""
+    """Permit it to continue."""
 
 
 async def forever() -> AsyncGenerator[list[Sent], None]:
@@ -92,7 +92,9 @@ def test_a_reader_that_resumes_too_late_gets_an_end_for_being_too_slow() -> None
         running = asyncio.create_task(run(reader, forever()))
         await reader.has_taken(5)
         reader.flows.clear()
-        await asyncio.sleep(PATIENCE_SECONDS * 2)  # too slow, but before the last message is given up
+        await asyncio.sleep(
+            PATIENCE_SECONDS * 2
+        )  # too slow, but before the send of the last message times out
         reader.flows.set()
         await running
         return reader

@@ -176,7 +176,7 @@ def test_beyond_the_end_is_404_since_the_ledger_must_have_been_restored(web: Web
 
 
 def test_a_client_without_events_has_an_empty_feed(web: Web) -> None:
-    assert web.client.get(f"{BASE}/nobody/events").json() == []
+    assert web.client.get(f"{BASE}/unknown/events").json() == []
 
 
 def test_the_permission_is_needed_and_the_client(web: Web) -> None:
@@ -239,7 +239,7 @@ def test_each_client_has_a_separate_feed(web: Web) -> None:
 
 
 def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> None:
-    """What is lost in the store is not passed over in silence: the next event does not name the one seen last."""
+    """A lost event is visible: the next event does not name the one seen last."""
     given_resets(web, 3)
     if database_url.startswith("sqlite"):
         web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])

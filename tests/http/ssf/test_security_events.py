@@ -1,4 +1,4 @@
-"""Shared Signals over HTTP, on both stores: streams, their status, and what is polled."""
+"""Shared Signals over HTTP, on both stores: streams, their status, and polled events."""
 
 import threading
 from collections.abc import Iterator
@@ -170,7 +170,7 @@ def test_unacknowledged_events_are_sent_again(web: Web) -> None:
     again = poll(web, stream, maxEvents=3)
     assert (list(first["sets"]), first["moreAvailable"]) == (list(again["sets"]), True)
     one, two, three = first["sets"]
-    # The second alone: the first comes again, and what is behind.
+    # The second alone: the first and the later ones come again.
     rest = poll(web, stream, ack=[two])
     assert [jti.rpartition(":")[2] for jti in rest["sets"]] == ["3", "5", "6", "7"]
     assert rest["moreAvailable"] is False
@@ -265,12 +265,13 @@ def test_a_resume_by_an_operator_is_sent_to_the_receiver(web: Web) -> None:
     stream = create(web)
     set_status(web, stream, "paused")
     web.client.post(
-        f"{BASE}/client-123/subscriptions/{stream['stream_id']}/resume", json={"modificationComment": "go on"}
+        f"{BASE}/client-123/subscriptions/{stream['stream_id']}/resume",
+        json={"modificationComment": "continue"},
     )
 
     [claims] = claims_of(web, poll(web, stream))
 
-    assert claims["events"] == {f"{SSF_EVENT}/stream-updated": {"status": "enabled", "reason": "go on"}}
+    assert claims["events"] == {f"{SSF_EVENT}/stream-updated": {"status": "enabled", "reason": "continue"}}
 
 
 def test_a_patch_changes_the_named_fields_and_a_put_resets_the_others(web: Web) -> None:
@@ -359,7 +360,7 @@ def test_permissions_are_needed(web: Web) -> None:
         ({"unknown": "is passed over", "events_requested": []}, 201),
     ],
 )
-# The store has no part in the answer, or keeps what tests of both stores show.
+# One store suffices: tests of both stores cover the stored values.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_bounds_of_a_stream(web: Web, body: dict[str, Any], status: int) -> None:
     assert web.client.post(STREAMS, json=body).status_code == status

@@ -1,4 +1,4 @@
-"""Subscriptions over HTTP, on both stores; what is pushed is tested in tests/system/test_push.py."""
+"""Subscriptions over HTTP, on both stores; pushed requests are tested in tests/system/test_push.py."""
 
 import base64
 import json
@@ -226,7 +226,7 @@ def test_a_missing_subscription_is_404(web: Web) -> None:
         ({"url": "https://[2606:4700::1111]:8443/"}, 201),
     ],
 )
-# The store has no part in the answer, or keeps what tests of both stores show.
+# One store suffices: tests of both stores cover the stored values.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_bounds_of_a_subscription(web: Web, body: dict[str, Any], status: int) -> None:
     answer = web.client.put(SIEM, json=body)

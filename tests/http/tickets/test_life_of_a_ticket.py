@@ -93,11 +93,11 @@ def test_a_version_s_own_tag_still_matches_after_a_lock_ran_out(web: Web) -> Non
 
 def test_without_the_permission_to_verify_a_user_is_not_disclosed(web: Web) -> None:
     web.given_a_ticket()
-    nobody = web.as_caller(permissions=["AccessControl.CredentialView"])
+    without = web.as_caller(permissions=["AccessControl.CredentialView"])
 
     answers = [
-        web.client.post(path, json={"ticket": "x"}, headers=nobody)
-        for path in (VERIFY, VERIFY.replace("user-123", "nobody"))
+        web.client.post(path, json={"ticket": "x"}, headers=without)
+        for path in (VERIFY, VERIFY.replace("user-123", "unknown"))
     ]
 
     assert [answer.status_code for answer in answers] == [403, 403]

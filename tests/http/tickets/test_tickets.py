@@ -187,7 +187,7 @@ def test_the_same_key_gets_the_first_refusal_byte_for_byte(web: Web) -> None:
 def test_a_kept_answer_with_an_unknown_outcome_is_an_error_of_the_service(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """As where a later release stored it. Nobody can tell whether the request happened, so it is no success."""
+    """A later release can store such an answer. Whether the request succeeded is unknown, so it is no success."""
     with opened(sqlite_url) as store, web_over(store, tmp_path) as web:
         web.given_a_user()
         key = {"Idempotency-Key": "key"}

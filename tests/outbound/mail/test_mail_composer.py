@@ -195,7 +195,7 @@ def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path)
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
-    # The next method is tried at once; the address must be corrected.
+    # The next method is tried immediately; the address must be corrected.
     assert not_delivered(courier, waiting(email=address)) == (
         "bad-address!: the user's email address is invalid"
     )
