@@ -6,7 +6,7 @@ PORT ?= 8000
 PYTEST_ARGS ?= -n 3 --dist worksteal
 # Deselected: two tests that count the log files and the memory of a server, which coverage changes.
 COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=95 \
-  --deselect tests/system/test_streams.py::test_who_does_not_read_costs_no_memory_and_is_told_so \
+  --deselect tests/system/test_streams.py::test_a_reader_that_stalls_costs_no_memory_and_gets_an_end \
   -k "not test_no_clear_ticket_is_left_on_the_way_to_a_mail_server"
 TESTS ?= tests/faults
 TIMES ?= 20

@@ -78,7 +78,7 @@ def audit(store: str, size: Size, results: Results) -> None:
 def _waits(store: str, stage: Stage, size: Size, results: Results) -> None:
     path = f"http://127.0.0.1:{stage.server.port}/nevisidm/api/core/v1/{CLIENT}/users/{subject(1).user_ext_id}/ticket"
     time.sleep(1)  # `at` goes by seconds
-    for what, query in (
+    for title, query in (
         ("its history, whole", f"/history?limit={size.history}"),
         ("its state in the middle", f"?atVersion={size.history // 2}"),
         ("its state by date", f"?at={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"),
@@ -89,7 +89,7 @@ def _waits(store: str, stage: Stage, size: Size, results: Results) -> None:
             answer = stage.server.client.get(path + query)
             waits.append((time.perf_counter() - before) * 1000)
             assert answer.status_code == httpx.codes.OK, answer.text
-        name = f"{store}: a credential of {size.history:,} events, {what}, ms"
+        name = f"{store}: a credential of {size.history:,} events, {title}, ms"
         results.target(name, median(waits), 30, at_most=True)
 
 

@@ -1,6 +1,6 @@
-"""The load: requests on so many connections for so many seconds, from a process of its own.
+"""The load: requests on so many connections for so many seconds, from a separate process.
 
-wrk sends them where it is on the PATH, else a small client of ours, `python -m tests.bench.load`. Both take the
+wrk sends them where it is on the PATH, else the small client of this module, `python -m tests.bench.load`. Both take the
 requests from one file and report the same figures.
 """
 
@@ -58,7 +58,7 @@ class Figures:
 def send(
     url: str, token: str, requests: list[Request], directory: Path, *, connections: int, seconds: float
 ) -> Figures:
-    """Send the requests in turn, again and again. Raises RuntimeError if the client fails."""
+    """Send the requests in turn, repeatedly. Raises RuntimeError if the client fails."""
     file = directory / "requests.tsv"
     file.write_text("".join(request.line() for request in requests))
     if WITH_WRK:
@@ -98,7 +98,7 @@ class _Connection(asyncio.Protocol):
         self._begin = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop has a type of its own
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has a different type
         self._send()
 
     def data_received(self, data: bytes) -> None:

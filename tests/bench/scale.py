@@ -1,8 +1,8 @@
 """The capacity of one event log, and its limits: `python -m tests.bench.scale` prints the figures of docs/scale.md.
 
-First the whole service with one to three processes, then the database alone, which is given ready batches by several
-connections: of one client, whose ledger they wait for, or each of its own. All of it without a standby, with one, and
-with one that every commit waits for.
+First the complete service with one to three processes, then the database alone, which is given ready batches by several
+connections: of one client, whose ledger they wait for, or each of a separate one. Each part runs without a standby, with
+one, and with one that every commit waits for.
 """
 
 import base64
@@ -40,7 +40,7 @@ from tests.support.server import serving
 from tests.support.standby import Standby, standing_by
 
 CONNECTIONS = 4
-# One key for all, since each serves from a directory of its own.
+# One key for all, since each serves from a separate directory.
 _SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
 # The size of a sealed ticket in an outbox row.
 _SEALED = bytes(60)

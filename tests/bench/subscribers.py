@@ -45,7 +45,7 @@ class _Stream(asyncio.Protocol):
 
 
 class _Streams:
-    """Several streams on one server, on an event loop in a thread of its own."""
+    """Several streams on one server, on an event loop in a separate thread."""
 
     def __init__(self, stage: Stage, path: str, count: int) -> None:
         self.authorization = stage.server.client.headers["Authorization"]

@@ -4,7 +4,7 @@ Over a real server on loopback, refusals for every reason are asked for in turn,
 each reason the median is compared with that of all refusals. The documented threshold: no reason's median differs
 by more than 10 %, and an unknown user (404, for a caller who may verify) costs at least half of it.
 
-`wrong-ticket` is not among them: it must be counted durably, so it costs a commit more, and says so in its answer.
+`wrong-ticket` is not among them: it must be counted durably, so it costs a commit more, and its answer shows that.
 """
 
 import json

@@ -75,7 +75,7 @@ def checkpoints(directory: Path) -> int:
 
 
 def assert_that_the_order_is_not_by_time(database_url: str) -> None:
-    """An event says when it happened by the clock as it was: what came later may be of an earlier time.
+    """An event has the time of the clock at its commit: a later event may have an earlier time.
 
     Order is by version and position, which are dense, and never by time.
     """

@@ -54,7 +54,7 @@ def assert_all_delivered(database_url: str, directory: Path, users: Sequence[str
     assert {Path(name).suffix for name in found} == {".eml"}
 
 
-def what_a_retry_must_get_again(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+def parts_that_a_retry_repeats(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     headers = sorted((name, value) for name, value in answer.headers.items() if name != "date")
     return answer.status_code, answer.content, headers
 
@@ -88,7 +88,7 @@ def test_a_retry_after_a_crash_between_commit_and_response_gets_the_first_respon
     assert stored.json()["version"] == 2
     assert to_another_process.status_code == 200
     assert to_another_process.content == stored.content
-    assert what_a_retry_must_get_again(after_the_restart) == what_a_retry_must_get_again(to_another_process)
+    assert parts_that_a_retry_repeats(after_the_restart) == parts_that_a_retry_repeats(to_another_process)
     assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 2
 
 
@@ -105,8 +105,8 @@ def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_pat
         assert_all_delivered(database_url, tmp_path)
 
     assert given.json()["resetCount"] == 1
-    assert what_a_retry_must_get_again(to_another_process) == what_a_retry_must_get_again(given)
-    assert what_a_retry_must_get_again(after_the_restart) == what_a_retry_must_get_again(given)
+    assert parts_that_a_retry_repeats(to_another_process) == parts_that_a_retry_repeats(given)
+    assert parts_that_a_retry_repeats(after_the_restart) == parts_that_a_retry_repeats(given)
     assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 3
 
 
@@ -238,7 +238,7 @@ def command_ids(database_url: str) -> set[str]:
     return {event.command_id for history in histories for event in history[1:]}
 
 
-def test_a_stop_under_load_loses_nothing_and_what_was_stored_is_delivered(
+def test_a_stop_under_load_loses_nothing_and_stored_tickets_are_delivered(
     database_url: str, tmp_path: Path
 ) -> None:
     callers = given_callers(tmp_path, database_url)

@@ -71,7 +71,7 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
             list(pool.map(lambda user: reset(server.client, user), resets))
         all_over(database_url, 120 + count / 20)
         took = time.monotonic() - begin
-        assert who_cannot_use_the_last_mail(server.client, mails, users) == []
+        assert users_with_an_unusable_last_mail(server.client, mails, users) == []
 
     minted = len(users) + len(resets)
     said = [event for events in said_of(database_url, users).values() for event in events]
@@ -83,10 +83,10 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
         f" {moods.failed} tries failed, {delivered} delivered, {ended} replaced, {minted - delivered - ended} lost"
     )
     assert delivered + ended == len({(event.user_ext_id, event.ticket_version) for event in said}) == minted
-    assert who_was_not_sent(mails, said) == set()
+    assert users_without_mail(mails, said) == set()
 
 
-def who_was_not_sent(mails: MailServer, said: list[DeliveryEvent]) -> set[str]:
+def users_without_mail(mails: MailServer, said: list[DeliveryEvent]) -> set[str]:
     """Return the ids of deliveries that are recorded without a mail."""
     sent = {identity.strip("<>").partition("@")[0] for identity in message_ids(mails.taken)}
     return {
@@ -106,7 +106,9 @@ def reset(client: httpx.Client, user: Subject) -> None:
     client.post(f"/{user.client_ext_id}/users/{user.user_ext_id}/ticket/reset").raise_for_status()
 
 
-def who_cannot_use_the_last_mail(client: httpx.Client, mails: MailServer, users: list[Subject]) -> list[str]:
+def users_with_an_unusable_last_mail(
+    client: httpx.Client, mails: MailServer, users: list[Subject]
+) -> list[str]:
     """Return the users whose last mail contains no ticket that verifies."""
     last = {mail.to: mail for mail in list(mails.taken)}
     wrong = []

@@ -42,7 +42,7 @@ def test_ten_thousand_connections_leave_room_for_others_and_are_closed(tmp_path:
             # An idle connection is closed five seconds after its last request.
             assert connections(server) > MANY - ACTIVE
             grown = memory(server) - before
-        until(lambda: connections(server) < MANY / 100, "they are given back")
+        until(lambda: connections(server) < MANY / 100, "they are released")
         load.stop()
         load.report(f"{MANY} connections, {grown / MEGABYTE:.0f} MB", [while_they_wait])
         load.assert_that_it_was_bearable()

@@ -38,7 +38,7 @@ class Fleet:
         self._stopping = threading.Event()
 
     def call(self, caller: Caller) -> None:
-        """Reset a ticket again and again; a request without an answer is sent to the next server, under its key."""
+        """Reset a ticket repeatedly; a request without an answer is sent to the next server, under its key."""
         with ExitStack() as opened:
             clients: dict[Server, httpx.Client] = {}
             for turn in itertools.count():

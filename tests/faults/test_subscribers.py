@@ -1,4 +1,4 @@
-"""Every subscriber sees every event, in order, whatever is killed and when."""
+"""Every subscriber sees every event, in order, while processes are killed at any time."""
 
 import os
 import random
@@ -196,7 +196,7 @@ def one_run(
 
 @pytest.mark.timeout(200 + 120 * ROUNDS)
 @pytest.mark.parametrize("rounds_and_kills", forms(short=(1, 2), full=(ROUNDS, 6)))
-def test_every_subscriber_sees_every_event_in_order_whatever_is_killed(
+def test_every_subscriber_sees_every_event_in_order_despite_kills(
     database_url: str, tmp_path: Path, chance: random.Random, rounds_and_kills: tuple[int, int]
 ) -> None:
     cluster = Cluster(tmp_path, database_url)

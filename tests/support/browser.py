@@ -46,7 +46,7 @@ class Page:
         await self.call("Page.navigate", url=url)
 
     async def ask(self, script: str) -> Any:
-        """Return what an expression is."""
+        """Return the value of an expression."""
         answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True)
         return answer["result"].get("value")
 

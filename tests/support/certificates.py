@@ -36,7 +36,7 @@ def self_signed(path: Path, *, host: str = "localhost", lasts: timedelta = timed
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:
-    """Return what a server needs to present the certificate."""
+    """Return the TLS context of a server that presents the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context

@@ -56,7 +56,7 @@ class Command:
         return self._process.wait(PATIENCE_SECONDS)
 
     def said(self, words: str) -> None:
-        """Wait until it says this beside its output."""
+        """Wait until stderr has this text."""
         until(lambda: self.err.exists() and words in " ".join(self.err.read_text().split()), words)
 
 

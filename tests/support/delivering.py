@@ -64,7 +64,7 @@ class FakeCourier:
 
     @property
     def versions(self) -> list[int]:
-        """Which tickets it was given, by the version that minted each."""
+        """The tickets that it was given, by the version that minted each."""
         return [waiting.entry.version for waiting in list(self.waiting)]
 
     def open(self) -> None:
@@ -73,7 +73,7 @@ class FakeCourier:
 
 
 class Delivering:
-    """A deliverer that runs in a thread of its own until it is stopped. close: closes the couriers."""
+    """A deliverer that runs in a separate thread until it is stopped. close: closes the couriers."""
 
     def __init__(
         self,
@@ -104,17 +104,17 @@ class Delivering:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have it look at once."""
+        """Have it look immediately."""
         self._loop.call_soon_threadsafe(self._deliverer.wake)
 
     def ask_to_stop(self) -> None:
-        """Cancel it, and do not wait. Once: a second time would cut off what it lets end."""
+        """Cancel it, and do not wait. Once: a second time would interrupt its running deliveries."""
         if not self._asked and not self._loop.is_closed():
             self._asked = True
             self._loop.call_soon_threadsafe(self._task.cancel)
 
     def stop(self) -> None:
-        """Cancel it, and wait until it has let go of everything."""
+        """Cancel it, and wait until it has released everything."""
         self.ask_to_stop()
         self._thread.join()
 

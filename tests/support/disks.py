@@ -1,4 +1,4 @@
-"""Small file systems of their own that a test can fill or break."""
+"""Small separate file systems that a test can fill or break."""
 
 import os
 import subprocess

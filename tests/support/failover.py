@@ -49,7 +49,7 @@ def _binaries() -> Path | None:
 
 
 class TwoServers:
-    """The monitor and the two servers, `a` and `b`, in a directory of their own.
+    """The monitor and the two servers, `a` and `b`, in a separate directory.
 
     url: names both, and connects to the one that takes writes. read_url: connects to the other one, if it is there.
     """
@@ -162,7 +162,7 @@ def _who() -> dict[str, Any]:
 
 
 def _tree(process: int) -> list[int]:
-    """Return a process and its descendants, which can have sessions of their own."""
+    """Return a process and its descendants, which can have separate sessions."""
     children: dict[int, list[int]] = {}
     for found in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A subscriber in a process of its own, which a test can kill."""
+"""A subscriber in a separate process, which a test can kill."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class Follower:
 
     def kill(self) -> None:
         self.stop()
-        # A truncated line is not an event; the next one begins on a line of its own.
+        # A truncated line is not an event; the next one begins on a new line.
         with self._output.open("ab") as output:
             output.write(b"\n")
         self.process = self._start()

@@ -57,7 +57,7 @@ class Program:
     database_url: str
 
     def run(self, *arguments: str) -> str:
-        """Run a command to its end, and return what it prints."""
+        """Run a command to its end, and return its output."""
         command = [sys.executable, "-m", "interface.main", *arguments]
         return subprocess.run(
             command,

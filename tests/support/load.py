@@ -60,8 +60,8 @@ class Load:
                         self.resets[user].append(answer.json()["resetCount"])
                         break
 
-    def look_again_and_again(self) -> None:
-        """Ask for what can be seen."""
+    def read_repeatedly(self) -> None:
+        """Read the health checks and a ticket repeatedly."""
         root = self.server.client.base_url.copy_with(raw_path=b"/")
         with self._client() as http:
             while not self.stopping.is_set():
@@ -126,7 +126,7 @@ class Load:
         return max(time for time in ended() if time) - since
 
     def ready_again(self, since: float) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until it reports that it is ready."""
         until(lambda: self._found(since, _READY, httpx.codes.OK), "it is ready")
 
     def _found(self, since: float, path: str, status: int) -> list[Answered]:
@@ -175,7 +175,7 @@ def under_load(server: Server) -> Iterator[Load]:
         server.client.post(_ticket(user)).raise_for_status()
     load = Load(server)
     with ThreadPoolExecutor(CALLERS + 1) as pool:
-        load.ends.append(pool.submit(load.look_again_and_again))
+        load.ends.append(pool.submit(load.read_repeatedly))
         for number in range(CALLERS):
             load.ends.append(pool.submit(load.reset_again_and_again, USERS[number % len(USERS)]))
         try:

@@ -43,7 +43,7 @@ class NatsServer:
         self.start()
 
     def start(self) -> None:
-        """Start it, with what it has stored."""
+        """Start it, with the data that it has stored."""
         with (self._directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([PROGRAM or "", *self._arguments], stderr=log)
         until(self._answers, "the NATS server answers")
@@ -63,7 +63,7 @@ class NatsServer:
         self._reserved.close()
 
     def ask(self, question: Callable[[JetStreamContext], Awaitable[Result]]) -> Result:
-        """Return what JetStream answers."""
+        """Return the answer of JetStream."""
 
         async def asked() -> Result:
             connection = await nats.connect(self.url, allow_reconnect=False)

@@ -1,4 +1,4 @@
-"""A real Postfix on loopback, with a directory of its own: Debian's package postfix, and root to start it."""
+"""A real Postfix on loopback, with a separate directory: Debian's package postfix, and root to start it."""
 
 import base64
 import contextlib

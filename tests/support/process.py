@@ -1,4 +1,4 @@
-"""`tickets` as a process of its own, which a test can signal and kill."""
+"""`tickets` as a separate process, which a test can signal and kill."""
 
 import importlib
 import multiprocessing

@@ -15,7 +15,7 @@ HANGS = None
 
 def answer(status: int, *headers: str, body: bytes = b"") -> bytes:
     """Return a response with its true length."""
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers]
+    lines = [f"HTTP/1.1 {status} Reason", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -110,7 +110,7 @@ def receiving(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[Receiver]:
-    """Yield a receiver, on a thread of its own."""
+    """Yield a receiver, on a separate thread."""
     receiver, ready = Receiver(behave, port, tls), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(receiver.run(ready)))
     thread.start()

@@ -31,9 +31,9 @@ PATIENCE_SECONDS = 120
 
 
 class Server:
-    """`tickets serve` as a process group of its own, in a directory of its own.
+    """`tickets serve` as a separate process group, in a separate directory.
 
-    module: what runs as the command line: interface.main, or a test module that wires it with a fault.
+    module: the module that runs as the command line: interface.main, or a test module that wires it with a fault.
     """
 
     def __init__(

@@ -40,14 +40,14 @@ RESET = f"{TICKET}/reset"
 
 @dataclass
 class Web:
-    """A client with a token for everything, and what is behind it."""
+    """A client with a token for everything, and the service behind it."""
 
     client: TestClient
     service: Service
     key: TokenKey
 
     def token(self, **changes: Any) -> str:
-        """Return a token for everything, but for the changes."""
+        """Return a token for everything, with these changes."""
         terms: dict[str, Any] = {
             "subject": "helpdesk",
             "clients": ["*"],
@@ -84,7 +84,7 @@ def _set_keys() -> SetKeys:
 
 @contextmanager
 def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
-    """Yield the HTTP edge over a store. edge: what else `create_app` is told."""
+    """Yield the HTTP edge over a store. edge: further arguments of `create_app`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Backups of a real service under load, what is left when one is killed, and who is told what after a restore."""
+"""Backups of a real service under load, killed backups and restores, and the answers to subscribers after a restore."""
 
 import importlib.util
 import json
@@ -34,13 +34,13 @@ SETTINGS = {
     "TICKETS_CHECKPOINT_EVERY_EVENTS": "1",
 }
 USERS = 2
-# Where tests/support/crashing_backup.py ends the process.
+# The points at which tests/support/crashing_backup.py ends the process.
 POINTS = ("copying", "checking", "rename", "renamed")
 CRASHING = "tests.support.crashing_backup"
 
 
 def run(directory: Path, *arguments: str, module: str = "interface.main", **settings: str) -> tuple[int, str]:
-    """Run a command to its end. Returns its exit status, and all that it said."""
+    """Run a command to its end. Returns its exit status and its output."""
     ended = Command(directory, *arguments, module=module, **settings)
     status = ended.wait()
     said = (directory / "out").read_text() + ended.err.read_text()
@@ -50,17 +50,17 @@ def run(directory: Path, *arguments: str, module: str = "interface.main", **sett
 
 
 def whole(file: Path) -> bool:
-    """Tell whether a file is a whole database of the service."""
+    """Return whether a file is a complete database of the service."""
     with closing(sqlite3.connect(file)) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
 
 
-# A service that was backed up under load, went on, and was put back to its backup.
+# A service that was backed up under load, continued, and was restored from its backup.
 
 
 @dataclass
 class Story:
-    """cut: how far the backup goes; end: how far the service got until it was put back. seen: all its events."""
+    """cut: the last position in the backup; end: the last position before the restore. seen: all events until then."""
 
     directory: Path
     url: str
@@ -80,7 +80,7 @@ class Story:
 
 @contextmanager
 def load(server: Server) -> Iterator[None]:
-    """Reset the tickets of all users again and again meanwhile."""
+    """Reset the tickets of all users repeatedly meanwhile."""
     over = threading.Event()
 
     def reset_on(user: int) -> None:
@@ -134,7 +134,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 before = position(server)
                 assert run(directory, "backup", "b.db", **settings)[0] == 0
                 after = position(server)
-                until(lambda: position(server) > after + 20, "it goes on")
+                until(lambda: position(server) > after + 20, "it continues")
             seen = feed(server)
             until(
                 lambda: receiver.received and receiver.positions("/hook")[-1] == len(seen), "all are pushed"
@@ -164,12 +164,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             )
 
 
-def test_a_restore_needs_a_stopped_service_and_a_clear_word(story: Story) -> None:
+def test_a_restore_needs_a_stopped_service_and_force(story: Story) -> None:
     assert "is in use: stop every process of the service first" in story.said_while_running
     assert "is not empty: --force replaces it" in story.said_without_force
 
 
-def test_after_a_restore_the_record_is_whole_and_what_was_there_before_is_kept(story: Story) -> None:
+def test_after_a_restore_the_record_is_complete_and_the_former_store_is_kept(story: Story) -> None:
     assert "0 checkpoints" not in story.said
     assert "checkpoints: nothing differs" in story.said
     assert run(story.directory, "replay", "--check", **story.settings)[0] == 0
@@ -192,7 +192,7 @@ def test_evidence_of_a_restored_store_verifies(story: Story) -> None:
     assert said.startswith("VERIFIED")
 
 
-def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: Story) -> None:
+def test_a_subscriber_ahead_of_a_restored_ledger_gets_an_error_at_any_length(story: Story) -> None:
     server, end = story.server, story.end
     last = story.seen[-1]["id"]
     assert last == str(end)
@@ -214,7 +214,7 @@ def test_who_is_ahead_is_told_so_also_when_the_ledger_is_as_long_again(story: St
         assert f"Event {last} is no longer in the ledger of the client" in said
 
 
-def test_who_was_behind_goes_on_and_takes_nothing_for_what_was_lost(story: Story) -> None:
+def test_a_subscriber_behind_a_restored_ledger_continues_without_lost_events(story: Story) -> None:
     grow_beyond(story.server, story.end)
 
     found = feed(story.server)
@@ -229,8 +229,8 @@ def test_who_was_behind_goes_on_and_takes_nothing_for_what_was_lost(story: Story
     assert not lost & {(event["source"], event["id"]) for event in found}
 
 
-def test_a_follower_goes_on_in_the_new_era_by_its_cursor(story: Story) -> None:
-    server, cursor = story.server, story.directory / "goes-on.json"
+def test_a_follower_continues_in_the_new_era_by_its_cursor(story: Story) -> None:
+    server, cursor = story.server, story.directory / "continues.json"
     cursor.write_text(json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: story.cut}}))
     for _ in range(2):
         server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
@@ -248,7 +248,7 @@ def test_a_follower_goes_on_in_the_new_era_by_its_cursor(story: Story) -> None:
     assert list(dict.fromkeys(ids)) == [event["id"] for event in feed(server, str(story.cut))]
 
 
-def test_a_webhook_gets_what_came_since_under_ids_of_its_own(story: Story) -> None:
+def test_a_webhook_gets_the_events_since_the_restore_under_new_ids(story: Story) -> None:
     story.server.client.post(f"/{CLIENT}/users/user-0/ticket/reset").raise_for_status()
     newest = feed(story.server)[-1]["id"]
     until(lambda: story.receiver.received[-1].events[0]["id"] == newest, "the newest is pushed")
@@ -261,7 +261,7 @@ def test_a_webhook_gets_what_came_since_under_ids_of_its_own(story: Story) -> No
         assert by_id.setdefault(request.headers["webhook-id"], request.body) == request.body
 
 
-# What is left, whatever happens in between.
+# The files that remain after a kill or a fault.
 
 
 @pytest.fixture
@@ -273,7 +273,9 @@ def seeded(sqlite_url: str) -> str:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_backup_that_is_killed_leaves_a_whole_file_or_none(seeded: str, tmp_path: Path, point: str) -> None:
+def test_a_backup_that_is_killed_leaves_a_complete_file_or_none(
+    seeded: str, tmp_path: Path, point: str
+) -> None:
     crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
     status, _ = run(tmp_path, "backup", "b.db", module=CRASHING, **crash)
     assert status == -9
@@ -300,7 +302,7 @@ def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
     assert size(seeded) == (100 if point == "renamed" else 101)
     with opened(seeded) as store:
         assert bool(store.eras("bench").later) is (point == "renamed")
-    if point == "rename":  # what it left over is in nobody's way
+    if point == "rename":  # the remaining file blocks no further restore
         assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
         assert size(seeded) == 100
 
@@ -339,7 +341,7 @@ def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_res
     assert kept.name in said.replace(" ", "")
 
 
-def test_a_log_that_was_not_read_yet_goes_with_what_was_there_before(seeded: str, tmp_path: Path) -> None:
+def test_an_unread_log_is_kept_with_the_former_store(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = crashed(seeded, tmp_path)
 
@@ -350,7 +352,7 @@ def test_a_log_that_was_not_read_yet_goes_with_what_was_there_before(seeded: str
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_what_root_restores_and_rotates_stays_the_services_own(seeded: str, tmp_path: Path) -> None:
+def test_files_that_root_restores_and_rotates_keep_their_owner(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     settings = {"TICKETS_DATABASE_URL": seeded}
     assert run(tmp_path, "keys", "rotate", "--outbox", **settings)[0] == 0
@@ -379,7 +381,7 @@ def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_
     assert "b.db exists: choose another file or use --force" in said
 
 
-def test_a_backup_that_has_no_place_says_so(seeded: str, tmp_path: Path) -> None:
+def test_a_backup_without_space_is_reported(seeded: str, tmp_path: Path) -> None:
     for file, words in (
         ("none/b.db", "none/b.db was not written: No such file or directory"),
         (seeded.removeprefix("sqlite:///"), "is a directory or the database itself"),
@@ -413,7 +415,7 @@ def newer(file: Path) -> None:
         (Path.unlink, "no file b.db"),
     ],
 )
-def test_a_backup_that_is_none_is_refused_and_the_store_is_as_it_was(
+def test_an_invalid_backup_is_refused_and_the_store_is_unchanged(
     seeded: str, tmp_path: Path, spoil: Any, words: str
 ) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
@@ -442,7 +444,7 @@ def test_a_store_that_is_damaged_is_kept_and_replaced(seeded: str, tmp_path: Pat
     assert size(seeded) == 100
 
 
-def test_an_empty_database_is_replaced_without_more_ado(seeded: str, tmp_path: Path) -> None:
+def test_an_empty_database_is_replaced_without_force(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     for name in ("none/new.db", "empty.db"):
         url = f"sqlite:///{tmp_path}/{name}"
@@ -452,10 +454,10 @@ def test_an_empty_database_is_replaced_without_more_ado(seeded: str, tmp_path: P
         assert (status, size(url)) == (0, 100), said
 
 
-# What was signed, and is lost.
+# Lost entries that a checkpoint covers.
 
 
-def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Path) -> None:
+def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     settings = {"TICKETS_DATABASE_URL": sqlite_url, "TICKETS_CHECKPOINT_DIR": str(outside)}
     given_ticket(sqlite_url, CLIENT)
@@ -484,7 +486,7 @@ def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Pa
     assert len(files) == 3
     assert sum(name.startswith(f"{CLIENT}-000000000004") for name in files) == 2
 
-    # The operator takes the checkpoints that tell of it aside, and shows them to whoever asks.
+    # The operator moves the checkpoints that cover lost entries aside, as evidence.
     (outside / "lost").mkdir()
     (outside / f"{CLIENT}-000000000004.checkpoint").rename(outside / "lost" / "4.checkpoint")
     assert run(tmp_path, "replay", "--check", **settings)[0] == 0
@@ -493,7 +495,7 @@ def test_what_was_signed_and_is_lost_stays_visible(sqlite_url: str, tmp_path: Pa
     assert told in said
 
 
-def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_restore_excuses_no_fault_of_the_store_itself(sqlite_url: str, tmp_path: Path) -> None:
     settings = {"TICKETS_DATABASE_URL": sqlite_url}
     given_ticket(sqlite_url, CLIENT)
     assert run(tmp_path, "restored", **settings)[0] == 0
@@ -509,7 +511,7 @@ def test_a_restore_excuses_nothing_that_the_store_itself_says(sqlite_url: str, t
     assert "lost" not in said
 
 
-def test_a_store_that_is_in_use_is_not_said_to_be_restored(database_url: str, tmp_path: Path) -> None:
+def test_a_store_that_is_in_use_is_not_restored(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url, **NO_DELIVERY) as server:
         status, said = run(tmp_path, "restored", TICKETS_DATABASE_URL=database_url)
         assert server.stop() == 0
@@ -518,7 +520,7 @@ def test_a_store_that_is_in_use_is_not_said_to_be_restored(database_url: str, tm
     assert "is in use: stop every process of the service first" in said
 
 
-# PostgreSQL, by the commands that the service says.
+# PostgreSQL, by the commands that the service prints.
 
 
 def postgres_tools(server_url: str) -> Path:
@@ -544,7 +546,7 @@ def test_the_recipe_for_postgres_does_the_same(
     (tmp_path / "tickets").chmod(0o755)
 
     def follow_the_advice(*arguments: str, url: str) -> None:
-        """Run what the service says is to be run."""
+        """Run the command that the service prints."""
         status, said = run(tmp_path, *arguments, TICKETS_DATABASE_URL=url)
         assert status == 2
         advice = said[said.index(": pg_") + 2 :]

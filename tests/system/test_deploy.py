@@ -56,7 +56,7 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     lint(str(BIN / "hadolint"), str(DEPLOY / "Dockerfile"))
 
 
-def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_hadolint_finds_a_fault(tmp_path: Path) -> None:
     faulty = tmp_path / "Dockerfile"
     faulty.write_text(DOCKERFILE.replace("USER 10001:10001", "USER root"))
 
@@ -75,7 +75,7 @@ def test_the_image_runs_as_a_fixed_user_checks_itself_and_starts_no_shell() -> N
     assert all(isinstance(json.loads(said[name]), list) for name in ("ENTRYPOINT", "CMD"))
 
 
-def test_the_image_takes_what_has_its_hash_in_the_lock_only_and_runs_no_code_to_install_it() -> None:
+def test_the_image_installs_only_locked_hashes_and_runs_no_code_to_install() -> None:
     installs = re.findall(r"pip install ([^&]*)", DOCKERFILE.replace("\\\n", " "))
 
     assert len(installs) == 3
@@ -85,7 +85,7 @@ def test_the_image_takes_what_has_its_hash_in_the_lock_only_and_runs_no_code_to_
     )
 
 
-def test_only_what_the_image_is_built_from_is_sent_to_be_built() -> None:
+def test_the_build_context_holds_only_the_sources_of_the_image() -> None:
     first, *allowed = [
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")
     ]
@@ -127,7 +127,7 @@ def test_every_packaging_installs_parts_of_the_lock_by_their_hashes_only() -> No
 
 @pytest.mark.parametrize("what", ["runtime", "build"])
 @pytest.mark.usefixtures("index")
-def test_pip_accepts_what_every_packaging_installs(what: str, tmp_path: Path) -> None:
+def test_pip_accepts_the_requirements_of_every_packaging(what: str, tmp_path: Path) -> None:
     [options] = {tuple(options) for of, options in locked_installs(DOCKERFILE + GUIDE) if of == what}
     file, report = tmp_path / "part.txt", tmp_path / "report.json"
     file.write_text(part(what))
@@ -382,7 +382,7 @@ def test_the_metrics_want_a_token_wherever_others_may_come_by() -> None:
     assert name in made
 
 
-def test_addresses_are_those_that_the_ingress_says_and_traces_reach_their_collector() -> None:
+def test_addresses_come_from_the_ingress_and_traces_reach_their_collector() -> None:
     [data] = [manifest["data"] for manifest in manifests("ConfigMap")]
     policy, _ = manifests("NetworkPolicy")
     text = (DEPLOY / "kubernetes" / "settings.yaml").read_text()
@@ -395,7 +395,7 @@ def test_addresses_are_those_that_the_ingress_says_and_traces_reach_their_collec
     assert where["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
-def test_what_stops_the_service_waits_longer_than_the_service_takes() -> None:
+def test_every_supervisor_waits_longer_than_the_service_takes_to_stop() -> None:
     graces = [field.default for name, field in Settings.model_fields.items() if "grace" in name]
     [deployment] = manifests("Deployment")
     waits = {
@@ -438,7 +438,7 @@ def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[s
 
 
 @needs_systemd
-def test_systemd_takes_what_the_command_is_run_with(
+def test_systemd_accepts_the_properties_of_the_command(
     unit_and_command: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     _, said = unit_and_command
@@ -455,7 +455,7 @@ def test_systemd_takes_the_unit(unit: Path) -> None:
 
 
 @needs_systemd
-def test_systemd_finds_what_is_wrong(unit: Path) -> None:
+def test_systemd_finds_a_fault(unit: Path) -> None:
     unit.write_text(unit.read_text().replace("ProtectHome=yes", "ProtectHouse=yes"))
 
     assert "ProtectHouse" in lint("systemd-analyze", "verify", str(unit))
@@ -525,7 +525,7 @@ def index() -> None:
 
 @pytest.fixture
 def unit_and_command(tmp_path: Path) -> tuple[str, list[str]]:
-    """The unit, and what tickets-of-systemd.sh gives to systemd-run where it has a drop-in, too."""
+    """The unit, and the properties that tickets-of-systemd.sh gives to systemd-run if there is a drop-in."""
     drop_in = '\n# a drop-in\n[Service]\nEnvironment="TICKETS_LANGUAGE=de"\n[Unit]\nAfter=else.target\n'
     (tmp_path / "shown").write_text(UNIT + drop_in)
     for name, text in (("systemctl", f'cat "{tmp_path}/shown"'), ("systemd-run", "printf '%s\\0' \"$@\"")):
@@ -602,7 +602,7 @@ def pins(lock: str, python: str) -> set[tuple[str, str]]:
 
 
 def lint(*command: str, cwd: Path | None = None) -> str:
-    """Run a tool, and return what it says. Raises AssertionError where it says no."""
+    """Run a tool, and return its output. Raises AssertionError if it fails."""
     done = run(*command, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -6,10 +6,10 @@ from pathlib import Path
 from tests.support.browser import browser, needs_browser, page_of
 from tests.support.server import Server, serving
 
-# React hears of a value only if it is set past the property that it put over its own.
+# React notices a value only if the setter of the prototype sets it, since React replaces the setter of the element.
 FILL_IN = """
 for (const input of document.querySelectorAll('tr[data-param-in=path] input')) {
-  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, 'somebody')
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(input, 'user-9')
   input.dispatchEvent(new Event('input', {bubbles: true}))
 }
 document.querySelector('.execute').click()

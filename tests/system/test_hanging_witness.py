@@ -62,7 +62,7 @@ def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that
             until(lambda: witness.received, "a checkpoint is on its way to the witness")
             before = newest_signed(database_url)
             server.client.post(f"{USER}/ticket/reset").raise_for_status()
-            until(lambda: newest_signed(database_url) > before, "signing goes on")
+            until(lambda: newest_signed(database_url) > before, "signing continues")
             for _ in range(REFUSED):
                 assert server.client.post(f"{USER}/ticket").status_code == 422
             assert noted(database_url) < REFUSED

@@ -1,4 +1,4 @@
-"""Every later version opens, upgrades, checks and verifies what an operator of a release has.
+"""Every later version opens, upgrades, checks and verifies the installation of a release.
 
 tests/support/installations.py has made it, with the program of the release.
 """
@@ -65,7 +65,7 @@ def serving(*, deliver: bool) -> TestClient:
 
 
 def missing(released: Any, now: Any, path: str = "") -> list[str]:
-    """Return where an answer lacks what the release answered. Fields and further items may be added."""
+    """Return the places where an answer lacks a value of the release. Fields and further items may be added."""
     if isinstance(released, dict) and isinstance(now, dict):
         return [
             place
@@ -112,7 +112,7 @@ def recipients(mails: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("installation")
-def test_it_goes_on(tmp_path: Path) -> None:
+def test_it_continues(tmp_path: Path) -> None:
     with serving(deliver=True) as client:
         again = client.post(f"{TICKETS.format(WAITING)}/reset", headers=installations.RESET_KEY)
         refused = client.post(f"{TICKETS.format('user-archived')}/reset", headers=installations.REFUSED_KEY)
@@ -125,7 +125,7 @@ def test_it_goes_on(tmp_path: Path) -> None:
     assert (further.status_code, further.json()["resetCount"]) == (200, 2)
 
 
-def test_its_record_is_whole_and_its_evidence_is_verified(
+def test_its_record_is_complete_and_its_evidence_is_verified(
     installation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("interface.composition.record.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))

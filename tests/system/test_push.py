@@ -57,12 +57,12 @@ def verified(request: Received, secret: str) -> Any:
     return Webhook(secret).verify(request.body, request.headers)
 
 
-def test_each_event_is_a_signed_request_in_order_and_what_was_taken_is_told(server: Server) -> None:
+def test_each_event_is_a_signed_request_in_order_and_the_position_is_shown(server: Server) -> None:
     with receiving() as receiver:
         secret = define(server, "siem", receiver.url("/hook"))["secret"]
-        until(lambda: len(receiver.received) == 5, "what happened before is sent")
+        until(lambda: len(receiver.received) == 5, "earlier events are sent")
         reset(server, 1)
-        until(lambda: len(receiver.received) == 6, "what happens is sent")
+        until(lambda: len(receiver.received) == 6, "the new event is sent")
         until(lambda: state(server, "siem")["lag"] == 0, "the position is kept")
 
     assert receiver.positions("/hook") == [1, 2, 3, 4, 5, 6]
@@ -84,7 +84,7 @@ def test_several_go_in_batches_and_only_of_the_types_that_are_asked_for(server: 
     with receiving() as receiver:
         define(server, "siem", receiver.url("/hook"), batchSize=10, types=["TicketRegenerated"])
         until(lambda: len(receiver.positions("/hook")) == 33, "all are sent")
-        until(lambda: state(server, "siem")["lag"] == 0, "what is not wanted is passed over")
+        until(lambda: state(server, "siem")["lag"] == 0, "other types are skipped")
 
     sizes = [len(request.positions) for request in receiver.received]
     events = [event for request in receiver.received for event in request.events]
@@ -95,7 +95,7 @@ def test_several_go_in_batches_and_only_of_the_types_that_are_asked_for(server: 
     assert receiver.received[0].headers["Content-Type"] == "application/cloudevents-batch+json"
 
 
-def test_what_is_not_taken_comes_again_under_the_same_id_before_anything_else(server: Server) -> None:
+def test_a_rejected_request_is_repeated_under_the_same_id_before_later_events(server: Server) -> None:
     tries = iter([answer(500), answer(503, "Retry-After: 0"), answer(302, "Location: /"), OK])
     with receiving(lambda request: next(tries, OK) if request.positions == [2] else OK) as receiver:
         define(server, "siem", receiver.url("/hook"))
@@ -105,7 +105,7 @@ def test_what_is_not_taken_comes_again_under_the_same_id_before_anything_else(se
     assert len({request.headers["webhook-id"] for request in receiver.received[1:5]}) == 1
 
 
-def test_what_holds_up_is_told(server: Server) -> None:
+def test_the_last_error_is_shown(server: Server) -> None:
     with receiving(lambda _: answer(500)) as receiver:
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["failures"] > 1, "it is tried again")
@@ -116,7 +116,7 @@ def test_what_holds_up_is_told(server: Server) -> None:
     assert told["lag"] == 5
 
 
-def test_gone_is_parked_at_once_until_it_is_resumed(server: Server) -> None:
+def test_gone_is_parked_immediately_until_it_is_resumed(server: Server) -> None:
     gone = [True]
     with receiving(lambda request: answer(410) if gone[0] and request.positions == [2] else OK) as receiver:
         define(server, "siem", receiver.url("/hook"))
@@ -141,7 +141,7 @@ def test_a_replay_sends_again(server: Server) -> None:
         server.client.post(f"{SUBSCRIPTIONS}/siem/replay?from=3").raise_for_status()
         # The event of the replay itself may be sent before the replay begins.
         until(lambda: receiver.positions("/hook")[5:].count(5) == 1, "the replay is sent")
-        until(lambda: receiver.positions("/hook")[-1] == 6, "and what came behind it")
+        until(lambda: receiver.positions("/hook")[-1] == 6, "the later event is sent")
 
     assert receiver.positions("/hook")[-4:] == [3, 4, 5, 6]
     assert receiver.positions("/hook")[:-4] in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
@@ -184,13 +184,13 @@ def test_bad_receivers_hold_up_no_other(server: Server) -> None:
         size = len(server.client.get("/client-123/events?limit=1000").json())
         until(lambda: size in receiver.positions("/good"), "the good one gets all")
         took = time.monotonic() - began
-        until(lambda: state(server, "redirects-0")["lastError"], "redirects are told")
-        until(lambda: state(server, "private")["lastError"], "a private host is told")
+        until(lambda: state(server, "redirects-0")["lastError"], "redirects are reported")
+        until(lambda: state(server, "private")["lastError"], "a private host is reported")
         told = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
 
     assert took < 60
     assert receiver.positions("/good")[:size] == list(range(1, size + 1))
-    # A 2xx counts, whatever becomes of its body.
+    # A 2xx counts, even with a bad body.
     assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
     assert "redirects are not followed" in told["redirects-0"]["lastError"]
     assert "private address" in told["private"]["lastError"]
@@ -221,7 +221,7 @@ def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path
             survivor.kill()
             reset(other, 1)
             began = time.monotonic()
-            until(lambda: 6 in receiver.positions("/hook"), "the other goes on")
+            until(lambda: 6 in receiver.positions("/hook"), "the other continues")
             took = time.monotonic() - began
             until(lambda: state(other, "siem")["lag"] == 0, "the position is kept")
 
@@ -279,7 +279,7 @@ def test_security_events_are_pushed_with_the_header_that_is_asked_for(server: Se
     assert {request.headers["Content-Type"] for request in receiver.received} == {"application/secevent+jwt"}
 
 
-def test_why_a_security_event_was_refused_is_told(server: Server) -> None:
+def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> None:
     said = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
     with receiving(lambda _: answer(400, "Content-Type: application/json", body=said)) as receiver:
         delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": receiver.url("/sets")}
@@ -294,7 +294,7 @@ def test_why_a_security_event_was_refused_is_told(server: Server) -> None:
     assert state(server, made["stream_id"])["lastError"] == "answered 400: invalid_audience"
 
 
-def test_a_process_of_its_own_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:
+def test_a_separate_process_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver, serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as server:
         given_resets(server, 1)
         define(server, "siem", receiver.url("/hook"))

@@ -120,7 +120,7 @@ def test_the_curl_example_returns_the_response_printed_below_it(demo: tuple[Path
     assert _shape(json.loads(first)) == _shape(json.loads(block("json", "resetCount")))
 
 
-def test_the_life_of_a_ticket_prints_what_the_page_shows_also_when_pasted_twice(
+def test_the_life_of_a_ticket_prints_the_text_of_the_page_also_when_pasted_twice(
     demo: tuple[Path, int, str],
 ) -> None:
     directory, port, _ = demo
@@ -141,7 +141,7 @@ def test_the_reset_of_the_demo_deletes_all_of_its_data(tmp_path: Path) -> None:
     assert list((tmp_path / "var").iterdir()) == []
 
 
-def test_the_delivery_to_a_mail_server_prints_what_the_page_shows(tmp_path: Path) -> None:
+def test_the_delivery_to_a_mail_server_prints_the_text_of_the_page(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     ports = free_port(), free_port()
 

@@ -1,4 +1,4 @@
-"""Where to and by which secret is pushed is in no file and no table of the store, but sealed."""
+"""The URL and the secret of a subscription are in no file and no table of the store, except sealed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Settings that are secrets come from files, as systemd, compose and Kubernetes hand them over."""
+"""Settings that are secrets come from files, as systemd, compose and Kubernetes provide them."""
 
 from pathlib import Path
 

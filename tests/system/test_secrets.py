@@ -33,7 +33,7 @@ _HOUR = timedelta(hours=1)
 WAIT = {"Prefer": "wait=10"}
 PASSWORD = "the-password-at-the-mail-server"
 USERS, RESETS = 2, 2
-# By its name: whoever imports it makes every logger of its process tell all.
+# By its name: an import sets every logger of the process to DEBUG.
 TALKATIVE = "tests.support.talkative"
 
 
@@ -73,10 +73,10 @@ def test_a_clear_ticket_is_nowhere_but_in_its_mail(
     assert found == 0
 
 
-def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_repeats_what_it_gets(
+def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_echoes(
     database_url: str, tmp_path: Path
 ) -> None:
-    """With every logger at DEBUG and the event loops in debug mode, which tell callbacks with their arguments."""
+    """With every logger at DEBUG and the event loops in debug mode, which log callbacks with their arguments."""
     refused, later, ends = "554 5.7.1 no: {ticket}", "451 4.3.0 later: {ticket}", "421 4.3.2 end: {ticket}"
     answers: Iterator[str] = itertools.cycle(
         [OK, refused, later, OK, DROPS, refused, HANGS, OK, ends, refused]
@@ -162,13 +162,13 @@ async def _fail(*_: object) -> None:
 
 
 class Seen:
-    """What callers were answered."""
+    """The answers that callers got."""
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
 
     def all_of(self, client: AnyClient) -> None:
-        """Keep what this client is answered, who may do everything from now on."""
+        """Keep the answers to this client, which may do everything from now on."""
         if "Authorization" not in client.headers:
             token = sign_token(subject="helpdesk", clients=["*"], permissions=[], lifetime=_HOUR)
             client.headers["Authorization"] = f"Bearer {token}"
@@ -178,7 +178,7 @@ class Seen:
 
 
 def read_everything(client: AnyClient, user: str) -> None:
-    """Ask for all that is told of a user's ticket, and of the service."""
+    """Read every resource of a user's ticket and of the service."""
     root = f"{client.base_url.scheme}://{client.base_url.netloc.decode()}"
     of_client, _, _ = user.partition("/users/")
     for path in ("", "/ticket", "/ticket/history", "/ticket/deliveries"):
@@ -198,19 +198,19 @@ def tickets_in(directory: Path) -> list[str]:
 
 
 def how_many_are_in(haystack: Iterable[bytes], secrets: Iterable[str]) -> int:
-    """Return of how many secrets there is a trace. Not to be called in an assert, which would show what it is given."""
+    """Return the number of secrets that occur. Not to be called in an assert, which would show its arguments."""
     needles = [secret.encode() for secret in secrets]
     return sum(needle in content for content in haystack for needle in needles)
 
 
 def files_of(directory: Path, names: str = "**/*") -> list[bytes]:
-    """Return what the files hold, but for the mails themselves."""
+    """Return the contents of the files, except the mails."""
     found = [path for path in directory.glob(names) if path.is_file() and path.suffix != ".eml"]
     return [path.read_bytes() for path in found]
 
 
 def postgres(database_url: str, begin: float) -> list[bytes]:
-    """Return what the tables hold, and the files of the database, its write-ahead log and its own log, where they are here."""
+    """Return the rows of the tables, and the local files of the database, its write-ahead log and its own log."""
     if database_url.startswith("sqlite"):
         return []
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""How a service ends when it is asked to, and what keeps one from starting."""
+"""A service stops on a signal, and faults prevent its start."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def log_of(server: Server) -> str:
 
 @contextmanager
 def reading(server: Server) -> Iterator[list[str]]:
-    """Follow a client's events by a stream until it ends; yields what it said so far."""
+    """Follow a client's events by a stream until it ends; yields the lines received so far."""
     said: list[str] = []
     begun = threading.Event()
 
@@ -92,7 +92,7 @@ def ended(server: Server, seconds: float) -> int:
         ("postgres", 2, signal.SIGTERM),
     ],
 )
-def test_a_signal_under_load_lets_everybody_have_their_answer(
+def test_after_a_signal_under_load_every_caller_gets_an_answer(
     store: str,
     tmp_path: Path,
     hanging: MailServer,
@@ -111,7 +111,7 @@ def test_a_signal_under_load_lets_everybody_have_their_answer(
             begin = time.monotonic()
             # To every process, as a terminal and systemd do it.
             os.killpg(server.process.pid, number)
-            # Long enough that one which is late has said so.
+            # Long enough for the log entry of a process that is late.
             status = ended(server, GRACE_SECONDS + 5)
             seconds = time.monotonic() - begin
         content = log_of(server)
@@ -119,7 +119,7 @@ def test_a_signal_under_load_lets_everybody_have_their_answer(
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2
     assert "event: end" in said
-    # What was stored was answered; a connection that the server had not taken yet was broken off.
+    # Every stored request was answered; a connection that the server had not accepted yet was closed.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
     assert "Traceback" not in content
@@ -164,7 +164,7 @@ def accepts(server: Server) -> bool:
         (2, signal.SIGTERM),
     ],
 )
-def test_a_second_signal_ends_it_at_once(
+def test_a_second_signal_ends_it_immediately(
     sqlite_url: str, tmp_path: Path, workers: int, number: signal.Signals
 ) -> None:
     settings = {
@@ -219,7 +219,7 @@ def test_one_that_hangs_keeps_no_other_from_stopping(sqlite_url: str, tmp_path: 
     assert log_of(server) == ""
 
 
-def test_one_that_is_killed_is_replaced_and_said_to_be(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_killed_process_is_replaced_and_logged(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
         first = workers_of(server)
         os.kill(first[0], signal.SIGKILL)
@@ -232,7 +232,7 @@ def test_one_that_is_killed_is_replaced_and_said_to_be(sqlite_url: str, tmp_path
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_who_is_not_done_in_time_says_so_and_fails(
+def test_a_stop_that_takes_too_long_is_logged_and_fails(
     sqlite_url: str, tmp_path: Path, hanging: MailServer, workers: int
 ) -> None:
     settings = smtp(hanging, TICKETS_GRACE_SECONDS="2")
@@ -267,7 +267,7 @@ def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_who_delivers_alone_ends_well(
+def test_a_separate_deliverer_exits_with_0(
     sqlite_url: str, tmp_path: Path, hanging: MailServer, number: signal.Signals
 ) -> None:
     with minting(tmp_path, sqlite_url) as minter:
@@ -280,7 +280,7 @@ def test_who_delivers_alone_ends_well(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_who_pushes_or_publishes_alone_ends_well(
+def test_a_separate_pusher_or_publisher_exits_with_0(
     sqlite_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     with minting(tmp_path, sqlite_url) as minter:
@@ -326,7 +326,7 @@ def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
 
 
 @pytest.mark.parametrize("arguments", [["serve"], ["deliver"], ["push"]], ids=" ".join)
-def test_a_server_of_postgresql_that_was_not_migrated_says_what_to_run(
+def test_a_server_without_migration_names_the_command(
     postgres_url: str, tmp_path: Path, arguments: list[str]
 ) -> None:
     status, said = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
@@ -408,7 +408,7 @@ def test_several_migrate_at_once_and_one_does_it(database_url: str, tmp_path: Pa
         ("var/tickets.db", 0o644, "other users can read var/tickets.db: chmod 600 var/tickets.db"),
     ],
 )
-def test_what_others_may_read_or_replace_stops_the_start_and_says_what_to_do(
+def test_files_that_others_can_read_or_replace_stop_the_start_with_a_remedy(
     tmp_path: Path, path: str, mode: int, advice: str
 ) -> None:
     with minting(tmp_path, f"sqlite:///{tmp_path}/var/tickets.db"):

@@ -38,7 +38,7 @@ def given_a_ticket(server: Server) -> None:
     server.client.post("/client-123/users/user-0/ticket").raise_for_status()
 
 
-def test_a_reader_sees_what_another_process_commits_and_resumes(database_url: str, tmp_path: Path) -> None:
+def test_a_reader_sees_the_commits_of_another_process_and_resumes(database_url: str, tmp_path: Path) -> None:
     with (
         serving(tmp_path, database_url, **NO_DELIVERY) as server,
         serving(tmp_path, database_url, **NO_DELIVERY) as other,
@@ -55,7 +55,7 @@ def test_a_reader_sees_what_another_process_commits_and_resumes(database_url: st
             assert next_event(lines)["id"] == "4"
 
 
-def test_a_server_that_stops_says_goodbye(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_server_that_stops_sends_an_end(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server:
         given_a_ticket(server)
         with streaming(server, "client-123") as lines:
@@ -68,7 +68,7 @@ def test_a_server_that_stops_says_goodbye(sqlite_url: str, tmp_path: Path) -> No
     assert "is stopping" in rest[-2]
 
 
-def test_who_does_not_read_costs_no_memory_and_is_told_so(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_reader_that_stalls_costs_no_memory_and_gets_an_end(sqlite_url: str, tmp_path: Path) -> None:
     store = open_store(sqlite_url)
     seed(store, range(EVENTS // 10), length=10)
     store.close()

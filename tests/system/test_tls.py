@@ -1,4 +1,4 @@
-"""TLS of our own: what is served, to whom it is not, and what stops the start."""
+"""TLS of the service itself: accepted connections, refused ones, and faults that stop the start."""
 
 import logging
 import socket
@@ -66,7 +66,7 @@ def test_each_server_process_speaks_tls_and_nothing_else(
     assert {spoken[ssl.TLSVersion.TLSv1], spoken[ssl.TLSVersion.TLSv1_1]} <= REFUSED
 
 
-def test_older_versions_are_refused_whatever_the_system_would_take() -> None:
+def test_older_versions_are_refused_even_if_the_system_accepts_them() -> None:
     def made() -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with pytest.warns(DeprecationWarning, match=OLD):
@@ -76,7 +76,7 @@ def test_older_versions_are_refused_whatever_the_system_would_take() -> None:
     assert tls_context(None, made).minimum_version is ssl.TLSVersion.TLSv1_2  # type: ignore[arg-type]
 
 
-def test_who_insists_on_tls_may_say_for_how_long(certificate: Path) -> None:
+def test_the_header_for_tls_has_the_set_duration(certificate: Path) -> None:
     assert Settings().hsts_max_age is None
     assert Settings(hsts_seconds=60).hsts_max_age == 60
     assert settings(certificate).hsts_max_age == 31_536_000
@@ -106,7 +106,7 @@ def test_one_without_the_other_stops_the_start() -> None:
             Settings.model_validate(alone)
 
 
-def test_what_cannot_be_used_stops_the_start_and_is_not_shown(
+def test_an_unusable_certificate_stops_the_start_and_is_not_shown(
     certificate: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -146,7 +146,7 @@ def test_the_doctor_says_when_a_certificate_ends(
 
 
 def speak(port: int, certificate: Path, version: ssl.TLSVersion) -> str | None:
-    """Return the version that is spoken with a caller who speaks no other, or why none is."""
+    """Return the version used with a caller that supports no other, or the error."""
     context = ssl.create_default_context(cafile=str(certificate))
     if version < ssl.TLSVersion.TLSv1_2:
         context.set_ciphers("ALL:@SECLEVEL=0")

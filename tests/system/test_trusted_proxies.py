@@ -1,4 +1,4 @@
-"""Who calls is who connects, unless a proxy that is trusted says otherwise; nothing but the log asks for it."""
+"""The caller's address is the peer's, unless a trusted proxy names another; only the log uses it."""
 
 import json
 from pathlib import Path
@@ -30,19 +30,17 @@ def address_in_the_log(directory: Path, database_url: str, forwarded_for: str, *
 def test_a_proxy_is_believed_if_it_is_trusted(tmp_path: Path, sqlite_url: str) -> None:
     proxies = {"TICKETS_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1"}
 
-    # What a caller says of itself stands before what the proxies add.
+    # Addresses that a caller claims stand before the addresses that proxies add.
     assert address_in_the_log(tmp_path, sqlite_url, f"198.51.100.1, {CALLER}, 10.0.0.9", **proxies) == CALLER
 
 
-def test_nobody_is_believed_unless_it_is_set_not_even_the_own_machine(
-    tmp_path: Path, sqlite_url: str
-) -> None:
+def test_no_proxy_is_trusted_by_default_not_even_on_loopback(tmp_path: Path, sqlite_url: str) -> None:
     # The variable that uvicorn itself would heed.
     assert address_in_the_log(tmp_path, sqlite_url, CALLER, FORWARDED_ALLOW_IPS="*") == "127.0.0.1"
 
 
 @pytest.mark.parametrize("wrong", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.1;10.0.0.2", "10.0.0.300"])
-def test_what_is_no_address_and_no_network_stops_the_start(wrong: str) -> None:
+def test_an_invalid_network_stops_the_start(wrong: str) -> None:
     with pytest.raises(ValueError, match=r"must be such as 10\.0\.0\.7,10\.1\.0\.0/16"):
         Settings(trusted_proxies=wrong)
 
@@ -50,6 +48,6 @@ def test_what_is_no_address_and_no_network_stops_the_start(wrong: str) -> None:
 @pytest.mark.parametrize(
     "wrong", ["*", "null", "desk.example", "https://desk.example/", "https://Desk.example", "file://x"]
 )
-def test_what_is_no_origin_stops_the_start(wrong: str) -> None:
+def test_an_invalid_origin_stops_the_start(wrong: str) -> None:
     with pytest.raises(ValueError, match=r"must be origins such as https://desk\.example"):
         Settings(cors_origins=f"https://good.example,{wrong}")

@@ -23,7 +23,7 @@ def run(tmp_path: Path, name: str, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_the_vectors_verify_or_say_what_is_wrong(tmp_path: Path, name: str) -> None:
+def test_the_vectors_verify_or_are_refused_with_the_fault(tmp_path: Path, name: str) -> None:
     status, said = run(tmp_path, name, "--key", str(VECTORS / "key.txt"))
 
     wrong = SAID[name]
@@ -38,7 +38,7 @@ def test_the_vectors_verify_or_say_what_is_wrong(tmp_path: Path, name: str) -> N
         assert wrong in said
 
 
-def test_the_evidence_goes_on_from_the_older_checkpoint_and_from_no_other(tmp_path: Path) -> None:
+def test_the_evidence_extends_the_older_checkpoint_and_no_other(tmp_path: Path) -> None:
     key = ["--key", (VECTORS / "key.txt").read_text().strip()]
 
     good = run(tmp_path, "good.zip", *key, "--checkpoint", str(VECTORS / "older.checkpoint"))
@@ -60,7 +60,7 @@ def test_the_evidence_goes_on_from_the_older_checkpoint_and_from_no_other(tmp_pa
         ("no-such-file", "cannot read"),
     ],
 )
-def test_a_wrong_key_is_said(tmp_path: Path, key: str, said: str) -> None:
+def test_a_wrong_key_is_reported(tmp_path: Path, key: str, said: str) -> None:
     status, output = run(tmp_path, "good.zip", "--key", key)
 
     assert status in (1, 2)

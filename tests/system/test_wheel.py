@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tickets(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tickets`, installed from the wheel in an environment of its own, which borrows the dependencies only."""
+    """`tickets`, installed from the wheel in a separate environment, which borrows the dependencies only."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
     _run(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=environment.parent)
     python = environment / "bin" / "python"
@@ -58,7 +58,7 @@ def tickets(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin" / "tickets"
 
 
-def test_the_wheel_holds_the_three_packages_whole_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_three_complete_packages_and_nothing_else(wheel: Path) -> None:
     files = {
         str(file.relative_to(ROOT))
         for package in PACKAGES
@@ -84,7 +84,7 @@ def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
     assert text == (ROOT / "LICENSE").read_bytes()
 
 
-def test_every_file_of_the_wheel_has_the_hash_that_its_record_says(wheel: Path) -> None:
+def test_every_file_of_the_wheel_has_the_hash_of_its_record(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
         said = {name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())}

@@ -1,4 +1,4 @@
-"""The metrics of a service as it is wired: each thing is counted once, whatever callers make up."""
+"""The metrics of a service as it is wired: each thing is counted once, under bounded labels."""
 
 import os
 import sqlite3
@@ -269,7 +269,7 @@ def test_counters_of_an_ended_process_stay_and_its_gauges_are_removed(
 
 @contextmanager
 def delivering_alone(server: Server, directory: Path, **environment: str) -> Iterator[None]:
-    """Deliver in a process of its own, which has these variables from its very start."""
+    """Deliver in a separate process, which has these variables from its very start."""
     process = subprocess.Popen(
         [sys.executable, "-m", "interface.main", "deliver"],
         cwd=directory,

@@ -41,7 +41,7 @@ WAIT = {"Prefer": "wait=10"}
 
 @contextmanager
 def traced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, Spans]]:
-    """Yield a caller of the service as it is wired, and what the spans were once it has stopped."""
+    """Yield a caller of the service as it is wired, and its spans once it has stopped."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_traces", lambda _: Traces(exporter, service="tickets"))
     running = start(Settings(database_url=database_url, migrate_at_start=True, push=False))
@@ -122,7 +122,9 @@ def test_a_caller_with_a_trace_is_the_parent(sqlite_url: str, monkeypatch: pytes
     assert {span.kind for span in found} == {SpanKind.SERVER, SpanKind.INTERNAL}
 
 
-def test_what_a_caller_does_not_sample_is_not(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_the_caller_does_not_sample_is_not_traced(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with traced(sqlite_url, monkeypatch) as (client, spans):
         client.put(USER, json={"email": "una@example.com"}, headers={"traceparent": NOT_SAMPLED})
         client.post(f"{USER}/ticket", headers={**WAIT, "traceparent": NOT_SAMPLED}).raise_for_status()

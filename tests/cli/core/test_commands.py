@@ -9,7 +9,7 @@ from tests.support.command import tickets
 from tests.support.server import PROJECT
 
 
-def test_a_token_is_signed_for_who_and_what_was_said(tmp_path: Path) -> None:
+def test_a_token_is_signed_with_the_given_subject_and_permissions(tmp_path: Path) -> None:
     done = tickets(
         tmp_path,
         "token",
@@ -63,7 +63,9 @@ def test_source_that_is_not_installed_has_an_unknown_version(monkeypatch: pytest
         (["fly"], "fly"),
     ],
 )
-def test_a_wrong_command_line_says_what_to_do(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_wrong_command_line_is_refused_with_a_remedy(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     done = tickets(tmp_path, *arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -145,7 +147,9 @@ def test_users_are_imported_from_a_file_with_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"wrong,header\n", b"userExtId,email\n\xff\xfe,a@b.ch\n"])
-def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(
+    tmp_path: Path, content: bytes | None
+) -> None:
     if content is not None:
         (tmp_path / "users.csv").write_bytes(content)
 
@@ -155,5 +159,5 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path, content: bytes 
     assert "Traceback" not in done.stderr
 
 
-def test_the_expiry_job_says_what_it_did(tmp_path: Path) -> None:
+def test_the_expiry_job_prints_its_result(tmp_path: Path) -> None:
     assert tickets(tmp_path, "jobs", "expire").stdout == "0 tickets expire soon, 0 have expired.\n"

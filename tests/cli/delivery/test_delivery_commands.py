@@ -1,4 +1,4 @@
-"""What an operator does about deliveries: texts are checked and shown, keys changed, deliveries made, and mistakes said."""
+"""The commands for deliveries: check and show texts, rotate keys, deliver tickets, and report wrong input."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ class Done:
 
     @property
     def said(self) -> str:
-        """What it said beside its output, without the frames and line ends of the console."""
+        """The text on stderr, without the frames and line ends of the console."""
         return re.sub(r"[\s│]+", " ", self.err)
 
 
@@ -154,7 +154,7 @@ def test_the_letter_is_shown_as_it_is_printed(tmp_path: Path) -> None:
         (["keys", "rotate", "outbox"], "outbox"),
     ],
 )
-def test_a_wrong_input_is_said_in_words(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_wrong_input_is_refused_with_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = run(tmp_path, *arguments)
 
     assert (done.status, done.out) == (2, "")
@@ -162,7 +162,7 @@ def test_a_wrong_input_is_said_in_words(tmp_path: Path, arguments: list[str], me
     assert "Traceback" not in done.err
 
 
-def test_a_text_that_cannot_be_rendered_is_said_without_the_ticket(tmp_path: Path, own: Path) -> None:
+def test_a_rendering_error_is_reported_without_the_ticket(tmp_path: Path, own: Path) -> None:
     (own / "mail.txt").write_text("{{ {}[ticket].missing }}")
 
     done = run(
@@ -175,7 +175,7 @@ def test_a_text_that_cannot_be_rendered_is_said_without_the_ticket(tmp_path: Pat
     )
 
 
-def test_a_letter_that_cannot_be_printed_is_said(tmp_path: Path, own: Path) -> None:
+def test_a_letter_that_cannot_be_printed_is_reported(tmp_path: Path, own: Path) -> None:
     (own / "letter.txt").write_text("王小明\n\n    {{ ticket }}\n")
 
     done = run(
@@ -192,8 +192,8 @@ def test_a_directory_of_texts_that_is_not_there_is_no_empty_one(tmp_path: Path, 
     assert (done.status, done.err) == (2, "tickets: TICKETS_TEMPLATE_DIR nowhere is not a directory\n")
 
 
-def test_the_help_says_what_the_commands_are_for(tmp_path: Path) -> None:
-    assert "Deliver tickets in a process of its own" in run(tmp_path, "deliver", "--help").out
+def test_the_help_explains_the_commands(tmp_path: Path) -> None:
+    assert "Deliver tickets in a" in run(tmp_path, "deliver", "--help").out
     assert "CLIENT/LANGUAGE/KIND" in run(tmp_path, "templates", "check", "--help").out
     assert "--outbox" in run(tmp_path, "keys", "rotate", "--help").out
 
@@ -307,7 +307,7 @@ def sealed_under(database_url: str, key: bytes) -> int:
     return sum(sealer.is_new(sealed) and bool(sealer.unseal(sealed, to)) for to, sealed in seals)
 
 
-def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
+def test_a_rotation_reseals_all_queued_tickets_and_the_previous_key_still_unseals(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     given_sealed(tmp_path, sqlite_url)
@@ -333,7 +333,7 @@ def test_a_rotation_seals_all_that_waits_anew_and_the_key_before_still_opens(
 
 
 @pytest.mark.parametrize("source", ["TICKETS_OUTBOX_KEY", "TICKETS_OUTBOX_KEY_COMMAND"])
-def test_keys_that_come_from_elsewhere_are_rotated_there_and_what_waits_here(
+def test_external_keys_are_rotated_outside_and_queued_tickets_are_resealed(
     tmp_path: Path, sqlite_url: str, source: str
 ) -> None:
     given_sealed(tmp_path, sqlite_url, FORMER)
@@ -353,7 +353,7 @@ def test_keys_that_come_from_elsewhere_are_rotated_there_and_what_waits_here(
     assert (tmp_path / "var" / "keys" / "outbox.key").read_bytes() == FORMER
 
 
-def test_a_lost_key_loses_only_what_waits_and_says_so(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_lost_key_loses_only_the_queued_tickets_and_is_reported(tmp_path: Path, sqlite_url: str) -> None:
     given_sealed(tmp_path, sqlite_url)
     path = tmp_path / "var" / "keys" / "outbox.key"
     lost = path.read_bytes()

@@ -1,4 +1,4 @@
-"""`tickets follow` as its user runs it: a process of its own, beside a server, that is ended in every way."""
+"""`tickets follow` as a separate process beside a server, ended in every way."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def assert_dense(printed: list[int], repeats: int) -> None:
     assert len(printed) - len(set(printed)) <= repeats
 
 
-def test_after_kill_9_it_goes_on_after_the_last_line_or_repeats_that_one(ledger: str, tmp_path: Path) -> None:
+def test_after_kill_9_it_resumes_after_the_last_line_or_repeats_it(ledger: str, tmp_path: Path) -> None:
     ends = (1, 60, 61, 150, EVENTS)
     for end in ends:
         with command(
@@ -86,7 +86,7 @@ def test_after_kill_9_it_goes_on_after_the_last_line_or_repeats_that_one(ledger:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_quietly_and_it_goes_on(
+def test_a_signal_ends_it_without_an_error_and_it_resumes(
     sqlite_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     for user in range(1, 4):
@@ -111,7 +111,7 @@ def test_a_closed_pipe_ends_it_quietly_before_anything_else_happens(ledger: str,
     assert it.err.read_text() == ""
 
 
-def test_a_store_that_goes_away_is_said_once_and_nothing_is_missed(
+def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
     postgres_url: str, postgres_server: str, tmp_path: Path
 ) -> None:
     given_ticket(postgres_url, CLIENT)
@@ -174,7 +174,7 @@ def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
         (["--cursor", "."], "is a directory"),
     ],
 )
-def test_a_wrong_input_is_said_in_words(
+def test_a_wrong_input_is_refused_with_a_message(
     ledger: str, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "other.json").write_text('{"of":"tickets/client-9","positions":{"client-9":1}}')

@@ -1,4 +1,4 @@
-"""What is typed wrong, is out of reach or is missing when `tickets publish` starts, and what it says of it."""
+"""`tickets publish` reports wrong input, an unreachable broker or store, and a missing library."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ NOBODY = "127.0.0.1:1"
         (["--to", f"kafka://user:geheim@{NOBODY}", "--cursor", "broken.json"], "is not a cursor file"),
     ],
 )
-def test_a_wrong_input_is_said_in_words_without_the_password(
+def test_a_wrong_input_is_refused_without_the_password(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "other.json").write_text(
@@ -45,7 +45,7 @@ def test_a_wrong_input_is_said_in_words_without_the_password(
 
 
 @pytest.mark.parametrize("scheme", ["nats", "tls", "kafka", "kafka+ssl"])
-def test_a_broker_that_is_out_of_reach_is_named_without_the_password(scheme: str, tmp_path: Path) -> None:
+def test_an_unreachable_broker_is_named_without_the_password(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"{scheme}://user:geheim@{NOBODY}\n")
 
     publisher = Command(tmp_path, "publish", "--to", "@url")
@@ -56,7 +56,7 @@ def test_a_broker_that_is_out_of_reach_is_named_without_the_password(scheme: str
     assert "geheim" not in publisher.err.read_text()
 
 
-def test_a_store_that_is_out_of_reach_from_the_start_is_waited_for(tmp_path: Path) -> None:
+def test_a_store_that_is_unreachable_at_the_start_is_waited_for(tmp_path: Path) -> None:
     publisher = Command(
         tmp_path,
         *("publish", "--to", f"nats://{NOBODY}"),
@@ -69,7 +69,7 @@ def test_a_store_that_is_out_of_reach_from_the_start_is_waited_for(tmp_path: Pat
 
 
 @pytest.mark.parametrize("extra", ["nats", "kafka"])
-def test_a_library_that_is_missing_is_said_with_what_to_install(
+def test_a_missing_library_is_reported_with_the_extra_to_install(
     extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, f"interface.outbound.brokers.{extra}_broker", None)

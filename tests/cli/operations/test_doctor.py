@@ -1,4 +1,4 @@
-"""What `tickets doctor` finds: each fault is named with what to do about it, nothing is changed, and no secret is told."""
+"""`tickets doctor` reports each fault with a remedy, changes nothing and discloses no secret."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a service has made once it has been started."""
+    """The files that a service makes at its first start."""
     directory = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as here:
         here.chdir(directory)
@@ -103,7 +103,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("set_up")
-def test_what_is_bad_ends_with_one_and_is_read_at_80_columns(tmp_path: Path) -> None:
+def test_a_fault_exits_with_1_and_fits_80_columns(tmp_path: Path) -> None:
     key = tmp_path / "var" / "keys" / "outbox.key"
     key.chmod(0o644)
     done = tickets(
@@ -146,7 +146,7 @@ def test_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = only_bad(found(monkeypatch, max_batch="0"))
 
     assert finding.check == "settings"
@@ -154,7 +154,7 @@ def test_a_setting_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert "docs/settings.md" in finding.advice
 
 
-def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TICKETS_DATABSE_URL: unknown setting" in only_bad(found(monkeypatch, databse_url="x")).found
 
 
@@ -168,7 +168,7 @@ def test_a_setting_that_there_is_not_is_said(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 @pytest.mark.usefixtures("set_up")
-def test_a_key_that_is_broken_or_missing_is_to_be_put_back(
+def test_a_broken_or_missing_key_is_to_be_restored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, check: str
 ) -> None:
     path = tmp_path / "var" / "keys" / name
@@ -188,7 +188,7 @@ def test_a_key_that_is_broken_or_missing_is_to_be_put_back(
 @pytest.mark.parametrize("name", ["ledger.pem", "20261325T000000Z.pem"])
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
 @pytest.mark.usefixtures("set_up")
-def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
+def test_a_ledger_key_with_an_invalid_name_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, beside: bool
 ) -> None:
     directory = tmp_path / "var" / "keys" / "ledger"
@@ -211,7 +211,7 @@ def test_a_ledger_key_with_a_name_that_is_none_is_not_passed_over(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Path) -> None:
+def test_no_command_makes_a_key_beside_one_with_an_invalid_name(tmp_path: Path) -> None:
     strange = tmp_path / "var" / "keys" / "ledger" / "ledger.pem"
     next(strange.parent.glob("*.pem")).rename(strange)
 
@@ -223,7 +223,7 @@ def test_no_command_makes_a_key_beside_one_with_a_name_that_is_none(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_command_for_the_key_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_command_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_bad(found(monkeypatch, outbox_key_command="false")).check == "outbox key"
     assert only_bad(found(monkeypatch, outbox_key_command=f"echo {PASSWORD}")).check == "outbox key"
     key = base64.b64encode(bytes(32)).decode()
@@ -275,7 +275,7 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 @pytest.mark.usefixtures("set_up")
-def test_what_others_may_read_or_replace_is_said(
+def test_files_that_others_can_read_or_replace_are_reported(
     monkeypatch: pytest.MonkeyPatch, path: str, mode: int, said: str, advice: str
 ) -> None:
     Path(path).chmod(mode)
@@ -288,7 +288,7 @@ def test_what_others_may_read_or_replace_is_said(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_file_that_is_no_database_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "var" / "tickets.db").write_bytes(b"x" * 5000)
 
     finding = only_bad(found(monkeypatch))
@@ -316,7 +316,7 @@ def test_a_schema_that_is_too_new_or_too_old_is_reported_and_left_as_it_is(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_postgresql_that_was_not_migrated_is_said_and_then_it_is_good(
+def test_a_postgresql_without_migration_is_reported_and_passes_after_it(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = only_bad(found(monkeypatch, database_url=postgres_url))
@@ -340,7 +340,7 @@ def test_a_postgresql_that_was_not_migrated_is_said_and_then_it_is_good(
     ],
 )
 @pytest.mark.usefixtures("set_up")
-def test_a_postgresql_out_of_reach_is_said_without_its_password(
+def test_an_unreachable_postgresql_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     finding = only_bad(found(monkeypatch, database_url=url))
@@ -349,7 +349,7 @@ def test_a_postgresql_out_of_reach_is_said_without_its_password(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_clock_that_differs_from_that_of_the_database_is_said(
+def test_a_clock_that_differs_from_the_clock_of_the_database_is_reported(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(postgres_url).close()
@@ -371,7 +371,7 @@ def test_a_clock_that_differs_from_that_of_the_database_is_said(
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
-def test_a_clock_that_is_before_the_newest_event_is_said(
+def test_a_clock_before_the_newest_event_is_reported(
     set_up: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     url = set_up if kind == "SQLite" else postgres_url
@@ -439,7 +439,7 @@ def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
     assert done.stderr.startswith(f"tickets: {unreadable}")
 
 
-def test_what_never_read_from_the_standby_does_not_connect_to_end(postgres_url: str) -> None:
+def test_a_store_that_never_read_from_the_standby_closes_without_connecting(postgres_url: str) -> None:
     open_store(postgres_url).close()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -451,9 +451,7 @@ def test_what_never_read_from_the_standby_does_not_connect_to_end(postgres_url: 
 
 
 @pytest.mark.usefixtures("set_up")
-def test_texts_and_directories_that_cannot_be_used_are_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unusable_texts_and_directories_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "templates" / "_" / "en"
     own.mkdir(parents=True)
     (own / "mail.txt").write_text("{{ nme }}")
@@ -485,7 +483,7 @@ def test_texts_and_directories_that_cannot_be_used_are_said(
     ids=str,
 )
 @pytest.mark.usefixtures("set_up")
-def test_what_no_mail_can_be_sent_with_is_said(
+def test_unusable_mail_settings_are_reported(
     monkeypatch: pytest.MonkeyPatch, setting: dict[str, str]
 ) -> None:
     finding = only_bad(found(monkeypatch, **setting))
@@ -496,7 +494,7 @@ def test_what_no_mail_can_be_sent_with_is_said(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_mail_server_that_does_not_let_us_in_is_said(
+def test_a_mail_server_that_refuses_the_login_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = self_signed(tmp_path / "mail.pem")

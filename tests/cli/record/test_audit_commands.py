@@ -1,4 +1,4 @@
-"""What an auditor types wrong, and what the commands say of it."""
+"""The audit commands report wrong input and faults of the record."""
 
 import sqlite3
 from contextlib import closing
@@ -15,21 +15,21 @@ from tests.support.schemas import make_unusable
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["history", "client-1", "nobody"], "never had a ticket"),
+        (["history", "client-1", "unknown"], "never had a ticket"),
         (
-            ["replay", "client-1", "nobody", "--at", "2026-03-03T12:00:00Z"],
+            ["replay", "client-1", "unknown", "--at", "2026-03-03T12:00:00Z"],
             "had no ticket at this time or version",
         ),
-        (["replay", "client-1", "nobody", "--at", "3 March"], "2026-03-03T12:00:00Z"),
+        (["replay", "client-1", "unknown", "--at", "3 March"], "2026-03-03T12:00:00Z"),
         (["audit", "export", "client-1", "--from", "yesterday"], "2026-03-03T12:00:00Z"),
         (["checkpoint", "client-1"], "client-1"),
-        (["evidence", "export", "client-1", "nobody", "-o", "e.zip"], "never had a ticket"),
+        (["evidence", "export", "client-1", "unknown", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
         (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
         (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not contain a checkpoint"),
     ],
 )
-def test_a_wrong_input_is_said_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_wrong_input_is_refused_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "key.txt").write_text("no key\n")
 
     done = tickets(tmp_path, *arguments)
@@ -50,7 +50,7 @@ def test_a_store_with_a_schema_that_is_too_new_is_not_checked(tmp_path: Path, sq
         assert "Traceback" not in done.stderr
 
 
-def test_a_new_store_is_whole(tmp_path: Path) -> None:
+def test_a_new_store_is_complete(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check")
 
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Who is let in: by the service's own key, a key set in a file, and one behind a URL."""
+"""Tokens are verified by the service's own key, a key set in a file, and a key set behind a URL."""
 
 import asyncio
 import hashlib
@@ -120,7 +120,7 @@ def test_a_token_signed_with_another_key_of_the_set_is_not_accepted(everything: 
 
 
 @pytest.mark.parametrize("garbage", ["", "x", "a.b.c", "ey.ey.ey", "é", "a" * 10_000])
-def test_what_is_no_token_is_not_accepted(everything: TokenVerifier, garbage: str) -> None:
+def test_a_malformed_token_is_not_accepted(everything: TokenVerifier, garbage: str) -> None:
     with pytest.raises(InvalidToken):
         caller(everything, garbage)
 
@@ -128,7 +128,9 @@ def test_what_is_no_token_is_not_accepted(everything: TokenVerifier, garbage: st
 @pytest.mark.parametrize(
     "headers", [[], [""], ["Bearer"], ["Bearer "], ["Basic YTpi"], ["token"], ["Bearer a", "Bearer a"]]
 )
-def test_without_a_bearer_token_nobody_is_let_in(everything: TokenVerifier, headers: list[str]) -> None:
+def test_a_request_without_a_bearer_token_is_unauthenticated(
+    everything: TokenVerifier, headers: list[str]
+) -> None:
     with pytest.raises(Unauthenticated):
         asyncio.run(everything.caller(headers))
 
@@ -199,7 +201,7 @@ def test_a_key_that_is_new_in_the_set_is_found(key_server: KeyServer) -> None:
         caller(verifier, token("RS256"))
 
 
-def test_made_up_key_ids_do_not_make_it_fetch_again_and_again(key_server: KeyServer) -> None:
+def test_unknown_key_ids_do_not_cause_repeated_fetches(key_server: KeyServer) -> None:
     verifier = over_url(key_server, 30)
     caller(verifier, token("RS256"))
 
@@ -210,7 +212,7 @@ def test_made_up_key_ids_do_not_make_it_fetch_again_and_again(key_server: KeySer
     assert key_server.fetches == 1
 
 
-def test_a_key_set_out_of_reach_is_a_503_and_not_the_callers_fault(key_server: KeyServer) -> None:
+def test_an_unreachable_key_set_is_a_503_and_not_the_callers_fault(key_server: KeyServer) -> None:
     key_server.broken = True
 
     with pytest.raises(KeysUnavailable):

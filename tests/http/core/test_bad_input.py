@@ -86,7 +86,7 @@ class Server:
             return Answer(response.status, names, response.read())
 
     def token(self, key: Any = None, algorithm: str = "EdDSA", **changes: Any) -> str:
-        """Return a token for everything but for the changes; a claim of None is left out."""
+        """Return a token for everything, with these changes; a claim of None is left out."""
         signing: Any = None if algorithm == "none" else key or self.key
         claims: dict[str, Any] = {
             "sub": "helpdesk",
@@ -109,7 +109,7 @@ class Server:
             return [
                 store.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
                 for table in (
-                    "ticket_events WHERE topic <> 'AccessNoted'",  # that somebody was refused is kept
+                    "ticket_events WHERE topic <> 'AccessNoted'",  # refusals are recorded
                     "tickets",
                     "recipients",
                     "answers",
@@ -136,13 +136,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the whole table, with a user who has a ticket and one who has none."""
+    """One server for all rows of the table, with a user who has a ticket and one who has none."""
     directory = tmp_path_factory.mktemp("server")
     settings = Settings(
         database_url=f"sqlite:///{directory}/tickets.db",
         mail_dir=directory / "mail",
         letter_dir=directory / "letters",
-        deliver=False,  # which would be in the log beside what is looked at
+        deliver=False,  # its entries would be in the log that the tests read
         outbox_key_file=directory / "outbox.key",
         token_key_file=directory / "token.pem",
     )
@@ -378,7 +378,7 @@ BAD_IDS = [
 
 @pytest.mark.parametrize("name", BAD_IDS, ids=lambda name: name[:12] + f"({len(name)})")
 @pytest.mark.parametrize("path", [f"{BASE}/{{}}/users/new", f"{BASE}/client-123/users/{{}}"])
-def test_an_id_that_is_none_is_refused(server: Server, path: str, name: str) -> None:
+def test_an_invalid_id_is_refused(server: Server, path: str, name: str) -> None:
     server.refuses(400, "invalidData", "PUT", path.format(name), JSON, body=GOOD)
     server.refuses(400, "invalidData", "POST", path.format(name) + "/ticket/reset")
 
@@ -405,7 +405,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
     ("method", "path"),
     [(method, path) for path in ALLOWED for method in METHODS if method not in ALLOWED[path].split(", ")],
 )
-def test_a_wrong_method_is_told_the_right_ones(server: Server, method: str, path: str) -> None:
+def test_a_wrong_method_is_answered_with_the_allowed_ones(server: Server, method: str, path: str) -> None:
     answer = server.refuses(405, "methodNotAllowed", method, path)
 
     assert answer.headers["allow"] == ALLOWED[path]
@@ -459,7 +459,7 @@ BAD_TAGS: list[str | bytes] = [
 
 @pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
 @pytest.mark.parametrize("value", BAD_TAGS, ids=str)
-def test_an_entity_tag_that_is_none_is_refused(server: Server, name: str, value: str | bytes) -> None:
+def test_an_invalid_entity_tag_is_refused(server: Server, name: str, value: str | bytes) -> None:
     for method, path in OPERATIONS:
         if name == "If-None-Match" or method != "GET":
             body = GOOD if method == "PUT" else b"{}" if method == "POST" else None
@@ -482,7 +482,7 @@ def test_an_entity_tag_that_is_not_the_current_one_changes_nothing(
     ids=lambda keys: ascii(keys)[:20],
 )
 @pytest.mark.parametrize("path", [RESET, CREATE])
-def test_an_idempotency_key_that_is_none_is_refused(
+def test_an_invalid_idempotency_key_is_refused(
     server: Server, path: str, keys: Sequence[str | bytes]
 ) -> None:
     server.refuses(400, "invalidData", "POST", path, *[("Idempotency-Key", key) for key in keys])
@@ -518,7 +518,7 @@ def test_a_malformed_traceparent_is_ignored_and_a_fresh_one_returned(
     assert answer.headers["traceparent"] not in given
 
 
-# ---------------------------------------------------------------- who calls
+# ---------------------------------------------------------------- authentication
 
 
 def _unsigned(header: bytes) -> str:
@@ -555,7 +555,7 @@ def _unsigned(header: bytes) -> str:
     ids=lambda given: ascii(given)[:30],
 )
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_without_a_token_nobody_is_let_in(
+def test_a_request_without_a_token_is_unauthenticated(
     server: Server, method: str, path: str, authorization: Sequence[str | bytes]
 ) -> None:
     # One header at least, or `send` adds a good one.
@@ -566,7 +566,7 @@ def test_without_a_token_nobody_is_let_in(
     assert answer.headers["www-authenticate"].startswith('Bearer realm="tickets"')
 
 
-def test_two_authorization_headers_are_none(server: Server) -> None:
+def test_two_authorization_headers_are_unauthenticated(server: Server) -> None:
     good = f"Bearer {server.token()}"
 
     server.refuses(401, "unauthenticated", "POST", RESET, ("Authorization", good), ("Authorization", good))
@@ -581,9 +581,9 @@ BAD_CLAIMS: list[dict[str, Any]] = [
     {"exp": float("nan")},
     {"nbf": datetime(2100, 1, 1, tzinfo=UTC)},
     {"iat": "x"},
-    {"iss": "somebody"},
+    {"iss": "another"},
     {"iss": None},
-    {"aud": "somebody"},
+    {"aud": "another"},
     {"aud": ["a", "b"]},
     {"aud": None},
     {"sub": None},
@@ -641,7 +641,7 @@ NEEDED = {
     ("method", "path", "missing"),
     [(method, path, name) for (method, path), names in NEEDED.items() for name in names],
 )
-def test_a_missing_permission_is_told_whether_the_user_exists_or_not(
+def test_a_missing_permission_is_a_403_whether_the_user_exists_or_not(
     server: Server, user: str, method: str, path: str, missing: str
 ) -> None:
     token = server.token(permissions=[name for name in PERMISSIONS if name != missing])
@@ -656,13 +656,13 @@ def test_a_missing_permission_is_told_whether_the_user_exists_or_not(
 @pytest.mark.parametrize(
     "clients", [None, [], ["client-12"], ["CLIENT-123"], ["client-*"], [" client-123"]], ids=str
 )
-def test_a_missing_client_is_told_whether_the_user_exists_or_not(
+def test_a_missing_client_is_a_403_whether_the_user_exists_or_not(
     server: Server, user: str, method: str, path: str, clients: list[str] | None
 ) -> None:
     server.refuses(403, "dataroomPermissionDenied", method, user + path, token=server.token(clients=clients))
 
 
-def test_a_refused_caller_is_told_nothing_more_than_that(server: Server) -> None:
+def test_a_refusal_discloses_nothing_else(server: Server) -> None:
     for token in (server.token(permissions=[]), server.token(clients=[])):
         known, unknown = (server.send("GET", f"{user}/ticket", token=token) for user in (USER, UNKNOWN_USER))
 

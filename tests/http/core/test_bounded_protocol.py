@@ -1,4 +1,4 @@
-"""What is no HTTP, or never ends, is refused as everything else is: with a problem, a traceparent and secure headers."""
+"""Malformed or endless HTTP is refused like other bad input: with a problem, a traceparent and secure headers."""
 
 import json
 import re
@@ -54,13 +54,13 @@ def assert_refused(answer: bytes, status: int) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_a_400(server: Server, sent: bytes) -> None:
+def test_malformed_http_is_a_400(server: Server, sent: bytes) -> None:
     with connect(server) as connection:
         connection.sendall(sent)
         assert_refused(read_to_the_end(connection), 400)
 
 
-def test_what_is_no_http_behind_a_request_spoils_no_answer(server: Server) -> None:
+def test_malformed_http_after_a_request_keeps_its_answer_intact(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         read_alive(connection)
@@ -68,7 +68,7 @@ def test_what_is_no_http_behind_a_request_spoils_no_answer(server: Server) -> No
         assert_refused(read_to_the_end(connection), 400)
 
 
-def test_who_never_ends_a_head_is_a_431(server: Server) -> None:
+def test_an_endless_head_is_a_431(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n" + b"X-Long: 1\r\n" * 7_000)
         assert_refused(read_to_the_end(connection), 431)
@@ -92,7 +92,7 @@ def test_each_refusal_is_counted_by_its_status(server: Server) -> None:
 
 
 def counted(server: Server) -> dict[str, float]:
-    """Return how often each status was answered to what has no operation."""
+    """Return the number of answers per status to requests without an operation."""
     text = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
     return {
         sample.labels["status"]: sample.value
@@ -102,7 +102,7 @@ def counted(server: Server) -> dict[str, float]:
     }
 
 
-def test_who_never_ends_a_body_is_a_408(server: Server) -> None:
+def test_an_endless_body_is_a_408(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(head(server, "POST", RESET, "Content-Length: 10"))
         assert_refused(read_to_the_end(connection), 408)

@@ -1,4 +1,4 @@
-"""What a process shows of an event that a later release stored (ADR 12, rule 5)."""
+"""A process shows an event that a later release stored without its details (ADR 12, rule 5)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

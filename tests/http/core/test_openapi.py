@@ -213,7 +213,7 @@ class _Links(HTMLParser):
         self.found += [value for name, value in attrs if name in ("src", "href") and value]
 
 
-def test_the_docs_come_whole_from_the_service_itself(web: Web) -> None:
+def test_the_docs_load_only_from_the_service_itself(web: Web) -> None:
     page = web.client.get("/docs")
     links = _Links(page.text).found
 

@@ -42,6 +42,6 @@ def test_a_credential_is_counted_over_all_callers() -> None:
     limits.count("bob", OTHER)
 
 
-def test_a_limit_that_is_none_is_refused() -> None:
+def test_an_invalid_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="couldn't parse"):
         RateLimits(per_caller="often", per_credential="off")

@@ -33,7 +33,7 @@ SHORT, FULL = 3, 50
 
 @pytest.fixture(params=forms(short=SHORT, full=FULL))
 def api(tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest) -> Iterator[BaseSchema]:
-    """The document of a whole service with an empty store, and a token that may do everything."""
+    """The document of a complete service with an empty store, and a token that may do everything."""
     own = Settings(
         database_url=f"sqlite:///{tmp_path}/tickets.db",
         mail_dir=tmp_path / "mail",
@@ -72,17 +72,17 @@ def _config(token: str, seed: int, max_examples: int) -> SchemathesisConfig:
             "continue-on-failure": True,
             "generation": {
                 "max-examples": max_examples,
-                # What is found by chance is found in the slow lane.
+                # Random requests are for the slow lane.
                 "deterministic": IN_CI or max_examples == SHORT,
             },
             "auth": {"openapi": {"token": {"bearer": token}}},
             "checks": {
                 "enabled": True,
-                # What a well-formed request may meet: a version that moved on, and a rule of the domain.
+                # A well-formed request may have a stale version or break a rule of the domain.
                 "positive_data_acceptance": {
                     "expected-statuses": ["2xx", "304", "404", "409", "412", "422", "429"]
                 },
-                # What breaks a bound of the document may break that of all bodies, too.
+                # A request that breaks a bound of the document may break the bound of all bodies, too.
                 "negative_data_rejection": {"expected-statuses": ["4xx"]},
             },
             "phases": {"enabled": True},
@@ -99,8 +99,10 @@ def before_call(_: Any, case: Case[Any], **__: Any) -> None:
 
 
 def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """Let pass what was called valid and is not: dates in the wrong order, tokens that we never gave, and what the
-    transmitter of security events says itself, which no schema can say; and a header that does not fit its schema (schemathesis 4.32 makes such for patterns that want a quotation mark).
+    """Ignore rejected requests that schemathesis takes for valid.
+
+    No schema can express the order of dates, the issued page tokens, and the fields of the transmitter of security
+    events. Schemathesis 4.32 generates headers that do not fit their schema for patterns with a quotation mark.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
@@ -113,7 +115,7 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
     return fits and not any(text in response.content for text in of_the_domain)
 
 
-def test_the_service_keeps_to_its_document_whatever_is_sent(api: BaseSchema) -> None:
+def test_the_service_keeps_to_its_document_for_any_request(api: BaseSchema) -> None:
     failures: dict[str, str] = {}
     calls: Counter[PhaseName] = Counter()
     for event in from_schema(api).execute():
@@ -125,7 +127,7 @@ def test_the_service_keeps_to_its_document_whatever_is_sent(api: BaseSchema) -> 
             calls[event.phase] += len(event.recorder.interactions)
             failures |= dict(_failures(event.recorder))
 
-    assert not failures, "\n\n".join(f"{what}\n{how}" for what, how in failures.items())
+    assert not failures, "\n\n".join(f"{name}\n{text}" for name, text in failures.items())
     assert set(calls) >= set(TESTING_PHASES), calls
 
 

@@ -1,4 +1,4 @@
-"""What browsers are told about every answer, and whose pages may call the service: nobody's, unless it is set."""
+"""The headers for browsers on every answer; pages of other origins may call the service only if a setting allows it."""
 
 import base64
 import dataclasses
@@ -27,7 +27,7 @@ DESK, OTHER = "https://desk.example", "https://other.example"
 
 
 def broken(web: Web) -> Response:
-    """Ask for what fails in a way that nobody foresaw."""
+    """Send a request that fails with an unexpected error."""
 
     async def fail(_: object) -> Any:
         raise ZeroDivisionError
@@ -64,7 +64,7 @@ def shared(tmp_path: Path) -> Iterator[Web]:
         yield web
 
 
-def test_every_answer_is_data_that_nobody_keeps_frames_or_runs(web: Web) -> None:
+def test_every_answer_forbids_caching_framing_and_scripts(web: Web) -> None:
     web.given_a_ticket()
     for name, (status, ask) in ANSWERS.items():
         answer = ask(web)
@@ -74,7 +74,7 @@ def test_every_answer_is_data_that_nobody_keeps_frames_or_runs(web: Web) -> None
         assert answer.headers["cache-control"] == "no-store", name
 
 
-def test_so_is_whatever_else_is_served_but_that_it_may_be_kept(web: Web) -> None:
+def test_other_pages_forbid_framing_and_scripts_and_may_be_cached(web: Web) -> None:
     for path in PAGES:
         answer = web.client.get(path)
 
@@ -98,7 +98,7 @@ def test_the_docs_name_no_judge_of_the_document_on_the_internet(web: Web) -> Non
     assert '"validatorUrl": null' in web.client.get("/docs").text
 
 
-def test_browsers_are_told_to_insist_on_tls_only_where_it_is_said(web: Web, tmp_path: Path) -> None:
+def test_the_header_for_tls_is_sent_only_with_its_setting(web: Web, tmp_path: Path) -> None:
     assert "strict-transport-security" not in web.client.get(USER).headers
     with temporary_store() as store, web_over(store, tmp_path, hsts_seconds=300) as secure:
         answers = [ask(secure) for _, ask in ANSWERS.values()] + [secure.client.get("/docs")]
@@ -114,7 +114,7 @@ def test_without_the_setting_no_page_of_another_origin_may_call(web: Web) -> Non
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control")]
 
 
-def test_a_page_of_an_origin_that_is_set_may_call_and_read_what_it_needs(shared: Web) -> None:
+def test_a_page_of_an_allowed_origin_may_call_and_read_the_needed_headers(shared: Web) -> None:
     shared.given_a_ticket()
     shared.client.headers["Origin"] = DESK
 
@@ -159,7 +159,7 @@ def preflight(web: Web, origin: str) -> Response:
 
 
 def said(answer: Response) -> list[tuple[str, str]]:
-    """Return what browsers are told, each as often as it is said."""
+    """Return the headers for browsers, with repetitions."""
     names = [*EVERY, "content-security-policy"]
     found = [(name.lower(), value) for name, value in answer.headers.multi_items()]
     return [(name, value) for wanted in names for name, value in found if name == wanted]

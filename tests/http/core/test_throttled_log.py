@@ -1,4 +1,4 @@
-"""A warning that would come with every request is logged at once, and then seldom; no refusal for now goes unsaid."""
+"""A repeated warning is logged immediately and then at intervals; the cause of every 503 is logged."""
 
 import logging
 
@@ -10,16 +10,16 @@ from interface.http.core.problems import problem_response
 from interface.http.core.throttled_log import ThrottledLogger
 
 
-def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
+def test_it_is_logged_immediately_and_then_at_intervals_with_a_count(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    seldom = ThrottledLogger(logging.getLogger("test"), lambda: now[0])
+    log = ThrottledLogger(logging.getLogger("test"), lambda: now[0])
 
     for second in (0, 1, 2, 9.9, 10, 11, 30):
         now[0] = second
-        seldom("full", "the disk is full")
-        seldom(f"other {second}", "another")
+        log("full", "the disk is full")
+        log(f"other {second}", "another")
 
     assert [text for text in caplog.messages if text != "another"] == [
         "the disk is full",
@@ -30,15 +30,15 @@ def test_it_is_logged_at_once_and_then_seldom_with_how_often_it_was_meant(
 
 
 def test_it_keeps_few_kinds() -> None:
-    seldom = ThrottledLogger(logging.getLogger("test"))
+    log = ThrottledLogger(logging.getLogger("test"))
 
     for number in range(1000):
-        seldom(str(number), "text")
+        log(str(number), "text")
 
-    assert len(seldom._logged) <= 100
+    assert len(log._logged) <= 100
 
 
-def test_what_a_503_hides_from_the_caller_is_in_the_log(
+def test_the_cause_of_a_503_is_in_the_log_only(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(problems, "_throttled_log", ThrottledLogger(logging.getLogger("test")))

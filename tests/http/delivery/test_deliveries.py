@@ -1,4 +1,4 @@
-"""Where tickets are on their way: asked for, tried again, and waited for; with real stores, and a mail server."""
+"""The state of deliveries over HTTP: read, retried and waited for; with real stores and a mail server."""
 
 import time
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def given_a_policy(web: Web, *methods: str) -> None:
     assert web.client.put(f"{BASE}/client-123/policies/own", json=policy).status_code == 201
 
 
-def test_a_ticket_is_queued_tried_again_later_given_up_and_sent_after_a_retry(any_web: Web) -> None:
+def test_a_ticket_is_queued_tried_again_later_abandoned_and_sent_after_a_retry(any_web: Web) -> None:
     web = any_web
     courier = FakeCourier([later("the mail server answered 451 to the mail"), never("unknown", "550")])
     created(web)
@@ -121,7 +121,7 @@ def test_a_ticket_is_queued_tried_again_later_given_up_and_sent_after_a_retry(an
     assert items(web) == [queued]
 
     with delivering(web.service, by_mail(courier)):
-        until(lambda: items(web)[0]["nextTry"], "it is put off")
+        until(lambda: items(web)[0]["nextTry"], "it is postponed")
         tried = {
             **queued,
             "attempt": 1,
@@ -147,7 +147,7 @@ def test_a_ticket_is_queued_tried_again_later_given_up_and_sent_after_a_retry(an
         assert until_status(web, "sent") == [sent]
 
 
-def test_of_a_ticket_that_is_not_sent_any_more_it_is_told_why(web: Web) -> None:
+def test_a_ticket_that_is_not_sent_any_more_has_a_reason(web: Web) -> None:
     created(web)
     web.client.post(RESET)
     web.client.delete(TICKET)
@@ -197,7 +197,7 @@ def test_the_version_and_the_entity_tag_do_not_move_because_a_mail_went_out(any_
     assert web.client.post(RESET, headers={"If-Match": before.headers["ETag"]}).json()["version"] == 3
 
 
-def test_history_and_feed_tell_of_each_delivery(web: Web) -> None:
+def test_history_and_feed_have_each_delivery(web: Web) -> None:
     created(web)
     with delivering(web.service, by_mail(FakeCourier([never("unknown", "550")]))):
         until_status(web, "failed")
@@ -237,7 +237,7 @@ def test_the_newest_come_first_and_no_more_than_the_limit(web: Web) -> None:
     assert web.client.get(f"{DELIVERIES}?limit=1&limit=2").status_code == 400
 
 
-def test_who_may_ask_and_who_may_have_it_tried_again(web: Web) -> None:
+def test_reading_and_retrying_need_their_permissions(web: Web) -> None:
     created(web)
     without = {
         name: web.as_caller(permissions=[p for p in PERMISSIONS if p != name])
@@ -259,10 +259,10 @@ def test_who_may_ask_and_who_may_have_it_tried_again(web: Web) -> None:
     assert answers(headers={"Accept": "text/html"}) == [(406, "errors.notAcceptable")] * 2
 
 
-def test_a_user_who_is_not_there_or_is_another_clients_is_not_found(web: Web) -> None:
+def test_a_missing_user_and_a_user_of_another_client_are_not_found(web: Web) -> None:
     created(web)
 
-    for user in (f"{BASE}/client-123/users/nobody", f"{BASE}/client-456/users/user-123"):
+    for user in (f"{BASE}/client-123/users/unknown", f"{BASE}/client-456/users/user-123"):
         for answer in (
             web.client.get(f"{user}/ticket/deliveries"),
             web.client.post(f"{user}/ticket/deliveries/retry"),
@@ -283,7 +283,7 @@ def test_without_a_ticket_there_are_no_deliveries_and_nothing_to_retry(web: Web)
     assert (web.client.get(DELIVERIES).status_code, web.client.post(RETRY).status_code) == (404, 404)
 
 
-def test_what_was_sent_is_not_sent_again_and_what_has_ended_stays_so(web: Web) -> None:
+def test_a_sent_ticket_is_not_sent_again_and_an_ended_delivery_stays_ended(web: Web) -> None:
     created(web)
     web.client.post(RESET)
     courier = FakeCourier()
@@ -298,7 +298,7 @@ def test_what_was_sent_is_not_sent_again_and_what_has_ended_stays_so(web: Web) -
 
 
 def created_elsewhere(web: Web, courier: FakeCourier) -> bool:
-    """Have another user's ticket delivered: by then, what came before has been looked at."""
+    """Have another user's ticket delivered; the earlier tickets have been processed by then."""
     other = f"{BASE}/client-123/users/other"
     web.client.put(other, json={"email": "other@example.com"})
     assert web.client.post(f"{other}/ticket").status_code == 201
@@ -333,7 +333,7 @@ def test_retries_are_counted_like_resets(web: Web) -> None:
     assert web.client.get(DELIVERIES).status_code == 200
 
 
-def test_a_caller_who_prefers_to_wait_hears_that_the_mail_was_taken(any_web: Web, tmp_path: Path) -> None:
+def test_with_the_preference_to_wait_the_answer_has_the_accepted_mail(any_web: Web, tmp_path: Path) -> None:
     web = any_web
     with mail_server() as server, sending(web, server, tmp_path):
         answers = [
@@ -353,7 +353,7 @@ def test_a_caller_who_prefers_to_wait_hears_that_the_mail_was_taken(any_web: Web
     assert verified == [True, False, False]
 
 
-def test_a_mail_server_that_hangs_holds_the_answer_for_no_longer_than_was_said(
+def test_a_hanging_mail_server_delays_the_answer_no_longer_than_the_preference(
     web: Web, tmp_path: Path
 ) -> None:
     created(web)
@@ -369,7 +369,7 @@ def test_a_mail_server_that_hangs_holds_the_answer_for_no_longer_than_was_said(
     assert 1 <= seconds < 60
 
 
-def test_a_ticket_that_nobody_takes_is_told_at_once(web: Web, tmp_path: Path) -> None:
+def test_a_rejected_recipient_is_answered_as_failed(web: Web, tmp_path: Path) -> None:
     def answer_to(step: str, _to: str) -> str:
         return "550 5.1.1 user-123@example.com is unknown" if step == "RCPT" else OK
 
@@ -380,7 +380,7 @@ def test_a_ticket_that_nobody_takes_is_told_at_once(web: Web, tmp_path: Path) ->
     assert items(web)[0]["lastError"] == "the mail server answered 550 to the recipient"
 
 
-def test_without_the_preference_nothing_is_said_and_with_none_to_send_that_it_is_so(web: Web) -> None:
+def test_the_delivery_is_in_the_answer_only_with_the_preference(web: Web) -> None:
     plain = created(web)
     ignored = web.client.post(RESET, headers={"Prefer": "wait=soon"})
     at_once = web.client.post(RESET, headers={"Prefer": "wait=0"})
@@ -409,7 +409,7 @@ def test_a_reset_that_is_refused_waits_for_nothing(web: Web) -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_a_reset_again_with_its_key_is_the_same_and_tells_what_has_become_of_it(web: Web) -> None:
+def test_a_repeated_reset_has_the_same_answer_and_the_current_delivery(web: Web) -> None:
     created(web)
     headers = {"Prefer": "wait=0", "Idempotency-Key": "one"}
     courier = FakeCourier()
@@ -424,7 +424,7 @@ def test_a_reset_again_with_its_key_is_the_same_and_tells_what_has_become_of_it(
     assert [version for version, _ in statuses(web)] == [2, 1]
 
 
-def test_a_reset_that_has_happened_is_not_said_to_have_failed_because_the_wait_did(
+def test_a_reset_succeeds_even_if_the_wait_for_its_delivery_fails(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created(web)
@@ -461,15 +461,13 @@ def test_a_reset_that_has_happened_is_not_said_to_have_failed_because_the_wait_d
         *(([text], None) for text in ('wait="5', 'wait=5"', '"wait=5', "waiting=5", "return=minimal", "=5")),
     ],
 )
-def test_the_first_preference_to_wait_counts_and_what_is_no_number_is_passed_over(
-    prefer: list[str], seconds: int | None
-) -> None:
+def test_the_first_numeric_preference_to_wait_counts(prefer: list[str], seconds: int | None) -> None:
     headers = Headers([(b"prefer", text.encode()) for text in prefer])
 
     assert preferred_wait(headers) == seconds
 
 
-def test_the_document_has_the_preference_and_what_is_answered_to_it(web: Web) -> None:
+def test_the_document_has_the_preference_and_its_response_header(web: Web) -> None:
     paths = web.client.get("/openapi.json").json()["paths"]
     path = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
 

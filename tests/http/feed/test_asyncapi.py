@@ -55,7 +55,7 @@ def test_the_document_is_valid_asyncapi_3(document: Any) -> None:
     assert all(found(document, reference) for reference in references(document))
 
 
-def test_every_type_of_event_is_a_message_that_says_what_it_is(document: Any) -> None:
+def test_every_type_of_event_is_a_described_message(document: Any) -> None:
     messages = document["components"]["messages"]
 
     assert sorted(messages) == sorted(TYPES)
@@ -63,7 +63,7 @@ def test_every_type_of_event_is_a_message_that_says_what_it_is(document: Any) ->
     assert sorted(document["channels"]["stream"]["messages"]) == sorted(TYPES)
 
 
-def test_what_is_sent_fits_its_message(web: Web, document: Any) -> None:
+def test_sent_events_fit_their_messages(web: Web, document: Any) -> None:
     web.given_a_ticket()
     web.client.post(RESET)
     web.client.patch(RESET.removesuffix("/reset"), json={"stateName": "disabled"})

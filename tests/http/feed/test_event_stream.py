@@ -50,7 +50,7 @@ def reading() -> Reader:
 
 
 async def permit() -> None:
-    """Let it go on."""
+    """Permit it to continue."""
 
 
 async def forever() -> AsyncGenerator[list[Sent], None]:
@@ -86,13 +86,15 @@ def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
     assert reader.last.startswith(b"event: end\n")
 
 
-def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> None:
+def test_a_reader_that_resumes_too_late_gets_an_end_for_being_too_slow() -> None:
     async def slow() -> Reader:
         reader = reading()
         running = asyncio.create_task(run(reader, forever()))
         await reader.has_taken(5)
         reader.flows.clear()
-        await asyncio.sleep(PATIENCE_SECONDS * 2)  # too slow, but before the last message is given up
+        await asyncio.sleep(
+            PATIENCE_SECONDS * 2
+        )  # too slow, but before the send of the last message times out
         reader.flows.set()
         await running
         return reader
@@ -105,7 +107,7 @@ def test_a_reader_that_comes_to_life_again_is_told_that_it_was_too_slow() -> Non
     assert ids == list(range(1, len(ids) + 1))
 
 
-def test_a_reader_that_never_reads_again_is_given_up() -> None:
+def test_a_reader_that_never_reads_again_is_disconnected() -> None:
     async def dead() -> Reader:
         reader = Reader()
         await run(reader, forever())
@@ -115,7 +117,7 @@ def test_a_reader_that_never_reads_again_is_given_up() -> None:
     assert virtual_time.run(dead()).taken == []
 
 
-def test_the_reader_who_leaves_ends_the_following() -> None:
+def test_a_disconnected_reader_ends_the_following() -> None:
     ended: list[bool] = []
 
     async def batches() -> AsyncGenerator[list[Sent], None]:
@@ -137,7 +139,7 @@ def test_the_reader_who_leaves_ends_the_following() -> None:
     assert ended == [True]
 
 
-def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
+def test_an_expired_token_ends_the_stream_with_a_reason() -> None:
     async def idle() -> AsyncGenerator[list[Sent], None]:
         while True:
             yield []
@@ -151,7 +153,7 @@ def test_a_token_that_ran_out_ends_the_stream_and_says_so() -> None:
     assert b"The token has expired" in reader.last
 
 
-def test_a_store_that_fails_ends_the_stream_and_says_so() -> None:
+def test_a_failing_store_ends_the_stream_with_a_reason() -> None:
     async def broken() -> AsyncGenerator[list[Sent], None]:
         yield [Sent(EventId(1), b"{}")]
         raise StoreUnavailable("secret inside")

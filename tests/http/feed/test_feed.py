@@ -39,7 +39,7 @@ def given_resets(web: Web, count: int) -> None:
         assert web.client.post(RESET).status_code == 200
 
 
-def test_an_event_says_what_who_why_and_on_whose_request_and_no_hash(web: Web) -> None:
+def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> None:
     web.given_a_ticket()
     reset = web.client.post(
         RESET, json={"modificationComment": "lost letter"}, headers=web.as_caller(subject="anna")
@@ -91,7 +91,7 @@ def given_everything(web: Web) -> None:
     )
 
 
-def test_the_feed_alone_tells_what_the_ticket_is_now(web: Web) -> None:
+def test_the_feed_alone_determines_the_state_of_the_ticket(web: Web) -> None:
     given_everything(web)
 
     seen: dict[str, Any] = {}
@@ -166,7 +166,7 @@ def test_bad_input_is_400(web: Web, query: dict[str, str]) -> None:
     assert web.client.get(FEED, params=query).status_code == 400
 
 
-def test_beyond_the_end_is_404_since_the_ledger_must_have_been_put_back(web: Web) -> None:
+def test_beyond_the_end_is_404_since_the_ledger_must_have_been_restored(web: Web) -> None:
     given_resets(web, 1)
 
     assert events(web, after=2) == []
@@ -176,7 +176,7 @@ def test_beyond_the_end_is_404_since_the_ledger_must_have_been_put_back(web: Web
 
 
 def test_a_client_without_events_has_an_empty_feed(web: Web) -> None:
-    assert web.client.get(f"{BASE}/nobody/events").json() == []
+    assert web.client.get(f"{BASE}/unknown/events").json() == []
 
 
 def test_the_permission_is_needed_and_the_client(web: Web) -> None:
@@ -227,7 +227,7 @@ def test_a_long_poll_in_which_nothing_happens_is_empty(web: Web) -> None:
     assert events(web, after=1, wait=1) == []
 
 
-def test_clients_have_feeds_of_their_own(web: Web) -> None:
+def test_each_client_has_a_separate_feed(web: Web) -> None:
     given_resets(web, 2)
     other = USER.replace("client-123", "client-9")
     web.client.put(other, json={"email": "x@example.com"})
@@ -239,7 +239,7 @@ def test_clients_have_feeds_of_their_own(web: Web) -> None:
 
 
 def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> None:
-    """What is lost in the store is not passed over in silence: the next event does not name the one seen last."""
+    """A lost event is visible: the next event does not name the one seen last."""
     given_resets(web, 3)
     if database_url.startswith("sqlite"):
         web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])

@@ -1,4 +1,4 @@
-"""What orchestrators and monitors ask, of the service as it is wired: without authentication, and without a secret."""
+"""The endpoints for orchestrators and monitors, of the service as it is wired: no authentication and no secret."""
 
 import threading
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ ALL = ("/livez", "/readyz", "/metrics")
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    # Each asks anew, so that no test waits for a second.
+    # Each request checks again, so that no test waits for a second.
     monkeypatch.setattr("application.operations.readiness._CACHE_SECONDS", -1)
 
 
@@ -61,7 +61,7 @@ def assert_not_ready(client: TestClient, check: str, said: str) -> None:
     found = answer.json()
     assert found["status"] == "not ready"
     assert found["checks"][check] == said
-    # Nobody learns where anything is.
+    # The answer discloses no location.
     for told in ("/tmp", "var/", "postgres", "sqlite", "host", "127.0.0.1", ".key", ".pem", "Error"):
         assert told not in answer.text
     assert client.get("/livez").status_code == 200
@@ -170,7 +170,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
         assert client.get("/readyz").status_code == 200
 
 
-def test_none_of_them_asks_who_calls_or_notes_it(sqlite_url: str) -> None:
+def test_the_health_checks_neither_authenticate_nor_record_the_caller(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, running):
         for path in ALL:
             for authorization in (None, "Bearer rubbish", "Basic dTpw", "Bearer " + "x" * 5000, "\xff"):
@@ -181,7 +181,7 @@ def test_none_of_them_asks_who_calls_or_notes_it(sqlite_url: str) -> None:
         assert running.store.sizes() == []
 
 
-def test_the_metrics_are_for_who_has_their_token(sqlite_url: str) -> None:
+def test_the_metrics_need_their_token(sqlite_url: str) -> None:
     with served(sqlite_url, metrics_token=SecretStr(TOKEN)) as (client, running):
         wrong = [
             "",
@@ -215,7 +215,7 @@ def test_the_metrics_are_for_who_has_their_token(sqlite_url: str) -> None:
     assert sizes == []
 
 
-def test_the_metrics_tell_no_secret_no_caller_and_no_user(sqlite_url: str) -> None:
+def test_the_metrics_have_no_secret_no_caller_and_no_user(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
         headers = caller()
         user = f"{BASE}/client-123/users/user-4711"
@@ -238,6 +238,6 @@ def test_they_are_not_in_the_document_of_the_api(sqlite_url: str) -> None:
 
 def test_a_process_that_is_about_to_stop_is_not_ready(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
-        client.app.state.parts[HealthPart].readiness.stop()  # type: ignore[attr-defined]  # what a signal does
+        client.app.state.parts[HealthPart].readiness.stop()  # type: ignore[attr-defined]  # as a signal does
 
         assert_not_ready(client, "process", "is stopping")

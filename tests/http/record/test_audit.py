@@ -45,7 +45,7 @@ def given_a_life(web: Web) -> None:
     web.client.patch(TICKET, json={"stateName": "disabled"})
 
 
-def test_the_history_says_who_did_what_when_why_and_what_it_changed(web: Web) -> None:
+def test_the_history_has_actor_action_time_reason_and_changes(web: Web) -> None:
     given_a_life(web)
 
     created, reset, disabled = items(web, HISTORY)
@@ -88,7 +88,7 @@ def test_a_deleted_ticket_has_its_history_and_a_past_but_no_present(web: Web) ->
     assert web.client.get(TICKET, params={"atVersion": 3}).json()["stateName"] == "disabled"
 
 
-def test_the_past_is_byte_for_byte_what_a_get_answered_then(web: Web) -> None:
+def test_a_past_state_equals_the_former_answer_to_a_get_byte_for_byte(web: Web) -> None:
     web.given_a_user()
     answers = []
     for change in (
@@ -117,7 +117,7 @@ def test_the_past_is_byte_for_byte_what_a_get_answered_then(web: Web) -> None:
 @pytest.mark.parametrize(
     "query", [{"at": "2020-01-01T00:00:00Z"}, {"at": "2999-01-01T00:00:00Z"}, {"atVersion": "9"}]
 )
-def test_what_never_was_is_not_found(web: Web, query: dict[str, str]) -> None:
+def test_a_state_that_never_existed_is_not_found(web: Web, query: dict[str, str]) -> None:
     given_a_life(web)
 
     assert web.client.get(TICKET, params=query).status_code == 404
@@ -210,7 +210,7 @@ def test_a_locked_ticket_that_is_tried_is_noted(web: Web) -> None:
     assert (note["details"]["operation"], note["details"]["outcome"]) == ("verifyTicket", "locked")
 
 
-def test_the_evidence_verifies_and_goes_on_from_an_older_checkpoint(web: Web, tmp_path: Path) -> None:
+def test_the_evidence_verifies_and_extends_an_older_checkpoint(web: Web, tmp_path: Path) -> None:
     given_a_life(web)
     older = web.client.get(f"{TICKET}/evidence")
     [checkpoint] = items(web, f"{BASE}/client-123/checkpoints")
@@ -237,7 +237,7 @@ def test_no_hash_and_no_ticket_is_in_a_history(web: Web) -> None:
         assert stored not in web.client.get(path).text
 
 
-def test_nobody_has_evidence_of_what_never_was(web: Web) -> None:
+def test_there_is_no_evidence_of_a_ticket_that_never_existed(web: Web) -> None:
     web.given_a_user()
 
     assert web.client.get(f"{TICKET}/evidence").status_code == 404

@@ -1,4 +1,4 @@
-"""Shared Signals over HTTP, on both stores: streams, their status, and what is polled."""
+"""Shared Signals over HTTP, on both stores: streams, their status, and polled events."""
 
 import threading
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def test_a_stream_without_a_delivery_is_polled(web: Web) -> None:
     assert web.client.get(STREAMS).json() == [stream]
 
 
-def test_a_reset_is_a_credential_change_that_says_who_and_why(web: Web) -> None:
+def test_a_reset_is_a_credential_change_with_initiator_and_reason(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web, description="ours")
     reset = web.client.post(RESET, json={"modificationComment": "lost letter"})
@@ -160,7 +160,7 @@ def test_the_whole_life_of_a_ticket(web: Web) -> None:
     assert all(change["reason_admin"]["en"] for change in changes)
 
 
-def test_what_is_not_acknowledged_comes_again(web: Web) -> None:
+def test_unacknowledged_events_are_sent_again(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web)
     for _ in range(5):
@@ -170,7 +170,7 @@ def test_what_is_not_acknowledged_comes_again(web: Web) -> None:
     again = poll(web, stream, maxEvents=3)
     assert (list(first["sets"]), first["moreAvailable"]) == (list(again["sets"]), True)
     one, two, three = first["sets"]
-    # The second alone: the first comes again, and what is behind.
+    # The second alone: the first and the later ones come again.
     rest = poll(web, stream, ack=[two])
     assert [jti.rpartition(":")[2] for jti in rest["sets"]] == ["3", "5", "6", "7"]
     assert rest["moreAvailable"] is False
@@ -198,7 +198,7 @@ def test_acknowledging_alone_returns_nothing_and_nonsense_does_no_harm(web: Web)
     assert len(poll(web, stream, ack=nonsense)["sets"]) == 1
 
 
-def test_a_poll_waits_for_what_happens(web: Web) -> None:
+def test_a_poll_waits_for_the_next_event(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web)
     found: list[Any] = []
@@ -242,7 +242,7 @@ def set_status(web: Web, stream: dict[str, Any], status: str, **more: str) -> An
     return answer.json()
 
 
-def test_what_happens_while_a_stream_is_paused_comes_later_and_while_it_is_disabled_never(web: Web) -> None:
+def test_events_of_a_paused_stream_come_later_and_of_a_disabled_stream_never(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web)
     paused = set_status(web, stream, "paused", reason="maintenance")
@@ -261,19 +261,20 @@ def test_what_happens_while_a_stream_is_paused_comes_later_and_while_it_is_disab
     assert poll(web, stream, ack=list(held["sets"]))["sets"] == {}
 
 
-def test_an_operator_who_resumes_a_stream_tells_its_receiver(web: Web) -> None:
+def test_a_resume_by_an_operator_is_sent_to_the_receiver(web: Web) -> None:
     stream = create(web)
     set_status(web, stream, "paused")
     web.client.post(
-        f"{BASE}/client-123/subscriptions/{stream['stream_id']}/resume", json={"modificationComment": "go on"}
+        f"{BASE}/client-123/subscriptions/{stream['stream_id']}/resume",
+        json={"modificationComment": "continue"},
     )
 
     [claims] = claims_of(web, poll(web, stream))
 
-    assert claims["events"] == {f"{SSF_EVENT}/stream-updated": {"status": "enabled", "reason": "go on"}}
+    assert claims["events"] == {f"{SSF_EVENT}/stream-updated": {"status": "enabled", "reason": "continue"}}
 
 
-def test_a_patch_changes_what_is_named_and_a_put_forgets_the_rest(web: Web) -> None:
+def test_a_patch_changes_the_named_fields_and_a_put_resets_the_others(web: Web) -> None:
     stream = create(web, **PUSHED, description="ours", events_requested=[CAEP, "urn:other"])
     named = {"stream_id": stream["stream_id"]}
 
@@ -296,7 +297,7 @@ def test_a_patch_changes_what_is_named_and_a_put_forgets_the_rest(web: Web) -> N
     assert poll(web, replaced)["sets"] == {}
 
 
-def test_what_is_the_transmitters_must_be_as_it_is(web: Web) -> None:
+def test_the_fields_of_the_transmitter_cannot_change(web: Web) -> None:
     stream = create(web)
 
     for name, wrong in (("iss", "x"), ("aud", "x"), ("events_supported", []), ("events_delivered", ["x"])):
@@ -359,9 +360,9 @@ def test_permissions_are_needed(web: Web) -> None:
         ({"unknown": "is passed over", "events_requested": []}, 201),
     ],
 )
-# The store has no part in the answer, or keeps what tests of both stores show.
+# One store suffices: tests of both stores cover the stored values.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_may_be_said_of_a_stream(web: Web, body: dict[str, Any], status: int) -> None:
+def test_the_bounds_of_a_stream(web: Web, body: dict[str, Any], status: int) -> None:
     assert web.client.post(STREAMS, json=body).status_code == status
 
 

@@ -1,4 +1,4 @@
-"""Subscriptions over HTTP, on both stores; what is pushed is tested in tests/system/test_push.py."""
+"""Subscriptions over HTTP, on both stores; pushed requests are tested in tests/system/test_push.py."""
 
 import base64
 import json
@@ -141,7 +141,7 @@ def test_a_replay_goes_back_and_on_but_not_beyond_the_end(web: Web) -> None:
         assert web.client.post(f"{SIEM}/replay", params=bad).status_code == 400, bad
 
 
-def test_what_holds_it_up_is_told_and_resume_tries_at_once(web: Web) -> None:
+def test_the_last_error_is_shown_and_resume_tries_immediately(web: Web) -> None:
     define(web)
     failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
     web.service.store.save_progress([(KEY, 1, failing)])
@@ -161,7 +161,7 @@ def test_what_holds_it_up_is_told_and_resume_tries_at_once(web: Web) -> None:
     assert (resumed["failures"], resumed["nextTry"], resumed["version"]) == (0, None, 2)
 
 
-def test_if_match_is_minded(web: Web) -> None:
+def test_if_match_is_honoured(web: Web) -> None:
     define(web)
     stale = {"If-Match": '"7"'}
 
@@ -185,7 +185,7 @@ def test_a_retry_with_another_position_is_another_request(web: Web) -> None:
     assert web.client.post(f"{SIEM}/replay?from=2", headers=key).status_code == 422
 
 
-def test_what_is_not_there_is_404(web: Web) -> None:
+def test_a_missing_subscription_is_404(web: Web) -> None:
     for answer in (
         web.client.get(SIEM),
         web.client.delete(SIEM),
@@ -226,9 +226,9 @@ def test_what_is_not_there_is_404(web: Web) -> None:
         ({"url": "https://[2606:4700::1111]:8443/"}, 201),
     ],
 )
-# The store has no part in the answer, or keeps what tests of both stores show.
+# One store suffices: tests of both stores cover the stored values.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_may_be_said_of_one(web: Web, body: dict[str, Any], status: int) -> None:
+def test_the_bounds_of_a_subscription(web: Web, body: dict[str, Any], status: int) -> None:
     answer = web.client.put(SIEM, json=body)
 
     assert answer.status_code == status, answer.text
@@ -270,7 +270,7 @@ def test_a_client_may_have_a_hundred(web: Web) -> None:
     assert web.client.put(SIEM, json={"url": URL}).status_code == 201
 
 
-def test_its_events_are_in_the_feed_with_who_and_why(web: Web) -> None:
+def test_its_events_are_in_the_feed_with_actor_and_reason(web: Web) -> None:
     define(web, modificationComment="for the SIEM")
     web.client.post(f"{SIEM}/replay?from=1", headers=web.as_caller(subject="anna"))
     web.client.delete(SIEM)

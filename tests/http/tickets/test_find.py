@@ -27,7 +27,7 @@ def pages(web: Web, path: str, **parameters: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", [USERS, TICKETS])
-def test_pages_go_on_by_their_token(web: Web, path: str) -> None:
+def test_pages_continue_by_their_token(web: Web, path: str) -> None:
     given_users(web, 5)
 
     assert pages(web, path, limit=2) == [["user-0", "user-1"], ["user-2", "user-3"], ["user-4"]]

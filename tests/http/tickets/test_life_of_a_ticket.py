@@ -14,7 +14,7 @@ def code(answer: object) -> str:
     return str(answer.json()["errors"][0]["code"])  # type: ignore[attr-defined]
 
 
-def test_a_patch_changes_what_it_names(web: Web) -> None:
+def test_a_patch_changes_the_named_fields_only(web: Web) -> None:
     web.given_a_ticket(modificationComment="joined")
 
     answer = web.client.patch(TICKET, json={"stateName": "disabled", "version": 1})
@@ -91,13 +91,13 @@ def test_a_version_s_own_tag_still_matches_after_a_lock_ran_out(web: Web) -> Non
     assert web.client.post(RESET, headers={"If-Match": '"3"'}).status_code == 200
 
 
-def test_who_may_not_verify_does_not_learn_whether_there_is_a_user(web: Web) -> None:
+def test_without_the_permission_to_verify_a_user_is_not_disclosed(web: Web) -> None:
     web.given_a_ticket()
-    nobody = web.as_caller(permissions=["AccessControl.CredentialView"])
+    without = web.as_caller(permissions=["AccessControl.CredentialView"])
 
     answers = [
-        web.client.post(path, json={"ticket": "x"}, headers=nobody)
-        for path in (VERIFY, VERIFY.replace("user-123", "nobody"))
+        web.client.post(path, json={"ticket": "x"}, headers=without)
+        for path in (VERIFY, VERIFY.replace("user-123", "unknown"))
     ]
 
     assert [answer.status_code for answer in answers] == [403, 403]
@@ -165,7 +165,7 @@ def test_a_policy_is_refused_with_one_message_per_fault(web: Web) -> None:
     assert web.client.get(POLICY).status_code == 404
 
 
-def test_a_policy_minds_if_match(web: Web) -> None:
+def test_a_policy_honours_if_match(web: Web) -> None:
     web.client.put(POLICY, json={})
 
     assert (

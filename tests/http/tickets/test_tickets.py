@@ -187,7 +187,7 @@ def test_the_same_key_gets_the_first_refusal_byte_for_byte(web: Web) -> None:
 def test_a_kept_answer_with_an_unknown_outcome_is_an_error_of_the_service(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """As where a later release stored it. Nobody can tell whether the request happened, so it is no success."""
+    """A later release can store such an answer. Whether the request succeeded is unknown, so it is no success."""
     with opened(sqlite_url) as store, web_over(store, tmp_path) as web:
         web.given_a_user()
         key = {"Idempotency-Key": "key"}
@@ -281,7 +281,7 @@ def test_the_whole_answer_to_registering_a_user(web: Web) -> None:
     assert web.client.get(USER).json() == answer.json()
 
 
-def test_replacing_a_user_is_200_and_minds_if_match(web: Web) -> None:
+def test_replacing_a_user_is_200_and_honours_if_match(web: Web) -> None:
     web.given_a_user()
 
     lost = web.client.put(USER, json={"email": "b@example.com"}, headers={"If-Match": '"9"'})
@@ -291,7 +291,7 @@ def test_replacing_a_user_is_200_and_minds_if_match(web: Web) -> None:
     assert web.client.get(USER, headers={"If-None-Match": '"2"'}).status_code == 304
 
 
-def test_a_fault_of_ours_has_an_id_that_the_log_has_too_and_no_internals(
+def test_an_internal_error_has_an_id_that_the_log_has_too_and_no_internals(
     web: Web, caplog: pytest.LogCaptureFixture
 ) -> None:
     web.given_a_ticket()
@@ -304,7 +304,7 @@ def test_a_fault_of_ours_has_an_id_that_the_log_has_too_and_no_internals(
     assert "NoneType" not in answer.text
 
 
-def test_a_store_out_of_reach_is_503_with_retry_after(web: Web) -> None:
+def test_an_unreachable_store_is_503_with_retry_after(web: Web) -> None:
     web.given_a_ticket()
 
     def gone(*_: object) -> None:

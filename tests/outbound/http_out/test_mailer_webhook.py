@@ -240,7 +240,7 @@ def test_a_timeout_is_retried(key_file: Path) -> None:
     assert said == "no-answer: the mailer's webhook: no response within 0.2 seconds"
 
 
-def test_nobody_listens(key_file: Path) -> None:
+def test_a_closed_port_is_reported(key_file: Path) -> None:
     with receiving() as receiver:
         pass
 

@@ -43,7 +43,7 @@ def not_taken(url: str, **changes: Any) -> DeliveryRejected:
         answer(200, body=b"thanks"),
         answer(202),
         b"HTTP/1.1 204 No Content\r\n\r\n",
-        # The status decides, whatever happens to the body.
+        # The status decides, even if the body is truncated or too large.
         b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n" + b"x" * 1_000_000,
     ],

@@ -29,12 +29,10 @@ from interface.outbound.mail.mail_composer import Letters
 from interface.outbound.mail.templates import LANGUAGES, Templates
 from tests.support.waiting import TICKET, waiting
 
-TEXT = (
-    "Your new ticket\n\nHello {name},\n\nHere it is:\n\n    {ticket}\n\nKeep it where nobody else finds it.\n"
-)
+TEXT = "Your new ticket\n\nHello {name},\n\nHere it is:\n\n    {ticket}\n\nKeep it in a safe place.\n"
 SENDER = "The bank · P.O. box · 8001 Zürich"
 WIDTH, HEIGHT = 210 * mm, 297 * mm
-# What the window of an envelope shows, from the left and from above: DIN 5008 form B, and the right of C5 and C6/5.
+# The area in the window of an envelope, from the left and from above: DIN 5008 form B, and the right of C5 and C6/5.
 # A sheet moves in the envelope.
 MOVES = 1.5 * mm
 SHOWN = {
@@ -125,7 +123,7 @@ def test_it_is_one_page_of_a4() -> None:
         "Hello Una Üser,",
         "Here it is:",
         TICKET.reveal(),
-        "Keep it where nobody else finds it.",
+        "Keep it in a safe place.",
     ]
 
 
@@ -211,7 +209,7 @@ def test_a_ticket_of_any_characters_and_length_is_printed_unchanged_in_its_frame
     found = lines_of(pdf)
 
     assert_in_place(found)
-    first, after = index_of(found, "Here it is:") + 1, index_of(found, "Keep it where nobody else finds it.")
+    first, after = index_of(found, "Here it is:") + 1, index_of(found, "Keep it in a safe place.")
     rows = found[first:after]
     assert "".join(row.text for row in rows) == ticket
     assert {row.size for row in rows} <= {rows[0].size}
@@ -396,7 +394,7 @@ def test_a_letter_is_byte_identical_in_every_process() -> None:
 
 
 class Held(list[str]):
-    """Lines that are read when a test says so."""
+    """Lines that are read when a test releases them."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__(lines)

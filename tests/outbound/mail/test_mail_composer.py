@@ -195,7 +195,7 @@ def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path)
             compose(TICKET, waiting(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
-    # The next method is tried at once; the address must be corrected.
+    # The next method is tried immediately; the address must be corrected.
     assert not_delivered(courier, waiting(email=address)) == (
         "bad-address!: the user's email address is invalid"
     )
@@ -246,7 +246,7 @@ def test_an_invalid_sender_is_rejected(text: str) -> None:
         parse_sender(text)
 
 
-def test_all_attempts_at_a_ticket_have_one_id_by_whatever_method_and_others_have_others() -> None:
+def test_all_attempts_at_a_ticket_have_one_id_for_every_method() -> None:
     made = kinds(mails()).values()
     ids = {compose(TICKET, waiting())["Message-ID"] for compose in made for _ in range(2)}
 

@@ -95,7 +95,7 @@ def test_mails_arrive_complete_in_the_mailbox(postfix: Postfix) -> None:
 @pytest.mark.parametrize(
     ("to", "text", "expected"),
     [
-        ("nobody@bank.example", TEXT, "550!: the mail server answered 550 to the recipient"),
+        ("unknown@bank.example", TEXT, "550!: the mail server answered 550 to the recipient"),
         ("una@elsewhere.example", TEXT, "554!: the mail server answered 554 to the recipient"),
         (BUSY, TEXT, "450: the mail server answered 450 to the recipient"),
         (MAILBOX, "x\n" * LARGEST_MAIL_BYTES, "552!: the mail server answered 552 to the mail"),

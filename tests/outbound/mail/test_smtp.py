@@ -135,7 +135,7 @@ def test_a_slow_server_is_bounded_by_the_time_limit(step: str, does: str) -> Non
         ]
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port_is_reported() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         url = f"smtp+plain://127.0.0.1:{reserved.getsockname()[1]}"

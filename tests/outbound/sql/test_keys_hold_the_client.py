@@ -7,7 +7,7 @@ import psycopg
 from interface.outbound.sql.postgres_store import PostgresStore
 
 # The keys of the library's table, whose events get their client from the ledger, of the schema's version,
-# and of the restores from a backup. docs/scale.md describes what they would need.
+# and of the restores from a backup. docs/scale.md describes the changes that they would need.
 WITHOUT_CLIENT = {
     "ticket_events_pkey",
     "ticket_events_notification_id_idx",

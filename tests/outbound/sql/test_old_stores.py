@@ -50,7 +50,7 @@ def old_url(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 def replayed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Findings:
-    """Return what `tickets replay --check` finds; without its processes, which only pay off on large stores."""
+    """Return the findings of `tickets replay --check`; without its processes, which only pay off on large stores."""
     monkeypatch.setenv("TICKETS_DATABASE_URL", database_url)
     monkeypatch.setattr("interface.composition.record.ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
     return check_record([], lambda _done, _all: None)

@@ -29,7 +29,7 @@ def test_concurrent_commits_neither_delay_a_backup_nor_enter_it(
         assert write_backup(database, file, write_meanwhile, replace=False) == file.stat().st_size
 
     assert len(copied) > 10
-    steps = [done for what, done, _ in copied if what == "copying"]
+    steps = [done for step, done, _ in copied if step == "copying"]
     assert steps == sorted(set(steps))  # it never restarted
     assert size(f"sqlite:///{file}") == 300
     assert size(sqlite_url) == 300 + len(copied)

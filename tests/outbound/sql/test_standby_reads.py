@@ -287,7 +287,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(
             failures.append(error)
 
     with psycopg.connect(standby.primary_url, autocommit=True) as primary:
-        synchronous(primary, "nobody")
+        synchronous(primary, "absent")
         try:
             resetting = threading.Thread(target=reset)
             resetting.start()
