@@ -42,6 +42,7 @@ def create_ticket(
     key = _policy_key(command, unit)
     current_policy = policy(unit, key)
     by = command.attribution(clock())
+    validity = _validity(command, current_policy, by.timestamp)
     ticket, ticket_hash = mint_and_hash(command, current_policy, randomness)
     credential.create(
         command.subject,
@@ -49,7 +50,7 @@ def create_ticket(
         policy_ext_id=key.policy_ext_id,
         state=command.state,
         ticket_hash=ticket_hash,
-        validity=_validity(command, current_policy, by.timestamp),
+        validity=validity,
         by=by,
     )
     state = save(unit, credential)

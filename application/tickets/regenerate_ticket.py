@@ -28,6 +28,7 @@ def regenerate_ticket(
     """
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
+    ticket_credential.check_regenerate()  # before the hash, which may be slow
     key = PolicyKey(command.subject.client_ext_id, ticket_credential.current.policy_ext_id)
     current_policy = policy(unit, key)
     by = command.attribution(clock())

@@ -73,11 +73,8 @@ class TicketCredential(Aggregate[TicketState]):
             by=by,
         )
 
-    def regenerate(self, ticket_hash: str, validity: Validity, *, by: Attribution) -> None:
-        """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
-
-        Raises CredentialDisabled, CredentialArchived (docs/http-contract.md).
-        """
+    def check_regenerate(self) -> None:
+        """Raise CredentialDisabled, CredentialArchived if the state forbids a reset (docs/http-contract.md)."""
         current = self.current
         if current.state_name is State.DISABLED:
             raise CredentialDisabled("The ticket is disabled. Activate it before you reset it.")
@@ -85,10 +82,17 @@ class TicketCredential(Aggregate[TicketState]):
             raise CredentialArchived(
                 "The ticket is archived and cannot be reset. Delete it and create a new one."
             )
+
+    def regenerate(self, ticket_hash: str, validity: Validity, *, by: Attribution) -> None:
+        """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
+
+        Raises CredentialDisabled, CredentialArchived.
+        """
+        self.check_regenerate()
         self.emit(
             events.TicketRegenerated,
             ticket_hash=ticket_hash,
-            reset_count=current.reset_count + 1,
+            reset_count=self.current.reset_count + 1,
             valid_from=validity.start,
             valid_to=validity.end,
             by=by,

@@ -14,15 +14,19 @@ from application.shared.errors import (
     UnknownPolicy,
     UserNotFound,
 )
+from application.tickets.create_ticket import CreateTicket
+from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Precondition
 from domain.policies.policy import HashAlgorithm, TicketPolicy
-from domain.shared.errors import CredentialFinal, InvalidPolicy, InvalidValidity
+from domain.shared.errors import CredentialDisabled, CredentialFinal, InvalidPolicy, InvalidValidity
+from domain.shared.subject import Subject
 from domain.tickets.states import State
 from tests.support.fakes import NOW, SUBJECT
-from tests.support.service import Service
+from tests.support.service import Service, command
 from tests.support.stores import history_of, live_ticket
 
 WRONG = "not-the-ticket"
+OTHER = Subject("client-123", "user-456")
 ARGON2 = TicketPolicy(hash_algorithm=HashAlgorithm.ARGON2ID)
 
 
@@ -288,6 +292,17 @@ def test_slow_hashes_are_computed_outside_the_writer(service: Service) -> None:
     assert row(service).ticket_hash.startswith("{ARGON2ID}")
     assert service.verify(WRONG)["reason"] == "wrong-ticket"
     assert service.verify(service.newest())["verified"]
+
+
+def test_a_refused_command_computes_no_slow_hash(ticket: Service) -> None:
+    ticket.define("default", policy=ARGON2)
+    ticket.modify(state=State.DISABLED)
+    ticket.register(subject=OTHER)
+
+    with pytest.raises(CredentialDisabled):
+        ticket.commands.execute(command(RegenerateTicket)).unwrap()
+    with pytest.raises(InvalidValidity):
+        ticket.commands.execute(command(CreateTicket, subject=OTHER, valid_from=NOW, valid_to=NOW)).unwrap()
 
 
 def test_a_weak_hash_is_upgraded_when_a_reusable_ticket_is_accepted(ticket: Service) -> None:
