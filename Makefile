@@ -81,7 +81,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: wants root, and an idle machine (some 10 minutes)
+faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: requires root and an idle machine (some 10 minutes)
 	TICKETS_TEST_FAULTS=1 $(BIN)/python -m pytest tests/faults
 
 soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some two hours and a half)

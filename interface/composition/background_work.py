@@ -28,7 +28,7 @@ _POLL_INTERVAL_SECONDS = 1
 
 
 class BackgroundWork:
-    """ExpiryPageKey, signing, delivery and pushing; started and stopped with the application.
+    """Expiry, signing, delivery and pushing; started and stopped with the application.
 
     Raises InvalidSettings if tickets cannot be delivered by the settings.
     """

@@ -39,7 +39,7 @@ def follow_feed(
 ) -> Generator[bytes | None]:
     """Yield the events of a client as JSON, None whenever there are no more.
 
-    The cursor moves when the next one is asked for. Raises PositionUnknown, CursorRefused, Unavailable, InvalidSettings.
+    The cursor moves when the next one is asked for. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
     """
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
@@ -69,7 +69,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
-    """Publish until a stop signal. Raises PositionUnknown, CursorRefused, InvalidSettings."""
+    """Publish until a stop signal. Raises PositionNotFound, CursorRefused, InvalidSettings."""
     settings = read_settings()
     log_as_set(settings)
     try:

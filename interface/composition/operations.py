@@ -37,7 +37,7 @@ _SKEW_SECONDS = 2
 _ENDS_SOON_DAYS = 14
 _SMTP_SECONDS = 10
 _JWKS_SECONDS = 5
-# So many of the newest events are looked at for their time; not all, as there may be millions.
+# Only the newest events are checked for their time, as there may be millions.
 _NEWEST_EVENTS = 1000
 
 
@@ -149,7 +149,7 @@ def _clock_beside(newest: datetime | None) -> Finding | None:
     ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead <= _SKEW_SECONDS:
         return None
-    # Either this clock is wrong, or the one of then was: only the first can be helped, so it is not bad for ever.
+    # Either this clock is wrong, or the one of then was: only the first can be corrected, so this is a warning.
     return Finding(
         "clock",
         Health.WARNING,

@@ -35,7 +35,7 @@ from interface.settings import InvalidSettings, Settings, read_settings
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
-# So many entries are gone through before another process has started.
+# Below this number of entries, starting processes takes longer than the work.
 _FEW = 10_000
 
 
@@ -89,7 +89,7 @@ def export_log(
 
 
 def sign_now(client: str) -> str:
-    """Return a checkpoint of a client's ledger as it is now. Raises LedgerBroken, NothingToSign and as start does."""
+    """Return a checkpoint of a client's ledger as it is now. Raises LedgerBroken, and as start does."""
     with in_background(read_settings()) as (running, _):
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
@@ -125,7 +125,7 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
         entries = sum(size for _, size in store.sizes())
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
-    # While the service runs there are more events by then.
+    # While the service runs, events may be added meanwhile.
     if findings.events < findings.entries:
         findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
     return findings

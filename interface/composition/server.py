@@ -46,7 +46,7 @@ from interface.telemetry.metrics import MULTIPROCESS_DIR
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WORKER_HANGS_AFTER_SECONDS = 60
 _MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
-# Of their patience.
+# A multiple of the patience of streams.
 _STREAMS_END_WITHIN = 5
 # The application of each server process; the bench replaces it.
 WORKER_APP = "interface.composition.server:worker_app"
@@ -161,7 +161,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
                 subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
             )
             print(demo_greeting(settings, token, host, port), flush=True)  # noqa: T201
-    # uvicorn stops, and then raises the signal that it was stopped by once more: by then all is done.
+    # uvicorn raises the stop signal again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _raise_file_limit()
     with _shared_metrics(workers):
@@ -227,7 +227,7 @@ def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None
         Workers(config, [config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):  # what SIGINT raises when all is done
+    with suppress(KeyboardInterrupt):  # raised by SIGINT after the shutdown
         server.run()
     if not server.started:
         raise SystemExit(1)

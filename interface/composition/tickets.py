@@ -10,7 +10,7 @@ from interface.settings import read_settings
 
 
 def run_expiry() -> ExpiryReport | None:
-    """Say now which tickets end soon or have ended; None where another process does it."""
+    """Record the expiry of tickets now; None if another process runs the job."""
     with in_background(read_settings()) as (running, background):
         return expire(running, background.submit)
 

@@ -35,7 +35,7 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace a process that has ended or hangs; stop if one cannot start.
 
-        uvicorn's own asks a process, and then heeds no signal until it answers: one that dies meanwhile, such as by a
+        That of uvicorn asks a process, and ignores signals until it answers: one that dies meanwhile, such as by a
         signal to all while it starts, delayed the stop by the time that one may hang.
         """
         for number, worker in enumerate(self.processes):

@@ -24,7 +24,7 @@ class Restored(Protocol):
 
     @property
     def kept(self) -> Path | None:
-        """Return it."""
+        """Path of the former database."""
 
     @property
     def era(self) -> str:

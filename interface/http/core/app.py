@@ -114,7 +114,7 @@ def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
 
 async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyTooLarge):
-        raise error  # the envelope reads on before it answers
+        raise error  # the envelope reads the rest of the body first
     kind = status_of(error)
     if kind.status in _NOTED:
         try:

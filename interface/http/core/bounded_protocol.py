@@ -1,7 +1,6 @@
 """Limits on a connection: a client that is too slow, or sends without an end, is disconnected.
 
-uvicorn alone waits for the rest of a request for ever, keeps a head of any length, and waits for ever for a reader to
-take the rest of an answer.
+uvicorn itself has no time limit for the rest of a request or for a stalled reader, and no limit on the header.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     patience_seconds: limit for a complete request, from the connection or its first byte.
-    reader_patience_seconds: after which a reader is cut off who takes nothing of an answer.
+    reader_patience_seconds: time after which a client that reads nothing of a response is disconnected.
     headers: what every answer has that is given here, before the application sees a request.
     """
 
@@ -83,7 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Cancel the timers."""
         _cancel(self._until_whole)
         self._until_whole = None
         _cancel(self._until_read)
@@ -100,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._until_read = self.loop.call_later(self._reader_patience_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Cancel the timer for a stalled reader."""
         _cancel(self._until_read)
         self._until_read = None
         super().resume_writing()
@@ -155,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if observe := self.app_state.get(OBSERVE):
             seconds = time.monotonic() - self._began if self._until_whole else 0
             address = self.client and self.client[0]
-            # Nothing of it is taken for an operation or a method.
+            # The operation and the method are unknown.
             observe(Exchange(None, "?", status, seconds, traceparent, True, None, None, address))
 
 

@@ -1,4 +1,4 @@
-"""One call: who calls, about whom, under which conditions. What every operation needs, read in one place."""
+"""An authenticated request: its caller, subject and preconditions, read in one place for every operation."""
 
 import contextlib
 import json

@@ -83,9 +83,8 @@ class PermittedForClient(Permitted):
 class CallRoute(APIRoute):
     """A route whose endpoint takes a `call`, which has all it needs.
 
-    What else the endpoint declares is for the OpenAPI document: it is read off the call, in a fixed order and
-    with our own errors, so FastAPI need not read and validate it a second time (ADR 6: that was half of the cost of a
-    request cost).
+    The other parameters of the endpoint are for the OpenAPI document. They are read from the call, in a fixed order
+    and with the service's errors, so FastAPI need not validate them again (ADR 6: half of the cost of a request).
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -18,7 +18,7 @@ LONGEST_WAIT_SECONDS = 30
 _ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,]*")
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
-# The version; with a "u" where time alone has changed the response since (call.etag). If-Match takes both.
+# The version; with a "u" where time alone has changed the response since (responses.etag). If-Match takes both.
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
 # RFC 7240, section 2: commas part preferences, but those within quotation marks.
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
@@ -66,7 +66,7 @@ Prefer = Annotated[
 class Headers:
     """The headers of a request by their names in lower case, read once.
 
-    Starlette's own go through all of them for each question, of which an operation asks a dozen.
+    Those of Starlette scan all headers for each lookup, and an operation makes a dozen lookups.
     """
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:

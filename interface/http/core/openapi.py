@@ -82,7 +82,7 @@ def deletes(description: str = "Deleted", *more: int) -> Responses:
 
 
 def queues(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that has something done soon."""
+    """Declare the responses of a POST that queues work."""
     responses = writes(schema, description, 429)
     accepted = responses.pop(200)
     del accepted["headers"]["ETag"], responses[412], responses[415]
@@ -100,7 +100,7 @@ def creates(schema: type, description: str, *, links: dict[str, Any]) -> Respons
     """Declare the responses of a POST that creates something, and the operations to continue with."""
     responses = writes(schema, description)
     created = responses.pop(200)
-    created["headers"]["Location"] = {"description": "Where it is.", "schema": {"type": "string"}}
+    created["headers"]["Location"] = {"description": "URL of the new resource.", "schema": {"type": "string"}}
     created["links"] = links
     return {201: created} | responses
 

@@ -30,7 +30,7 @@ class Malformed(HttpError):
 
 
 class Unauthenticated(HttpError):
-    """No token, or none that this service accepts."""
+    """The token is missing or not accepted."""
 
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="tickets"'}
 

@@ -14,7 +14,7 @@ from domain.shared.subject import Subject
 from interface.http.core.problems import TooManyRequests
 
 OFF = "off"
-# Less is how a clock is kept right.
+# Smaller steps are normal corrections of a clock.
 _CLOCK_STEP_SECONDS = 1
 
 

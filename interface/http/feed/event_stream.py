@@ -32,8 +32,8 @@ class Sent(NamedTuple):
 class EventStream(Response):
     """Sends batches as they come; an empty one as a heartbeat.
 
-    permit: asked at every heartbeat, raises HttpError where the reader may no longer read.
-    patience_seconds: a reader that takes nothing for so long is cut off. What it has not taken yet is in the
+    permit: called at every heartbeat, raises HttpError where the reader may no longer read.
+    patience_seconds: time after which a reader that reads nothing is disconnected. Its unread data are in the
     system's buffers and one batch, so a slow reader costs no more memory than a fast one.
     When the service ends it, the last message has the reason, as an event named `end`.
     """

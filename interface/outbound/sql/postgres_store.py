@@ -46,7 +46,7 @@ _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 
 
 class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
+    """Implements every port of the store; the ports document the methods.
 
     url: in the libpq format, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
     """

@@ -83,7 +83,7 @@ _MISTYPED = 100
 
 
 class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
-    """Implements the ports Store, Subscriptions and Outbox; the port documents the methods.
+    """Implements every port of the store; the ports document the methods.
 
     path: the database file, created with mode 0600 if it is missing. Raises StoreUnavailable, RuntimeError.
     """
