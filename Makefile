@@ -35,7 +35,7 @@ run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: what pytest gets)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
-coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the lines and branches (some 20 minutes)
+coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the lines and branches (about 20 minutes)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" $(COVERAGE_ARGS)
 
 test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed versions at length
@@ -81,17 +81,17 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: requires root and an idle machine (some 10 minutes)
+faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: requires root and an idle machine (about 10 minutes)
 	TICKETS_TEST_FAULTS=1 $(BIN)/python -m pytest tests/faults
 
-soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (some two hours and a half)
+soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (about two and a half hours)
 	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_soak.py
 	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_crashes.py
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_subscribers.py
 	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_failing_mail_server.py
 
-bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (some 20 minutes)
+bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (about 20 minutes)
 	$(BIN)/python -m tests.bench.run
 
 bench-quick: $(READY) ## The same with fewer and shorter rounds (a few minutes; ten on a busy machine)

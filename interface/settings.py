@@ -377,7 +377,9 @@ class Settings(BaseSettings):
             raise ValueError("TICKETS_JWKS_URL and TICKETS_JWKS_FILE are mutually exclusive")
         named = {"token_issuer", "token_audience"} <= self.model_fields_set
         if (self.jwks_url or self.jwks_file) and not named:
-            raise ValueError("a key set requires TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE")
+            raise ValueError(
+                "TICKETS_JWKS_URL and TICKETS_JWKS_FILE require TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE"
+            )
         return self
 
     @model_validator(mode="after")

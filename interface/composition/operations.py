@@ -122,7 +122,7 @@ def _sqlite(path: Path) -> Finding:
             f"schema version {version}, this program has {newest}",
             "the next start migrates it: make a backup first",
         )
-    return Finding("store", Health.GOOD, f"can be read, schema version {version}")
+    return Finding("store", Health.GOOD, f"readable, schema version {version}")
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
@@ -342,7 +342,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
             "mail server",
             Health.WARNING,
             f"none: mails are files in {settings.mail_dir}",
-            "set TICKETS_SMTP_URL, unless something takes them from there",
+            "set TICKETS_SMTP_URL, unless another program collects them there",
         )
         return
     short = settings.model_copy(

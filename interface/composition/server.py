@@ -34,7 +34,7 @@ from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_fr
 from interface.http.core.bounded_protocol import OBSERVE, BoundedProtocol
 from interface.http.core.call import Service
 from interface.http.core.permissions import PERMISSIONS
-from interface.http.core.rate_limits import RateLimits
+from interface.http.core.rate_limits import RateLimits, parse_limit
 from interface.http.core.secure_headers import NOTHING, secure_headers
 from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.argon2_hash import Argon2Hash
@@ -68,12 +68,17 @@ def _key_finder(settings: Settings) -> KeyFinder:
 
 
 def _rate_limits(settings: Settings) -> RateLimits:
-    try:
-        return RateLimits(
-            per_caller=settings.rate_limit_per_caller, per_credential=settings.rate_limit_per_credential
-        )
-    except ValueError as error:
-        raise InvalidSettings(f"a rate limit must be such as 600/minute, or off: {error}") from error
+    limits = {
+        "per_caller": settings.rate_limit_per_caller,
+        "per_credential": settings.rate_limit_per_credential,
+    }
+    for name, limit in limits.items():
+        try:
+            parse_limit(limit)
+        except ValueError as error:
+            message = f"TICKETS_RATE_LIMIT_{name.upper()}: must be a limit such as 600/minute, or off"
+            raise InvalidSettings(message) from error
+    return RateLimits(**limits)
 
 
 def http_app(running: Running) -> FastAPI:

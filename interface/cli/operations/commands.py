@@ -83,4 +83,4 @@ def add_commands(cli: typer.Typer, actions: OperationActions) -> None:
         if bad:
             console.print(f"{bad} bad, {warnings} warnings.", highlight=False)
             raise SystemExit(1)
-        console.print(f"All is well, {warnings} warnings." if warnings else "All is well.", highlight=False)
+        console.print(f"No errors, {warnings} warnings." if warnings else "No errors.", highlight=False)

@@ -22,8 +22,8 @@ class RateLimits:
     """Two limits, each such as `600/minute`, or `off`. Raises ValueError for any other text."""
 
     def __init__(self, *, per_caller: str, per_credential: str) -> None:
-        self._per_caller = _parse(per_caller)
-        self._per_credential = _parse(per_credential)
+        self._per_caller = parse_limit(per_caller)
+        self._per_credential = parse_limit(per_credential)
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
         self._counted_at = 0.0
@@ -50,5 +50,6 @@ class RateLimits:
         self._counted_at = now
 
 
-def _parse(text: str) -> RateLimitItem | None:
+def parse_limit(text: str) -> RateLimitItem | None:
+    """Return the limit, or None for `off`. Raises ValueError for any other text."""
     return None if text == OFF else parse(text)

@@ -91,11 +91,15 @@ def test_a_wrong_command_line_is_refused_with_a_remedy(
         ({"TICKETS_MAX_BATCH": "many"}, "TICKETS_MAX_BATCH: Input should be a valid integer"),
         (
             {"TICKETS_JWKS_URL": "https://issuer.example/jwks"},
-            "a key set requires TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE",
+            "TICKETS_JWKS_URL and TICKETS_JWKS_FILE require TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE",
         ),
         (
             {"TICKETS_JWKS_FILE": "x", "TICKETS_TOKEN_ISSUER": "i", "TICKETS_TOKEN_AUDIENCE": "a"},
             "the keys for tokens cannot be read",
+        ),
+        (
+            {"TICKETS_RATE_LIMIT_PER_CALLER": "10/fortnight"},
+            "TICKETS_RATE_LIMIT_PER_CALLER: must be a limit such as 600/minute, or off",
         ),
         ({"TICKETS_DATABASE_URL": "sqlite:////proc/none/x.db"}, "/proc/none"),
         ({"TICKETS_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the PostgreSQL store failed"),

@@ -97,7 +97,7 @@ def test_all_is_well(tmp_path: Path) -> None:
         done = tickets(tmp_path, "doctor", TICKETS_SMTP_URL=f"smtp+plain://127.0.0.1:{mails.port}")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("\nAll is well.\n")
+    assert done.stdout.endswith("\nNo errors.\n")
     assert " bad " not in done.stdout
     assert "accepts the login" in done.stdout
 
