@@ -1,7 +1,8 @@
 """The one statement that stores a transaction on PostgreSQL, in one round trip.
 
-Each table is a step of a WITH query. Growing the ledgers comes first: its rows are locked in the order of the clients, so
-that two batches never wait for each other, and no later position of a client is assigned before this transaction ends.
+Each table is a step of a WITH query. PostgreSQL executes such steps in any order, so every other step reads the one that
+grows the ledgers. That one locks its rows in the order of the clients: two batches never wait for each other, and no later
+position of a client is assigned before this transaction ends.
 """
 
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def guarded_queries(changes: Changes) -> list[tuple[str, list[Any], int]]:
     return [
         (
             f"WITH {_new('new', storing)} {storing.statement.format(new='new')}",
-            columns(rows, len(storing.columns)),
+            columns(sorted(rows), len(storing.columns)),
             len(rows),
         )
         for table in TABLES
@@ -90,14 +91,16 @@ def _statement(has_events: bool, steps: tuple[Storing[Any, Any], ...]) -> str:
     parts = [_LEDGER.format(unnest=unnest(list(_EVENTS.values())))] if has_events else []
     for number, storing in enumerate(steps):
         new = f"new_{number}"
-        parts += [_new(new, storing), f"stored_{number} AS ({storing.statement.format(new=new)})"]
+        # A later step would otherwise run first, and lock rows before the ledger.
+        after = " WHERE (SELECT count(*) FROM grown) >= 0" if has_events else ""
+        parts += [_new(new, storing, after), f"stored_{number} AS ({storing.statement.format(new=new)})"]
     notify = "pg_notify('ticket_events', '')" if has_events else "1"
     return f"WITH {', '.join(parts)} SELECT {notify}"
 
 
-def _new(name: str, storing: Storing[Any, Any]) -> str:
+def _new(name: str, storing: Storing[Any, Any], after: str = "") -> str:
     types = list(storing.columns.values())
-    return f"{name} ({', '.join(storing.columns)}) AS (SELECT * FROM {unnest(types)})"
+    return f"{name} ({', '.join(storing.columns)}) AS (SELECT * FROM {unnest(types)}{after})"
 
 
 def _event_row(ledger: LedgerColumns, event: StoredEvent) -> Row:
