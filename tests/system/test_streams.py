@@ -1,7 +1,9 @@
 """Server-sent events from a real server, over real sockets."""
 
 import json
+import math
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +75,7 @@ def test_a_reader_that_stalls_costs_no_memory_and_gets_an_end(sqlite_url: str, t
     seed(store, range(EVENTS // 10), length=10)
     store.close()
     given_outbox_key(tmp_path)
-    with serving(tmp_path, sqlite_url, **NO_DELIVERY, TICKETS_STREAM_PATIENCE_SECONDS="1") as server:
+    with serving(tmp_path, sqlite_url, **NO_DELIVERY, TICKETS_STREAM_PATIENCE_SECONDS="2") as server:
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
         with socket.socket() as reader:
@@ -85,13 +87,18 @@ def test_a_reader_that_stalls_costs_no_memory_and_gets_an_end(sqlite_url: str, t
                 f"GET {BASE}/{CLIENT}/events/stream HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
             )
             first = reader.recv(100)
-            # Others are served meanwhile; by the end of this the reader has read nothing for longer than a second.
+            # The reader stalls for longer than the patience, and for less than the four times after which the server gives up.
+            end_of_stall = time.monotonic() + 5
             with streaming(server, CLIENT) as lines:
-                for _ in range(EVENTS):
+                read = 0
+                while read < EVENTS and time.monotonic() < end_of_stall:
+                    found, read = next_event(lines), read + 1
+                rest = max(0, math.ceil(end_of_stall - time.monotonic()))
+                server.client.get(f"/{CLIENT}/events?after={EVENTS}&wait={rest}").raise_for_status()
+                grown = process.memory_info().rss - before
+                said = first + b"".join(iter(lambda: reader.recv(1 << 20), b""))
+                for _ in range(EVENTS - read):
                     found = next_event(lines)
-            server.client.get(f"/{CLIENT}/events?after={EVENTS}&wait=2").raise_for_status()
-            grown = process.memory_info().rss - before
-            said = first + b"".join(iter(lambda: reader.recv(1 << 20), b""))
 
     assert found["id"] == str(EVENTS)
     assert b"The reader is too slow" in said[-400:]
