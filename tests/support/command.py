@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def tickets(directory: Path, *arguments: str, **settings: str) -> subprocess.Com
         running.wait()
         out.unlink(missing_ok=True)
         err.unlink(missing_ok=True)
+
+
+def install_tickets(commands: Path) -> None:
+    """Write the command `tickets` into a directory, as an installation has it on the PATH."""
+    commands.mkdir(exist_ok=True)
+    script = commands / "tickets"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
+    script.chmod(0o755)
 
 
 def publishing(directory: Path, database_url: str, broker_url: str) -> Command:

@@ -6,25 +6,19 @@ directory of checkpoints, an evidence file with a kept checkpoint and the verifi
 """
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.support.evidence import ticket_in
-from tests.support.old_stores import dumped
 from tests.support.postgres import fresh_database, running_server
-from tests.support.releases import RELEASES, program_of
-from tests.support.server import BASE, ROOT, until
+from tests.support.releases import RELEASES, Program, dumped, program_of
+from tests.support.server import ROOT, until
 
 DIRECTORY = ROOT / "tests" / "system" / "installations"
 CLIENT, OTHER = "client-123", "%C3%BCn%C3%AF%2Fc%C3%B8de"
@@ -43,68 +37,10 @@ SETTINGS = {
     "TICKETS_CHECKPOINT_DIR": "checkpoints",
     "TICKETS_RATE_LIMIT_PER_CREDENTIAL": "off",
     "TICKETS_PUSH": "False",
+    "TICKETS_MIGRATE_AT_START": "True",
 }
 _LONG = 100 * 365 * 86_400_000
 _TILE = 256
-
-
-@dataclass(frozen=True)
-class Program:
-    """The program of a release, in the working directory of an operator."""
-
-    code: Path
-    directory: Path
-    database_url: str
-
-    def run(self, *arguments: str) -> str:
-        """Run a command to its end, and return its output."""
-        command = [sys.executable, "-m", "interface.main", *arguments]
-        return subprocess.run(
-            command,
-            cwd=self.directory,
-            env=self._environment(deliver=False),
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
-
-    @contextmanager
-    def serving(self, *, deliver: bool) -> Iterator[httpx.Client]:
-        """Yield a caller of a running server."""
-        token = self.run("token", "--sub", "helpdesk", "--client", "*", "--all").strip()
-        port = "8907"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "interface.main", "serve", "--port", port],
-            cwd=self.directory,
-            env=self._environment(deliver=deliver),
-        )
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            with httpx.Client(
-                base_url=f"http://127.0.0.1:{port}{BASE}", headers=headers, timeout=60, trust_env=False
-            ) as client:
-                until(lambda: _answers(client), "the server answers")
-                yield client
-        finally:
-            process.terminate()
-            process.wait(60)
-
-    def _environment(self, *, deliver: bool) -> dict[str, str]:
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("TICKETS_")},
-            **SETTINGS,
-            "PYTHONPATH": str(self.code),
-            "TICKETS_DATABASE_URL": self.database_url,
-            "TICKETS_DELIVER": str(deliver),
-            "TICKETS_MIGRATE_AT_START": "True",
-        }
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/").is_client_error
-    except httpx.TransportError:
-        return False
 
 
 def make_all() -> None:
@@ -122,7 +58,7 @@ def make_all() -> None:
 def _make_sqlite(code: Path, archive: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "var" / "tickets.db"
-        _fill(Program(code, Path(directory), f"sqlite:///{path}"))
+        _fill(Program(code, Path(directory), f"sqlite:///{path}", SETTINGS))
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _pack(Path(directory), archive)
@@ -134,7 +70,7 @@ def _make_postgres(code: Path, archive: Path) -> None:
         running_server() as server,
         fresh_database(server) as url,
     ):
-        _fill(Program(code, Path(directory), url))
+        _fill(Program(code, Path(directory), url, SETTINGS))
         (Path(directory) / DUMP).write_bytes(dumped(url))
         _pack(Path(directory), archive)
 

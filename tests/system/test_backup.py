@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +19,7 @@ import psycopg
 import pytest
 
 from tests.bench.seed import seed
-from tests.support.command import Command
+from tests.support.command import Command, install_tickets
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.postgres import fresh_database
 from tests.support.receiver import Receiver, receiving
@@ -542,8 +541,7 @@ def test_the_recipe_for_postgres_does_the_same(
     postgres_server: str, postgres_url: str, tmp_path: Path
 ) -> None:
     tools = postgres_tools(postgres_server)
-    (tmp_path / "tickets").write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
-    (tmp_path / "tickets").chmod(0o755)
+    install_tickets(tmp_path)
 
     def follow_the_advice(*arguments: str, url: str) -> None:
         """Run the command that the service prints."""

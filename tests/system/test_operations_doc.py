@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.command import install_tickets
 from tests.support.server import ROOT, serving
 
 DOC = (ROOT / "docs" / "operations.md").read_text()
@@ -14,10 +15,7 @@ BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
 
 def test_each_command_succeeds_and_prints_the_text_below_it(tmp_path: Path) -> None:
     commands = tmp_path / "bin"
-    commands.mkdir()
-    tickets = commands / "tickets"
-    tickets.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
-    tickets.chmod(0o755)
+    install_tickets(commands)
     url = f"sqlite:///{tmp_path}/var/tickets.db"
     with serving(tmp_path, url) as server:
         user = "/client-123/users/user-123"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from application.subscriptions.security_event import _CHANGES
+from tests.support.command import install_tickets
 from tests.support.server import NO_DELIVERY, ROOT, Server, serving
 
 DOC = (ROOT / "docs" / "subscribers.md").read_text()
@@ -21,10 +22,7 @@ BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server with user-123 of client-123, whose ticket was reset twice, and the commands beside it."""
     commands = tmp_path / "bin"
-    commands.mkdir()
-    tickets = commands / "tickets"
-    tickets.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')
-    tickets.chmod(0o755)
+    install_tickets(commands)
     (commands / "python").symlink_to(sys.executable)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     url = f"sqlite:///{tmp_path}/var/tickets.db"

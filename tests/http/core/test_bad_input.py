@@ -28,7 +28,6 @@ from interface.settings import Settings
 
 BASE = "/nevisidm/api/core/v1"
 USER = f"{BASE}/client-123/users/user-123"
-NEW_USER = f"{BASE}/client-123/users/user-124"
 RESET = f"{USER}/ticket/reset"
 CREATE = f"{BASE}/client-123/users/user-without-ticket/ticket"
 UNKNOWN_USER = f"{BASE}/client-123/users/user-unknown"

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
@@ -8,7 +7,7 @@ from jsonschema_rs import meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from tests.support.server import PROJECT
-from tests.support.web import BASE, Web
+from tests.support.web import BASE, Web, references
 
 TICKET = f"{BASE}/{{clientExtId}}/users/{{userExtId}}/ticket"
 USER = f"{BASE}/{{clientExtId}}/users/{{userExtId}}"
@@ -91,16 +90,6 @@ def document(web: Web) -> Any:
     return web.client.get("/openapi.json").json()
 
 
-def _references(part: Any) -> Iterator[str]:
-    if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
-        part = list(part.values())
-    if isinstance(part, list):
-        for inner in part:
-            yield from _references(inner)
-
-
 def _schema(document: Any, name: str) -> Any:
     return document["components"]["schemas"][name]
 
@@ -124,7 +113,7 @@ def test_the_document_is_valid_openapi_3_1(document: Any) -> None:
 def test_every_reference_has_its_schema_and_every_schema_is_referred_to(document: Any) -> None:
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
-    assert set(_references(document)) == schemas
+    assert set(references(document)) == schemas
 
 
 def test_no_two_schemas_want_the_same_name(document: Any) -> None:

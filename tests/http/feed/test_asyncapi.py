@@ -10,7 +10,7 @@ import pytest
 from application.feed.feed import TYPES
 from tests.support.evidence import open_store
 from tests.support.server import PROJECT, ROOT
-from tests.support.web import BASE, RESET, Web, web_over
+from tests.support.web import BASE, RESET, Web, references, web_over
 
 # From the package @asyncapi/specs (Apache-2.0), as it stands there.
 SCHEMA = json.loads(gzip.decompress((ROOT / "tests" / "support" / "asyncapi-3.0.0.json.gz").read_bytes()))
@@ -27,16 +27,6 @@ def web(sqlite_url: str, tmp_path: Path) -> Iterator[Web]:
 @pytest.fixture
 def document(web: Web) -> Any:
     return web.client.get("/asyncapi.json", headers={"Authorization": ""}).json()
-
-
-def references(part: Any) -> Iterator[str]:
-    if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
-        part = list(part.values())
-    if isinstance(part, list):
-        for inner in part:
-            yield from references(inner)
 
 
 def found(document: Any, reference: str) -> Any:
