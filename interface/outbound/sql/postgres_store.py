@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import Any, cast
 from uuid import UUID
@@ -21,7 +21,6 @@ from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
-from domain.shared.event import Event
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.figures_tables import SqlFigures
@@ -88,17 +87,8 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
         with _failures(), self._datastore.get_connection() as connection:
             return query.read(_query(connection, query.statement, parameters))
 
-    def commit(self, changes: Changes) -> None:
-        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
-        stored = [self._mapper.to_stored_event(event) for event in changes.events]
-        with _failures():
-            self._recorder.insert_events(stored, changes=changes)
-
-    def events_of(self, stream: UUID) -> Sequence[Event]:
-        """Return every event of a stream, oldest first."""
-        with _failures():
-            stored = self._recorder.select_events(stream)
-        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+    def _translated_failures(self) -> AbstractContextManager[None]:
+        return _failures()
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:

@@ -2,11 +2,33 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, cast
+from uuid import UUID
+
+from eventsourcing.persistence import ApplicationRecorder, Mapper
+
+from application.transaction.records import Changes
+from domain.shared.event import Event
 
 
 class SqlTables(ABC):
-    """Runs statements on a store. Raises StoreUnavailable."""
+    """Runs statements on a store, and stores events. Raises StoreUnavailable."""
+
+    _mapper: Mapper[UUID]
+    _recorder: ApplicationRecorder
+
+    def commit(self, changes: Changes) -> None:
+        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
+        stored = [self._mapper.to_stored_event(event) for event in changes.events]
+        with self._translated_failures():
+            self._recorder.insert_events(stored, changes=changes)
+
+    def events_of(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first."""
+        with self._translated_failures():
+            stored = self._recorder.select_events(stream)
+        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
     def is_empty(self) -> bool:
         """Return whether nothing was ever stored."""
@@ -23,3 +45,7 @@ class SqlTables(ABC):
     @abstractmethod
     def _run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for each of these rows, in one transaction."""
+
+    @abstractmethod
+    def _translated_failures(self) -> AbstractContextManager[None]:
+        """Raise the failures of the database as Conflict and StoreUnavailable."""

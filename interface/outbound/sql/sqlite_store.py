@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -35,7 +35,6 @@ from application.record.ledger import leaf_of
 from application.record.streams import columns_of
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
-from domain.shared.event import Event
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.figures_tables import SqlFigures
@@ -124,17 +123,8 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
         parameters = [json.dumps([_hexed(prefix) for prefix in prefixes]) for prefixes in query.prefixes]
         return query.read(self._fetch(query.statement, parameters))
 
-    def commit(self, changes: Changes) -> None:
-        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
-        stored = [self._mapper.to_stored_event(event) for event in changes.events]
-        with _failures():
-            self._recorder.insert_events(stored, changes=changes)
-
-    def events_of(self, stream: UUID) -> Sequence[Event]:
-        """Return every event of a stream, oldest first."""
-        with _failures():
-            stored = self._recorder.select_events(stream)
-        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+    def _translated_failures(self) -> AbstractContextManager[None]:
+        return _failures()
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
