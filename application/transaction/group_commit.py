@@ -168,8 +168,10 @@ class GroupCommit:
         self, commands: Sequence[Command]
     ) -> tuple[Sequence[Answer | Exception], set[int]]:
         """Return the answers, and the indexes of the commands that were retries."""
+        if not commands:
+            return [], set()
         loads = _loads(commands)
-        for _ in range(MAX_ATTEMPTS if commands else 0):
+        for _ in range(MAX_ATTEMPTS):
             loaded = await self._load(loads)
             total, retried = Changes(), set[int]()
             answers: list[Answer | Exception] = []
@@ -185,8 +187,6 @@ class GroupCommit:
                 continue
             _notify(self._after_commit, total)
             return answers, retried
-        if not commands:
-            return [], set()
         raise StoreUnavailable("Too many concurrent updates")
 
     async def _load(self, loads: Sequence[Load]) -> LoadedState:

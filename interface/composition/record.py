@@ -174,20 +174,14 @@ def _in_parts(
 
 def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
     """Check a range of streams, in a separate process."""
-    store = open_at(database_url)
-    try:
+    with closing(open_at(database_url)) as store:
         return check_streams(client, begin, end, ledger=store)
-    finally:
-        store.close()
 
 
 def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
     """Rebuild a range of streams, in a separate process."""
-    store = open_at(database_url)
-    try:
+    with closing(open_at(database_url)) as store:
         return rebuild(client, begin, end, ledger=store)
-    finally:
-        store.close()
 
 
 def add_commands(cli: typer.Typer) -> None:
