@@ -88,17 +88,22 @@ def parse_smtp_url(text: str) -> SmtpUrl:
     )
 
 
+class _Smtp(SMTP):
+    """Aborts its connection: with TLS, a graceful closure would wait half a minute for a hanging server."""
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        if self.transport is not None:
+            # uvloop's types differ from asyncio's but behave the same.
+            cast("asyncio.Transport", self.transport).abort()
+        super().close()
+
+
 @dataclass
 class _Connection:
     smtp: SMTP
-    transport: asyncio.Transport
     mails: int = 0
     used_at: float = 0
-
-    def drop(self) -> None:
-        """Abort the connection: closing it gracefully could wait for a hanging server."""
-        self.transport.abort()
-        self.smtp.close()
 
 
 class SmtpTransport:
@@ -157,14 +162,14 @@ class SmtpTransport:
             await self._keep(connection)
             raise
         except BaseException:
-            connection.drop()  # a late response would be mistaken for that to the next mail
+            smtp.close()  # a late response would be mistaken for that to the next mail
             raise
         await self._keep(connection)
         return str(code)
 
     async def _new(self) -> _Connection:
         url = self._url
-        smtp = SMTP(
+        smtp = _Smtp(
             hostname=url.host,
             port=url.port,
             username=url.username,
@@ -175,8 +180,7 @@ class SmtpTransport:
             timeout=self._timeout_seconds,
         )
         await smtp.connect()
-        # uvloop's types differ from asyncio's but behave the same.
-        return _Connection(smtp, cast("asyncio.Transport", smtp.transport))
+        return _Connection(smtp)
 
     async def _kept(self) -> _Connection | None:
         """Return an idle connection that still works."""
@@ -187,7 +191,7 @@ class SmtpTransport:
                 if connection.used_at > oldest:
                     await connection.smtp.rset()
                     return connection
-            connection.drop()
+            connection.smtp.close()
         return None
 
     async def _keep(self, connection: _Connection) -> None:
@@ -227,4 +231,4 @@ def _no_response(error: Exception) -> NotDelivered:
 async def _quit(connection: _Connection) -> None:
     with suppress(SMTPException, OSError, TimeoutError):
         await connection.smtp.quit(timeout=_QUIT_SECONDS)
-    connection.drop()
+    connection.smtp.close()
