@@ -88,8 +88,10 @@ def send_signed(
     process holds the lease.
     """
     with running.store.lease("witnesses") as held:
-        report(running.store.unsent_since() if held else None)
-        if held:
+        since = running.store.unsent_since() if held else None
+        report(since)
+        # Otherwise, a checkpoint signed in between would be sent without being reported.
+        if since:
             sending.run(stopped)
 
 
