@@ -12,7 +12,7 @@ from tests.bench.run import LATEST, PARTS, run
 from tests.bench.stage import STORES
 
 # The other parts and stores start more servers, so they are slow.
-FAST = {("ledger", "PostgreSQL"), ("audit", "SQLite"), ("subscribers", "SQLite")}
+FAST = {("audit", "SQLite"), ("subscribers", "SQLite")}
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ def ended(server: Server, seconds: float) -> int:
         pytest.param("sqlite", 2, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("sqlite", 2, signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("postgres", 1, signal.SIGTERM, marks=pytest.mark.slow),
-        ("postgres", 2, signal.SIGTERM),
+        pytest.param("postgres", 2, signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_after_a_signal_under_load_every_caller_gets_an_answer(
