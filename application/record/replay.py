@@ -10,8 +10,8 @@ from application.record.checkpoint import Verifier
 from application.record.eras import Era
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
 from application.record.merkle import Frontier
-from application.record.streams import EVENTS, LedgerColumns, Origin, columns_of, origin_of
-from domain.shared.event import Event
+from application.record.streams import EVENTS, LedgerColumns, columns_of
+from domain.shared.event import Event, Origin
 from domain.shared.subject import Subject
 from domain.tickets.events import AGGREGATE as TICKET
 from domain.tickets.state import TicketState, fold
@@ -126,7 +126,7 @@ class _Stream:
             self._break(entry, f"the event cannot be replayed: {error}")
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
-        named, kind = origin_of(event), event.AGGREGATE
+        named, kind = event.origin, event.AGGREGATE
         self._origin = self._origin or named
         self._kind = self._kind or kind
         if self._origin is None:

@@ -11,8 +11,8 @@ from application.transaction.store import Store
 from application.users.records import USERS, user
 from domain.shared.event import Event
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
-from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
 from interface.outbound.sql.sqlite_store import SqliteStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from tests.support.command import tickets
 from tests.support.ledgers import given_ticket
 from tests.support.schemas import make_unusable

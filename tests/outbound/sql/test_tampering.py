@@ -30,10 +30,9 @@ from domain.record.access_log import AccessNoted, access_stream_id
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, subscription_stream_id
-from domain.tickets.events import TicketRegenerated
+from domain.tickets.events import TicketRegenerated, stream_id
 from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
-from domain.tickets.ticket_credential import stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_store import PostgresStore
@@ -726,7 +725,7 @@ def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
 
 
 def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
-    """A new event with a client, or a new kind of stream, must be added to application/record/streams.py."""
+    """A new event with a client, or a new kind of stream, must derive its origin (Event.origin)."""
     names_its_stream = {
         "TicketCreated",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
