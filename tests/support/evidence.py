@@ -13,6 +13,7 @@ from domain.shared.subject import Subject
 from domain.tickets.events import TicketRegenerated, stream_id
 from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, verify_ticket
+from interface.composition.service import open_at
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.stores import history_of, states_of
@@ -20,8 +21,7 @@ from tests.support.stores import history_of, states_of
 
 def open_store(database_url: str) -> SqliteStore | PostgresStore:
     """Open the store that the servers use."""
-    path = database_url.removeprefix("sqlite:///")
-    return SqliteStore(Path(path)) if path != database_url else PostgresStore(database_url)
+    return open_at(database_url, migrate=True)
 
 
 def ticket_in(mail: Path) -> ClearTicket:

@@ -6,7 +6,7 @@ from application.policies.records import POLICIES
 from application.transaction.records import Change
 from domain.policies.policy_definition import PolicyKey, PolicyState
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Loading, Row, Storing, Table, upsert
 
 to_policy = msgspec.json.Decoder(PolicyState).decode
 _COLUMNS = {"client_ext_id": "text", "policy_ext_id": "text", "version": "bigint", "row": "bytea"}
@@ -17,8 +17,8 @@ def _write(key: PolicyKey, change: Change[PolicyState]) -> Row:
     return (*key, change.row.version, encode(change.row))
 
 
-def _read(loaded: LoadedRow) -> tuple[PolicyKey, PolicyState]:
-    state = to_policy(loaded.row)
+def _read(row: bytes) -> tuple[PolicyKey, PolicyState]:
+    state = to_policy(row)
     return state.key, state
 
 
@@ -29,5 +29,5 @@ POLICY_TABLE = Table(
         statement=upsert("policies", ("client_ext_id", "policy_ext_id"), list(_COLUMNS)),
         write=_write,
     ),
-    loading=Loading(prefix={"client_ext_id": "text"}, expressions={"row": "row"}, read=_read),
+    loading=Loading(prefix={"client_ext_id": "text"}, columns={"row": "bytea"}, read=_read),
 )

@@ -16,7 +16,7 @@ from application.transaction.records import Change
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey, SubscriptionState
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Loading, Row, Storing, Table, upsert
 
 subscription_row = msgspec.json.Decoder(SubscriptionState).decode
 _progress = msgspec.json.Decoder(Progress).decode
@@ -60,8 +60,8 @@ def _write(_: SubscriptionKey, change: Change[StoredSubscription]) -> Row:
     )
 
 
-def _read(loaded: LoadedRow) -> tuple[SubscriptionKey, StoredSubscription]:
-    subscribed = to_subscribed((loaded.row, loaded.sealed, loaded.number, loaded.progress))
+def _read(*columns: Any) -> tuple[SubscriptionKey, StoredSubscription]:
+    subscribed = to_subscribed(columns)
     return subscribed.row.key, subscribed
 
 
@@ -76,7 +76,7 @@ SUBSCRIPTION_TABLE = Table(
     ),
     loading=Loading(
         prefix={"client_ext_id": "text"},
-        expressions={"row": "row", "sealed": "sealed", "number": "acknowledged", "progress": "progress"},
+        columns={"row": "bytea", "sealed": "bytea", "acknowledged": "bigint", "progress": "bytea"},
         read=_read,
     ),
 )
@@ -84,8 +84,8 @@ LEDGER_SIZE_TABLE = Table(
     records=LEDGER_SIZES,
     loading=Loading(
         prefix={"client_ext_id": "text"},
-        expressions={"text": "client_ext_id", "number": "size"},
-        read=lambda loaded: (loaded.text, loaded.number),
+        columns={"client_ext_id": "text", "size": "bigint"},
+        read=lambda client_ext_id, size: (client_ext_id, size),
     ),
 )
 

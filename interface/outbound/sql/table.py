@@ -1,53 +1,49 @@
 """The mapping of a record set to a table: the same statements on both stores."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
-from application.transaction.records import Change, Key, LoadedState, RecordSet
+from application.transaction.records import Change, Key, RecordSet
 from application.transaction.records import Row as Record
 
 Row = tuple[Any, ...]
-_NOTHING = {
-    "text": "CAST(NULL AS text)",
-    "more_text": "CAST(NULL AS text)",
-    "number": "CAST(NULL AS bigint)",
-    "row": "CAST(NULL AS bytea)",
-    "sealed": "CAST(NULL AS bytea)",
-    "progress": "CAST(NULL AS bytea)",
-}
-
-
-class LoadedRow(NamedTuple):
-    """A loaded row of any table, so that one statement loads rows of several; fields that a table lacks are None."""
-
-    name: str
-    text: str
-    more_text: str
-    number: int
-    row: bytes
-    sealed: bytes
-    progress: bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loading(Generic[Key, Record]):
     """The query for the rows of a prefix.
 
-    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). source: the FROM clause, by default the table
-    joined with `{wanted}` by the prefix. expressions: for the fields of LoadedRow.
+    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). columns: the expressions to select, with their
+    types (text, bigint, bytea). read: gets their values. source: the FROM clause, by default the table joined with
+    `{wanted}` by the prefix.
     """
 
     prefix: Mapping[str, str]
-    expressions: Mapping[str, str]
-    read: Callable[[LoadedRow], tuple[Key, Record]]
+    columns: Mapping[str, str]
+    read: Callable[..., tuple[Key, Record]]
     source: str = ""
 
-    def statement(self, name: str, wanted: str) -> str:
-        """Return the query for the table with this name. wanted: a relation of prefixes."""
-        fields = ", ".join((_NOTHING | dict(self.expressions)).values())
+    def statement(self, name: str, wanted: str, types: Sequence[str]) -> str:
+        """Return the query for the table with this name; it returns the name, and a column of each of these types.
+
+        wanted: a relation of prefixes.
+        """
+        selected = [f"CAST(NULL AS {kind})" for kind in types]
+        for place, expression in zip(self.places(types), self.columns, strict=True):
+            selected[place] = expression
         source = self.source or f"{{wanted}} JOIN {name} USING ({', '.join(self.prefix)})"
-        return f"SELECT '{name}', {fields} FROM {source.format(wanted=wanted)}"
+        return f"SELECT '{name}', {', '.join(selected)} FROM {source.format(wanted=wanted)}"
+
+    def places(self, types: Sequence[str]) -> list[int]:
+        """Return the index of each column among columns of these types."""
+        free = list(enumerate(types))
+        places = []
+        for wanted in self.columns.values():
+            found = next(column for column in free if column[1] == wanted)
+            free.remove(found)
+            places.append(found[0])
+        return places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,25 +101,3 @@ def upsert(table: str, key: Sequence[str], columns: Sequence[str], condition: st
         f"INSERT INTO {table} AS stored ({names}) SELECT {names} FROM {{new}} WHERE true"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} {condition}"
     )
-
-
-class LoadQuery(NamedTuple):
-    """A statement that loads rows of several tables. prefixes: of each of the tables."""
-
-    statement: str
-    prefixes: Sequence[Sequence[tuple[Any, ...]]]
-    tables: Sequence[Table[Any, Any]]
-
-    @property
-    def columns(self) -> Sequence[Mapping[str, str]]:
-        """The columns of the prefixes of each table."""
-        return [table.required_loading.prefix for table in self.tables]
-
-    def read(self, rows: Iterable[Any]) -> LoadedState:
-        """Return the state with the rows that the statement found."""
-        state, tables = LoadedState(), {table.records.name: table for table in self.tables}
-        for row in rows:
-            loaded = LoadedRow(*row)
-            table = tables[loaded.name]
-            state.put(table.records, *table.required_loading.read(loaded))
-        return state

@@ -17,7 +17,7 @@ from domain.tickets.states import State
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.policy_table import to_policy
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Loading, Row, Storing, Table, upsert
 
 to_ticket = msgspec.json.Decoder(TicketState).decode
 # The other columns are for searches. A deleted ticket has a separate state, so that no search finds it.
@@ -57,15 +57,15 @@ def _write(_: Subject, change: Change[TicketState]) -> Row:
     return ticket_columns(change.row)
 
 
-def _read(loaded: LoadedRow) -> tuple[Subject, TicketState]:
-    state = to_ticket(loaded.row)
+def _read(row: bytes) -> tuple[Subject, TicketState]:
+    state = to_ticket(row)
     return state.subject, state
 
 
 TICKET_TABLE = Table(
     records=TICKETS,
     store=Storing(columns=COLUMNS, statement=upsert("tickets", _KEY, list(COLUMNS)), write=_write),
-    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), expressions={"row": "row"}, read=_read),
+    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), columns={"row": "bytea"}, read=_read),
 )
 # A rebuild does not replace rows that are newer meanwhile.
 _REBUILD = upsert("tickets", _KEY, list(COLUMNS), "WHERE stored.version <= excluded.version").replace(
