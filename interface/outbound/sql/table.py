@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from application.transaction.records import Change, Key, RecordSet
 from application.transaction.records import Row as Record
+from domain.shared.aggregate import Versioned
 
 Row = tuple[Any, ...]
+State = TypeVar("State", bound=Versioned)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,12 +60,47 @@ class Storing(Generic[Key, Record]):
     write: Callable[[Key, Change[Record]], Row]
 
 
+class Column(NamedTuple):
+    """A column that the events determine. type: text, bigint or bytea. value: returns its value for a state."""
+
+    type: str
+    value: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Derived(Generic[State]):
+    """The columns that the events of an aggregate determine.
+
+    columns: by name; the first two are the key of the state. Column `version` is its version, and column `row` its encoded
+    form. decode: of column `row`. is_complete: the table has no other columns.
+    """
+
+    columns: Mapping[str, Column]
+    decode: Callable[[bytes], State]
+    is_complete: bool = True
+
+    @property
+    def key(self) -> Sequence[str]:
+        """The names of the columns of the key."""
+        return list(self.columns)[:2]
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The type of each column."""
+        return {name: column.type for name, column in self.columns.items()}
+
+    def row(self, state: State) -> Row:
+        """Return the values of the columns."""
+        return tuple(column.value(state) for column in self.columns.values())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Generic[Key, Record]):
     """The table of a record set.
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
-    guarded: each row must be unchanged since it was loaded, or the transaction conflicts.
+    guarded: each row must be unchanged since it was loaded, or the transaction conflicts. derived: for
+    DerivedRecords.
     """
 
     records: RecordSet[Key, Record]
@@ -71,6 +108,7 @@ class Table(Generic[Key, Record]):
     remove: Storing[Key, Record] | None = None
     loading: Loading[Key, Record] | None = None
     guarded: bool = False
+    derived: Derived[Any] | None = None
 
     @property
     def required_loading(self) -> Loading[Key, Record]:
@@ -78,6 +116,13 @@ class Table(Generic[Key, Record]):
         if self.loading is None:
             raise LookupError(f"{self.records} is not loaded")
         return self.loading
+
+    @property
+    def required_derived(self) -> Derived[Any]:
+        """The columns that events determine. Raises LookupError if there are none."""
+        if self.derived is None:
+            raise LookupError(f"{self.records} has no derived columns")
+        return self.derived
 
     def steps(self, changes: Mapping[Key, Change[Record]]) -> list[tuple[Storing[Key, Record], list[Row]]]:
         """Return the statements that store the changes, each with its rows."""
@@ -93,11 +138,16 @@ class Table(Generic[Key, Record]):
         return steps
 
 
-def upsert(table: str, key: Sequence[str], columns: Sequence[str], condition: str = "") -> str:
-    """Return the statement that adds rows, or replaces those with the same key (if the condition holds)."""
+def upsert(
+    table: str, key: Sequence[str], columns: Sequence[str], condition: str = "", source: str = ""
+) -> str:
+    """Return the statement that adds rows, or replaces those with the same key (if the condition holds).
+
+    source: of the rows, by default the relation `{new}`.
+    """
     names = ", ".join(columns)
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
     return (
-        f"INSERT INTO {table} AS stored ({names}) SELECT {names} FROM {{new}} WHERE true"
+        f"INSERT INTO {table} AS stored ({names}) {source or f'SELECT {names} FROM {{new}} WHERE true'}"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} {condition}"
     )

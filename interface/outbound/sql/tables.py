@@ -6,9 +6,9 @@ from functools import cache, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
-from application.transaction.records import Changes, Load, LoadedState, RecordSet
+from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.sql.answer_table import ANSWER_TABLE
-from interface.outbound.sql.table import Row, Storing, Table
+from interface.outbound.sql.table import Derived, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
 """Returns the relation of prefixes with such columns."""
@@ -20,13 +20,21 @@ class Tables:
     def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
         self._by_records = {table.records: table for table in (*tables, ANSWER_TABLE)}
 
+    def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any]]:
+        """Return the derived columns of the record sets whose rows events determine."""
+        return {
+            records: table.required_derived
+            for records, table in self._by_records.items()
+            if isinstance(records, DerivedRecords)
+        }
+
     def steps(self, changes: Changes, *, guarded: bool) -> list[tuple[Storing[Any, Any], list[Row]]]:
         """Return the statements that store the changed rows of the guarded or of the other tables, with the rows."""
         return [
             step
             for records, table in self._by_records.items()
-            if table.guarded is guarded
-            for step in table.steps(changes.of(records))
+            if records in changes.rows and table.guarded is guarded
+            for step in table.steps(changes.rows[records])
         ]
 
     def load_query(self, loads: Sequence[Load], wanted: Wanted) -> "LoadQuery | None":
