@@ -1,12 +1,12 @@
 """The record set of policies, and lookups on it."""
 
 from application.shared.errors import UnknownPolicy
-from application.transaction.records import Load, RecordSet
+from application.transaction.records import DerivedRecords, Load
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, TicketPolicy
-from domain.policies.policy_definition import PolicyKey, PolicyState
+from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
 
-POLICIES = RecordSet[PolicyKey, PolicyState]("policies")
+POLICIES = DerivedRecords[PolicyKey, PolicyState]("policies", PolicyDefinition, "policy")
 
 
 def policies_of(client_ext_id: str) -> Load:

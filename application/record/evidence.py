@@ -16,7 +16,7 @@ from application.record.merkle import consistency_proof, inclusion_proof, subtre
 from application.shared.errors import TicketNotFound
 from application.shared.ports import Clock
 from domain.shared.subject import Subject
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 
 FORMAT = "tickets-evidence-v1"
 FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")

@@ -16,8 +16,8 @@ from application.shared.wire import Count, UtcDate, utc_date
 from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState, evolve
-from domain.tickets.ticket_credential import stream_id
 
 PAGE = 500
 _ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")

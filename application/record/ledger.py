@@ -4,15 +4,16 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from application.record.eras import Eras
 from application.record.merkle import HASH_BYTES, Frontier, leaf_hash
 from application.record.streams import LedgerColumns
+from application.transaction.records import DerivedRecords
+from domain.shared.aggregate import Versioned
 from domain.shared.event import Event
 from domain.shared.subject import Subject
-from domain.tickets.state import TicketState
 
 LEAF_FORMAT = b"tickets-leaf-v1"
 TILE = 256
@@ -163,13 +164,21 @@ class Ledger(Protocol):
         """Return one message per stored value whose type differs from its column; such a store cannot be read."""
 
     def orphaned_rows(self) -> Sequence[str]:
-        """Return one message per event or row that is in no ledger, and per credential row without events."""
+        """Return one message per event or row that is in no ledger, and per row of a derived record set without events."""
 
-    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
-        """Return the subjects whose stored row differs from the expected one; fields of other releases are ignored."""
+    def derived_records(self) -> Sequence[DerivedRecords[Any, Any]]:
+        """Return the record sets whose rows are determined by the events of an aggregate."""
 
-    def rewrite_rows(self, rows: Sequence[TicketState]) -> None:
-        """Store the rows, unless the stored row is newer."""
+    def differing_rows(
+        self, records: DerivedRecords[Any, Any], expected: Sequence[Versioned]
+    ) -> Sequence[tuple[str, str]]:
+        """Return the keys whose stored row differs from the expected state; fields of other releases are ignored."""
+
+    def rewrite_rows(self, records: DerivedRecords[Any, Any], states: Sequence[Versioned]) -> None:
+        """Store the rows of these states, unless the stored row is newer.
+
+        Values that no event contains are kept; a missing row that needs such values stays missing.
+        """
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next matching entries by position."""

@@ -1,20 +1,20 @@
 """Replay every stream, and compare the result with the read model, the ledger and the checkpoints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from application.record.checkpoint import Verifier
 from application.record.eras import Era
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
 from application.record.merkle import Frontier
-from application.record.streams import EVENTS, LedgerColumns, Origin, columns_of, origin_of
-from domain.shared.event import Event
-from domain.shared.subject import Subject
-from domain.tickets.events import AGGREGATE as TICKET
-from domain.tickets.state import TicketState, fold
+from application.record.streams import EVENTS, LedgerColumns, columns_of
+from application.transaction.records import DerivedRecords
+from domain.shared.event import Event, Origin
 
 PAGE = 2_000
 _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
@@ -24,12 +24,12 @@ _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 class Findings:
     """The result of a check: the numbers of checked items, and one message per fault.
 
-    lost: one message per restore that removed signed entries.
+    rows: of the read model, each determined by the events of a stream. lost: one message per restore that removed signed entries.
     """
 
     entries: int = 0
     events: int = 0
-    credentials: int = 0
+    rows: int = 0
     checkpoints: int = 0
     faults: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Findings:
         """Add the findings of another part."""
         self.entries += other.entries
         self.events += other.events
-        self.credentials += other.credentials
+        self.rows += other.rows
         self.checkpoints += other.checkpoints
         self.faults.extend(other.faults)
         self.lost.extend(other.lost)
@@ -53,29 +53,45 @@ def stream_ranges(parts: int) -> list[tuple[UUID, UUID]]:
 
 
 def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
-    """Check a range of streams: each event against its ledger entry, each credential against its row.
+    """Check a range of streams: each event against its ledger entry, each replayed state against its row.
 
     Uses constant memory. Raises StoreUnavailable.
     """
     findings = Findings()
-    rows = _replayed(client_ext_id, begin, end, ledger, findings)
-    while page := list(islice(rows, PAGE)):
+    replayed = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(replayed, PAGE)):
         _compare(page, findings, ledger)
     return findings
 
 
+class _Replayed(NamedTuple):
+    """The state that the events of a stream determine, and the record set of its row."""
+
+    records: DerivedRecords[Any, Any]
+    stream: UUID
+    state: Any
+
+
 def _replayed(
     client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
-) -> Iterator[TicketState]:
-    """Yield the row of each credential whose events match the ledger; add the faults to the findings."""
+) -> Iterator[_Replayed]:
+    """Yield the state of each stream with a row whose events match the ledger; add the faults to the findings."""
+    kinds = {records.aggregate.TOPIC: records for records in ledger.derived_records()}
     entries = _entries(client_ext_id, begin, end, ledger)
-    for _, group in groupby(entries, key=lambda found: found[0].stream):
-        stream = _Stream(findings, ledger)
+    for stream_id, group in groupby(entries, key=lambda found: found[0].stream):
+        stream = _Stream(findings, ledger, kinds)
         for entry, topic in group:
             stream.take(entry, topic)
-        if stream.row is not None and stream.is_intact:
-            findings.credentials += 1
-            yield stream.row
+        if stream.records and stream.state and stream.is_intact:
+            findings.rows += 1
+            yield _Replayed(stream.records, stream_id, stream.state)
+
+
+def _by_records(page: Sequence[_Replayed]) -> Iterator[tuple[DerivedRecords[Any, Any], list[_Replayed]]]:
+    by_name = attrgetter("records.name")
+    for _, group in groupby(sorted(page, key=by_name), key=by_name):
+        found = list(group)
+        yield found[0].records, found
 
 
 def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iterator[tuple[LedgerEntry, str]]:
@@ -88,16 +104,21 @@ def _entries(client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger) -> Iter
 class _Stream:
     """The replay of one stream.
 
-    row: the state of its credential; None for other kinds of streams. is_intact: every event matches the ledger.
+    kinds: the record set of each aggregate. records: of the stream's row; None: it has no row. state: determined by the
+    events. is_intact: every event matches the ledger.
     """
 
-    def __init__(self, findings: Findings, ledger: Ledger) -> None:
+    def __init__(
+        self, findings: Findings, ledger: Ledger, kinds: Mapping[str, DerivedRecords[Any, Any]]
+    ) -> None:
         self._findings = findings
         self._ledger = ledger
+        self._kinds = kinds
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
-        self.row: TicketState | None = None
+        self.records: DerivedRecords[Any, Any] | None = None
+        self.state: Any = None
         self.is_intact = True
 
     def take(self, entry: LedgerEntry, topic: str) -> None:
@@ -120,15 +141,16 @@ class _Stream:
             event = self._ledger.event(entry._replace(topic=topic))
             _check_times(event)
             self._check_columns(entry, event)
-            if self._kind == TICKET and self.is_intact:
-                self.row = fold(self.row, [event])
+            if self.records and self.is_intact:
+                self.state = self.records.aggregate.evolve(self.state, event)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
-        named, kind = origin_of(event), event.AGGREGATE
+        named, kind = event.origin, event.AGGREGATE
         self._origin = self._origin or named
         self._kind = self._kind or kind
+        self.records = self._kinds.get(self._kind)
         if self._origin is None:
             if self.is_intact:
                 self._break(entry, "column stream: the first event of the stream names no client")
@@ -168,20 +190,25 @@ def _shown(value: object) -> str:
     return repr(str(value))
 
 
-def _compare(expected: Sequence[TicketState], findings: Findings, ledger: Ledger) -> None:
-    rows = {row.subject: row for row in expected}
-    while differing := ledger.differing_rows(list(rows.values())):
-        # A running service may have extended a stream since its replay; then its row is compared again.
-        newest = {subject: _newest(rows[subject], ledger) for subject in differing}
-        for subject, row in newest.items():
-            if row.version <= rows[subject].version:
-                findings.faults.append(f"{_user_label(subject)}: the read row differs from the replayed one")
-        rows = {subject: row for subject, row in newest.items() if row.version > rows[subject].version}
+def _compare(page: Sequence[_Replayed], findings: Findings, ledger: Ledger) -> None:
+    for records, expected in _by_records(page):
+        rows = {found.state.key: found for found in expected}
+        while differing := ledger.differing_rows(records, [found.state for found in rows.values()]):
+            # A running service may have extended a stream since its replay; then its row is compared again.
+            newest = {key: _newest(rows[key], ledger) for key in differing}
+            for key, found in newest.items():
+                if found.state.version <= rows[key].state.version:
+                    label = f"client {key[0]!r}, {records.noun} {key[1]!r}"
+                    findings.faults.append(f"{label}: the read row differs from the replayed one")
+            rows = {
+                key: found for key, found in newest.items() if found.state.version > rows[key].state.version
+            }
 
 
-def _newest(row: TicketState, ledger: Ledger) -> TicketState:
-    """Replay the stream again and return its row; the same row if the stream is broken."""
-    return next(_replayed(row.client_ext_id, row.stream, row.stream, ledger, Findings()), row)
+def _newest(found: _Replayed, ledger: Ledger) -> _Replayed:
+    """Replay the stream again and return its state; the same state if the stream is broken."""
+    client_ext_id = found.state.key[0]
+    return next(_replayed(client_ext_id, found.stream, found.stream, ledger, Findings()), found)
 
 
 def check_ledger(
@@ -302,17 +329,14 @@ def _signed(
 
 
 def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Findings:
-    """Rebuild the read rows of a range of streams; `credentials` of the findings is their number.
+    """Rebuild the read rows of a range of streams; `rows` of the findings is their number.
 
     A stream that does not match the ledger is reported and its row is kept. The service may run concurrently: newer rows
     are kept. Raises StoreUnavailable.
     """
     findings = Findings()
-    rows = _replayed(client_ext_id, begin, end, ledger, findings)
-    while page := list(islice(rows, PAGE)):
-        ledger.rewrite_rows(page)
+    replayed = _replayed(client_ext_id, begin, end, ledger, findings)
+    while page := list(islice(replayed, PAGE)):
+        for records, found in _by_records(page):
+            ledger.rewrite_rows(records, [one.state for one in found])
     return findings
-
-
-def _user_label(subject: Subject) -> str:
-    return f"client {subject.client_ext_id!r}, user {subject.user_ext_id!r}"

@@ -3,39 +3,27 @@
 A write stores the columns that `columns_of` returns; a check of the record compares them with the stored ones.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.delivery import ticket_delivery
-from domain.delivery.ticket_delivery import DeliveryEvent, delivery_stream_id
-from domain.policies import policy_definition
-from domain.policies.policy_definition import PolicyDefined, policy_stream_id
-from domain.record import access_log
-from domain.record.access_log import AccessNoted, access_stream_id
+import domain
 from domain.shared.event import Event
 from domain.shared.subject import Subject
-from domain.subscriptions import subscription
-from domain.subscriptions.subscription import SubscriptionDefined, subscription_stream_id
-from domain.tickets import events as tickets
-from domain.tickets.events import TicketCreated
-from domain.tickets.ticket_credential import stream_id
-
-_MODULES = (tickets, ticket_delivery, policy_definition, access_log, subscription)
-EVENTS: dict[str, type[Event]] = {
-    event.TOPIC: event
-    for module in _MODULES
-    for event in vars(module).values()
-    if isinstance(event, type) and issubclass(event, Event) and hasattr(event, "TOPIC")
-}
-"""Every event type by its stored topic."""
 
 
-class Origin(NamedTuple):
-    """The stream of an event, derived from the ids in it, and its subject."""
+def _event_types() -> Iterator[type[Event]]:
+    for module in walk_packages(domain.__path__, f"{domain.__name__}."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, Event) and hasattr(value, "TOPIC"):
+                yield value
 
-    stream: UUID
-    subject: Subject
+
+EVENTS: dict[str, type[Event]] = {event.TOPIC: event for event in _event_types()}
+"""Every event type of the domain by its stored topic: all are imported, since any of them may be in a store."""
 
 
 class LedgerColumns(NamedTuple):
@@ -57,7 +45,7 @@ class LedgerColumns(NamedTuple):
 
 def columns_of(event: Event, subject: Subject) -> LedgerColumns:
     """Return the ledger columns of an event. subject: of its stream, for an event without ids."""
-    if origin := origin_of(event):
+    if origin := event.origin:
         subject = origin.subject
     return LedgerColumns(
         subject.client_ext_id,
@@ -69,28 +57,6 @@ def columns_of(event: Event, subject: Subject) -> LedgerColumns:
         event.actor,
         event.correlation_id[3:35],
     )
-
-
-def origin_of(event: Event) -> Origin | None:
-    """Return the origin of an event, None if it contains no ids; the first event of a stream always contains them."""
-    match event:
-        case TicketCreated():
-            subject = Subject(event.client_ext_id, event.user_ext_id)
-            return Origin(stream_id(*subject), subject)
-        case DeliveryEvent():
-            subject = Subject(event.client_ext_id, event.user_ext_id)
-            return Origin(delivery_stream_id(stream_id(*subject), event.ticket_version), subject)
-        case AccessNoted():
-            subject = Subject(event.client_ext_id, event.user_ext_id)
-            return Origin(access_stream_id(event.client_ext_id), subject)
-        case PolicyDefined():
-            stream = policy_stream_id(event.client_ext_id, event.policy_ext_id)
-            return Origin(stream, Subject(event.client_ext_id))
-        case SubscriptionDefined():
-            stream = subscription_stream_id(event.client_ext_id, event.name)
-            return Origin(stream, Subject(event.client_ext_id))
-        case _:
-            return None
 
 
 def column_date(moment: datetime) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from application.transaction.records import Load, RecordSet
+from application.transaction.records import DerivedRecords, Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.event import Event
 from domain.shared.secret import Secret
@@ -94,7 +94,9 @@ class StoredSubscription(NamedTuple):
     notice: str = ""
 
 
-SUBSCRIPTIONS = RecordSet[SubscriptionKey, StoredSubscription]("subscriptions")
+SUBSCRIPTIONS = DerivedRecords[SubscriptionKey, StoredSubscription](
+    "subscriptions", Subscription, "subscription"
+)
 LEDGER_SIZES = RecordSet[str, int]("ledger_sizes")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from application.policies.records import policies_of
 from application.shared.errors import TicketExists, TicketNotFound
 from application.transaction.command import Command
-from application.transaction.records import Load, LoadedState, RecordSet
+from application.transaction.records import DerivedRecords, Load, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS, user, user_of
 from domain.policies.policy import TicketPolicy
@@ -14,7 +14,7 @@ from domain.tickets.state import TicketState
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import TicketCredential
 
-TICKETS = RecordSet[Subject, TicketState]("tickets")
+TICKETS = DerivedRecords[Subject, TicketState]("tickets", TicketCredential, "user")
 # Queues a newly minted ticket for delivery, in the same transaction.
 Enqueue = Callable[[UnitOfWork, TicketState, ClearTicket, TicketPolicy, str], None]
 

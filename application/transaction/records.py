@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from domain.shared.aggregate import Aggregate
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 
@@ -19,6 +20,18 @@ class RecordSet(Generic[Key, Row]):
 
     def __repr__(self) -> str:
         return f"RecordSet({self.name!r})"
+
+
+class DerivedRecords(RecordSet[Key, Row]):
+    """Rows that the events of an aggregate determine, so the check of the record compares them.
+
+    noun: names a row in the findings of that check.
+    """
+
+    def __init__(self, name: str, aggregate: type[Aggregate[Any]], noun: str) -> None:
+        super().__init__(name)
+        self.aggregate = aggregate
+        self.noun = noun
 
 
 class Load(NamedTuple):

@@ -10,7 +10,9 @@ from uuid import UUID, uuid5
 
 from domain.policies.policy import SendingMethod
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event
+from domain.shared.event import Event, Origin
+from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 
 AGGREGATE = "TicketDelivery"
 _STREAMS = UUID("7d1e0b52-93c4-5a8f-b6d7-41e2f0a9c385")
@@ -54,6 +56,12 @@ class DeliveryEvent(Event):
     client_ext_id: str
     user_ext_id: str
     ticket_version: int
+
+    @property
+    def origin(self) -> Origin:
+        """The delivery of the ticket."""
+        subject = Subject(self.client_ext_id, self.user_ext_id)
+        return Origin(delivery_stream_id(stream_id(*subject), self.ticket_version), subject)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from uuid import UUID, uuid5
 from domain.policies.policy import TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event
+from domain.shared.event import Event, Origin
+from domain.shared.subject import Subject
 
 AGGREGATE = "PolicyDefinition"
 _STREAMS = UUID("0e5a4c0e-8a55-5c0b-9a3c-7d0b8f3f4b11")
@@ -46,6 +47,11 @@ class PolicyDefined(PolicyEvent):
     policy_ext_id: str
     is_default: bool
     parameters: TicketPolicy
+
+    @property
+    def origin(self) -> Origin:
+        """The policy."""
+        return Origin(policy_stream_id(self.client_ext_id, self.policy_ext_id), Subject(self.client_ext_id))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event
+from domain.shared.event import Event, Origin
+from domain.shared.subject import Subject
 
 AGGREGATE = "AccessLog"
 _STREAMS = UUID("5b1c8f2e-6f0d-5a39-9b7e-0d7c1a3f4e62")
@@ -34,6 +35,11 @@ class AccessNoted(Event):
     operation: str
     outcome: str
     count: int
+
+    @property
+    def origin(self) -> Origin:
+        """The access log of the client."""
+        return Origin(access_stream_id(self.client_ext_id), Subject(self.client_ext_id, self.user_ext_id))
 
 
 def next_access(

@@ -1,7 +1,7 @@
 """The base class of aggregates; the state of an aggregate is the row that is stored and read."""
 
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 from eventsourcing.domain import BaseAggregate
@@ -12,6 +12,10 @@ from domain.shared.event import Event
 
 class Versioned(Protocol):
     """The common properties of every state."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The identity of the aggregate: its client, and an id in the client."""
 
     @property
     def version(self) -> int:
@@ -29,8 +33,11 @@ _NO_EVENT_YET = datetime.min.replace(tzinfo=UTC)
 class Aggregate(BaseAggregate[UUID], Generic[State]):
     """Decides on its state and emits events; only `evolve` changes the state (ADR 13).
 
-    A public method of a subclass checks its rules, then emits at most one event.
+    TOPIC: the stored name of the aggregate, as in the AGGREGATE of its events. A public method of a subclass checks its
+    rules, then emits at most one event.
     """
+
+    TOPIC: ClassVar[str]
 
     def __init__(self) -> None:
         # Only declared; `at` sets it. Without this method the library generates an initialiser.
@@ -44,6 +51,11 @@ class Aggregate(BaseAggregate[UUID], Generic[State]):
         aggregate.__base_init__(stream, version, time)
         aggregate.state = state
         return aggregate
+
+    @classmethod
+    def of(cls, key: Any, state: Any) -> "Aggregate[Any]":
+        """Return the aggregate with this key in the given state; None: before its first event."""
+        raise NotImplementedError
 
     @property
     def current(self) -> State:

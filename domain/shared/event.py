@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 from eventsourcing.domain import CanMutateAggregate
 from eventsourcing.utils import get_topic
+
+from domain.shared.subject import Subject
+
+
+class Origin(NamedTuple):
+    """The stream of an event, derived from the ids in it, and its subject."""
+
+    stream: UUID
+    subject: Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,11 @@ class Event(CanMutateAggregate[UUID]):
         super().__init_subclass__()
         if "TOPIC" in cls.__dict__:
             get_topic(cls)  # registers the class with the library
+
+    @property
+    def origin(self) -> Origin | None:
+        """The origin; None: the event contains no ids. The first event of a stream always contains them."""
+        return None
 
     def apply(self, aggregate: Any) -> None:
         """Replace the aggregate's state by the evolved one."""

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
-from domain.shared.event import Event
+from domain.shared.event import Event, Origin
+from domain.shared.subject import Subject
 
 AGGREGATE = "Subscription"
 
@@ -85,6 +86,11 @@ class SubscriptionDefined(SubscriptionEvent):
     name: str
     terms: Terms
     status: Status
+
+    @property
+    def origin(self) -> Origin:
+        """The subscription."""
+        return Origin(subscription_stream_id(self.client_ext_id, self.name), Subject(self.client_ext_id))
 
 
 @dataclass(frozen=True, kw_only=True)

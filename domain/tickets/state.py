@@ -53,6 +53,11 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
         return Subject(self.client_ext_id, self.user_ext_id)
 
     @property
+    def key(self) -> Subject:
+        """The identity of the credential: its owner."""
+        return self.subject
+
+    @property
     def expiry_step(self) -> int:
         """The expiry events still to be recorded: 0 both, 1 TicketExpired only, 2 neither."""
         if self.deleted or self.expiry_recorded or self.state_name in (State.DISABLED, State.ARCHIVED):

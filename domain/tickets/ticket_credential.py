@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import UUID, uuid5
 
 from domain.policies.policy import OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
@@ -10,11 +9,10 @@ from domain.shared.attribution import Attribution
 from domain.shared.errors import CredentialArchived, CredentialDisabled, CredentialFinal
 from domain.shared.subject import Subject
 from domain.tickets import events, state, states
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.validity import Validity
-
-_STREAMS = UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
 
 
 class Verdict(StrEnum):
@@ -26,15 +24,6 @@ class Verdict(StrEnum):
     NOT_YET_VALID = "not-yet-valid"
     USED = "used"
     DISABLED = "disabled"
-
-
-def stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
-    """Return the id of the credential's event stream.
-
-    One stream per user lets the store enforce that a user has one ticket. Ids contain no control characters, so the
-    separator distinguishes ("a", "bc") from ("ab", "c").
-    """
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{user_ext_id}")
 
 
 class TicketCredential(Aggregate[TicketState]):

@@ -14,10 +14,10 @@ from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAtt
 from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
 from interface.cli.delivery import commands
 from interface.cli.delivery.commands import LETTER

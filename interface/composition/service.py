@@ -13,7 +13,7 @@ from application.delivery.outbox import OUTBOX, RETRIES
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
 from application.transaction.records import Changes
-from interface.composition.register import Tools, handlers
+from interface.composition.register import TABLES, Tools, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
@@ -184,7 +184,9 @@ def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | Postgr
     Raises StoreUnavailable, OSError, RuntimeError where the schema is not this program's.
     """
     path = database_url.removeprefix("sqlite:///")
-    return PostgresStore(database_url, migrate=migrate) if path == database_url else SqliteStore(Path(path))
+    if path == database_url:
+        return PostgresStore(database_url, TABLES, migrate=migrate)
+    return SqliteStore(Path(path), TABLES)
 
 
 def ledger_keys(settings: Settings) -> LedgerKeys:

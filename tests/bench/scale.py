@@ -32,6 +32,7 @@ from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket, hash_ticket
 from domain.tickets.ticket_credential import TicketCredential
 from domain.tickets.validity import Validity
+from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.bench import load
 from tests.bench.stage import OPERATIONS, USERS, fill
@@ -120,7 +121,7 @@ def _write(
     ready: Barrier,
     done: "multiprocessing.SimpleQueue[int]",
 ) -> None:
-    with closing(PostgresStore(url)) as store:
+    with closing(PostgresStore(url, TABLES)) as store:
         batches = _batches(client, f"{batch}-{number}-{time.monotonic_ns()}", batch)
         store.commit(next(batches))
         ready.wait()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.schemas import migrate_to_next_release
@@ -23,10 +24,10 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], AnyStore
             match kind:
                 case "sqlite":
                     store = SqliteStore(
-                        Path(request.getfixturevalue("sqlite_url").removeprefix("sqlite:///"))
+                        Path(request.getfixturevalue("sqlite_url").removeprefix("sqlite:///")), TABLES
                     )
                 case _:
-                    store = PostgresStore(request.getfixturevalue("postgres_url"))
+                    store = PostgresStore(request.getfixturevalue("postgres_url"), TABLES)
             opened.callback(store.close)
             return store
 

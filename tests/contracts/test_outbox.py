@@ -12,7 +12,7 @@ from application.operations.reseal import reseal
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import AnyStore, Service, command
 from tests.support.stores import history_of, state_of

@@ -15,7 +15,7 @@ import pytest
 from application.delivery.outbox import delivery_id
 from domain.delivery.ticket_delivery import DeliveryEvent, TicketDelivered, TicketDeliveryEnded
 from domain.shared.subject import Subject
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from tests.support.command import command
 from tests.support.deliveries import (
     all_over,

@@ -19,8 +19,10 @@ from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS
 from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
+from interface.composition.register import TABLES
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_commit import commit_query
+from interface.outbound.sql.tables import Tables
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
 from tests.support.lanes import forms
 from tests.support.server import NO_DELIVERY, PATIENCE_SECONDS, Server, serving
@@ -62,7 +64,7 @@ def held_open(database_url: str) -> Iterator[None]:
     changes: Changes = unit.changes
     stored = [JsonMapper().to_stored_event(event) for event in changes.events]
     with psycopg.connect(database_url) as connection:
-        connection.execute(*commit_query(stored, changes))
+        connection.execute(*commit_query(stored, changes, Tables(TABLES)))
         yield
 
 

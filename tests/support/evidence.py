@@ -10,10 +10,10 @@ from application.delivery.deliveries import TOPICS
 from application.delivery.outbox import OutboxEntry, delivery_id
 from domain.delivery.ticket_delivery import DeliveryEvent, TicketDeliveryEnded
 from domain.shared.subject import Subject
-from domain.tickets.events import TicketRegenerated
+from domain.tickets.events import TicketRegenerated, stream_id
 from domain.tickets.state import TicketState, fold
 from domain.tickets.ticket import ClearTicket, verify_ticket
-from domain.tickets.ticket_credential import stream_id
+from interface.composition.service import open_at
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.stores import history_of, states_of
@@ -21,8 +21,7 @@ from tests.support.stores import history_of, states_of
 
 def open_store(database_url: str) -> SqliteStore | PostgresStore:
     """Open the store that the servers use."""
-    path = database_url.removeprefix("sqlite:///")
-    return SqliteStore(Path(path)) if path != database_url else PostgresStore(database_url)
+    return open_at(database_url, migrate=True)
 
 
 def ticket_in(mail: Path) -> ClearTicket:

@@ -11,9 +11,10 @@ from application.transaction.store import Store
 from application.users.records import USERS, user
 from domain.shared.event import Event
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
-from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
+from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore
 
 
@@ -21,7 +22,7 @@ from interface.outbound.sql.sqlite_store import SqliteStore
 def temporary_store() -> Iterator[SqliteStore]:
     """Yield a new, empty store."""
     with TemporaryDirectory(prefix="tickets-store-") as directory:
-        store = SqliteStore(Path(directory) / "tickets.db")
+        store = SqliteStore(Path(directory) / "tickets.db", TABLES)
         try:
             yield store
         finally:

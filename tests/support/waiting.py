@@ -5,10 +5,10 @@ from typing import Any
 
 from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
 from tests.support.fakes import NOW, SUBJECT
 

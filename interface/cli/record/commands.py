@@ -110,13 +110,13 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
     def rebuild() -> None:
         """Rebuild the read model online, from the events.
 
-        Prints each stream that differs from the ledger, and then exits with status 1. A ticket whose events differ from
-        the ledger keeps its row.
+        Prints each stream that differs from the ledger, and then exits with status 1. The row of such a stream is
+        kept.
         """
         with counting("rebuilding") as report:
             findings = actions.rebuild(report)
         _report_faults(findings)
-        Console().print(f"{findings.credentials} credentials rebuilt from their events.", highlight=False)
+        Console().print(f"{findings.rows} rows rebuilt from their events.", highlight=False)
         if findings.faults:
             raise SystemExit(1)
 
@@ -126,7 +126,7 @@ def report_findings(findings: Findings) -> None:
     _report_faults(findings)
     for loss in findings.lost:
         Console(stderr=True, soft_wrap=True).print(f"lost: {loss}", highlight=False, markup=False)
-    looked = f"{findings.events:,} events, {findings.credentials:,} credentials, {findings.checkpoints:,} checkpoints"
+    looked = f"{findings.events:,} events, {findings.rows:,} rows, {findings.checkpoints:,} checkpoints"
     lost = ", but signed entries are lost" if findings.lost else ""
     Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
 

@@ -16,9 +16,10 @@ from interface.composition.register import (
 from interface.composition.register.tools import Edge, Handlers, Tools
 from interface.http.core.room import Room
 
-CAPABILITIES = (tickets, users, policies, record, delivery, subscriptions)
 # In this order their operations stand in the OpenAPI document.
-ROOMS = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
+_MODULES = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
+CAPABILITIES = [module.CAPABILITY for module in _MODULES]
+TABLES = [table for capability in CAPABILITIES for table in capability.tables]
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -30,7 +31,7 @@ def handlers(tools: Tools) -> Handlers:
 
 def rooms(edge: Edge) -> Sequence[Room]:
     """Return every room of the HTTP edge."""
-    return [module.room(edge) for module in ROOMS]
+    return [capability.room(edge) for capability in CAPABILITIES if capability.room]
 
 
-__all__ = ["CAPABILITIES", "ROOMS", "Edge", "Handlers", "Tools", "handlers", "rooms"]
+__all__ = ["TABLES", "Edge", "Handlers", "Tools", "handlers", "rooms"]

@@ -8,9 +8,10 @@ from application.delivery.record_delivery import (
     record_delivery,
     retry_deliveries,
 )
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Capability, Edge, Handlers, Tools
 from interface.http.core.room import Room
 from interface.http.delivery import routes
+from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, OUTBOX_TABLE, RETRY_TABLE
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -24,3 +25,6 @@ def handlers(tools: Tools) -> Handlers:
 def room(edge: Edge) -> Room:
     """Return the routes of deliveries."""
     return Room([routes.router], routes.DeliveryPart(outbox=edge.store, ledger=edge.store, live=edge.live))
+
+
+CAPABILITY = Capability(handlers=handlers, tables=(OUTBOX_TABLE, DELIVERY_TABLE, RETRY_TABLE), room=room)

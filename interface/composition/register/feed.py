@@ -1,6 +1,6 @@
 """The feed, wired."""
 
-from interface.composition.register.tools import Edge
+from interface.composition.register.tools import Capability, Edge
 from interface.http.core.room import Room
 from interface.http.feed import routes
 
@@ -12,3 +12,6 @@ def room(edge: Edge) -> Room:
         live=edge.live, public_url=settings.public_url, patience_seconds=settings.stream_patience_seconds
     )
     return Room([routes.router, routes.documents], part)
+
+
+CAPABILITY = Capability(room=room)

@@ -1,7 +1,7 @@
 """Health checks, wired."""
 
 from domain.shared.secret import Secret
-from interface.composition.register.tools import Edge
+from interface.composition.register.tools import Capability, Edge
 from interface.http.core.room import Room
 from interface.http.health import routes
 
@@ -15,3 +15,6 @@ def room(edge: Edge) -> Room:
         metrics_token=Secret(token.get_secret_value()) if token is not None else None,
     )
     return Room([routes.router], part)
+
+
+CAPABILITY = Capability(room=room)

@@ -3,9 +3,10 @@
 from functools import partial
 
 from application.record.access_log import NoteAccess, note_access
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Capability, Edge, Handlers, Tools
 from interface.http.core.room import Room
 from interface.http.record import routes
+from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -16,3 +17,6 @@ def handlers(tools: Tools) -> Handlers:
 def room(edge: Edge) -> Room:
     """Return the routes of the record."""
     return Room([routes.router], routes.RecordPart(ledger=edge.store, history=edge.reads, signer=edge.signer))
+
+
+CAPABILITY = Capability(handlers=handlers, tables=(ACCESS_LOG_TABLE,), room=room)

@@ -7,7 +7,7 @@ from application.subscriptions.poll import Polling
 from application.subscriptions.security_event import SecurityEvents
 from application.subscriptions.security_stream import SecurityStreams
 from domain.subscriptions.subscription import SubscriptionKey
-from interface.composition.register.tools import Edge
+from interface.composition.register.tools import Capability, Edge
 from interface.http.core.path import BASE_PATH
 from interface.http.core.room import Room
 from interface.http.ssf import routes
@@ -41,3 +41,6 @@ def room(edge: Edge) -> Room:
         key_set=edge.set_keys.key_set,
     )
     return Room([routes.router, routes.well_known], part)
+
+
+CAPABILITY = Capability(room=room)

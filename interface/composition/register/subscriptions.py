@@ -14,9 +14,10 @@ from application.subscriptions.subscribe import (
     replay_subscription,
 )
 from domain.shared.secret import Secret
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Capability, Edge, Handlers, Tools
 from interface.http.core.room import Room
 from interface.http.subscriptions import routes
+from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCRIPTION_TABLE
 
 _WEBHOOK_SECRET_BYTES = 32
 
@@ -45,3 +46,6 @@ def room(edge: Edge) -> Room:
         subscriptions=edge.store, ledger=edge.store, new_webhook_secret=new_webhook_secret
     )
     return Room([routes.router], part)
+
+
+CAPABILITY = Capability(handlers=handlers, tables=(SUBSCRIPTION_TABLE, LEDGER_SIZE_TABLE), room=room)

@@ -8,9 +8,10 @@ from application.tickets.expire_tickets import NoteExpiry, note_expiry
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Capability, Edge, Handlers, Tools
 from interface.http.core.room import Room
 from interface.http.tickets import routes
+from interface.outbound.sql.ticket_table import TICKET_TABLE
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -30,3 +31,6 @@ def handlers(tools: Tools) -> Handlers:
 def room(_: Edge) -> Room:
     """Return the routes of tickets."""
     return Room([routes.router])
+
+
+CAPABILITY = Capability(handlers=handlers, tables=(TICKET_TABLE,), room=room)

@@ -4,9 +4,10 @@ from functools import partial
 
 from application.tickets.erase_user import EraseUser, erase_user
 from application.users.register_user import RegisterUser, register_user
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Capability, Edge, Handlers, Tools
 from interface.http.core.room import Room
 from interface.http.users import routes
+from interface.outbound.sql.user_table import USER_TABLE
 
 
 def handlers(tools: Tools) -> Handlers:
@@ -20,3 +21,6 @@ def handlers(tools: Tools) -> Handlers:
 def room(_: Edge) -> Room:
     """Return the routes of users."""
     return Room([routes.router])
+
+
+CAPABILITY = Capability(handlers=handlers, tables=(USER_TABLE,), room=room)

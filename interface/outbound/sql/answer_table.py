@@ -1,12 +1,11 @@
-"""The table of responses to commands with an Idempotency-Key, and the access log's version, which the ledger holds."""
+"""The table of answers to commands with an Idempotency-Key."""
 
 import msgspec
 
-from application.record.access_log import ACCESS_LOG
 from application.transaction.command import ANSWERS, Answer, CommandKey
 from application.transaction.records import Change
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table
+from interface.outbound.sql.table import Loading, Row, Storing, Table
 
 to_answer = msgspec.json.Decoder(Answer).decode
 _COLUMNS = {"client_ext_id": "text", "command_id": "text", "row": "bytea"}
@@ -16,8 +15,8 @@ def _write(key: CommandKey, change: Change[Answer]) -> Row:
     return (*key, encode(change.row))
 
 
-def _read(loaded: LoadedRow) -> tuple[CommandKey, Answer]:
-    return CommandKey(loaded.text, loaded.more_text), to_answer(loaded.row)
+def _read(client_ext_id: str, command_id: str, row: bytes) -> tuple[CommandKey, Answer]:
+    return CommandKey(client_ext_id, command_id), to_answer(row)
 
 
 ANSWER_TABLE = Table(
@@ -30,16 +29,7 @@ ANSWER_TABLE = Table(
     ),
     loading=Loading(
         prefix={"client_ext_id": "text", "command_id": "text"},
-        expressions={"text": "client_ext_id", "more_text": "command_id", "row": "row"},
+        columns=_COLUMNS,
         read=_read,
-    ),
-)
-ACCESS_LOG_TABLE = Table(
-    records=ACCESS_LOG,
-    loading=Loading(
-        prefix={"client_ext_id": "text", "stream": "uuid"},
-        expressions={"text": "client_ext_id", "number": "max(version)"},
-        source="{wanted} JOIN ledger USING (client_ext_id, stream) GROUP BY client_ext_id",
-        read=lambda loaded: (loaded.text, loaded.number),
     ),
 )

@@ -12,7 +12,7 @@ from application.record.streams import column_date
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import decoded
-from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.table import Row
 
 # Processes have their own clocks, so times increase with positions except for this much.
@@ -26,18 +26,9 @@ SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occu
        ticket_events.topic
 FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version
 """
-_COUNTS = """
-SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger), (SELECT count(*) FROM tickets),
-       (SELECT count(*) FROM ledger WHERE version = 1 AND topic = 'TicketCreated')
-"""
+_COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
 SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
-"""
-_ROWS_WITHOUT_EVENTS = """
-SELECT client_ext_id, user_ext_id FROM tickets WHERE NOT EXISTS (
-    SELECT 1 FROM ledger WHERE ledger.client_ext_id = tickets.client_ext_id
-    AND ledger.user_ext_id = tickets.user_ext_id AND topic = 'TicketCreated'
-)
 """
 # Readers never reach these rows: they begin with the first position, entry and tile.
 _OUTSIDE = f"""
@@ -71,7 +62,7 @@ _KEEP_TILE = "INSERT INTO ledger_tiles (client_ext_id, number, hash) VALUES (?, 
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
-class SqlLedger(SqlTables):
+class SqlLedger(SqlDerivedRows):
     """Implements the port Ledger; the port documents the methods."""
 
     def sizes(self) -> Sequence[tuple[str, int]]:
@@ -194,18 +185,15 @@ class SqlLedger(SqlTables):
         return []
 
     def orphaned_rows(self) -> Sequence[str]:
-        """Return a text for each event or row outside of the ledgers, and for each credential row without events."""
-        counts = self._fetch(_COUNTS, ())[0]
-        events, entries, rows, credentials = tuple(counts)
+        """Return a text for each event or row outside of the ledgers, and for each derived row without events."""
+        [(events, entries)] = self._fetch(_COUNTS, ())
         orphaned_rows = []
         if events != entries:
             orphaned_rows += [
                 f"stream {_uuid(s)}, version {v}: the event is in no ledger"
                 for s, v in self._fetch(_STRAYS, ())
             ]
-        if rows != credentials:
-            found = self._fetch(_ROWS_WITHOUT_EVENTS, ())
-            orphaned_rows += [f"client {c!r}, user {u!r}: the read row has no events" for c, u in found]
+        orphaned_rows += self.rows_without_events()
         orphaned_rows += [
             f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
             for client, table, column, number in self._fetch(_OUTSIDE, ())

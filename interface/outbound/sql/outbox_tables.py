@@ -25,7 +25,7 @@ from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table
+from interface.outbound.sql.table import Loading, Row, Storing, Table
 from interface.outbound.sql.ticket_table import to_ticket
 from interface.outbound.sql.user_table import to_recipient
 
@@ -112,9 +112,10 @@ def _write_failure(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
     return (*key_columns(key), encode(trying).decode(), kept, event_count)
 
 
-def _read_delivery(loaded: LoadedRow) -> tuple[DeliveryKey, DeliveryProgress]:
-    stream, _, version = loaded.more_text.rpartition("-")
-    return DeliveryKey(loaded.text, UUID(stream), int(version)), DeliveryProgress(loaded.number)
+def _read_delivery(
+    client: str, stream: str, version: int, count: int
+) -> tuple[DeliveryKey, DeliveryProgress]:
+    return DeliveryKey(client, UUID(stream), version), DeliveryProgress(count)
 
 
 OUTBOX_TABLE = Table(
@@ -135,7 +136,7 @@ DELIVERY_TABLE = Table(
     remove=Storing(columns=_KEY_COLUMNS, statement=_END, write=lambda key, _: key_columns(key)),
     loading=Loading(
         prefix=_KEY_COLUMNS,
-        expressions={"text": "client_ext_id", "more_text": "stream || '-' || version", "number": "so_far"},
+        columns={**_KEY_COLUMNS, "so_far": "bigint"},
         source="{wanted} JOIN outbox USING (client_ext_id, stream, version)",
         read=_read_delivery,
     ),

@@ -1,33 +1,44 @@
 """The table of policies."""
 
+from operator import attrgetter
+
 import msgspec
 
 from application.policies.records import POLICIES
 from application.transaction.records import Change
 from domain.policies.policy_definition import PolicyKey, PolicyState
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
 
 to_policy = msgspec.json.Decoder(PolicyState).decode
-_COLUMNS = {"client_ext_id": "text", "policy_ext_id": "text", "version": "bigint", "row": "bytea"}
+_DERIVED = Derived(
+    columns={
+        "client_ext_id": Column("text", attrgetter("client_ext_id")),
+        "policy_ext_id": Column("text", attrgetter("policy_ext_id")),
+        "version": Column("bigint", attrgetter("version")),
+        "row": Column("bytea", encode),
+    },
+    decode=to_policy,
+)
 
 
-def _write(key: PolicyKey, change: Change[PolicyState]) -> Row:
+def _write(_: PolicyKey, change: Change[PolicyState]) -> Row:
     assert change.row  # noqa: S101 - a policy is never removed
-    return (*key, change.row.version, encode(change.row))
+    return _DERIVED.row(change.row)
 
 
-def _read(loaded: LoadedRow) -> tuple[PolicyKey, PolicyState]:
-    state = to_policy(loaded.row)
+def _read(row: bytes) -> tuple[PolicyKey, PolicyState]:
+    state = to_policy(row)
     return state.key, state
 
 
 POLICY_TABLE = Table(
     records=POLICIES,
     store=Storing(
-        columns=_COLUMNS,
-        statement=upsert("policies", ("client_ext_id", "policy_ext_id"), list(_COLUMNS)),
+        columns=_DERIVED.types,
+        statement=upsert("policies", _DERIVED.key, list(_DERIVED.columns)),
         write=_write,
     ),
-    loading=Loading(prefix={"client_ext_id": "text"}, expressions={"row": "row"}, read=_read),
+    loading=Loading(prefix={"client_ext_id": "text"}, columns={"row": "bytea"}, read=_read),
+    derived=_DERIVED,
 )

@@ -14,7 +14,7 @@ from eventsourcing.persistence import StoredEvent
 from application.record.streams import LedgerColumns, columns_of
 from application.transaction.records import Changes
 from interface.outbound.sql.table import Row, Storing
-from interface.outbound.sql.tables import TABLES
+from interface.outbound.sql.tables import Tables
 
 _EVENTS = {
     "client": "text",
@@ -52,17 +52,17 @@ ledger_stored AS (
 )"""
 
 
-def commit_query(events: Sequence[StoredEvent], changes: Changes) -> tuple[str, list[Any]]:
+def commit_query(events: Sequence[StoredEvent], changes: Changes, tables: Tables) -> tuple[str, list[Any]]:
     """Return the statement for the tables that are not guarded, and its parameters."""
     ledger = [columns_of(*pair) for pair in zip(changes.events, changes.subjects, strict=True)]
-    steps = [step for table in TABLES if not table.guarded for step in table.steps(changes.of(table.records))]
+    steps = tables.steps(changes, guarded=False)
     parameters = columns(list(map(_event_row, ledger, events)), len(_EVENTS)) if ledger else []
     for storing, rows in steps:
         parameters += columns(rows, len(storing.columns))
     return _statement(bool(ledger), tuple(storing for storing, _ in steps)), parameters
 
 
-def guarded_queries(changes: Changes) -> list[tuple[str, list[Any], int]]:
+def guarded_queries(changes: Changes, tables: Tables) -> list[tuple[str, list[Any], int]]:
     """Return a statement for each step of the guarded tables, with its parameters and how many rows it must change."""
     return [
         (
@@ -70,9 +70,7 @@ def guarded_queries(changes: Changes) -> list[tuple[str, list[Any], int]]:
             columns(sorted(rows), len(storing.columns)),
             len(rows),
         )
-        for table in TABLES
-        if table.guarded
-        for storing, rows in table.steps(changes.of(table.records))
+        for storing, rows in tables.steps(changes, guarded=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """The store for several processes or machines: PostgreSQL."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import Any, cast
@@ -20,7 +20,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
-from application.transaction.records import Changes, Load, LoadedState
+from application.transaction.records import Load, LoadedState
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.figures_tables import SqlFigures
@@ -34,8 +34,8 @@ from interface.outbound.sql.postgres_connections import (
     require_synchronous_replication,
 )
 from interface.outbound.sql.subscription_tables import SqlSubscriptions
-from interface.outbound.sql.table import Row
-from interface.outbound.sql.tables import load_query
+from interface.outbound.sql.table import Row, Table
+from interface.outbound.sql.tables import Tables
 from interface.outbound.sql.ticket_table import SqlTickets
 from interface.outbound.sql.user_table import SqlUsers
 
@@ -47,19 +47,21 @@ _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
     """Implements every port of the store; the ports document the methods.
 
-    url: in the libpq format, `postgresql://user:password@host:port/database?…`. Raises StoreUnavailable, RuntimeError.
+    url: in the libpq format, `postgresql://user:password@host:port/database?…`. tables: of the record sets that it stores.
+    Raises StoreUnavailable, RuntimeError.
     """
 
     lookup_is_nonblocking = False
     newest_schema = len(schema.POSTGRES)
     _skipping = "FOR UPDATE SKIP LOCKED"
 
-    def __init__(self, url: str, *, migrate: bool = True) -> None:
+    def __init__(self, url: str, tables: Iterable[Table[Any, Any]] = (), *, migrate: bool = True) -> None:
         with _failures():
             _prepare(url, migrate=migrate)
             self._datastore = open_datastore(url)
             self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._url = url
+        self._tables = Tables(tables)
         self._mapper = JsonMapper()
 
     def schema_version(self) -> int:
@@ -76,7 +78,7 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
 
     def load(self, loads: Sequence[Load]) -> LoadedState:
         """Return the committed rows. Raises StoreUnavailable."""
-        query = load_query(loads, _wanted)
+        query = self._tables.load_query(loads, _wanted)
         if query is None:
             return LoadedState()
         parameters = [
@@ -152,6 +154,7 @@ class PostgresStandby(PostgresStore):
         self._datastore = open_datastore(url, patience_seconds)
         self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._url = url
+        self._tables = Tables(())
         self._mapper = JsonMapper()
         self.needed = ("", 0)
 
@@ -200,9 +203,9 @@ class _Recorder(PostgresApplicationRecorder):
     """
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        changes: Changes = kwargs["changes"]
-        statement, parameters = commit_query(stored_events, changes)
-        guarded = guarded_queries(changes)
+        changes, tables = kwargs["changes"], kwargs["tables"]
+        statement, parameters = commit_query(stored_events, changes, tables)
+        guarded = guarded_queries(changes, tables)
         with self.datastore.get_connection() as connection, require_synchronous_replication(connection):
             if not guarded:
                 _query(connection, statement, parameters)

@@ -10,11 +10,13 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper
 
 from application.transaction.records import Changes
 from domain.shared.event import Event
+from interface.outbound.sql.tables import Tables
 
 
 class SqlTables(ABC):
     """Runs statements on a store, and stores events. Raises StoreUnavailable."""
 
+    _tables: Tables
     _mapper: Mapper[UUID]
     _recorder: ApplicationRecorder
 
@@ -22,7 +24,7 @@ class SqlTables(ABC):
         """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with self._translated_failures():
-            self._recorder.insert_events(stored, changes=changes)
+            self._recorder.insert_events(stored, changes=changes, tables=self._tables)
 
     def events_of(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first."""

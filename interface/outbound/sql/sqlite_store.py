@@ -7,7 +7,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,8 @@ from interface.outbound.sql.ledger_tables import SqlLedger
 from interface.outbound.sql.outbox_tables import SqlOutbox
 from interface.outbound.sql.sqlite_lock import share
 from interface.outbound.sql.subscription_tables import SqlSubscriptions
-from interface.outbound.sql.table import Row, Storing
-from interface.outbound.sql.tables import TABLES, load_query
+from interface.outbound.sql.table import Row, Storing, Table
+from interface.outbound.sql.tables import Tables
 from interface.outbound.sql.ticket_table import SqlTickets
 from interface.outbound.sql.user_table import SqlUsers
 
@@ -84,14 +84,16 @@ _MISTYPED = 100
 class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
     """Implements every port of the store; the ports document the methods.
 
-    path: the database file, created with mode 0600 if it is missing. Raises StoreUnavailable, RuntimeError.
+    path: the database file, created with mode 0600 if it is missing. tables: of the record sets that it stores.
+    Raises StoreUnavailable, RuntimeError.
     """
 
     lookup_is_nonblocking = True
     newest_schema = len(schema.SQLITE)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tables: Iterable[Table[Any, Any]] = ()) -> None:
         self._path = path
+        self._tables = Tables(tables)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _failures():
             self._shared = share(path)
@@ -117,7 +119,7 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
 
     def load(self, loads: Sequence[Load]) -> LoadedState:
         """Return the committed rows. Raises StoreUnavailable."""
-        query = load_query(loads, _wanted)
+        query = self._tables.load_query(loads, _wanted)
         if query is None:
             return LoadedState()
         parameters = [json.dumps([_hexed(prefix) for prefix in prefixes]) for prefixes in query.prefixes]
@@ -229,14 +231,15 @@ class _Recorder(SQLiteApplicationRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         changes: Changes = kwargs["changes"]
+        tables: Tables = kwargs["tables"]
         # It writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
         with self.datastore.transaction(commit=True) as cursor:
             _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
             _insert(cursor, _INSERT_LEDGER, _ledger_rows(cursor, stored_events, changes))
-            for table in TABLES:
-                for storing, rows in table.steps(changes.of(table.records)):
+            for guarded in (False, True):
+                for storing, rows in tables.steps(changes, guarded=guarded):
                     changed = sum(_store(cursor, storing, chunk) for chunk in _chunks(rows))
-                    if table.guarded and changed != len(rows):
+                    if guarded and changed != len(rows):
                         raise Conflict
         return None
 

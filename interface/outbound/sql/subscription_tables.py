@@ -1,6 +1,7 @@
 """The table of subscriptions: the same statements on both stores."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,21 +17,35 @@ from application.transaction.records import Change
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey, SubscriptionState
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
 
 subscription_row = msgspec.json.Decoder(SubscriptionState).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
 _SELECT = "SELECT row, sealed, acknowledged, progress FROM subscriptions"
-_KEY = ("client_ext_id", "name")
+
+
+def _is_pushed(state: SubscriptionState) -> int:
+    return int(
+        state.status is Status.ENABLED and state.terms.method is not Method.SET_POLL and not state.deleted
+    )
+
+
+_DERIVED = Derived(
+    columns={
+        "client_ext_id": Column("text", attrgetter("client_ext_id")),
+        "name": Column("text", attrgetter("name")),
+        "version": Column("bigint", attrgetter("version")),
+        "row": Column("bytea", encode),
+        "pushed": Column("bigint", _is_pushed),
+        "deleted": Column("bigint", lambda state: int(state.deleted)),
+    },
+    decode=subscription_row,
+    is_complete=False,
+)
 _COLUMNS = {
-    "client_ext_id": "text",
-    "name": "text",
-    "version": "bigint",
-    "row": "bytea",
+    **_DERIVED.types,
     "sealed": "bytea",
-    "pushed": "bigint",
-    "deleted": "bigint",
     "acknowledged": "bigint",
     "progress": "bytea",
     "notice": "text",
@@ -45,23 +60,11 @@ CASE WHEN (SELECT moved FROM {new} AS changed WHERE changed.client_ext_id = stor
 def _write(_: SubscriptionKey, change: Change[StoredSubscription]) -> Row:
     assert change.row  # noqa: S101 - a deleted subscription keeps its row
     row, sealed, progress, moved, notice = change.row
-    pushed = row.status is Status.ENABLED and row.terms.method is not Method.SET_POLL and not row.deleted
-    return (
-        *row.key,
-        row.version,
-        encode(row),
-        sealed,
-        int(pushed),
-        int(row.deleted),
-        progress.acknowledged,
-        encode(progress),
-        notice,
-        int(moved),
-    )
+    return (*_DERIVED.row(row), sealed, progress.acknowledged, encode(progress), notice, int(moved))
 
 
-def _read(loaded: LoadedRow) -> tuple[SubscriptionKey, StoredSubscription]:
-    subscribed = to_subscribed((loaded.row, loaded.sealed, loaded.number, loaded.progress))
+def _read(*columns: Any) -> tuple[SubscriptionKey, StoredSubscription]:
+    subscribed = to_subscribed(columns)
     return subscribed.row.key, subscribed
 
 
@@ -69,23 +72,24 @@ SUBSCRIPTION_TABLE = Table(
     records=SUBSCRIPTIONS,
     store=Storing(
         columns={**_COLUMNS, "moved": "bigint"},
-        statement=upsert("subscriptions", _KEY, list(_COLUMNS)).replace(
+        statement=upsert("subscriptions", _DERIVED.key, list(_COLUMNS)).replace(
             "acknowledged = excluded.acknowledged", f"acknowledged = {_ACKNOWLEDGED}"
         ),
         write=_write,
     ),
     loading=Loading(
         prefix={"client_ext_id": "text"},
-        expressions={"row": "row", "sealed": "sealed", "number": "acknowledged", "progress": "progress"},
+        columns={"row": "bytea", "sealed": "bytea", "acknowledged": "bigint", "progress": "bytea"},
         read=_read,
     ),
+    derived=_DERIVED,
 )
 LEDGER_SIZE_TABLE = Table(
     records=LEDGER_SIZES,
     loading=Loading(
         prefix={"client_ext_id": "text"},
-        expressions={"text": "client_ext_id", "number": "size"},
-        read=lambda loaded: (loaded.text, loaded.number),
+        columns={"client_ext_id": "text", "size": "bigint"},
+        read=lambda client_ext_id, size: (client_ext_id, size),
     ),
 )
 

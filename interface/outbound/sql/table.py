@@ -1,53 +1,51 @@
 """The mapping of a record set to a table: the same statements on both stores."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from application.transaction.records import Change, Key, LoadedState, RecordSet
+from application.transaction.records import Change, Key, RecordSet
 from application.transaction.records import Row as Record
+from domain.shared.aggregate import Versioned
 
 Row = tuple[Any, ...]
-_NOTHING = {
-    "text": "CAST(NULL AS text)",
-    "more_text": "CAST(NULL AS text)",
-    "number": "CAST(NULL AS bigint)",
-    "row": "CAST(NULL AS bytea)",
-    "sealed": "CAST(NULL AS bytea)",
-    "progress": "CAST(NULL AS bytea)",
-}
-
-
-class LoadedRow(NamedTuple):
-    """A loaded row of any table, so that one statement loads rows of several; fields that a table lacks are None."""
-
-    name: str
-    text: str
-    more_text: str
-    number: int
-    row: bytes
-    sealed: bytes
-    progress: bytes
+State = TypeVar("State", bound=Versioned)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loading(Generic[Key, Record]):
     """The query for the rows of a prefix.
 
-    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). source: the FROM clause, by default the table
-    joined with `{wanted}` by the prefix. expressions: for the fields of LoadedRow.
+    prefix: the columns of `{wanted}` with their types (text, bigint, uuid). columns: the expressions to select, with their
+    types (text, bigint, bytea). read: gets their values. source: the FROM clause, by default the table joined with
+    `{wanted}` by the prefix.
     """
 
     prefix: Mapping[str, str]
-    expressions: Mapping[str, str]
-    read: Callable[[LoadedRow], tuple[Key, Record]]
+    columns: Mapping[str, str]
+    read: Callable[..., tuple[Key, Record]]
     source: str = ""
 
-    def statement(self, name: str, wanted: str) -> str:
-        """Return the query for the table with this name. wanted: a relation of prefixes."""
-        fields = ", ".join((_NOTHING | dict(self.expressions)).values())
+    def statement(self, name: str, wanted: str, types: Sequence[str]) -> str:
+        """Return the query for the table with this name; it returns the name, and a column of each of these types.
+
+        wanted: a relation of prefixes.
+        """
+        selected = [f"CAST(NULL AS {kind})" for kind in types]
+        for place, expression in zip(self.places(types), self.columns, strict=True):
+            selected[place] = expression
         source = self.source or f"{{wanted}} JOIN {name} USING ({', '.join(self.prefix)})"
-        return f"SELECT '{name}', {fields} FROM {source.format(wanted=wanted)}"
+        return f"SELECT '{name}', {', '.join(selected)} FROM {source.format(wanted=wanted)}"
+
+    def places(self, types: Sequence[str]) -> list[int]:
+        """Return the index of each column among columns of these types."""
+        free = list(enumerate(types))
+        places = []
+        for wanted in self.columns.values():
+            found = next(column for column in free if column[1] == wanted)
+            free.remove(found)
+            places.append(found[0])
+        return places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,12 +60,47 @@ class Storing(Generic[Key, Record]):
     write: Callable[[Key, Change[Record]], Row]
 
 
+class Column(NamedTuple):
+    """A column that the events determine. type: text, bigint or bytea. value: returns its value for a state."""
+
+    type: str
+    value: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Derived(Generic[State]):
+    """The columns that the events of an aggregate determine.
+
+    columns: by name; the first two are the key of the state. Column `version` is its version, and column `row` its encoded
+    form. decode: of column `row`. is_complete: the table has no other columns.
+    """
+
+    columns: Mapping[str, Column]
+    decode: Callable[[bytes], State]
+    is_complete: bool = True
+
+    @property
+    def key(self) -> Sequence[str]:
+        """The names of the columns of the key."""
+        return list(self.columns)[:2]
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """The type of each column."""
+        return {name: column.type for name, column in self.columns.items()}
+
+    def row(self, state: State) -> Row:
+        """Return the values of the columns."""
+        return tuple(column.value(state) for column in self.columns.values())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Generic[Key, Record]):
     """The table of a record set.
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
-    guarded: each row must be unchanged since it was loaded, or the transaction conflicts.
+    guarded: each row must be unchanged since it was loaded, or the transaction conflicts. derived: for
+    DerivedRecords.
     """
 
     records: RecordSet[Key, Record]
@@ -75,6 +108,7 @@ class Table(Generic[Key, Record]):
     remove: Storing[Key, Record] | None = None
     loading: Loading[Key, Record] | None = None
     guarded: bool = False
+    derived: Derived[Any] | None = None
 
     @property
     def required_loading(self) -> Loading[Key, Record]:
@@ -82,6 +116,13 @@ class Table(Generic[Key, Record]):
         if self.loading is None:
             raise LookupError(f"{self.records} is not loaded")
         return self.loading
+
+    @property
+    def required_derived(self) -> Derived[Any]:
+        """The columns that events determine. Raises LookupError if there are none."""
+        if self.derived is None:
+            raise LookupError(f"{self.records} has no derived columns")
+        return self.derived
 
     def steps(self, changes: Mapping[Key, Change[Record]]) -> list[tuple[Storing[Key, Record], list[Row]]]:
         """Return the statements that store the changes, each with its rows."""
@@ -97,33 +138,16 @@ class Table(Generic[Key, Record]):
         return steps
 
 
-def upsert(table: str, key: Sequence[str], columns: Sequence[str], condition: str = "") -> str:
-    """Return the statement that adds rows, or replaces those with the same key (if the condition holds)."""
+def upsert(
+    table: str, key: Sequence[str], columns: Sequence[str], condition: str = "", source: str = ""
+) -> str:
+    """Return the statement that adds rows, or replaces those with the same key (if the condition holds).
+
+    source: of the rows, by default the relation `{new}`.
+    """
     names = ", ".join(columns)
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
     return (
-        f"INSERT INTO {table} AS stored ({names}) SELECT {names} FROM {{new}} WHERE true"
+        f"INSERT INTO {table} AS stored ({names}) {source or f'SELECT {names} FROM {{new}} WHERE true'}"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} {condition}"
     )
-
-
-class LoadQuery(NamedTuple):
-    """A statement that loads rows of several tables. prefixes: of each of the tables."""
-
-    statement: str
-    prefixes: Sequence[Sequence[tuple[Any, ...]]]
-    tables: Sequence[Table[Any, Any]]
-
-    @property
-    def columns(self) -> Sequence[Mapping[str, str]]:
-        """The columns of the prefixes of each table."""
-        return [table.required_loading.prefix for table in self.tables]
-
-    def read(self, rows: Iterable[Any]) -> LoadedState:
-        """Return the state with the rows that the statement found."""
-        state, tables = LoadedState(), {table.records.name: table for table in self.tables}
-        for row in rows:
-            loaded = LoadedRow(*row)
-            table = tables[loaded.name]
-            state.put(table.records, *table.required_loading.read(loaded))
-        return state

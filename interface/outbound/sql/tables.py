@@ -1,47 +1,90 @@
-"""The table of every record set; a capability with a new one adds a line."""
+"""The tables of a store: each capability registers the tables of its record sets."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
+from typing import Any, NamedTuple
 
-from application.transaction.records import Load, RecordSet
-from interface.outbound.sql.answer_table import ACCESS_LOG_TABLE, ANSWER_TABLE
-from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, OUTBOX_TABLE, RETRY_TABLE
-from interface.outbound.sql.policy_table import POLICY_TABLE
-from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCRIPTION_TABLE
-from interface.outbound.sql.table import LoadQuery, Table
-from interface.outbound.sql.ticket_table import TICKET_TABLE
-from interface.outbound.sql.user_table import USER_TABLE
+from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
+from interface.outbound.sql.answer_table import ANSWER_TABLE
+from interface.outbound.sql.table import Derived, Row, Storing, Table
 
-TABLES: tuple[Table[Any, Any], ...] = (
-    TICKET_TABLE,
-    POLICY_TABLE,
-    OUTBOX_TABLE,
-    ANSWER_TABLE,
-    USER_TABLE,
-    SUBSCRIPTION_TABLE,
-    DELIVERY_TABLE,
-    RETRY_TABLE,
-    ACCESS_LOG_TABLE,
-    LEDGER_SIZE_TABLE,
-)
-_BY_RECORDS = {table.records: table for table in TABLES}
+Wanted = Callable[[Mapping[str, str]], str]
+"""Returns the relation of prefixes with such columns."""
 
 
-def load_query(loads: Sequence[Load], wanted: Callable[[Mapping[str, str]], str]) -> LoadQuery | None:
-    """Return the query for these rows; None: no rows. wanted: returns the relation of prefixes with such columns."""
-    prefixes: dict[RecordSet[Any, Any], list[tuple[Any, ...]]] = {}
-    for records, prefix in loads:
-        prefixes.setdefault(records, []).append(tuple(prefix))
-    if not prefixes:
-        return None
-    tables = tuple(_BY_RECORDS[records] for records in prefixes)
-    return LoadQuery(_statement(tables, wanted), list(prefixes.values()), tables)
+class Tables:
+    """The registered tables, and that of the answers to commands."""
+
+    def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
+        self._by_records = {table.records: table for table in (*tables, ANSWER_TABLE)}
+
+    def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any]]:
+        """Return the derived columns of the record sets whose rows events determine."""
+        return {
+            records: table.required_derived
+            for records, table in self._by_records.items()
+            if isinstance(records, DerivedRecords)
+        }
+
+    def steps(self, changes: Changes, *, guarded: bool) -> list[tuple[Storing[Any, Any], list[Row]]]:
+        """Return the statements that store the changed rows of the guarded or of the other tables, with the rows."""
+        return [
+            step
+            for records, table in self._by_records.items()
+            if records in changes.rows and table.guarded is guarded
+            for step in table.steps(changes.rows[records])
+        ]
+
+    def load_query(self, loads: Sequence[Load], wanted: Wanted) -> "LoadQuery | None":
+        """Return the query for these rows; None: no rows."""
+        prefixes: dict[RecordSet[Any, Any], list[tuple[Any, ...]]] = {}
+        for records, prefix in loads:
+            prefixes.setdefault(records, []).append(tuple(prefix))
+        if not prefixes:
+            return None
+        tables = tuple(self._by_records[records] for records in prefixes)
+        return LoadQuery(*_query(tables, wanted), list(prefixes.values()))
+
+
+class LoadQuery(NamedTuple):
+    """A statement that loads rows of several tables.
+
+    sources: by its name, each table and the places of its columns in a row. prefixes: of each of the tables.
+    """
+
+    statement: str
+    sources: Mapping[str, tuple[Table[Any, Any], Sequence[int]]]
+    prefixes: Sequence[Sequence[tuple[Any, ...]]]
+
+    @property
+    def columns(self) -> Sequence[Mapping[str, str]]:
+        """The columns of the prefixes of each table."""
+        return [table.required_loading.prefix for table, _ in self.sources.values()]
+
+    def read(self, rows: Iterable[Any]) -> LoadedState:
+        """Return the state with the rows that the statement found."""
+        state = LoadedState()
+        for name, *values in rows:
+            table, places = self.sources[name]
+            loaded = [values[place] for place in places]
+            state.put(table.records, *table.required_loading.read(*loaded))
+        return state
 
 
 @cache
-def _statement(tables: tuple[Table[Any, Any], ...], wanted: Callable[[Mapping[str, str]], str]) -> str:
-    return " UNION ALL ".join(
-        table.required_loading.statement(table.records.name, wanted(table.required_loading.prefix))
-        for table in tables
+def _query(
+    tables: tuple[Table[Any, Any], ...], wanted: Wanted
+) -> tuple[str, Mapping[str, tuple[Table[Any, Any], Sequence[int]]]]:
+    loadings = {table: table.required_loading for table in tables}
+    # As many columns of each type as the table with the most of them, since one statement loads from all tables.
+    most = reduce(or_, (Counter(loading.columns.values()) for loading in loadings.values()))
+    types = sorted(most.elements())
+    statement = " UNION ALL ".join(
+        loading.statement(table.records.name, wanted(loading.prefix), types)
+        for table, loading in loadings.items()
     )
+    return statement, {
+        table.records.name: (table, loading.places(types)) for table, loading in loadings.items()
+    }

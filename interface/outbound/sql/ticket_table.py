@@ -1,8 +1,8 @@
 """The table of ticket credentials, and the queries on it."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,59 +17,55 @@ from domain.tickets.states import State
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.policy_table import to_policy
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
 
 to_ticket = msgspec.json.Decoder(TicketState).decode
 # The other columns are for searches. A deleted ticket has a separate state, so that no search finds it.
 _DELETED = "deleted"
-_KEY = ("client_ext_id", "user_ext_id")
-COLUMNS = {
-    "client_ext_id": "text",
-    "user_ext_id": "text",
-    "version": "bigint",
-    "row": "bytea",
-    "state_name": "text",
-    "locked_until": "text",
-    "policy_ext_id": "text",
-    "valid_to": "text",
-    "last_modified": "text",
-    "expiry_step": "bigint",
-}
 
 
-def ticket_columns(state: TicketState) -> Row:
-    """Return a ticket as the columns of its table."""
-    return (
-        *state.subject,
-        state.version,
-        encode(state),
-        _DELETED if state.deleted else state.state_name,
-        column_date(state.locked_until) if state.locked_until else "",
-        state.policy_ext_id,
-        column_date(state.valid_to),
-        column_date(state.last_modified),
-        state.expiry_step,
-    )
+def _state_name(state: TicketState) -> str:
+    return _DELETED if state.deleted else state.state_name
+
+
+def _locked_until(state: TicketState) -> str:
+    return column_date(state.locked_until) if state.locked_until else ""
+
+
+DERIVED = Derived(
+    columns={
+        "client_ext_id": Column("text", attrgetter("client_ext_id")),
+        "user_ext_id": Column("text", attrgetter("user_ext_id")),
+        "version": Column("bigint", attrgetter("version")),
+        "row": Column("bytea", encode),
+        "state_name": Column("text", _state_name),
+        "locked_until": Column("text", _locked_until),
+        "policy_ext_id": Column("text", attrgetter("policy_ext_id")),
+        "valid_to": Column("text", lambda state: column_date(state.valid_to)),
+        "last_modified": Column("text", lambda state: column_date(state.last_modified)),
+        "expiry_step": Column("bigint", attrgetter("expiry_step")),
+    },
+    decode=to_ticket,
+)
 
 
 def _write(_: Subject, change: Change[TicketState]) -> Row:
     assert change.row  # noqa: S101 - a credential is never removed
-    return ticket_columns(change.row)
+    return DERIVED.row(change.row)
 
 
-def _read(loaded: LoadedRow) -> tuple[Subject, TicketState]:
-    state = to_ticket(loaded.row)
+def _read(row: bytes) -> tuple[Subject, TicketState]:
+    state = to_ticket(row)
     return state.subject, state
 
 
 TICKET_TABLE = Table(
     records=TICKETS,
-    store=Storing(columns=COLUMNS, statement=upsert("tickets", _KEY, list(COLUMNS)), write=_write),
-    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), expressions={"row": "row"}, read=_read),
-)
-# A rebuild does not replace rows that are newer meanwhile.
-_REBUILD = upsert("tickets", _KEY, list(COLUMNS), "WHERE stored.version <= excluded.version").replace(
-    f"SELECT {', '.join(COLUMNS)} FROM {{new}} WHERE true", f"VALUES ({', '.join('?' * len(COLUMNS))})"
+    store=Storing(
+        columns=DERIVED.types, statement=upsert("tickets", DERIVED.key, list(DERIVED.columns)), write=_write
+    ),
+    loading=Loading(prefix=dict.fromkeys(DERIVED.key, "text"), columns={"row": "bytea"}, read=_read),
+    derived=DERIVED,
 )
 # Step 0: TicketExpirySoon is due. Step 1: TicketExpired is due. Each part is a range of one index.
 _EXPIRING = """
@@ -81,11 +77,10 @@ SELECT row FROM (
 WHERE (valid_to, client_ext_id, user_ext_id) > (?, ?, ?)
 ORDER BY valid_to, client_ext_id, user_ext_id LIMIT ?
 """
-_ROWS_AT_ONCE = 500
 
 
 class SqlTickets(SqlTables):
-    """Implements the port Tickets, and the reads of tickets for the check of the ledger."""
+    """Implements the port Tickets."""
 
     def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next matching tickets, in the query's order."""
@@ -105,35 +100,6 @@ class SqlTickets(SqlTables):
         """Return the longest closeToExpirationThreshold of any policy; -1 without policies."""
         policies = [to_policy(row).policy for (row,) in self._fetch("SELECT row FROM policies", ())]
         return max((policy.close_to_expiration_threshold for policy in policies), default=-1)
-
-    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
-        """Return the subjects whose stored row differs from the expected one."""
-        wanted = {state.subject: ticket_columns(state) for state in expected}
-        found: dict[Subject, Row] = {}
-        subjects = list(wanted)
-        for begin in range(0, len(subjects), _ROWS_AT_ONCE):
-            chunk = subjects[begin : begin + _ROWS_AT_ONCE]
-            marks = ",".join(["(?, ?)"] * len(chunk))
-            rows = self._fetch(
-                f"SELECT {', '.join(COLUMNS)} FROM tickets WHERE (client_ext_id, user_ext_id) IN (VALUES {marks})",
-                [text for subject in chunk for text in subject],
-            )
-            for row in map(tuple, rows):
-                subject, columns = Subject(row[0], row[1]), (*row[:3], bytes(row[3]), *row[4:])
-                found[subject] = columns if columns == wanted[subject] else _of_this_release(columns)
-        return [subject for subject, columns in wanted.items() if found.get(subject) != columns]
-
-    def rewrite_rows(self, states: Sequence[TicketState]) -> None:
-        """Store these rows, except those that are newer in the store."""
-        self._run(_REBUILD, [ticket_columns(state) for state in states])
-
-
-def _of_this_release(columns: Row) -> Row:
-    """Return the columns with the row re-encoded by this release: rows only grow, by fields with defaults."""
-    client, user, version, row, *searched = columns
-    with suppress(ValueError, RecursionError):
-        row = encode(to_ticket(row))
-    return client, user, version, row, *searched
 
 
 def _conditions(query: TicketQuery, after: PageKey | None) -> tuple[str, list[Any]]:

@@ -10,7 +10,7 @@ from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import LoadedRow, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import Loading, Row, Storing, Table, upsert
 
 to_recipient = msgspec.json.Decoder(Recipient).decode
 _KEY = ("client_ext_id", "user_ext_id")
@@ -31,8 +31,8 @@ def _write(subject: Subject, change: Change[Recipient]) -> Row:
     return (*subject, change.row.version, encode(change.row), former)
 
 
-def _read(loaded: LoadedRow) -> tuple[Subject, Recipient]:
-    recipient = to_recipient(loaded.row)
+def _read(row: bytes) -> tuple[Subject, Recipient]:
+    recipient = to_recipient(row)
     return recipient.subject, recipient
 
 
@@ -49,7 +49,7 @@ USER_TABLE = Table(
         " (SELECT client_ext_id, user_ext_id, version FROM {new})",
         write=_write,
     ),
-    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), expressions={"row": "row"}, read=_read),
+    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), columns={"row": "bytea"}, read=_read),
     guarded=True,
 )
 

@@ -35,9 +35,9 @@ from domain.delivery.ticket_delivery import (
 )
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject
+from domain.tickets.events import stream_id
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
-from domain.tickets.ticket_credential import stream_id
 from interface.outbound.system import system_clock
 from tests.support.delivering import (
     HANGS,

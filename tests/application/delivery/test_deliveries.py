@@ -21,7 +21,7 @@ from application.shared.errors import StoreUnavailable
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from tests.support.delivering import outbox_of
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT

@@ -15,6 +15,7 @@ from domain.shared.errors import Refusal
 from domain.tickets.state import TicketState, fold
 from domain.tickets.states import SETTABLE, State
 from domain.tickets.ticket import ClearTicket, verify_ticket
+from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service
@@ -25,7 +26,7 @@ class LifeOfATicket(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = TemporaryDirectory(prefix="tickets-life-")
-        self.store = SqliteStore(Path(self.directory.name) / "tickets.db")
+        self.store = SqliteStore(Path(self.directory.name) / "tickets.db", TABLES)
         self.service = Service(self.store)
         self.service.register()
         self.dead: list[ClearTicket] = []

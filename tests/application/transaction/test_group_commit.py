@@ -14,6 +14,7 @@ from application.transaction.command import Command
 from application.transaction.records import Changes, Load, LoadedState
 from application.users.records import USERS
 from application.users.register_user import RegisterUser
+from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
@@ -28,7 +29,7 @@ class GatedStore(SqliteStore):
     lookup_is_nonblocking = False
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, TABLES)
         self.gate = threading.Event()
         self.reached = threading.Event()
         self.committed: list[Changes] = []

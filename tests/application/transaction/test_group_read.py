@@ -10,6 +10,7 @@ from application.shared.errors import StoreUnavailable, Unavailable
 from application.tickets.records import TICKETS
 from application.transaction.group_read import GroupRead
 from application.transaction.records import Load, LoadedState
+from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
 
@@ -18,7 +19,7 @@ LOAD = [Load(TICKETS, SUBJECT)]
 
 class CountingStore(SqliteStore):
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(path, TABLES)
         self.loads: list[Sequence[Load]] = []
         self.failure: Exception | None = None
 

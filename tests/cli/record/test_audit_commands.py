@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from tests.support.command import tickets
 from tests.support.ledgers import given_ticket
 from tests.support.schemas import make_unusable
@@ -76,9 +76,9 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
     )
     row = "differs: client 'client-1', user 'user-0': the read row differs from the replayed one\n"
     assert (checked.returncode, checked.stderr) == (1, column + row)
-    assert checked.stdout == "1 events, 1 credentials, 0 checkpoints: 2 differs\n"
+    assert checked.stdout == "1 events, 1 rows, 0 checkpoints: 2 differs\n"
     assert (rebuilt.returncode, rebuilt.stderr) == (1, column)
-    assert rebuilt.stdout == "1 credentials rebuilt from their events.\n"
+    assert rebuilt.stdout == "1 rows rebuilt from their events.\n"
     assert (again.returncode, again.stderr) == (1, column)
 
 

@@ -18,7 +18,7 @@ from domain.delivery.ticket_delivery import (
     next_event,
 )
 from domain.policies.policy import SendingMethod
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from interface.outbound.sql.codec import JsonMapper
 from tests.support.fakes import NOW, attribution
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from application.record.streams import EVENTS, origin_of
-from domain.tickets.ticket_credential import stream_id
+from application.record.streams import EVENTS
+from domain.tickets.events import stream_id
 from interface.outbound.sql.codec import JsonMapper, decoded
 
 GOLDEN = [
@@ -31,9 +31,8 @@ def test_a_stored_event_is_encoded_to_the_same_bytes(topic: str, state: str) -> 
 @pytest.mark.parametrize(("topic", "state"), GOLDEN)
 def test_the_stream_id_is_derived_from_the_ids_in_the_event(topic: str, state: str) -> None:
     event = decoded(topic, state.encode())
-    origin = origin_of(event)
 
-    assert origin is None or origin.stream == event.originator_id
+    assert event.origin is None or event.origin.stream == event.originator_id
 
 
 def test_every_event_has_a_golden_line() -> None:

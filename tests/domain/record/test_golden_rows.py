@@ -40,7 +40,8 @@ from interface.outbound.sql.policy_table import POLICY_TABLE, to_policy
 from interface.outbound.sql.sqlite_store import _TABLES
 from interface.outbound.sql.subscription_tables import SUBSCRIPTION_TABLE, to_subscribed
 from interface.outbound.sql.table import Table
-from interface.outbound.sql.ticket_table import ticket_columns, to_ticket
+from interface.outbound.sql.ticket_table import DERIVED as TICKETS
+from interface.outbound.sql.ticket_table import to_ticket
 from interface.outbound.sql.user_table import USER_TABLE, to_recipient
 
 GOLDEN = [line.split("\t") for line in Path(__file__).with_name("golden_rows.jsonl").read_text().splitlines()]
@@ -84,7 +85,10 @@ def _outbox(row: Sequence[Any]) -> Any:
 
 def _subscriptions(row: Sequence[Any]) -> Any:
     subscribed = to_subscribed((row[3], row[4], *row[7:9]))._replace(notice=row[9])
-    return _stored(SUBSCRIPTION_TABLE, subscribed.row.key, subscribed)[:10]
+    *derived, pushed, deleted, sealed, acknowledged, progress, notice, _ = _stored(
+        SUBSCRIPTION_TABLE, subscribed.row.key, subscribed
+    )
+    return *derived, sealed, pushed, deleted, acknowledged, progress, notice
 
 
 def _ledger(row: Sequence[Any]) -> Any:
@@ -106,7 +110,7 @@ def _seal(row: Sequence[Any]) -> Any:
 
 
 AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
-    "tickets": lambda row: ticket_columns(to_ticket(row[3])),
+    "tickets": lambda row: TICKETS.row(to_ticket(row[3])),
     "recipients": _recipients,
     "policies": _policies,
     "outbox": _outbox,

@@ -6,9 +6,9 @@ import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
 from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
-from domain.tickets.events import TicketCreated, TicketRegenerated
+from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential, stream_id
+from domain.tickets.ticket_credential import TicketCredential
 from domain.tickets.validity import Validity
 from tests.support.fakes import NOW, SUBJECT, attribution
 

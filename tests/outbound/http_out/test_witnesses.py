@@ -13,6 +13,7 @@ from rfc3161_client import decode_timestamp_response
 
 from application.record.checkpoint import CheckpointSender, make_checkpoints
 from application.record.ledger import Checkpoint
+from interface.composition.register import TABLES
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -127,7 +128,7 @@ def test_an_invalid_time_stamp_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str, tmp_path: Path) -> None:
-    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
+    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")), TABLES)
     with service_over(store) as service:
         keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())
 
@@ -156,7 +157,7 @@ def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str,
 
 
 def test_a_large_ledger_is_signed_tile_by_tile(sqlite_url: str, tmp_path: Path) -> None:
-    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")))
+    store = SqliteStore(Path(sqlite_url.removeprefix("sqlite:///")), TABLES)
     with service_over(store) as service:
         keys = LedgerKeys(tmp_path / "keys", "tickets", clock=service.clock, overlap=timedelta())
         service.register()

@@ -13,7 +13,7 @@ from application.feed.publish import Backoff, publish
 from application.record.eras import EventId
 from application.shared.errors import PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
-from domain.tickets.ticket_credential import stream_id
+from domain.tickets.events import stream_id
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore

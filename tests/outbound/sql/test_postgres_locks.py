@@ -5,6 +5,7 @@ from contextlib import closing
 
 import psycopg
 
+from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.server import until
 from tests.support.service import service_over
@@ -16,7 +17,7 @@ WAITING = (
 
 def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
     with (
-        closing(PostgresStore(postgres_url)) as store,
+        closing(PostgresStore(postgres_url, TABLES)) as store,
         service_over(store) as service,
         psycopg.connect(postgres_url) as holder,
         psycopg.connect(postgres_url, autocommit=True) as other,

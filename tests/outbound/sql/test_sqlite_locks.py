@@ -13,6 +13,7 @@ import pytest
 
 from application.subscriptions.records import Progress
 from domain.subscriptions.subscription import SubscriptionKey
+from interface.composition.register import TABLES
 from interface.outbound.sql import sqlite_store
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
@@ -26,7 +27,7 @@ READS = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT
 def test_a_second_store_in_a_process_does_not_drop_the_lock_of_the_first(tmp_path: Path) -> None:
     """Without its lock, the next process that closes the database would remove the log of the first."""
     path = tmp_path / "tickets.db"
-    first = SqliteStore(path)
+    first = SqliteStore(path, TABLES)
     with service_over(first) as service:
         service.register()
         SqliteStore(path).close()
@@ -61,7 +62,7 @@ class Turn:
 def test_a_reader_does_not_wait_for_waiting_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop reads and would block with them."""
     monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
-    store = SqliteStore(tmp_path / "tickets.db")
+    store = SqliteStore(tmp_path / "tickets.db", TABLES)
     other = sqlite3.connect(tmp_path / "tickets.db", isolation_level=None)
     turn: Any = Turn()
     monkeypatch.setattr(store._datastore, "_writer", turn)

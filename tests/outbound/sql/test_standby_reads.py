@@ -17,6 +17,7 @@ from application.record.history import read_history
 from application.record.ledger import HistoryQuery
 from application.shared.errors import StoreUnavailable
 from application.tickets.find_tickets import TicketQuery
+from interface.composition.register import TABLES
 from interface.outbound.sql import standby_reads
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.standby_reads import StandbyReads
@@ -46,7 +47,7 @@ def urls(standby: Standby) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def reads(urls: tuple[str, str], standby: Standby) -> Iterator[StandbyReads]:
-    with closing(PostgresStore(urls[0])) as primary, closing(StandbyReads(primary, urls[1])) as reads:
+    with closing(PostgresStore(urls[0], TABLES)) as primary, closing(StandbyReads(primary, urls[1])) as reads:
         standby.catch_up()
         yield reads
 
@@ -115,7 +116,7 @@ def test_a_start_does_not_wait_until_the_standby_is_migrated(
     standby.catch_up()
     with (
         standby.held_up(),
-        closing(PostgresStore(urls[0])) as primary,
+        closing(PostgresStore(urls[0], TABLES)) as primary,
         closing(StandbyReads(primary, urls[1])) as reads,
         service_over(reads) as service,
     ):
@@ -129,7 +130,7 @@ def test_a_start_does_not_wait_until_the_standby_is_migrated(
 def test_a_start_does_not_need_the_standby(urls: tuple[str, str], tmp_path: Path) -> None:
     nowhere = f"postgresql://postgres@/postgres?host={tmp_path}"
     with (
-        closing(PostgresStore(urls[0])) as primary,
+        closing(PostgresStore(urls[0], TABLES)) as primary,
         closing(StandbyReads(primary, nowhere)) as reads,
         service_over(reads) as service,
     ):

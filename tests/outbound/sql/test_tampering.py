@@ -23,6 +23,7 @@ from application.record.merkle import root_of
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.subscribe import ChangeSubscriptionStatus, DefineSubscription
+from application.tickets.records import TICKETS
 from domain.delivery.ticket_delivery import Attempt, Obsolete, delivery_stream_id
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.policies.policy_definition import policy_stream_id
@@ -30,10 +31,9 @@ from domain.record.access_log import AccessNoted, access_stream_id
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, subscription_stream_id
-from domain.tickets.events import TicketRegenerated
-from domain.tickets.state import TicketState, fold
+from domain.tickets.events import TicketRegenerated, stream_id
+from domain.tickets.state import fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
-from domain.tickets.ticket_credential import stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_store import PostgresStore
@@ -150,7 +150,7 @@ def test_an_unchanged_record_has_no_faults(record: Record) -> None:
     findings = record.check()
 
     assert findings.faults == []
-    assert (findings.events, findings.credentials, findings.checkpoints) == (16, 3, 2)
+    assert (findings.events, findings.rows, findings.checkpoints) == (16, 3, 2)
 
 
 class Busy:
@@ -166,9 +166,9 @@ class Busy:
         self._reset()
         return self._record.store.size(client_ext_id)
 
-    def differing_rows(self, expected: Sequence[TicketState]) -> Sequence[Subject]:
+    def differing_rows(self, records: Any, expected: Sequence[Any]) -> Sequence[tuple[str, str]]:
         self._reset()
-        return self._record.store.differing_rows(expected)
+        return self._record.store.differing_rows(records, expected)
 
     def _reset(self) -> None:
         if self._resets:
@@ -427,7 +427,7 @@ def test_a_rebuild_reports_a_hidden_stream_and_repairs_its_row(record: Record) -
 
     findings = record.rebuild()
 
-    assert findings.credentials == USERS
+    assert findings.rows == USERS
     assert len(findings.faults) == RESETS + 2
     assert all("column user_ext_id" in fault for fault in findings.faults)
     assert not record.service.verify(FORGED)["verified"]
@@ -461,7 +461,7 @@ def forge_an_event(record: Record, position: int, **fields: Any) -> None:
     )
     row = fold(None, [*history, event])
     assert row
-    record.store.rewrite_rows([row])
+    record.store.rewrite_rows(TICKETS, [row])
 
 
 @pytest.mark.parametrize("position", [0, -1, LOWEST])
@@ -564,7 +564,7 @@ def test_a_rebuild_does_not_change_a_row_whose_events_differ_from_the_ledger(
 
     findings = record.rebuild()
 
-    assert findings.credentials == USERS - 1
+    assert findings.rows == USERS - 1
     assert any("version 3" in fault for fault in findings.faults)
     assert state_of(record.store, SUBJECT) == before
 
@@ -643,6 +643,79 @@ def test_an_event_of_another_client_is_found(record: Record) -> None:
     for stream in streams.values():
         named = f"stream {stream}, version 1: column client_ext_id is 'client-124', not '{CLIENT}'"
         assert any(named in fault for fault in faults), faults
+
+
+def replace_in_row(record: Record, table: str, former: bytes, new: bytes) -> None:
+    for key, row in record.store._fetch(f"SELECT {NAMES[table]}, row FROM {table}", ()):
+        changed = bytes(row).replace(former, new)
+        record.sql(f"UPDATE {table} SET row = ? WHERE {NAMES[table]} = ?", changed, key)
+
+
+NAMES = {"policies": "policy_ext_id", "subscriptions": "name"}
+CHANGED_ROWS = [
+    ("policies", b'"policy_ext_id":"one"', b'"policy_ext_id":"two"', "policy 'one'"),
+    ("policies", b'"is_default":true', b'"is_default":false', "policy 'two'"),
+    ("subscriptions", b"https://siem.example", b"https://evil.example", "subscription 'siem'"),
+    ("subscriptions", b'"status":"paused"', b'"status":"enabled"', "subscription 'siem'"),
+]
+CHANGED_COLUMNS = [
+    ("UPDATE policies SET version = 0 WHERE policy_ext_id = 'one'", "policy 'one'"),
+    ("DELETE FROM policies WHERE policy_ext_id = 'one'", "policy 'one'"),
+    ("UPDATE subscriptions SET pushed = 1", "subscription 'siem'"),
+    ("UPDATE subscriptions SET deleted = 1", "subscription 'siem'"),
+    ("UPDATE subscriptions SET version = 1", "subscription 'siem'"),
+]
+
+
+@pytest.mark.parametrize(("table", "former", "new", "named"), CHANGED_ROWS)
+def test_a_changed_policy_or_subscription_is_found_and_rebuilt(
+    record: Record, table: str, former: bytes, new: bytes, named: str
+) -> None:
+    given_every_kind(record)
+
+    replace_in_row(record, table, former, new)
+
+    said = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
+    assert record.check().faults == [said]
+    assert record.rebuild().faults == []
+    assert record.check().faults == []
+
+
+@pytest.mark.parametrize(("statement", "named"), CHANGED_COLUMNS)
+def test_a_changed_column_of_a_policy_or_subscription_is_found_and_rebuilt(
+    record: Record, statement: str, named: str
+) -> None:
+    given_every_kind(record)
+    sealed = record.one("SELECT sealed, acknowledged, progress, notice FROM subscriptions")
+
+    record.sql(statement)
+
+    said = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
+    assert record.check().faults == [said]
+    assert record.rebuild().rows == USERS + 3
+    assert record.check().faults == []
+    assert record.one("SELECT sealed, acknowledged, progress, notice FROM subscriptions") == sealed
+
+
+def test_a_missing_subscription_is_found_and_cannot_be_rebuilt(record: Record) -> None:
+    """No event contains its target."""
+    given_every_kind(record)
+    record.sql("DELETE FROM subscriptions")
+    said = f"client {CLIENT!r}, subscription 'siem': the read row differs from the replayed one"
+
+    assert record.check().faults == [said]
+    assert record.rebuild().faults == []
+    assert record.check().faults == [said]
+
+
+@pytest.mark.parametrize(("table", "noun"), [("policies", "policy"), ("tickets", "user")])
+def test_a_row_without_events_is_found(record: Record, table: str, noun: str) -> None:
+    given_every_kind(record)
+    row = record.one(f"SELECT * FROM {table}")
+
+    record.sql(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row[0], "forged", *row[2:])
+
+    assert record.check().faults == [f"client {CLIENT!r}, {noun} 'forged': the read row has no events"]
 
 
 def change_the_topic(record: Record, stream: UUID, topic: str) -> None:
@@ -726,7 +799,7 @@ def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
 
 
 def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
-    """A new event with a client, or a new kind of stream, must be added to application/record/streams.py."""
+    """A new event with a client, or a new kind of stream, must derive its origin (Event.origin)."""
     names_its_stream = {
         "TicketCreated",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
@@ -836,5 +909,5 @@ def test_rebuilding_gives_the_same_bytes(record: Record) -> None:
 
     findings = record.rebuild()
 
-    assert (findings.credentials, findings.faults) == (USERS, [])
+    assert (findings.rows, findings.faults) == (USERS, [])
     assert record.check().faults == []

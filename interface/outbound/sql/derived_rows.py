@@ -1,0 +1,102 @@
+"""The rows that events determine: compared with the replayed states, rebuilt from them, or without events."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+from application.record.streams import EVENTS
+from application.transaction.records import DerivedRecords
+from domain.shared.aggregate import Versioned
+from interface.outbound.sql.codec import encode
+from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.table import Derived, Row, upsert
+
+_Item = TypeVar("_Item")
+Key = tuple[str, str]
+_ROWS_AT_ONCE = 500
+_STREAMS = "SELECT topic, count(*) FROM ledger WHERE version = 1 GROUP BY topic"
+
+
+class SqlDerivedRows(SqlTables):
+    """Implements the part of the port Ledger about derived record sets; the port documents the methods."""
+
+    def derived_records(self) -> Sequence[DerivedRecords[Any, Any]]:
+        """Return the record sets whose rows are determined by the events of an aggregate."""
+        return list(self._tables.derived())
+
+    def differing_rows(
+        self, records: DerivedRecords[Any, Any], expected: Sequence[Versioned]
+    ) -> Sequence[Key]:
+        """Return the keys whose stored row differs from the expected state; fields of other releases are ignored."""
+        derived = self._tables.derived()[records]
+        differing: list[Key] = []
+        for states in _chunks(expected):
+            marks = ",".join(["(?, ?)"] * len(states))
+            rows = self._fetch(
+                f"SELECT {', '.join(derived.columns)} FROM {records.name}"
+                f" WHERE ({', '.join(derived.key)}) IN (VALUES {marks})",
+                [text for state in states for text in state.key],
+            )
+            found = {row[:2]: row for row in map(tuple, rows)}
+            for state in states:
+                row, wanted = found.get(tuple(state.key), ()), derived.row(state)
+                if row != wanted and _of_this_release(row, derived) != wanted:
+                    differing.append(state.key)
+        return differing
+
+    def rewrite_rows(self, records: DerivedRecords[Any, Any], states: Sequence[Versioned]) -> None:
+        """Store the rows of these states, except those that are newer in the store."""
+        derived = self._tables.derived()[records]
+        statement, names = _rewriting(records.name, derived)
+        rows = [dict(zip(derived.columns, derived.row(state), strict=True)) for state in states]
+        self._run(statement, [tuple(row[name] for name in names) for row in rows])
+
+    def rows_without_events(self) -> Iterator[str]:
+        """Yield a text for each row that has no stream in the ledger."""
+        streams: Counter[str] = Counter()
+        for topic, count in map(tuple, self._fetch(_STREAMS, ())):
+            if event := EVENTS.get(topic):
+                streams[event.AGGREGATE] += count
+        for records, derived in self._tables.derived().items():
+            [(rows,)] = self._fetch(f"SELECT count(*) FROM {records.name}", ())
+            if rows != streams[records.aggregate.TOPIC]:
+                for client_ext_id, name in self._without_stream(records, derived):
+                    yield f"client {client_ext_id!r}, {records.noun} {name!r}: the read row has no events"
+
+    def _without_stream(self, records: DerivedRecords[Any, Any], derived: Derived[Any]) -> Iterator[Key]:
+        keys = self._fetch(f"SELECT {', '.join(derived.key)} FROM {records.name}", ())
+        for chunk in _chunks([tuple(key) for key in keys]):
+            streams = {records.aggregate.of(key, None).id: key for key in chunk}
+            marks = ",".join(["(?, ?)"] * len(chunk))
+            rows = self._fetch(
+                f"SELECT stream FROM ledger WHERE (client_ext_id, stream) IN (VALUES {marks}) AND version = 1",
+                [value for stream, key in streams.items() for value in (key[0], stream)],
+            )
+            found = {UUID(str(stream)) for (stream,) in rows}
+            yield from (key for stream, key in streams.items() if stream not in found)
+
+
+def _of_this_release(row: Row, derived: Derived[Any]) -> Row:
+    """Return the columns with the state encoded by this release: rows only grow, by fields with defaults."""
+    columns = dict(zip(derived.columns, row, strict=False))
+    with suppress(ValueError, RecursionError, KeyError):
+        columns["row"] = encode(derived.decode(columns["row"]))
+    return tuple(columns.values())
+
+
+def _rewriting(table: str, derived: Derived[Any]) -> tuple[str, Sequence[str]]:
+    """Return the statement that stores a row unless a newer one is stored, and the columns of its parameters."""
+    names, key = list(derived.columns), derived.key
+    changed = [name for name in names if name not in key]
+    if derived.is_complete:
+        values = f"VALUES ({', '.join('?' * len(names))})"
+        return upsert(table, key, names, "WHERE stored.version <= excluded.version", values), names
+    changes, found = ", ".join(f"{name} = ?" for name in changed), " AND ".join(f"{name} = ?" for name in key)
+    return f"UPDATE {table} SET {changes} WHERE {found} AND version <= ?", [*changed, *key, "version"]
+
+
+def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    for begin in range(0, len(items), _ROWS_AT_ONCE):
+        yield items[begin : begin + _ROWS_AT_ONCE]
