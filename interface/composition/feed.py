@@ -12,15 +12,15 @@ from urllib.parse import quote
 import typer
 import uvloop
 
+from application.feed.backoff import Backoff
+from application.feed.broker import Broker
 from application.feed.feed import FeedQuery
-from application.feed.follow import follow
-from application.feed.live_feed import LiveFeed
-from application.feed.publish import Backoff, Broker, publish
+from application.feed.follow import FollowedEvent, follow
+from application.feed.publish import publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
-from interface.composition.jobs import push, until_stopped
-from interface.composition.service import Running, log_as_set, open_store, start
+from interface.composition.service import log_as_set, open_store
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
@@ -36,8 +36,8 @@ def follow_feed(
     cursor: Path | None,
     types: frozenset[str] | None,
     warn: Callable[[str], None],
-) -> Generator[bytes | None]:
-    """Yield the events of a client as JSON, None whenever there are no more.
+) -> Generator[FollowedEvent | None]:
+    """Yield the events of a client, None whenever there are no more.
 
     The cursor moves when the next one is asked for. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
     """
@@ -49,10 +49,10 @@ def follow_feed(
     ):
         last = kept.last(client) if kept else after
         query = FeedQuery(client, last.position, types, last.era)
-        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=warn):
-            yield event.content if event else None
-            if event and kept:
-                kept.move(client, event.id)
+        for followed in follow(query, ledger=store, origin=settings.ledger_name, report=warn):
+            yield followed
+            if followed and kept:
+                kept.move(client, followed.event.id)
                 with _uninterrupted():
                     kept.keep()
 
@@ -125,23 +125,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                 await patience.wait(error)
 
 
-def push_alone() -> None:
-    """Push to subscriptions until a stop signal. Raises InvalidSettings."""
-    settings = read_settings()
-    log_as_set(settings)
-    running = start(settings)
-    uvloop.run(_push_until_stopped(running))
-
-
-async def _push_until_stopped(running: Running) -> None:
-    live = LiveFeed(running.reads, running.settings.ledger_name)
-    await until_stopped(push(running, live))
-    await live.close()
-    await running.commands.close()
-    await asyncio.to_thread(running.close)
-
-
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone)
+    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds)
     commands.add_commands(cli, actions)
