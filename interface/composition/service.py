@@ -134,7 +134,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
         store.close()
         raise InvalidSettings(str(error)) from error
     sealer, stored = AesGcmSealer(keys_of_outbox), Stored()
-    tools = Tools(system_clock, SystemRandomness(), sealer, settings.private_hosts)
+    tools = Tools(system_clock, SystemRandomness(), sealer, settings)
     commands = GroupCommit(
         store,
         handlers(tools),

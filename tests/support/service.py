@@ -22,6 +22,7 @@ from domain.tickets.ticket import ClearTicket
 from interface.composition.register import Tools, handlers
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.settings import Settings
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer, FakeSlowHash
 
 AnyStore = SqliteStore | PostgresStore
@@ -38,7 +39,7 @@ class Service:
     sealer: FakeSealer = field(default_factory=FakeSealer)
 
     def __post_init__(self) -> None:
-        tools = Tools(self.clock, self.randomness, self.sealer, {"127.0.0.1"})
+        tools = Tools(self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1"))
         self.group_commit = GroupCommit(self.store, handlers(tools))
         self.commands = Background(self.group_commit)
 

@@ -22,9 +22,11 @@ ROOMS = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, h
 
 
 def handlers(tools: Tools) -> Handlers:
-    """Return the handler of every command."""
+    """Return the handler of every command, with its ports and settings."""
     return {
-        kind: handler for capability in CAPABILITIES for kind, handler in capability.handlers(tools).items()
+        kind: tools.bind(handler)
+        for capability in CAPABILITIES
+        for kind, handler in capability.HANDLERS.items()
     }
 
 

@@ -1,16 +1,11 @@
 """Policies, wired."""
 
-from functools import partial
-
 from application.policies.define_policy import DefinePolicy, define_policy
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Edge
 from interface.http.core.room import Room
 from interface.http.policies import routes
 
-
-def handlers(tools: Tools) -> Handlers:
-    """Return the handlers of commands about policies."""
-    return {DefinePolicy: partial(define_policy, clock=tools.clock)}
+HANDLERS = {DefinePolicy: define_policy}
 
 
 def room(_: Edge) -> Room:

@@ -1,7 +1,6 @@
 """Subscriptions, wired."""
 
 import base64
-from functools import partial
 
 from application.subscriptions.subscribe import (
     ChangeSubscriptionStatus,
@@ -14,24 +13,19 @@ from application.subscriptions.subscribe import (
     replay_subscription,
 )
 from domain.shared.secret import Secret
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.tools import Edge
 from interface.http.core.room import Room
 from interface.http.subscriptions import routes
 
 _WEBHOOK_SECRET_BYTES = 32
 
 
-def handlers(tools: Tools) -> Handlers:
-    """Return the handlers of commands about subscriptions."""
-    clock, sealer = tools.clock, tools.sealer
-    return {
-        DefineSubscription: partial(
-            define_subscription, clock=clock, sealer=sealer, private_hosts=tools.private_hosts
-        ),
-        DeleteSubscription: partial(delete_subscription, clock=clock, sealer=sealer),
-        ReplaySubscription: partial(replay_subscription, clock=clock),
-        ChangeSubscriptionStatus: partial(change_subscription_status, clock=clock),
-    }
+HANDLERS = {
+    DefineSubscription: define_subscription,
+    DeleteSubscription: delete_subscription,
+    ReplaySubscription: replay_subscription,
+    ChangeSubscriptionStatus: change_subscription_status,
+}
 
 
 def room(edge: Edge) -> Room:
