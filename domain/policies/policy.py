@@ -1,7 +1,8 @@
 """A ticket policy: its parameters for minting, locking and delivery, and the rules that bound them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -38,24 +39,30 @@ class SendingMethod(StrEnum):
     NONE = "None"
 
 
+def _described(text: str) -> Mapping[str, str]:
+    return {"description": text}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TicketPolicy:
-    """The parameters of a policy, under the contract's names.
+    """The parameters of a policy, under the contract's names in snake case; requests and responses are derived from it.
 
-    The defaults are the built-in policy. Durations are in milliseconds, except close_to_expiration_threshold in
-    days; -1 disables a threshold. sending_method is an ordered list of fallbacks.
+    The defaults are the built-in policy. The metadata describes a parameter for callers.
     """
 
     ticket_length: int = 24
     ticket_character_set: str = UNAMBIGUOUS_CHARACTERS
     hash_algorithm: HashAlgorithm = HashAlgorithm.SSHA256
-    credential_lifetime: int = 432_000_000
-    max_cred_failure_count: int = 3
-    tmp_locking_threshold: int = 2
-    tmp_locking_duration: int = 60_000
+    credential_lifetime: int = field(default=432_000_000, metadata=_described("Milliseconds."))
+    max_cred_failure_count: int = field(default=3, metadata=_described("-1: off."))
+    tmp_locking_threshold: int = field(default=2, metadata=_described("-1: off."))
+    tmp_locking_duration: int = field(default=60_000, metadata=_described("Milliseconds."))
     reusable: bool = False
-    sending_method: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
-    close_to_expiration_threshold: int = 10
+    sending_method: tuple[SendingMethod, ...] = field(
+        default=(SendingMethod.EMAIL,),
+        metadata=_described("In order; the next method is tried if one fails."),
+    )
+    close_to_expiration_threshold: int = field(default=10, metadata=_described("Days; -1: off."))
 
     @property
     def lifetime(self) -> timedelta:
