@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from application.delivery.masking import masked
 from application.delivery.outbox import DeliveryKey, Outbox, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RecordDelivery
 from application.shared.errors import SealBroken, Unavailable
-from application.shared.masking import masked
 from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
 from application.transaction.command import Answer, Command

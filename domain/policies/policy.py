@@ -1,7 +1,6 @@
 """A ticket policy: its parameters for minting, locking and delivery, and the rules that bound them."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -38,9 +37,18 @@ class SendingMethod(StrEnum):
     WEBHOOK = "Webhook"
     NONE = "None"
 
+    @property
+    def address(self) -> str | None:
+        """The field of the recipient to which the method sends; None: unknown to this service."""
+        return _ADDRESSES.get(self)
 
-def _described(text: str) -> Mapping[str, str]:
-    return {"description": text}
+
+_ADDRESSES = {
+    SendingMethod.EMAIL: "email",
+    SendingMethod.HTML_EMAIL: "email",
+    SendingMethod.PDF_EMAIL: "email",
+    SendingMethod.PDF_STORE: "postal_address",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +61,16 @@ class TicketPolicy:
     ticket_length: int = 24
     ticket_character_set: str = UNAMBIGUOUS_CHARACTERS
     hash_algorithm: HashAlgorithm = HashAlgorithm.SSHA256
-    credential_lifetime: int = field(default=432_000_000, metadata=_described("Milliseconds."))
-    max_cred_failure_count: int = field(default=3, metadata=_described("-1: off."))
-    tmp_locking_threshold: int = field(default=2, metadata=_described("-1: off."))
-    tmp_locking_duration: int = field(default=60_000, metadata=_described("Milliseconds."))
+    credential_lifetime: int = field(default=432_000_000, metadata={"description": "Milliseconds."})
+    max_cred_failure_count: int = field(default=3, metadata={"description": "-1: off."})
+    tmp_locking_threshold: int = field(default=2, metadata={"description": "-1: off."})
+    tmp_locking_duration: int = field(default=60_000, metadata={"description": "Milliseconds."})
     reusable: bool = False
     sending_method: tuple[SendingMethod, ...] = field(
         default=(SendingMethod.EMAIL,),
-        metadata=_described("In order; the next method is tried if one fails."),
+        metadata={"description": "In order; the next method is tried if one fails."},
     )
-    close_to_expiration_threshold: int = field(default=10, metadata=_described("Days; -1: off."))
+    close_to_expiration_threshold: int = field(default=10, metadata={"description": "Days; -1: off."})
 
     @property
     def lifetime(self) -> timedelta:

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from application.policies.define_policy import DefinePolicy
@@ -19,6 +19,7 @@ from application.transaction.group_commit import Background, GroupCommit
 from application.users.register_user import RegisterUser
 from domain.policies.policy import TicketPolicy
 from domain.tickets.ticket import ClearTicket
+from domain.users.recipient import Contact
 from interface.composition.register import Tools, handlers
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -95,7 +96,10 @@ def service_over(store: AnyStore) -> Iterator[Service]:
 
 
 def command(kind: type[Command], **changes: Any) -> Any:
-    """Return a sample command with these changes."""
+    """Return a sample command with these changes; those of a user's contact are given by themselves."""
+    contact = {part.name: changes.pop(part.name) for part in fields(Contact) if part.name in changes}
+    if contact:
+        changes["contact"] = Contact(**contact)
     terms: dict[str, Any] = {
         "subject": SUBJECT,
         "actor": "helpdesk",
