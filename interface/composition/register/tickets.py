@@ -7,7 +7,7 @@ from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_t
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
 from interface.composition.register.tools import Edge
 from interface.http.core.room import Room
-from interface.http.tickets import routes
+from interface.http.tickets import find, regenerate, routes, verify
 
 HANDLERS = {
     CreateTicket: create_ticket,
@@ -21,4 +21,4 @@ HANDLERS = {
 
 def room(_: Edge) -> Room:
     """Return the routes of tickets."""
-    return Room([routes.router])
+    return Room([regenerate.router, routes.router, verify.router, find.router])
