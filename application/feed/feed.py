@@ -10,10 +10,9 @@ from urllib.parse import quote
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.record.eras import NO_ERAS, Eras, EventId
+from application.record.eras import NO_ERAS, Eras, EventId, PositionNotFound
 from application.record.ledger import Ledger, LedgerEntry
 from application.record.streams import EVENTS
-from application.shared.errors import PositionNotFound
 from application.shared.wire import UtcDate, to_json, utc_date
 from domain.shared.event import Event
 from domain.tickets.states import State

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from application.feed.feed import FeedEvent, FeedQuery, check_in_ledger, read_feed
-from application.record.eras import EventId
+from application.record.eras import EventId, PositionNotFound
 from application.record.ledger import Ledger
-from application.shared.errors import PositionNotFound, Unavailable
+from application.shared.errors import Unavailable
 from application.shared.ports import Randomness
 from application.transaction.store import Lease, Store
 

@@ -1,12 +1,18 @@
 """The record set of policies, and lookups on it."""
 
-from application.shared.errors import UnknownPolicy
 from application.transaction.records import Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, TicketPolicy
 from domain.policies.policy_definition import PolicyKey, PolicyState
+from domain.shared.errors import Refusal
 
 POLICIES = RecordSet[PolicyKey, PolicyState]("policies")
+
+
+class UnknownPolicy(Refusal):
+    """A command names a policy that the client does not have."""
+
+    CODE = "PolicyUnknown"
 
 
 def policies_of(client_ext_id: str) -> Load:

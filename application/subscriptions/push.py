@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from application.feed.feed import Batch, FeedQuery
 from application.feed.live_feed import LiveFeed
-from application.shared.errors import PositionNotFound, SealBroken, Unavailable
+from application.record.eras import PositionNotFound
+from application.shared.errors import SealBroken, Unavailable
 from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
 from application.shared.wire import utc_date

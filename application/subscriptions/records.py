@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from application.transaction.records import Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.errors import Kind, Refusal
 from domain.shared.event import Event
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
@@ -18,6 +19,25 @@ from domain.subscriptions.subscription import Subscription, SubscriptionKey, Sub
 
 # The period in which the former secret also signs, so that a receiver can switch.
 SECRET_OVERLAP = timedelta(hours=24)
+
+
+class SubscriptionNotFound(Refusal):
+    """The client has no such subscription."""
+
+    CODE = "SubscriptionUnknown"
+    KIND = Kind.NOT_FOUND
+
+
+class TooManySubscriptions(Refusal):
+    """The client has reached the maximum number of subscriptions."""
+
+    CODE = "TooManySubscriptions"
+
+
+class TargetRefused(Refusal):
+    """The URL of a subscription is not allowed."""
+
+    CODE = "TargetRefused"
 
 
 class Progress(Struct, frozen=True, kw_only=True):

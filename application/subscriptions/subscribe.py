@@ -8,21 +8,19 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field
 
+from application.record.eras import PositionNotFound
 from application.record.ledger import Ledger
-from application.shared.errors import (
-    PositionNotFound,
-    SealBroken,
-    SubscriptionNotFound,
-    TargetRefused,
-    TooManySubscriptions,
-)
+from application.shared.errors import SealBroken
 from application.shared.ports import Clock, Sealer
 from application.shared.wire import Count, UtcDate, utc_date
 from application.subscriptions.records import (
     SUBSCRIPTIONS,
     StoredSubscription,
+    SubscriptionNotFound,
     Subscriptions,
     Target,
+    TargetRefused,
+    TooManySubscriptions,
     ledger_size,
     save,
     sealed_for,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from domain.shared.errors import InvalidPolicy
+from domain.shared.errors import Refusal
 
 # The 57 letters and digits that are not easily confused in print: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -18,6 +18,15 @@ FAST_HASH_BITS = 112
 MAX_FAILURES = 100
 MAX_LENGTH = 200
 MAX_LIFETIME_MS = 100 * 366 * 86_400_000
+
+
+class InvalidPolicy(Refusal):
+    """A policy breaks at least one rule; the message has one line per fault."""
+
+    CODE = "PolicyFaulty"
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
 
 
 class HashAlgorithm(StrEnum):

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 from domain.policies.policy import OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
-from domain.shared.errors import CredentialArchived, CredentialDisabled, CredentialFinal
+from domain.shared.errors import Refusal
 from domain.shared.subject import Subject
 from domain.tickets import events, state, states
 from domain.tickets.state import TicketState
@@ -15,6 +15,24 @@ from domain.tickets.states import State
 from domain.tickets.validity import Validity
 
 _STREAMS = UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
+
+
+class CredentialDisabled(Refusal):
+    """A disabled credential cannot be reset."""
+
+    CODE = "CredentialDisabled"
+
+
+class CredentialArchived(Refusal):
+    """An archived credential cannot be reset."""
+
+    CODE = "CredentialArchived"
+
+
+class CredentialFinal(Refusal):
+    """An archived credential cannot be changed, only deleted."""
+
+    CODE = "CredentialFinal"
 
 
 class Verdict(StrEnum):

@@ -19,8 +19,8 @@ from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
-from application.shared.errors import TicketNotFound
 from application.shared.wire import to_json
+from application.tickets.records import TicketNotFound
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
 from domain.shared.subject import Subject

@@ -10,8 +10,7 @@ import pytest
 
 from application.feed.feed import Batch, FeedEvent, FeedQuery, joined, position_before, read_feed
 from application.feed.publish import Backoff, publish
-from application.record.eras import EventId
-from application.shared.errors import PositionNotFound
+from application.record.eras import EventId, PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
 from domain.tickets.ticket_credential import stream_id
 from interface.outbound.files.cursor_file import open_cursor
