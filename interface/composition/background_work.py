@@ -14,10 +14,13 @@ from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
+from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
-from interface.composition.jobs import cancelled, expire, push, send_signed, sign_ledgers, witnesses
+from interface.composition.process import cancelled
+from interface.composition.push import push
 from interface.composition.service import Running
 from interface.composition.telemetry import Telemetry
+from interface.composition.tickets import expire
 
 log = logging.getLogger(__name__)
 _CHECKPOINTS_EVERY_SECONDS = 5

@@ -12,6 +12,7 @@ import uvloop
 
 from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
 from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
+from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -21,10 +22,9 @@ from domain.tickets.ticket_credential import stream_id
 from domain.users.recipient import Recipient
 from interface.cli.delivery import commands
 from interface.cli.delivery.commands import LETTER
-from interface.composition.jobs import retries, until_stopped
+from interface.composition.process import until_stopped
 from interface.composition.service import Running, log_as_set, start
 from interface.composition.telemetry import Telemetry
-from interface.http.core.envelope import new_traceparent
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.letters.letter import InvalidLetter, Window
@@ -32,8 +32,9 @@ from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
 from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, InvalidTemplate, Templates
-from interface.outbound.system import system_clock
+from interface.outbound.system import jitter, system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
+from interface.trace_context import new_traceparent
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,11 @@ async def deliver(
         couriers=delivery.couriers,
         sealer=running.sealer,
         execute=running.commands.execute,
-        retries=retries(
+        retries=Retries.of(
             settings.delivery_retry_seconds,
             settings.delivery_longest_wait_seconds,
             settings.delivery_give_up_hours,
+            jitter,
         ),
         clock=system_clock,
         lease=secrets.token_hex(16),

@@ -19,7 +19,8 @@ from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
-from interface.composition.jobs import push, until_stopped
+from interface.composition.process import until_stopped
+from interface.composition.push import push
 from interface.composition.service import Running, log_as_set, open_store, start
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
 from application.record.access_log import AccessRecorder
+from application.tickets.slow_hashing import SlowHashing
 from application.transaction.group_read import GroupRead
 from interface.cli.operations import server as commands
 from interface.composition.background_work import BackgroundWork
@@ -36,7 +37,6 @@ from interface.http.core.call import Service
 from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.rate_limits import RateLimits, parse_limit
 from interface.http.core.secure_headers import NOTHING, secure_headers
-from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.token_key import TokenKey
 from interface.outbound.system import SystemRandomness, system_clock

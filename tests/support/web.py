@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
 from application.record.access_log import AccessRecorder
+from application.tickets.slow_hashing import SlowHashing
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
 from interface.composition.register import Edge, rooms
@@ -24,7 +25,6 @@ from interface.http.core.authentication import TokenVerifier, keys_from_set
 from interface.http.core.call import Service as HttpService
 from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.rate_limits import RateLimits
-from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.keys.token_key import TokenKey

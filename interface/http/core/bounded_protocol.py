@@ -9,9 +9,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from interface.http.core.envelope import Exchange, new_traceparent
+from interface.http.core.envelope import Exchange
 from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem
 from interface.http.core.secure_headers import Headers
+from interface.trace_context import new_traceparent
 
 HEAD_LIMIT_BYTES = 64 * 1024
 # The key under which the lifespan yields the function called for every request rejected here.
