@@ -111,9 +111,16 @@ def templates(settings: Settings) -> Templates:
     """Return the templates of mails and letters."""
     if settings.template_dir and not settings.template_dir.is_dir():
         raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
-    return Templates(
+    texts = Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )
+    known = sorted({name.split("/")[1] for name in texts.names() if "/" in name})
+    # A language such as de-CH falls back to de.
+    if not any(f"{settings.language}-".lower().startswith(f"{name}-".lower()) for name in known):
+        raise InvalidSettings(
+            f"TICKETS_LANGUAGE: no templates in {settings.language}; expected one of {', '.join(known)}"
+        )
+    return texts
 
 
 async def deliver(
