@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 import typer
 import uvloop
 
-from application.delivery.deliver_tickets import Courier, Deliverer, DeliveryAttempt
+from application.delivery.attempts import Attempts
+from application.delivery.courier import Courier, DeliveryAttempt
+from application.delivery.deliver_tickets import Deliverer
 from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
@@ -128,7 +130,8 @@ async def deliver(
 ) -> None:
     """Deliver tickets until cancelled. observe: called after every attempt."""
     settings = running.settings
-    deliverer = Deliverer(
+    lease = secrets.token_hex(16)
+    attempts = Attempts(
         outbox=running.store,
         couriers=delivery.couriers,
         sealer=running.sealer,
@@ -140,11 +143,17 @@ async def deliver(
             jitter,
         ),
         clock=system_clock,
-        lease=secrets.token_hex(16),
-        lease_for=timedelta(seconds=settings.delivery_lease_seconds),
+        lease=lease,
         new_command_id=lambda: secrets.token_hex(16),
         correlation_id=new_traceparent,
         observe=observe,
+    )
+    deliverer = Deliverer(
+        outbox=running.store,
+        attempts=attempts,
+        clock=system_clock,
+        lease=lease,
+        lease_for=timedelta(seconds=settings.delivery_lease_seconds),
     )
     running.stored.tickets_to_deliver = deliverer.wake
     try:

@@ -14,7 +14,7 @@ import jwt
 import psycopg
 import typer
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from application.shared.errors import Unavailable
 from interface.cli.operations import commands
 from interface.cli.operations.commands import Finding, Health

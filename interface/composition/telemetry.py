@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache, cached
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.operations.readiness import NotReady, Probe
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.tickets.minting import SlowWork
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch

@@ -97,9 +97,9 @@ def service_over(store: AnyStore) -> Iterator[Service]:
 
 def command(kind: type[Command], **changes: Any) -> Any:
     """Return a sample command with these changes; those of a user's contact are given by themselves."""
-    contact = {part.name: changes.pop(part.name) for part in fields(Contact) if part.name in changes}
-    if contact:
-        changes["contact"] = Contact(**contact)
+    if kind is RegisterUser:
+        names = [part.name for part in fields(Contact) if part.name in changes]
+        changes["contact"] = Contact(**{name: changes.pop(name) for name in names})
     terms: dict[str, Any] = {
         "subject": SUBJECT,
         "actor": "helpdesk",

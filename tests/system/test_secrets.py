@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from interface.composition.server import http_app, sign_token
 from interface.composition.service import start
 from interface.outbound.mail.couriers import MailSpool

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.delivery.outbox import OutboxStatus
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable

@@ -10,7 +10,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from standardwebhooks import Webhook
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from application.delivery.outbox import PendingDelivery
 from application.shared.ports import Clock
 from application.shared.wire import to_json, utc_date
