@@ -4,8 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 import typer
 import uvloop
@@ -13,27 +12,19 @@ import uvloop
 from application.delivery.attempts import Attempts
 from application.delivery.courier import Courier, DeliveryAttempt
 from application.delivery.deliver_tickets import Deliverer
-from application.delivery.outbox import OutboxEntry, OutboxStatus, PendingDelivery, RetryState
 from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
-from domain.shared.subject import Subject
-from domain.tickets.state import TicketState
-from domain.tickets.states import State
-from domain.tickets.ticket import ClearTicket
-from domain.tickets.ticket_credential import stream_id
-from domain.users.recipient import Recipient
 from interface.cli.delivery import commands
-from interface.cli.delivery.commands import LETTER
 from interface.composition.process import until_stopped
 from interface.composition.service import Running, log_as_set, start
 from interface.composition.telemetry import Telemetry
+from interface.composition.templates import check_templates, render_template, templates
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
-from interface.outbound.letters.letter import InvalidLetter, Window
+from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
-from interface.outbound.mail.templates import SAMPLE_TICKET, WITH_TICKET, InvalidTemplate, Templates
 from interface.outbound.system import jitter, system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
@@ -109,22 +100,6 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
         raise ValueError(f"TICKETS_SMTP_CA_FILE {settings.smtp_ca_file}: {error.strerror or error}") from None
 
 
-def templates(settings: Settings) -> Templates:
-    """Return the templates of mails and letters."""
-    if settings.template_dir and not settings.template_dir.is_dir():
-        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
-    texts = Templates(
-        settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
-    )
-    known = sorted({name.split("/")[1] for name in texts.names() if "/" in name})
-    # A language such as de-CH falls back to de.
-    if not any(f"{settings.language}-".lower().startswith(f"{name}-".lower()) for name in known):
-        raise InvalidSettings(
-            f"TICKETS_LANGUAGE: no templates in {settings.language}; expected one of {', '.join(known)}"
-        )
-    return texts
-
-
 async def deliver(
     running: Running, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
 ) -> None:
@@ -177,62 +152,6 @@ async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
     await running.commands.close()
     await asyncio.to_thread(running.close)
     await asyncio.to_thread(telemetry.close)
-
-
-def check_templates() -> tuple[Sequence[str], Sequence[str]]:
-    """Return the names of all templates, and the faults found. Raises InvalidSettings."""
-    texts = templates(read_settings())
-    return texts.names(), texts.check()
-
-
-def render_template(kind: str, client: str, language: str) -> bytes:
-    """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises InvalidSettings."""
-    settings = read_settings()
-    texts = templates(settings)
-    ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
-    try:
-        if kind == LETTER:
-            return Letters(texts, settings.letter_sender, Window(settings.letter_window)).render(
-                ticket, waiting
-            )
-        return texts.render(kind, ticket if kind in WITH_TICKET else None, waiting).encode()
-    except (InvalidTemplate, InvalidLetter) as error:
-        raise InvalidSettings(str(error)) from None
-
-
-def _sample(client: str, language: str) -> PendingDelivery:
-    """Return a sample ticket."""
-    now = datetime(2026, 11, 25, 9, 42, tzinfo=UTC)
-    subject = Subject(client, "user-123")
-    recipient = Recipient(
-        client_ext_id=client,
-        user_ext_id=subject.user_ext_id,
-        email="zoe.mueller@example.com",
-        name="Zoë Müller",
-        language=language,
-        postal_address=("Bahnhofstrasse 1", "8001 Zürich"),
-        created=now,
-        last_modified=now,
-        version=1,
-    )
-    row = TicketState(
-        client_ext_id=client,
-        user_ext_id=subject.user_ext_id,
-        stream=stream_id(*subject),
-        version=1,
-        ext_id="sample",
-        policy_ext_id="sample",
-        state_name=State.ACTIVE,
-        state_change_reason="",
-        ticket_hash="",
-        created=now,
-        last_modified=now,
-        valid_from=now,
-        valid_to=now + timedelta(days=3),
-        modification_comment=None,
-    )
-    entry = OutboxEntry(subject, row.stream, row.version, b"", now)
-    return PendingDelivery(entry, recipient, row, RetryState(), 0, OutboxStatus.QUEUED, None)
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from application.transaction.records import Changes
 from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
+from interface.composition.http_app import http_app
 from interface.composition.service import Running, start
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends
@@ -103,7 +104,7 @@ def worker_app() -> FastAPI:
         counts["events"] += len(changes.events)
 
     running.store.commit = counting  # type: ignore[method-assign]
-    app = server.http_app(running)
+    app = http_app(running)
     app.include_router(no_op_router())
     app.include_router(unbatched_router(running))
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))

@@ -22,7 +22,8 @@ from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.policies.policy import SendingMethod
 from interface.composition import telemetry
-from interface.composition.server import http_app, sign_token
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
 from interface.settings import InvalidSettings, Settings

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from application.shared.errors import StoreUnavailable
 from interface.composition import telemetry
-from interface.composition.server import http_app, sign_token
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
 from interface.composition.service import Running, start
 from interface.http.health.routes import HealthPart
 from interface.settings import Settings
