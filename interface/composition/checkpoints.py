@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from application.record.checkpoint import CheckpointSender, Witness, make_checkpoints
-from interface.composition.service import Running
+from interface.composition.service import RunningService
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.outbound.system import system_clock
 from interface.settings import Settings
@@ -22,7 +22,7 @@ def witnesses(settings: Settings) -> list[Witness]:
     return found
 
 
-def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
+def sign_ledgers(running: RunningService, stopped: Callable[[], bool]) -> None:
     """Sign every ledger that has grown, unless another process runs the job."""
     settings = running.settings
     with running.store.lease("checkpoints") as held:
@@ -38,7 +38,7 @@ def sign_ledgers(running: Running, stopped: Callable[[], bool]) -> None:
 
 
 def send_signed(
-    running: Running,
+    running: RunningService,
     sending: CheckpointSender,
     report: Callable[[datetime | None], None],
     stopped: Callable[[], bool],

@@ -16,7 +16,7 @@ from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
 from interface.cli.delivery import commands
 from interface.composition.process import until_stopped
-from interface.composition.service import Running, log_as_set, start
+from interface.composition.service import RunningService, configure_logging, start
 from interface.composition.telemetry import Telemetry
 from interface.composition.templates import check_templates, render_template, templates
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
@@ -101,7 +101,7 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
 
 
 async def deliver(
-    running: Running, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
+    running: RunningService, delivery: Delivery, observe: Callable[[DeliveryAttempt], None] = lambda _: None
 ) -> None:
     """Deliver tickets until cancelled. observe: called after every attempt."""
     settings = running.settings
@@ -130,7 +130,7 @@ async def deliver(
         lease=lease,
         lease_for=timedelta(seconds=settings.delivery_lease_seconds),
     )
-    running.stored.tickets_to_deliver = deliverer.wake
+    running.listeners.tickets_to_deliver = deliverer.wake
     try:
         await deliverer.run()
     finally:
@@ -140,15 +140,15 @@ async def deliver(
 def deliver_alone() -> None:
     """Deliver until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     delivery = delivery_of(settings)
     uvloop.run(_deliver_until_stopped(start(settings), delivery))
 
 
-async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
+async def _deliver_until_stopped(running: RunningService, delivery: Delivery) -> None:
     telemetry = Telemetry(running)
     running.commands.observe = telemetry.batch
-    await until_stopped(deliver(running, delivery, telemetry.tried))
+    await until_stopped(deliver(running, delivery, telemetry.delivery_attempt))
     await running.commands.close()
     await asyncio.to_thread(running.close)
     await asyncio.to_thread(telemetry.close)

@@ -20,9 +20,9 @@ def register_demo(store: Store, background: Background) -> None:
     if not store.is_empty():
         return
     contact = Contact(email="user-123@example.com", name="Una User")
-    terms: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
-    background.execute(RegisterUser(**terms, command_id=secrets.token_hex(16), contact=contact))
-    background.execute(CreateTicket(**terms, command_id=secrets.token_hex(16), reason="demo"))
+    context: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
+    background.execute(RegisterUser(**context, command_id=secrets.token_hex(16), contact=contact))
+    background.execute(CreateTicket(**context, command_id=secrets.token_hex(16), reason="demo"))
 
 
 def demo_greeting(settings: Settings, token: str, host: str, port: int) -> str:

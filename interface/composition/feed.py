@@ -21,7 +21,7 @@ from application.shared.errors import Unavailable
 from interface.cli.feed import commands
 from interface.composition.process import until_stopped
 from interface.composition.push import push
-from interface.composition.service import Running, log_as_set, open_store, start
+from interface.composition.service import RunningService, configure_logging, open_store, start
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
@@ -72,7 +72,7 @@ def _uninterrupted() -> Iterator[None]:
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
     """Publish until a stop signal. Raises PositionNotFound, CursorRefused, InvalidSettings."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     try:
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
     except (OSError, ValueError) as error:
@@ -129,12 +129,12 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
 def push_alone() -> None:
     """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     running = start(settings)
     uvloop.run(_push_until_stopped(running))
 
 
-async def _push_until_stopped(running: Running) -> None:
+async def _push_until_stopped(running: RunningService) -> None:
     live = LiveFeed(running.reads, running.settings.ledger_name)
     await until_stopped(push(running, live))
     await live.close()

@@ -13,8 +13,8 @@ from application.tickets.slow_hashing import SlowHashing
 from application.transaction.group_read import GroupRead
 from interface.composition.background_work import BackgroundWork
 from interface.composition.process import freeze_gc, install_signal_handlers
-from interface.composition.register import Edge, rooms
-from interface.composition.service import Running
+from interface.composition.register import RouteContext, rooms
+from interface.composition.service import RunningService
 from interface.composition.telemetry import Telemetry, probe_of
 from interface.http.core.app import create_app
 from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
@@ -58,7 +58,7 @@ def rate_limits_of(settings: Settings) -> RateLimits:
     return RateLimits(**limits)
 
 
-def http_app(running: Running) -> FastAPI:
+def http_app(running: RunningService) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
     settings = running.settings
     notes = AccessRecorder(running.commands.execute, system_clock)
@@ -75,7 +75,7 @@ def http_app(running: Running) -> FastAPI:
         yield {OBSERVE: telemetry.request}
         await work.stop()
 
-    edge = Edge(
+    context = RouteContext(
         settings=settings,
         store=running.store,
         reads=running.reads,
@@ -90,7 +90,7 @@ def http_app(running: Running) -> FastAPI:
     )
     return create_app(
         _service(running, notes),
-        rooms(edge),
+        rooms(context),
         lifespan,
         telemetry.request,
         cors_origins=settings.origins,
@@ -98,7 +98,7 @@ def http_app(running: Running) -> FastAPI:
     )
 
 
-def _service(running: Running, notes: AccessRecorder) -> Service:
+def _service(running: RunningService, notes: AccessRecorder) -> Service:
     settings = running.settings
     return Service(
         execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,

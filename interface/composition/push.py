@@ -11,7 +11,7 @@ from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.composition.register.ssf import issuer
-from interface.composition.service import Running
+from interface.composition.service import RunningService
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
 from interface.outbound.http_out.webhook_sender import WebhookSender
@@ -19,7 +19,7 @@ from interface.outbound.system import jitter, system_clock
 from interface.trace_context import new_traceparent
 
 
-async def push(running: Running, live: LiveFeed) -> None:
+async def push(running: RunningService, live: LiveFeed) -> None:
     """Push to subscriptions until cancelled."""
     settings = running.settings
     http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
@@ -47,7 +47,7 @@ async def push(running: Running, live: LiveFeed) -> None:
         await http.close()
 
 
-async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
+async def _park(running: RunningService, key: SubscriptionKey, version: int, reason: str) -> None:
     command = ChangeSubscriptionStatus(
         subject=Subject(key.client_ext_id),
         actor="tickets push",

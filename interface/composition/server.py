@@ -19,7 +19,7 @@ from interface.cli.operations import server as commands
 from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
 from interface.composition.http_app import http_app, key_finder, rate_limits_of
-from interface.composition.service import in_background, log_as_set, start
+from interface.composition.service import configure_logging, in_background, start
 from interface.composition.tls import check_certificate, tls_context
 from interface.composition.workers import Workers
 from interface.http.core.bounded_protocol import BoundedProtocol
@@ -42,7 +42,7 @@ WORKER_APP = "interface.composition.server:worker_app"
 def worker_app() -> FastAPI:
     """Return the app of one server process; uvicorn calls this in each."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     return http_app(start(settings))
 
 
@@ -51,7 +51,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     if database:
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     # Detect here, once, what would keep the workers from starting.
     with in_background(settings, with_outbox=True) as (running, background):
         key_finder(settings)

@@ -44,13 +44,13 @@ def render_template(kind: str, client: str, language: str) -> bytes:
     """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises InvalidSettings."""
     settings = read_settings()
     texts = templates(settings)
-    ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
+    ticket, pending = ClearTicket(SAMPLE_TICKET), _sample(client, language)
     try:
         if kind == LETTER:
             return Letters(texts, settings.letter_sender, Window(settings.letter_window)).render(
-                ticket, waiting
+                ticket, pending
             )
-        return texts.render(kind, ticket if kind in WITH_TICKET else None, waiting).encode()
+        return texts.render(kind, ticket if kind in WITH_TICKET else None, pending).encode()
     except (InvalidTemplate, InvalidLetter) as error:
         raise InvalidSettings(str(error)) from None
 

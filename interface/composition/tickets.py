@@ -9,14 +9,14 @@ import typer
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from interface.cli.tickets import commands
-from interface.composition.service import Running, in_background
+from interface.composition.service import RunningService, in_background
 from interface.outbound.system import system_clock
 from interface.settings import read_settings
 from interface.trace_context import new_traceparent
 
 
 def expire(
-    running: Running,
+    running: RunningService,
     submit: Callable[[Command], Future[Answer]],
     stopped: Callable[[], bool] = lambda: False,
 ) -> ExpiryReport | None:

@@ -20,7 +20,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
 from interface.composition.http_app import http_app
-from interface.composition.service import Running, start
+from interface.composition.service import RunningService, start
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
@@ -69,7 +69,7 @@ def no_op_router() -> APIRouter:
     return routes
 
 
-def unbatched_router(running: Running) -> APIRouter:
+def unbatched_router(running: RunningService) -> APIRouter:
     """Return the route that decides and stores each reset by itself, in a thread."""
     routes = APIRouter(route_class=CallRoute)
 

@@ -2,11 +2,11 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from interface.composition.register import CAPABILITIES, Tools
+from interface.composition.register import CAPABILITIES, HandlerContext
 from interface.settings import Settings
 from tests.support.fakes import FakeClock, FakeRandomness, FakeSealer
 
-TOOLS = Tools(FakeClock(), FakeRandomness(), FakeSealer(), Settings(max_batch=7))
+TOOLS = HandlerContext(FakeClock(), FakeRandomness(), FakeSealer(), Settings(max_batch=7))
 HANDLERS = [handler for capability in CAPABILITIES for handler in capability.HANDLERS.values()]
 
 

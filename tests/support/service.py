@@ -20,7 +20,7 @@ from application.users.register_user import RegisterUser
 from domain.policies.policy import TicketPolicy
 from domain.tickets.ticket import ClearTicket
 from domain.users.recipient import Contact
-from interface.composition.register import Tools, handlers
+from interface.composition.register import HandlerContext, handlers
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.settings import Settings
@@ -40,8 +40,10 @@ class Service:
     sealer: FakeSealer = field(default_factory=FakeSealer)
 
     def __post_init__(self) -> None:
-        tools = Tools(self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1"))
-        self.group_commit = GroupCommit(self.store, handlers(tools))
+        context = HandlerContext(
+            self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1")
+        )
+        self.group_commit = GroupCommit(self.store, handlers(context))
         self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:

@@ -118,26 +118,26 @@ def check_standby(settings: Settings) -> Iterator[Finding]:
     if settings.read_database_url is None:
         return
     try:
-        standing = standby_status_at(settings.read_database_url, settings.database_url)
+        status = standby_status_at(settings.read_database_url, settings.database_url)
     except Unavailable as error:
         advice = (
             "check TICKETS_READ_DATABASE_URL, and that it is running: until then all is read from the primary"
         )
         yield Finding("standby", Health.BAD, str(error), advice)
         return
-    if not standing.has_tables:
+    if not status.has_tables:
         yield Finding(
             "standby", Health.BAD, "has no tables of the service", "check TICKETS_READ_DATABASE_URL"
         )
-    elif standing.takes_writes:
+    elif status.takes_writes:
         advice = (
             "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
         )
         yield Finding("standby", Health.WARNING, "is not a standby: it accepts writes", advice)
-    elif standing.behind:
+    elif status.behind:
         advice = "look at its replication: until it has caught up, all is read from the primary"
-        yield Finding("standby", Health.WARNING, f"{standing.behind} bytes behind the primary", advice)
-    elif standing.behind is None:
+        yield Finding("standby", Health.WARNING, f"{status.behind} bytes behind the primary", advice)
+    elif status.behind is None:
         yield Finding("standby", Health.GOOD, "can be reached; the primary cannot, to compare it with")
     else:
         yield Finding("standby", Health.GOOD, "can be reached, and has what the primary has")

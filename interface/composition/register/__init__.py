@@ -13,7 +13,7 @@ from interface.composition.register import (
     tickets,
     users,
 )
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.contexts import HandlerContext, Handlers, RouteContext
 from interface.http.core.room import Room
 
 CAPABILITIES = (tickets, users, policies, record, delivery, subscriptions)
@@ -21,18 +21,18 @@ CAPABILITIES = (tickets, users, policies, record, delivery, subscriptions)
 ROOMS = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
 
 
-def handlers(tools: Tools) -> Handlers:
+def handlers(context: HandlerContext) -> Handlers:
     """Return the handler of every command, with its ports and settings."""
     return {
-        kind: tools.bind(handler)
+        kind: context.bind(handler)
         for capability in CAPABILITIES
         for kind, handler in capability.HANDLERS.items()
     }
 
 
-def rooms(edge: Edge) -> Sequence[Room]:
+def rooms(context: RouteContext) -> Sequence[Room]:
     """Return every room of the HTTP edge."""
-    return [module.room(edge) for module in ROOMS]
+    return [module.room(context) for module in ROOMS]
 
 
-__all__ = ["CAPABILITIES", "ROOMS", "Edge", "Handlers", "Tools", "handlers", "rooms"]
+__all__ = ["CAPABILITIES", "ROOMS", "HandlerContext", "Handlers", "RouteContext", "handlers", "rooms"]

@@ -13,7 +13,7 @@ from application.subscriptions.subscribe import (
     replay_subscription,
 )
 from domain.shared.secret import Secret
-from interface.composition.register.tools import Edge
+from interface.composition.register.contexts import RouteContext
 from interface.http.core.room import Room
 from interface.http.subscriptions import routes
 
@@ -28,14 +28,14 @@ HANDLERS = {
 }
 
 
-def room(edge: Edge) -> Room:
+def room(context: RouteContext) -> Room:
     """Return the routes of subscriptions."""
 
     def new_webhook_secret() -> Secret:
-        octets = edge.randomness.octets(_WEBHOOK_SECRET_BYTES)
+        octets = context.randomness.octets(_WEBHOOK_SECRET_BYTES)
         return Secret("whsec_" + base64.b64encode(octets).decode())
 
     part = routes.SubscriptionPart(
-        subscriptions=edge.store, ledger=edge.store, new_webhook_secret=new_webhook_secret
+        subscriptions=context.store, ledger=context.store, new_webhook_secret=new_webhook_secret
     )
     return Room([routes.router], part)

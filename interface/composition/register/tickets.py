@@ -5,7 +5,7 @@ from application.tickets.expire_tickets import NoteExpiry, note_expiry
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
-from interface.composition.register.tools import Edge
+from interface.composition.register.contexts import RouteContext
 from interface.http.core.room import Room
 from interface.http.tickets import find, regenerate, routes, verify
 
@@ -19,6 +19,6 @@ HANDLERS = {
 }
 
 
-def room(_: Edge) -> Room:
+def room(_: RouteContext) -> Room:
     """Return the routes of tickets."""
     return Room([regenerate.router, routes.router, verify.router, find.router])

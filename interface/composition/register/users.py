@@ -2,13 +2,13 @@
 
 from application.tickets.erase_user import EraseUser, erase_user
 from application.users.register_user import RegisterUser, register_user
-from interface.composition.register.tools import Edge
+from interface.composition.register.contexts import RouteContext
 from interface.http.core.room import Room
 from interface.http.users import routes
 
 HANDLERS = {RegisterUser: register_user, EraseUser: erase_user}
 
 
-def room(_: Edge) -> Room:
+def room(_: RouteContext) -> Room:
     """Return the routes of users."""
     return Room([routes.router])

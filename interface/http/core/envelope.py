@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 # The ids of the current request and of its trace, for its log entries.
-AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
+CURRENT_REQUEST: ContextVar[tuple[str, str]] = ContextVar("request at hand")
 
 
 class Exchange(NamedTuple):
@@ -93,7 +93,7 @@ class Envelope:
             await send(message)
 
         # Log records have the id of the request.
-        token = AT_HAND.set((self._new_id(8), traceparent[3:35]))
+        token = CURRENT_REQUEST.set((self._new_id(8), traceparent[3:35]))
         try:
             await self._serve(scope, receive, send_with_headers)
             if status:
@@ -107,7 +107,7 @@ class Envelope:
                     )
                 )
         finally:
-            AT_HAND.reset(token)
+            CURRENT_REQUEST.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, state, started = _BoundedBody(scope, receive), scope["state"], False

@@ -13,7 +13,7 @@ from application.feed.live_feed import LiveFeed
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.openapi import SchemaRef, returns
-from interface.http.core.paging import Limit, numbered, page
+from interface.http.core.paging import Limit, integer_param, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
 from interface.http.core.room import part_of
@@ -76,7 +76,7 @@ async def events(
     Required permission: AccessControl.EventView
     """
     query = feed_query(call, call.subject.client_ext_id, after_event(call))
-    seconds = numbered(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    seconds = integer_param(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
     batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds)
     content = b"[%s]" % b",".join(joined(query, batch))
     return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})

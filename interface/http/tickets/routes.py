@@ -19,7 +19,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
 from interface.http.core.openapi import body, creates, deletes, links_to, patches, reads
-from interface.http.core.paging import POSITIVE, numbered, query_value
+from interface.http.core.paging import POSITIVE, integer_param, query_value
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import (
     CREDENTIAL_CREATE,
@@ -184,4 +184,4 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
 
 def _past(call: Call) -> tuple[datetime | None, int | None]:
     """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
-    return query_value(call, "at", Date), numbered(call, "atVersion")
+    return query_value(call, "at", Date), integer_param(call, "atVersion")

@@ -23,7 +23,7 @@ Handlers = Mapping[type[Command], Handler]
 
 
 @dataclass(frozen=True)
-class Tools:
+class HandlerContext:
     """The ports and settings that handlers need."""
 
     clock: Clock
@@ -50,7 +50,7 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class Edge:
+class RouteContext:
     """The services over which the rooms of the HTTP edge are registered. reads: for searches; may lag slightly."""
 
     settings: Settings
