@@ -9,11 +9,11 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from application.delivery.masking import masked
 from application.delivery.outbox import Outbox, OutboxStatus, PendingDelivery
 from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.record.ledger import Ledger
-from application.shared.masking import masked
 from application.shared.wire import Count, UtcDate, utc_date
 from domain.delivery.ticket_delivery import (
     DeliveryEvent,

@@ -6,10 +6,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from application.feed.feed_event import FeedEvent, to_feed_event
-from application.record.eras import NO_ERAS, Eras, EventId
+from application.record.eras import NO_ERAS, Eras, EventId, PositionNotFound
 from application.record.ledger import Ledger
 from application.record.streams import EVENTS
-from application.shared.errors import PositionNotFound
 
 PAGE = 1000
 TYPES = tuple(sorted(EVENTS))

@@ -12,8 +12,9 @@ from typing import cast
 from application.feed.backoff import Backoff
 from application.feed.broker import Broker, BrokerUnavailable, Cursor, OutOfSync
 from application.feed.feed import FeedQuery, check_in_ledger, read_feed
+from application.record.eras import PositionNotFound
 from application.record.ledger import Ledger
-from application.shared.errors import PositionNotFound, Unavailable
+from application.shared.errors import Unavailable
 from application.transaction.store import Lease, Store
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from application.policies.records import POLICIES, default_policy, policies_of
 from application.policies.response import to_response
-from application.shared.errors import PolicyNotFound
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
@@ -14,7 +13,15 @@ from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
+from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
+
+
+class PolicyNotFound(Refusal):
+    """The requested policy does not exist."""
+
+    CODE = "PolicyNotFound"
+    KIND = Kind.NOT_FOUND
 
 
 @dataclass(frozen=True, kw_only=True)

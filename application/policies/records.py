@@ -1,12 +1,18 @@
 """The record set of policies, and lookups on it."""
 
-from application.shared.errors import UnknownPolicy
 from application.transaction.records import DerivedRecords, Load
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import DEFAULT_POLICY, DEFAULT_POLICY_ID, TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
+from domain.shared.errors import Refusal
 
 POLICIES = DerivedRecords[PolicyKey, PolicyState]("policies", PolicyDefinition, "policy")
+
+
+class UnknownPolicy(Refusal):
+    """A command names a policy that the client does not have."""
+
+    CODE = "PolicyUnknown"
 
 
 def policies_of(client_ext_id: str) -> Load:

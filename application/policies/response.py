@@ -1,27 +1,18 @@
 """The response schema of a ticket policy."""
 
-from typing import Annotated
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, create_model
 
-from application.shared.wire import Count, UtcDate, utc_date
-from domain.policies.policy import SendingMethod
+from application.shared.wire import Count, UtcDate, camel_case_fields, to_camel_case, utc_date
+from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyState
 
+_Parameters: Any = create_model("_Parameters", **camel_case_fields(TicketPolicy, required=True))
 
-class PolicyParameters(BaseModel):
+
+class PolicyParameters(_Parameters):
     """The parameters, under the contract's names."""
-
-    ticketLength: int
-    ticketCharacterSet: str
-    hashAlgorithm: str
-    credentialLifetime: Annotated[int, Field(description="Milliseconds.")]
-    maxCredFailureCount: int
-    tmpLockingThreshold: int
-    tmpLockingDuration: Annotated[int, Field(description="Milliseconds.")]
-    reusable: bool
-    sendingMethod: list[SendingMethod]
-    closeToExpirationThreshold: Annotated[int, Field(description="Days.")]
 
 
 class PolicyResponse(BaseModel):
@@ -45,7 +36,6 @@ class PolicyList(BaseModel):
 
 def to_response(state: PolicyState) -> PolicyResponse:
     """Return the response for a policy."""
-    policy = state.policy
     return PolicyResponse(
         created=utc_date(state.created),
         lastModified=utc_date(state.last_modified),
@@ -54,16 +44,5 @@ def to_response(state: PolicyState) -> PolicyResponse:
         policyType="TicketPolicy",
         defaultPolicy=state.is_default,
         modificationComment=state.modification_comment,
-        parameters=PolicyParameters(
-            ticketLength=policy.ticket_length,
-            ticketCharacterSet=policy.ticket_character_set,
-            hashAlgorithm=policy.hash_algorithm,
-            credentialLifetime=policy.credential_lifetime,
-            maxCredFailureCount=policy.max_cred_failure_count,
-            tmpLockingThreshold=policy.tmp_locking_threshold,
-            tmpLockingDuration=policy.tmp_locking_duration,
-            reusable=policy.reusable,
-            sendingMethod=list(policy.sending_method),
-            closeToExpirationThreshold=policy.close_to_expiration_threshold,
-        ),
+        parameters=PolicyParameters(**to_camel_case(state.policy)),
     )

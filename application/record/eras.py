@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from domain.shared.errors import Kind, Refusal
+
 PATTERN = "(0|[1-9][0-9]{0,17})(~[0-9a-f]{8})?"
+
+
+class PositionNotFound(Refusal):
+    """The position is not in the client's ledger."""
+
+    CODE = "PositionUnknown"
+    KIND = Kind.NOT_FOUND
 
 
 class EventId(NamedTuple):

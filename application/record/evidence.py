@@ -13,8 +13,8 @@ from application.record.checkpoint import Signer, make_checkpoint
 from application.record.history import history, stream_entries
 from application.record.ledger import Checkpoint, Ledger, LedgerBroken, LedgerEntry, LedgerTree, head_leaf
 from application.record.merkle import consistency_proof, inclusion_proof, subtree_of
-from application.shared.errors import TicketNotFound
 from application.shared.ports import Clock
+from application.tickets.records import TicketNotFound
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 

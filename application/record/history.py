@@ -10,9 +10,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from application.record.ledger import HistoryQuery, Ledger, LedgerEntry
-from application.shared.errors import LaterRelease, TicketNotFound
+from application.shared.errors import LaterRelease
 from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
+from application.tickets.records import TicketNotFound
 from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject

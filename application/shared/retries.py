@@ -14,6 +14,18 @@ class Retries:
     give_up_after: timedelta
     jitter: Callable[[], float]
 
+    @classmethod
+    def of(
+        cls, first_seconds: float, longest_seconds: float, give_up_hours: float, jitter: Callable[[], float]
+    ) -> "Retries":
+        """Return the schedule of these settings."""
+        return cls(
+            first=timedelta(seconds=first_seconds),
+            longest=timedelta(seconds=longest_seconds),
+            give_up_after=timedelta(hours=give_up_hours),
+            jitter=jitter,
+        )
+
     def delay(self, failures: int) -> timedelta:
         """Return the delay after a number of failures: it doubles each time, ±25 %."""
         # Computed in seconds: the power exceeds the range of a timedelta.

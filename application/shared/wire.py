@@ -1,12 +1,15 @@
-"""The format of values in responses: dates, counts, JSON."""
+"""The format of values in requests and responses: names, dates, counts, JSON."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from pydantic import BaseModel, Field
+from pydantic.alias_generators import to_camel
 
+Value = TypeVar("Value")
 UtcDate = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:42:00Z"])]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1, json_schema_extra={"format": "int32"})]
 
@@ -21,3 +24,32 @@ def to_json(response: BaseModel | Mapping[str, Any]) -> str:
     if isinstance(response, BaseModel):
         return response.model_dump_json(by_alias=True)
     return msgspec.json.encode(response).decode()
+
+
+def camel_case_fields(
+    value: type, *, required: bool = False, types: Mapping[Any, Any] | None = None
+) -> dict[str, Any]:
+    """Return the fields of a dataclass in camel case, as arguments of pydantic's create_model.
+
+    required: without defaults. types: what replaces a type. The metadata of a field may have its `description`.
+    """
+    return {
+        to_camel(field.name): (
+            Annotated[
+                (types or {}).get(field.type, field.type),
+                Field(description=field.metadata.get("description")),
+            ],
+            ... if required else field.default,
+        )
+        for field in fields(value)
+    }
+
+
+def to_camel_case(value: Any) -> dict[str, Any]:
+    """Return the values of a dataclass by the names of its fields in camel case."""
+    return {to_camel(field.name): getattr(value, field.name) for field in fields(value)}
+
+
+def from_camel_case(kind: type[Value], model: BaseModel) -> Value:
+    """Return the dataclass whose fields in camel case the model has."""
+    return kind(**{field.name: getattr(model, to_camel(field.name)) for field in fields(kind)})  # type: ignore[arg-type]

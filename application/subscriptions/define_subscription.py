@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from application.shared.errors import SealBroken, TargetRefused, TooManySubscriptions
+from application.shared.errors import SealBroken
 from application.shared.ports import Clock, Sealer
 from application.subscriptions.records import (
     SUBSCRIPTIONS,
     StoredSubscription,
     Target,
+    TargetRefused,
+    TooManySubscriptions,
     ledger_size,
     save,
     sealed_for,

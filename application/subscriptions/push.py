@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from application.shared.errors import SealBroken, Unavailable
 from application.subscriptions.push_ports import DeliveryRejected, Message, PushPorts, label
-from application.subscriptions.records import StoredSubscription, SubscriptionHead
+from application.subscriptions.records import (
+    StoredSubscription,
+    SubscriptionHead,
+)
 from application.subscriptions.subscription_worker import ProgressRecorder, SubscriptionWorker
 from application.transaction.store import Lease, Store
 from domain.subscriptions.subscription import SubscriptionKey

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from application.shared.errors import SubscriptionNotFound
 from application.transaction.records import DerivedRecords, Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.errors import Kind, Refusal
 from domain.shared.event import Event
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
@@ -19,6 +19,25 @@ from domain.subscriptions.subscription import Subscription, SubscriptionKey, Sub
 
 # The period in which the former secret also signs, so that a receiver can switch.
 SECRET_OVERLAP = timedelta(hours=24)
+
+
+class SubscriptionNotFound(Refusal):
+    """The client has no such subscription."""
+
+    CODE = "SubscriptionUnknown"
+    KIND = Kind.NOT_FOUND
+
+
+class TooManySubscriptions(Refusal):
+    """The client has reached the maximum number of subscriptions."""
+
+    CODE = "TooManySubscriptions"
+
+
+class TargetRefused(Refusal):
+    """The URL of a subscription is not allowed."""
+
+    CODE = "TargetRefused"
 
 
 class Progress(Struct, frozen=True, kw_only=True):

@@ -4,9 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from application.shared.errors import SealBroken, SubscriptionNotFound
+from application.shared.errors import SealBroken
 from application.shared.ports import Sealer
-from application.subscriptions.records import StoredSubscription, Subscriptions, Target, sealed_for
+from application.subscriptions.records import (
+    StoredSubscription,
+    SubscriptionNotFound,
+    Subscriptions,
+    Target,
+    sealed_for,
+)
 from application.subscriptions.security_event import CREDENTIAL_CHANGE, TYPES, ssf_status
 from domain.subscriptions.subscription import Method, SubscriptionKey
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from application.shared.errors import PositionNotFound
+from application.record.eras import PositionNotFound
 from application.subscriptions.read_subscriptions import to_response
 from application.subscriptions.records import (
     SUBSCRIPTIONS,

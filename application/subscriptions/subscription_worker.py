@@ -8,7 +8,8 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from application.feed.feed import Batch, FeedQuery
-from application.shared.errors import PositionNotFound, SealBroken, Unavailable
+from application.record.eras import PositionNotFound
+from application.shared.errors import SealBroken, Unavailable
 from application.shared.wire import utc_date
 from application.subscriptions.push_ports import DeliveryRejected, Message, PushPorts, Sender, label
 from application.subscriptions.records import Progress, SubscriptionHead, Subscriptions, Target

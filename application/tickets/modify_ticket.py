@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.policies.records import policy
-from application.shared.errors import StaleVersion
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, credential, save
 from application.tickets.response import to_response
@@ -12,9 +11,17 @@ from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy_definition import PolicyKey
+from domain.shared.errors import Kind, Refusal
 from domain.tickets.states import State
 from domain.tickets.ticket_credential import TicketCredential
 from domain.tickets.validity import Validity
+
+
+class StaleVersion(Refusal):
+    """The version in the request body is not the current version."""
+
+    CODE = "StaleVersion"
+    KIND = Kind.STALE_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from application.policies.records import policies_of
-from application.shared.errors import TicketExists, TicketNotFound
 from application.transaction.command import Command
 from application.transaction.records import DerivedRecords, Load, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS, user, user_of
 from domain.policies.policy import TicketPolicy
+from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.ticket import ClearTicket
@@ -17,6 +17,20 @@ from domain.tickets.ticket_credential import TicketCredential
 TICKETS = DerivedRecords[Subject, TicketState]("tickets", TicketCredential, "user")
 # Queues a newly minted ticket for delivery, in the same transaction.
 Enqueue = Callable[[UnitOfWork, TicketState, ClearTicket, TicketPolicy, str], None]
+
+
+class TicketNotFound(Refusal):
+    """The user has no ticket."""
+
+    CODE = "TicketUnknown"
+    KIND = Kind.NOT_FOUND
+
+
+class TicketExists(Refusal):
+    """The user already has a ticket; there is one per user and client."""
+
+    CODE = "TicketExists"
+    KIND = Kind.TICKET_EXISTS
 
 
 class TicketCommand(Command):

@@ -8,13 +8,26 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 from pydantic import BaseModel
 
-from application.shared.errors import PreconditionFailed
 from application.shared.wire import to_json
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load, RecordSet
 from domain.shared.attribution import Attribution
-from domain.shared.errors import REFUSALS, Refusal
+from domain.shared.errors import REFUSALS, Kind, Refusal
 from domain.shared.subject import Subject
+
+
+class PreconditionFailed(Refusal):
+    """If-Match or If-None-Match is not satisfied (RFC 9110, section 13)."""
+
+    CODE = "PreconditionFailed"
+    KIND = Kind.PRECONDITION
+
+
+class IdempotencyKeyReused(Refusal):
+    """The caller has already used the key with another request."""
+
+    CODE = "IdempotencyKeyReused"
+    KIND = Kind.KEY_REUSED
 
 
 class CommandKey(NamedTuple):

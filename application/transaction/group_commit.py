@@ -18,14 +18,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
-from application.shared.errors import (
-    Conflict,
-    IdempotencyKeyReused,
-    Overloaded,
-    StoreUnavailable,
-    Unavailable,
-)
-from application.transaction.command import ANSWERS, Answer, Command
+from application.shared.errors import Conflict, Overloaded, StoreUnavailable, Unavailable
+from application.transaction.command import ANSWERS, Answer, Command, IdempotencyKeyReused
 from application.transaction.records import Changes, Load, LoadedState
 from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork

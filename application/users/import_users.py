@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from application.shared.fields import ExtId, UserFields
+from application.shared.fields import ExtId
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
+from application.users.fields import UserFields
 from application.users.register_user import RegisterUser
 from domain.shared.subject import Subject
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
 
-COLUMNS = ["userExtId", "email", "name", "language", "postalAddress"]
+COLUMNS = ["userExtId", *UserFields.model_fields]
 _LINE_BREAK = re.compile(r"\||\r?\n")
 # Users submitted to the writer at once.
 CHUNK = 1000
@@ -73,10 +74,7 @@ def import_users(
             correlation_id=correlation_id,
             command_id=command_id,
             request_digest=command_id,
-            email=user.email,
-            name=user.name,
-            language=user.language,
-            postal_address=tuple(user.postalAddress) if user.postalAddress else None,
+            contact=user.contact,
         )
 
     users = _valid(rows, header, report)

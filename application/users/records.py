@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from application.shared.errors import UserNotFound
 from application.transaction.records import Load, LoadedState, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
+from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
 
 USERS = RecordSet[Subject, Recipient]("recipients")
+
+
+class UserNotFound(Refusal):
+    """The client has no such user."""
+
+    CODE = "UserUnknown"
+    KIND = Kind.NOT_FOUND
 
 
 class Users(Protocol):

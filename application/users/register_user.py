@@ -1,7 +1,7 @@
 """Register a user."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
@@ -10,17 +10,14 @@ from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS, user_of
 from application.users.response import to_response
-from domain.users.recipient import Recipient
+from domain.users.recipient import Contact, Recipient
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterUser(Command):
-    """Set the complete data of a user; None: unknown."""
+    """Set the complete data of a user."""
 
-    email: str | None
-    name: str | None = None
-    language: str | None = None
-    postal_address: tuple[str, ...] | None = None
+    contact: Contact
 
     def loads(self) -> Sequence[Load]:
         """Return the user."""
@@ -31,27 +28,18 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> A
     """Create or replace a user; idempotent. Raises PreconditionFailed."""
     known = unit.get(USERS, command.subject)
     command.precondition.check(known.version if known else None)
+    if known and known.contact == command.contact:
+        return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     now = clock()
     recipient = Recipient(
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
-        email=command.email,
-        name=command.name,
-        language=command.language,
-        postal_address=command.postal_address,
+        **vars(command.contact),
         created=known.created if known else now,
         last_modified=now,
         version=known.version + 1 if known else 1,
     )
-    if known and _is_unchanged(known, recipient):
-        return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     unit.put(USERS, command.subject, recipient)
     return command.done(
         Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
-    )
-
-
-def _is_unchanged(known: Recipient, new: Recipient) -> bool:
-    return known == replace(
-        new, created=known.created, last_modified=known.last_modified, version=known.version
     )

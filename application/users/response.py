@@ -1,26 +1,25 @@
 """The response schema of a user."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from application.shared.wire import Count, UtcDate, utc_date
-from domain.users.recipient import Recipient
+from application.shared.wire import Count, UtcDate, camel_case_fields, to_camel_case, utc_date
+from domain.users.recipient import Contact, Recipient
 
 
-class UserResponse(BaseModel):
-    """A user to whom tickets are delivered."""
-
+class _Versioned(BaseModel):
     created: UtcDate | None
     lastModified: UtcDate | None
     version: Count
     extId: Annotated[str, Field(description="The external ID of the user.")]
-    email: Annotated[str | None, Field(description="The mail address; null: unknown.")]
-    name: str | None
-    language: Annotated[str | None, Field(description="Preferred language of messages (BCP 47).")]
-    postalAddress: Annotated[
-        list[str] | None, Field(description="The address lines below the name; null: unknown.")
-    ]
+
+
+_User: Any = create_model("_User", __base__=_Versioned, **camel_case_fields(Contact, required=True))
+
+
+class UserResponse(_User):
+    """A user to whom tickets are delivered."""
 
 
 def to_response(recipient: Recipient) -> UserResponse:
@@ -30,8 +29,5 @@ def to_response(recipient: Recipient) -> UserResponse:
         lastModified=utc_date(recipient.last_modified),
         version=recipient.version,
         extId=recipient.user_ext_id,
-        email=recipient.email,
-        name=recipient.name,
-        language=recipient.language,
-        postalAddress=list(recipient.postal_address) if recipient.postal_address else None,
+        **to_camel_case(recipient.contact),
     )

@@ -1,11 +1,11 @@
 """A ticket policy: its parameters for minting, locking and delivery, and the rules that bound them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from domain.shared.errors import InvalidPolicy
+from domain.shared.errors import Refusal
 
 # The 57 letters and digits that are not easily confused in print: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -18,6 +18,15 @@ FAST_HASH_BITS = 112
 MAX_FAILURES = 100
 MAX_LENGTH = 200
 MAX_LIFETIME_MS = 100 * 366 * 86_400_000
+
+
+class InvalidPolicy(Refusal):
+    """A policy breaks at least one rule; the message has one line per fault."""
+
+    CODE = "PolicyFaulty"
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
 
 
 class HashAlgorithm(StrEnum):
@@ -37,25 +46,40 @@ class SendingMethod(StrEnum):
     WEBHOOK = "Webhook"
     NONE = "None"
 
+    @property
+    def address(self) -> str | None:
+        """The field of the recipient to which the method sends; None: unknown to this service."""
+        return _ADDRESSES.get(self)
+
+
+_ADDRESSES = {
+    SendingMethod.EMAIL: "email",
+    SendingMethod.HTML_EMAIL: "email",
+    SendingMethod.PDF_EMAIL: "email",
+    SendingMethod.PDF_STORE: "postal_address",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TicketPolicy:
-    """The parameters of a policy, under the contract's names.
+    """The parameters of a policy, under the contract's names in snake case; requests and responses are derived from it.
 
-    The defaults are the built-in policy. Durations are in milliseconds, except close_to_expiration_threshold in
-    days; -1 disables a threshold. sending_method is an ordered list of fallbacks.
+    The defaults are the built-in policy. The metadata describes a parameter for callers.
     """
 
     ticket_length: int = 24
     ticket_character_set: str = UNAMBIGUOUS_CHARACTERS
     hash_algorithm: HashAlgorithm = HashAlgorithm.SSHA256
-    credential_lifetime: int = 432_000_000
-    max_cred_failure_count: int = 3
-    tmp_locking_threshold: int = 2
-    tmp_locking_duration: int = 60_000
+    credential_lifetime: int = field(default=432_000_000, metadata={"description": "Milliseconds."})
+    max_cred_failure_count: int = field(default=3, metadata={"description": "-1: off."})
+    tmp_locking_threshold: int = field(default=2, metadata={"description": "-1: off."})
+    tmp_locking_duration: int = field(default=60_000, metadata={"description": "Milliseconds."})
     reusable: bool = False
-    sending_method: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
-    close_to_expiration_threshold: int = 10
+    sending_method: tuple[SendingMethod, ...] = field(
+        default=(SendingMethod.EMAIL,),
+        metadata={"description": "In order; the next method is tried if one fails."},
+    )
+    close_to_expiration_threshold: int = field(default=10, metadata={"description": "Days; -1: off."})
 
     @property
     def lifetime(self) -> timedelta:

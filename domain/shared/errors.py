@@ -1,4 +1,4 @@
-"""Refusals: errors of the domain. interface/http/core/problems.py maps their kinds to HTTP."""
+"""The base class of refusals. interface/http/core/problems.py maps their kinds to HTTP; each is declared in its room."""
 
 from enum import Enum, auto
 from typing import ClassVar
@@ -34,37 +34,3 @@ class Refusal(Exception):
 
 REFUSALS: dict[str, type[Refusal]] = {}
 """Every refusal by its code."""
-
-
-class CredentialDisabled(Refusal):
-    """A disabled credential cannot be reset."""
-
-    CODE = "CredentialDisabled"
-
-
-class CredentialArchived(Refusal):
-    """An archived credential cannot be reset."""
-
-    CODE = "CredentialArchived"
-
-
-class CredentialFinal(Refusal):
-    """An archived credential cannot be changed, only deleted."""
-
-    CODE = "CredentialFinal"
-
-
-class InvalidValidity(Refusal):
-    """A validity period that does not end after its start, or ends after the year 9999."""
-
-    CODE = "ValidityImpossible"
-    KIND = Kind.INVALID
-
-
-class InvalidPolicy(Refusal):
-    """A policy breaks at least one rule; the message has one line per fault."""
-
-    CODE = "PolicyFaulty"
-
-    def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))

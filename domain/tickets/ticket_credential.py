@@ -6,13 +6,31 @@ from enum import StrEnum
 from domain.policies.policy import OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
-from domain.shared.errors import CredentialArchived, CredentialDisabled, CredentialFinal
+from domain.shared.errors import Refusal
 from domain.shared.subject import Subject
 from domain.tickets import events, state, states
 from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.validity import Validity
+
+
+class CredentialDisabled(Refusal):
+    """A disabled credential cannot be reset."""
+
+    CODE = "CredentialDisabled"
+
+
+class CredentialArchived(Refusal):
+    """An archived credential cannot be reset."""
+
+    CODE = "CredentialArchived"
+
+
+class CredentialFinal(Refusal):
+    """An archived credential cannot be changed, only deleted."""
+
+    CODE = "CredentialFinal"
 
 
 class Verdict(StrEnum):

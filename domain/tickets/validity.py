@@ -5,7 +5,14 @@ from datetime import datetime
 from typing import Self
 
 from domain.policies.policy import TicketPolicy
-from domain.shared.errors import InvalidValidity
+from domain.shared.errors import Kind, Refusal
+
+
+class InvalidValidity(Refusal):
+    """A validity period that does not end after its start, or ends after the year 9999."""
+
+    CODE = "ValidityImpossible"
+    KIND = Kind.INVALID
 
 
 @dataclass(frozen=True)

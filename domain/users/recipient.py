@@ -1,24 +1,45 @@
 """The user to whom tickets are delivered. Contains personal data, which no event contains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from domain.shared.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipient:
-    """A user; an erasable row of table `recipients`. `version` is incremented by each change."""
+class Contact:
+    """The data that a client registers about a user; None: unknown. Requests, responses and imports have its fields."""
+
+    email: str | None = field(metadata={"description": "The mail address; null: unknown."})
+    name: str | None = None
+    language: str | None = field(
+        default=None, metadata={"description": "Preferred language of messages (BCP 47)."}
+    )
+    postal_address: tuple[str, ...] | None = field(
+        default=None, metadata={"description": "The address lines below the name; null: unknown."}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _User:
+    """The ids of a user; a base class, since stored rows begin with them."""
 
     client_ext_id: str
     user_ext_id: str
-    email: str | None
-    name: str | None
-    language: str | None
-    postal_address: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient(Contact, _User):
+    """A user; an erasable row of table `recipients`. `version` is incremented by each change."""
+
     created: datetime
     last_modified: datetime
     version: int
+
+    @property
+    def contact(self) -> Contact:
+        """The data that the client has registered."""
+        return Contact(**{part.name: getattr(self, part.name) for part in fields(Contact)})
 
     @property
     def subject(self) -> Subject:

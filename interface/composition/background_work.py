@@ -14,11 +14,13 @@ from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
+from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
-from interface.composition.jobs import cancelled, expire, send_signed, sign_ledgers, witnesses
-from interface.composition.service import Running
+from interface.composition.process import cancelled
+from interface.composition.service import RunningService
 from interface.composition.subscriptions import push
 from interface.composition.telemetry import Telemetry
+from interface.composition.tickets import expire
 
 log = logging.getLogger(__name__)
 _CHECKPOINTS_EVERY_SECONDS = 5
@@ -35,7 +37,12 @@ class BackgroundWork:
     """
 
     def __init__(
-        self, running: Running, live: LiveFeed, notes: AccessRecorder, telemetry: Telemetry, probe: Probe
+        self,
+        running: RunningService,
+        live: LiveFeed,
+        notes: AccessRecorder,
+        telemetry: Telemetry,
+        probe: Probe,
     ) -> None:
         self._running = running
         self._live = live
@@ -66,11 +73,13 @@ class BackgroundWork:
         self._sending = _witness_job(running, telemetry, stopped)
         self._observing = [
             loop.create_task(_flush_periodically(self._notes)),
-            loop.create_task(_look_periodically(telemetry)),
+            loop.create_task(_sample_periodically(telemetry)),
         ]
         self._storing = [loop.create_task(push(running, self._live))] if settings.push else []
         if self._delivery:
-            self._storing.append(loop.create_task(deliver(running, self._delivery, telemetry.tried)))
+            self._storing.append(
+                loop.create_task(deliver(running, self._delivery, telemetry.delivery_attempt))
+            )
 
     def prepare_stop(self) -> None:
         """End the streams and report that the server is not ready, so that the open requests end."""
@@ -102,7 +111,9 @@ class BackgroundWork:
         await asyncio.to_thread(self._telemetry.close)
 
 
-def _witness_job(running: Running, telemetry: Telemetry, stopped: Callable[[], bool]) -> Periodic | None:
+def _witness_job(
+    running: RunningService, telemetry: Telemetry, stopped: Callable[[], bool]
+) -> Periodic | None:
     """Return the job that sends checkpoints to witnesses; separate, so that a witness that hangs does not delay signing."""
     known = witnesses(running.settings)
     if not known:
@@ -117,9 +128,9 @@ async def _flush_periodically(notes: AccessRecorder) -> None:
         await _flush(notes)
 
 
-async def _look_periodically(telemetry: Telemetry) -> None:
+async def _sample_periodically(telemetry: Telemetry) -> None:
     while True:
-        telemetry.look()
+        telemetry.sample()
         await asyncio.sleep(_POLL_INTERVAL_SECONDS)
 
 

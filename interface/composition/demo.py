@@ -8,6 +8,7 @@ from application.transaction.group_commit import Background
 from application.transaction.store import Store
 from application.users.register_user import RegisterUser
 from domain.shared.subject import Subject
+from domain.users.recipient import Contact
 from interface.http.core.path import BASE_PATH
 from interface.settings import Settings
 
@@ -18,11 +19,10 @@ def register_demo(store: Store, background: Background) -> None:
     """Register a user with a ticket, if the store is empty."""
     if not store.is_empty():
         return
-    terms: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
-    background.execute(
-        RegisterUser(**terms, command_id=secrets.token_hex(16), email="user-123@example.com", name="Una User")
-    )
-    background.execute(CreateTicket(**terms, command_id=secrets.token_hex(16), reason="demo"))
+    contact = Contact(email="user-123@example.com", name="Una User")
+    context: dict[str, Any] = {"subject": DEMO, "actor": "demo", "correlation_id": "", "request_digest": ""}
+    background.execute(RegisterUser(**context, command_id=secrets.token_hex(16), contact=contact))
+    background.execute(CreateTicket(**context, command_id=secrets.token_hex(16), reason="demo"))
 
 
 def demo_greeting(settings: Settings, token: str, host: str, port: int) -> str:

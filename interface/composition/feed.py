@@ -20,7 +20,7 @@ from application.feed.publish import publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
-from interface.composition.service import log_as_set, open_store
+from interface.composition.service import configure_logging, open_store
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
@@ -71,7 +71,7 @@ def _uninterrupted() -> Iterator[None]:
 def publish_feeds(*, to: str, clients: list[str], topic: str, stream: str, cursor: Path | None) -> None:
     """Publish until a stop signal. Raises PositionNotFound, CursorRefused, InvalidSettings."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     try:
         url = parse_broker_url(Path(to[1:]).read_text().strip() if to.startswith("@") else to)
     except (OSError, ValueError) as error:

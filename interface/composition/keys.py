@@ -6,7 +6,7 @@ import typer
 
 from application.operations.reseal import ResealReport, reseal
 from interface.cli.operations import keys as commands
-from interface.composition.service import Running, in_background, ledger_keys
+from interface.composition.service import RunningService, in_background, ledger_keys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.settings import InvalidSettings, read_settings
 
@@ -36,8 +36,10 @@ def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
         return _reseal(running, report)
 
 
-def _reseal(running: Running, report: Callable[[int], None]) -> ResealReport:
-    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=report)
+def _reseal(running: RunningService, report: Callable[[int], None]) -> ResealReport:
+    return reseal(
+        outbox=running.store, subscriptions=running.store, sealer=running.sealer, report_progress=report
+    )
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""The server process: its signals and its garbage collection."""
+"""Processes: their signals, their stop and their garbage collection."""
 
 import asyncio
 import gc
@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -67,3 +68,20 @@ def _exit_after(seconds: float) -> None:
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until a stop signal."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    task = loop.create_task(work)
+    await stopped.wait()
+    await cancelled(task)
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancel a task, and wait until it has ended."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -19,18 +19,18 @@ from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
-from application.shared.errors import TicketNotFound
 from application.shared.wire import to_json
+from application.tickets.records import TicketNotFound
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
 from domain.shared.subject import Subject
 from interface.cli.record import commands
-from interface.composition.jobs import witnesses
+from interface.composition.checkpoints import witnesses
 from interface.composition.service import in_background, ledger_keys, open_at, open_store
-from interface.http.core.envelope import new_traceparent
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
+from interface.trace_context import new_traceparent
 
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500

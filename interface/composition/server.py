@@ -4,42 +4,29 @@ import asyncio
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import cast
 
-import jwt
 import typer
 import uvicorn
 from fastapi import FastAPI
 
-from application.feed.live_feed import LiveFeed
-from application.record.access_log import AccessRecorder
-from application.transaction.group_read import GroupRead
 from interface.cli.operations import server as commands
-from interface.composition.background_work import BackgroundWork
 from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
-from interface.composition.process import freeze_gc, install_signal_handlers
-from interface.composition.register import Edge, rooms
-from interface.composition.service import Running, in_background, log_as_set, start
-from interface.composition.telemetry import Telemetry, probe_of
+from interface.composition.http_app import http_app, key_finder, rate_limits_of
+from interface.composition.service import configure_logging, in_background, start
 from interface.composition.tls import check_certificate, tls_context
 from interface.composition.workers import Workers
-from interface.http.core.app import create_app
-from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
-from interface.http.core.bounded_protocol import OBSERVE, BoundedProtocol
-from interface.http.core.call import Service
+from interface.http.core.bounded_protocol import BoundedProtocol
 from interface.http.core.permissions import PERMISSIONS
-from interface.http.core.rate_limits import RateLimits, parse_limit
 from interface.http.core.secure_headers import NOTHING, secure_headers
-from interface.http.tickets.slow_hashing import SlowHashing
-from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.token_key import TokenKey
-from interface.outbound.system import SystemRandomness, system_clock
+from interface.outbound.system import system_clock
 from interface.settings import PREFIX, InvalidSettings, Settings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 
@@ -52,99 +39,10 @@ _STREAMS_END_WITHIN = 5
 WORKER_APP = "interface.composition.server:worker_app"
 
 
-def _key_finder(settings: Settings) -> KeyFinder:
-    if settings.jwks_url:
-        return keys_from_url(
-            settings.jwks_url,
-            lifespan_seconds=settings.jwks_lifespan_seconds,
-            cooldown_seconds=settings.jwks_cooldown_seconds,
-        )
-    try:
-        if settings.jwks_file:
-            return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
-        return keys_from_set(TokenKey(settings.token_key_file).key_set())
-    except (OSError, ValueError, jwt.PyJWTError) as error:
-        raise InvalidSettings(f"the keys for tokens cannot be read: {error}") from error
-
-
-def _rate_limits(settings: Settings) -> RateLimits:
-    limits = {
-        "per_caller": settings.rate_limit_per_caller,
-        "per_credential": settings.rate_limit_per_credential,
-    }
-    for name, limit in limits.items():
-        try:
-            parse_limit(limit)
-        except ValueError as error:
-            message = f"TICKETS_RATE_LIMIT_{name.upper()}: must be a limit such as 600/minute, or off"
-            raise InvalidSettings(message) from error
-    return RateLimits(**limits)
-
-
-def http_app(running: Running) -> FastAPI:
-    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
-    settings = running.settings
-    notes = AccessRecorder(running.commands.execute, system_clock)
-    live = LiveFeed(running.reads, settings.ledger_name)
-    telemetry, probe = Telemetry(running), probe_of(running)
-    running.commands.observe = telemetry.batch
-    work = BackgroundWork(running, live, notes, telemetry, probe)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        freeze_gc()
-        work.start()
-        install_signal_handlers(work.prepare_stop, settings.grace_seconds)
-        yield {OBSERVE: telemetry.request}
-        await work.stop()
-
-    edge = Edge(
-        settings=settings,
-        store=running.store,
-        reads=running.reads,
-        live=live,
-        signer=running.keys,
-        set_keys=running.set_keys,
-        sealer=running.sealer,
-        clock=system_clock,
-        randomness=SystemRandomness(),
-        readiness=probe,
-        exposition=telemetry.exposition,
-    )
-    return create_app(
-        _service(running, notes),
-        rooms(edge),
-        lifespan,
-        telemetry.request,
-        cors_origins=settings.origins,
-        hsts_seconds=settings.hsts_max_age,
-    )
-
-
-def _service(running: Running, notes: AccessRecorder) -> Service:
-    settings = running.settings
-    return Service(
-        execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
-        load=GroupRead(running.store).load,
-        store=running.reads,
-        note_access=notes.note,
-        clock=system_clock,
-        verifier=TokenVerifier(
-            _key_finder(settings),
-            issuer=settings.token_issuer,
-            audience=settings.token_audience,
-            trust_seconds=settings.jwks_lifespan_seconds,
-        ),
-        rate_limits=_rate_limits(settings),
-        new_uuid=SystemRandomness().uuid,
-        digest_keys=running.digest_keys,
-    )
-
-
 def worker_app() -> FastAPI:
     """Return the app of one server process; uvicorn calls this in each."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     return http_app(start(settings))
 
 
@@ -153,11 +51,11 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     if database:
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     # Detect here, once, what would keep the workers from starting.
     with in_background(settings, with_outbox=True) as (running, background):
-        _key_finder(settings)
-        _rate_limits(settings)
+        key_finder(settings)
+        rate_limits_of(settings)
         delivery_of(settings)
         check_certificate(settings)
         if demo:

@@ -13,7 +13,7 @@ from application.delivery.outbox import OUTBOX, RETRIES
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
 from application.transaction.records import Changes
-from interface.composition.register import TABLES, Tools, handlers
+from interface.composition.register import TABLES, HandlerContext, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
@@ -28,13 +28,13 @@ from interface.telemetry.logs import log_to_stderr
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """The service without an edge: what HTTP and the command line drive."""
 
     settings: Settings
     store: SqliteStore | PostgresStore
     commands: GroupCommit
-    stored: "Stored"
+    listeners: "CommitListeners"
     keys: LedgerKeys
     outbox_keys: Callable[[], Sequence[bytes]]
     sealer: AesGcmSealer
@@ -62,7 +62,7 @@ class Running:
 
 
 @dataclass
-class Stored:
+class CommitListeners:
     """Post-commit listeners, called on the event loop of the commands."""
 
     tickets_to_deliver: Callable[[], None] = lambda: None
@@ -111,7 +111,7 @@ def open_files(settings: Settings) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> Running:
+def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> RunningService:
     """Start the service. Raises InvalidSettings where a key or the store cannot be used, or others may read it.
 
     with_outbox: it will seal or open tickets; else the key for that need not be there.
@@ -133,16 +133,16 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     except (OSError, ValueError, Unavailable) as error:
         store.close()
         raise InvalidSettings(str(error)) from error
-    sealer, stored = AesGcmSealer(keys_of_outbox), Stored()
-    tools = Tools(system_clock, SystemRandomness(), sealer, settings.private_hosts)
+    sealer, listeners = AesGcmSealer(keys_of_outbox), CommitListeners()
+    context = HandlerContext(system_clock, SystemRandomness(), sealer, settings)
     commands = GroupCommit(
         store,
-        handlers(tools),
-        after_commit=stored,
+        handlers(context),
+        after_commit=listeners,
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return Running(settings, store, commands, stored, keys, keys_of_outbox, sealer, set_keys)
+    return RunningService(settings, store, commands, listeners, keys, keys_of_outbox, sealer, set_keys)
 
 
 def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
@@ -159,7 +159,7 @@ def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) 
 @contextmanager
 def in_background(
     settings: Settings, *, with_outbox: bool = False, make_lost_key: bool = False
-) -> Iterator[tuple[Running, Background]]:
+) -> Iterator[tuple[RunningService, Background]]:
     """Start the service for a command line, which has no event loop, and stop it at the end."""
     running = start(settings, with_outbox=with_outbox, make_lost_key=make_lost_key)
     background = Background(running.commands)
@@ -223,7 +223,7 @@ def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
     return [hashlib.sha256(b"request digest" + key).digest() for key in outbox_keys]
 
 
-def log_as_set(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
     """Log to the standard error."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     log_to_stderr(as_json=as_json)

@@ -8,6 +8,7 @@ import typer
 import uvloop
 
 from application.feed.live_feed import LiveFeed
+from application.shared.retries import Retries
 from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.push import Pusher
 from application.subscriptions.push_ports import PushPorts
@@ -15,18 +16,18 @@ from application.subscriptions.security_event import SecurityEvents
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.cli.subscriptions import commands
-from interface.composition.jobs import retries, until_stopped
-from interface.composition.service import Running, log_as_set, start
-from interface.http.core.envelope import new_traceparent
+from interface.composition.process import until_stopped
+from interface.composition.service import RunningService, configure_logging, start
 from interface.http.ssf.urls import issuer
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
 from interface.outbound.http_out.webhook_sender import WebhookSender
-from interface.outbound.system import system_clock
+from interface.outbound.system import jitter, system_clock
 from interface.settings import read_settings
+from interface.trace_context import new_traceparent
 
 
-async def push(running: Running, live: LiveFeed) -> None:
+async def push(running: RunningService, live: LiveFeed) -> None:
     """Push to subscriptions until cancelled."""
     settings = running.settings
     http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
@@ -38,8 +39,11 @@ async def push(running: Running, live: LiveFeed) -> None:
         sealer=running.sealer,
         senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
         park=partial(_park, running),
-        retries=retries(
-            settings.push_retry_seconds, settings.push_longest_wait_seconds, settings.push_give_up_hours
+        retries=Retries.of(
+            settings.push_retry_seconds,
+            settings.push_longest_wait_seconds,
+            settings.push_give_up_hours,
+            jitter,
         ),
         clock=system_clock,
     )
@@ -49,7 +53,7 @@ async def push(running: Running, live: LiveFeed) -> None:
         await http.close()
 
 
-async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
+async def _park(running: RunningService, key: SubscriptionKey, version: int, reason: str) -> None:
     command = ChangeSubscriptionStatus(
         subject=Subject(key.client_ext_id),
         actor="tickets push",
@@ -67,12 +71,12 @@ async def _park(running: Running, key: SubscriptionKey, version: int, reason: st
 def push_alone() -> None:
     """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
-    log_as_set(settings)
+    configure_logging(settings)
     running = start(settings)
     uvloop.run(_push_until_stopped(running))
 
 
-async def _push_until_stopped(running: Running) -> None:
+async def _push_until_stopped(running: RunningService) -> None:
     live = LiveFeed(running.reads, running.settings.ledger_name)
     await until_stopped(push(running, live))
     await live.close()

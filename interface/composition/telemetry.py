@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from cachetools import TTLCache, cached
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.operations.readiness import NotReady, Probe
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch
-from interface.composition.service import Running, key_files
+from interface.composition.service import RunningService, key_files
 from interface.http.core.envelope import Exchange
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.system import system_clock
@@ -30,25 +30,25 @@ _STUCK_SECONDS = 15
 class Telemetry:
     """Forwards observations to metrics, traces and logs. Raises InvalidSettings if traces cannot be made."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningService) -> None:
         settings = running.settings
         kept = cached(TTLCache(1, _FIGURES_KEPT_SECONDS), lock=Lock())
         metrics = Metrics(kept(running.store.figures), lambda: running.commands.queued, system_clock)
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]
-        self._tries: list[Callable[[DeliveryAttempt], None]] = [metrics.tried]
+        self._attempts: list[Callable[[DeliveryAttempt], None]] = [metrics.delivery_attempt]
         self._end: Callable[[], None] = lambda: None
         if settings.log_requests:
             self._requests.append(log_request)
         if traces:
             self._requests.append(traces.request)
             self._batches.append(traces.batch)
-            self._tries.append(traces.tried)
+            self._attempts.append(traces.delivery_attempt)
             self._end = traces.close
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
-        self.look = metrics.sample
+        self.sample = metrics.sample
 
     def request(self, exchange: Exchange) -> None:
         """Record a request."""
@@ -60,17 +60,17 @@ class Telemetry:
         for observe in self._batches:
             observe(batch)
 
-    def tried(self, tried: DeliveryAttempt) -> None:
+    def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Record an attempt to deliver a ticket."""
-        for observe in self._tries:
-            observe(tried)
+        for observe in self._attempts:
+            observe(attempt)
 
     def close(self) -> None:
         """Export the remaining traces."""
         self._end()
 
 
-def probe_of(running: Running) -> Probe:
+def probe_of(running: RunningService) -> Probe:
     """Return the readiness probe."""
 
     def store() -> None:
@@ -89,7 +89,7 @@ def probe_of(running: Running) -> Probe:
     return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
 
 
-def _check_keys(running: Running) -> None:
+def _check_keys(running: RunningService) -> None:
     try:
         if isinstance(running.outbox_keys, OutboxKeyFile):
             running.outbox_keys.check()

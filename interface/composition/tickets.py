@@ -1,12 +1,35 @@
-"""The actions of the commands for tickets."""
+"""The job that records the expiry of tickets, and the actions of its command."""
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import typer
 
-from application.tickets.expire_tickets import ExpiryReport
+from application.tickets.expire_tickets import ExpiryReport, expire_tickets
+from application.transaction.command import Answer, Command
 from interface.cli.tickets import commands
-from interface.composition.jobs import expire
-from interface.composition.service import in_background
+from interface.composition.service import RunningService, in_background
+from interface.outbound.system import system_clock
 from interface.settings import read_settings
+from interface.trace_context import new_traceparent
+
+
+def expire(
+    running: RunningService,
+    submit: Callable[[Command], Future[Answer]],
+    stopped: Callable[[], bool] = lambda: False,
+) -> ExpiryReport | None:
+    """Record which tickets expire soon and which have expired; None if another process runs the job."""
+    return expire_tickets(
+        store=running.store,
+        tickets=running.store,
+        clock=system_clock,
+        submit=submit,
+        new_command_id=lambda: secrets.token_hex(16),
+        correlation_id=new_traceparent(),
+        stopped=stopped,
+    )
 
 
 def run_expiry() -> ExpiryReport | None:

@@ -9,8 +9,8 @@ import typer
 from application.users.import_users import ImportReport, import_users
 from interface.cli.users import commands
 from interface.composition.service import in_background
-from interface.http.core.envelope import new_traceparent
 from interface.settings import read_settings
+from interface.trace_context import new_traceparent
 
 
 def import_from(

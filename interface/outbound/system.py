@@ -1,8 +1,11 @@
 """The machine's clock and randomness."""
 
+import random
 import secrets
 import uuid
 from datetime import UTC, datetime
+
+jitter = random.SystemRandom().random
 
 
 def system_clock() -> datetime:

@@ -6,7 +6,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-from interface.http.core.envelope import AT_HAND, Exchange
+from interface.http.core.envelope import CURRENT_REQUEST, Exchange
 
 _log = structlog.stdlib.get_logger("tickets.requests")
 
@@ -46,7 +46,7 @@ def log_to_stderr(*, as_json: bool) -> None:
 
 def _add_request_ids(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Add the ids of the current request, if there is one."""
-    if at_hand := AT_HAND.get(None):
+    if at_hand := CURRENT_REQUEST.get(None):
         event["request_id"], event["correlation_id"] = at_hand
     return event
 

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.operations.figures import Figures
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
@@ -105,9 +105,9 @@ class Metrics:
         if failed:
             self._failed.inc()
 
-    def tried(self, tried: DeliveryAttempt) -> None:
+    def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt."""
-        self._tries.labels(tried.method, tried.answer).inc()
+        self._tries.labels(attempt.method, attempt.answer).inc()
 
     def unsent(self, since: datetime | None) -> None:
         """Record the time of the oldest checkpoint that this process has to send, or None."""

@@ -19,7 +19,8 @@ from application.transaction.records import Changes
 from application.transaction.unit_of_work import UnitOfWork
 from interface import main
 from interface.composition import server
-from interface.composition.service import Running, start
+from interface.composition.http_app import http_app
+from interface.composition.service import RunningService, start
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
@@ -68,7 +69,7 @@ def no_op_router() -> APIRouter:
     return routes
 
 
-def unbatched_router(running: Running) -> APIRouter:
+def unbatched_router(running: RunningService) -> APIRouter:
     """Return the route that decides and stores each reset by itself, in a thread."""
     routes = APIRouter(route_class=CallRoute)
 
@@ -103,7 +104,7 @@ def worker_app() -> FastAPI:
         counts["events"] += len(changes.events)
 
     running.store.commit = counting  # type: ignore[method-assign]
-    app = server.http_app(running)
+    app = http_app(running)
     app.include_router(no_op_router())
     app.include_router(unbatched_router(running))
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from application.shared.errors import TicketNotFound, UserNotFound
 from application.tickets.find_tickets import PageKey, TicketQuery, find_tickets, page_key_of
+from application.tickets.records import TicketNotFound
 from application.users.find_users import find_users
+from application.users.records import UserNotFound
 from domain.delivery.ticket_delivery import Obsolete
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketDeleted

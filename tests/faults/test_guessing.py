@@ -11,9 +11,10 @@ from application.transaction.group_commit import Background, GroupCommit
 from application.users.register_user import RegisterUser
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
-from interface.composition.register import Tools, tickets, users
+from interface.composition.register import HandlerContext, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.system import SystemRandomness, system_clock
+from interface.settings import Settings
 from tests.support.evidence import open_store
 from tests.support.lanes import forms
 from tests.support.service import command
@@ -23,10 +24,8 @@ SUBJECT = Subject("client-123", "user-123")
 
 
 def commands_over(database_url: str) -> Background:
-    tools = Tools(system_clock, SystemRandomness(), AesGcmSealer(lambda: [bytes(32)]), ())
-    return Background(
-        GroupCommit(open_store(database_url), {**tickets.handlers(tools), **users.handlers(tools)})
-    )
+    context = HandlerContext(system_clock, SystemRandomness(), AesGcmSealer(lambda: [bytes(32)]), Settings())
+    return Background(GroupCommit(open_store(database_url), handlers(context)))
 
 
 def guess(database_url: str, guesses: int) -> int:

@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from application.transaction.records import Changes
 from interface import main
 from interface.composition import service

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from application.delivery.deliver_tickets import Courier, Deliverer, NotDelivered
+from application.delivery.attempts import Attempts
+from application.delivery.courier import Courier, NotDelivered
+from application.delivery.deliver_tickets import Deliverer
 from application.delivery.deliveries import TOPICS
 from application.delivery.outbox import Outbox, PendingDelivery
 from application.shared.retries import Retries
@@ -91,14 +93,15 @@ class Delivering:
             "retries": RETRIES,
             "clock": service.clock,
             "lease": f"lease-{next(_numbers)}",
-            "lease_for": timedelta(seconds=30),
             "new_command_id": lambda: f"delivery-{next(_numbers)}",
             "correlation_id": lambda: TRACEPARENT,
         }
         self._close = close
         self._asked = False
         self._loop = asyncio.new_event_loop()
-        self._deliverer = Deliverer(**{**fields, **terms})
+        lease_for = terms.pop("lease_for", timedelta(seconds=30))
+        attempts = Attempts(**{**fields, **terms})
+        self._deliverer = Deliverer(attempts.outbox, attempts, attempts.clock, attempts.lease, lease_for)
         self._task = self._loop.create_task(self._deliverer.run())
         self._thread = threading.Thread(target=self._run, name="delivering")
         self._thread.start()

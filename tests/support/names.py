@@ -16,7 +16,7 @@ import typer.main
 from fastapi.testclient import TestClient
 
 from application.record.streams import EVENTS
-from interface.composition.server import http_app
+from interface.composition.http_app import http_app
 from interface.composition.service import start
 from interface.http.core.problems import INTERNAL, PROBLEMS
 from interface.main import command_line

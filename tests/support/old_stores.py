@@ -123,7 +123,8 @@ def _settings(directory: Path) -> dict[str, str]:
 
 
 def _has(directory: Path, setting: str) -> bool:
-    return f"\n    {setting}: Annotated" in (directory / "interface" / "settings.py").read_text()
+    files = [*directory.glob("interface/settings.py"), *directory.glob("interface/settings/*.py")]
+    return any(f"\n    {setting}: Annotated" in file.read_text() for file in files)
 
 
 if __name__ == "__main__":

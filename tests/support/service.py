@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from application.policies.define_policy import DefinePolicy
@@ -19,9 +19,11 @@ from application.transaction.group_commit import Background, GroupCommit
 from application.users.register_user import RegisterUser
 from domain.policies.policy import TicketPolicy
 from domain.tickets.ticket import ClearTicket
-from interface.composition.register import Tools, handlers
+from domain.users.recipient import Contact
+from interface.composition.register import HandlerContext, handlers
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.settings import Settings
 from tests.support.fakes import SUBJECT, TRACEPARENT, FakeClock, FakeRandomness, FakeSealer, FakeSlowHash
 
 AnyStore = SqliteStore | PostgresStore
@@ -38,8 +40,10 @@ class Service:
     sealer: FakeSealer = field(default_factory=FakeSealer)
 
     def __post_init__(self) -> None:
-        tools = Tools(self.clock, self.randomness, self.sealer, {"127.0.0.1"})
-        self.group_commit = GroupCommit(self.store, handlers(tools))
+        context = HandlerContext(
+            self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1")
+        )
+        self.group_commit = GroupCommit(self.store, handlers(context))
         self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:
@@ -94,7 +98,10 @@ def service_over(store: AnyStore) -> Iterator[Service]:
 
 
 def command(kind: type[Command], **changes: Any) -> Any:
-    """Return a sample command with these changes."""
+    """Return a sample command with these changes; those of a user's contact are given by themselves."""
+    if kind is RegisterUser:
+        names = [part.name for part in fields(Contact) if part.name in changes]
+        changes["contact"] = Contact(**{name: changes.pop(name) for name in names})
     terms: dict[str, Any] = {
         "subject": SUBJECT,
         "actor": "helpdesk",

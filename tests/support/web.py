@@ -16,15 +16,15 @@ from fastapi.testclient import TestClient
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
 from application.record.access_log import AccessRecorder
+from application.tickets.slow_hashing import SlowHashing
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
-from interface.composition.register import Edge, rooms
+from interface.composition.register import RouteContext, rooms
 from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier, keys_from_set
 from interface.http.core.call import Service as HttpService
 from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.rate_limits import RateLimits
-from interface.http.tickets.slow_hashing import SlowHashing
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.keys.token_key import TokenKey
@@ -112,7 +112,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
         async def execute(command: Command) -> Answer:
             return await asyncio.wrap_future(service.commands.submit(command))
 
-        tools = Edge(
+        context = RouteContext(
             settings=Settings(public_url="https://tickets.example", ledger_name="tickets"),
             store=store,
             reads=store,
@@ -137,7 +137,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 new_uuid=service.randomness.uuid,
                 digest_keys=lambda: [b"key"],
             ),
-            rooms(tools),
+            rooms(context),
             lifespan,
             **edge,
         )

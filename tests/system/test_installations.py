@@ -17,8 +17,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from interface import verify_evidence
+from interface.composition.http_app import http_app
 from interface.composition.record import check_record
-from interface.composition.server import http_app, sign_token
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.settings import Settings
 from tests.support import installations, names

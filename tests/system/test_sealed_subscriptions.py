@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from interface.composition.server import http_app
+from interface.composition.http_app import http_app
 from interface.composition.service import start
 from interface.settings import Settings
 from tests.support.web import BASE

@@ -1,5 +1,6 @@
 """Settings that are secrets come from files, as systemd, compose and Kubernetes provide them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,26 @@ def test_a_directory_that_is_not_there_stops_the_start(
 ) -> None:
     monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets / "none"))
 
-    with pytest.raises(InvalidSettings, match=r"^TICKETS_SECRETS_DIR: .*No such file or directory"):
+    with pytest.raises(
+        InvalidSettings,
+        match=r"^TICKETS_SECRETS_DIR: must be a readable directory: No such file or directory: .*none$",
+    ):
         read_settings()
+
+
+@pytest.mark.parametrize("name", [*Settings.model_fields])
+@pytest.mark.parametrize("content", ["not/valid \x01", "-1", "0", ""])
+def test_an_invalid_setting_is_refused_by_a_sentence_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
+    message = ""
+    try:
+        read_settings()
+    except InvalidSettings as error:
+        message = str(error)
+    assert not message or f"TICKETS_{name.upper()}" in message
+    assert not re.search(r"Input should|String should|[Ee]xtra inputs|pattern|Errno", message)
 
 
 KINDS = [name for name, field in Settings.model_fields.items() if "SecretStr" in repr(field.annotation)]

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from application.delivery.deliver_tickets import NotDelivered
-from interface.composition.server import http_app, sign_token
+from application.delivery.courier import NotDelivered
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.outbound.mail.couriers import MailSpool
 from interface.settings import Settings

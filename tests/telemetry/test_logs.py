@@ -234,7 +234,7 @@ def test_delivery_logs_without_request_ids(sqlite_url: str, tmp_path: Path) -> N
         assert server.stop() == 0
 
     said = of_server(server.log)
-    assert {line["logger"] for line in said} == {"application.delivery.deliver_tickets"}
+    assert {line["logger"] for line in said} == {"application.delivery.attempts"}
     assert not any("request_id" in line or "correlation_id" in line for line in said)
     assert "una@example.com" not in server.log.read_text()
 

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.delivery.outbox import OutboxStatus
 from application.operations.figures import Figures
 from application.shared.errors import StoreUnavailable
@@ -25,7 +25,8 @@ from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.policies.policy import SendingMethod
 from domain.subscriptions.subscription import Status, SubscriptionKey
-from interface.composition.server import http_app, sign_token
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
 from interface.settings import Settings
@@ -379,7 +380,7 @@ def test_a_failed_batch_is_counted_without_its_resets() -> None:
 def test_a_delivery_attempt_is_counted_by_its_code() -> None:
     metrics = metrics_of()
     for answer in ("250", "451", "451"):
-        metrics.tried(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
+        metrics.delivery_attempt(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2

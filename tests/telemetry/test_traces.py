@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from application.delivery.deliver_tickets import DeliveryAttempt
+from application.delivery.courier import DeliveryAttempt
 from application.shared.errors import StoreUnavailable
 from application.tickets.minting import SlowWork
 from application.tickets.regenerate_ticket import RegenerateTicket
@@ -22,7 +22,8 @@ from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.policies.policy import SendingMethod
 from interface.composition import telemetry
-from interface.composition.server import http_app, sign_token
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
 from interface.settings import InvalidSettings, Settings
@@ -174,7 +175,7 @@ def test_a_failure_is_an_error_and_a_refusal_is_not() -> None:
     traces.request(Exchange("op", "GET", 503, 0.1, TRACEPARENT, False, None, None))
     traces.request(Exchange("op", "GET", 409, 0.1, TRACEPARENT, False, None, None))
     for delivered in (True, False):
-        traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
+        traces.delivery_attempt(DeliveryAttempt(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
     traces.close()
 
     statuses = [(span.name, span.status.status_code) for span in exporter.get_finished_spans()]
@@ -209,7 +210,7 @@ def test_a_span_ends_now_and_has_the_measured_duration(monkeypatch: pytest.Monke
 def test_work_without_a_request_creates_no_span() -> None:
     traces, exporter = made()
     traces.batch(Batch([command(RegenerateTicket, correlation_id="")], [StoreUnavailable("gone")], 0.5))
-    traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
+    traces.delivery_attempt(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
     traces.close()
 
     assert exporter.get_finished_spans() == ()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.users.import_users import ImportReport
+from application.users.import_users import COLUMNS, ImportReport
 from interface.cli.core.messages import fail
 
 
@@ -35,7 +35,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         file: Annotated[
             Path,
             typer.Argument(
-                help="CSV in UTF-8: userExtId,email,name,language,postalAddress, with | between its lines.",
+                help=f"CSV in UTF-8: {','.join(COLUMNS)}, with | between the lines of an address.",
                 dir_okay=False,
             ),
         ],

@@ -13,7 +13,7 @@ from interface.composition.register import (
     tickets,
     users,
 )
-from interface.composition.register.tools import Edge, Handlers, Tools
+from interface.composition.register.contexts import HandlerContext, Handlers, RouteContext
 from interface.http.core.room import Room
 
 # In this order their operations stand in the OpenAPI document.
@@ -22,16 +22,18 @@ CAPABILITIES = [module.CAPABILITY for module in _MODULES]
 TABLES = [table for capability in CAPABILITIES for table in capability.tables]
 
 
-def handlers(tools: Tools) -> Handlers:
-    """Return the handler of every command."""
+def handlers(context: HandlerContext) -> Handlers:
+    """Return the handler of every command, with its ports and settings."""
     return {
-        kind: handler for capability in CAPABILITIES for kind, handler in capability.handlers(tools).items()
+        kind: context.bind(handler)
+        for capability in CAPABILITIES
+        for kind, handler in capability.handlers.items()
     }
 
 
-def rooms(edge: Edge) -> Sequence[Room]:
+def rooms(context: RouteContext) -> Sequence[Room]:
     """Return every room of the HTTP edge."""
-    return [capability.room(edge) for capability in CAPABILITIES if capability.room]
+    return [capability.room(context) for capability in CAPABILITIES if capability.room]
 
 
-__all__ = ["TABLES", "Edge", "Handlers", "Tools", "handlers", "rooms"]
+__all__ = ["TABLES", "HandlerContext", "Handlers", "RouteContext", "handlers", "rooms"]

@@ -1,15 +1,15 @@
 """The feed, wired."""
 
-from interface.composition.register.tools import Capability, Edge
+from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
 from interface.http.feed import routes
 
 
-def room(edge: Edge) -> Room:
+def room(context: RouteContext) -> Room:
     """Return the routes of the feed."""
-    settings = edge.settings
+    settings = context.settings
     part = routes.FeedPart(
-        live=edge.live, public_url=settings.public_url, patience_seconds=settings.stream_patience_seconds
+        live=context.live, public_url=settings.public_url, patience_seconds=settings.stream_patience_seconds
     )
     return Room([routes.router, routes.documents], part)
 

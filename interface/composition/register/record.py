@@ -1,22 +1,17 @@
 """The record, wired."""
 
-from functools import partial
-
 from application.record.access_log import NoteAccess, note_access
-from interface.composition.register.tools import Capability, Edge, Handlers, Tools
+from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
 from interface.http.record import routes
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 
 
-def handlers(tools: Tools) -> Handlers:
-    """Return the handlers of commands about the access log."""
-    return {NoteAccess: partial(note_access, clock=tools.clock)}
-
-
-def room(edge: Edge) -> Room:
+def room(context: RouteContext) -> Room:
     """Return the routes of the record."""
-    return Room([routes.router], routes.RecordPart(ledger=edge.store, history=edge.reads, signer=edge.signer))
+    return Room(
+        [routes.router], routes.RecordPart(ledger=context.store, history=context.reads, signer=context.signer)
+    )
 
 
-CAPABILITY = Capability(handlers=handlers, tables=(ACCESS_LOG_TABLE,), room=room)
+CAPABILITY = Capability(handlers={NoteAccess: note_access}, tables=(ACCESS_LOG_TABLE,), room=room)

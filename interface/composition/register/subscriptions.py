@@ -1,7 +1,6 @@
 """Subscriptions, wired."""
 
 import base64
-from functools import partial
 
 from application.subscriptions.control_subscription import (
     ChangeSubscriptionStatus,
@@ -13,7 +12,7 @@ from application.subscriptions.control_subscription import (
 )
 from application.subscriptions.define_subscription import DefineSubscription, define_subscription
 from domain.shared.secret import Secret
-from interface.composition.register.tools import Capability, Edge, Handlers, Tools
+from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
 from interface.http.subscriptions import routes
 from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCRIPTION_TABLE
@@ -21,30 +20,26 @@ from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCR
 _WEBHOOK_SECRET_BYTES = 32
 
 
-def handlers(tools: Tools) -> Handlers:
-    """Return the handlers of commands about subscriptions."""
-    clock, sealer = tools.clock, tools.sealer
-    return {
-        DefineSubscription: partial(
-            define_subscription, clock=clock, sealer=sealer, private_hosts=tools.private_hosts
-        ),
-        DeleteSubscription: partial(delete_subscription, clock=clock, sealer=sealer),
-        ReplaySubscription: partial(replay_subscription, clock=clock),
-        ChangeSubscriptionStatus: partial(change_subscription_status, clock=clock),
-    }
-
-
-def room(edge: Edge) -> Room:
+def room(context: RouteContext) -> Room:
     """Return the routes of subscriptions."""
 
     def new_webhook_secret() -> Secret:
-        octets = edge.randomness.octets(_WEBHOOK_SECRET_BYTES)
+        octets = context.randomness.octets(_WEBHOOK_SECRET_BYTES)
         return Secret("whsec_" + base64.b64encode(octets).decode())
 
     part = routes.SubscriptionPart(
-        subscriptions=edge.store, ledger=edge.store, new_webhook_secret=new_webhook_secret
+        subscriptions=context.store, ledger=context.store, new_webhook_secret=new_webhook_secret
     )
     return Room([routes.router], part)
 
 
-CAPABILITY = Capability(handlers=handlers, tables=(SUBSCRIPTION_TABLE, LEDGER_SIZE_TABLE), room=room)
+CAPABILITY = Capability(
+    handlers={
+        DefineSubscription: define_subscription,
+        DeleteSubscription: delete_subscription,
+        ReplaySubscription: replay_subscription,
+        ChangeSubscriptionStatus: change_subscription_status,
+    },
+    tables=(SUBSCRIPTION_TABLE, LEDGER_SIZE_TABLE),
+    room=room,
+)

@@ -9,9 +9,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from interface.http.core.envelope import Exchange, new_traceparent
+from interface.http.core.envelope import Exchange
 from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem
 from interface.http.core.secure_headers import Headers
+from interface.trace_context import new_traceparent
 
 HEAD_LIMIT_BYTES = 64 * 1024
 # The key under which the lifespan yields the function called for every request rejected here.
@@ -48,8 +49,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._headers_of_refusals = headers
         self._received = 0
         self._began = 0.0
-        self._until_whole: asyncio.TimerHandle | None = None
-        self._until_read: asyncio.TimerHandle | None = None
+        self._request_timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -60,19 +61,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the received bytes."""
         super().data_received(data)
-        head_is_whole = self._head_is_whole
-        if head_is_whole and self._body_is_whole:
+        head_is_complete = self._head_is_complete
+        if head_is_complete and self._body_is_complete:
             # Nearly always at once, so a timer is rarely made.
             self._received = 0
-            _cancel(self._until_whole)
-            self._until_whole = None
+            _cancel(self._request_timer)
+            self._request_timer = None
             return
         self._received += len(data)
-        if not head_is_whole and self._received > HEAD_LIMIT_BYTES:
+        if not head_is_complete and self._received > HEAD_LIMIT_BYTES:
             self._cut_off(431, "A request header may have 64 KiB at most.")
         elif self._received > _REQUEST_LIMIT_BYTES:
             self._cut_off(413, "The request is too large.")
-        elif self._until_whole is None:
+        elif self._request_timer is None:
             self._await_the_rest()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, as plain text
@@ -83,10 +84,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
-        _cancel(self._until_whole)
-        self._until_whole = None
-        _cancel(self._until_read)
-        self._until_read = None
+        _cancel(self._request_timer)
+        self._request_timer = None
+        _cancel(self._reader_timer)
+        self._reader_timer = None
         if self._running:
             # uvicorn notifies only the newest of pipelined requests; the one before would write to a closed connection.
             self._running.disconnected = True
@@ -96,21 +97,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Begin to wait for the reader."""
         super().pause_writing()
-        self._until_read = self.loop.call_later(self._reader_patience_seconds, self.transport.abort)
+        self._reader_timer = self.loop.call_later(self._reader_patience_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Cancel the timer for a stalled reader."""
-        _cancel(self._until_read)
-        self._until_read = None
+        _cancel(self._reader_timer)
+        self._reader_timer = None
         super().resume_writing()
 
     @property
-    def _head_is_whole(self) -> bool:
+    def _head_is_complete(self) -> bool:
         # uvicorn makes a scope when a request begins, and a cycle of it when its head has ended.
         return self.scope is (self.cycle.scope if self.cycle else None)
 
     @property
-    def _body_is_whole(self) -> bool:
+    def _body_is_complete(self) -> bool:
         return bool(self.cycle) and not self.cycle.more_body and not self.cycle.response_complete
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -119,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_the_rest(self) -> None:
         self._began = time.monotonic()
-        self._until_whole = self.loop.call_later(self._patience_seconds, self._give_up)
+        self._request_timer = self.loop.call_later(self._patience_seconds, self._give_up)
 
     def _give_up(self) -> None:
         self._cut_off(408, f"A request must be complete within {self._patience_seconds:g} seconds.")
@@ -128,8 +129,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         unanswered = self.cycle and not self.cycle.response_complete
-        misses_its_body = self._head_is_whole and unanswered and not self.cycle.response_started
-        misses_its_head = not self._head_is_whole and not unanswered
+        misses_its_body = self._head_is_complete and unanswered and not self.cycle.response_started
+        misses_its_head = not self._head_is_complete and not unanswered
         if misses_its_body or misses_its_head:
             self._refuse(status, message)
         self.transport.close()
@@ -152,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"".join(b"%s: %s\r\n" % header for header in headers.items())
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + content)
         if observe := self.app_state.get(OBSERVE):
-            seconds = time.monotonic() - self._began if self._until_whole else 0
+            seconds = time.monotonic() - self._began if self._request_timer else 0
             address = self.client and self.client[0]
             # The operation and the method are unknown.
             observe(Exchange(None, "?", status, seconds, traceparent, True, None, None, address))

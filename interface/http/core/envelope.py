@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -15,23 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interface.http.core.problems import BodyTooLarge, internal_error_response, problem_response
 from interface.http.core.secure_headers import Headers
+from interface.trace_context import new_traceparent, parse_traceparent
 
 BODY_LIMIT_BYTES = 16 * 1024
 _DRAIN_BYTES = 1024 * 1024
 _DRAIN_SECONDS = 1
 
-# W3C Trace Context, section 3.2: version ff and all-zero ids are invalid; a version above 00 may have more fields after the flags.
-_TRACEPARENT = re.compile(
-    r"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?)"
-)
-_TRACEPARENT_LENGTH = 55
-
 log = logging.getLogger(__name__)
 
 
 # The ids of the current request and of its trace, for its log entries.
-AT_HAND: ContextVar[tuple[str, str]] = ContextVar("request at hand")
+CURRENT_REQUEST: ContextVar[tuple[str, str]] = ContextVar("request at hand")
 
 
 class Exchange(NamedTuple):
@@ -100,7 +93,7 @@ class Envelope:
             await send(message)
 
         # Log records have the id of the request.
-        token = AT_HAND.set((self._new_id(8), traceparent[3:35]))
+        token = CURRENT_REQUEST.set((self._new_id(8), traceparent[3:35]))
         try:
             await self._serve(scope, receive, send_with_headers)
             if status:
@@ -114,7 +107,7 @@ class Envelope:
                     )
                 )
         finally:
-            AT_HAND.reset(token)
+            CURRENT_REQUEST.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, state, started = _BoundedBody(scope, receive), scope["state"], False
@@ -143,12 +136,7 @@ class Envelope:
 def _given_traceparent(scope: Scope) -> str | None:
     given: list[bytes] = [value for name, value in scope["headers"] if name == b"traceparent"]
     text = given[0].decode("latin-1") if len(given) == 1 else ""
-    return text[:_TRACEPARENT_LENGTH] if _TRACEPARENT.fullmatch(text) else None
-
-
-def new_traceparent(new_id: Callable[[int], str] = secrets.token_hex) -> str:
-    """Return a trace context for work that no request started."""
-    return f"00-{new_id(16)}-{new_id(8)}-01"
+    return parse_traceparent(text)
 
 
 class _BoundedBody:

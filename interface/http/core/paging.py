@@ -66,7 +66,7 @@ def page(call: Call) -> WantedPage:
     return WantedPage(int(limit), _place(token) if token else None)
 
 
-def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
+def numbered_page(call: Call) -> tuple[WantedPage, int]:
     """Return the requested page, and the number after which it begins. Raises Malformed."""
     wanted = page(call)
     if wanted.place is None:
@@ -76,7 +76,7 @@ def page_of_numbers(call: Call) -> tuple[WantedPage, int]:
     return wanted, int(wanted.place.value)
 
 
-def number_page(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
+def numbered_page_response(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
     """Return a page of numbered items; the next page begins after `last`, None: this is the last page."""
     place = None if last is None else PageKey(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
@@ -102,7 +102,7 @@ def query_value(call: Call, name: str, kind: Any) -> Any:
         raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
 
 
-def numbered(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
+def integer_param(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
     """Return an integer query parameter, None if absent. Raises Malformed."""
     text = single_param(call, name, "")
     if name not in call.query:

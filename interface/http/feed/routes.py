@@ -15,7 +15,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import preferred_type
 from interface.http.core.openapi import SchemaRef, returns
-from interface.http.core.paging import Limit, numbered, page
+from interface.http.core.paging import Limit, integer_param, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
 from interface.http.core.room import part_of
@@ -86,7 +86,7 @@ async def events(
     Required permission: AccessControl.EventView
     """
     query = feed_query(call, call.subject.client_ext_id, after_event(call))
-    seconds = numbered(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
+    seconds = integer_param(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
     output = FORMATS[preferred_type(call.headers, _MEDIA_TYPES) or CLOUD_EVENTS.media_type]
     batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds, output)
     content = output.encode_page(query, batch)

@@ -1,26 +1,55 @@
 """The ticket policies of a client."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
+from pydantic import BeforeValidator, Field, create_model
 from starlette.responses import Response
 
 from application.policies.define_policy import DefinePolicy, read_policies, read_policy
 from application.policies.response import PolicyList, PolicyResponse, to_response
+from application.shared.fields import Comment
+from application.shared.wire import camel_case_fields, from_camel_case
 from application.transaction.outcomes import Outcome
+from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
-from interface.http.core.path import BASE_PATH
+from interface.http.core.path import BASE_PATH, ID_SCHEMA
 from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
 from interface.http.core.responses import found, json_response
-from interface.http.policies.schemas import PolicyBody, PolicyExtId
+from interface.http.core.schemas import StrictBody, integral
 
 router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/policies"
 PATH = f"{LIST}/{{policyExtId:segment}}"
+PolicyExtId = Annotated[
+    str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=ID_SCHEMA)
+]
+# A signed 64-bit number, as every store keeps it; the rules of the policy are narrower, and have separate messages.
+_TYPES = {
+    int: Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(integral)],
+    bool: Annotated[bool, Field(strict=True)],
+}
+
+
+_Parameters: Any = create_model(
+    "_Parameters", __base__=StrictBody, **camel_case_fields(TicketPolicy, types=_TYPES)
+)
+
+
+class ParametersBody(_Parameters):
+    """The parameters of a policy; omitted ones default to the built-in policy."""
+
+
+class PolicyBody(StrictBody):
+    """A complete policy."""
+
+    parameters: ParametersBody = ParametersBody()
+    defaultPolicy: Annotated[bool, Field(strict=True)] = False
+    modificationComment: Comment | None = None
 
 
 @router.put(
@@ -46,7 +75,7 @@ async def define(
         **call.command_context(),
         reason=wanted.modificationComment,
         policy_ext_id=call.path_id("policyExtId"),
-        policy=wanted.parameters.policy(),
+        policy=from_camel_case(TicketPolicy, wanted.parameters),
         is_default=wanted.defaultPolicy,
     )
     answer = await call.execute(command)

@@ -23,9 +23,9 @@ from interface.http.core.paging import (
     ContinuationToken,
     DateFilter,
     Limit,
-    number_page,
-    numbered,
-    page_of_numbers,
+    integer_param,
+    numbered_page,
+    numbered_page_response,
     query_value,
     single_param,
 )
@@ -92,11 +92,11 @@ async def history(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call)
+    wanted, after = numbered_page(call)
     await call.note_read()
     read = partial(read_history, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, call.subject)
-    return number_page(wanted, list(items), items[-1]["version"] if more else None)
+    return numbered_page_response(wanted, list(items), items[-1]["version"] if more else None)
 
 
 @router.get(
@@ -122,7 +122,7 @@ async def search(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call)
+    wanted, after = numbered_page(call)
     query = HistoryQuery(
         client_ext_id=call.subject.client_ext_id,
         user_ext_id=_text(call, "userExtId"),
@@ -135,7 +135,7 @@ async def search(
     await call.note_read()
     read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)
-    return number_page(wanted, list(items), items[-1]["position"] if more else None)
+    return numbered_page_response(wanted, list(items), items[-1]["position"] if more else None)
 
 
 @router.get(
@@ -153,11 +153,11 @@ async def checkpoints(
 
     Required permission: AccessControl.HistoryView
     """
-    wanted, after = page_of_numbers(call)
+    wanted, after = numbered_page(call)
     ledger = call.part(RecordPart).ledger
     found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
     shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
-    return number_page(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
+    return numbered_page_response(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
 
 
 @router.get(
@@ -177,7 +177,7 @@ async def evidence(
 
     Required permission: AccessControl.HistoryView
     """
-    size = numbered(call, "since")
+    size = integer_param(call, "since")
     await call.note_read()
     part = call.part(RecordPart)
     make = partial(

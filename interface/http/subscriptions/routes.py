@@ -33,7 +33,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IdempotencyKey, IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
-from interface.http.core.paging import numbered
+from interface.http.core.paging import integer_param
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.problems import Malformed
@@ -209,7 +209,7 @@ async def replay(
 
     Required permission: AccessControl.SubscriptionModify
     """
-    position = numbered(call, "from")
+    position = integer_param(call, "from")
     if position is None:
         raise Malformed("from is missing: the position of the first event to send again.")
     wanted = call.optional_body(CommentBody)

@@ -1,96 +1,79 @@
-"""The ticket of a user."""
+"""Create, read, update and delete the ticket of a user."""
 
+from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 
 from application.record.history import past_ticket
-from application.shared.fields import ExtId
-from application.shared.paging import Page
+from application.shared.fields import Comment, ExtId
 from application.tickets.create_ticket import CreateTicket
-from application.tickets.find_tickets import TicketQuery, find_tickets, page_key_of
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
 from application.tickets.records import ticket, ticket_of
-from application.tickets.regenerate_ticket import RegenerateTicket
 from application.tickets.response import TicketResponse, to_response
-from application.tickets.verify_ticket import VerifyResponse, VerifyTicket
-from application.transaction.outcomes import Outcome
 from domain.tickets.states import State
-from domain.tickets.ticket import ClearTicket
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends, depends_for_client
+from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.headers import IdempotencyKey, IfMatch, IfNoneMatch, Prefer
-from interface.http.core.openapi import (
-    body,
-    creates,
-    deletes,
-    links_to,
-    lists,
-    patches,
-    plain_writes,
-    reads,
-    writes,
-)
-from interface.http.core.paging import ContinuationToken, DateFilter, Limit, page, page_response, query_value
+from interface.http.core.openapi import body, creates, deletes, links_to, patches, reads
+from interface.http.core.paging import POSITIVE, integer_param, query_value
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import (
     CREDENTIAL_CREATE,
     CREDENTIAL_DELETE,
     CREDENTIAL_MODIFY,
-    CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
     HISTORY_VIEW,
 )
 from interface.http.core.responses import found, json_response, no_content
-from interface.http.core.schemas import Date
+from interface.http.core.schemas import Date, StrictBody, integral
 from interface.http.delivery.routes import delivery_headers, with_delivery_headers
-from interface.http.tickets.schemas import (
-    At,
-    AtVersion,
-    CreateBody,
-    PatchBody,
-    PolicyFilter,
-    ResetBody,
-    StateName,
-    ValidityBody,
-    VerifyBody,
-    past,
-)
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
-LIST = "/{clientExtId:segment}/tickets"
-TicketPage = Page[TicketResponse]
 _LINKS = links_to("getTicket", "regenerateTicket", "verifyTicket", "updateTicket", "deleteTicket")
+At = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Query(
+        description="Show the ticket as of this date and time, with its offset (RFC 3339); 404 in the future."
+    ),
+]
+AtVersion = Annotated[
+    str | None,
+    POSITIVE,
+    Query(description="Show the ticket as of this version."),
+]
 
 
-@router.post(
-    f"{PATH}/reset",
-    summary="Regenerate a ticket",
-    operation_id="regenerateTicket",
-    responses=with_delivery_headers(writes(TicketResponse, "Ticket regenerated successfully", 429)),
-    openapi_extra=body(ResetBody, required=False),
-)
-async def regenerate(
-    call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)],
-    if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-) -> Response:
-    """Regenerates the ticket value for the specified user, resetting the ticket hash.
+class ValidityBody(StrictBody):
+    """The validity period; omitted dates are set by the policy."""
 
-    The reset count is incremented by one. The response contains the updated ticket credential. The new ticket
-    is sent to the user, never returned to the caller. The previous ticket becomes invalid immediately; a lock is
-    removed. A disabled or archived ticket is not reset: 422.
+    from_: Annotated[Date | None, Field(alias="from")] = None
+    to: Date | None = None
 
-    Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
-    """
-    call.count()
-    comment = call.optional_body(ResetBody).modificationComment
-    answer = await call.execute(RegenerateTicket(**call.command_context(), reason=comment))
-    return json_response(answer, 200, **await delivery_headers(call, answer))
+
+class CreateBody(StrictBody):
+    """The body of a creation; omitted fields are set by the service or the policy."""
+
+    extId: ExtId | None = None
+    policyExtId: ExtId | None = None
+    stateName: Literal["active", "disabled", "archived"] = "active"
+    modificationComment: Comment | None = None
+    validity: ValidityBody | None = None
+
+
+class PatchBody(StrictBody):
+    """The fields to change; omitted fields and nulls are kept."""
+
+    stateName: Literal["active", "disabled", "archived"] | None = None
+    modificationComment: Comment | None = None
+    version: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True), BeforeValidator(integral)] | None = None
+    policyExtId: ExtId | None = None
+    validity: ValidityBody | None = None
 
 
 @router.post(
@@ -144,7 +127,7 @@ async def get(
 
     Required permission: AccessControl.CredentialView; for a past state also AccessControl.HistoryView
     """
-    moment, version = past(call)
+    moment, version = _past(call)
     if moment or version is not None:
         call.caller.demand(call.subject.client_ext_id, (HISTORY_VIEW,))
         await call.note_read()
@@ -199,61 +182,6 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
     return no_content()
 
 
-@router.post(
-    f"{PATH}/verify",
-    summary="Verify a ticket",
-    operation_id="verifyTicket",
-    responses=plain_writes(VerifyResponse, "Whether the ticket is accepted"),
-    openapi_extra=body(VerifyBody, required=True),
-)
-async def verify(
-    call: Annotated[Call, depends(CREDENTIAL_VERIFY)],
-    if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Verifies a ticket of the user, and counts the result.
-
-    A wrong ticket counts as a failure, and locks the credential as its policy defines. A refusal for any other reason
-    does not count. An accepted ticket cannot be used again unless its policy is `reusable`.
-
-    Required permission: AccessControl.CredentialVerify
-    """
-    call.count()
-    ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
-    answer = await call.execute(VerifyTicket(**call.command_context(), ticket=ticket))
-    if answer.outcome == Outcome.LOCKED:
-        await call.note("locked")
-    return json_response(answer)
-
-
-@router.get(
-    LIST, summary="Find tickets", operation_id="findTickets", responses=lists(TicketPage, "A page of tickets")
-)
-async def find(
-    call: Annotated[Call, depends_for_client(CREDENTIAL_VIEW)],
-    stateName: StateName = None,  # noqa: N803
-    policyExtId: PolicyFilter = None,  # noqa: N803
-    expiresBefore: DateFilter = None,  # noqa: N803
-    lastModifiedAfter: DateFilter = None,  # noqa: N803
-    limit: Limit = None,
-    continuationToken: ContinuationToken = None,  # noqa: N803
-) -> Response:
-    """Returns the ticket credentials of a client that match every filter, page by page, without deleted ones.
-
-    The filter uses the current state. Pages are keyed, so no unchanged ticket is missed or returned twice.
-
-    Required permission: AccessControl.CredentialView
-    """
-    wanted, now = page(call), call.service.clock()
-    query = TicketQuery(
-        client_ext_id=call.subject.client_ext_id,
-        now=now,
-        state=query_value(call, "stateName", State),
-        policy_ext_id=query_value(call, "policyExtId", ExtId),
-        expires_before=query_value(call, "expiresBefore", Date),
-        last_modified_after=query_value(call, "lastModifiedAfter", Date),
-    )
-    found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
-    place = page_key_of(found.items[-1], query) if found.more else None
-    items = [to_response(row, now) for row in found.items]
-    return page_response(TicketPage(items=items, pagination=wanted.next(place)))
+def _past(call: Call) -> tuple[datetime | None, int | None]:
+    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
+    return query_value(call, "at", Date), integer_param(call, "atVersion")

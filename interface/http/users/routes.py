@@ -10,6 +10,7 @@ from application.shared.paging import Page
 from application.tickets.erase_user import EraseUser
 from application.tickets.find_tickets import PageKey
 from application.transaction.outcomes import Outcome
+from application.users.fields import UserFields
 from application.users.find_users import find_users
 from application.users.records import user, user_of
 from application.users.register_user import RegisterUser
@@ -22,12 +23,15 @@ from interface.http.core.paging import ContinuationToken, Limit, page, page_resp
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import USER_MODIFY, USER_VIEW
 from interface.http.core.responses import found, json_response, no_content
-from interface.http.users.schemas import UserBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/users"
 PATH = f"{LIST}/{{userExtId:segment}}"
 UserPage = Page[UserResponse]
+
+
+class UserBody(UserFields):
+    """All data of a user."""
 
 
 @router.put(
@@ -42,16 +46,8 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
 
     Required permission: AccessControl.UserModify
     """
-    user = call.body(UserBody)
-    answer = await call.execute(
-        RegisterUser(
-            **call.command_context(),
-            email=user.email,
-            name=user.name,
-            language=user.language,
-            postal_address=tuple(user.postalAddress) if user.postalAddress else None,
-        )
-    )
+    wanted = call.body(UserBody)
+    answer = await call.execute(RegisterUser(**call.command_context(), contact=wanted.contact))
     return json_response(answer, 201 if answer.outcome == Outcome.CREATED else 200)
 
 

@@ -6,7 +6,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.files.durable_file import remove_drafts, write_once
@@ -40,12 +40,12 @@ class MailCourier:
         self._compose = compose
         self._transport = transport
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Send the mail and return the response code. Raises NotDelivered."""
-        if waiting.recipient is None or waiting.recipient.email is None:
+        if pending.recipient is None or pending.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
-        message = await _made(self._compose, ticket, waiting)
-        return await self._transport.send(message, waiting.recipient.email, waiting.delivery_id)
+        message = await _made(self._compose, ticket, pending)
+        return await self._transport.send(message, pending.recipient.email, pending.delivery_id)
 
 
 class MailSpool:
@@ -69,21 +69,21 @@ class LetterStore:
         self._letters = letters
         self._directory = directory
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Write the letter to disk; a repeated letter has the same file. Raises NotDelivered."""
-        if waiting.recipient is None or not waiting.recipient.postal_address:
+        if pending.recipient is None or not pending.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
-        letter = await _made(self._letters.render, ticket, waiting)
-        await _written(self._directory / f"{waiting.delivery_id}.pdf", letter)
+        letter = await _made(self._letters.render, ticket, pending)
+        await _written(self._directory / f"{pending.delivery_id}.pdf", letter)
         return "stored"
 
 
 async def _made(
-    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
 ) -> Made:
     """Render in a thread, since a letter would block the event loop for milliseconds."""
     try:
-        return await asyncio.to_thread(make, ticket, waiting)
+        return await asyncio.to_thread(make, ticket, pending)
     except tuple(_REASONS) as error:
         raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
 

@@ -24,7 +24,7 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 
 # Mail servers limit the connections of one client (postfix: smtpd_client_connection_count_limit, 50).
 _CONNECTIONS = 8

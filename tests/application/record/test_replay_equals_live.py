@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from application.shared.errors import TicketExists
+from application.tickets.records import TicketExists
 from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
 from domain.tickets.state import TicketState, fold

@@ -7,20 +7,18 @@ from typing import Any
 import pytest
 
 from application.policies.define_policy import read_policies
-from application.shared.errors import (
-    PreconditionFailed,
-    StaleVersion,
-    TicketNotFound,
-    UnknownPolicy,
-    UserNotFound,
-)
+from application.policies.records import UnknownPolicy
 from application.tickets.create_ticket import CreateTicket
+from application.tickets.modify_ticket import StaleVersion
+from application.tickets.records import TicketNotFound
 from application.tickets.regenerate_ticket import RegenerateTicket
-from application.transaction.command import Precondition
-from domain.policies.policy import HashAlgorithm, TicketPolicy
-from domain.shared.errors import CredentialDisabled, CredentialFinal, InvalidPolicy, InvalidValidity
+from application.transaction.command import Precondition, PreconditionFailed
+from application.users.records import UserNotFound
+from domain.policies.policy import HashAlgorithm, InvalidPolicy, TicketPolicy
 from domain.shared.subject import Subject
 from domain.tickets.states import State
+from domain.tickets.ticket_credential import CredentialDisabled, CredentialFinal
+from domain.tickets.validity import InvalidValidity
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command
 from tests.support.stores import history_of, live_ticket

@@ -4,17 +4,14 @@ from typing import Any
 
 import pytest
 
-from application.shared.errors import (
-    PreconditionFailed,
-    TicketExists,
-    TicketNotFound,
-    UnknownPolicy,
-    UserNotFound,
-)
-from application.transaction.command import Precondition
-from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
+from application.policies.records import UnknownPolicy
+from application.tickets.records import TicketExists, TicketNotFound
+from application.transaction.command import Precondition, PreconditionFailed
+from application.users.records import UserNotFound
 from domain.tickets.states import State
 from domain.tickets.ticket import verify_ticket
+from domain.tickets.ticket_credential import CredentialArchived, CredentialDisabled
+from domain.tickets.validity import InvalidValidity
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service
 from tests.support.stores import history_of, live_ticket, stored_user

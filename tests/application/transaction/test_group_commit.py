@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from application.shared.errors import Conflict, Overloaded, StoreUnavailable, TicketNotFound, UserNotFound
+from application.shared.errors import Conflict, Overloaded, StoreUnavailable
 from application.tickets.create_ticket import CreateTicket
+from application.tickets.records import TicketNotFound
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Command
 from application.transaction.records import Changes, Load, LoadedState
-from application.users.records import USERS
+from application.users.records import USERS, UserNotFound
 from application.users.register_user import RegisterUser
 from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore

@@ -2,12 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from application.shared.errors import IdempotencyKeyReused
-from application.transaction.command import ANSWERS, Answer, CommandKey
+from application.transaction.command import ANSWERS, Answer, CommandKey, IdempotencyKeyReused
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
-from domain.shared.errors import REFUSALS, CredentialDisabled, Refusal
+from domain.shared.errors import REFUSALS, Refusal
 from domain.tickets.states import State
+from domain.tickets.ticket_credential import CredentialDisabled
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service
 from tests.support.stores import history_of, loaded

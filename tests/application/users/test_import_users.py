@@ -124,7 +124,7 @@ def test_a_missing_column_clears_the_postal_address(service: Service) -> None:
         ("Bahnhofstrasse 1||8001 Zürich", "line 2: postalAddress.1: String should have at least 1 character"),
         ("|8001 Zürich", "line 2: postalAddress.0: String should have at least 1 character"),
         (" | ", "line 2: postalAddress.0: String should have at least 1 character"),
-        ("Bahnhof\tstrasse 1", "line 2: postalAddress.0: String should match pattern"),
+        ("Bahnhof\tstrasse 1", "line 2: postalAddress.0: must not contain control characters"),
     ],
 )
 def test_an_invalid_postal_address_is_reported_with_its_line_number(
@@ -139,6 +139,23 @@ def test_an_invalid_postal_address_is_reported_with_its_line_number(
 
     assert [found[: len(fault)] for found in report.faults] == [fault]
     assert [user[0] for user in addresses(service)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        (
+            "nonsense,,",
+            "email: must be an address such as user@example.com, in ASCII and without quotation marks",
+        ),
+        ("a@example.com,\x00,", "name: must not contain control characters"),
+        ("a@example.com,,german!", "language: must be a language tag such as en or de-CH"),
+    ],
+)
+def test_a_field_that_breaks_a_rule_is_reported_by_a_sentence(
+    service: Service, columns: str, fault: str
+) -> None:
+    assert imported(service, HEADER, f"a,{columns}\n").faults == [f"line 2: {fault}"]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_wrong_command_line_is_refused_with_a_remedy(
             {"TICKETS_OUTBOX_KEY": "short"},
             "TICKETS_OUTBOX_KEY: must be 32 bytes in base64: openssl rand -base64 32",
         ),
-        ({"TICKETS_MAX_BATCH": "many"}, "TICKETS_MAX_BATCH: Input should be a valid integer"),
+        ({"TICKETS_MAX_BATCH": "many"}, "TICKETS_MAX_BATCH: must be an integer"),
         (
             {"TICKETS_JWKS_URL": "https://issuer.example/jwks"},
             "TICKETS_JWKS_URL and TICKETS_JWKS_FILE require TICKETS_TOKEN_ISSUER and TICKETS_TOKEN_AUDIENCE",

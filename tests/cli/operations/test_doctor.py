@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from interface.cli.operations.commands import Finding, Health
-from interface.composition import operations
+from interface.composition.doctor import store as doctor_store
+from interface.composition.http_app import http_app
 from interface.composition.operations import examine
-from interface.composition.server import http_app
 from interface.composition.service import start
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql import schema
@@ -361,7 +361,7 @@ def test_a_clock_that_differs_from_the_clock_of_the_database_is_reported(
                 assert tz is UTC
                 return datetime.now(UTC) + wrong_by
 
-        monkeypatch.setattr(operations, "datetime", Wrong)
+        monkeypatch.setattr(doctor_store, "datetime", Wrong)
         finding = only_bad(found(monkeypatch, database_url=postgres_url))
         assert finding.check == "clock"
         assert re.fullmatch(r"(299|300|301) s from the database's", finding.found)

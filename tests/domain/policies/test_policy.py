@@ -1,8 +1,7 @@
 import pytest
 
-from domain.policies.policy import DEFAULT_POLICY, HashAlgorithm, TicketPolicy
+from domain.policies.policy import DEFAULT_POLICY, HashAlgorithm, InvalidPolicy, TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey
-from domain.shared.errors import InvalidPolicy
 from tests.support.fakes import attribution
 
 

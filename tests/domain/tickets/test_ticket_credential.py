@@ -5,11 +5,14 @@ from datetime import timedelta
 import pytest
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
-from domain.shared.errors import CredentialArchived, CredentialDisabled, InvalidValidity
 from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import TicketCredential
-from domain.tickets.validity import Validity
+from domain.tickets.ticket_credential import (
+    CredentialArchived,
+    CredentialDisabled,
+    TicketCredential,
+)
+from domain.tickets.validity import InvalidValidity, Validity
 from tests.support.fakes import NOW, SUBJECT, attribution
 
 VALIDITY = Validity(NOW, NOW + timedelta(days=5))

@@ -21,7 +21,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from interface.composition.server import http_app
+from interface.composition.http_app import http_app
 from interface.composition.service import start
 from interface.http.core.permissions import PERMISSIONS
 from interface.settings import Settings

@@ -19,7 +19,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.schemas import BaseSchema
 
-from interface.composition.server import http_app
+from interface.composition.http_app import http_app
 from interface.composition.service import start
 from interface.http.core.permissions import PERMISSIONS
 from interface.outbound.keys.token_key import TokenKey

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 
 from application.shared.errors import StoreUnavailable
 from interface.composition import telemetry
-from interface.composition.server import http_app, sign_token
-from interface.composition.service import Running, start
+from interface.composition.http_app import http_app
+from interface.composition.server import sign_token
+from interface.composition.service import RunningService, start
 from interface.http.health.routes import HealthPart
 from interface.settings import Settings
 from tests.support.postgres import out_of_reach
@@ -36,7 +37,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def served(database_url: str, **settings: Any) -> Iterator[tuple[TestClient, Running]]:
+def served(database_url: str, **settings: Any) -> Iterator[tuple[TestClient, RunningService]]:
     running = start(
         Settings(database_url=database_url, migrate_at_start=True, deliver=False, push=False, **settings)
     )

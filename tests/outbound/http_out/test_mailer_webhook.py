@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from application.delivery.deliver_tickets import Courier, NotDelivered
+from application.delivery.courier import Courier, NotDelivered
 from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
 from tests.support.command import command
 from tests.support.deliveries import QUICK, all_over, holds_ticket_of, minting, subjects

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from application.delivery.deliver_tickets import NotDelivered
+from application.delivery.courier import NotDelivered
 from interface.outbound.mail.smtp import SmtpTransport, parse_smtp_url
 from tests.support.certificates import self_signed, server_context
 from tests.support.mail_server import DRIPS, DROPS, HANGS, OK, MailServer, mail_server

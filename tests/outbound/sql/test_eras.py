@@ -13,8 +13,7 @@ from application.feed.feed import Batch, FeedQuery, position_before, read_feed
 from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS
 from application.feed.publish import publish
-from application.record.eras import EventId
-from application.shared.errors import PositionNotFound
+from application.record.eras import EventId, PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
 from domain.tickets.events import stream_id
 from interface.outbound.files.cursor_file import open_cursor

@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from application.record.replay import Findings
+from interface.composition.http_app import http_app
 from interface.composition.record import check_record
-from interface.composition.server import http_app, sign_token
+from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.outbound.sql import schema
 from interface.settings import Settings

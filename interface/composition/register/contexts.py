@@ -1,14 +1,18 @@
 """The ports and services that the capabilities use in their handlers and routes."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import Parameter, signature
 from typing import Any
 
+from application.delivery.enqueue import enqueue_delivery
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Readiness
 from application.record.checkpoint import Signer
 from application.shared.ports import Clock, Randomness, Sealer
-from application.transaction.command import Command
+from application.tickets.records import Enqueue
+from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Handler
 from interface.http.core.room import Room
 from interface.outbound.keys.set_keys import SetKeys
@@ -21,17 +25,34 @@ Handlers = Mapping[type[Command], Handler]
 
 
 @dataclass(frozen=True)
-class Tools:
-    """The ports that handlers need. private_hosts: hosts to which subscriptions may be sent by plain HTTP."""
+class HandlerContext:
+    """The ports and settings that handlers need."""
 
     clock: Clock
     randomness: Randomness
     sealer: Sealer
-    private_hosts: Collection[str]
+    settings: Settings
+
+    @property
+    def enqueue(self) -> Enqueue:
+        """Queues a newly minted ticket for delivery."""
+        return self.bind(enqueue_delivery)
+
+    def bind(self, function: Callable[..., Any]) -> "partial[Any]":
+        """Bind each keyword-only parameter, once at the start, to the port or else the setting of that name.
+
+        Raises AttributeError if there is neither.
+        """
+        parameters = signature(function).parameters.values()
+        wanted = [found.name for found in parameters if found.kind is Parameter.KEYWORD_ONLY]
+        return partial(
+            function,
+            **{name: getattr(self if hasattr(self, name) else self.settings, name) for name in wanted},
+        )
 
 
 @dataclass(frozen=True)
-class Edge:
+class RouteContext:
     """The services over which the rooms of the HTTP edge are registered. reads: for searches; may lag slightly."""
 
     settings: Settings
@@ -51,6 +72,6 @@ class Edge:
 class Capability:
     """The registration of a capability: the handlers of its commands, the tables of its record sets, its HTTP room."""
 
-    handlers: Callable[[Tools], Handlers] = lambda _: {}
+    handlers: Mapping[type[Command], Callable[..., Answer]] = field(default_factory=dict)
     tables: Sequence[Table[Any, Any]] = ()
-    room: Callable[[Edge], Room] | None = None
+    room: Callable[[RouteContext], Room] | None = None

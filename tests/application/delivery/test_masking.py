@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from application.shared.fields import AddressLine, Email
-from application.shared.masking import masked
+from application.delivery.masking import masked
+from application.users.fields import AddressLine, Email
 from domain.policies.policy import SendingMethod
 from domain.users.recipient import Recipient
 from tests.support.fakes import NOW

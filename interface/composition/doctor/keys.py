@@ -1,0 +1,119 @@
+"""Checks of keys, permissions and the certificate."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jwt
+
+from interface.cli.operations.commands import Finding, Health
+from interface.composition.service import open_files, outbox_keys
+from interface.composition.tls import check_certificate, days_left
+from interface.outbound.keys.ledger_keys import ledger_key_files, public_ledger_keys
+from interface.outbound.keys.set_keys import SetKeys
+from interface.outbound.keys.token_key import TokenKey
+from interface.settings import InvalidSettings, Settings
+
+_ENDS_SOON_DAYS = 14
+_JWKS_SECONDS = 5
+
+
+def check_keys(settings: Settings) -> Iterator[Finding]:
+    """Read each key, and create none: a missing key may be in a backup."""
+    given = settings.outbox_key or settings.outbox_key_command
+    yield _key(
+        "outbox key",
+        None if given else settings.outbox_key_file,
+        lambda _: f"{len(outbox_keys(settings)())} in the ring",
+    )
+    if settings.jwks_file:
+        yield _key("token issuer", settings.jwks_file, _key_set)
+    elif settings.jwks_url:
+        yield _key_set_at(settings.jwks_url)
+    else:
+        yield _key("token key", settings.token_key_file, _usable(TokenKey))
+    yield _key("security event key", settings.set_key_file, _usable(SetKeys))
+    yield _ledger_keys(settings)
+
+
+def _ledger_keys(settings: Settings) -> Finding:
+    directory = settings.ledger_key_dir
+    try:
+        files = ledger_key_files(directory)
+    except OSError as error:
+        return Finding("ledger key", Health.BAD, str(error), "let the service read it")
+    except ValueError as error:
+        found, _, advice = str(error).partition(": ")
+        return Finding("ledger key", Health.BAD, found, advice)
+    newest = files[-1] if files else directory / "*.pem"
+    return _key(
+        "ledger key",
+        newest,
+        lambda _: f"the newest was made {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
+    )
+
+
+def _key_set_at(url: str) -> Finding:
+    try:
+        found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
+        return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
+    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
+
+
+def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
+    if path and not path.exists():
+        return Finding(
+            name,
+            Health.WARNING,
+            f"{path} does not exist",
+            "the next start creates it; if it existed before, restore it from your backup first",
+        )
+    try:
+        return Finding(name, Health.GOOD, read(path or Path()))
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        found = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
+        return Finding(name, Health.BAD, found, "restore the key from your backup")
+
+
+def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
+    def read(path: Path) -> str:
+        kind(path)
+        return f"{path} can be used"
+
+    return read
+
+
+def _key_set(path: Path) -> str:
+    return f"{len(jwt.PyJWKSet.from_json(path.read_text()).keys)} keys in {path}"
+
+
+def check_permissions(settings: Settings) -> Iterator[Finding]:
+    """Check the permissions of files."""
+    faults = open_files(settings)
+    for fault in faults:
+        found, _, advice = fault.partition(": ")
+        yield Finding("permissions", Health.BAD, found, advice)
+    if not faults:
+        yield Finding(
+            "permissions", Health.GOOD, "keys, database and trusted files are accessible by the service only"
+        )
+
+
+def check_certificate_file(settings: Settings) -> Iterator[Finding]:
+    """Check the certificate."""
+    if settings.tls_cert_file is None:
+        return
+    try:
+        check_certificate(settings)
+    except InvalidSettings as error:
+        yield Finding("certificate", Health.BAD, str(error), "correct the setting, or the file")
+        return
+    left = days_left(settings.tls_cert_file)
+    advice = "put the renewed one in its place, and restart: it is read at the start only"
+    if left < 0:
+        yield Finding("certificate", Health.BAD, "has expired", advice)
+    elif left < _ENDS_SOON_DAYS:
+        yield Finding("certificate", Health.WARNING, f"expires in {left} days", advice)
+    else:
+        yield Finding("certificate", Health.GOOD, f"expires in {left} days")

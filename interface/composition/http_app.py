@@ -1,0 +1,118 @@
+"""The HTTP application over the service, composed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import jwt
+from fastapi import FastAPI
+
+from application.feed.live_feed import LiveFeed
+from application.record.access_log import AccessRecorder
+from application.tickets.slow_hashing import SlowHashing
+from application.transaction.group_read import GroupRead
+from interface.composition.background_work import BackgroundWork
+from interface.composition.process import freeze_gc, install_signal_handlers
+from interface.composition.register import RouteContext, rooms
+from interface.composition.service import RunningService
+from interface.composition.telemetry import Telemetry, probe_of
+from interface.http.core.app import create_app
+from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
+from interface.http.core.bounded_protocol import OBSERVE
+from interface.http.core.call import Service
+from interface.http.core.rate_limits import RateLimits, parse_limit
+from interface.outbound.keys.argon2_hash import Argon2Hash
+from interface.outbound.keys.token_key import TokenKey
+from interface.outbound.system import SystemRandomness, system_clock
+from interface.settings import InvalidSettings, Settings
+
+
+def key_finder(settings: Settings) -> KeyFinder:
+    """Return the function that finds the keys of tokens. Raises InvalidSettings."""
+    if settings.jwks_url:
+        return keys_from_url(
+            settings.jwks_url,
+            lifespan_seconds=settings.jwks_lifespan_seconds,
+            cooldown_seconds=settings.jwks_cooldown_seconds,
+        )
+    try:
+        if settings.jwks_file:
+            return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
+        return keys_from_set(TokenKey(settings.token_key_file).key_set())
+    except (OSError, ValueError, jwt.PyJWTError) as error:
+        raise InvalidSettings(f"the keys for tokens cannot be read: {error}") from error
+
+
+def rate_limits_of(settings: Settings) -> RateLimits:
+    """Return the rate limits. Raises InvalidSettings."""
+    limits = {
+        "per_caller": settings.rate_limit_per_caller,
+        "per_credential": settings.rate_limit_per_credential,
+    }
+    for name, limit in limits.items():
+        try:
+            parse_limit(limit)
+        except ValueError as error:
+            message = f"TICKETS_RATE_LIMIT_{name.upper()}: must be a limit such as 600/minute, or off"
+            raise InvalidSettings(message) from error
+    return RateLimits(**limits)
+
+
+def http_app(running: RunningService) -> FastAPI:
+    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
+    settings = running.settings
+    notes = AccessRecorder(running.commands.execute, system_clock)
+    live = LiveFeed(running.reads, settings.ledger_name)
+    telemetry, probe = Telemetry(running), probe_of(running)
+    running.commands.observe = telemetry.batch
+    work = BackgroundWork(running, live, notes, telemetry, probe)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        freeze_gc()
+        work.start()
+        install_signal_handlers(work.prepare_stop, settings.grace_seconds)
+        yield {OBSERVE: telemetry.request}
+        await work.stop()
+
+    context = RouteContext(
+        settings=settings,
+        store=running.store,
+        reads=running.reads,
+        live=live,
+        signer=running.keys,
+        set_keys=running.set_keys,
+        sealer=running.sealer,
+        clock=system_clock,
+        randomness=SystemRandomness(),
+        readiness=probe,
+        exposition=telemetry.exposition,
+    )
+    return create_app(
+        _service(running, notes),
+        rooms(context),
+        lifespan,
+        telemetry.request,
+        cors_origins=settings.origins,
+        hsts_seconds=settings.hsts_max_age,
+    )
+
+
+def _service(running: RunningService, notes: AccessRecorder) -> Service:
+    settings = running.settings
+    return Service(
+        execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
+        load=GroupRead(running.store).load,
+        store=running.reads,
+        note_access=notes.note,
+        clock=system_clock,
+        verifier=TokenVerifier(
+            key_finder(settings),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            trust_seconds=settings.jwks_lifespan_seconds,
+        ),
+        rate_limits=rate_limits_of(settings),
+        new_uuid=SystemRandomness().uuid,
+        digest_keys=running.digest_keys,
+    )

@@ -1,0 +1,36 @@
+"""Pushing to subscriptions."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from interface.settings.base import Group, items
+
+
+class SubscriptionSettings(Group):
+    """Pushing to subscriptions."""
+
+    push: Annotated[bool, Field(description="eligible to push to subscriptions; one process is elected")] = (
+        True
+    )
+    push_private_hosts: Annotated[
+        str | None,
+        Field(
+            description="comma-separated subscriber hosts that may have private addresses or use plain http"
+        ),
+    ] = None
+    push_timeout_seconds: Annotated[
+        float, Field(gt=0, description="time limit for a subscriber's response")
+    ] = 15
+    push_retry_seconds: Annotated[
+        float, Field(gt=0, description="delay before the first retry; doubles with every retry …")
+    ] = 5
+    push_longest_wait_seconds: Annotated[float, Field(gt=0, description="… up to this")] = 21_600
+    push_give_up_hours: Annotated[
+        float, Field(gt=0, description="time after which a failing subscription is parked")
+    ] = 72
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """Return the hosts of push_private_hosts."""
+        return frozenset(host.lower() for host in items(self.push_private_hosts))

@@ -1,0 +1,34 @@
+from typing import Any, get_type_hints
+
+import pytest
+
+from interface.composition.register import CAPABILITIES, HandlerContext
+from interface.settings import Settings
+from tests.support.fakes import FakeClock, FakeRandomness, FakeSealer
+
+TOOLS = HandlerContext(FakeClock(), FakeRandomness(), FakeSealer(), Settings(max_batch=7))
+HANDLERS = [handler for capability in CAPABILITIES for handler in capability.HANDLERS.values()]
+
+
+def test_a_handler_gets_ports_and_settings_by_the_names_of_its_parameters() -> None:
+    def handler(command: str, *, clock: FakeClock, max_batch: int) -> tuple[Any, ...]:
+        return command, clock, max_batch
+
+    assert TOOLS.bind(handler)("reset") == ("reset", TOOLS.clock, 7)
+
+
+def test_a_parameter_that_is_neither_a_port_nor_a_setting_is_refused_at_the_start() -> None:
+    def handler(*, no_such_setting: int) -> None: ...
+
+    with pytest.raises(AttributeError, match="no_such_setting"):
+        TOOLS.bind(handler)
+
+
+@pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
+def test_a_handler_declares_the_type_of_each_setting_that_it_gets(handler: Any) -> None:
+    hints = get_type_hints(handler)
+    given = TOOLS.bind(handler).keywords
+    for name in given.keys() - vars(TOOLS).keys() - {"enqueue"}:
+        owner = getattr(Settings, name, None)
+        declared = get_type_hints(owner.fget)["return"] if owner else get_type_hints(Settings)[name]
+        assert hints[name] == declared, name
