@@ -23,11 +23,11 @@ class ResealReport:
 
 
 def reseal(
-    *, outbox: Outbox, subscriptions: Subscriptions, sealer: Sealer, tell: Callable[[int], None]
+    *, outbox: Outbox, subscriptions: Subscriptions, sealer: Sealer, notify: Callable[[int], None]
 ) -> ResealReport:
     """Reseal every secret that the newest key did not seal; concurrently changed ones are skipped.
 
-    tell: receives the number of checked secrets after each page. Raises StoreUnavailable.
+    notify: receives the number of checked secrets after each page. Raises StoreUnavailable.
     """
     report = ResealReport()
     checked = 0
@@ -41,7 +41,7 @@ def reseal(
                 outbox.reseal(entry, sealed)
                 report.tickets += 1
         checked += len(page)
-        tell(checked)
+        notify(checked)
     key: SubscriptionKey | None = None
     while seals := subscriptions.subscription_seals(key, _PAGE):
         for key, former in seals:
@@ -52,7 +52,7 @@ def reseal(
                 subscriptions.reseal_subscription(key, former, sealed)
                 report.subscriptions += 1
         checked += len(seals)
-        tell(checked)
+        notify(checked)
     return report
 
 

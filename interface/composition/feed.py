@@ -49,7 +49,7 @@ def follow_feed(
     ):
         last = kept.last(client) if kept else after
         query = FeedQuery(client, last.position, types, last.era)
-        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=warn):
+        for event in follow(query, ledger=store, origin=settings.ledger_name, notify=warn):
             yield event.content if event else None
             if event and kept:
                 kept.move(client, event.id)

@@ -37,7 +37,7 @@ def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
 
 
 def _reseal(running: Running, report: Callable[[int], None]) -> ResealReport:
-    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, tell=report)
+    return reseal(outbox=running.store, subscriptions=running.store, sealer=running.sealer, notify=report)
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -108,8 +108,8 @@ def _evidence(store: str, stage: Stage, size: Size, results: Results) -> None:
     before = time.perf_counter()
     run(*tickets, "evidence", "export", CLIENT, subject(1).user_ext_id, "-o", "evidence.zip")
     made = time.perf_counter()
-    said = run(sys.executable, verify_evidence.__file__, "evidence.zip", "--key", "key.txt")
-    assert said.startswith("VERIFIED"), said
+    reported = run(sys.executable, verify_evidence.__file__, "evidence.zip", "--key", "key.txt")
+    assert reported.startswith("VERIFIED"), reported
     verified = time.perf_counter() - made
     name = f"{store}: evidence from {size.leaves:,} leaves"
     results.target(f"{name}, verified in seconds", verified, 5, at_most=True)

@@ -109,7 +109,7 @@ def worker_app() -> FastAPI:
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
 
     @app.get("/counts")
-    async def tell_counts() -> dict[str, int]:
+    async def get_counts() -> dict[str, int]:
         return counts
 
     return app

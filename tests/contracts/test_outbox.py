@@ -197,13 +197,13 @@ def test_secrets_sealed_with_a_former_key_are_resealed(service: Service, store: 
     sealer = service.sealer
     sealer.oldest_new = len(sealer.sealed)
 
-    report = reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None)
+    report = reseal(outbox=store, subscriptions=store, sealer=sealer, notify=lambda _: None)
 
     assert (report.tickets, report.lost_tickets) == (2, 0)
     for entry in store.outbox_page(None, 10):
         assert sealer.is_new(entry.sealed)
         sealer.unseal(entry.sealed, entry.delivery_id)
-    assert reseal(outbox=store, subscriptions=store, sealer=sealer, tell=lambda _: None).tickets == 0
+    assert reseal(outbox=store, subscriptions=store, sealer=sealer, notify=lambda _: None).tickets == 0
 
 
 def test_secrets_without_a_key_are_counted_and_kept(service: Service, store: AnyStore) -> None:
@@ -211,7 +211,7 @@ def test_secrets_without_a_key_are_counted_and_kept(service: Service, store: Any
     store.reseal(entry, b"seal 999")
     service.sealer.oldest_new = 1000
 
-    report = reseal(outbox=store, subscriptions=store, sealer=service.sealer, tell=lambda _: None)
+    report = reseal(outbox=store, subscriptions=store, sealer=service.sealer, notify=lambda _: None)
 
     assert (report.tickets, report.lost_tickets) == (0, 1)
 

@@ -44,7 +44,7 @@ class Command:
 
     def stop_publishing(self) -> None:
         """Ask a publisher to end, once it has begun, and expect that it ends well."""
-        self.said("publishing to")
+        self.reported("publishing to")
         assert self.stop() == 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -56,7 +56,7 @@ class Command:
         """Wait until it ends by itself, and return its exit status."""
         return self._process.wait(PATIENCE_SECONDS)
 
-    def said(self, words: str) -> None:
+    def reported(self, words: str) -> None:
         """Wait until stderr has this text."""
         until(lambda: self.err.exists() and words in " ".join(self.err.read_text().split()), words)
 

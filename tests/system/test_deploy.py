@@ -66,13 +66,13 @@ def test_hadolint_finds_a_fault(tmp_path: Path) -> None:
 
 def test_the_image_runs_as_a_fixed_user_checks_itself_and_starts_no_shell() -> None:
     last = DOCKERFILE.split("\nFROM ")[-1].replace("\\\n", " ")
-    said = dict(re.findall(r"^(USER|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT|CMD) +(.*)$", last, re.MULTILINE))
+    reported = dict(re.findall(r"^(USER|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT|CMD) +(.*)$", last, re.MULTILINE))
 
-    assert said["USER"] == "10001:10001"
-    assert said["STOPSIGNAL"] == "SIGTERM"
-    check = json.loads(said["HEALTHCHECK"].partition("CMD")[2])
+    assert reported["USER"] == "10001:10001"
+    assert reported["STOPSIGNAL"] == "SIGTERM"
+    check = json.loads(reported["HEALTHCHECK"].partition("CMD")[2])
     assert check == ["python", "-m", "interface.healthcheck", "/livez"]
-    assert all(isinstance(json.loads(said[name]), list) for name in ("ENTRYPOINT", "CMD"))
+    assert all(isinstance(json.loads(reported[name]), list) for name in ("ENTRYPOINT", "CMD"))
 
 
 def test_the_image_installs_only_locked_hashes_and_runs_no_code_to_install() -> None:
@@ -414,9 +414,9 @@ def test_a_start_that_fails_is_tried_again_for_ever() -> None:
 
 
 def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[str, list[str]]) -> None:
-    unit, said = unit_and_command
-    place = said.index("--")
-    options, command = said[:place], said[place + 1 :]
+    unit, reported = unit_and_command
+    place = reported.index("--")
+    options, command = reported[:place], reported[place + 1 :]
     properties = [
         option.removeprefix("--property=") for option in options if option.startswith("--property=")
     ]
@@ -441,8 +441,10 @@ def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[s
 def test_systemd_accepts_the_properties_of_the_command(
     unit_and_command: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    _, said = unit_and_command
-    properties = [option.removeprefix("--property=") for option in said if option.startswith("--property=")]
+    _, reported = unit_and_command
+    properties = [
+        option.removeprefix("--property=") for option in reported if option.startswith("--property=")
+    ]
     path = tmp_path / "tickets-command.service"
     path.write_text("\n".join(["[Service]", f"ExecStart={sys.executable}", *properties, ""]))
 

@@ -31,7 +31,7 @@ def test_it_speaks_tls_where_the_service_does(
 
 def test_it_imports_the_standard_library_only() -> None:
     script = "import sys, interface.healthcheck; print(*{name.partition('.')[0] for name in sys.modules})"
-    said = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"],
         capture_output=True,
         text=True,
@@ -39,4 +39,4 @@ def test_it_imports_the_standard_library_only() -> None:
         check=True,
     ).stdout.split()
 
-    assert set(said) - sys.stdlib_module_names == {"__main__", "interface"}
+    assert set(reported) - sys.stdlib_module_names == {"__main__", "interface"}

@@ -109,11 +109,11 @@ def test_the_last_error_is_shown(server: Server) -> None:
     with receiving(lambda _: answer(500)) as receiver:
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["failures"] > 1, "it is tried again")
-        told = state(server, "siem")
+        shown = state(server, "siem")
 
-    assert (told["lastError"], told["status"], told["acknowledged"]) == ("answered 500", "enabled", 0)
-    assert told["failingSince"] <= told["nextTry"]
-    assert told["lag"] == 5
+    assert (shown["lastError"], shown["status"], shown["acknowledged"]) == ("answered 500", "enabled", 0)
+    assert shown["failingSince"] <= shown["nextTry"]
+    assert shown["lag"] == 5
 
 
 def test_gone_is_parked_immediately_until_it_is_resumed(server: Server) -> None:
@@ -186,15 +186,15 @@ def test_bad_receivers_hold_up_no_other(server: Server) -> None:
         took = time.monotonic() - began
         until(lambda: state(server, "redirects-0")["lastError"], "redirects are reported")
         until(lambda: state(server, "private")["lastError"], "a private host is reported")
-        told = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
+        shown = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
 
     assert took < 60
     assert receiver.positions("/good")[:size] == list(range(1, size + 1))
     # A 2xx counts, even with a bad body.
     assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
-    assert "redirects are not followed" in told["redirects-0"]["lastError"]
-    assert "private address" in told["private"]["lastError"]
-    assert told["hangs-0"]["acknowledged"] == 0
+    assert "redirects are not followed" in shown["redirects-0"]["lastError"]
+    assert "private address" in shown["private"]["lastError"]
+    assert shown["hangs-0"]["acknowledged"] == 0
 
 
 def test_after_long_enough_it_is_parked(sqlite_url: str, tmp_path: Path) -> None:
@@ -203,11 +203,11 @@ def test_after_long_enough_it_is_parked(sqlite_url: str, tmp_path: Path) -> None
         given_resets(server, 1)
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
-        told = state(server, "siem")
+        shown = state(server, "siem")
         tried = len(receiver.received)
 
-    assert told["statusReason"].partition(" ")[2].startswith("failures since ")
-    assert "answered 500" in told["statusReason"]
+    assert shown["statusReason"].partition(" ")[2].startswith("failures since ")
+    assert "answered 500" in shown["statusReason"]
     assert 4 < tried < 30
 
 
@@ -237,10 +237,10 @@ def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_p
         refused = server.client.put(f"{SUBSCRIPTIONS}/siem", json={"url": receiver.url("/hook")})
         define(server, "siem", receiver.url("/hook").replace("http:", "https:"))
         until(lambda: state(server, "siem")["lastError"], "it is refused")
-        told = state(server, "siem")
+        shown = state(server, "siem")
 
     assert refused.status_code == 422
-    assert "private address" in told["lastError"]
+    assert "private address" in shown["lastError"]
     assert receiver.received == []
 
 
@@ -280,8 +280,8 @@ def test_security_events_are_pushed_with_the_header_that_is_asked_for(server: Se
 
 
 def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> None:
-    said = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
-    with receiving(lambda _: answer(400, "Content-Type: application/json", body=said)) as receiver:
+    reported = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
+    with receiving(lambda _: answer(400, "Content-Type: application/json", body=reported)) as receiver:
         delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": receiver.url("/sets")}
         made = (
             server.client.post("/client-123/ssf/streams", json={"delivery": delivery})

@@ -63,14 +63,14 @@ KINDS = [name for name, field in Settings.model_fields.items() if "SecretStr" in
 def test_an_empty_secret_is_refused_and_not_taken_for_none(
     secrets: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
 ) -> None:
-    said = rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
+    reported = rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
 
     (secrets / f"tickets_{name}").write_text(content)
-    with pytest.raises(InvalidSettings, match=said):
+    with pytest.raises(InvalidSettings, match=reported):
         read_settings()
     (secrets / f"tickets_{name}").unlink()
     monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
-    with pytest.raises(InvalidSettings, match=said):
+    with pytest.raises(InvalidSettings, match=reported):
         read_settings()
 
 

@@ -42,7 +42,7 @@ def log_of(server: Server) -> str:
 @contextmanager
 def reading(server: Server) -> Iterator[list[str]]:
     """Follow a client's events by a stream until it ends; yields the lines received so far."""
-    said: list[str] = []
+    reported: list[str] = []
     begun = threading.Event()
 
     def read() -> None:
@@ -54,14 +54,14 @@ def reading(server: Server) -> Iterator[list[str]]:
             own.stream("GET", "/client-123/events/stream", timeout=PATIENCE_SECONDS) as answer,
         ):
             for line in answer.iter_lines():
-                said.append(line)
+                reported.append(line)
                 begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         assert begun.wait(PATIENCE_SECONDS)
-        yield said
+        yield reported
     finally:
         reader.join(PATIENCE_SECONDS)
 
@@ -107,7 +107,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
     with serving(tmp_path, database_url, "--workers", str(workers), **settings) as server:
         given_tickets(server, USERS)
         until(lambda: hanging.connections, "a mail hangs")
-        with reading(server) as said, under_load(server, callers):
+        with reading(server) as reported, under_load(server, callers):
             begin = time.monotonic()
             # To every process, as a terminal and systemd do it.
             os.killpg(server.process.pid, number)
@@ -118,7 +118,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
 
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2
-    assert "event: end" in said
+    assert "event: end" in reported
     # Every stored request was answered; a connection that the server had not accepted yet was closed.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
@@ -289,7 +289,7 @@ def test_a_separate_pusher_or_publisher_exits_with_0(
         command(tmp_path, "push", output="pushed") as pusher,
         command(tmp_path, "publish", "--to", "nats://127.0.0.1:1", output="published") as publisher,
     ):
-        publisher.said("retrying in")
+        publisher.reported("retrying in")
         until((tmp_path / "var" / "tickets.db.push.lock").exists, "it pushes")
         assert (pusher.stop(number), publisher.stop(number)) == (0, 0)
 
@@ -314,12 +314,12 @@ def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
 ) -> None:
     newest = make_unusable(database_url)
 
-    status, said = end_of(
+    status, reported = end_of(
         tmp_path, argument, TICKETS_DATABASE_URL=database_url, TICKETS_MIGRATE_AT_START=migrates
     )
 
     assert status == 2
-    assert said == (
+    assert reported == (
         f"tickets: the store has schema version {newest + 2}, which needs a program with schema {newest + 1} or later;"
         f" this one has {newest}: upgrade the program\n"
     )
@@ -329,10 +329,10 @@ def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
 def test_a_server_without_migration_names_the_command(
     postgres_url: str, tmp_path: Path, arguments: list[str]
 ) -> None:
-    status, said = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
+    status, reported = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
 
     newest = len(schema.POSTGRES)
-    assert (status, said) == (
+    assert (status, reported) == (
         2,
         f"tickets: the store has schema version 0, this program needs {newest}: run `tickets migrate`\n",
     )
@@ -417,8 +417,8 @@ def test_files_that_others_can_read_or_replace_stop_the_start_with_a_remedy(
     (tmp_path / path).chmod(mode)
 
     for argument in ("serve", "deliver", "push"):
-        status, said = end_of(tmp_path, argument)
+        status, reported = end_of(tmp_path, argument)
         assert status == 2
-        assert said.startswith("tickets: other users can ")
-        assert said.count("\n") == 1
-        assert advice in said
+        assert reported.startswith("tickets: other users can ")
+        assert reported.count("\n") == 1
+        assert advice in reported

@@ -119,13 +119,15 @@ def test_an_unusable_certificate_stops_the_start_and_is_not_shown(
     )
 
     for wrong in (other, nonsense, encrypted, tmp_path / "none.pem"):
-        with pytest.raises(InvalidSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: ") as said:
+        with pytest.raises(
+            InvalidSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: "
+        ) as reported:
             check_certificate(settings(certificate, wrong))
-        assert "PRIVATE" not in str(said.value) + caplog.text
+        assert "PRIVATE" not in str(reported.value) + caplog.text
 
 
 @pytest.mark.parametrize(
-    ("lasts", "health", "said"),
+    ("lasts", "health", "reported"),
     [
         (timedelta(days=30, hours=1), Health.GOOD, "expires in 30 days"),
         (timedelta(days=13, hours=1), Health.WARNING, "expires in 13 days"),
@@ -133,7 +135,7 @@ def test_an_unusable_certificate_stops_the_start_and_is_not_shown(
     ],
 )
 def test_the_doctor_says_when_a_certificate_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: timedelta, health: Health, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: timedelta, health: Health, reported: str
 ) -> None:
     certificate = self_signed(tmp_path / "tls.pem", lasts=lasts)
     monkeypatch.chdir(tmp_path)
@@ -142,7 +144,7 @@ def test_the_doctor_says_when_a_certificate_ends(
 
     [found] = [finding for finding in examine() if finding.check == "certificate"]
 
-    assert (found.health, found.found) == (health, said)
+    assert (found.health, found.found) == (health, reported)
 
 
 def speak(port: int, certificate: Path, version: ssl.TLSVersion) -> str | None:

@@ -87,13 +87,15 @@ def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
 def test_every_file_of_the_wheel_has_the_hash_of_its_record(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-        said = {name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())}
+        reported = {
+            name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())
+        }
         found = {
             name: "" if name == record else f"sha256={_digest(archive.read(name))}"
             for name in archive.namelist()
         }
 
-    assert said == found
+    assert reported == found
 
 
 def test_the_same_source_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_nothing_in_a_trace_is_secret_or_names_a_user(
         client.post(f"{USER}/ticket/verify", json={"ticket": "wrong"})
         client.get(f"/made/up/{clear}")
 
-    told = json.dumps([span.to_json() for span in spans()])
+    shown = json.dumps([span.to_json() for span in spans()])
     assert len(spans()) > 5
     for secret in (
         clear,
@@ -156,7 +156,7 @@ def test_nothing_in_a_trace_is_secret_or_names_a_user(
         "helpdesk",
         "in-the-query",
     ):
-        found = secret in told
+        found = secret in shown
         assert not found
 
 

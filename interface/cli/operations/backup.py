@@ -16,7 +16,7 @@ from interface.cli.record.commands import report_findings
 
 _SHOWN_AFTER_SECONDS = 2
 
-Tell = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 class Restored(Protocol):
@@ -100,7 +100,7 @@ def _print_era(era: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[ReportProgress]:
     """Yield the function that reports progress; a terminal shows a bar after a while."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

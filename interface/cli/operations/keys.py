@@ -66,8 +66,8 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
 
 
 def _encrypt(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
-    with counting("encrypting") as tell_progress:
-        report = seal(lambda done: tell_progress(done, done))
+    with counting("encrypting") as show_progress:
+        report = seal(lambda done: show_progress(done, done))
     Console().print(
         f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} re-encrypted.",
         highlight=False,

@@ -37,7 +37,7 @@ class Done:
     err: str
 
     @property
-    def said(self) -> str:
+    def reported(self) -> str:
         """The text on stderr, without the frames and line ends of the console."""
         return re.sub(r"[\s│]+", " ", self.err)
 
@@ -158,7 +158,7 @@ def test_a_wrong_input_is_refused_with_a_message(tmp_path: Path, arguments: list
     done = run(tmp_path, *arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert message in done.said
+    assert message in done.reported
     assert "Traceback" not in done.err
 
 

@@ -118,13 +118,13 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
     with command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=postgres_url) as following:
         has_printed(following, 1)
         with out_of_reach(postgres_server, postgres_url):
-            following.said("the PostgreSQL store failed")
+            following.reported("the PostgreSQL store failed")
         reset(postgres_url, CLIENT, 3)
         has_printed(following, 4)
 
     assert lines(following) == ledgers(postgres_url)[CLIENT]
-    said = following.err.read_text()
-    assert said.count("retrying") == said.count("the store is reachable again") == 1
+    reported = following.err.read_text()
+    assert reported.count("retrying") == reported.count("the store is reachable again") == 1
 
 
 def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
@@ -155,7 +155,7 @@ def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
         second = Command(tmp_path, *arguments, output="second", TICKETS_DATABASE_URL=ledger)
         assert second.wait() == 2
 
-    second.said("the cursor file c.json is in use by another process")
+    second.reported("the cursor file c.json is in use by another process")
     assert not second.out.read_bytes()
 
 
@@ -184,6 +184,6 @@ def test_a_wrong_input_is_refused_with_a_message(
     following = Command(tmp_path, "follow", CLIENT, *arguments, TICKETS_DATABASE_URL=ledger)
 
     assert following.wait() == 2
-    said = following.err.read_text()
-    assert message in " ".join(said.replace("│", " ").split())
-    assert "Traceback" not in said
+    reported = following.err.read_text()
+    assert message in " ".join(reported.replace("│", " ").split())
+    assert "Traceback" not in reported

@@ -39,7 +39,7 @@ def test_a_wrong_input_is_refused_without_the_password(
     publisher = Command(tmp_path, "publish", *arguments)
 
     assert publisher.wait() == 2
-    publisher.said(message)
+    publisher.reported(message)
     assert "geheim" not in publisher.err.read_text()
     assert "Traceback" not in publisher.err.read_text()
 
@@ -49,8 +49,8 @@ def test_an_unreachable_broker_is_named_without_the_password(scheme: str, tmp_pa
     (tmp_path / "url").write_text(f"{scheme}://user:geheim@{NOBODY}\n")
 
     publisher = Command(tmp_path, "publish", "--to", "@url")
-    publisher.said(f"{scheme}://***@{NOBODY}")
-    publisher.said("retrying in")
+    publisher.reported(f"{scheme}://***@{NOBODY}")
+    publisher.reported("retrying in")
 
     assert publisher.stop() == 0
     assert "geheim" not in publisher.err.read_text()
@@ -62,8 +62,8 @@ def test_a_store_that_is_unreachable_at_the_start_is_waited_for(tmp_path: Path) 
         *("publish", "--to", f"nats://{NOBODY}"),
         TICKETS_DATABASE_URL=f"postgresql://postgres@{NOBODY}/tickets",
     )
-    publisher.said("the PostgreSQL store failed")
-    publisher.said("retrying in")
+    publisher.reported("the PostgreSQL store failed")
+    publisher.reported("retrying in")
 
     assert publisher.stop() == 0
 

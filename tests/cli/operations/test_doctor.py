@@ -65,8 +65,8 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[Finding]:
     for name, text in settings.items():
         monkeypatch.setenv(PREFIX + name.upper(), text)
     findings = list(examine())
-    told = [PASSWORD in finding.found + finding.advice for finding in findings]
-    assert not any(told)
+    shown = [PASSWORD in finding.found + finding.advice for finding in findings]
+    assert not any(shown)
     assert all(finding.advice or finding.health is Health.GOOD for finding in findings)
     return findings
 
@@ -110,8 +110,8 @@ def test_a_fault_exits_with_1_and_fits_80_columns(tmp_path: Path) -> None:
         tmp_path, "doctor", COLUMNS="80", TICKETS_SMTP_URL=f"smtps://tickets:{PASSWORD}@127.0.0.1:1"
     )
 
-    told = PASSWORD in done.stdout + done.stderr
-    assert not told
+    shown = PASSWORD in done.stdout + done.stderr
+    assert not shown
     assert (done.returncode, done.stderr) == (1, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
@@ -257,7 +257,7 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("path", "mode", "said", "advice"),
+    ("path", "mode", "reported", "advice"),
     [
         (
             "var/keys/outbox.key",
@@ -276,14 +276,14 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
 )
 @pytest.mark.usefixtures("set_up")
 def test_files_that_others_can_read_or_replace_are_reported(
-    monkeypatch: pytest.MonkeyPatch, path: str, mode: int, said: str, advice: str
+    monkeypatch: pytest.MonkeyPatch, path: str, mode: int, reported: str, advice: str
 ) -> None:
     Path(path).chmod(mode)
 
     finding = only_bad(found(monkeypatch))
 
     assert finding.check == "permissions"
-    assert finding.found.startswith(said)
+    assert finding.found.startswith(reported)
     assert finding.advice.startswith(advice)
 
 
@@ -410,11 +410,11 @@ def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         empty = only_bad(found(monkeypatch, read_database_url=elsewhere))
 
     assert bad(level) == bad(behind) == bad(other) == []
-    said = [of(findings, "standby")[0] for findings in (level, behind, other)]
-    assert [finding.health for finding in said] == [Health.GOOD, Health.WARNING, Health.WARNING]
-    assert said[0].found == "can be reached, and has what the primary has"
-    assert re.fullmatch(r"\d+ bytes behind the primary", said[1].found)
-    assert said[2].found == "is not a standby: it accepts writes"
+    reported = [of(findings, "standby")[0] for findings in (level, behind, other)]
+    assert [finding.health for finding in reported] == [Health.GOOD, Health.WARNING, Health.WARNING]
+    assert reported[0].found == "can be reached, and has what the primary has"
+    assert re.fullmatch(r"\d+ bytes behind the primary", reported[1].found)
+    assert reported[2].found == "is not a standby: it accepts writes"
     assert gone.check == empty.check == "standby"
     assert "TICKETS_READ_DATABASE_URL" in gone.advice
     assert empty.found == "has no tables of the service"
@@ -433,8 +433,8 @@ def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
         tmp_path, "serve", "--port", "1", TICKETS_DATABASE_URL=primary, TICKETS_READ_DATABASE_URL=url
     )
 
-    told = PASSWORD in done.stdout + done.stderr
-    assert not told
+    shown = PASSWORD in done.stdout + done.stderr
+    assert not shown
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"tickets: {unreadable}")
 
@@ -467,8 +467,8 @@ def test_unusable_texts_and_directories_are_reported(tmp_path: Path, monkeypatch
         "TICKETS_TEMPLATE_DIR nowhere is not a directory",
         "correct the setting",
     )
-    said = [finding.found.partition(":")[0] for finding in bad(unwritable)]
-    assert said == ["/proc/nor", "/proc/none", "/proc/neither"]
+    reported = [finding.found.partition(":")[0] for finding in bad(unwritable)]
+    assert reported == ["/proc/nor", "/proc/none", "/proc/neither"]
     assert all(f"uid {os.geteuid()}" in finding.advice for finding in bad(unwritable))
 
 

@@ -175,12 +175,12 @@ def test_neither_address_nor_ticket_nor_hash_is_in_the_answer_the_history_or_the
     ]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
-    said = "\n".join(answer.text for answer in answers)
-    assert said.count("TicketDelivered") == 4
-    assert ("u***@e***.com" in said, "8*** Z***" in said) == (True, True)
+    reported = "\n".join(answer.text for answer in answers)
+    assert reported.count("TicketDelivered") == 4
+    assert ("u***@e***.com" in reported, "8*** Z***" in reported) == (True, True)
     for secret in (EMAIL, NAME, STREET, "Zürich", ticket["ticket"]):
-        assert secret not in said
-    assert [clear.reveal() in said for _, clear in web.service.sealer.sealed] == [False, False]
+        assert secret not in reported
+    assert [clear.reveal() in reported for _, clear in web.service.sealer.sealed] == [False, False]
 
 
 def test_the_version_and_the_entity_tag_do_not_move_because_a_mail_went_out(any_web: Web) -> None:
@@ -205,7 +205,7 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
         until_status(web, "sent")
 
     found = web.client.get(f"{BASE}/client-123/history", params={"actor": "tickets deliver"}).json()["items"]
-    told = web.client.get(f"{BASE}/client-123/events", params={"after": 1}).json()
+    shown = web.client.get(f"{BASE}/client-123/events", params={"after": 1}).json()
 
     attempt = {"method": "Email", "attempt": 1, "recipient": "u***@e***.com"}
     assert [(item["type"], item["userExtId"], item["version"]) for item in found] == [
@@ -216,7 +216,7 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
         {**attempt, "answer": "550"},
         {**attempt, "answer": "250"},
     ]
-    deliveries = [event for event in told if event["type"].startswith("TicketDeliver")]
+    deliveries = [event for event in shown if event["type"].startswith("TicketDeliver")]
     assert [event["subject"] for event in deliveries] == ["user-123"] * 2
     assert [event["data"]["changed"] for event in deliveries] == [
         {"ticketVersion": 1, "delivery": {**attempt, "answer": "550"}},

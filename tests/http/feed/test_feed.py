@@ -108,13 +108,13 @@ def test_the_feed_alone_determines_the_state_of_the_ticket(web: Web) -> None:
 def test_no_secret_and_no_personal_data_is_in_the_feed(web: Web) -> None:
     given_everything(web)
 
-    said = json.dumps(events(web))
+    reported = json.dumps(events(web))
 
-    assert "user-123@example.com" not in said
-    assert "{SSHA" not in said
-    assert "{ARGON" not in said
+    assert "user-123@example.com" not in reported
+    assert "{SSHA" not in reported
+    assert "{ARGON" not in reported
     for _, ticket in web.service.sealer.sealed:
-        assert ticket.reveal() not in said
+        assert ticket.reveal() not in reported
 
 
 def test_a_type_that_is_new_is_in_the_feed_without_its_fields_until_they_are_named() -> None:

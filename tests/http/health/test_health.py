@@ -53,17 +53,17 @@ def sent(authorization: str) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", authorization.encode("latin-1"))]
 
 
-def assert_not_ready(client: TestClient, check: str, said: str) -> None:
+def assert_not_ready(client: TestClient, check: str, reported: str) -> None:
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["cache-control"] == "no-store"
     found = answer.json()
     assert found["status"] == "not ready"
-    assert found["checks"][check] == said
+    assert found["checks"][check] == reported
     # The answer discloses no location.
-    for told in ("/tmp", "var/", "postgres", "sqlite", "host", "127.0.0.1", ".key", ".pem", "Error"):
-        assert told not in answer.text
+    for shown in ("/tmp", "var/", "postgres", "sqlite", "host", "127.0.0.1", ".key", ".pem", "Error"):
+        assert shown not in answer.text
     assert client.get("/livez").status_code == 200
 
 
@@ -205,8 +205,8 @@ def test_the_metrics_need_their_token(sqlite_url: str) -> None:
     assert {answer.status_code for answer in refused} == {401}
     assert {answer.headers["content-type"] for answer in refused} == {"application/problem+json"}
     assert all("tickets_http" not in answer.text for answer in refused)
-    told = sum(TOKEN in answer.text + str(answer.headers) for answer in [*refused, given, tickets])
-    assert told == 0
+    shown = sum(TOKEN in answer.text + str(answer.headers) for answer in [*refused, given, tickets])
+    assert shown == 0
     assert given.status_code == 200
     assert given.headers["content-type"].startswith("text/plain; version=1.0.0")
     assert "tickets_http_requests_total" in given.text
@@ -225,8 +225,8 @@ def test_the_metrics_have_no_secret_no_caller_and_no_user(sqlite_url: str) -> No
         client.get(f"{user}/ticket", headers={"Authorization": "Bearer rubbish"})
         text = client.get("/metrics").text
 
-    for told in ("user-4711", "una@example.com", "helpdesk", "rubbish", headers["Authorization"]):
-        assert told not in text
+    for shown in ("user-4711", "una@example.com", "helpdesk", "rubbish", headers["Authorization"]):
+        assert shown not in text
 
 
 def test_they_are_not_in_the_document_of_the_api(sqlite_url: str) -> None:

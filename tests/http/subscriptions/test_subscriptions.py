@@ -91,9 +91,9 @@ def test_the_url_and_the_secret_are_in_no_answer_and_no_event(web: Web) -> None:
         web.client.put(SIEM, json={"url": URL, "secret": "whsec_t0k3n"}),
     ]
 
-    said = "\n".join(answer.text for answer in answers)
+    reported = "\n".join(answer.text for answer in answers)
     for secret in ("t0k3n", "s3cret", SECRET):
-        assert secret not in said.replace("t0k3n.example", "")
+        assert secret not in reported.replace("t0k3n.example", "")
     assert [answer.status_code for answer in answers[-2:]] == [422, 400]
 
 
@@ -146,9 +146,9 @@ def test_the_last_error_is_shown_and_resume_tries_immediately(web: Web) -> None:
     failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
     web.service.store.save_progress([(KEY, 1, failing)])
 
-    told = web.client.get(SIEM).json()
+    shown = web.client.get(SIEM).json()
     assert {
-        name: told[name] for name in ("status", "failures", "failingSince", "lastError", "nextTry", "lag")
+        name: shown[name] for name in ("status", "failures", "failingSince", "lastError", "nextTry", "lag")
     } == {
         "status": "enabled",
         "failures": 3,

@@ -319,11 +319,11 @@ def test_the_error_of_a_failing_template_does_not_contain_the_ticket(directory: 
     with pytest.raises(InvalidTemplate) as raised:
         render(texts(directory))
 
-    told = raised.value
-    assert CLEAR not in str(told)
-    assert told.__cause__ is None
-    assert told.__suppress_context__
-    assert str(told) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
+    shown = raised.value
+    assert CLEAR not in str(shown)
+    assert shown.__cause__ is None
+    assert shown.__suppress_context__
+    assert str(shown) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
 
 
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:

@@ -242,8 +242,8 @@ class Followers:
         before = await self.live.before(query)
         async with aclosing(self.live.follow(query, before, limit=3)) as batches:
             async for batch in batches:
-                told = [int(one.partition(b'"previous":"')[2].rstrip(b'"}')) for one in joined(query, batch)]
-                self.seen[name] += zip([event.position for event in batch.events], told, strict=True)
+                shown = [int(one.partition(b'"previous":"')[2].rstrip(b'"}')) for one in joined(query, batch)]
+                self.seen[name] += zip([event.position for event in batch.events], shown, strict=True)
                 if self.seen[name] and self.seen[name][-1][0] >= end:
                     return
 
@@ -272,7 +272,7 @@ def test_followers_miss_no_event_while_reads_alternate_between_the_servers(
     assert positions == list(range(1, positions[-1] + 1))
     resets = followers.seen["resets"]
     assert [position for position, _ in resets] == list(range(2, resets[-1][0] + 1))
-    assert [told for _, told in resets[1:]] == [position for position, _ in resets[:-1]]
+    assert [shown for _, shown in resets[1:]] == [position for position, _ in resets[:-1]]
 
 
 def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(
