@@ -37,7 +37,7 @@ _SKEW_SECONDS = 2
 _ENDS_SOON_DAYS = 14
 _SMTP_SECONDS = 10
 _JWKS_SECONDS = 5
-# Only the newest events are checked for their time, as there may be millions.
+# Only the times of the newest events are checked, since there may be millions.
 _NEWEST_EVENTS = 1000
 
 
@@ -76,7 +76,7 @@ def examine() -> Iterator[Finding]:
             yield from check(settings)
         except InvalidSettings as error:
             yield Finding(name, Health.BAD, str(error), "correct the setting")
-        except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
+        except Exception as error:  # noqa: BLE001 - a failing check must not hide the others
             yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "report it to the developers")
 
 
@@ -89,16 +89,14 @@ def _store(settings: Settings) -> Iterator[Finding]:
         if path:
             found = _sqlite(path)
             yield found
-            yield _writable(path.parent)
+            yield _writable("database directory", path.parent)
             if found.health is Health.GOOD:
                 yield _clock_beside(_newest_of_sqlite(path)) or Finding(
-                    "clock", Health.GOOD, "not before the newest event"
+                    "clock", Health.GOOD, "not behind the newest event"
                 )
         else:
             with closing(open_at(settings.database_url)) as store:
-                yield Finding(
-                    "store", Health.GOOD, f"can be reached, schema version {store.schema_version()}"
-                )
+                yield Finding("store", Health.GOOD, f"reachable, schema version {store.schema_version()}")
             yield from _clock(settings)
     except RuntimeError as error:
         fault, _, advice = str(error).rpartition(": ")
@@ -110,7 +108,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(path: Path) -> Finding:
-    # Not opened as a server does, which would migrate it: a diagnosis must not change anything.
+    # Not opened like by a server, which would migrate it: a diagnosis must not change anything.
     stored, newest = stored_schema_at(path), SqliteStore.newest_schema
     version = stored.version
     if version >= newest:
@@ -139,7 +137,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
     there = found[0] if found else began
     ahead = max((began - there).total_seconds(), (there - ended).total_seconds(), 0)
     if ahead > _SKEW_SECONDS:
-        yield Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both, by NTP")
+        yield Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both by NTP")
     else:
         yield _clock_beside(newest) or Finding("clock", Health.GOOD, "as the database's")
 
@@ -149,12 +147,12 @@ def _clock_beside(newest: datetime | None) -> Finding | None:
     ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead <= _SKEW_SECONDS:
         return None
-    # Either this clock is wrong, or the one of then was: only the first can be corrected, so this is a warning.
+    # Either this clock is wrong, or the clock was wrong then: only the first can be corrected, so this is a warning.
     return Finding(
         "clock",
         Health.WARNING,
-        f"{ahead:.0f} s before the newest event: it was set back, or was ahead when that was stored",
-        "synchronise it, by NTP: times in events, and when tickets and tokens end, go by it",
+        f"{ahead:.0f} s before the newest event: it was set back, or was ahead when the event was stored",
+        "synchronise it by NTP: the times of events and the expiry of tickets and tokens depend on it",
     )
 
 
@@ -174,9 +172,7 @@ def _standby(settings: Settings) -> Iterator[Finding]:
     try:
         standing = standby_status_at(settings.read_database_url, settings.database_url)
     except Unavailable as error:
-        advice = (
-            "check TICKETS_READ_DATABASE_URL, and that it is running: until then all is read from the primary"
-        )
+        advice = "check TICKETS_READ_DATABASE_URL, and that it is running: until then everything is read from the primary"
         yield Finding("standby", Health.BAD, str(error), advice)
         return
     if not standing.has_tables:
@@ -184,26 +180,26 @@ def _standby(settings: Settings) -> Iterator[Finding]:
             "standby", Health.BAD, "has no tables of the service", "check TICKETS_READ_DATABASE_URL"
         )
     elif standing.takes_writes:
-        advice = (
-            "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
-        )
+        advice = "check TICKETS_READ_DATABASE_URL; several hosts require target_session_attrs=prefer-standby"
         yield Finding("standby", Health.WARNING, "is not a standby: it accepts writes", advice)
     elif standing.behind:
-        advice = "look at its replication: until it has caught up, all is read from the primary"
+        advice = "look at its replication: until it has caught up, everything is read from the primary"
         yield Finding("standby", Health.WARNING, f"{standing.behind} bytes behind the primary", advice)
     elif standing.behind is None:
-        yield Finding("standby", Health.GOOD, "can be reached; the primary cannot, to compare it with")
+        yield Finding(
+            "standby", Health.GOOD, "reachable, but not compared with the primary, which is unreachable"
+        )
     else:
-        yield Finding("standby", Health.GOOD, "can be reached, and has what the primary has")
+        yield Finding("standby", Health.GOOD, "reachable, and equal to the primary")
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    """Read each key, and create none: a missing key may be in a backup."""
+    """Read each key, but create none: a missing key may be in a backup."""
     given = settings.outbox_key or settings.outbox_key_command
     yield _key(
         "outbox key",
         None if given else settings.outbox_key_file,
-        lambda _: f"{len(outbox_keys(settings)())} in the ring",
+        lambda _: f"{len(outbox_keys(settings)())} in the file",
     )
     if settings.jwks_file:
         yield _key("token issuer", settings.jwks_file, _key_set)
@@ -220,7 +216,7 @@ def _ledger_keys(settings: Settings) -> Finding:
     try:
         files = ledger_key_files(directory)
     except OSError as error:
-        return Finding("ledger key", Health.BAD, str(error), "let the service read it")
+        return Finding("ledger key", Health.BAD, str(error), "give the service read access")
     except ValueError as error:
         found, _, advice = str(error).partition(": ")
         return Finding("ledger key", Health.BAD, found, advice)
@@ -228,7 +224,7 @@ def _ledger_keys(settings: Settings) -> Finding:
     return _key(
         "ledger key",
         newest,
-        lambda _: f"the newest was made {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
+        lambda _: f"the newest was created {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
     )
 
 
@@ -236,14 +232,14 @@ def _key_set_at(url: str) -> Finding:
     try:
         found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
     except (OSError, ValueError, jwt.PyJWTError) as error:
-        advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
+        advice = "check TICKETS_JWKS_URL, and that this machine can reach its server: no token is accepted without it"
         return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
-    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
+    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys")
 
 
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
     if settings.checkpoint_dir:
-        yield _writable(settings.checkpoint_dir)
+        yield _writable("checkpoint directory", settings.checkpoint_dir)
 
 
 def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
@@ -293,7 +289,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         yield Finding("certificate", Health.BAD, str(error), "correct the setting, or the file")
         return
     left = days_left(settings.tls_cert_file)
-    advice = "put the renewed one in its place, and restart: it is read at the start only"
+    advice = "replace it, and restart: it is read at the start only"
     if left < 0:
         yield Finding("certificate", Health.BAD, "has expired", advice)
     elif left < _ENDS_SOON_DAYS:
@@ -308,9 +304,9 @@ def _delivery(settings: Settings) -> Iterator[Finding]:
             yield Finding("templates", Health.BAD, fault, "tickets templates check")
     else:
         yield Finding("templates", Health.GOOD, "all can be used")
-    directories = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
-    for directory in directories:
-        yield _writable(directory)
+    yield _writable("letter directory", settings.letter_dir)
+    if not settings.smtp_url:
+        yield _writable("mail directory", settings.mail_dir)
     _who_delivers(settings)
 
 
@@ -321,7 +317,7 @@ def _who_delivers(settings: Settings) -> Delivery:
         return delivery_of(settings.model_copy(update={"mail_dir": made, "letter_dir": made}))
 
 
-def _writable(directory: Path) -> Finding:
+def _writable(check: str, directory: Path) -> Finding:
     existing = directory
     while not existing.exists():
         existing = existing.parent
@@ -331,9 +327,12 @@ def _writable(directory: Path) -> Finding:
     except OSError as error:
         user = f"uid {os.geteuid()}"
         return Finding(
-            "directory", Health.BAD, f"{directory}: {error.strerror}", f"let the service ({user}) write there"
+            check,
+            Health.BAD,
+            f"{directory}: {error.strerror}",
+            f"give the service ({user}) write access",
         )
-    return Finding("directory", Health.GOOD, f"{directory} can be written")
+    return Finding(check, Health.GOOD, f"{directory} can be written")
 
 
 def _mail_server(settings: Settings) -> Iterator[Finding]:
@@ -342,7 +341,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
             "mail server",
             Health.WARNING,
             f"none: mails are files in {settings.mail_dir}",
-            "set TICKETS_SMTP_URL, unless another program collects them there",
+            "set TICKETS_SMTP_URL, unless another program collects the files",
         )
         return
     short = settings.model_copy(
@@ -351,7 +350,7 @@ def _mail_server(settings: Settings) -> Iterator[Finding]:
     try:
         [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
     except InvalidSettings:
-        return  # the check of the delivery reports it
+        return  # the check of the delivery settings reports it
     try:
         asyncio.run(transport.check())
     except NotDelivered as error:
