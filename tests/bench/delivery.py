@@ -15,7 +15,7 @@ from tests.support.server import serving, until
 
 
 def delivering(store: str, size: Size, results: Results) -> None:
-    """Measure resets beside mail servers, in turns, and mails."""
+    """Measure resets beside mail servers, alternately, and mails."""
     _resets(store, size, results)
     _mails(store, size, results)
 

@@ -181,7 +181,7 @@ def publish_all(directory: Path, database_url: str, broker: NatsServer, count: i
     publisher.stop_publishing()
 
 
-def test_a_server_that_wants_tls_and_a_password_gets_both(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_server_that_requires_tls_and_a_password_gets_both(sqlite_url: str, tmp_path: Path) -> None:
     pem = str(self_signed(tmp_path / "server.pem"))
     secured = ("--tls", "--tlscert", pem, "--tlskey", pem, "--user", "bob", "--pass", "geh:eim@")
     with nats_server(tmp_path, *secured) as broker:

@@ -104,7 +104,7 @@ class Delivering:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have it look immediately."""
+        """Make it poll immediately."""
         self._loop.call_soon_threadsafe(self._deliverer.wake)
 
     def ask_to_stop(self) -> None:

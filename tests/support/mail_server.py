@@ -49,7 +49,7 @@ def ticket_of(message: EmailMessage) -> str:
 class MailServer:
     """Receives mails. answer_to: returns the response to RCPT or DATA of an address, finally OK.
 
-    offered: every mail that came, those that were not taken, too.
+    offered: every received mail, including rejected ones.
     """
 
     answer_to: Callable[[str, str], str] = lambda _step, _address: OK
@@ -65,14 +65,14 @@ class MailServer:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's names
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
     ) -> str:
-        """Answer to a recipient."""
+        """Respond to a recipient."""
         reported = await self._reported(server, "RCPT", address)
         if reported == OK:
             envelope.rcpt_tos.append(address)
         return reported
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Answer to a mail. Where the line is dropped it was taken before."""
+        """Respond to a mail. If the connection is dropped, the mail was accepted before."""
         [to] = envelope.rcpt_tos
         mail = _mail(server, session, envelope, to)
         self.offered.append(mail)

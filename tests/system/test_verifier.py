@@ -1,4 +1,4 @@
-"""The verifier stands alone: the published vectors, on a machine without the service."""
+"""The verifier is independent: the published vectors, on a machine without the service."""
 
 import json
 import shutil

@@ -41,7 +41,7 @@ WAIT = {"Prefer": "wait=10"}
 
 @contextmanager
 def traced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, Spans]]:
-    """Yield a caller of the service as it is wired, and its spans once it has stopped."""
+    """Yield a caller of the composed service, and its spans after it has stopped."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_traces", lambda _: Traces(exporter, service="tickets"))
     running = start(Settings(database_url=database_url, migrate_at_start=True, push=False))
@@ -100,7 +100,7 @@ def test_a_request_its_commit_and_its_delivery_are_one_trace(
         assert 0 <= span.end_time - span.start_time < 60e9
 
 
-def test_each_request_is_a_trace_of_its_own_and_no_id_comes_twice(
+def test_each_request_is_a_separate_trace_and_ids_are_unique(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with traced(sqlite_url, monkeypatch) as (client, spans):

@@ -17,7 +17,7 @@ from interface.composition.register.tools import Edge, Handlers, Tools
 from interface.http.core.room import Room
 
 CAPABILITIES = (tickets, users, policies, record, delivery, subscriptions)
-# In this order their operations stand in the OpenAPI document.
+# The order of their operations in the OpenAPI document.
 ROOMS = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
 
 

@@ -162,7 +162,7 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     """
     wanted = call.optional_body(StreamBody)
     terms = call.command_context()
-    # Of the command, so that a retry finds the stream that the first try made.
+    # From the command's id, so that a retry finds the stream of the first attempt.
     key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
     await call.execute(_definition(call, key, wanted, terms))
     return _shown(call.part(SsfPart).streams.configuration(await _stream(call, key)), 201)
@@ -281,7 +281,7 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
 @router.post(
     f"{SSF}/verify",
     status_code=204,
-    summary="Ask for a verification event",
+    summary="Request a verification event",
     operation_id="verifyStream",
     responses=deletes("Requested", 415),
     openapi_extra=body(StreamVerificationBody, required=True),

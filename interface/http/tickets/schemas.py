@@ -75,5 +75,5 @@ AtVersion = Annotated[
 
 
 def past(call: Call) -> tuple[datetime | None, int | None]:
-    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
+    """Return the requested time or version of a ticket. Raises Malformed."""
     return query_value(call, "at", Date), numbered(call, "atVersion")

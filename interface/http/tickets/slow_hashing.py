@@ -1,4 +1,4 @@
-"""Slow hashes beside the event loop, and few at a time, so that they cannot starve other requests."""
+"""Slow hashes in threads, a limited number at a time, so that they cannot starve other requests."""
 
 from collections.abc import Awaitable, Callable
 
@@ -9,7 +9,7 @@ from application.shared.errors import Overloaded
 from application.tickets.minting import SlowHash, SlowWork
 from application.transaction.command import Answer, Command
 
-# Each takes 46 MiB and some 30 ms of one core.
+# Each takes 46 MiB and about 30 ms of one core.
 AT_A_TIME = 1
 MAX_WAITING = 64
 

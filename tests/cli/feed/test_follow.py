@@ -24,7 +24,7 @@ def lines(following: Command) -> list[bytes]:
 
 
 def has_printed(following: Command, count: int) -> None:
-    """Wait until there are so many lines."""
+    """Wait for this number of lines."""
     until(lambda: len(lines(following)) >= count, f"{count} lines are printed")
 
 
@@ -48,7 +48,7 @@ def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, 
     ):
         server.client.put(path, json={"email": "u@example.com"}).raise_for_status()
         server.client.post(f"{path}/ticket").raise_for_status()
-        # Only now is there a position 1, after which a follower can start.
+        # Now position 1 exists, after which a follower can start.
         with command(
             tmp_path,
             *("follow", CLIENT, "--json", "--after", "1", "--types", chosen),
@@ -69,7 +69,7 @@ def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, 
 
 
 def assert_dense(printed: list[int], repeats: int) -> None:
-    """Assert that nothing is missing, and that nothing but the last line before an end is printed again."""
+    """Assert that nothing is missing, and that only the last line before an end is repeated."""
     assert all(then - now in (0, 1) for now, then in pairwise([0, *printed]))
     assert len(printed) - len(set(printed)) <= repeats
 
@@ -101,7 +101,7 @@ def test_a_signal_ends_it_without_an_error_and_it_resumes(
     assert_dense(ids(following), repeats=2)
 
 
-def test_a_closed_pipe_ends_it_quietly_before_anything_else_happens(ledger: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_immediately_without_an_error(ledger: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out")
     with command(tmp_path, "follow", CLIENT, "--after", str(EVENTS - 2), TICKETS_DATABASE_URL=ledger) as it:
         with (tmp_path / "out").open() as pipe:
@@ -127,7 +127,7 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
     assert reported.count("retrying") == reported.count("the store is reachable again") == 1
 
 
-def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
+def test_a_line_is_readable_and_has_no_control_sequences() -> None:
     event = {
         "time": "2026-11-23T09:42:00Z",
         "id": "42",
@@ -148,7 +148,7 @@ def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
     )
 
 
-def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
+def test_a_cursor_file_has_one_follower(ledger: str, tmp_path: Path) -> None:
     arguments = ("follow", CLIENT, "--cursor", "c.json")
     with command(tmp_path, *arguments, TICKETS_DATABASE_URL=ledger) as first:
         has_printed(first, 1)

@@ -1,4 +1,4 @@
-"""The headers for browsers on every answer; pages of other origins may call the service only if a setting allows it."""
+"""The headers for browsers on every response; pages of other origins may call the service only if a setting allows it."""
 
 import base64
 import dataclasses
@@ -59,12 +59,12 @@ PAGES = ["/openapi.json", "/asyncapi.json", "/livez", "/readyz", "/metrics", "/d
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Web]:
-    """A service that pages of the helpdesk's may call."""
+    """A service that pages of the helpdesk may call."""
     with temporary_store() as store, web_over(store, tmp_path, cors_origins=[DESK]) as web:
         yield web
 
 
-def test_every_answer_forbids_caching_framing_and_scripts(web: Web) -> None:
+def test_every_response_forbids_caching_framing_and_scripts(web: Web) -> None:
     web.given_a_ticket()
     for name, (status, ask) in ANSWERS.items():
         answer = ask(web)
@@ -94,7 +94,7 @@ def test_the_docs_run_their_own_scripts_and_no_others(web: Web) -> None:
     assert reported(page)[:4] == list(EVERY.items())
 
 
-def test_the_docs_name_no_judge_of_the_document_on_the_internet(web: Web) -> None:
+def test_the_docs_use_no_validator_on_the_internet(web: Web) -> None:
     assert '"validatorUrl": null' in web.client.get("/docs").text
 
 
@@ -149,7 +149,7 @@ def test_a_page_of_any_other_origin_may_not(shared: Web) -> None:
 
 
 def preflight(web: Web, origin: str) -> Response:
-    """Ask as a browser does before a page's own request."""
+    """Send the preflight request of a browser."""
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",

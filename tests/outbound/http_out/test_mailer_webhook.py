@@ -147,7 +147,7 @@ def test_only_the_mailers_private_key_opens_it(tmp_path: Path, key: Any, algorit
         jwe.decrypt_compact(made, other, algorithms=ALGORITHMS)
 
 
-def test_a_key_without_a_name_is_named_by_its_thumbprint_and_no_two_encryptions_are_alike(
+def test_a_key_without_a_name_is_named_by_its_thumbprint_and_no_two_encryptions_are_equal(
     key_file: Path,
 ) -> None:
     key = MailerKey(key_file)

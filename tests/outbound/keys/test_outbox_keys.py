@@ -83,7 +83,7 @@ def test_a_key_is_never_printed(path: Path) -> None:
     assert repr(OutboxKeyFile(path)) == "OutboxKeyFile(***)"
 
 
-def test_a_rotation_adds_a_new_first_key_and_removes_all_but_the_current_one(path: Path) -> None:
+def test_a_rotation_adds_a_new_first_key_and_keeps_the_current_one(path: Path) -> None:
     keys = OutboxKeyFile(path)
     [first] = keys()
 
@@ -150,9 +150,9 @@ def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
 
 def test_a_lost_key_is_not_replaced_silently(path: Path) -> None:
     def refuse() -> None:
-        raise ValueError("put it back")
+        raise ValueError("restore the key")
 
-    with pytest.raises(ValueError, match="put it back"):
+    with pytest.raises(ValueError, match="restore the key"):
         OutboxKeyFile(path, refuse)()
 
     assert not path.exists()

@@ -151,7 +151,7 @@ def test_each_text_is_looked_up_on_its_own(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("client", ["a/b", "..", ".", "../other", "ä ö", "_", "%2e%2e", "a\\b", "x" * 50])
-def test_a_client_with_any_name_has_a_directory_of_its_own(
+def test_a_client_with_any_name_has_a_separate_directory(
     directory: Path, tmp_path: Path, client: str
 ) -> None:
     for outside in ("en/mail.txt", "other/en/mail.txt"):
@@ -292,7 +292,7 @@ CONFINED = [
 
 
 @pytest.mark.parametrize("source", CONFINED)
-def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Path, source: str) -> None:
+def test_a_template_reaches_only_its_texts(directory: Path, tmp_path: Path, source: str) -> None:
     (tmp_path / "outside.txt").write_text("from outside")
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 

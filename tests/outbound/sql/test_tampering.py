@@ -91,7 +91,7 @@ class Record:
 
     @contextmanager
     def changed(self, position: int, columns: dict[str, Any]) -> Iterator[None]:
-        """Change columns of an entry of the ledger, and put them back."""
+        """Change columns of an entry of the ledger, and restore them."""
         of_entry = "FROM ledger WHERE client_ext_id = ? AND position = ?"
         row = self.one(f"SELECT * {of_entry}", CLIENT, position)
         for column, value in columns.items():
