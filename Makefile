@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first target makes: nothing but Python >= 3.11 and make is needed.
+# Everything runs in .venv, which the first target makes: only Python >= 3.11 and make are required.
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 3 --dist worksteal
 # Deselected: two tests that count the log files and the memory of a server, which coverage changes.
 COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=95 \
   --deselect tests/system/test_streams.py::test_a_reader_that_stalls_costs_no_memory_and_gets_an_end \
-  -k "not test_no_clear_ticket_is_left_on_the_way_to_a_mail_server"
+  -k "not test_a_failing_mail_server_that_echoes_leaves_no_clear_ticket"
 TESTS ?= tests/faults
 TIMES ?= 20
 
@@ -32,7 +32,7 @@ help: ## Show the targets
 run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 	$(BIN)/tickets serve --demo --host $(HOST) --port $(PORT)
 
-test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: what pytest gets)
+test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: arguments of pytest)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
 coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the lines and branches (about 20 minutes)
@@ -48,7 +48,7 @@ test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a bus
 	done; \
 	echo "$$failed of $(TIMES) runs failed"; test $$failed = 0
 
-check: check-static docs test test-slow ## Lint, format, types, imports, docs and tests: all that CI checks
+check: check-static docs test test-slow ## Lint, format, types, imports, docs and tests: everything that CI checks
 
 check-static: lint format types imports
 
@@ -91,13 +91,13 @@ soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mai
 	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_failing_mail_server.py
 
-bench: $(READY) ## Measure what a reset costs beside the ceiling and the textbook way (about 20 minutes)
+bench: $(READY) ## Measure the cost of a reset, the ceiling and the textbook way (about 20 minutes)
 	$(BIN)/python -m tests.bench.run
 
 bench-quick: $(READY) ## The same with fewer and shorter rounds (a few minutes; ten on a busy machine)
 	$(BIN)/python -m tests.bench.run --quick
 
-bench-timing: $(READY) ## Measure whether refused verifications can be told apart by their cost
+bench-timing: $(READY) ## Measure whether refused verifications can be distinguished by their cost
 	$(BIN)/python -m tests.bench.verify_timing
 
 lock: $(READY) ## Pin the newest versions of everything, with hashes, in requirements.lock
@@ -112,7 +112,7 @@ sbom: $(READY) ## List the packages of an installation, from the lock, as Cyclon
 	$(BIN)/python deploy/locked.py runtime | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml \
 	  --output-reproducible $(SBOM_ARGS) --output-file $(SBOM) -
 
-audit: $(READY) ## Ask whether a package of the lock has a known vulnerability (needs the network)
+audit: $(READY) ## Check the packages of the lock for known vulnerabilities (requires the network)
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean: ## Remove the environment and all caches (not var/)

@@ -1,1 +1,1 @@
-"""Both edges: http and cli are driven by the world, outbound is driven by the application; main.py wires."""
+"""The edges of the service: HTTP, the command line and outbound adapters; main.py wires them."""

@@ -7,7 +7,7 @@ UNKNOWN = "0+unknown"
 
 
 def current() -> str:
-    """Return the version, or UNKNOWN where the source runs without being installed."""
+    """Return the version, or UNKNOWN if the source is not installed."""
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

@@ -48,7 +48,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port that stays free for who listens on it with SO_REUSEADDR."""
+    """A port that stays free for a server that listens on it with SO_REUSEADDR."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Reseal the secrets that a former key sealed, so that the former key can be removed."""
+"""Reseal the secrets that a previous key sealed, so that it can be removed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

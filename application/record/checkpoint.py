@@ -33,7 +33,7 @@ class Verifier(Protocol):
     """Verifies the checkpoints of this service."""
 
     def verify(self, checkpoint: Checkpoint) -> bool:
-        """Return whether the note matches the checkpoint and a current or former key of this service signed it."""
+        """Return whether the note matches the checkpoint and a current or previous key of this service signed it."""
 
 
 class Witness(Protocol):
@@ -134,7 +134,7 @@ def make_checkpoints(
 class CheckpointSender:
     """Sends checkpoints to the witnesses; a failing witness does not affect the others.
 
-    The store marks a checkpoint as sent when every witness has it. Partial progress is kept in memory only; after a
+    The store marks a checkpoint as sent when every witness has received it. Partial progress is kept in memory only; after a
     restart a witness may receive a checkpoint again.
     """
 

@@ -17,7 +17,7 @@ from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Subscription, SubscriptionKey, SubscriptionState
 
-# The period in which the former secret also signs, so that a receiver can switch.
+# The period in which the previous secret also signs, so that a receiver can switch.
 SECRET_OVERLAP = timedelta(hours=24)
 
 
@@ -80,7 +80,7 @@ class Target(Struct, frozen=True):
         return "Target(***)"
 
     def rotated(self, secret: str, now: datetime) -> Self:
-        """Return the target with a new active secret; the former one also signs for SECRET_OVERLAP."""
+        """Return the target with a new active secret; the previous one also signs for SECRET_OVERLAP."""
         if self.secrets and self.secrets[0].secret == secret:
             return self
         former = tuple(SigningSecret(kept.secret, now + SECRET_OVERLAP) for kept in self.secrets[:1])

@@ -70,7 +70,7 @@ class Command:
     """A change requested by a caller; see Attribution for the fields they share.
 
     retryable: the request has an Idempotency-Key, so the answer is stored for retries. former_digests: the digests of
-    the request under former keys.
+    the request under previous keys.
     """
 
     subject: Subject

@@ -1,1 +1,1 @@
-"""Driven by people: the command line."""
+"""The command line."""

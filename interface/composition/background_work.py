@@ -1,4 +1,4 @@
-"""The work that a server process does beside the requests."""
+"""The background work of a server process."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from interface.composition.tickets import expire
 
 log = logging.getLogger(__name__)
 _CHECKPOINTS_EVERY_SECONDS = 5
-# At a stop. A checkpoint whose sending is cut off is sent again after the next start; every witness accepts it twice.
+# At a stop. A checkpoint whose sending is interrupted is sent again after the next start; witnesses accept that.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
 _POLL_INTERVAL_SECONDS = 1
@@ -33,7 +33,7 @@ _POLL_INTERVAL_SECONDS = 1
 class BackgroundWork:
     """Expiry, signing, delivery and pushing; started and stopped with the application.
 
-    Raises InvalidSettings if tickets cannot be delivered by the settings.
+    Raises InvalidSettings if the settings of the delivery are invalid.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class BackgroundWork:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Start all of it, on the running event loop."""
+        """Start the work on the running event loop."""
         running, telemetry, stopped = self._running, self._telemetry, self._stopping.is_set
         settings, loop = running.settings, asyncio.get_running_loop()
 
@@ -82,7 +82,7 @@ class BackgroundWork:
             )
 
     def prepare_stop(self) -> None:
-        """End the streams and report that the server is not ready, so that the open requests end."""
+        """End the streams and report that the server is not ready, so that open requests end."""
         self._stopping.set()
         self._probe.stop()
         self._live.stop()
@@ -95,12 +95,12 @@ class BackgroundWork:
         for task in self._observing:
             task.cancel()
         await _flush(self._notes)
-        # Work that still stores something ends before the commands do.
+        # Work that stores something ends before the commands.
         for error in await asyncio.gather(*map(cancelled, self._storing), return_exceptions=True):
             if isinstance(error, Exception):
                 log.error("background work ended with an error", exc_info=error)
         await asyncio.to_thread(self._expiry.close)
-        # The counts of requests that uvicorn no longer waited for.
+        # The counts of requests that uvicorn did not wait for.
         await _flush(self._notes)
         await running.commands.close()
         await self._live.close()
@@ -114,7 +114,7 @@ class BackgroundWork:
 def _witness_job(
     running: RunningService, telemetry: Telemetry, stopped: Callable[[], bool]
 ) -> Periodic | None:
-    """Return the job that sends checkpoints to witnesses; separate, so that a witness that hangs does not delay signing."""
+    """Return the job that sends checkpoints to witnesses; separate, so that a hanging witness does not delay signing."""
     known = witnesses(running.settings)
     if not known:
         return None

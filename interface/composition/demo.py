@@ -25,9 +25,8 @@ def register_demo(store: Store, background: Background) -> None:
     background.execute(CreateTicket(**context, command_id=secrets.token_hex(16), reason="demo"))
 
 
-def demo_greeting(settings: Settings, token: str, host: str, port: int) -> str:
-    """Return how to reset the ticket of the demo user."""
-    here = f"{'https' if settings.tls_cert_file else 'http'}://{host}:{port}"
+def demo_greeting(settings: Settings, token: str, here: str) -> str:
+    """Return how to reset the ticket of the demo user. here: the URL of the server."""
     url = f"{here}{BASE_PATH}/{DEMO.client_ext_id}/users/{DEMO.user_ext_id}/ticket/reset"
     return (
         f"\nReset the ticket of {DEMO.user_ext_id} (the token is valid for 8 hours):\n\n"

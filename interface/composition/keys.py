@@ -12,14 +12,14 @@ from interface.settings import InvalidSettings, read_settings
 
 
 def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
-    """Rotate the key that encrypts queued tickets; the former key decrypts until the next rotation. Raises InvalidSettings, Unavailable."""
+    """Rotate the key that encrypts queued tickets; the previous key decrypts until the next rotation. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True, make_lost_key=True) as (running, _):
         if not isinstance(running.outbox_keys, OutboxKeyFile):
             raise InvalidSettings(
                 "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
                 " run `tickets keys reseal`"
             )
-        _reseal(running, report)  # tickets that the key to be removed still encrypts
+        _reseal(running, report)  # tickets that are encrypted with the key to be removed
         try:
             running.outbox_keys.rotate()
         except OSError as error:

@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
             yield from check(settings)
         except InvalidSettings as error:
             yield Finding(name, Health.BAD, str(error), "correct the setting")
-        except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
+        except Exception as error:  # noqa: BLE001 - a failing check must not hide the others
             yield Finding(name, Health.BAD, f"{type(error).__name__}: {error}", "report it to the developers")
 
 

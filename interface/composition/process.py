@@ -15,14 +15,14 @@ from typing import Any
 from interface.composition.workers import SIGNALLED
 
 log = logging.getLogger(__name__)
-# One young collection per about 100 requests, instead of several per request.
+# One young collection per about 100 requests instead of several per request.
 _GC_THRESHOLDS = (10_000, 20, 20)
 
 
 def freeze_gc() -> None:
     """Exclude the objects created at startup from garbage collection.
 
-    They live as long as the process, and to scan them at every full collection stopped all requests for 40 ms (ADR 6).
+    They live as long as the process, and a scan of them at every full collection stops all requests for 40 ms (ADR 6).
     """
     gc.collect()
     gc.freeze()

@@ -35,7 +35,7 @@ from interface.trace_context import new_traceparent
 Result = TypeVar("Result")
 _EXPORTED_AT_ONCE = 500
 _PARTS = 16
-# Below this number of entries, starting processes takes longer than the work.
+# Below this number of entries, the start of processes takes longer than the work.
 _FEW = 10_000
 
 
@@ -75,7 +75,7 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
 def export_log(
     client: str, begin: datetime | None, end: datetime | None, report: Callable[[int, int], None]
 ) -> Iterator[LogItem]:
-    """Yield the entries of a client's ledger in a time. Raises Unavailable, InvalidSettings."""
+    """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
         _watched(background, client, "", "tickets audit export")
         ledger, position = running.store, 0
@@ -89,11 +89,11 @@ def export_log(
 
 
 def sign_now(client: str) -> str:
-    """Return a checkpoint of a client's ledger as it is now. Raises LedgerBroken, and as start does."""
+    """Return a checkpoint of a client's current ledger. Raises LedgerBroken, Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, _):
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
-            raise TicketNotFound(f"Client {client!r} has no ledger: nothing ever happened in it.")
+            raise TicketNotFound(f"Client {client!r} has no ledger: it has no events.")
         CheckpointSender(running.store, witnesses(running.settings)).run()
         return made.note
 
@@ -125,7 +125,7 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
         entries = sum(size for _, size in store.sizes())
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
-    # While the service runs, events may be added meanwhile.
+    # A running service may add events during the check.
     if findings.events < findings.entries:
         findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
     return findings

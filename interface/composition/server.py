@@ -1,9 +1,11 @@
-"""The server: the HTTP edge over the service, and the processes that run it."""
+"""The server: the HTTP edge over the service, and its processes."""
 
 import asyncio
+import logging
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -30,10 +32,12 @@ from interface.outbound.system import system_clock
 from interface.settings import PREFIX, InvalidSettings, Settings, read_settings
 from interface.telemetry.metrics import MULTIPROCESS_DIR
 
+log = logging.getLogger(__name__)
+
 _DEMO_TOKEN_LIFETIME = timedelta(hours=8)
 _WORKER_HANGS_AFTER_SECONDS = 60
 _MEMORY = "/dev/shm"  # noqa: S108 - only a fresh directory in it is used
-# A multiple of the patience of streams.
+# A multiple of the time limit of streams.
 _STREAMS_END_WITHIN = 5
 # The application of each server process; the bench replaces it.
 WORKER_APP = "interface.composition.server:worker_app"
@@ -52,7 +56,9 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     configure_logging(settings)
-    # Detect here, once, what would keep the workers from starting.
+    listening = _bind(host, port)
+    here = f"{'https' if settings.tls_cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    # Detect here, once, every error that would prevent the start of the workers.
     with in_background(settings, with_outbox=True) as (running, background):
         key_finder(settings)
         rate_limits_of(settings)
@@ -63,12 +69,26 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
             token = sign_token(
                 subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
             )
-            print(demo_greeting(settings, token, host, port), flush=True)  # noqa: T201
+            print(demo_greeting(settings, token, here), flush=True)  # noqa: T201
     # uvicorn raises the stop signal again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _raise_file_limit()
+    log.info("serving on %s", here)
     with _shared_metrics(workers):
-        _run_uvicorn(settings, host, port, workers)
+        _run_uvicorn(settings, listening, workers)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return the socket of the address, not yet listening. Raises InvalidSettings."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise InvalidSettings(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    listening.set_inheritable(True)
+    return listening
 
 
 @contextmanager
@@ -94,23 +114,21 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
     return partial(
         BoundedProtocol,
         patience_seconds=settings.request_patience_seconds,
-        # A stream needs some more time to send the reason for its end.
+        # A stream needs additional time to send the reason for its end.
         reader_patience_seconds=settings.stream_patience_seconds * _STREAMS_END_WITHIN,
         headers=secure_headers(NOTHING, settings.hsts_max_age),
     )
 
 
-def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None:
+def _run_uvicorn(settings: Settings, listening: socket.socket, workers: int) -> None:
     config = uvicorn.Config(
         WORKER_APP,
         factory=True,
-        host=host,
-        port=port,
         workers=workers,
         loop="uvloop",
         http=cast("type[asyncio.Protocol]", _protocol(settings)),
         access_log=False,
-        # The logs of uvicorn go where ours go.
+        # The logs of uvicorn have the format of the service's logs.
         log_config=None,
         log_level="warning",
         server_header=False,
@@ -120,24 +138,26 @@ def _run_uvicorn(settings: Settings, host: str, port: int, workers: int) -> None
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
         ssl_context_factory=tls_context if settings.tls_cert_file else None,
-        # The rest is for the service's own shutdown.
+        # The rest is left for the service's own shutdown.
         timeout_graceful_shutdown=max(1, settings.grace_seconds * 2 // 3),
         # By default, uvicorn kills a worker that does not respond within five seconds. On a busy machine the imports
         # alone take longer, and the worker would be restarted forever.
         timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
     if workers > 1:
-        Workers(config, [config.bind_socket()]).run()
+        Workers(config, [listening]).run()
         return
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):  # raised by SIGINT after the shutdown
-        server.run()
+        server.run([listening])
     if not server.started:
         raise SystemExit(1)
 
 
 def sign_token(*, subject: str, clients: list[str], permissions: list[str], lifetime: timedelta) -> str:
-    """Return a token signed with the service's own key. Raises InvalidSettings where a key set is in use."""
+    """Return a token signed with the service's own key. Raises InvalidSettings."""
+    if unknown := sorted(set(permissions).difference(PERMISSIONS)):
+        raise InvalidSettings(f"unknown permission {unknown[0]!r}; expected one of {', '.join(PERMISSIONS)}")
     settings = read_settings()
     if settings.jwks_url or settings.jwks_file:
         raise InvalidSettings(

@@ -1,4 +1,4 @@
-"""The service without an edge: what HTTP and the command line drive."""
+"""The service without an edge; HTTP and the command line drive it."""
 
 import hashlib
 import sys
@@ -29,7 +29,7 @@ from interface.telemetry.logs import log_to_stderr
 
 @dataclass(frozen=True)
 class RunningService:
-    """The service without an edge: what HTTP and the command line drive."""
+    """The service without an edge; HTTP and the command line drive it."""
 
     settings: Settings
     store: SqliteStore | PostgresStore
@@ -49,12 +49,12 @@ class RunningService:
         self.store.close()
 
     def digest_keys(self) -> Sequence[bytes]:
-        """Return the keys of the digests of requests, the one in force first."""
+        """Return the keys of the request digests, the current one first."""
         return _digest_keys(tuple(self.outbox_keys()))
 
     @cached_property
     def reads(self) -> SqliteStore | PostgresStore:
-        """The store for reads that may be a little behind: the standby, if there is one."""
+        """The store for reads that may lag slightly: the standby, if there is one."""
         url = self.settings.read_database_url
         if url is None or isinstance(self.store, SqliteStore):
             return self.store
@@ -92,7 +92,7 @@ def secret_files(settings: Settings) -> Sequence[Path]:
 
 
 def trusted_files(settings: Settings) -> Sequence[Path]:
-    """Return the files that anyone may read and no one may replace: their content decides who gets tickets and tokens."""
+    """Return the files that others may read but not replace: their content determines the recipients of secrets."""
     files = (settings.delivery_webhook_key_file, settings.jwks_file, settings.smtp_ca_file)
     found = [path for path in files if path]
     if settings.template_dir:
@@ -101,7 +101,7 @@ def trusted_files(settings: Settings) -> Sequence[Path]:
 
 
 def open_files(settings: Settings) -> Sequence[str]:
-    """Return the files that others can access and must not, each with advice."""
+    """Return a message with a remedy for each file that others must not access but can."""
     written = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
     found = [
         *readable_by_others(secret_files(settings)),
@@ -112,10 +112,10 @@ def open_files(settings: Settings) -> Sequence[str]:
 
 
 def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> RunningService:
-    """Start the service. Raises InvalidSettings where a key or the store cannot be used, or others may read it.
+    """Start the service. Raises InvalidSettings if a key or the store cannot be used, or others can read it.
 
-    with_outbox: it will seal or open tickets; else the key for that need not be there.
-    make_lost_key: make a new one even where the store holds what the one that is gone has sealed.
+    with_outbox: the process seals or opens tickets; otherwise the outbox key is not required.
+    make_lost_key: create a new key even if the store contains secrets sealed with the lost one.
     """
     if faults := open_files(settings):
         raise InvalidSettings("; ".join(faults))
@@ -160,7 +160,7 @@ def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) 
 def in_background(
     settings: Settings, *, with_outbox: bool = False, make_lost_key: bool = False
 ) -> Iterator[tuple[RunningService, Background]]:
-    """Start the service for a command line, which has no event loop, and stop it at the end."""
+    """Start the service for a command, which has no event loop; it is stopped at the end."""
     running = start(settings, with_outbox=with_outbox, make_lost_key=make_lost_key)
     background = Background(running.commands)
     try:
@@ -179,9 +179,9 @@ def open_store(settings: Settings) -> SqliteStore | PostgresStore:
 
 
 def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:
-    """Return the store at a URL; a SQLite file is always brought up to date.
+    """Return the store at a URL; a SQLite file is always migrated.
 
-    Raises StoreUnavailable, OSError, RuntimeError where the schema is not this program's.
+    Raises StoreUnavailable, OSError, RuntimeError if this program cannot use the schema.
     """
     path = database_url.removeprefix("sqlite:///")
     if path == database_url:
@@ -224,6 +224,6 @@ def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Log to the standard error."""
+    """Log to standard error."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     log_to_stderr(as_json=as_json)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from interface.telemetry.traces import Traces
 
 _FIGURES_KEPT_SECONDS = 1
-# Longer than a commit waits for locks (5 s) before it gives up.
+# Longer than a commit waits for locks (5 s).
 _STUCK_SECONDS = 15
 
 
 class Telemetry:
-    """Forwards observations to metrics, traces and logs. Raises InvalidSettings if traces cannot be made."""
+    """Forwards observations to metrics, traces and logs. Raises InvalidSettings if traces cannot be created."""
 
     def __init__(self, running: RunningService) -> None:
         settings = running.settings
@@ -111,6 +111,6 @@ def _traces(settings: Settings) -> "Traces | None":
         from interface.telemetry.traces import Traces  # noqa: PLC0415
     except ImportError as error:
         raise InvalidSettings(
-            "TICKETS_TRACES needs OpenTelemetry: install ticket-credential-service[otel]"
+            "TICKETS_TRACES requires OpenTelemetry: install ticket-credential-service[otel]"
         ) from error
     return Traces(OTLPSpanExporter(), service=settings.ledger_name)

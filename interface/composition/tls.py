@@ -1,4 +1,4 @@
-"""TLS for servers without a proxy that terminates it."""
+"""TLS for servers without a proxy that terminates TLS."""
 
 import ssl
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _PASSPHRASE_MISSING = ""
 
 
 def check_certificate(settings: Settings) -> None:
-    """Raise InvalidSettings where the certificate and its key cannot be served with."""
+    """Raise InvalidSettings if the server cannot use the certificate and its key."""
     if settings.tls_cert_file is None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -28,13 +28,13 @@ def check_certificate(settings: Settings) -> None:
 
 
 def tls_context(_: uvicorn.Config, made: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    """Return the context that uvicorn makes, for TLS 1.2 or later, independent of the system's default."""
+    """Return uvicorn's context, for TLS 1.2 or later, independent of the system's default."""
     context = made()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 def days_left(certificate: Path) -> int:
-    """Return in how many full days a certificate expires; below 0 if it has expired."""
+    """Return the number of full days until a certificate expires; negative if it has expired."""
     [own, *_] = x509.load_pem_x509_certificates(certificate.read_bytes())
     return (own.not_valid_after_utc - system_clock()).days

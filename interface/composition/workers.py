@@ -19,9 +19,9 @@ _ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
 
 
 class Workers(Multiprocess):
-    """Stops its processes on a signal; a second signal ends all of them immediately.
+    """Stops its processes on a signal; a second signal ends them immediately.
 
-    Each process bounds by itself how long it takes. Raises SystemExit if one failed.
+    Each process limits the duration of its stop. Raises SystemExit if one failed.
     """
 
     def handle_int(self) -> None:
@@ -35,8 +35,8 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace a process that has ended or hangs; stop if one cannot start.
 
-        That of uvicorn asks a process, and ignores signals until it answers: one that dies meanwhile, such as by a
-        signal to all while it starts, delayed the stop by the time that one may hang.
+        uvicorn's supervisor pings a process, and ignores signals until it responds: if a process dies meanwhile, such as by a
+        signal to all during its start, the stop is delayed by the time limit of the ping.
         """
         for number, worker in enumerate(self.processes):
             if self._is_responsive(worker):
@@ -45,7 +45,7 @@ class Workers(Multiprocess):
             worker.kill()
             worker.join()
             if worker.exitcode == STARTUP_FAILURE:
-                self.should_exit.set()  # it has logged the reason
+                self.should_exit.set()  # the process has logged the reason
                 return
             log.warning(
                 "process %s %s: another takes its place",
@@ -71,13 +71,13 @@ class Workers(Multiprocess):
         return False
 
     def terminate_all(self) -> None:
-        """Ask all to stop. The sockets close first, so that no connection waits for a stopped process."""
+        """Request all processes to stop. The sockets are closed first, so that no connection waits for a stopped process."""
         for listening in self.sockets:
             listening.close()
         super().terminate_all()
 
     def join_all(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all processes have ended."""
         for worker in self.processes:
             while worker.process.is_alive():
                 worker.process.join(_POLL_INTERVAL_SECONDS)

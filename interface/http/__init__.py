@@ -1,1 +1,1 @@
-"""Driven by programs: HTTP."""
+"""HTTP: routes, schemas and errors."""

@@ -1,1 +1,1 @@
-"""Driven by the application: stores, mail, keys, clock."""
+"""Outbound adapters: stores, mail, keys, clock."""

@@ -86,7 +86,7 @@ class Metrics:
 
     def request(self, exchange: Exchange) -> None:
         """Count a request."""
-        # Callers could invent methods and paths without limit, each of which would be kept.
+        # Callers could invent any number of methods and paths, each of which would be kept.
         operation, method = (exchange.operation, exchange.method) if exchange.operation else ("none", "any")
         self._requests.labels(operation, method, str(exchange.status)).inc()
         self._request_seconds.labels(operation).observe(exchange.seconds)

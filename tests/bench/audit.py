@@ -23,7 +23,7 @@ _OF_THE_LEDGER = re.compile(r"INSERT INTO ledger(_sizes)? [^;]*;")
 
 
 def ledger_cost(store: str, size: Size, results: Results) -> None:
-    """Measure resets with the ledger and without it, in turns."""
+    """Measure resets with and without the ledger, alternately."""
     most, ratios = max(size.connections), []
     with ExitStack() as stack:
         stages = {
@@ -50,7 +50,7 @@ def _forget_the_ledger(url: str) -> None:
         row = connection.execute("SELECT pg_get_functiondef('store_changes'::regproc)").fetchone()
         assert row is not None
         definition, found = _OF_THE_LEDGER.subn("", row[0])
-        assert found == 2  # the ledger's size, and the entries
+        assert found == 2  # the size of the ledger, and its entries
         connection.execute(definition)
 
 
@@ -77,9 +77,9 @@ def audit(store: str, size: Size, results: Results) -> None:
 
 def _waits(store: str, stage: Stage, size: Size, results: Results) -> None:
     path = f"http://127.0.0.1:{stage.server.port}/nevisidm/api/core/v1/{CLIENT}/users/{subject(1).user_ext_id}/ticket"
-    time.sleep(1)  # `at` goes by seconds
+    time.sleep(1)  # `at` has a resolution of seconds
     for title, query in (
-        ("its history, whole", f"/history?limit={size.history}"),
+        ("its complete history", f"/history?limit={size.history}"),
         ("its state in the middle", f"?atVersion={size.history // 2}"),
         ("its state by date", f"?at={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"),
     ):
@@ -108,8 +108,8 @@ def _evidence(store: str, stage: Stage, size: Size, results: Results) -> None:
     before = time.perf_counter()
     run(*tickets, "evidence", "export", CLIENT, subject(1).user_ext_id, "-o", "evidence.zip")
     made = time.perf_counter()
-    said = run(sys.executable, verify_evidence.__file__, "evidence.zip", "--key", "key.txt")
-    assert said.startswith("VERIFIED"), said
+    reported = run(sys.executable, verify_evidence.__file__, "evidence.zip", "--key", "key.txt")
+    assert reported.startswith("VERIFIED"), reported
     verified = time.perf_counter() - made
     name = f"{store}: evidence from {size.leaves:,} leaves"
     results.target(f"{name}, verified in seconds", verified, 5, at_most=True)

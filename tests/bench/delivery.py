@@ -15,7 +15,7 @@ from tests.support.server import serving, until
 
 
 def delivering(store: str, size: Size, results: Results) -> None:
-    """Measure resets beside mail servers, in turns, and mails."""
+    """Measure resets beside mail servers, alternately, and mails."""
     _resets(store, size, results)
     _mails(store, size, results)
 
@@ -24,11 +24,11 @@ def _resets(store: str, size: Size, results: Results) -> None:
     most = max(size.connections)
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in size.mail_servers}
     with ExitStack() as stack:
-        said = {"hangs": HANGS, "takes": OK}
+        reported = {"hangs": HANGS, "takes": OK}
         servers = {
-            name: stack.enter_context(mail_server(lambda _step, _to, said=said[name]: said))  # type: ignore[misc]
+            name: stack.enter_context(mail_server(lambda _step, _to, reported=reported[name]: reported))  # type: ignore[misc]
             for name in size.mail_servers
-            if name in said
+            if name in reported
         }
         stages = {
             name: stack.enter_context(

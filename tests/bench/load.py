@@ -1,6 +1,6 @@
-"""The load: requests on so many connections for so many seconds, from a separate process.
+"""The load: requests on a number of connections for a time, from a separate process.
 
-wrk sends them where it is on the PATH, else the small client of this module, `python -m tests.bench.load`. Both take the
+wrk sends them if it is on the PATH, otherwise the client of this module, `python -m tests.bench.load`. Both take the
 requests from one file and report the same figures.
 """
 
@@ -33,13 +33,13 @@ class Request:
     body: str = ""
 
     def line(self) -> str:
-        """Return it as the file of requests has it."""
+        """Return its line in the file of requests."""
         return f"{self.method}\t{self.path}\t{self.body}\n"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The result of a load. answered: with a 2xx; errors: anything else; times in milliseconds."""
+    """The result of a load. answered: responses with a 2xx; errors: all others; times in milliseconds."""
 
     connections: int
     answered: int
@@ -58,7 +58,7 @@ class Figures:
 def send(
     url: str, token: str, requests: list[Request], directory: Path, *, connections: int, seconds: float
 ) -> Figures:
-    """Send the requests in turn, repeatedly. Raises RuntimeError if the client fails."""
+    """Send the requests one after the other, repeatedly. Raises RuntimeError if the client fails."""
     file = directory / "requests.tsv"
     file.write_text("".join(request.line() for request in requests))
     if WITH_WRK:

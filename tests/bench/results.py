@@ -67,7 +67,7 @@ QUICK = Size(
     mails=500,
     leaves=5_000,
 )
-# Only shows that every part runs: its figures mean nothing.
+# Only shows that every part runs: its figures are meaningless.
 TINY = Size(
     seconds=0.2,
     rounds=1,
@@ -99,7 +99,7 @@ class Results:
     targets: list[dict[str, Any]] = field(default_factory=list)
 
     def target(self, name: str, value: float, bound: float, *, at_most: bool) -> None:
-        """Note whether a target is met."""
+        """Record whether a target is met."""
         met = value <= bound if at_most else value >= bound
         sign = "≤" if at_most else "≥"
         self.targets.append({"name": name, "value": round(value, 3), "target": f"{sign} {bound}", "met": met})
@@ -112,7 +112,7 @@ class Results:
         ]
 
     def ratio(self, figure: str, store: str, operation: str, to: str, connections: int) -> float:
-        """Return the median, over the rounds, of one operation's figure to another's."""
+        """Return the median, over the rounds, of the ratio of two operations."""
         mine = self.of(store, operation, connections, "side by side")
         theirs = self.of(store, to, connections, "side by side")
         return float(median(a[figure] / b[figure] for a, b in zip(mine, theirs, strict=True)))

@@ -1,7 +1,7 @@
 """The cost of a reset, compared with the ceiling and the textbook way. Run by `make bench` and `make bench-quick`.
 
-Every ratio is taken within one run, in rounds that take turns, so that what else the machine does hits all alike;
-a figure is the median of its rounds. Prints tables, and writes all of it to var/bench/latest.json.
+Every ratio is computed within one run, in alternating rounds, so that other load of the machine affects all equally;
+a figure is the median of its rounds. Prints tables, and writes all figures to var/bench/latest.json.
 """
 
 import argparse
@@ -42,7 +42,7 @@ console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def side_by_side(store: str, size: Size, results: Results) -> None:
-    """Measure every operation at every number of connections, in turns."""
+    """Measure every operation at every number of connections, alternately."""
     with staged(store, with_textbook=True) as stage:
         _warm_up(stage, size)
         for connections in size.connections:
@@ -167,7 +167,7 @@ def _ratio_in_turns(
 
 
 def slow_disk(store: str, size: Size, results: Results) -> None:
-    """Measure resets, ours and the textbook's, with slower flushes."""
+    """Measure resets of this service and of the textbook, with slower flushes."""
     most = max(size.connections)
     speeds: dict[int, list[float]] = {}
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """The real server with additional routes for comparison and a count of its commits.
 
-The ceiling does all that a reset does but the work; the textbook way is what a tutorial would do; the unbatched way
-is ours without group commit.
+The ceiling is a reset without its work; the textbook way is that of a tutorial; the unbatched way
+is this service without group commit.
 """
 
 import json
@@ -92,7 +92,7 @@ def worker_app() -> FastAPI:
     logging.basicConfig(level=logging.WARNING)
     settings = read_settings()
     if "TICKETS_TEST_WITHOUT_LEDGER" in os.environ:
-        # The cost of the ledger is measured against a store without one (PostgreSQL: tests.bench.audit).
+        # The cost of the ledger is measured against a store without ledger (PostgreSQL: tests.bench.audit).
         sqlite_store._ledger_rows = lambda *_: []
     running = start(settings)
     counts = {"commits": 0, "events": 0}
@@ -110,7 +110,7 @@ def worker_app() -> FastAPI:
     app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
 
     @app.get("/counts")
-    async def tell_counts() -> dict[str, int]:
+    async def get_counts() -> dict[str, int]:
         return counts
 
     return app

@@ -26,7 +26,7 @@ USERS = 1000
 _VAR = Path("var/bench")
 _IDLE_SECONDS = 0.005
 _TICKET = f"{BASE}/{CLIENT}/users/user-{{}}/ticket"
-# First the users for resets, then those for reads and verifications, whose tickets stay known.
+# First the users for resets, then those for reads and verifications, whose tickets do not change.
 OPERATIONS = {
     "no-op": [Request("POST", f"/no-op/{CLIENT}/users/user-{n}") for n in range(USERS)],
     "textbook": [Request("POST", f"/textbook/{CLIENT}/users/user-{n}") for n in range(USERS)],
@@ -163,7 +163,7 @@ def _database(
         return
     with pytest.MonkeyPatch.context() as environment:
         if preload:
-            # A server that already runs would not load it.
+            # A running server would not load it.
             environment.delenv("TICKETS_TEST_DATABASE_URL", raising=False)
         for name, value in preload.items():
             environment.setenv(name, value)

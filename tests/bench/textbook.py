@@ -1,6 +1,6 @@
-"""The textbook way to do a reset: a sync route, the stock library, load, change, save. The baseline of the bench.
+"""A reset as in a tutorial: a sync route, the stock library, load, change, save. The baseline of the bench.
 
-It has the same authentication and the same response as ours, but no read row, no outbox and no idempotency.
+It has the same authentication and response as this service, but no read row, outbox or idempotency.
 """
 
 import os
@@ -59,7 +59,7 @@ class Credentials(Application[UUID]):
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """Return the library's settings for our database; its tables have other names."""
+    """Return the library's settings for the database; its tables have other names."""
     if database_url.startswith("sqlite:"):
         path = database_url.removeprefix("sqlite:///") + ".textbook"
         return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": path}

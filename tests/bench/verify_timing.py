@@ -1,6 +1,6 @@
-"""Can the refusals of a verification be distinguished by their cost? Run by `make bench-timing`.
+"""Measures whether refused verifications can be distinguished by their cost. Run by `make bench-timing`.
 
-Over a real server on loopback, refusals for every reason are asked for in turn, so that drift hits all alike. For
+Over a real server on loopback, refusals for every reason alternate, so that drift affects all equally. For
 each reason the median is compared with that of all refusals. The documented threshold: no reason's median differs
 by more than 10 %, and an unknown user (404, for a caller who may verify) costs at least half of it.
 

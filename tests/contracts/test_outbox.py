@@ -192,7 +192,7 @@ def test_the_outbox_is_read_in_pages(service: Service, store: AnyStore) -> None:
     assert {entry.key for entry in everything} == {key_of(), key_of(version=2), key_of(OTHER)}
 
 
-def test_secrets_sealed_with_a_former_key_are_resealed(service: Service, store: AnyStore) -> None:
+def test_secrets_sealed_with_a_previous_key_are_resealed(service: Service, store: AnyStore) -> None:
     service.regenerate()
     sealer = service.sealer
     sealer.oldest_new = len(sealer.sealed)

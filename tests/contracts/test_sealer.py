@@ -65,7 +65,7 @@ def test_a_missing_key_is_reported() -> None:
         sealer_with(NEW_KEY).unseal(sealed, "row")
 
 
-def test_the_first_key_seals_and_former_keys_unseal() -> None:
+def test_the_first_key_seals_and_previous_keys_unseal() -> None:
     former = sealer_with(KEY).seal(ClearTicket("ticket"), "row")
     rotated = sealer_with(NEW_KEY, KEY)
 

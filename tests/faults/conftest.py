@@ -1,4 +1,4 @@
-"""These tests run by `make faults` only: they are slow, and need mounts and idle cores."""
+"""These tests are run by `make faults` only: they are slow, and need mounts and idle cores."""
 
 import os
 

@@ -44,9 +44,7 @@ def test_postgres_stopped_and_started_costs_no_answered_reset(postgres: OwnPostg
         assert not tracebacks(server)
 
 
-def test_connections_that_are_killed_again_and_again_cost_no_answered_reset(
-    postgres: OwnPostgres, tmp_path: Path
-) -> None:
+def test_repeatedly_killed_connections_cost_no_answered_reset(postgres: OwnPostgres, tmp_path: Path) -> None:
     with serving(tmp_path, postgres.new_database(), **QUICK) as server, under_load(server) as load:
         recoveries, killed = [], 0
         for _ in range(10):

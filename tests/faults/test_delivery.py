@@ -28,7 +28,7 @@ from tests.support.deliveries import (
     assert_last_mails_verify,
     lease_end,
     minting,
-    said_of,
+    recorded_of,
     smtp,
     subjects,
 )
@@ -75,8 +75,8 @@ def assert_each_is_delivered(database_url: str, server: MailServer, doubles: int
     """Both users have the mail with their ticket, it is recorded once, and duplicates are equal."""
     assert assert_doubles_are_the_same(server) == doubles
     assert_last_mails_verify(database_url, server, [USER, OTHER])
-    for said in said_of(database_url, [USER, OTHER]).values():
-        assert [type(event) for event in said] == [TicketDelivered]
+    for reported in recorded_of(database_url, [USER, OTHER]).values():
+        assert [type(event) for event in reported] == [TicketDelivered]
 
 
 def test_a_worker_that_is_killed_while_the_mail_server_takes_the_mail_loses_no_ticket(
@@ -124,11 +124,11 @@ def test_a_leased_ticket_is_not_sent_by_another_worker(database_url: str, tmp_pa
             minted += len(users)
         all_over(database_url)
 
-    said = [event for events in said_of(database_url, users).values() for event in events]
-    delivered = [event for event in said if isinstance(event, TicketDelivered)]
+    reported = [event for events in recorded_of(database_url, users).values() for event in events]
+    delivered = [event for event in reported if isinstance(event, TicketDelivered)]
     assert len(senders) > 1
     assert assert_doubles_are_the_same(server) == 0
-    assert len(said) == minted
+    assert len(reported) == minted
     assert len(server.taken) == len(delivered)
     assert_last_mails_verify(database_url, server, users)
 
@@ -178,5 +178,5 @@ def test_workers_that_are_killed_at_any_moment_lose_no_ticket(
 
     assert_doubles_are_the_same(server)
     assert_last_mails_verify(database_url, server, users)
-    for said in said_of(database_url, users).values():
-        assert len(said) == len({event.ticket_version for event in said}) == 1 + kills
+    for reported in recorded_of(database_url, users).values():
+        assert len(reported) == len({event.ticket_version for event in reported}) == 1 + kills

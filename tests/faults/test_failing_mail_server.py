@@ -21,7 +21,7 @@ from tests.support.deliveries import (
     all_over,
     assert_doubles_are_the_same,
     message_ids,
-    said_of,
+    recorded_of,
     smtp,
     subjects,
 )
@@ -41,15 +41,15 @@ class Moods:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self.failed = 0
-        self.told: dict[str, tuple[str, str] | None] = {}
+        self.shown: dict[str, tuple[str, str] | None] = {}
 
     def answer(self, step: str, to: str) -> str:
         """Return the response; the recipient determines the result of the mail."""
         if step == "RCPT":
             fails = self._chance.random() < 1 / 3
-            self.told[to] = self._chance.choice(FAILURES) if fails else None
+            self.shown[to] = self._chance.choice(FAILURES) if fails else None
             self.failed += fails
-        failure = self.told[to]
+        failure = self.shown[to]
         return failure[1] if failure and failure[0] == step else OK
 
 
@@ -74,24 +74,26 @@ def test_the_last_mail_of_each_user_holds_a_ticket_that_verifies(
         assert users_with_an_unusable_last_mail(server.client, mails, users) == []
 
     minted = len(users) + len(resets)
-    said = [event for events in said_of(database_url, users).values() for event in events]
-    became = Counter(type(event) for event in said)
+    reported = [event for events in recorded_of(database_url, users).values() for event in events]
+    became = Counter(type(event) for event in reported)
     delivered, ended = became[TicketDelivered], became[TicketDeliveryEnded]
     doubles = assert_doubles_are_the_same(mails)
     print(  # noqa: T201
         f"{len(resets)} resets, {minted} tickets in {took:.0f} s: {len(mails.taken)} mails, {doubles} of them doubles,"
         f" {moods.failed} tries failed, {delivered} delivered, {ended} replaced, {minted - delivered - ended} lost"
     )
-    assert delivered + ended == len({(event.user_ext_id, event.ticket_version) for event in said}) == minted
-    assert users_without_mail(mails, said) == set()
+    assert (
+        delivered + ended == len({(event.user_ext_id, event.ticket_version) for event in reported}) == minted
+    )
+    assert users_without_mail(mails, reported) == set()
 
 
-def users_without_mail(mails: MailServer, said: list[DeliveryEvent]) -> set[str]:
+def users_without_mail(mails: MailServer, reported: list[DeliveryEvent]) -> set[str]:
     """Return the ids of deliveries that are recorded without a mail."""
     sent = {identity.strip("<>").partition("@")[0] for identity in message_ids(mails.taken)}
     return {
         delivery_id(stream_id(event.client_ext_id, event.user_ext_id), event.ticket_version)
-        for event in said
+        for event in reported
         if isinstance(event, TicketDelivered)
     } - sent
 

@@ -32,7 +32,7 @@ def test_a_reset_takes_as_long_as_without_delivery(database_url: str, tmp_path: 
         serving(tmp_path, database_url, TICKETS_DELIVER="False", TICKETS_PUSH="False") as without,
     ):
         until(lambda: mails.connections >= 8, "every connection to the mail server hangs")
-        # In turns, so that other work affects both alike.
+        # Alternately, so that other work affects both equally.
         times = [
             (seconds_of_a_reset(hanging.client, number), seconds_of_a_reset(without.client, number))
             for number in range(RESETS)

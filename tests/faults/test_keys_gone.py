@@ -84,11 +84,11 @@ def test_a_start_without_the_outbox_key_fails_and_all_is_delivered_after_its_res
     for argument in ("serve", "deliver", "push"):
         with command(tmp_path, argument, TICKETS_DATABASE_URL=database_url) as refused:
             assert refused.wait() == 2
-        said = refused.err.read_text()
-        assert said.startswith(
+        reported = refused.err.read_text()
+        assert reported.startswith(
             "tickets: var/keys/outbox.key is missing, though the store is in use: restore the key"
         )
-        assert said.count("\n") == 1
+        assert reported.count("\n") == 1
         assert not key.exists()
 
     away.rename(key)

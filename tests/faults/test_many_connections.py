@@ -52,7 +52,9 @@ def test_ten_thousand_connections_leave_room_for_others_and_are_closed(tmp_path:
         assert not tracebacks(server)
 
 
-def test_more_connections_than_files_cost_nothing_once_they_are_gone(sqlite_url: str, tmp_path: Path) -> None:
+def test_more_connections_than_files_cost_nothing_once_they_are_closed(
+    sqlite_url: str, tmp_path: Path
+) -> None:
     with serving(tmp_path, sqlite_url, **QUICK) as server, under_load(server) as load:
         [process] = processes(server)
         most = process.num_fds() + 50

@@ -37,7 +37,7 @@ class Topic:
     seen: set[bytes] = field(default_factory=set)
 
     def has(self, count: int) -> None:
-        """Wait until there are so many different events."""
+        """Wait for this number of different events."""
         until(lambda: self.count() >= count, f"{count} events are in the topic")
 
     def count(self) -> int:

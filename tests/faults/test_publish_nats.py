@@ -119,7 +119,7 @@ def test_a_second_publisher_waits_and_takes_over(
     first = publishing(tmp_path, database_url, broker.url)
     broker.has(1)
     second = publishing(tmp_path, database_url, broker.url)
-    second.said("another process publishes")
+    second.reported("another process publishes")
     first.kill()
     reset(database_url, "client-1", 5)
 
@@ -135,7 +135,7 @@ def test_a_publisher_without_its_lease_stops(postgres_url: str, tmp_path: Path, 
             "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
             " WHERE locktype = 'advisory' AND datname = current_database()"
         )
-    first.said("lost the lease")
+    first.reported("lost the lease")
     reset(postgres_url, "client-1", 5)
 
     assert_all_published(postgres_url, broker, first)
@@ -148,7 +148,7 @@ def test_the_publisher_waits_for_an_unavailable_store(
     publisher = publishing(tmp_path, postgres_url, broker.url)
     broker.has(1)
     with out_of_reach(postgres_server, postgres_url):
-        publisher.said("the PostgreSQL store failed")
+        publisher.reported("the PostgreSQL store failed")
     reset(postgres_url, "client-1", 5)
 
     assert_all_published(postgres_url, broker, publisher)
@@ -181,7 +181,7 @@ def publish_all(directory: Path, database_url: str, broker: NatsServer, count: i
     publisher.stop_publishing()
 
 
-def test_a_server_that_wants_tls_and_a_password_gets_both(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_server_that_requires_tls_and_a_password_gets_both(sqlite_url: str, tmp_path: Path) -> None:
     pem = str(self_signed(tmp_path / "server.pem"))
     secured = ("--tls", "--tlscert", pem, "--tlskey", pem, "--user", "bob", "--pass", "geh:eim@")
     with nats_server(tmp_path, *secured) as broker:
@@ -190,7 +190,7 @@ def test_a_server_that_wants_tls_and_a_password_gets_both(sqlite_url: str, tmp_p
             publisher = Command(
                 tmp_path, "publish", "--to", "@url", TICKETS_DATABASE_URL=sqlite_url, SSL_CERT_FILE=pem
             )
-            publisher.said(words)
+            publisher.reported(words)
             assert publisher.stop() == 0
             assert password not in publisher.err.read_text()
 
@@ -205,7 +205,7 @@ def test_a_restored_ledger_stops_the_publisher(sqlite_url: str, tmp_path: Path, 
     publisher = publishing(tmp_path, older, broker.url)
 
     assert publisher.wait() == 2
-    publisher.said("'client-1' was published up to position 2, but its ledger ends at 1")
+    publisher.reported("'client-1' was published up to position 2, but its ledger ends at 1")
 
 
 def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(

@@ -54,7 +54,7 @@ class Cluster:
 
     @property
     def client(self) -> httpx.Client:
-        """Of a server that is there now."""
+        """Of a running server."""
         return self.servers[0].client
 
 

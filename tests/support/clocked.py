@@ -24,7 +24,7 @@ class Clock:
         }
 
     def set(self, seconds: float) -> None:
-        """Set it to so many seconds from the real time."""
+        """Set it to this number of seconds from the real time."""
         draft = self._file.with_suffix(".draft")
         draft.write_text(f"{seconds:+f}\n")
         draft.replace(self._file)

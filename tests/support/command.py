@@ -18,7 +18,7 @@ _PLAIN = {"COLUMNS": "100", "NO_COLOR": "1"}
 class Command:
     """`tickets` with these arguments, in a directory.
 
-    out: what it prints is appended there; a file, or a FIFO that the test reads. err: what it alone says beside that.
+    out: the file, or FIFO, to which stdout is appended. err: the file with the stderr of this process only.
     module: runs as `tickets`, such as with a fault.
     """
 
@@ -43,12 +43,12 @@ class Command:
         self._process.wait()
 
     def stop_publishing(self) -> None:
-        """Ask a publisher to end, once it has begun, and expect that it ends well."""
-        self.said("publishing to")
+        """Request a started publisher to stop, and assert that it exits with 0."""
+        self.reported("publishing to")
         assert self.stop() == 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, and return its exit status."""
+        """Request a stop, and return the exit status."""
         self._process.send_signal(number)
         return self.wait()
 
@@ -56,7 +56,7 @@ class Command:
         """Wait until it ends by itself, and return its exit status."""
         return self._process.wait(PATIENCE_SECONDS)
 
-    def said(self, words: str) -> None:
+    def reported(self, words: str) -> None:
         """Wait until stderr has this text."""
         until(lambda: self.err.exists() and words in " ".join(self.err.read_text().split()), words)
 
@@ -88,7 +88,7 @@ def tickets(directory: Path, *arguments: str, **settings: str) -> subprocess.Com
 
 
 def install_tickets(commands: Path) -> None:
-    """Write the command `tickets` into a directory, as an installation has it on the PATH."""
+    """Write the command `tickets` into a directory, like that of an installation on the PATH."""
     commands.mkdir(exist_ok=True)
     script = commands / "tickets"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -m interface.main "$@"\n')

@@ -19,12 +19,12 @@ def die_at(point: str) -> None:
 def copy_until(source: Path, draft: Path, report: sqlite_backup.ReportProgress) -> None:
     """Copy up to the point."""
 
-    def tell_until(what: str, done: int, of: int) -> None:
+    def report_until(what: str, done: int, of: int) -> None:
         if done * 2 >= of:
             die_at(what)
         report(what, done, of)
 
-    copy(source, draft, tell_until)
+    copy(source, draft, report_until)
 
 
 def rename_until(path: Path, target: Path) -> Path:

@@ -39,10 +39,10 @@ def _after_taking() -> None:
 
 def _after_saying(what: str) -> Callable[[], None]:
     def prepare() -> None:
-        say = getattr(SMTP, what)
+        send = getattr(SMTP, what)
 
         async def say_and_die(*arguments: Any, **terms: Any) -> None:
-            await say(*arguments, **terms)
+            await send(*arguments, **terms)
             _die()
 
         setattr(SMTP, what, say_and_die)

@@ -82,7 +82,7 @@ def all_over(database_url: str, seconds: float = 30) -> None:
     until(lambda: not outbox_of(database_url), "everything is delivered", seconds)
 
 
-def said_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[DeliveryEvent]]:
+def recorded_of(database_url: str, users: Sequence[Subject]) -> dict[Subject, list[DeliveryEvent]]:
     """Return the recorded deliveries of each user, newest first."""
     with opened(database_url) as store:
         found = {

@@ -33,14 +33,14 @@ RETRIES = Retries(
 _numbers = itertools.count()
 
 
-def later(said: str = "the test is busy", answer: str = "451") -> NotDelivered:
+def later(reported: str = "the test is busy", answer: str = "451") -> NotDelivered:
     """Return a temporary failure."""
-    return NotDelivered(said, answer)
+    return NotDelivered(reported, answer)
 
 
-def never(said: str = "the test never takes it", answer: str = "550") -> NotDelivered:
+def never(reported: str = "the test never takes it", answer: str = "550") -> NotDelivered:
     """Return a permanent failure."""
-    return NotDelivered(said, answer, final=True)
+    return NotDelivered(reported, answer, final=True)
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Delivering:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have it look immediately."""
+        """Make it poll immediately."""
         self._loop.call_soon_threadsafe(self._deliverer.wake)
 
     def ask_to_stop(self) -> None:
@@ -143,7 +143,7 @@ def delivering(
         running.stop()
 
 
-def said_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
+def recorded_of(store: Any, subject: Subject = SUBJECT) -> list[DeliveryEvent]:
     """Return the recorded deliveries to a user, oldest first, from a fake or a real store."""
     if not hasattr(store, "newest_of_user"):
         events = [event for stream in store.events.values() for event in stream]

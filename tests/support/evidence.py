@@ -56,7 +56,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 and (mail := mails / f"{delivery_id(history[-1].originator_id, len(history))}.eml").exists()
             ):
                 assert verify_ticket(ticket_in(mail), rows[subject].ticket_hash)
-            for event in _said(store, subject):
+            for event in _reported(store, subject):
                 name = delivery_id(stream_id(*subject), event.ticket_version)
                 known = ended if isinstance(event, TicketDeliveryEnded) else delivered
                 assert (
@@ -87,6 +87,6 @@ def _outbox(store: SqliteStore | PostgresStore) -> list[OutboxEntry]:
     return entries
 
 
-def _said(store: SqliteStore | PostgresStore, subject: Subject) -> list[DeliveryEvent]:
+def _reported(store: SqliteStore | PostgresStore, subject: Subject) -> list[DeliveryEvent]:
     found = [store.event(entry) for entry in store.newest_of_user(subject, TOPICS, 10_000)]
     return [event for event in found if isinstance(event, DeliveryEvent)]

@@ -98,8 +98,8 @@ def write(good: bytes, older: str, keys: LedgerKeys, other: LedgerKeys) -> None:
     (DIRECTORY / "other-history.checkpoint").write_text(
         keys.sign("\n".join(other_root.split("\n")[:3]) + "\n")
     )
-    said = {name: wrong for name, (_, wrong) in vectors.items()}
-    (DIRECTORY / "vectors.json").write_text(json.dumps(said, indent=1) + "\n")
+    reported = {name: wrong for name, (_, wrong) in vectors.items()}
+    (DIRECTORY / "vectors.json").write_text(json.dumps(reported, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Two real PostgreSQL servers, one of which is a synchronous standby with automatic failover: pg_auto_failover.
 
-Its monitor decides, and a keeper beside each server does what it says. A server is killed together with its keeper, as
+Its monitor decides, and a keeper beside each server executes the decisions. A server is killed together with its keeper, as
 if its machine had lost its power.
 """
 
@@ -20,7 +20,7 @@ import psycopg
 
 from tests.support.server import until
 
-# A failure is detected after some three seconds; by default that takes half a minute.
+# A failure is detected after about three seconds, by default after half a minute.
 _IMPATIENT = """
 pgautofailover.health_check_period = 500
 pgautofailover.health_check_timeout = 500
@@ -51,7 +51,7 @@ def _binaries() -> Path | None:
 class TwoServers:
     """The monitor and the two servers, `a` and `b`, in a separate directory.
 
-    url: names both, and connects to the one that takes writes. read_url: connects to the other one, if it is there.
+    url: names both, and connects to the one that takes writes. read_url: connects to the other one, if it runs.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -82,7 +82,7 @@ class TwoServers:
         return str(name)
 
     def kill(self, name: str) -> None:
-        """Kill a server and its keeper, every process of them, at once."""
+        """Kill every process of a server and its keeper at the same time."""
         keeper = self._keepers.pop(name)
         for process in _tree(keeper.pid):
             with suppress(ProcessLookupError):
@@ -98,7 +98,7 @@ class TwoServers:
         until(lambda: {(state, goal) for _, state, goal in self._states()} == _BOTH, "one stands by", 180)
 
     def close(self) -> None:
-        """Kill all that runs."""
+        """Kill all processes."""
         for name in list(self._keepers):
             self.kill(name)
 

@@ -30,7 +30,7 @@ DUMP, EVIDENCE, KEPT, KEYS, ANSWERS = (
     "verifier-keys.txt",
     "answers.json",
 )
-# The user of the evidence; one whose ticket is not delivered yet; and a reset and a refusal under these keys.
+# The user of the evidence; a user with an undelivered ticket; and the keys of a reset and a refusal.
 PROVEN, WAITING = "user-1", "user-waiting"
 RESET_KEY, REFUSED_KEY = {"Idempotency-Key": "the reset"}, {"Idempotency-Key": "the refusal"}
 SETTINGS = {

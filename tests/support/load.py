@@ -100,18 +100,18 @@ class Load:
             end.result(60)
 
     def so_many_more(self, resets: int) -> None:
-        """Wait until so many more resets are answered."""
+        """Wait until this number of further resets is answered."""
         wanted = resets + sum(map(len, self.resets.values()))
         until(lambda: sum(map(len, self.resets.values())) >= wanted, "resets are answered")
 
     def refused(self, since: float, path: str = "/reset", seconds: float = 30) -> None:
-        """Wait until a caller that asked after that gets a 503."""
+        """Wait until a later request gets a 503."""
         until(
             lambda: self._found(since, path, httpx.codes.SERVICE_UNAVAILABLE), f"{path} is refused", seconds
         )
 
     def answers_again(self, since: float, seconds: float = 30) -> float:
-        """Wait until a reset of every user is answered that was sent after that; return how long that took."""
+        """Wait until a later reset of every user is answered; return the duration."""
 
         def ended() -> list[float | None]:
             return [
@@ -146,7 +146,7 @@ class Load:
         assert max(one.ended - one.began for one in alive) < ALIVE_WITHIN_SECONDS
 
     def assert_nothing_lost(self) -> None:
-        """Assert that each reset that was answered is there once, no other is, and every ticket is delivered."""
+        """Assert that exactly the answered resets are stored, once each, and every ticket is delivered."""
         database_url = self.server.database_url
         until(lambda: not outbox_of(database_url), "everything is delivered")
         subjects = {user: Subject(CLIENT, user) for user in USERS}

@@ -49,7 +49,7 @@ def ticket_of(message: EmailMessage) -> str:
 class MailServer:
     """Receives mails. answer_to: returns the response to RCPT or DATA of an address, finally OK.
 
-    offered: every mail that came, those that were not taken, too.
+    offered: every received mail, including rejected ones.
     """
 
     answer_to: Callable[[str, str], str] = lambda _step, _address: OK
@@ -65,35 +65,35 @@ class MailServer:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's names
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
     ) -> str:
-        """Answer to a recipient."""
-        said = await self._said(server, "RCPT", address)
-        if said == OK:
+        """Respond to a recipient."""
+        reported = await self._reported(server, "RCPT", address)
+        if reported == OK:
             envelope.rcpt_tos.append(address)
-        return said
+        return reported
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Answer to a mail. Where the line is dropped it was taken before."""
+        """Respond to a mail. If the connection is dropped, the mail was accepted before."""
         [to] = envelope.rcpt_tos
         mail = _mail(server, session, envelope, to)
         self.offered.append(mail)
-        said = self.answer_to("DATA", to)
-        if said in (OK, DROPS):
+        reported = self.answer_to("DATA", to)
+        if reported in (OK, DROPS):
             self.taken.append(mail)
-        return await self._do(server, said)
+        return await self._do(server, reported)
 
-    async def _said(self, server: SMTP, step: str, address: str) -> str:
+    async def _reported(self, server: SMTP, step: str, address: str) -> str:
         return await self._do(server, self.answer_to(step, address))
 
-    async def _do(self, server: SMTP, said: str) -> str:
-        if said == HANGS:
+    async def _do(self, server: SMTP, reported: str) -> str:
+        if reported == HANGS:
             await asyncio.sleep(_FOR_EVER)
-        if said == DROPS:
+        if reported == DROPS:
             assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()
-        while said == DRIPS:
+        while reported == DRIPS:
             await server.push("250-wait")
             await asyncio.sleep(0.05)
-        return said
+        return reported
 
 
 def _mail(server: SMTP, session: Session, envelope: Envelope, to: str) -> Mail:

@@ -63,7 +63,7 @@ class NatsServer:
         self._reserved.close()
 
     def ask(self, question: Callable[[JetStreamContext], Awaitable[Result]]) -> Result:
-        """Return the answer of JetStream."""
+        """Return the response of JetStream."""
 
         async def asked() -> Result:
             connection = await nats.connect(self.url, allow_reconnect=False)
@@ -75,11 +75,11 @@ class NatsServer:
         return asyncio.run(asked())
 
     def has(self, count: int) -> None:
-        """Wait until the stream has so many messages."""
+        """Wait until the stream has this number of messages."""
         until(lambda: self.size() >= count, f"{count} messages are in the stream")
 
     def size(self) -> int:
-        """Return how many messages the stream has."""
+        """Return the number of messages of the stream."""
 
         async def size(jetstream: JetStreamContext) -> int:
             try:
@@ -96,7 +96,7 @@ class NatsServer:
             state = (await jetstream.stream_info("TICKETS")).state
             found: list[RawStreamMsg] = []
             for sequence in range(state.first_seq, state.last_seq + 1):
-                with contextlib.suppress(NotFoundError):  # where it was purged
+                with contextlib.suppress(NotFoundError):  # if the stream was purged
                     found.append(await jetstream.get_msg("TICKETS", sequence))
             return found
 

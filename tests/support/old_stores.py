@@ -26,7 +26,7 @@ CLIENT, OTHER = "client-123", "ünï/cøde"
 # A user with a queued ticket that is valid for a hundred years and was reset once with this key.
 WAITING, RESET_KEY = "user-waiting", {"Idempotency-Key": "the reset"}
 DELIVERED, DELETED, ERASED = "user-delivered", "user-deleted", "user-erased"
-# Not secret: they belong to these stores alone. base64, as TICKETS_OUTBOX_KEY has it.
+# Not secret: they belong to these stores alone. In base64, like TICKETS_OUTBOX_KEY.
 OUTBOX_KEY = base64.b64encode(bytes(range(32))).decode()
 _LONG = {"parameters": {"credentialLifetime": 100 * 365 * 86_400_000, "tmpLockingDuration": 1000}}
 _SUBSCRIPTION = {"url": "https://siem.example/hook", "modificationComment": "SIEM"}

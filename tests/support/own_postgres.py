@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, which it can stop, kill and start again."""
+"""A separate PostgreSQL server, which a test can stop, kill and start again."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ class OwnPostgres:
         self.url: str = wheel.get_uri()
 
     def new_database(self) -> str:
-        """Return the URL of a new, empty database, which lives as long as the server."""
+        """Return the URL of a new, empty database, which exists as long as the server."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("DROP DATABASE IF EXISTS tickets WITH (FORCE)")
             connection.execute("CREATE DATABASE tickets")

@@ -109,13 +109,13 @@ class Postfix:
         self._say("stop")
 
     def _say(self, word: str) -> None:
-        said = subprocess.run(
+        reported = subprocess.run(
             [PROGRAM or "", "-c", str(self.directory / "etc"), word],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert said.returncode == 0, said.stderr
+        assert reported.returncode == 0, reported.stderr
 
     def _answers(self) -> bool:
         with socket.socket() as connection:

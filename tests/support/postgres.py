@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 def running_server(*, flushes: bool = True) -> Iterator[str]:
     """Yield the URL of a server that allows new databases.
 
-    flushes: whether a server of the test's own flushes to the disk; it need not where only its clients are killed.
+    flushes: whether the test's server flushes to the disk; not required if only its clients are killed.
     """
     if url := os.environ.get("TICKETS_TEST_DATABASE_URL"):
         yield url

@@ -104,7 +104,7 @@ def _run(
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.argv = ["tickets", *arguments]
-    # The service distinguishes its workers from the main process by this, which can have workers.
+    # The service distinguishes workers from the main process by this; only the main process has workers.
     multiprocessing.process._parent_process = None  # type: ignore[attr-defined]
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     importlib.import_module(module)

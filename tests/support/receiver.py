@@ -75,14 +75,14 @@ class Receiver:
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers.get("Content-Length", "0")))
         request = Received(head[0].split()[1], headers, body)
-        said = self.behave(request)
+        reported = self.behave(request)
         self.received.append(request)
-        if said is HANGS:
+        if reported is HANGS:
             await reader.read()  # until the peer closes
             return False
-        writer.write(said)
+        writer.write(reported)
         await writer.drain()
-        return b"Connection: close" not in said
+        return b"Connection: close" not in reported
 
     async def run(self, ready: threading.Event) -> None:
         """Serve until `stopping`."""

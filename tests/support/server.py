@@ -1,4 +1,4 @@
-"""Real server processes on loopback, that a test can kill."""
+"""Real server processes on loopback, which a test can kill."""
 
 import contextlib
 import os

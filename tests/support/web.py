@@ -1,4 +1,4 @@
-"""The HTTP edge over the application, in this process, with every port in the test's hands."""
+"""The HTTP edge over the application, in this process, with every port controlled by the test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -40,14 +40,14 @@ RESET = f"{TICKET}/reset"
 
 @dataclass
 class Web:
-    """A client with a token for everything, and the service behind it."""
+    """A client with every permission, and the service behind it."""
 
     client: TestClient
     service: Service
     key: TokenKey
 
     def token(self, **changes: Any) -> str:
-        """Return a token for everything, with these changes."""
+        """Return a token with every permission and these changes."""
         terms: dict[str, Any] = {
             "subject": "helpdesk",
             "clients": ["*"],
@@ -86,7 +86,7 @@ def references(part: Any) -> Iterator[str]:
 
 @cache
 def _set_keys() -> SetKeys:
-    """Return the keys of all tests of a process: to make them takes half a second."""
+    """Return the keys of all tests of a process: their creation takes half a second."""
     with TemporaryDirectory() as directory:
         keys = SetKeys(Path(directory) / "set.pem")
         keys.key_set()

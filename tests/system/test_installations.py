@@ -1,6 +1,6 @@
 """Every later version opens, upgrades, checks and verifies the installation of a release.
 
-tests/support/installations.py has made it, with the program of the release.
+tests/support/installations.py created it, with the program of the release.
 """
 
 import email
@@ -29,7 +29,7 @@ from tests.support.installations import ANSWERS, CLIENT, EVIDENCE, KEPT, KEYS, P
 from tests.support.releases import RELEASES
 from tests.support.server import BASE, until
 
-# How many events a subscription has not got: the reads of this test are events, too.
+# The lag of a subscription: the reads of this test are events, too.
 GROWING = {"lag"}
 TICKETS = f"{BASE}/{CLIENT}/users/{{}}/ticket"
 
@@ -66,7 +66,7 @@ def serving(*, deliver: bool) -> TestClient:
 
 
 def missing(released: Any, now: Any, path: str = "") -> list[str]:
-    """Return the places where an answer lacks a value of the release. Fields and further items may be added."""
+    """Return the places where a response lacks a value of the release. Fields and further items may be added."""
     if isinstance(released, dict) and isinstance(now, dict):
         return [
             place
@@ -96,7 +96,7 @@ def test_it_has_every_kind_of_event_and_of_row(installation: str, release: str) 
 
 
 @pytest.mark.usefixtures("installation")
-def test_it_answers_as_it_did(tmp_path: Path) -> None:
+def test_its_responses_are_unchanged(tmp_path: Path) -> None:
     released = json.loads((tmp_path / ANSWERS).read_text())
 
     with serving(deliver=False) as client:

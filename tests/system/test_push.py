@@ -19,7 +19,7 @@ QUICK = {
     "TICKETS_PUSH_PRIVATE_HOSTS": "127.0.0.1",
     "TICKETS_PUSH_RETRY_SECONDS": "0.05",
     "TICKETS_PUSH_LONGEST_WAIT_SECONDS": "0.2",
-    # Long, so that no other receiver could wait for one that hangs, and be in time.
+    # Long, so that a receiver delayed by a hanging one would miss its time limit.
     "TICKETS_PUSH_TIMEOUT_SECONDS": "120",
 }
 USER = "/client-123/users/user-0"
@@ -79,7 +79,7 @@ def test_each_event_is_a_signed_request_in_order_and_the_position_is_shown(serve
     assert state(server, "siem")["acknowledged"] == 6
 
 
-def test_several_go_in_batches_and_only_of_the_types_that_are_asked_for(server: Server) -> None:
+def test_several_events_are_sent_as_batches_of_the_requested_types(server: Server) -> None:
     reset(server, 30)
     with receiving() as receiver:
         define(server, "siem", receiver.url("/hook"), batchSize=10, types=["TicketRegenerated"])
@@ -109,11 +109,11 @@ def test_the_last_error_is_shown(server: Server) -> None:
     with receiving(lambda _: answer(500)) as receiver:
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["failures"] > 1, "it is tried again")
-        told = state(server, "siem")
+        shown = state(server, "siem")
 
-    assert (told["lastError"], told["status"], told["acknowledged"]) == ("answered 500", "enabled", 0)
-    assert told["failingSince"] <= told["nextTry"]
-    assert told["lag"] == 5
+    assert (shown["lastError"], shown["status"], shown["acknowledged"]) == ("answered 500", "enabled", 0)
+    assert shown["failingSince"] <= shown["nextTry"]
+    assert shown["lag"] == 5
 
 
 def test_gone_is_parked_immediately_until_it_is_resumed(server: Server) -> None:
@@ -147,7 +147,7 @@ def test_a_replay_sends_again(server: Server) -> None:
     assert receiver.positions("/hook")[:-4] in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
 
 
-def test_a_new_secret_and_the_one_before_both_sign(server: Server) -> None:
+def test_a_new_secret_and_the_previous_one_both_sign(server: Server) -> None:
     with receiving() as receiver:
         first = define(server, "siem", receiver.url("/hook"))["secret"]
         second = define(server, "other", receiver.url("/other"))["secret"]
@@ -163,7 +163,7 @@ def test_a_new_secret_and_the_one_before_both_sign(server: Server) -> None:
     assert verified(newest, first) == verified(newest, second)
 
 
-def test_bad_receivers_hold_up_no_other(server: Server) -> None:
+def test_bad_receivers_do_not_delay_others(server: Server) -> None:
     behaviours = {
         "/hangs": HANGS,
         "/redirects": answer(301, "Location: http://127.0.0.1:1/"),
@@ -186,28 +186,28 @@ def test_bad_receivers_hold_up_no_other(server: Server) -> None:
         took = time.monotonic() - began
         until(lambda: state(server, "redirects-0")["lastError"], "redirects are reported")
         until(lambda: state(server, "private")["lastError"], "a private host is reported")
-        told = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
+        shown = {name: state(server, name) for name in ("redirects-0", "private", "unknown", "hangs-0")}
 
     assert took < 60
     assert receiver.positions("/good")[:size] == list(range(1, size + 1))
     # A 2xx counts, even with a bad body.
     assert len(set(receiver.positions("/lies"))) == len(set(receiver.positions("/floods"))) == size
-    assert "redirects are not followed" in told["redirects-0"]["lastError"]
-    assert "private address" in told["private"]["lastError"]
-    assert told["hangs-0"]["acknowledged"] == 0
+    assert "redirects are not followed" in shown["redirects-0"]["lastError"]
+    assert "private address" in shown["private"]["lastError"]
+    assert shown["hangs-0"]["acknowledged"] == 0
 
 
-def test_after_long_enough_it_is_parked(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_subscription_that_fails_for_too_long_is_parked(sqlite_url: str, tmp_path: Path) -> None:
     quick = QUICK | {"TICKETS_PUSH_GIVE_UP_HOURS": str(1 / 3600)}
     with serving(tmp_path, sqlite_url, **quick) as server, receiving(lambda _: answer(500)) as receiver:
         given_resets(server, 1)
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
-        told = state(server, "siem")
+        shown = state(server, "siem")
         tried = len(receiver.received)
 
-    assert told["statusReason"].partition(" ")[2].startswith("failures since ")
-    assert "answered 500" in told["statusReason"]
+    assert shown["statusReason"].partition(" ")[2].startswith("failures since ")
+    assert "answered 500" in shown["statusReason"]
     assert 4 < tried < 30
 
 
@@ -231,20 +231,20 @@ def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path
     assert json.loads(receiver.received[-1].body)["id"] == "6"
 
 
-def test_without_leave_nothing_is_sent_to_the_own_network(sqlite_url: str, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_the_private_network_by_default(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server, receiving() as receiver:
         given_resets(server, 1)
         refused = server.client.put(f"{SUBSCRIPTIONS}/siem", json={"url": receiver.url("/hook")})
         define(server, "siem", receiver.url("/hook").replace("http:", "https:"))
         until(lambda: state(server, "siem")["lastError"], "it is refused")
-        told = state(server, "siem")
+        shown = state(server, "siem")
 
     assert refused.status_code == 422
-    assert "private address" in told["lastError"]
+    assert "private address" in shown["lastError"]
     assert receiver.received == []
 
 
-def test_security_events_are_pushed_with_the_header_that_is_asked_for(server: Server) -> None:
+def test_security_events_are_pushed_with_the_requested_header(server: Server) -> None:
     keys = jwt.PyJWKSet.from_dict(
         server.client.get(f"http://127.0.0.1:{server.port}/.well-known/jwks.json").json()
     )
@@ -280,8 +280,8 @@ def test_security_events_are_pushed_with_the_header_that_is_asked_for(server: Se
 
 
 def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> None:
-    said = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
-    with receiving(lambda _: answer(400, "Content-Type: application/json", body=said)) as receiver:
+    reported = json.dumps({"err": "invalid_audience", "description": "<b>not me</b>"}).encode()
+    with receiving(lambda _: answer(400, "Content-Type: application/json", body=reported)) as receiver:
         delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": receiver.url("/sets")}
         made = (
             server.client.post("/client-123/ssf/streams", json={"delivery": delivery})

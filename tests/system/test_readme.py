@@ -1,4 +1,4 @@
-"""The commands of the README and of the pages for users are run as they stand, and the settings are compared."""
+"""The commands of the README and of the pages for users are run unchanged, and the settings are compared."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Settings that are secrets come from files, as systemd, compose and Kubernetes provide them."""
+"""Secret settings are read from files, as systemd, Compose and Kubernetes provide them."""
 
 import re
 from pathlib import Path
@@ -24,21 +24,21 @@ def test_a_setting_is_read_from_the_file_of_its_name(secrets: Path) -> None:
     assert read_settings().database_url == URL
 
 
-def test_the_environment_goes_before_a_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence_over_a_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (secrets / "tickets_database_url").write_text(URL)
     monkeypatch.setenv("TICKETS_DATABASE_URL", "sqlite:///own.db")
 
     assert read_settings().database_url == "sqlite:///own.db"
 
 
-def test_a_file_that_names_no_setting_stops_the_start(secrets: Path) -> None:
+def test_a_file_not_named_like_a_setting_stops_the_start(secrets: Path) -> None:
     (secrets / "tickets_databse_url").write_text(URL)
 
     with pytest.raises(InvalidSettings, match=r"^TICKETS_DATABSE_URL: unknown setting"):
         read_settings()
 
 
-def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
+def test_an_invalid_file_is_named_and_not_shown(secrets: Path) -> None:
     (secrets / "tickets_database_url").write_text("made-up")
 
     with pytest.raises(
@@ -47,9 +47,7 @@ def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
         read_settings()
 
 
-def test_a_directory_that_is_not_there_stops_the_start(
-    secrets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_directory_stops_the_start(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TICKETS_SECRETS_DIR", str(secrets / "none"))
 
     with pytest.raises(
@@ -79,19 +77,19 @@ KINDS = [name for name, field in Settings.model_fields.items() if "SecretStr" in
 
 @pytest.mark.parametrize("name", [*KINDS, "outbox_key_command"])
 @pytest.mark.parametrize("content", ["", " \n"])
-def test_an_empty_secret_is_refused_and_not_taken_for_none(
+def test_an_empty_secret_is_refused(
     secrets: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
 ) -> None:
-    said = rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
+    reported = rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
 
     (secrets / f"tickets_{name}").write_text(content)
-    with pytest.raises(InvalidSettings, match=said):
+    with pytest.raises(InvalidSettings, match=reported):
         read_settings()
     (secrets / f"tickets_{name}").unlink()
     monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
-    with pytest.raises(InvalidSettings, match=said):
+    with pytest.raises(InvalidSettings, match=reported):
         read_settings()
 
 
-def test_every_secret_is_looked_at() -> None:
+def test_every_secret_setting_is_tested() -> None:
     assert set(KINDS) == {"metrics_token", "smtp_url", "delivery_webhook_secret", "outbox_key"}

@@ -1,4 +1,4 @@
-"""No clear ticket anywhere but in its mail and, sealed, in the outbox: searched for, not argued."""
+"""A clear ticket is only in its mail and, sealed, in the outbox; every other place is searched."""
 
 import base64
 import email
@@ -38,7 +38,7 @@ USERS, RESETS = 2, 2
 TALKATIVE = "tests.support.talkative"
 
 
-def test_a_clear_ticket_is_nowhere_but_in_its_mail(
+def test_a_clear_ticket_is_only_in_its_mail(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,9 +74,7 @@ def test_a_clear_ticket_is_nowhere_but_in_its_mail(
     assert found == 0
 
 
-def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_echoes(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_a_failing_mail_server_that_echoes_leaves_no_clear_ticket(database_url: str, tmp_path: Path) -> None:
     """With every logger at DEBUG and the event loops in debug mode, which log callbacks with their arguments."""
     refused, later, ends = "554 5.7.1 no: {ticket}", "451 4.3.0 later: {ticket}", "421 4.3.2 end: {ticket}"
     answers: Iterator[str] = itertools.cycle(
@@ -130,7 +128,7 @@ def test_no_clear_ticket_is_left_on_the_way_to_a_mail_server_that_fails_and_echo
     assert addresses == 0
 
 
-def test_while_it_waits_a_ticket_is_stored_sealed_only(
+def test_a_queued_ticket_is_stored_sealed_only(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -163,13 +161,13 @@ async def _fail(*_: object) -> None:
 
 
 class Seen:
-    """The answers that callers got."""
+    """The responses to callers."""
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
 
     def all_of(self, client: AnyClient) -> None:
-        """Keep the answers to this client, which may do everything from now on."""
+        """Keep the responses to this client, which gets every permission."""
         if "Authorization" not in client.headers:
             token = sign_token(subject="helpdesk", clients=["*"], permissions=[], lifetime=_HOUR)
             client.headers["Authorization"] = f"Bearer {token}"

@@ -1,4 +1,4 @@
-"""Each promise of docs/security.md names existing tests that hold it."""
+"""Each promise of docs/security.md names existing tests that verify it."""
 
 import ast
 import re

@@ -42,7 +42,7 @@ def log_of(server: Server) -> str:
 @contextmanager
 def reading(server: Server) -> Iterator[list[str]]:
     """Follow a client's events by a stream until it ends; yields the lines received so far."""
-    said: list[str] = []
+    reported: list[str] = []
     begun = threading.Event()
 
     def read() -> None:
@@ -54,21 +54,21 @@ def reading(server: Server) -> Iterator[list[str]]:
             own.stream("GET", "/client-123/events/stream", timeout=PATIENCE_SECONDS) as answer,
         ):
             for line in answer.iter_lines():
-                said.append(line)
+                reported.append(line)
                 begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         assert begun.wait(PATIENCE_SECONDS)
-        yield said
+        yield reported
     finally:
         reader.join(PATIENCE_SECONDS)
 
 
 @contextmanager
 def under_load(server: Server, callers: list[Caller]) -> Iterator[None]:
-    """Reset from several callers, until each meets a server that is gone."""
+    """Reset from several callers, until the server refuses each of them."""
     with ThreadPoolExecutor(len(callers)) as pool:
         ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
         until(lambda: sum(len(caller.answered) for caller in callers) >= 50, "resets are answered")
@@ -92,7 +92,7 @@ def ended(server: Server, seconds: float) -> int:
         pytest.param("postgres", 2, signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
-def test_after_a_signal_under_load_every_caller_gets_an_answer(
+def test_after_a_signal_under_load_every_caller_gets_a_response(
     store: str,
     tmp_path: Path,
     hanging: MailServer,
@@ -107,9 +107,9 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
     with serving(tmp_path, database_url, "--workers", str(workers), **settings) as server:
         given_tickets(server, USERS)
         until(lambda: hanging.connections, "a mail hangs")
-        with reading(server) as said, under_load(server, callers):
+        with reading(server) as reported, under_load(server, callers):
             begin = time.monotonic()
-            # To every process, as a terminal and systemd do it.
+            # To every process, like a terminal and systemd.
             os.killpg(server.process.pid, number)
             # Long enough for the log entry of a process that is late.
             status = ended(server, GRACE_SECONDS + 5)
@@ -118,7 +118,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
 
     assert status == 0, content
     assert seconds < GRACE_SECONDS / 2
-    assert "event: end" in said
+    assert "event: end" in reported
     # Every stored request was answered; a connection that the server had not accepted yet was closed.
     unanswered = assert_every_answer_is_stored(database_url, tmp_path, callers)
     assert not any(unanswered.values())
@@ -127,7 +127,7 @@ def test_after_a_signal_under_load_every_caller_gets_an_answer(
 
 
 def workers_of(server: Server) -> list[int]:
-    """Return the processes that the first one of a server has started to serve."""
+    """Return the worker processes of a server."""
     return [
         int(number)
         for number in processes_of(server)
@@ -137,12 +137,12 @@ def workers_of(server: Server) -> list[int]:
 
 @contextmanager
 def unfinished_request(server: Server) -> Iterator[None]:
-    """Begin a request, and do not end it: a stop waits for it."""
+    """Begin a request without ending it: a stop waits for it."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         head = f"POST {BASE}/client-123/users/user-0/ticket/reset HTTP/1.1\r\nHost: localhost\r\n"
         authorization = f"Authorization: {server.client.headers['Authorization']}\r\n"
         connection.sendall(f"{head}{authorization}Content-Length: 2\r\n\r\n{{".encode())
-        # It was taken once a later one was answered, whichever process took it.
+        # The request was received if a later one was answered by any process.
         for _ in range(10):
             httpx.get(f"http://127.0.0.1:{server.port}/livez", trust_env=False).raise_for_status()
         yield
@@ -183,7 +183,7 @@ def test_a_second_signal_ends_it_immediately(
         server.process.send_signal(number)
         status = ended(server, GRACE_SECONDS)
         seconds = time.monotonic() - begin
-        # Python's own helper process for shared memory ends by itself, after the one that it helps.
+        # Python's helper process for shared memory ends by itself, after its parent.
         until(lambda: processes_of(server) == [], "all have ended")
         content = log_of(server)
 
@@ -203,14 +203,12 @@ def processes_of(server: Server) -> list[str]:
     return found
 
 
-def test_one_that_hangs_keeps_no_other_from_stopping(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_hanging_process_does_not_delay_the_stop_of_others(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
         hanging, other = workers_of(server)
         os.kill(hanging, signal.SIGSTOP)
         since = time.monotonic()
-        until(
-            lambda: time.monotonic() > since + 1, "it was asked whether it is well, which is twice a second"
-        )
+        until(lambda: time.monotonic() > since + 1, "the process was pinged, which is done twice a second")
         server.process.send_signal(signal.SIGTERM)
         until(lambda: str(other) not in processes_of(server), "the other has ended")
         os.kill(hanging, signal.SIGCONT)
@@ -251,7 +249,7 @@ def test_a_stop_that_takes_too_long_is_logged_and_fails(
     assert "Traceback" not in content
 
 
-def test_a_collector_of_traces_that_is_not_there_holds_up_no_stop(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_missing_trace_collector_does_not_delay_a_stop(sqlite_url: str, tmp_path: Path) -> None:
     settings = {
         **NO_DELIVERY,
         "TICKETS_TRACES": "True",
@@ -289,7 +287,7 @@ def test_a_separate_pusher_or_publisher_exits_with_0(
         command(tmp_path, "push", output="pushed") as pusher,
         command(tmp_path, "publish", "--to", "nats://127.0.0.1:1", output="published") as publisher,
     ):
-        publisher.said("retrying in")
+        publisher.reported("retrying in")
         until((tmp_path / "var" / "tickets.db.push.lock").exists, "it pushes")
         assert (pusher.stop(number), publisher.stop(number)) == (0, 0)
 
@@ -309,17 +307,17 @@ def end_of(directory: Path, *arguments: str, **settings: str) -> tuple[int, str]
     ("argument", "migrates"),
     [("serve", "False"), ("serve", "True"), ("deliver", "False"), ("migrate", "False")],
 )
-def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
+def test_a_too_new_schema_stops_the_start_with_one_line(
     database_url: str, tmp_path: Path, argument: str, migrates: str
 ) -> None:
     newest = make_unusable(database_url)
 
-    status, said = end_of(
+    status, reported = end_of(
         tmp_path, argument, TICKETS_DATABASE_URL=database_url, TICKETS_MIGRATE_AT_START=migrates
     )
 
     assert status == 2
-    assert said == (
+    assert reported == (
         f"tickets: the store has schema version {newest + 2}, which needs a program with schema {newest + 1} or later;"
         f" this one has {newest}: upgrade the program\n"
     )
@@ -329,10 +327,10 @@ def test_a_schema_that_is_too_new_stops_the_start_with_one_line(
 def test_a_server_without_migration_names_the_command(
     postgres_url: str, tmp_path: Path, arguments: list[str]
 ) -> None:
-    status, said = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
+    status, reported = end_of(tmp_path, *arguments, TICKETS_DATABASE_URL=postgres_url)
 
     newest = len(schema.POSTGRES)
-    assert (status, said) == (
+    assert (status, reported) == (
         2,
         f"tickets: the store has schema version 0, this program needs {newest}: run `tickets migrate`\n",
     )
@@ -347,7 +345,7 @@ def test_a_store_of_the_next_release_is_served(database_url: str, tmp_path: Path
     assert (tmp_path / "out").read_text() == f"The schema has version {version}, as before.\n"
 
 
-def test_once_it_is_migrated_it_serves(postgres_url: str, tmp_path: Path) -> None:
+def test_a_server_serves_after_the_migration(postgres_url: str, tmp_path: Path) -> None:
     assert end_of(tmp_path, "migrate", TICKETS_DATABASE_URL=postgres_url) == (0, "")
     assert end_of(tmp_path, "migrate", TICKETS_DATABASE_URL=postgres_url) == (0, "")
     with serving(tmp_path, postgres_url, TICKETS_MIGRATE_AT_START="False", **NO_DELIVERY) as server:
@@ -359,7 +357,7 @@ def test_once_it_is_migrated_it_serves(postgres_url: str, tmp_path: Path) -> Non
     )
 
 
-def test_several_migrate_at_once_and_one_does_it(database_url: str, tmp_path: Path) -> None:
+def test_one_of_several_concurrent_migrations_migrates(database_url: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         running = [
             stack.enter_context(
@@ -417,8 +415,8 @@ def test_files_that_others_can_read_or_replace_stop_the_start_with_a_remedy(
     (tmp_path / path).chmod(mode)
 
     for argument in ("serve", "deliver", "push"):
-        status, said = end_of(tmp_path, argument)
+        status, reported = end_of(tmp_path, argument)
         assert status == 2
-        assert said.startswith("tickets: other users can ")
-        assert said.count("\n") == 1
-        assert advice in said
+        assert reported.startswith("tickets: other users can ")
+        assert reported.count("\n") == 1
+        assert advice in reported

@@ -96,11 +96,11 @@ def test_a_reader_that_stalls_costs_no_memory_and_gets_an_end(sqlite_url: str, t
                 rest = max(0, math.ceil(end_of_stall - time.monotonic()))
                 server.client.get(f"/{CLIENT}/events?after={EVENTS}&wait={rest}").raise_for_status()
                 grown = process.memory_info().rss - before
-                said = first + b"".join(iter(lambda: reader.recv(1 << 20), b""))
+                reported = first + b"".join(iter(lambda: reader.recv(1 << 20), b""))
                 for _ in range(EVENTS - read):
                     found = next_event(lines)
 
     assert found["id"] == str(EVENTS)
-    assert b"The reader is too slow" in said[-400:]
-    assert said.count(b"\nid: ") < EVENTS
+    assert b"The reader is too slow" in reported[-400:]
+    assert reported.count(b"\nid: ") < EVENTS
     assert grown < 64 * 1024 * 1024

@@ -25,7 +25,7 @@ from tests.support.certificates import self_signed
 from tests.support.server import serving
 
 USER = "/client-123/users/user-123"
-# The server hangs up, with or without OpenSSL's alert that it does not speak this version.
+# The server closes the connection, with or without OpenSSL's alert about the version.
 REFUSED = {"TLSV1_ALERT_PROTOCOL_VERSION", "UNEXPECTED_EOF_WHILE_READING"}
 
 VERSIONS = (
@@ -39,7 +39,7 @@ OLD = r"ssl\.TLSVersion\.TLSv1(_1)? is deprecated"
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate and its key, in one file that only the service reads."""
+    """A certificate and its key, in one file that only the service can read."""
     path = self_signed(tmp_path / "tls.pem")
     path.chmod(0o600)
     return path
@@ -49,9 +49,7 @@ def settings(certificate: Path, key: Path | None = None) -> Settings:
     return Settings(tls_cert_file=certificate, tls_key_file=key or certificate)
 
 
-def test_each_server_process_speaks_tls_and_nothing_else(
-    certificate: Path, tmp_path: Path, sqlite_url: str
-) -> None:
+def test_each_server_process_accepts_tls_only(certificate: Path, tmp_path: Path, sqlite_url: str) -> None:
     tls = {"TICKETS_TLS_CERT_FILE": str(certificate), "TICKETS_TLS_KEY_FILE": str(certificate)}
     with serving(tmp_path, sqlite_url, "--workers", "2", **tls) as server:
         answer = server.client.put(USER, json={"email": "user-123@example.com"})
@@ -119,21 +117,23 @@ def test_an_unusable_certificate_stops_the_start_and_is_not_shown(
     )
 
     for wrong in (other, nonsense, encrypted, tmp_path / "none.pem"):
-        with pytest.raises(InvalidSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: ") as said:
+        with pytest.raises(
+            InvalidSettings, match=r"^TICKETS_TLS_CERT_FILE and .* cannot be used: "
+        ) as reported:
             check_certificate(settings(certificate, wrong))
-        assert "PRIVATE" not in str(said.value) + caplog.text
+        assert "PRIVATE" not in str(reported.value) + caplog.text
 
 
 @pytest.mark.parametrize(
-    ("lasts", "health", "said"),
+    ("lasts", "health", "reported"),
     [
         (timedelta(days=30, hours=1), Health.GOOD, "expires in 30 days"),
         (timedelta(days=13, hours=1), Health.WARNING, "expires in 13 days"),
         (timedelta(hours=-1), Health.BAD, "has expired"),
     ],
 )
-def test_the_doctor_says_when_a_certificate_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: timedelta, health: Health, said: str
+def test_the_doctor_reports_the_expiry_of_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: timedelta, health: Health, reported: str
 ) -> None:
     certificate = self_signed(tmp_path / "tls.pem", lasts=lasts)
     monkeypatch.chdir(tmp_path)
@@ -142,11 +142,11 @@ def test_the_doctor_says_when_a_certificate_ends(
 
     [found] = [finding for finding in examine() if finding.check == "certificate"]
 
-    assert (found.health, found.found) == (health, said)
+    assert (found.health, found.found) == (health, reported)
 
 
 def speak(port: int, certificate: Path, version: ssl.TLSVersion) -> str | None:
-    """Return the version used with a caller that supports no other, or the error."""
+    """Return the TLS version used with a caller that supports only this one, or the error."""
     context = ssl.create_default_context(cafile=str(certificate))
     if version < ssl.TLSVersion.TLSv1_2:
         context.set_ciphers("ALL:@SECLEVEL=0")

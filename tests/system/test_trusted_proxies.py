@@ -1,4 +1,4 @@
-"""The caller's address is the peer's, unless a trusted proxy names another; only the log uses it."""
+"""The caller's address is that of the peer, unless a trusted proxy reports another; only the log uses it."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CALLER = "203.0.113.7"
 
 
 def address_in_the_log(directory: Path, database_url: str, forwarded_for: str, **settings: str) -> str:
-    """Return the address that a request is logged with."""
+    """Return the logged address of a request."""
 
     def logged() -> list[str]:
         lines = server.log.read_text().splitlines()
@@ -27,15 +27,15 @@ def address_in_the_log(directory: Path, database_url: str, forwarded_for: str, *
     return address
 
 
-def test_a_proxy_is_believed_if_it_is_trusted(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_header_of_a_trusted_proxy_is_used(tmp_path: Path, sqlite_url: str) -> None:
     proxies = {"TICKETS_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1"}
 
-    # Addresses that a caller claims stand before the addresses that proxies add.
+    # Addresses that a caller claims precede those that proxies add.
     assert address_in_the_log(tmp_path, sqlite_url, f"198.51.100.1, {CALLER}, 10.0.0.9", **proxies) == CALLER
 
 
-def test_no_proxy_is_trusted_by_default_not_even_on_loopback(tmp_path: Path, sqlite_url: str) -> None:
-    # The variable that uvicorn itself would heed.
+def test_no_proxy_is_trusted_by_default_also_on_loopback(tmp_path: Path, sqlite_url: str) -> None:
+    # The variable that uvicorn itself would read.
     assert address_in_the_log(tmp_path, sqlite_url, CALLER, FORWARDED_ALLOW_IPS="*") == "127.0.0.1"
 
 

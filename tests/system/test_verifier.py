@@ -1,4 +1,4 @@
-"""The verifier stands alone: the published vectors, on a machine without the service."""
+"""The verifier is independent: the published vectors, on a machine without the service."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from tests.support.server import ROOT
 
 VECTORS = ROOT / "docs" / "evidence-vectors"
-SAID: dict[str, str | None] = json.loads((VECTORS / "vectors.json").read_text())
+REPORTED: dict[str, str | None] = json.loads((VECTORS / "vectors.json").read_text())
 
 
 def run(tmp_path: Path, name: str, *arguments: str) -> tuple[int, str]:
@@ -22,20 +22,20 @@ def run(tmp_path: Path, name: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("name", REPORTED)
 def test_the_vectors_verify_or_are_refused_with_the_fault(tmp_path: Path, name: str) -> None:
-    status, said = run(tmp_path, name, "--key", str(VECTORS / "key.txt"))
+    status, reported = run(tmp_path, name, "--key", str(VECTORS / "key.txt"))
 
-    wrong = SAID[name]
+    wrong = REPORTED[name]
     if wrong is None:
-        assert (status, said) == (
+        assert (status, reported) == (
             0,
             "VERIFIED: all 3 events of user 'user-123' in client 'client-123', in a ledger of 7 entries\n",
         )
     else:
         assert status == 1
-        assert said.startswith("NOT VERIFIED: ")
-        assert wrong in said
+        assert reported.startswith("NOT VERIFIED: ")
+        assert wrong in reported
 
 
 def test_the_evidence_extends_the_older_checkpoint_and_no_other(tmp_path: Path) -> None:
@@ -53,18 +53,18 @@ def test_the_evidence_extends_the_older_checkpoint_and_no_other(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "reported"),
     [
         ("a+b+c", "not base64"),
         ("tickets+00000000+AQ==", "not an Ed25519 key"),
         ("no-such-file", "cannot read"),
     ],
 )
-def test_a_wrong_key_is_reported(tmp_path: Path, key: str, said: str) -> None:
+def test_a_wrong_key_is_reported(tmp_path: Path, key: str, reported: str) -> None:
     status, output = run(tmp_path, "good.zip", "--key", key)
 
     assert status in (1, 2)
-    assert said in output
+    assert reported in output
 
 
 def test_the_verifier_shares_no_code_with_the_service() -> None:

@@ -1,4 +1,4 @@
-"""The wheel, built and installed without a network: it has all that the service needs, and `tickets` runs from it."""
+"""The wheel, built and installed without a network: it is complete, and `tickets` runs from it."""
 
 import base64
 import csv
@@ -51,7 +51,7 @@ def tickets(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=environment.parent,
     )
     [packages] = environment.glob("lib/python*/site-packages")
-    # A path named here is searched, but its own .pth files, that of the project's checkout among them, are not read.
+    # This path is searched, but its .pth files, such as that of the project's checkout, are not read.
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     found = _run(str(python), "-c", "import interface; print(interface.__file__)", cwd=environment.parent)
     assert Path(found.strip()).is_relative_to(packages)
@@ -87,13 +87,15 @@ def test_the_wheel_names_its_version_and_holds_its_licence(wheel: Path) -> None:
 def test_every_file_of_the_wheel_has_the_hash_of_its_record(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-        said = {name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())}
+        reported = {
+            name: hashed for name, hashed, _ in csv.reader(archive.read(record).decode().splitlines())
+        }
         found = {
             name: "" if name == record else f"sha256={_digest(archive.read(name))}"
             for name in archive.namelist()
         }
 
-    assert said == found
+    assert reported == found
 
 
 def test_the_same_source_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def _serving(tickets: Path, directory: Path, **settings: str) -> Iterator[int]:
         until(lambda: _answers(port, server, tls=bool(settings)), "the server answers")
         yield port
         server.terminate()
-        # uvicorn hands the signal on when it is done.
+        # uvicorn raises the signal again after its shutdown.
         assert server.wait(30) in (0, -signal.SIGTERM)
     finally:
         if server.poll() is None:

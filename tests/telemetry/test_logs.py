@@ -195,18 +195,18 @@ def test_each_request_is_logged_if_enabled_and_names_no_user(sqlite_url: str, tm
         assert server.stop() == 0
 
     content = server.log.read_text()
-    said = [line for line in of_server(server.log) if line["event"] == "request"]
-    put = next(line for line in said if line["method"] == "PUT")
+    reported = [line for line in of_server(server.log) if line["event"] == "request"]
+    put = next(line for line in reported if line["method"] == "PUT")
     assert put["status"] == 201
     assert (put["actor"], put["client"]) == ("helpdesk", "client-123")
     assert put["operation"]
     assert put["milliseconds"] > 0
     assert put["correlation_id"] == TRACEPARENT.split("-")[1]
     assert put["request_id"]
-    assert [line["status"] for line in said if line["method"] == "GET"][-1] == 401
+    assert [line["status"] for line in reported if line["method"] == "GET"][-1] == 401
     for secret in (authorization.split()[1], "user-4711", "una@example.com", "ticket=abc"):
-        told = secret in content
-        assert not told
+        shown = secret in content
+        assert not shown
 
 
 def test_a_log_is_empty_without_faults(database_url: str, tmp_path: Path) -> None:
@@ -233,9 +233,9 @@ def test_delivery_logs_without_request_ids(sqlite_url: str, tmp_path: Path) -> N
         until(lambda: server.log.read_text().count("\n") >= 3, "its failures are logged")
         assert server.stop() == 0
 
-    said = of_server(server.log)
-    assert {line["logger"] for line in said} == {"application.delivery.attempts"}
-    assert not any("request_id" in line or "correlation_id" in line for line in said)
+    reported = of_server(server.log)
+    assert {line["logger"] for line in reported} == {"application.delivery.attempts"}
+    assert not any("request_id" in line or "correlation_id" in line for line in reported)
     assert "una@example.com" not in server.log.read_text()
 
 
@@ -245,7 +245,7 @@ def test_the_format_is_set(sqlite_url: str, tmp_path: Path, log_format: str, is_
         minter.create(*subjects(1))
     settings = {"TICKETS_LOG_FORMAT": log_format, "TICKETS_SMTP_URL": "smtp+plain://127.0.0.1:1"}
     with command(tmp_path, "deliver", **settings) as worker:
-        worker.said("delivery by Email failed")
+        worker.reported("delivery by Email failed")
         assert worker.stop() == 0
 
     first = worker.err.read_text().splitlines()[0]

@@ -1,4 +1,4 @@
-"""The metrics of a service as it is wired: each thing is counted once, under bounded labels."""
+"""The metrics of a composed service: each event is counted once, under bounded labels."""
 
 import os
 import sqlite3
@@ -42,7 +42,7 @@ TICKET = f"{USER}/ticket"
 
 
 def parsed(text: str) -> Samples:
-    """Return every sample; each stands there once."""
+    """Return every sample; each occurs once."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -174,7 +174,7 @@ def test_invented_methods_and_paths_create_no_labels(client: TestClient) -> None
     assert not any(
         "MADE" in part or "made" in part for _, labels in samples for pair in labels for part in pair
     )
-    # Nor does a client or a user.
+    # The same holds for a client and a user.
     assert not any(
         "client-4" in part or "user-4" in part for _, labels in samples for pair in labels for part in pair
     )

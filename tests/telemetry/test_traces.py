@@ -42,7 +42,7 @@ WAIT = {"Prefer": "wait=10"}
 
 @contextmanager
 def traced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, Spans]]:
-    """Yield a caller of the service as it is wired, and its spans once it has stopped."""
+    """Yield a caller of the composed service, and its spans after it has stopped."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(telemetry, "_traces", lambda _: Traces(exporter, service="tickets"))
     running = start(Settings(database_url=database_url, migrate_at_start=True, push=False))
@@ -101,7 +101,7 @@ def test_a_request_its_commit_and_its_delivery_are_one_trace(
         assert 0 <= span.end_time - span.start_time < 60e9
 
 
-def test_each_request_is_a_trace_of_its_own_and_no_id_comes_twice(
+def test_each_request_is_a_separate_trace_and_ids_are_unique(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with traced(sqlite_url, monkeypatch) as (client, spans):
@@ -146,7 +146,7 @@ def test_nothing_in_a_trace_is_secret_or_names_a_user(
         client.post(f"{USER}/ticket/verify", json={"ticket": "wrong"})
         client.get(f"/made/up/{clear}")
 
-    told = json.dumps([span.to_json() for span in spans()])
+    shown = json.dumps([span.to_json() for span in spans()])
     assert len(spans()) > 5
     for secret in (
         clear,
@@ -157,7 +157,7 @@ def test_nothing_in_a_trace_is_secret_or_names_a_user(
         "helpdesk",
         "in-the-query",
     ):
-        found = secret in told
+        found = secret in shown
         assert not found
 
 

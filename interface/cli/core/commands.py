@@ -13,6 +13,7 @@ def build_cli() -> typer.Typer:
         name="tickets",
         help="Ticket credentials: create, reset and deliver them, over HTTP.",
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # joins the lines of a paragraph
         pretty_exceptions_enable=False,
         add_completion=False,
     )

@@ -24,7 +24,7 @@ def print_notice(message: str) -> None:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield the function that reports progress as (done, of how many); a terminal shows a bar."""
+    """Yield the function that reports progress as (done, total); a terminal shows a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

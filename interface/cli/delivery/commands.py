@@ -13,13 +13,13 @@ from rich.table import Table
 from interface.cli.core.messages import fail
 
 LETTER = "letter.pdf"
-# The purpose of each kind of text; the kind is its file name.
+# The purpose of each kind of template; the kind is its file name.
 KINDS = {
     "subject.txt": "the subject of every mail",
     "mail.txt": "the mail of Email, and the text part of HTMLemail",
     "mail.html": "the mail of HTMLemail",
     "attached.txt": "the mail of PDFemail, which has the letter attached",
-    "letter.txt": "the letter of PDFemail and PDFstore; the first line is the subject, indented lines are set off",
+    "letter.txt": "the letter of PDFemail and PDFstore; the first line is the subject, indented lines are framed",
 }
 PLACEHOLDERS = {
     "ticket": "the ticket; empty in subjects and in mails with an attached letter",
@@ -32,9 +32,9 @@ PLACEHOLDERS = {
 
 @dataclass(frozen=True)
 class DeliveryActions:
-    """The actions of the commands; interface/composition wires it.
+    """The actions of the commands; interface/composition creates it.
 
-    check_templates: returns the names of all, and the errors of each.
+    check_templates: returns the names of all templates, and one message per fault.
     """
 
     deliver: Callable[[], None]
@@ -70,7 +70,7 @@ def _add_templates(cli: typer.Typer, actions: DeliveryActions) -> None:
         Console().print(
             f"{len(names)} templates, {len(faults)} faults."
             if faults
-            else f"{len(names)} templates, all good.",
+            else f"{len(names)} templates, no faults.",
             highlight=False,
         )
         if faults:
@@ -105,7 +105,7 @@ def _add_render(templates: typer.Typer, actions: DeliveryActions) -> None:
         if kind not in (*KINDS, LETTER):
             fail(f"unknown kind {kind!r}; expected one of {', '.join((*KINDS, LETTER))}")
         if kind == LETTER and output is None and sys.stdout.isatty():
-            fail(f"{LETTER} is a binary file: name a file with -o")
+            fail(f"{LETTER} is a binary file: give a file with -o")
         content = actions.render_template(kind, client, language)
         if output is None:
             sys.stdout.buffer.write(content)

@@ -30,9 +30,9 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
 @dataclass(frozen=True)
 class FeedActions:
-    """The actions of the commands; interface/composition wires it.
+    """The actions of the commands; interface/composition creates it.
 
-    follow: yields each event, and None whenever there are no more, at least once a second.
+    follow: yields each event, and None when there are no more, at least once a second.
     """
 
     follow: Callable[..., Generator[FollowedEvent | None]]
@@ -50,7 +50,7 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
     def follow(
         client: Annotated[str, typer.Argument(help="Client (tenant).")],
         after: Annotated[
-            str | None, typer.Option(help="Id of the last event that you have.", metavar="ID")
+            str | None, typer.Option(help="Id of the last event that you received.", metavar="ID")
         ] = None,
         cursor: Annotated[
             Path | None,
@@ -59,7 +59,7 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
         types: Annotated[
             str | None, typer.Option(help="Only these event types, separated by commas.")
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="A CloudEvent in JSON per line.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print a CloudEvent in JSON per line.")] = False,
     ) -> None:
         """Print the events of a client as they happen, from the beginning or from a position."""
         if after is not None and cursor:

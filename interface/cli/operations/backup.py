@@ -16,15 +16,15 @@ from interface.cli.record.commands import report_findings
 
 _SHOWN_AFTER_SECONDS = 2
 
-Tell = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 class Restored(Protocol):
-    """The result of a restore. kept: the path of the former database."""
+    """The result of a restore. kept: the path of the previous database."""
 
     @property
     def kept(self) -> Path | None:
-        """Path of the former database."""
+        """Path of the previous database."""
 
     @property
     def era(self) -> str:
@@ -33,7 +33,7 @@ class Restored(Protocol):
 
 @dataclass(frozen=True)
 class BackupActions:
-    """The actions of the commands; interface/composition wires it. Progress is reported as (what, done, of how many)."""
+    """The actions of the commands; interface/composition creates it. Progress is reported as (step, done, total)."""
 
     back_up: Callable[..., int]
     restore: Callable[..., Restored]
@@ -78,7 +78,7 @@ def add_commands(cli: typer.Typer, actions: BackupActions) -> None:
             restored = actions.restore(file, report, replace=force)
         console = Console(soft_wrap=True)
         if restored.kept:
-            console.print(f"The former database is now {restored.kept}.", highlight=False, markup=False)
+            console.print(f"The previous database is now {restored.kept}.", highlight=False, markup=False)
         _print_era(restored.era)
         with _progress() as report:
             findings = actions.check(lambda done, of: report("checking the record", done, of))
@@ -100,7 +100,7 @@ def _print_era(era: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator[ReportProgress]:
     """Yield the function that reports progress; a terminal shows a bar after a while."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

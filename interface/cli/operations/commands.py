@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class OperationActions:
-    """The actions of the commands; interface/composition wires it.
+    """The actions of the commands; interface/composition creates it.
 
     migrate: returns the version of the schema before and after.
     """

@@ -13,7 +13,7 @@ from interface.cli.core.messages import counting, fail, print_line
 
 @dataclass(frozen=True)
 class KeyActions:
-    """The actions of the commands; interface/composition wires it."""
+    """The actions of the commands; interface/composition creates it."""
 
     public_keys: Callable[[], list[tuple[str, str]]]
     rotate: Callable[[], str]
@@ -31,7 +31,7 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
 
     @keys.command()
     def public(
-        every: Annotated[bool, typer.Option("--all", help="Print the former keys, too.")] = False,
+        every: Annotated[bool, typer.Option("--all", help="Print the previous keys, too.")] = False,
     ) -> None:
         """Print the current verifier key."""
         found = actions.public_keys()
@@ -45,9 +45,9 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
             typer.Option("--outbox", help="Rotate the key that encrypts queued tickets instead."),
         ] = False,
     ) -> None:
-        """Rotate the signing key, and print the new verifier key. The former key also signs for an overlap period.
+        """Rotate the signing key, and print the new verifier key. The previous key also signs for an overlap period.
 
-        With --outbox, the former key still decrypts until the next rotation. Only for a single host whose key is a file
+        With --outbox, the previous key still decrypts until the next rotation. Only for a single host whose key is a file
         that the service can write; otherwise use `tickets keys reseal`.
         """
         if outbox:
@@ -60,14 +60,14 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
         """Encrypt queued tickets with the first key of the outbox; create no key.
 
         For several hosts, and for keys from the environment, a command or a read-only file: give every process the new
-        key after the current one, then before it, then run this command once, then remove the former key.
+        key after the current one, then before it, then run this command once, then remove the previous key.
         """
         _encrypt(actions.reseal)
 
 
 def _encrypt(seal: Callable[[Callable[[int], None]], ResealReport]) -> None:
-    with counting("encrypting") as tell_progress:
-        report = seal(lambda done: tell_progress(done, done))
+    with counting("encrypting") as show_progress:
+        report = seal(lambda done: show_progress(done, done))
     Console().print(
         f"{_count(report.tickets, 'ticket')} and {_count(report.subscriptions, 'subscription')} re-encrypted.",
         highlight=False,

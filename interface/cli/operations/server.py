@@ -15,7 +15,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass(frozen=True)
 class ServerActions:
-    """The actions of the commands; interface/composition wires it."""
+    """The actions of the commands; interface/composition creates it."""
 
     serve: Callable[..., None]
     sign_token: Callable[..., str]
@@ -35,7 +35,7 @@ def add_commands(cli: typer.Typer, actions: ServerActions) -> None:
         demo: Annotated[
             bool,
             typer.Option(
-                "--demo", help="On an empty store, register a user with a ticket; print a curl line."
+                "--demo", help="Register a user with a ticket if the store is empty; print a curl command."
             ),
         ] = False,
     ) -> None:
@@ -57,7 +57,7 @@ def add_commands(cli: typer.Typer, actions: ServerActions) -> None:
     ) -> None:
         """Sign a token with the service's own key, and print it."""
         if all_permissions == bool(permission):
-            fail("name the permissions with --permission, or give --all")
+            fail("give the permissions with --permission, or --all")
         print(  # noqa: T201 - the bare token, for $(tickets token …)
             actions.sign_token(
                 subject=sub, clients=client, permissions=permission or [], lifetime=_lifetime(ttl)
@@ -68,5 +68,5 @@ def add_commands(cli: typer.Typer, actions: ServerActions) -> None:
 def _lifetime(text: str) -> timedelta:
     match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", text)
     if not match:
-        fail(f"--ttl {text}: give a number and a unit, such as 90s, 15m, 1h or 7d")
+        fail(f"--ttl {text}: must be a number and a unit, such as 90s, 15m, 1h or 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -30,7 +30,7 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class RecordActions:
-    """The actions of the commands; interface/composition wires it. Progress is reported as (done, of how many)."""
+    """The actions of the commands; interface/composition creates it. Progress is reported as (done, total)."""
 
     history: Callable[[str, str], Iterable[Any]]
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
@@ -230,9 +230,9 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"{text!r} is not a date and time: write it as 2026-03-03T12:00:00Z")
+        fail(f"{text!r} is not a date and time such as 2026-03-03T12:00:00Z")
     if moment.tzinfo is None:
-        fail(f"{text!r} needs an offset: write it as 2026-03-03T12:00:00Z")
+        fail(f"{text!r} has no offset: a valid time is 2026-03-03T12:00:00Z")
     return moment.astimezone(UTC)
 
 

@@ -11,14 +11,14 @@ from application.tickets.expire_tickets import ExpiryReport
 
 @dataclass(frozen=True)
 class TicketActions:
-    """The actions of the commands; interface/composition wires it."""
+    """The actions of the commands; interface/composition creates it."""
 
     run_expiry: Callable[[], ExpiryReport | None]
 
 
 def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
     """Add the commands."""
-    jobs = typer.Typer(help="Run a periodic job of the server now.", no_args_is_help=True)
+    jobs = typer.Typer(help="Periodic jobs of the server, run on demand.", no_args_is_help=True)
     cli.add_typer(jobs, name="jobs")
 
     @jobs.callback()

@@ -16,7 +16,7 @@ from interface.cli.core.messages import fail
 
 @dataclass(frozen=True)
 class UserActions:
-    """The actions of the commands; interface/composition wires it."""
+    """The actions of the commands; interface/composition creates it."""
 
     import_users: Callable[..., None]
 

@@ -23,9 +23,9 @@ def check_delivery(settings: Settings) -> Iterator[Finding]:
             yield Finding("templates", Health.BAD, fault, "tickets templates check")
     else:
         yield Finding("templates", Health.GOOD, "all can be used")
-    directories = [settings.letter_dir, *([] if settings.smtp_url else [settings.mail_dir])]
-    for directory in directories:
-        yield writable(directory)
+    yield writable("letter directory", settings.letter_dir)
+    if not settings.smtp_url:
+        yield writable("mail directory", settings.mail_dir)
     _who_delivers(settings)
 
 
@@ -43,7 +43,7 @@ def check_mail_server(settings: Settings) -> Iterator[Finding]:
             "mail server",
             Health.WARNING,
             f"none: mails are files in {settings.mail_dir}",
-            "set TICKETS_SMTP_URL, unless another program collects them there",
+            "set TICKETS_SMTP_URL, unless another program collects the files",
         )
         return
     short = settings.model_copy(
@@ -52,7 +52,7 @@ def check_mail_server(settings: Settings) -> Iterator[Finding]:
     try:
         [transport] = [part for part in _who_delivers(short).closing if isinstance(part, SmtpTransport)]
     except InvalidSettings:
-        return  # the check of the delivery reports it
+        return  # the check of the delivery settings reports it
     try:
         asyncio.run(transport.check())
     except NotDelivered as error:

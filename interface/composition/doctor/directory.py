@@ -9,7 +9,7 @@ from interface.cli.operations.commands import Finding, Health
 from interface.settings import Settings
 
 
-def writable(directory: Path) -> Finding:
+def writable(check: str, directory: Path) -> Finding:
     """Return whether the service could write to a directory, without creating it."""
     existing = directory
     while not existing.exists():
@@ -20,12 +20,15 @@ def writable(directory: Path) -> Finding:
     except OSError as error:
         user = f"uid {os.geteuid()}"
         return Finding(
-            "directory", Health.BAD, f"{directory}: {error.strerror}", f"let the service ({user}) write there"
+            check,
+            Health.BAD,
+            f"{directory}: {error.strerror}",
+            f"give the service ({user}) write access",
         )
-    return Finding("directory", Health.GOOD, f"{directory} can be written")
+    return Finding(check, Health.GOOD, f"{directory} can be written")
 
 
 def check_checkpoints(settings: Settings) -> Iterator[Finding]:
     """Check the directory of checkpoints."""
     if settings.checkpoint_dir:
-        yield writable(settings.checkpoint_dir)
+        yield writable("checkpoint directory", settings.checkpoint_dir)

@@ -18,12 +18,12 @@ _JWKS_SECONDS = 5
 
 
 def check_keys(settings: Settings) -> Iterator[Finding]:
-    """Read each key, and create none: a missing key may be in a backup."""
+    """Read each key, but create none: a missing key may be in a backup."""
     given = settings.outbox_key or settings.outbox_key_command
     yield _key(
         "outbox key",
         None if given else settings.outbox_key_file,
-        lambda _: f"{len(outbox_keys(settings)())} in the ring",
+        lambda _: f"{len(outbox_keys(settings)())} in the file",
     )
     if settings.jwks_file:
         yield _key("token issuer", settings.jwks_file, _key_set)
@@ -40,7 +40,7 @@ def _ledger_keys(settings: Settings) -> Finding:
     try:
         files = ledger_key_files(directory)
     except OSError as error:
-        return Finding("ledger key", Health.BAD, str(error), "let the service read it")
+        return Finding("ledger key", Health.BAD, str(error), "give the service read access")
     except ValueError as error:
         found, _, advice = str(error).partition(": ")
         return Finding("ledger key", Health.BAD, found, advice)
@@ -48,7 +48,7 @@ def _ledger_keys(settings: Settings) -> Finding:
     return _key(
         "ledger key",
         newest,
-        lambda _: f"the newest was made {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
+        lambda _: f"the newest was created {public_ledger_keys(directory, settings.ledger_name)[0][0]}",
     )
 
 
@@ -56,9 +56,9 @@ def _key_set_at(url: str) -> Finding:
     try:
         found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
     except (OSError, ValueError, jwt.PyJWTError) as error:
-        advice = "check TICKETS_JWKS_URL, and that its server can be reached from here: no token is accepted without it"
+        advice = "check TICKETS_JWKS_URL, and that this machine can reach its server: no token is accepted without it"
         return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
-    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys in its set")
+    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys")
 
 
 def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
@@ -110,7 +110,7 @@ def check_certificate_file(settings: Settings) -> Iterator[Finding]:
         yield Finding("certificate", Health.BAD, str(error), "correct the setting, or the file")
         return
     left = days_left(settings.tls_cert_file)
-    advice = "put the renewed one in its place, and restart: it is read at the start only"
+    advice = "replace it, and restart: it is read at the start only"
     if left < 0:
         yield Finding("certificate", Health.BAD, "has expired", advice)
     elif left < _ENDS_SOON_DAYS:

@@ -20,7 +20,7 @@ from interface.outbound.sql.standby_reads import standby_status_at
 from interface.settings import Settings
 
 _SKEW_SECONDS = 2
-# Only the newest events are checked for their time, as there may be millions.
+# Only the times of the newest events are checked, since there may be millions.
 _NEWEST_EVENTS = 1000
 
 
@@ -34,16 +34,14 @@ def check_store(settings: Settings) -> Iterator[Finding]:
         if path:
             found = _sqlite(path)
             yield found
-            yield writable(path.parent)
+            yield writable("database directory", path.parent)
             if found.health is Health.GOOD:
                 yield _clock_beside(_newest_of_sqlite(path)) or Finding(
-                    "clock", Health.GOOD, "not before the newest event"
+                    "clock", Health.GOOD, "not behind the newest event"
                 )
         else:
             with closing(open_at(settings.database_url)) as store:
-                yield Finding(
-                    "store", Health.GOOD, f"can be reached, schema version {store.schema_version()}"
-                )
+                yield Finding("store", Health.GOOD, f"reachable, schema version {store.schema_version()}")
             yield from _clock(settings)
     except RuntimeError as error:
         fault, _, advice = str(error).rpartition(": ")
@@ -55,7 +53,7 @@ def check_store(settings: Settings) -> Iterator[Finding]:
 
 
 def _sqlite(path: Path) -> Finding:
-    # Not opened as a server does, which would migrate it: a diagnosis must not change anything.
+    # Not opened like by a server, which would migrate it: a diagnosis must not change anything.
     stored, newest = stored_schema_at(path), SqliteStore.newest_schema
     version = stored.version
     if version >= newest:
@@ -84,7 +82,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
     there = found[0] if found else began
     ahead = max((began - there).total_seconds(), (there - ended).total_seconds(), 0)
     if ahead > _SKEW_SECONDS:
-        yield Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both, by NTP")
+        yield Finding("clock", Health.BAD, f"{ahead:.0f} s from the database's", "synchronise both by NTP")
     else:
         yield _clock_beside(newest) or Finding("clock", Health.GOOD, "as the database's")
 
@@ -94,12 +92,12 @@ def _clock_beside(newest: datetime | None) -> Finding | None:
     ahead = (newest - datetime.now(UTC)).total_seconds() if newest else 0
     if ahead <= _SKEW_SECONDS:
         return None
-    # Either this clock is wrong, or the one of then was: only the first can be corrected, so this is a warning.
+    # Either this clock is wrong, or the clock was wrong then: only the first can be corrected, so this is a warning.
     return Finding(
         "clock",
         Health.WARNING,
-        f"{ahead:.0f} s before the newest event: it was set back, or was ahead when that was stored",
-        "synchronise it, by NTP: times in events, and when tickets and tokens end, go by it",
+        f"{ahead:.0f} s before the newest event: it was set back, or was ahead when the event was stored",
+        "synchronise it by NTP: the times of events and the expiry of tickets and tokens depend on it",
     )
 
 
@@ -120,9 +118,7 @@ def check_standby(settings: Settings) -> Iterator[Finding]:
     try:
         status = standby_status_at(settings.read_database_url, settings.database_url)
     except Unavailable as error:
-        advice = (
-            "check TICKETS_READ_DATABASE_URL, and that it is running: until then all is read from the primary"
-        )
+        advice = "check TICKETS_READ_DATABASE_URL, and that it is running: until then everything is read from the primary"
         yield Finding("standby", Health.BAD, str(error), advice)
         return
     if not status.has_tables:
@@ -130,14 +126,14 @@ def check_standby(settings: Settings) -> Iterator[Finding]:
             "standby", Health.BAD, "has no tables of the service", "check TICKETS_READ_DATABASE_URL"
         )
     elif status.takes_writes:
-        advice = (
-            "check TICKETS_READ_DATABASE_URL; with several hosts it takes target_session_attrs=prefer-standby"
-        )
+        advice = "check TICKETS_READ_DATABASE_URL; several hosts require target_session_attrs=prefer-standby"
         yield Finding("standby", Health.WARNING, "is not a standby: it accepts writes", advice)
     elif status.behind:
-        advice = "look at its replication: until it has caught up, all is read from the primary"
+        advice = "look at its replication: until it has caught up, everything is read from the primary"
         yield Finding("standby", Health.WARNING, f"{status.behind} bytes behind the primary", advice)
     elif status.behind is None:
-        yield Finding("standby", Health.GOOD, "can be reached; the primary cannot, to compare it with")
+        yield Finding(
+            "standby", Health.GOOD, "reachable, but not compared with the primary, which is unreachable"
+        )
     else:
-        yield Finding("standby", Health.GOOD, "can be reached, and has what the primary has")
+        yield Finding("standby", Health.GOOD, "reachable, and equal to the primary")

@@ -16,7 +16,7 @@ from interface.composition.register import (
 from interface.composition.register.contexts import HandlerContext, Handlers, RouteContext
 from interface.http.core.room import Room
 
-# In this order their operations stand in the OpenAPI document.
+# The order of their operations in the OpenAPI document.
 _MODULES = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
 CAPABILITIES = [module.CAPABILITY for module in _MODULES]
 TABLES = [table for capability in CAPABILITIES for table in capability.tables]

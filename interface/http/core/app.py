@@ -1,4 +1,4 @@
-"""The HTTP application: routes, errors and documents put together."""
+"""The HTTP application: routes, errors and documents."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -42,7 +42,7 @@ _SENT_HEADERS = (
     *("Last-Event-ID", "traceparent"),
 )
 _SHOWN_HEADERS = ("ETag", "Location", "Retry-After", "traceparent", "Ticket-Delivery", "Preference-Applied")
-# Refusals that the client's access log keeps.
+# Refusals that are recorded in the client's access log.
 _NOTED = {403, 409, 412, 422, 429}
 
 
@@ -58,7 +58,7 @@ def create_app(
     """Return the ASGI application over the service, with the routes of these rooms.
 
     observe: called after every response. cors_origins: origins whose pages may call the service.
-    hsts_seconds: how long browsers shall require TLS; None: not at all.
+    hsts_seconds: how long browsers require TLS; None: no header.
     """
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
@@ -66,7 +66,7 @@ def create_app(
         swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
         swagger_css_url=f"{_ASSETS}/swagger-ui.css",
         swagger_favicon_url=f"{_ASSETS}/favicon.png",
-        # Otherwise a third-party server fetches and validates the document.
+        # Otherwise a third-party server would fetch and validate the document.
         swagger_ui_parameters={"validatorUrl": None},
     )
     policy_of_docs = policy_of_page(bytes(page.body).decode())

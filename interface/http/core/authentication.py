@@ -18,7 +18,7 @@ from interface.http.core.problems import (
     Unauthenticated,
 )
 
-# Asymmetric only: a shared secret would let every checker of tokens make them.
+# Asymmetric only: with a shared secret, every verifier could sign tokens.
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 ANY_CLIENT = "*"
 CLOCK_SKEW_SECONDS = 30
@@ -77,7 +77,7 @@ def keys_from_url(url: str, *, lifespan_seconds: int, cooldown_seconds: int) -> 
 class TokenVerifier:
     """Turns a bearer token into its Caller.
 
-    A verified token is cached by its SHA-256 until it expires, for `trust_seconds` at most: a withdrawn key may work for
+    A verified token is cached by its SHA-256 until it expires, for `trust_seconds` at most: a withdrawn key is accepted for
     that time, as with a cached key set.
     """
 
@@ -100,7 +100,7 @@ class TokenVerifier:
         self._known: TLRUCache[bytes, tuple[Caller, float]] = TLRUCache(_CACHED_TOKENS, known_until, timer)
 
     async def caller(self, authorization: list[str]) -> Caller:
-        """Return who sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
+        """Return the caller that sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
         scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -126,7 +126,7 @@ class TokenVerifier:
         except jwt.ExpiredSignatureError:
             raise InvalidToken("The token has expired. Get a new one.") from None
         except (jwt.PyJWTError, StopIteration, ValueError):
-            # Only the issuer needs to know which part is wrong.
+            # Only the issuer needs the details.
             raise InvalidToken("The token is not valid for this service.") from None
         caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
         return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS

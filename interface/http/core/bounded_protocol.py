@@ -17,7 +17,7 @@ from interface.trace_context import new_traceparent
 HEAD_LIMIT_BYTES = 64 * 1024
 # The key under which the lifespan yields the function called for every request rejected here.
 OBSERVE = "observe"
-# More than the application reads of any body: the rest is trailers, or the body of an answered request.
+# More than the application reads of any body: the rest is trailers, or the body of a request with a response.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
 _PROBLEMS = {
     400: ("The request is not valid HTTP", "errors.invalidData"),
@@ -32,7 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     patience_seconds: limit for a complete request, from the connection or its first byte.
     reader_patience_seconds: time after which a client that reads nothing of a response is disconnected.
-    headers: what every answer has that is given here, before the application sees a request.
+    headers: of every response sent here, without the application.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         head_is_complete = self._head_is_complete
         if head_is_complete and self._body_is_complete:
-            # Nearly always at once, so a timer is rarely made.
+            # Requests are nearly always complete, so a timer is rarely created.
             self._received = 0
             _cancel(self._request_timer)
             self._request_timer = None
@@ -76,8 +76,8 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._request_timer is None:
             self._await_the_rest()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, as plain text
-        """Answer 400 to bytes that are not HTTP, unless a response is being sent, of which it would seem a part."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's message, in plain text
+        """Respond with 400 to bytes that are not HTTP, unless that would corrupt a response being sent."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self._refuse(400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
         self.transport.close()
@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _cancel(self._reader_timer)
         self._reader_timer = None
         if self._running:
-            # uvicorn notifies only the newest of pipelined requests; the one before would write to a closed connection.
+            # uvicorn notifies only the newest of pipelined requests; the previous one would write to a closed connection.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -107,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _head_is_complete(self) -> bool:
-        # uvicorn makes a scope when a request begins, and a cycle of it when its head has ended.
+        # uvicorn creates a scope when a request begins, and a cycle when its head has ended.
         return self.scope is (self.cycle.scope if self.cycle else None)
 
     @property

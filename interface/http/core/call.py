@@ -31,10 +31,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """The parts of the application that every call needs; interface/composition wires it.
+    """The parts of the application that every call needs; interface/composition creates it.
 
-    What only one room needs belongs to the part of that room (core/room.py).
-    store: for searches; it may be a little behind.
+    Dependencies of a single room belong to the part of that room (core/room.py).
+    store: for searches; it may lag slightly.
     """
 
     execute: Callable[[Command], Awaitable[Answer]]
@@ -50,7 +50,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Call:
-    """An authenticated and permitted call about one user, as a value that knows no framework.
+    """An authenticated and permitted call about one user, independent of the framework.
 
     path, path_params, query_string: as sent, still percent-encoded.
     state: what the envelope shares with the call: `traceparent`, `access`, `operation`.
@@ -127,7 +127,7 @@ class Call:
         return answer.unwrap()
 
     async def load(self, loads: Sequence[Load]) -> LoadedState:
-        """Return the rows, as they are now. Raises Unavailable."""
+        """Return the current rows. Raises Unavailable."""
         return await self.service.load(loads)
 
     def still_permitted(self, *permissions: str) -> Callable[[], Awaitable[None]]:
@@ -141,7 +141,7 @@ class Call:
         return check
 
     async def note_read(self) -> None:
-        """Record the read in the client's access log, before it happens. Raises Unavailable."""
+        """Record the read in the client's access log, before the read. Raises Unavailable."""
         await self.note(READ)
 
     async def note(self, outcome: str) -> None:
@@ -154,7 +154,7 @@ class Call:
 
     def _request_digest(self, key: bytes) -> str:
         headers, query = self.headers, self.query_string
-        # Keyed: the body of a verification holds a ticket, and a plain digest of a short one could be searched for.
+        # Keyed: the body of a verification contains a ticket, and an unkeyed digest of a short one could be guessed.
         return digest(
             self.method,
             self.path + (f"?{query.decode('latin-1')}" if query else ""),

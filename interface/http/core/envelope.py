@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 # The ids of the current request and of its trace, for its log entries.
-CURRENT_REQUEST: ContextVar[tuple[str, str]] = ContextVar("request at hand")
+CURRENT_REQUEST: ContextVar[tuple[str, str]] = ContextVar("current request")
 
 
 class Exchange(NamedTuple):
-    """A request that was answered. operation: None where the path has none. is_root: the trace begins with it.
+    """A request with its response. operation: None if the path has none. is_root: the request started the trace.
 
-    address: of the caller, as trusted proxies report it.
+    address: of the caller, as reported by trusted proxies.
     """
 
     operation: str | None
@@ -51,7 +51,7 @@ class Envelope:
     headers: of every response; headers_of: the headers of a path instead.
     around: middleware around all responses, including those to unhandled exceptions.
 
-    It also routes by the path as it was sent, still percent-encoded, so that an id may hold any character, an
+    It also routes by the path as sent, still percent-encoded, so that an id may contain any character, an
     encoded slash too, and is decoded once, after routing.
     """
 
@@ -140,7 +140,7 @@ def _given_traceparent(scope: Scope) -> str | None:
 
 
 class _BoundedBody:
-    """Reads the body of a request, and no more than the limit of it."""
+    """Reads the body of a request, up to the limit."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
@@ -162,9 +162,9 @@ class _BoundedBody:
         return message
 
     async def drain(self) -> None:
-        """Read on for a while: a caller that is still sending would see a broken line instead of the answer."""
+        """Continue to read for a while: otherwise a caller that is still sending gets a broken connection, not the response."""
         if any(name == b"expect" for name, _ in self._scope["headers"]):
-            return  # it waits for a word before it sends, and to read on is to give it
+            return  # the caller waits for 100 Continue, which reading would send
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not self._ended and self._received <= _DRAIN_BYTES:

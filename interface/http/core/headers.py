@@ -18,9 +18,9 @@ LONGEST_WAIT_SECONDS = 30
 _ENTITY_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _ENTITY_TAGS = re.compile(rf"[\s,]*{_ENTITY_TAG}(?:\s*,[\s,]*{_ENTITY_TAG})*[\s,]*")
 _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
-# The version; with a "u" where time alone has changed the response since (responses.etag). If-Match takes both.
+# The version; with a "u" if only time has changed the response since (responses.etag). If-Match accepts both.
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
-# RFC 7240, section 2: commas part preferences, but those within quotation marks.
+# RFC 7240, section 2: commas separate preferences, except within quotation marks.
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 # RFC 9110, section 12.4.2.
 _WEIGHT = re.compile(r"q\s*=\s*(0(?:\.[0-9]*)?|1(?:\.0*)?)")
@@ -66,9 +66,9 @@ Prefer = Annotated[
 
 
 class Headers:
-    """The headers of a request by their names in lower case, read once.
+    """The headers of a request by their names in lower case, parsed once.
 
-    Those of Starlette scan all headers for each lookup, and an operation makes a dozen lookups.
+    Starlette scans all headers for each lookup, and an operation makes a dozen lookups.
     """
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
@@ -106,7 +106,7 @@ def idempotency_key(headers: Headers) -> str | None:
 
 
 def preferred_wait(headers: Headers) -> int | None:
-    """Return how many seconds the caller prefers to wait, None if it does not; a value that is not a number is ignored.
+    """Return the number of seconds that the caller prefers to wait; None: no wait. An invalid number is ignored.
 
     The first one counts (RFC 7240, section 2).
     """
@@ -127,7 +127,7 @@ def names_tag(headers: Headers, tag: str) -> bool:
 
 
 def precondition(headers: Headers) -> Precondition:
-    """Return what If-Match and If-None-Match demand. Raises Malformed."""
+    """Return the precondition in If-Match and If-None-Match. Raises Malformed."""
     return Precondition(_versions(headers, "if-match"), _versions(headers, "if-none-match"))
 
 

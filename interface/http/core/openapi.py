@@ -14,13 +14,13 @@ _REF = "#/components/schemas/{model}"
 _TRACEPARENT = {"description": "W3C trace context of the request.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version, as a strong entity tag.", "schema": {"type": "string"}}
 _DESCRIPTION = """\
-Ticket credentials: one secret per user and client, handed to the user by mail or letter, so that they can
-activate or recover an account. The clear ticket is in no response; it goes to the user.
+Ticket credentials: one secret per user and client, sent to the user by mail or letter, with which they
+activate or recover an account. The clear ticket is in no response; it is sent to the user only.
 """
 
 
 class SchemaRef(dict[str, Any]):
-    """A reference to the schema of a type. The document has the schema of every type so referenced by a route."""
+    """A reference to the schema of a type. The document contains the schema of every type that a route references."""
 
     def __init__(self, kind: type, mode: Literal["validation", "serialization"] = "validation") -> None:
         super().__init__({"$ref": _REF.format(model=kind.__name__)})
@@ -55,14 +55,14 @@ def patches(schema: type, description: str) -> Responses:
 
 
 def plain_writes(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that shows no credential, and so no entity tag."""
+    """Declare the responses of a POST without an entity tag."""
     responses = writes(schema, description, 429)
     del responses[200]["headers"]["ETag"]
     return responses
 
 
 def lists(schema: type, description: str, *more: int) -> Responses:
-    """Declare the responses of a GET of several, without an entity tag."""
+    """Declare the responses of a GET of a list, without an entity tag."""
     responses = reads(schema, description)
     del responses[304], responses[404], responses[200]["headers"]["ETag"]
     return responses | _problems(*more)
@@ -76,7 +76,7 @@ def returns(schemas: Mapping[str, dict[str, Any]], description: str) -> Response
 
 
 def deletes(description: str = "Deleted", *more: int) -> Responses:
-    """Declare the responses of a DELETE, or of another operation that answers without content."""
+    """Declare the responses of a DELETE, or of another operation without response content."""
     gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
 
@@ -143,7 +143,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
-    """Return the OpenAPI document of the app, made once. routers: whose routes reference schemas."""
+    """Return the OpenAPI document of the app, created once. routers: their routes reference schemas."""
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
         found = {
@@ -176,7 +176,7 @@ def _schema_refs(declared: object) -> Iterator[SchemaRef]:
 
 
 def _remove_what_is_never_sent(made: dict[str, Any]) -> None:
-    """Take out FastAPI's own validation error, for which the service sends its problems."""
+    """Remove FastAPI's own validation error: the service sends problem details instead."""
     for operations in made["paths"].values():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):

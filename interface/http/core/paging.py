@@ -22,10 +22,10 @@ MAX_LIMIT = 1000
 Limit = Annotated[
     str | None,
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
-    Query(description="How many items a page has at most."),
+    Query(description="The maximum number of items of the page."),
 ]
 ContinuationToken = Annotated[
-    str | None, WithJsonSchema({"type": "string"}), Query(description="From the page before; opaque.")
+    str | None, WithJsonSchema({"type": "string"}), Query(description="From the previous page; opaque.")
 ]
 DateFilter = Annotated[
     str | None,
@@ -67,7 +67,7 @@ def page(call: Call) -> WantedPage:
 
 
 def numbered_page(call: Call) -> tuple[WantedPage, int]:
-    """Return the requested page, and the number after which it begins. Raises Malformed."""
+    """Return the requested page, and the number that precedes it. Raises Malformed."""
     wanted = page(call)
     if wanted.place is None:
         return wanted, 0

@@ -10,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from interface.http.core.problems import Malformed
 
-# "." and ".." are no ids: every browser and proxy takes them for steps in the path.
+# "." and ".." are not ids: browsers and proxies resolve them as steps in the path.
 ID_PATTERN = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$"
 ID_MAX_LENGTH = 50
 BASE_PATH = "/nevisidm/api/core/v1"
@@ -28,7 +28,7 @@ UserExtId = Annotated[
 
 
 class _Segment(Convertor[str]):
-    """A path segment, which may be empty: that is then a malformed id, not an unknown path."""
+    """A path segment, which may be empty: an empty id is malformed, not an unknown path."""
 
     regex = "[^/]*"
 
@@ -39,7 +39,7 @@ class _Segment(Convertor[str]):
         return value
 
 
-# Routes name it, so it must be known before the first of them is made.
+# Routes refer to it by name, so it must be registered before the first route is created.
 register_url_convertor("segment", _Segment())
 
 

@@ -1,4 +1,4 @@
-"""Errors to problem details (RFC 9457): the one table that knows a status, and nothing else does."""
+"""Errors as problem details (RFC 9457): the only place that maps errors to statuses."""
 
 import logging
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ _throttled_log = ThrottledLogger(logging.getLogger(__name__))
 
 
 class HttpError(Exception):
-    """A request that HTTP itself refuses, before any use case sees it. The message is written for the caller."""
+    """A request that is refused before any use case runs. The message is for the caller."""
 
     headers: Mapping[str, str] = {}
 
 
 class Malformed(HttpError):
-    """The request is not what the OpenAPI document describes; `faults` has one message each."""
+    """The request does not match the OpenAPI document; `faults` has one message per fault."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -42,7 +42,7 @@ class InvalidToken(Unauthenticated):
 
 
 class KeysUnavailable(Unavailable):
-    """The key set that verifies tokens cannot be fetched now."""
+    """The key set that verifies tokens is currently unavailable."""
 
 
 class PermissionDenied(HttpError):
@@ -58,7 +58,7 @@ class NoSuchPath(HttpError):
 
 
 class MethodNotAllowed(HttpError):
-    """The path exists, the method on it does not."""
+    """The path does not support the method."""
 
     def __init__(self, message: str, allowed: list[str]) -> None:
         super().__init__(message)
@@ -66,17 +66,17 @@ class MethodNotAllowed(HttpError):
 
 
 class NotAcceptable(HttpError):
-    """The caller accepts no JSON."""
+    """The caller does not accept JSON."""
 
 
 class BodyTooLarge(HttpError):
-    """The body is larger than the service reads."""
+    """The body exceeds the size limit."""
 
     headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class TooManyRequests(HttpError):
-    """More of these requests than one caller or credential may have."""
+    """The caller or the credential has reached a rate limit."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class UnsupportedMediaType(HttpError):
 
 
 class Status(NamedTuple):
-    """An error as HTTP shows it; clients of nevisIDM know the `code`."""
+    """The HTTP form of an error; `code` is that of nevisIDM."""
 
     status: int
     title: str
@@ -120,7 +120,7 @@ INTERNAL = Status(500, "Internal error", "errors.fatalError")
 
 
 class ErrorMessage(BaseModel):
-    """One error, in the shape that clients of nevisIDM read."""
+    """One error, in the shape of nevisIDM."""
 
     code: Annotated[str, Field(examples=["errors.noRecord"])]
     message: str
@@ -138,7 +138,7 @@ class Problem(BaseModel):
 
 
 def status_of(error: Exception) -> Status:
-    """Return what an error is in HTTP. Raises KeyError for any that is not in the table."""
+    """Return the HTTP form of an error. Raises KeyError if the table does not contain it."""
     match error:
         case Refusal():
             return PROBLEMS[error.KIND]
@@ -149,7 +149,7 @@ def status_of(error: Exception) -> Status:
 
 
 def problem_response(error: Exception) -> Response:
-    """Return the response to an error of the table. Raises KeyError for any other."""
+    """Return the response to an error. Raises KeyError if the table does not contain it."""
     kind = status_of(error)
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
@@ -162,7 +162,7 @@ def problem_response(error: Exception) -> Response:
 
 
 def internal_error_response(instance: str) -> Response:
-    """Return the response to an internal fault: the id of its log entry, and no internals."""
+    """Return the response to an internal fault: the id of its log entry, without internals."""
     return _respond(INTERNAL, ("Internal error. Report this id to the operator.",), {}, instance)
 
 

@@ -1,6 +1,6 @@
-"""How often a caller may verify and reset, and how often a credential may be verified and reset.
+"""Rate limits of verifications and resets, per caller and per credential.
 
-Counted in memory, by process: with several processes each counts for itself.
+Counted in memory; each process counts separately.
 """
 
 import math

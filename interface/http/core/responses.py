@@ -13,12 +13,12 @@ from interface.http.core.headers import names_tag
 
 
 def etag(version: int, *, changed_by_time: bool = False) -> str:
-    """Return the strong entity tag of a version, another one where time alone has changed the response."""
+    """Return the strong entity tag of a version; a different one if only time has changed the response."""
     return f'"{version}u"' if changed_by_time else f'"{version}"'
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
-    """Return the answer of a command that happened."""
+    """Return the response with the answer of a successful command."""
     if answer.version is not None:
         headers["ETag"] = etag(answer.version)
     return Response(answer.body, status, {"Cache-Control": "no-store", **headers}, "application/json")
@@ -27,7 +27,7 @@ def json_response(answer: Answer, status: int = 200, **headers: str) -> Response
 def found(
     call: Call, response: BaseModel | Mapping[str, Any], version: int, *, changed_by_time: bool = False
 ) -> Response:
-    """Return the response to a GET: 304 without a body if the caller has this state already."""
+    """Return the response to a GET: 304 without a body if the caller already has this state."""
     tag = etag(version, changed_by_time=changed_by_time)
     headers = {"ETag": tag, "Cache-Control": "no-store"}
     if names_tag(call.headers, tag):
@@ -36,5 +36,5 @@ def found(
 
 
 def no_content() -> Response:
-    """Return the response to an operation that succeeded and has nothing to return."""
+    """Return the response without content to a successful operation."""
     return Response(status_code=204, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""A room of the HTTP edge: the routes of one capability, and what they need of the application."""
+"""A room of the HTTP edge: the routes of one capability, and their dependencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Parts = Mapping[type, Any]
 
 @dataclass(frozen=True)
 class Room:
-    """The routes of a capability. part: their dependencies, an instance of a class declared beside them."""
+    """The routes of a capability. part: their dependencies, an instance of a class that the room declares."""
 
     routers: Sequence[APIRouter]
     part: object | None = None

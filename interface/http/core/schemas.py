@@ -11,13 +11,13 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 def _rfc3339(value: object) -> object:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("give a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z")
+        raise ValueError("must be a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z")
     return value
 
 
 def integral(value: object) -> object:
     """Return an integral float as an integer, and any other value unchanged, for pydantic to validate."""
-    # To JSON, 7.0 is an integer; a text or a truth value is not.
+    # In JSON, 7.0 is an integer; a string or a boolean is not.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -6,7 +6,7 @@ import re
 
 Headers = list[tuple[bytes, bytes]]
 
-# Answers are data: nothing in them is ever run, loaded or framed.
+# Responses are data: a browser must not execute, load or frame anything in them.
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _EVERY = {
@@ -18,7 +18,7 @@ _EVERY = {
 
 
 def secure_headers(content_policy: str, hsts_seconds: int | None) -> Headers:
-    """Return the headers as they are sent. hsts_seconds: how long browsers shall require TLS; None: not at all."""
+    """Return the encoded headers. hsts_seconds: how long browsers require TLS; None: no such header."""
     headers = {**_EVERY, "Content-Security-Policy": content_policy}
     if hsts_seconds is not None:
         headers["Strict-Transport-Security"] = f"max-age={hsts_seconds}"
@@ -28,7 +28,7 @@ def secure_headers(content_policy: str, hsts_seconds: int | None) -> Headers:
 def policy_of_page(html: str) -> str:
     """Return the content policy of a page that runs its own inline scripts, and scripts of this server only.
 
-    Swagger UI has its icons in data URLs; the styles that it sets by script need no leave.
+    Swagger UI has its icons in data URLs; the policy does not cover the styles that it sets by script.
     """
     digests = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

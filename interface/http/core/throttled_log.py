@@ -14,11 +14,11 @@ class ThrottledLogger:
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        # By kind: when it was logged, and how often it was left out since.
+        # By kind: the time of the last log entry, and the number of warnings suppressed since.
         self._logged: dict[str, tuple[float, int]] = {}
 
     def __call__(self, kind: str, text: str) -> None:
-        """Log it, or count it."""
+        """Log the warning, or count it."""
         now = self._clock()
         at, left_out = self._logged.get(kind, (None, 0))
         if at is not None and now - at < _AGAIN_AFTER_SECONDS:

@@ -101,12 +101,14 @@ def with_delivery_headers(responses: Responses) -> Responses:
 
 
 async def delivery_headers(call: Call, answer: Answer) -> dict[str, str]:
-    """Return the headers about the delivery of a new ticket, once it is finished or the caller's wait is over."""
+    """Return the headers about the delivery of a new ticket, after it is finished or the caller's time limit."""
     seconds = preferred_wait(call.headers)
     if seconds is None or answer.version is None:
         return {}
     part = call.part(DeliveryPart)
-    with suppress(Unavailable):  # the ticket is minted: a retry for want of this would mint another one
+    with suppress(
+        Unavailable
+    ):  # the ticket is minted: an error here would make the caller retry and mint another one
         item = await wait_for_status(
             call.subject,
             answer.version,

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: what subscribers get, and over which channels."""
+"""The AsyncAPI 3 document: the events of subscribers, and their channels."""
 
 import types
 from functools import cache
@@ -17,7 +17,7 @@ from interface.http.core.path import BASE_PATH
 _SCHEMA = "#/components/schemas/{model}"
 _DESCRIPTION = """\
 The events of a client, each at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
-the one before it in `previous`, so a subscriber sees for itself that none is missing. Every channel carries each event at
+the preceding one in `previous`, so a subscriber detects a missing event. Every channel carries each event at
 least once, in order, and is resumed by the position.
 """
 _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
@@ -25,7 +25,7 @@ _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
 
 @cache
 def document(title: str, version: str, public_url: str) -> dict[str, Any]:
-    """Return the AsyncAPI document of the service, made once."""
+    """Return the AsyncAPI document of the service, created once."""
     messages = {topic: _message(topic, event) for topic, event in EVENTS.items()}
     every = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}
     secure = {name: every[name] for name in SECURITY_TYPES}
@@ -58,12 +58,12 @@ def _servers(public_url: str) -> dict[str, Any]:
         "nats": {
             "host": "nats.example:4222",
             "protocol": "nats",
-            "description": "Where `tickets publish --to nats://…` publishes to.",
+            "description": "The server of `tickets publish --to nats://…`.",
         },
         "kafka": {
             "host": "kafka.example:9092",
             "protocol": "kafka",
-            "description": "Where `tickets publish --to kafka://…` publishes to.",
+            "description": "The server of `tickets publish --to kafka://…`.",
         },
     }
 
@@ -84,7 +84,7 @@ def _channels(every: dict[str, Any], secure: dict[str, Any]) -> dict[str, Any]:
         ),
         "webhook": {
             "address": None,
-            "description": "POST to the URL of a subscription, signed as Standard Webhooks has it.",
+            "description": "POST to the URL of a subscription, signed according to Standard Webhooks.",
             "messages": every,
         },
         "securityEvents": {

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, nothing held for a slow one."""
+"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, no buffer for a slow one."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,21 +18,21 @@ HEARTBEAT_SECONDS = 15
 _HEARTBEAT = b": nothing new\n\n"
 _RETRY_MS = 1000
 _OPENING = b"retry: %d\n\n" % _RETRY_MS
-# For how many times the patience the last message is tried.
+# The time limit of the last message, as a multiple of the patience.
 _LAST_TRIES = 3
 
 
 class Sent(NamedTuple):
-    """An event that is sent: by this id the reader resumes."""
+    """An event as sent; the reader resumes after its id."""
 
     id: EventId
     data: bytes
 
 
 class EventStream(Response):
-    """Sends batches as they come; an empty one as a heartbeat.
+    """Sends batches as they arrive; an empty one as a heartbeat.
 
-    permit: called at every heartbeat, raises HttpError where the reader may no longer read.
+    permit: called at every heartbeat; raises HttpError if the reader is no longer permitted.
     patience_seconds: time after which a reader that reads nothing is disconnected. Its unread data are in the
     system's buffers and one batch, so a slow reader costs no more memory than a fast one.
     When the service ends it, the last message has the reason, as an event named `end`.
@@ -53,7 +53,7 @@ class EventStream(Response):
         self._patience_seconds = patience_seconds
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        """Send until the reader has gone, or the service ends it."""
+        """Send until the reader disconnects or the service ends the stream."""
         streaming = asyncio.create_task(self._stream(send))
         gone = asyncio.create_task(_gone(receive))
         try:
@@ -76,10 +76,10 @@ class EventStream(Response):
                 end = b"event: end\ndata: %s\n\n" % to_json({"reason": reason}).encode()
                 await send({"type": "http.response.body", "body": end})
         except TimeoutError:
-            return  # it reads nothing at all; the server closes the connection
+            return  # the reader reads nothing; the server closes the connection
 
     async def _send_all(self, send: Send) -> str:
-        """Send until there is no more. Returns why. Raises TimeoutError where the reader is too slow."""
+        """Send until the end. Returns the reason. Raises TimeoutError if the reader is too slow."""
         try:
             async with aclosing(self._batches) as batches:
                 await self._send(send, _OPENING)

@@ -48,7 +48,7 @@ def after_event(call: Call) -> EventId:
 
 
 def resume_after(call: Call, after: EventId) -> EventId:
-    """Return after which event the stream resumes: Last-Event-ID, else `after`. Raises Malformed."""
+    """Return the event after which the stream resumes: Last-Event-ID, or `after`. Raises Malformed."""
     given = call.headers.getlist(_LAST_EVENT_ID)
     if not given:
         return after

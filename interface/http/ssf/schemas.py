@@ -28,7 +28,7 @@ class _Body(BaseModel):
 
 
 class PushBody(_Body):
-    """Tokens are pushed to a URL, with the Authorization header that it asks for."""
+    """Tokens are pushed to a URL, with the requested Authorization header."""
 
     method: Literal["urn:ietf:rfc:8935"]
     endpoint_url: Annotated[SecretStr, Field(min_length=1, max_length=2000)]

@@ -58,7 +58,7 @@ class SubscriptionPart:
 
 
 class DefinedSubscription(SubscriptionResponse):
-    """A subscription as it was defined."""
+    """A new subscription."""
 
     secret: Annotated[
         str | None, Field(description="The secret that the service created; returned only once.")

@@ -22,7 +22,7 @@ FromPosition = Annotated[
 ]
 
 
-# Standard Webhooks, "Symmetric": 24 to 64 bytes. Whole groups of base64, so that what fits also decodes.
+# Standard Webhooks, "Symmetric": 24 to 64 bytes. Complete groups of base64, so that every match decodes.
 _GROUP, _ONE_MORE, _TWO_MORE = "[A-Za-z0-9+/]{4}", "[A-Za-z0-9+/]{2}==", "[A-Za-z0-9+/]{3}="
 _WEBHOOK_SECRET = re.compile(
     f"^whsec_(?:(?:{_GROUP}){{8,20}}(?:{_ONE_MORE}|{_TWO_MORE})?|(?:{_GROUP}){{21}}(?:{_ONE_MORE})?)$"
@@ -74,7 +74,7 @@ class SubscriptionBody(StrictBody):
         Field(
             json_schema_extra={"pattern": _WEBHOOK_SECRET.pattern},
             description="The signing secret of Standard Webhooks: 24 to 64 bytes in base64, prefixed by `whsec_`. The "
-            "former secret also signs for 24 hours. null: keep the secret, or let the service create one.",
+            "previous secret also signs for 24 hours. null: keep the secret, or let the service create one.",
         ),
     ] = None
     modificationComment: Comment | None = None

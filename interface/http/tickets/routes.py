@@ -183,5 +183,5 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
 
 
 def _past(call: Call) -> tuple[datetime | None, int | None]:
-    """Return at which moment, or after which version, a ticket shall be shown. Raises Malformed."""
+    """Return the requested time or version of a ticket. Raises Malformed."""
     return query_value(call, "at", Date), integer_param(call, "atVersion")

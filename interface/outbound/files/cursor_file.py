@@ -55,7 +55,7 @@ class CursorFile:
 
 @contextmanager
 def open_cursor(path: Path, of: str) -> Iterator[CursorFile]:
-    """Lock a cursor file, which need not exist yet. Raises CursorRefused.
+    """Lock a cursor file, which may not exist yet. Raises CursorRefused.
 
     of: the target that the positions belong to.
     """

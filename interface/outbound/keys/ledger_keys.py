@@ -59,7 +59,7 @@ class LedgerKeys:
         return public_ledger_keys(self._directory, self._name)
 
     def rotate(self) -> str:
-        """Create a new key, which is current at once. Returns its verifier key.
+        """Create a new key, which is current immediately. Returns its verifier key.
 
         If the newest key was created in the same second, the name of the new key is one second later.
         """

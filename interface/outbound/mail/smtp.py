@@ -92,7 +92,7 @@ class _Smtp(SMTP):
     """Aborts its connection: with TLS, a graceful closure would wait half a minute for a hanging server."""
 
     def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         if self.transport is not None:
             # uvloop's types differ from asyncio's but behave the same.
             cast("asyncio.Transport", self.transport).abort()

@@ -185,7 +185,7 @@ class SqlOutbox(SqlTables):
         self._change_leases("leased_until = ?", [column_date(until)], lease, keys)
 
     def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
-        """Release the lease of these tickets at once."""
+        """Release the lease of these tickets immediately."""
         self._change_leases("lease = '', leased_until = ''", [], lease, keys)
 
     def _change_leases(

@@ -50,7 +50,7 @@ from interface.outbound.sql.user_table import SqlUsers
 Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
 
 LOCK_TIMEOUT_SECONDS = 5
-# The library caches one prepared statement per connection; the store uses some dozens.
+# The library caches one prepared statement per connection; the store uses dozens.
 _CACHED_STATEMENTS = 128
 _MOST_ROWS = 128
 _POLL_SECONDS = 0.005

@@ -46,7 +46,7 @@ from tests.support.delivering import (
     later,
     never,
     outbox_of,
-    said_of,
+    recorded_of,
 )
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT
@@ -117,10 +117,10 @@ def has_got(courier: FakeCourier, count: int) -> bool:
     return len(courier.tickets) == count
 
 
-def said(service: Service, count: int) -> list[DeliveryEvent]:
+def reported(service: Service, count: int) -> list[DeliveryEvent]:
     """Wait until `count` events are recorded, and return them."""
-    until(lambda: len(said_of(service.store)) >= count, f"{count} records")
-    return said_of(service.store)
+    until(lambda: len(recorded_of(service.store)) >= count, f"{count} records")
+    return recorded_of(service.store)
 
 
 def the_same(one: ClearTicket, *others: ClearTicket) -> bool:
@@ -131,7 +131,7 @@ def test_a_delivered_ticket_is_recorded_and_deleted_from_the_outbox(any_service:
     ticket, courier = given_a_ticket(any_service), FakeCourier()
 
     with delivering(any_service, {EMAIL: courier}):
-        [event] = said(any_service, 1)
+        [event] = reported(any_service, 1)
 
     assert isinstance(event, Delivered)
     assert event.delivery == Attempt(method=EMAIL, attempt=1, recipient="u***@e***.com", answer="250")
@@ -160,7 +160,7 @@ def test_a_final_failure_triggers_the_next_method_immediately(service: Service) 
     letter, mail = FakeCourier([never("no postal address")]), FakeCourier()
 
     with delivering(service, {LETTER: letter, EMAIL: mail}):
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
     assert event.delivery == Attempt(method=EMAIL, attempt=3, recipient="u***@e***.com", answer="250")
@@ -182,7 +182,7 @@ def test_a_temporary_failure_is_retried_with_growing_delays(service: Service) ->
             assert found.retry_state.failing_since == NOW
             service.clock.now = found.next_try
             running.wake()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert waits == [30, 60, 120]
     assert isinstance(event, Delivered)
@@ -223,7 +223,7 @@ def test_the_next_method_is_used_after_the_retry_period(service: Service) -> Non
             until(partial(tried_so_often, service, attempts), "the ticket is postponed")
             service.clock.advance(timedelta(minutes=20))
             running.wake()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     # After the third failure the next attempt would exceed the hour; the hour of the second method starts again.
     assert (len(html.tickets), len(mail.tickets)) == (3, 2)
@@ -238,7 +238,7 @@ def test_the_final_failure_is_recorded_and_the_ticket_kept_until_it_expires(
     letter, mail = FakeCourier([never()]), FakeCourier([never("unknown there", "550")])
 
     with delivering(any_service, {LETTER: letter, EMAIL: mail}) as running:
-        [event] = said(any_service, 1)
+        [event] = reported(any_service, 1)
         assert isinstance(event, Failed)
         assert event.delivery == Attempt(method=EMAIL, attempt=2, recipient="u***@e***.com", answer="550")
         [kept] = pending_of(any_service)
@@ -253,7 +253,7 @@ def test_the_final_failure_is_recorded_and_the_ticket_kept_until_it_expires(
 
         any_service.clock.advance(timedelta(seconds=1))
         running.wake()
-        _, ended = said(any_service, 2)
+        _, ended = reported(any_service, 2)
 
     assert isinstance(ended, Ended)
     assert (ended.why, ended.originator_version) == (Obsolete.EXPIRED, 2)
@@ -265,14 +265,14 @@ def test_a_failed_ticket_is_kept_longer_if_its_validity_is_extended(service: Ser
     given_a_ticket(service)
 
     with delivering(service, {EMAIL: FakeCourier([never()])}) as running:
-        said(service, 1)
+        reported(service, 1)
         service.modify(valid_to=NOW + 2 * WHOLE_LIFE)
         service.clock.advance(WHOLE_LIFE)
         running.wake()
         until(lambda: pending_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "the ticket is postponed")
 
     assert pending_of(service)[0].status is OutboxStatus.FAILED
-    assert len(said_of(service.store)) == 1
+    assert len(recorded_of(service.store)) == 1
 
 
 def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None:
@@ -280,10 +280,10 @@ def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None
     letter, mail = FakeCourier([never(), never()]), FakeCourier([never()])
 
     with delivering(any_service, {LETTER: letter, EMAIL: mail}) as running:
-        said(any_service, 1)
+        reported(any_service, 1)
         any_service.execute(command(RetryDeliveries))
         running.wake()
-        _, event = said(any_service, 2)
+        _, event = reported(any_service, 2)
 
     assert isinstance(event, Delivered)
     assert (event.delivery.method, event.delivery.attempt, event.originator_version) == (EMAIL, 2, 2)
@@ -299,7 +299,7 @@ def test_a_requested_retry_ignores_the_next_try(service: Service) -> None:
         until(partial(failed_so_often, service, 1), "the ticket is postponed")
         service.execute(command(RetryDeliveries))
         running.wake()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
     assert event.delivery.attempt == 1
@@ -327,7 +327,7 @@ ENDS: dict[str, tuple[Callable[[Service, Subject], Any], Obsolete, list[int]]] =
 
 
 def ended(service: Service, user: Subject = SUBJECT) -> list[tuple[Obsolete, int]]:
-    found = said_of(service.store, user)
+    found = recorded_of(service.store, user)
     return [(event.why, event.ticket_version) for event in found if isinstance(event, Ended)]
 
 
@@ -369,7 +369,7 @@ def test_a_disabled_ticket_is_sent(service: Service) -> None:
     service.modify(state=State.DISABLED)
 
     with delivering(service, {EMAIL: FakeCourier()}):
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
 
@@ -378,7 +378,7 @@ def test_the_method_none_ends_the_delivery(service: Service) -> None:
     given_a_ticket(service, EMAIL, NONE)
 
     with delivering(service, {EMAIL: FakeCourier([never()])}):
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Ended)
     assert event.why is Obsolete.NOT_SENT
@@ -389,7 +389,7 @@ def test_a_ticket_without_a_configured_method_is_kept_with_an_error(service: Ser
     given_a_ticket(service, WEBHOOK)
 
     with delivering(service, {}):
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Failed)
     assert event.delivery == Attempt(method=WEBHOOK, attempt=1, recipient=None, answer="not-set-up")
@@ -409,7 +409,7 @@ def test_a_seal_without_its_key_is_retried(service: Service) -> None:
         service.sealer.sealed[0] = (bound_to, secret)
         service.clock.advance(SOON)
         running.wake()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
 
@@ -429,15 +429,15 @@ def test_the_message_of_an_unexpected_error_is_neither_stored_nor_logged(
     soon = Retries(first=SOON, longest=SOON, give_up_after=SOON, jitter=lambda: 0.5)
 
     with delivering(service, {HTML: _LeakingCourier(), EMAIL: _LeakingCourier()}, retries=soon):
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Failed)
     assert event.delivery.answer == "error"
     assert retry_state_of(service).last_error == "internal error; see the log of the service"
     assert "RuntimeError in" in caplog.text
     assert "in deliver" in caplog.text  # where it was
-    told = [clear in text for text in (caplog.text, repr(pending_of(service)), repr(event))]
-    assert told == [False, False, False]
+    shown = [clear in text for text in (caplog.text, repr(pending_of(service)), repr(event))]
+    assert shown == [False, False, False]
 
 
 def test_an_unexpected_error_is_retried(service: Service) -> None:
@@ -449,7 +449,7 @@ def test_an_unexpected_error_is_retried(service: Service) -> None:
         assert pending_of(service)[0].next_try == NOW + SOON
         service.clock.advance(SOON)
         running.wake()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
 
@@ -468,7 +468,7 @@ def test_a_leased_ticket_is_sent_once_and_its_lease_is_extended(service: Service
             until(lambda: leased_until(service) >= service.clock.now + SOON, "the lease is extended")
             second.wake()
         slow.open()
-        [event] = said(service, 1)
+        [event] = reported(service, 1)
 
     assert isinstance(event, Delivered)
     assert (len(slow.tickets), len(other.tickets)) == (1, 0)
@@ -507,7 +507,7 @@ def test_the_tickets_of_a_dead_worker_are_taken_when_the_lease_expires(any_servi
         assert len(pending_of(any_service)) == 1
         any_service.clock.advance(SOON)
         running.wake()
-        said(any_service, 1)
+        reported(any_service, 1)
 
     assert [waiting.entry.subject for waiting in courier.waiting][-1] == SUBJECT
 
@@ -526,7 +526,7 @@ def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Serv
             until(partial(has_got, courier, count), "the ticket is delivered")
             service.clock.advance(SOON)
             running.wake()
-        said(service, 1)
+        reported(service, 1)
 
     assert the_same(ticket, *courier.tickets)
     assert len({waiting.entry.delivery_id for waiting in courier.waiting}) == 1
@@ -546,7 +546,7 @@ def test_an_unreachable_store_is_retried(service: Service, monkeypatch: pytest.M
     monkeypatch.setattr(service.store, "take", take_or_fail, raising=False)
 
     with delivering(service, {EMAIL: FakeCourier()}):
-        said(service, 1)
+        reported(service, 1)
 
 
 def test_concurrent_deliveries_are_limited_per_worker(service: Service) -> None:
@@ -588,7 +588,7 @@ def test_a_stop_waits_for_running_deliveries(service: Service) -> None:
         courier.open()
         running.stop()
 
-    assert [type(event) for event in said_of(service.store)] == [Delivered]
+    assert [type(event) for event in recorded_of(service.store)] == [Delivered]
 
 
 def test_a_stop_cancels_a_slow_delivery_and_releases_its_lease(
@@ -602,7 +602,7 @@ def test_a_stop_cancels_a_slow_delivery_and_releases_its_lease(
         until(lambda: hanging.tickets, "the delivery is running")
         running.stop()
     with delivering(any_service, {EMAIL: other}):
-        said(any_service, 1)
+        reported(any_service, 1)
 
     assert the_same(ticket, *hanging.tickets, *other.tickets)
 
@@ -648,7 +648,7 @@ def test_two_workers_deliver_each_ticket_once(database_url: str) -> None:
             until(lambda: not stores[0].outbox_page(None, 1), "the outbox is empty")
 
         handed_over = Counter(waiting.entry.key for courier in couriers for waiting in courier.waiting)
-        kinds = [[type(event) for event in said_of(stores[0], user)] for user in users]
+        kinds = [[type(event) for event in recorded_of(stores[0], user)] for user in users]
         faults = [
             *check_streams("client-123", *stream_ranges(1)[0], ledger=stores[0]).faults,
             *check_ledger("client-123", ledger=stores[0], verifier=_AnyVerifier()).faults,

@@ -1,4 +1,5 @@
 import re
+import socket
 from pathlib import Path
 
 import jwt
@@ -20,13 +21,17 @@ def test_a_token_is_signed_with_the_given_subject_and_permissions(tmp_path: Path
         "--client",
         "b",
         "--permission",
-        "P",
+        "AccessControl.EventView",
         "--ttl",
         "90s",
     )
 
     claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
-    assert (claims["sub"], claims["clients"], claims["permissions"]) == ("alice", ["a", "b"], ["P"])
+    assert (claims["sub"], claims["clients"], claims["permissions"]) == (
+        "alice",
+        ["a", "b"],
+        ["AccessControl.EventView"],
+    )
     assert claims["exp"] - claims["iat"] == 90
 
 
@@ -44,7 +49,7 @@ def test_the_version_is_that_of_the_project(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"tickets {PROJECT['version']}\n", "")
 
 
-def test_source_that_is_not_installed_has_an_unknown_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_uninstalled_source_has_an_unknown_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version, "DISTRIBUTION", "not-installed")
 
     assert version.current() == "0+unknown"
@@ -53,10 +58,14 @@ def test_source_that_is_not_installed_has_an_unknown_version(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["token", "--sub", "a", "--client", "b"], "name the permissions with --permission, or give --all"),
+        (["token", "--sub", "a", "--client", "b"], "give the permissions with --permission, or --all"),
         (
             ["token", "--sub", "a", "--client", "b", "--all", "--ttl", "soon"],
-            "--ttl soon: give a number and a unit",
+            "--ttl soon: must be a number and a unit",
+        ),
+        (
+            ["token", "--sub", "a", "--client", "b", "--permission", "Foo"],
+            "unknown permission 'Foo'; expected one of AccessControl.CredentialCreate, ",
         ),
         (["token", "--client", "b", "--all"], "--sub"),
         (["serve", "--port", "0"], "--port"),
@@ -71,6 +80,16 @@ def test_a_wrong_command_line_is_refused_with_a_remedy(
     assert (done.returncode, done.stdout) == (2, "")
     assert message in re.sub(r"[\s│]+", " ", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_stops_the_start_before_the_demo(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = tickets(tmp_path, "serve", "--demo", "--port", str(port))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"tickets: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+    assert list(tmp_path.glob("var/*")) == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +137,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
     assert message in done.stderr
 
 
-def test_no_tokens_of_its_own_where_a_key_set_is_in_use(tmp_path: Path) -> None:
+def test_the_service_signs_no_tokens_if_a_key_set_is_used(tmp_path: Path) -> None:
     done = tickets(
         tmp_path,
         *("token", "--sub", "a", "--client", "b", "--all"),

@@ -1,4 +1,4 @@
-"""The commands for deliveries: check and show texts, rotate keys, deliver tickets, and report wrong input."""
+"""The commands for deliveries: check and show templates, rotate keys, deliver tickets, and report wrong input."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ class Done:
     err: str
 
     @property
-    def said(self) -> str:
+    def reported(self) -> str:
         """The text on stderr, without the frames and line ends of the console."""
         return re.sub(r"[\s│]+", " ", self.err)
 
@@ -62,13 +62,13 @@ def own(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_built_in_texts_are_good(tmp_path: Path) -> None:
+def test_the_built_in_templates_have_no_faults(tmp_path: Path) -> None:
     done = run(tmp_path, "templates", "check")
 
     assert (done.status, done.out, done.err) == (0, "20 templates, all good.\n", "")
 
 
-def test_own_texts_are_checked_and_every_fault_is_a_line(tmp_path: Path, own: Path) -> None:
+def test_custom_templates_are_checked_with_a_line_per_fault(tmp_path: Path, own: Path) -> None:
     good = run(tmp_path, "templates", "check", TICKETS_TEMPLATE_DIR="templates")
     (own / "mail.txt").write_text("Bun di\n{{ [bold] }}{{ nme }}")
     (own / "notes.txt").write_text("")
@@ -84,7 +84,7 @@ def test_own_texts_are_checked_and_every_fault_is_a_line(tmp_path: Path, own: Pa
     assert "unknown placeholder 'nme'" in bad.err
 
 
-def test_the_kinds_and_placeholders_that_are_shown_are_those_there_are(tmp_path: Path) -> None:
+def test_all_kinds_and_placeholders_are_shown(tmp_path: Path) -> None:
     done = run(tmp_path, "templates", "kinds")
 
     assert done.status == 0
@@ -96,7 +96,7 @@ def test_the_kinds_and_placeholders_that_are_shown_are_those_there_are(tmp_path:
         assert f"{{{{ {placeholder} }}}}" in done.out
 
 
-def test_a_text_is_shown_as_its_user_would_get_it(tmp_path: Path, own: Path) -> None:
+def test_a_template_is_rendered_for_a_sample_user(tmp_path: Path, own: Path) -> None:
     assert own.exists()
     built_in = run(tmp_path, "templates", "render", "mail.txt", "--language", "de")
     settings = {"TICKETS_TEMPLATE_DIR": "templates", "TICKETS_TIME_ZONE": "Europe/Zurich"}
@@ -111,7 +111,7 @@ def test_a_text_is_shown_as_its_user_would_get_it(tmp_path: Path, own: Path) -> 
     assert "28 November 2026, 10:42 CET" in of_another.out
 
 
-def test_a_text_is_written_to_a_file(tmp_path: Path) -> None:
+def test_a_rendered_template_is_written_to_a_file(tmp_path: Path) -> None:
     done = run(tmp_path, "templates", "render", "mail.html", "--language", "fr", "-o", "mail.html")
 
     content = (tmp_path / "mail.html").read_bytes()
@@ -119,7 +119,7 @@ def test_a_text_is_written_to_a_file(tmp_path: Path) -> None:
     assert done.out == f"mail.html: {len(content):,} bytes\n"
 
 
-def test_the_letter_is_shown_as_it_is_printed(tmp_path: Path) -> None:
+def test_the_letter_is_rendered_as_pdf(tmp_path: Path) -> None:
     settings = {"TICKETS_LETTER_SENDER": "The bank · 8001 Zürich", "TICKETS_LETTER_WINDOW": "right"}
     done = run(
         tmp_path, "templates", "render", "letter.pdf", "--language", "it", "-o", "letter.pdf", **settings
@@ -158,7 +158,7 @@ def test_a_wrong_input_is_refused_with_a_message(tmp_path: Path, arguments: list
     done = run(tmp_path, *arguments)
 
     assert (done.status, done.out) == (2, "")
-    assert message in done.said
+    assert message in done.reported
     assert "Traceback" not in done.err
 
 
@@ -186,7 +186,7 @@ def test_a_letter_that_cannot_be_printed_is_reported(tmp_path: Path, own: Path) 
 
 
 @pytest.mark.parametrize("arguments", [["templates", "check"], ["templates", "render", "mail.txt"]])
-def test_a_directory_of_texts_that_is_not_there_is_no_empty_one(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_missing_directory_of_templates_is_reported(tmp_path: Path, arguments: list[str]) -> None:
     done = run(tmp_path, *arguments, TICKETS_TEMPLATE_DIR="nowhere")
 
     assert (done.status, done.err) == (2, "tickets: TICKETS_TEMPLATE_DIR nowhere is not a directory\n")
@@ -198,7 +198,7 @@ def test_the_help_explains_the_commands(tmp_path: Path) -> None:
     assert "--outbox" in run(tmp_path, "keys", "rotate", "--help").out
 
 
-def test_tickets_that_wait_are_delivered_until_a_signal_says_stop(tmp_path: Path, sqlite_url: str) -> None:
+def test_queued_tickets_are_delivered_until_a_stop_signal(tmp_path: Path, sqlite_url: str) -> None:
     [user] = subjects(1)
     with minting(tmp_path, sqlite_url) as minter:
         minter.create(user)
@@ -277,7 +277,7 @@ def test_a_private_key_of_the_mailer_stops_the_start(tmp_path: Path) -> None:
 
 
 def given_sealed(directory: Path, database_url: str, key: bytes | None = None) -> None:
-    """Mint two tickets that wait, and define a subscription."""
+    """Queue two tickets, and define a subscription."""
     if key:
         path = directory / "var" / "keys" / "outbox.key"
         path.parent.mkdir(parents=True)
@@ -296,7 +296,7 @@ def given_sealed(directory: Path, database_url: str, key: bytes | None = None) -
 
 
 def sealed_under(database_url: str, key: bytes) -> int:
-    """Return how many of the three open with this key, and would be sealed so."""
+    """Return how many of the three secrets are sealed with this key."""
     sealer = AesGcmSealer(lambda: [key])
     with opened(database_url) as store:
         seals = [(entry.delivery_id, entry.sealed) for entry in store.outbox_page(None, 10)]
@@ -369,14 +369,14 @@ def test_a_lost_key_loses_only_the_queued_tickets_and_is_reported(tmp_path: Path
         " it: restore the key, or reset the tickets (GET …/ticket/deliveries lists them) and define the subscriptions"
         " again\n"
     )
-    # Once it is back, nothing is.
+    # Nothing is lost after the key is restored.
     path.write_bytes(path.read_bytes()[:32] + lost)
     back = run(tmp_path, "keys", "rotate", "--outbox")
     assert (back.status, back.out) == (0, "2 tickets and 1 subscription re-encrypted.\n")
     assert sealed_under(sqlite_url, path.read_bytes()[:32]) == 3
 
 
-def test_the_key_of_the_ledger_is_another(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_ledger_key_is_rotated_separately(tmp_path: Path, sqlite_url: str) -> None:
     given_sealed(tmp_path, sqlite_url)
     path = tmp_path / "var" / "keys" / "outbox.key"
     before = path.read_bytes()

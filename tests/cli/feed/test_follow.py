@@ -26,7 +26,7 @@ def lines(following: Command) -> list[bytes]:
 
 
 def has_printed(following: Command, count: int) -> None:
-    """Wait until there are so many lines."""
+    """Wait for this number of lines."""
     until(lambda: len(lines(following)) >= count, f"{count} lines are printed")
 
 
@@ -50,7 +50,7 @@ def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, 
     ):
         server.client.put(path, json={"email": "u@example.com"}).raise_for_status()
         server.client.post(f"{path}/ticket").raise_for_status()
-        # Only now is there a position 1, after which a follower can start.
+        # Now position 1 exists, after which a follower can start.
         with command(
             tmp_path,
             *("follow", CLIENT, "--json", "--after", "1", "--types", chosen),
@@ -71,7 +71,7 @@ def test_the_lines_are_the_events_of_the_feed_as_they_happen(database_url: str, 
 
 
 def assert_dense(printed: list[int], repeats: int) -> None:
-    """Assert that nothing is missing, and that nothing but the last line before an end is printed again."""
+    """Assert that nothing is missing, and that only the last line before an end is repeated."""
     assert all(then - now in (0, 1) for now, then in pairwise([0, *printed]))
     assert len(printed) - len(set(printed)) <= repeats
 
@@ -103,7 +103,7 @@ def test_a_signal_ends_it_without_an_error_and_it_resumes(
     assert_dense(ids(following), repeats=2)
 
 
-def test_a_closed_pipe_ends_it_quietly_before_anything_else_happens(ledger: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_immediately_without_an_error(ledger: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out")
     with command(tmp_path, "follow", CLIENT, "--after", str(EVENTS - 2), TICKETS_DATABASE_URL=ledger) as it:
         with (tmp_path / "out").open() as pipe:
@@ -120,16 +120,16 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
     with command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=postgres_url) as following:
         has_printed(following, 1)
         with out_of_reach(postgres_server, postgres_url):
-            following.said("the PostgreSQL store failed")
+            following.reported("the PostgreSQL store failed")
         reset(postgres_url, CLIENT, 3)
         has_printed(following, 4)
 
     assert lines(following) == ledgers(postgres_url)[CLIENT]
-    said = following.err.read_text()
-    assert said.count("retrying") == said.count("the store is reachable again") == 1
+    reported = following.err.read_text()
+    assert reported.count("retrying") == reported.count("the store is reachable again") == 1
 
 
-def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
+def test_a_line_is_readable_and_has_no_control_sequences() -> None:
     event = FeedEvent(
         position=42,
         source="tickets/client-123",
@@ -151,14 +151,14 @@ def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
     )
 
 
-def test_two_do_not_share_a_cursor(ledger: str, tmp_path: Path) -> None:
+def test_a_cursor_file_has_one_follower(ledger: str, tmp_path: Path) -> None:
     arguments = ("follow", CLIENT, "--cursor", "c.json")
     with command(tmp_path, *arguments, TICKETS_DATABASE_URL=ledger) as first:
         has_printed(first, 1)
         second = Command(tmp_path, *arguments, output="second", TICKETS_DATABASE_URL=ledger)
         assert second.wait() == 2
 
-    second.said("the cursor file c.json is in use by another process")
+    second.reported("the cursor file c.json is in use by another process")
     assert not second.out.read_bytes()
 
 
@@ -187,6 +187,6 @@ def test_a_wrong_input_is_refused_with_a_message(
     following = Command(tmp_path, "follow", CLIENT, *arguments, TICKETS_DATABASE_URL=ledger)
 
     assert following.wait() == 2
-    said = following.err.read_text()
-    assert message in " ".join(said.replace("│", " ").split())
-    assert "Traceback" not in said
+    reported = following.err.read_text()
+    assert message in " ".join(reported.replace("│", " ").split())
+    assert "Traceback" not in reported

@@ -10,7 +10,7 @@ from interface.outbound.brokers.broker_url import parse_broker_url
 from interface.settings import InvalidSettings
 from tests.support.command import Command
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ NOBODY = "127.0.0.1:1"
         (["--to", "amqp://user:geheim@host:1"], "the broker must be nats://host:port"),
         (["--to", "nats://user:geheim@host"], "the broker must be nats://host:port"),
         (["--to", "@missing.txt"], "missing.txt"),
-        (["--to", f"nats://{NOBODY}", "--subject", "a b"], "--topic, --subject: only letters"),
-        (["--to", f"nats://{NOBODY}", "--stream", "a.b"], "--stream: only letters"),
+        (["--to", f"nats://{UNREACHABLE}", "--subject", "a b"], "--topic, --subject: only letters"),
+        (["--to", f"nats://{UNREACHABLE}", "--stream", "a.b"], "--stream: only letters"),
         (
-            ["--to", f"nats://user:geheim@{NOBODY}", "--cursor", "other.json"],
+            ["--to", f"nats://user:geheim@{UNREACHABLE}", "--cursor", "other.json"],
             "belongs to nats://elsewhere:4222",
         ),
-        (["--to", f"kafka://user:geheim@{NOBODY}", "--cursor", "broken.json"], "is not a cursor file"),
+        (["--to", f"kafka://user:geheim@{UNREACHABLE}", "--cursor", "broken.json"], "is not a cursor file"),
     ],
 )
 def test_a_wrong_input_is_refused_without_the_password(
@@ -39,18 +39,18 @@ def test_a_wrong_input_is_refused_without_the_password(
     publisher = Command(tmp_path, "publish", *arguments)
 
     assert publisher.wait() == 2
-    publisher.said(message)
+    publisher.reported(message)
     assert "geheim" not in publisher.err.read_text()
     assert "Traceback" not in publisher.err.read_text()
 
 
 @pytest.mark.parametrize("scheme", ["nats", "tls", "kafka", "kafka+ssl"])
 def test_an_unreachable_broker_is_named_without_the_password(scheme: str, tmp_path: Path) -> None:
-    (tmp_path / "url").write_text(f"{scheme}://user:geheim@{NOBODY}\n")
+    (tmp_path / "url").write_text(f"{scheme}://user:geheim@{UNREACHABLE}\n")
 
     publisher = Command(tmp_path, "publish", "--to", "@url")
-    publisher.said(f"{scheme}://***@{NOBODY}")
-    publisher.said("retrying in")
+    publisher.reported(f"{scheme}://***@{UNREACHABLE}")
+    publisher.reported("retrying in")
 
     assert publisher.stop() == 0
     assert "geheim" not in publisher.err.read_text()
@@ -59,11 +59,11 @@ def test_an_unreachable_broker_is_named_without_the_password(scheme: str, tmp_pa
 def test_a_store_that_is_unreachable_at_the_start_is_waited_for(tmp_path: Path) -> None:
     publisher = Command(
         tmp_path,
-        *("publish", "--to", f"nats://{NOBODY}"),
-        TICKETS_DATABASE_URL=f"postgresql://postgres@{NOBODY}/tickets",
+        *("publish", "--to", f"nats://{UNREACHABLE}"),
+        TICKETS_DATABASE_URL=f"postgresql://postgres@{UNREACHABLE}/tickets",
     )
-    publisher.said("the PostgreSQL store failed")
-    publisher.said("retrying in")
+    publisher.reported("the PostgreSQL store failed")
+    publisher.reported("retrying in")
 
     assert publisher.stop() == 0
 
@@ -75,4 +75,4 @@ def test_a_missing_library_is_reported_with_the_extra_to_install(
     monkeypatch.setitem(sys.modules, f"interface.outbound.brokers.{extra}_broker", None)
 
     with pytest.raises(InvalidSettings, match=rf"pip install 'ticket-credential-service\[{extra}\]'"):
-        _broker(parse_broker_url(f"{extra}://{NOBODY}"), "tickets", "TICKETS")
+        _broker(parse_broker_url(f"{extra}://{UNREACHABLE}"), "tickets", "TICKETS")

@@ -65,8 +65,8 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[Finding]:
     for name, text in settings.items():
         monkeypatch.setenv(PREFIX + name.upper(), text)
     findings = list(examine())
-    told = [PASSWORD in finding.found + finding.advice for finding in findings]
-    assert not any(told)
+    shown = [PASSWORD in finding.found + finding.advice for finding in findings]
+    assert not any(shown)
     assert all(finding.advice or finding.health is Health.GOOD for finding in findings)
     return findings
 
@@ -86,13 +86,13 @@ def of(findings: list[Finding], check: str) -> list[Finding]:
 
 def contents(directory: Path) -> Iterator[tuple[str, bytes, int]]:
     for path in sorted(directory.rglob("*")):
-        # SQLite's own way to read beside a writer.
+        # SQLite's files for reads during writes.
         if path.is_file() and not path.name.endswith(("-shm", "-wal", ".lock")):
             yield str(path), path.read_bytes(), path.stat().st_mode
 
 
 @pytest.mark.usefixtures("set_up")
-def test_all_is_well(tmp_path: Path) -> None:
+def test_a_sound_installation_has_no_findings(tmp_path: Path) -> None:
     with mail_server() as mails:
         done = tickets(tmp_path, "doctor", TICKETS_SMTP_URL=f"smtp+plain://127.0.0.1:{mails.port}")
 
@@ -110,8 +110,8 @@ def test_a_fault_exits_with_1_and_fits_80_columns(tmp_path: Path) -> None:
         tmp_path, "doctor", COLUMNS="80", TICKETS_SMTP_URL=f"smtps://tickets:{PASSWORD}@127.0.0.1:1"
     )
 
-    told = PASSWORD in done.stdout + done.stderr
-    assert not told
+    shown = PASSWORD in done.stdout + done.stderr
+    assert not shown
     assert (done.returncode, done.stderr) == (1, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     text = " ".join(re.sub(r"[│|]", " ", done.stdout).split())
@@ -120,7 +120,7 @@ def test_a_fault_exits_with_1_and_fits_80_columns(tmp_path: Path) -> None:
     assert done.stdout.endswith("\n2 bad, 0 warnings.\n")
 
 
-def test_before_the_first_start_nothing_is_bad_and_nothing_is_made(
+def test_before_the_first_start_nothing_is_bad_or_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = found(monkeypatch)
@@ -168,7 +168,7 @@ def test_an_unknown_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 @pytest.mark.usefixtures("set_up")
-def test_a_broken_or_missing_key_is_to_be_restored(
+def test_a_broken_or_missing_key_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, check: str
 ) -> None:
     path = tmp_path / "var" / "keys" / name
@@ -211,7 +211,7 @@ def test_a_ledger_key_with_an_invalid_name_is_reported(
 
 
 @pytest.mark.usefixtures("set_up")
-def test_no_command_makes_a_key_beside_one_with_an_invalid_name(tmp_path: Path) -> None:
+def test_no_command_creates_a_key_beside_one_with_an_invalid_name(tmp_path: Path) -> None:
     strange = tmp_path / "var" / "keys" / "ledger" / "ledger.pem"
     next(strange.parent.glob("*.pem")).rename(strange)
 
@@ -251,13 +251,13 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
     gone = only_bad(found(monkeypatch))
 
     assert bad(good) == []
-    assert [finding.found for finding in of(good, "token issuer")] == ["1 keys in its set"]
+    assert [finding.found for finding in of(good, "token issuer")] == ["1 keys"]
     assert no_keys.check == gone.check == "token issuer"
     assert "TICKETS_JWKS_URL" in gone.advice
 
 
 @pytest.mark.parametrize(
-    ("path", "mode", "said", "advice"),
+    ("path", "mode", "reported", "advice"),
     [
         (
             "var/keys/outbox.key",
@@ -276,14 +276,14 @@ def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch)
 )
 @pytest.mark.usefixtures("set_up")
 def test_files_that_others_can_read_or_replace_are_reported(
-    monkeypatch: pytest.MonkeyPatch, path: str, mode: int, said: str, advice: str
+    monkeypatch: pytest.MonkeyPatch, path: str, mode: int, reported: str, advice: str
 ) -> None:
     Path(path).chmod(mode)
 
     finding = only_bad(found(monkeypatch))
 
     assert finding.check == "permissions"
-    assert finding.found.startswith(said)
+    assert finding.found.startswith(reported)
     assert finding.advice.startswith(advice)
 
 
@@ -300,7 +300,7 @@ def test_a_file_that_is_no_database_is_reported(tmp_path: Path, monkeypatch: pyt
     ("steps", "health", "advice"),
     [(2, Health.BAD, "upgrade the program"), (-1, Health.WARNING, "make a backup first")],
 )
-def test_a_schema_that_is_too_new_or_too_old_is_reported_and_left_as_it_is(
+def test_an_unusable_schema_is_reported_and_unchanged(
     set_up: str, monkeypatch: pytest.MonkeyPatch, steps: int, health: Health, advice: str
 ) -> None:
     version = len(schema.SQLITE) + steps
@@ -385,14 +385,14 @@ def test_a_clock_before_the_newest_event_is_reported(
 
     [good], [finding] = of(now, "clock"), of(behind, "clock")
     assert good.health is Health.GOOD
-    # Not bad: the clock of then may have been wrong, and nothing can be done about that.
+    # Not bad: the clock may have been wrong at that time, which cannot be corrected.
     assert finding.health is Health.WARNING
     assert re.match(r"3[56]\d\d s before the newest event", finding.found)
     assert "NTP" in finding.advice
 
 
 @pytest.mark.usefixtures("set_up")
-def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_of_a_standby_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         standing_by() as standby,
         standby.fresh_database() as (url, read_url),
@@ -410,17 +410,17 @@ def test_a_standby_is_asked_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         empty = only_bad(found(monkeypatch, read_database_url=elsewhere))
 
     assert bad(level) == bad(behind) == bad(other) == []
-    said = [of(findings, "standby")[0] for findings in (level, behind, other)]
-    assert [finding.health for finding in said] == [Health.GOOD, Health.WARNING, Health.WARNING]
-    assert said[0].found == "can be reached, and has what the primary has"
-    assert re.fullmatch(r"\d+ bytes behind the primary", said[1].found)
-    assert said[2].found == "is not a standby: it accepts writes"
+    reported = [of(findings, "standby")[0] for findings in (level, behind, other)]
+    assert [finding.health for finding in reported] == [Health.GOOD, Health.WARNING, Health.WARNING]
+    assert reported[0].found == "reachable, and equal to the primary"
+    assert re.fullmatch(r"\d+ bytes behind the primary", reported[1].found)
+    assert reported[2].found == "is not a standby: it accepts writes"
     assert gone.check == empty.check == "standby"
     assert "TICKETS_READ_DATABASE_URL" in gone.advice
     assert empty.found == "has no tables of the service"
 
 
-def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
+def test_an_invalid_url_of_a_standby_stops_every_start_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"postgresql://tickets:{PASSWORD}@x@127.0.0.1/t"
@@ -433,8 +433,8 @@ def test_a_standby_whose_url_cannot_be_read_stops_every_start_with_one_line(
         tmp_path, "serve", "--port", "1", TICKETS_DATABASE_URL=primary, TICKETS_READ_DATABASE_URL=url
     )
 
-    told = PASSWORD in done.stdout + done.stderr
-    assert not told
+    shown = PASSWORD in done.stdout + done.stderr
+    assert not shown
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"tickets: {unreadable}")
 
@@ -467,8 +467,12 @@ def test_unusable_texts_and_directories_are_reported(tmp_path: Path, monkeypatch
         "TICKETS_TEMPLATE_DIR nowhere is not a directory",
         "correct the setting",
     )
-    said = [finding.found.partition(":")[0] for finding in bad(unwritable)]
-    assert said == ["/proc/nor", "/proc/none", "/proc/neither"]
+    reported = [(finding.check, finding.found.partition(":")[0]) for finding in bad(unwritable)]
+    assert reported == [
+        ("checkpoint directory", "/proc/nor"),
+        ("letter directory", "/proc/none"),
+        ("mail directory", "/proc/neither"),
+    ]
     assert all(f"uid {os.geteuid()}" in finding.advice for finding in bad(unwritable))
 
 

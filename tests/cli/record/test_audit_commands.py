@@ -82,7 +82,7 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
     assert (again.returncode, again.stderr) == (1, column)
 
 
-def test_stamps_need_a_place(tmp_path: Path) -> None:
+def test_time_stamps_require_a_directory(tmp_path: Path) -> None:
     done = tickets(tmp_path, "replay", "--check", TICKETS_CHECKPOINT_TSA="http://127.0.0.1/tsa")
 
     assert done.returncode != 0

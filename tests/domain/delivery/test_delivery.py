@@ -29,14 +29,14 @@ Delivered, Failed, Ended = (
     TicketDeliveryFailed,
     TicketDeliveryEnded,
 )
-SAID: list[tuple[type[DeliveryEvent], dict[str, Any]]] = [
+REPORTED: list[tuple[type[DeliveryEvent], dict[str, Any]]] = [
     (Failed, {"delivery": ATTEMPT}),
     (Delivered, {"delivery": ATTEMPT}),
     (Ended, {"why": Obsolete.REPLACED}),
 ]
 
 
-def build_event(kind: type[DeliveryEvent], event_count: int = 0, version: int = 7, **said: Any) -> Any:
+def build_event(kind: type[DeliveryEvent], event_count: int = 0, version: int = 7, **reported: Any) -> Any:
     return next_event(
         kind,
         stream=STREAM,
@@ -45,14 +45,16 @@ def build_event(kind: type[DeliveryEvent], event_count: int = 0, version: int = 
         client_ext_id="client-123",
         user_ext_id="user-123",
         by=attribution(actor="tickets deliver", timestamp=NOW + timedelta(seconds=3 * event_count)),
-        **said,
+        **reported,
     )
 
 
-@pytest.mark.parametrize(("kind", "said"), SAID)
-def test_any_event_can_be_the_first_of_its_stream(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
-    first = build_event(kind, 0, **said)
-    second = build_event(kind, 1, **said)
+@pytest.mark.parametrize(("kind", "reported"), REPORTED)
+def test_any_event_can_be_the_first_of_its_stream(
+    kind: type[DeliveryEvent], reported: dict[str, Any]
+) -> None:
+    first = build_event(kind, 0, **reported)
+    second = build_event(kind, 1, **reported)
 
     assert (first.originator_version, second.originator_version) == (1, 2)
     assert first.originator_id == second.originator_id == delivery_stream_id(STREAM, 7)
@@ -79,11 +81,11 @@ def test_the_stream_id_is_deterministic() -> None:
     assert str(delivery_stream_id(STREAM, 7)) == "2e7bf150-335f-5550-b2b3-cd99c0e54c9c"
 
 
-@pytest.mark.parametrize(("kind", "said"), SAID)
-def test_stored_events_contain_no_other_fields(kind: type[DeliveryEvent], said: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("kind", "reported"), REPORTED)
+def test_stored_events_contain_no_other_fields(kind: type[DeliveryEvent], reported: dict[str, Any]) -> None:
     """Fails for each new field, so that no content is stored by accident."""
     allowed = {"originator_topic", "client_ext_id", "user_ext_id", "ticket_version", "delivery", "why"}
-    event = build_event(kind, 0, **said)
+    event = build_event(kind, 0, **reported)
 
     stored = JsonMapper().to_stored_event(event)
 

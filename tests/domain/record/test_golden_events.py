@@ -1,4 +1,4 @@
-"""Every event of every release can be loaded for ever (ADR 4).
+"""Every event of every release can be loaded by every later release (ADR 4).
 
 Lines of golden_events.jsonl are added, never changed: topic, a tab, the stored bytes.
 """

@@ -1,4 +1,4 @@
-"""Every kind of row of every release can be loaded for ever, and is encoded to the current form.
+"""Every kind of row of every release can be loaded by every later release, and is encoded to the current form.
 
 Lines of golden_rows.jsonl are added, never changed: the table (or another kind of stored data), a tab, the columns as JSON,
 bytes as text or in hex. A line of an earlier release has a second tab and the columns in the current form.

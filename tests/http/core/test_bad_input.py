@@ -64,14 +64,14 @@ class Server:
     def send(
         self, method: str, path: str, *headers: Header, body: Any = None, token: str | None = None
     ) -> Answer:
-        """Send the path, the headers and the body (a list is sent in chunks) as they are."""
+        """Send the path, the headers and the body (a list is sent in chunks) unchanged."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
             connection.putrequest(method, path, skip_accept_encoding=True)
             if not any(name == "Authorization" for name, _ in headers):
                 connection.putheader("Authorization", f"Bearer {token or self.token()}")
             for name, value in headers:
                 connection.putheader(name, value)
-            # A server that has refused a body need not read the rest of it.
+            # A server does not read the rest of a refused body.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 if isinstance(body, list):
                     connection.putheader("Transfer-Encoding", "chunked")
@@ -85,7 +85,7 @@ class Server:
             return Answer(response.status, names, response.read())
 
     def token(self, key: Any = None, algorithm: str = "EdDSA", **changes: Any) -> str:
-        """Return a token for everything, with these changes; a claim of None is left out."""
+        """Return a token with every permission and these changes; a claim of None is omitted."""
         signing: Any = None if algorithm == "none" else key or self.key
         claims: dict[str, Any] = {
             "sub": "helpdesk",
@@ -103,7 +103,7 @@ class Server:
         )
 
     def stored(self) -> list[Any]:
-        """Return every row but those of the outbox, which the delivery takes away in its own time."""
+        """Return every row except those of the outbox, which the delivery removes at any time."""
         with contextlib.closing(sqlite3.connect(self.directory / "tickets.db")) as store:
             return [
                 store.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
@@ -118,7 +118,7 @@ class Server:
     def refuses(
         self, status: int, code: str, method: str, path: str, *headers: Header, **request: Any
     ) -> Answer:
-        """Send; the answer is this problem, and the store is as it was."""
+        """Send the request; assert that the response is this problem and the store is unchanged."""
         before = self.stored()
         answer = self.send(method, path, *headers, **request)
         assert answer.status == status, answer.content
@@ -141,13 +141,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         database_url=f"sqlite:///{directory}/tickets.db",
         mail_dir=directory / "mail",
         letter_dir=directory / "letters",
-        deliver=False,  # its entries would be in the log that the tests read
+        deliver=False,  # its entries would be in the log that tests read
         outbox_key_file=directory / "outbox.key",
         token_key_file=directory / "token.pem",
     )
     app = http_app(start(settings))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        # The loggers of this process are left as they are.
+        # The loggers of this process are unchanged.
         config = uvicorn.Config(app, http="httptools", log_config=None, log_level=None, access_log=False)
         uvicorn_server = uvicorn.Server(config)
         thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listening]})
@@ -233,9 +233,7 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
         for number, value in enumerate(values)
     ],
 )
-def test_a_field_that_does_not_fit_is_refused(
-    server: Server, operation: str, field: str, value: object
-) -> None:
+def test_an_invalid_field_is_refused(server: Server, operation: str, field: str, value: object) -> None:
     method, path = WRITES[operation]
     body: dict[str, Any] = {"email": "other@example.com"} if operation == "user" else {}
     outer, _, inner = field.partition(".")
@@ -305,7 +303,7 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize("operation", WRITES)
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
-def test_a_body_that_is_no_json_object_of_the_document_is_refused(
+def test_a_body_that_does_not_match_the_document_is_refused(
     server: Server, operation: str, body: bytes
 ) -> None:
     server.refuses(400, "invalidData", *WRITES[operation], JSON, body=body)
@@ -340,7 +338,7 @@ def test_a_body_over_the_limit_is_refused(server: Server, operation: str, body: 
     ],
     ids=str,
 )
-def test_a_body_that_is_not_declared_as_json_is_refused(
+def test_a_body_not_declared_as_json_is_refused(
     server: Server, operation: str, headers: Sequence[Header]
 ) -> None:
     server.refuses(415, "unsupportedMediaType", *WRITES[operation], *headers, body=GOOD)
@@ -392,7 +390,7 @@ def test_ids_are_decoded_once(server: Server) -> None:
     "path",
     ["/", "/nevisidm", BASE, f"{USER}/", f"{RESET}/", f"/{RESET}", f"{BASE}/a/b/users/c", "/docs/assets/.."],
 )
-def test_a_path_that_does_not_exist_is_not_found(server: Server, path: str) -> None:
+def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
     server.refuses(404, "noRecord", "GET", path)
 
 
@@ -428,7 +426,7 @@ def test_a_wrong_method_is_answered_with_the_allowed_ones(server: Server, method
     ids=str,
 )
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_an_accept_header_that_rules_json_out_is_refused(
+def test_an_accept_header_without_json_is_refused(
     server: Server, method: str, path: str, accept: Sequence[str | bytes]
 ) -> None:
     server.refuses(406, "notAcceptable", method, path, *[("Accept", value) for value in accept])
@@ -437,7 +435,7 @@ def test_an_accept_header_that_rules_json_out_is_refused(
 @pytest.mark.parametrize(
     "accept", [[], [""], ["*/*"], ["text/html", "application/json;q=0.1"], ["application/*"]]
 )
-def test_an_accept_header_that_takes_json_is_no_bad_input(server: Server, accept: Sequence[str]) -> None:
+def test_an_accept_header_with_json_is_accepted(server: Server, accept: Sequence[str]) -> None:
     assert server.send("GET", USER, *[("Accept", value) for value in accept]).status == 200
 
 
@@ -468,9 +466,7 @@ def test_an_invalid_entity_tag_is_refused(server: Server, name: str, value: str 
 @pytest.mark.parametrize(
     "value", ['"0"', '"01"', 'W/"1"', '"x"', '"99999999999999999999"', '"2", "3"', b'"\xff"'], ids=str
 )
-def test_an_entity_tag_that_is_not_the_current_one_changes_nothing(
-    server: Server, value: str | bytes
-) -> None:
+def test_a_stale_entity_tag_changes_nothing(server: Server, value: str | bytes) -> None:
     server.refuses(412, "optimisticLockingFailure", "POST", RESET, ("If-Match", value))
     server.refuses(412, "optimisticLockingFailure", "PUT", USER, JSON, ("If-Match", value), body=GOOD)
 
@@ -557,7 +553,7 @@ def _unsigned(header: bytes) -> str:
 def test_a_request_without_a_token_is_unauthenticated(
     server: Server, method: str, path: str, authorization: Sequence[str | bytes]
 ) -> None:
-    # One header at least, or `send` adds a good one.
+    # At least one header, otherwise `send` adds a valid one.
     headers = [("Authorization", value) for value in authorization or [b""]]
 
     answer = server.refuses(401, "unauthenticated", method, path, *headers)

@@ -60,7 +60,7 @@ def test_malformed_http_is_a_400(server: Server, sent: bytes) -> None:
         assert_refused(read_to_the_end(connection), 400)
 
 
-def test_malformed_http_after_a_request_keeps_its_answer_intact(server: Server) -> None:
+def test_malformed_http_after_a_request_does_not_affect_its_response(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         read_alive(connection)
@@ -92,7 +92,7 @@ def test_each_refusal_is_counted_by_its_status(server: Server) -> None:
 
 
 def counted(server: Server) -> dict[str, float]:
-    """Return the number of answers per status to requests without an operation."""
+    """Return the number of responses per status to requests without an operation."""
     text = httpx.get(f"http://127.0.0.1:{server.port}/metrics", trust_env=False).text
     return {
         sample.labels["status"]: sample.value

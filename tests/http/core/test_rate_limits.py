@@ -8,7 +8,7 @@ from tests.support.web import RESET, TICKET, Web
 ONE, OTHER = Subject("client-123", "user-1"), Subject("client-123", "user-2")
 
 
-def test_a_credential_is_verified_and_reset_so_often_and_no_more(web: Web) -> None:
+def test_the_limit_of_a_credential_counts_verifications_and_resets(web: Web) -> None:
     web.given_a_ticket()
     for number in range(50):
         web.client.post(

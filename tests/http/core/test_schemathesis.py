@@ -33,7 +33,7 @@ SHORT, FULL = 3, 50
 
 @pytest.fixture(params=forms(short=SHORT, full=FULL))
 def api(tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest) -> Iterator[BaseSchema]:
-    """The document of a complete service with an empty store, and a token that may do everything."""
+    """The document of a complete service with an empty store, and a token with every permission."""
     own = Settings(
         database_url=f"sqlite:///{tmp_path}/tickets.db",
         mail_dir=tmp_path / "mail",
@@ -59,7 +59,7 @@ def api(tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest) -
     )
     schema.hook(filter_failure)
     schemathesis.hook(before_call)
-    # A stream has no end, and schemathesis waits for it: tests/http/feed/test_feed.py has its bad input.
+    # schemathesis would wait for the end of a stream: tests/http/feed/test_feed.py tests bad input.
     yield schema.exclude(operation_id="streamEvents")
     schemathesis.hooks.unregister(before_call)
     shutdown_lifespans()
@@ -91,7 +91,7 @@ def _config(token: str, seed: int, max_examples: int) -> SchemathesisConfig:
 
 
 def before_call(_: Any, case: Case[Any], **__: Any) -> None:
-    """Wait for no event for longer than a second."""
+    """Wait for an event for at most a second."""
     if case.operation.label.endswith("/streams/{streamId}/events") and isinstance(case.body, dict):
         case.body["returnImmediately"] = True
     if case.query and str(case.query.get("wait")).isdecimal() and int(case.query["wait"]) in range(2, 61):
@@ -115,7 +115,7 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
     return fits and not any(text in response.content for text in of_the_domain)
 
 
-def test_the_service_keeps_to_its_document_for_any_request(api: BaseSchema) -> None:
+def test_the_service_conforms_to_its_document_for_any_request(api: BaseSchema) -> None:
     failures: dict[str, str] = {}
     calls: Counter[PhaseName] = Counter()
     for event in from_schema(api).execute():

@@ -1,4 +1,4 @@
-"""The headers for browsers on every answer; pages of other origins may call the service only if a setting allows it."""
+"""The headers for browsers on every response; pages of other origins may call the service only if a setting allows it."""
 
 import base64
 import dataclasses
@@ -59,18 +59,18 @@ PAGES = ["/openapi.json", "/asyncapi.json", "/livez", "/readyz", "/metrics", "/d
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Web]:
-    """A service that pages of the helpdesk's may call."""
+    """A service that pages of the helpdesk may call."""
     with temporary_store() as store, web_over(store, tmp_path, cors_origins=[DESK]) as web:
         yield web
 
 
-def test_every_answer_forbids_caching_framing_and_scripts(web: Web) -> None:
+def test_every_response_forbids_caching_framing_and_scripts(web: Web) -> None:
     web.given_a_ticket()
     for name, (status, ask) in ANSWERS.items():
         answer = ask(web)
 
         assert answer.status_code == status, name
-        assert said(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)], name
+        assert reported(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)], name
         assert answer.headers["cache-control"] == "no-store", name
 
 
@@ -79,7 +79,7 @@ def test_other_pages_forbid_framing_and_scripts_and_may_be_cached(web: Web) -> N
         answer = web.client.get(path)
 
         assert answer.status_code == 200, path
-        assert said(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)], path
+        assert reported(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)], path
 
 
 def test_the_docs_run_their_own_scripts_and_no_others(web: Web) -> None:
@@ -91,10 +91,10 @@ def test_the_docs_run_their_own_scripts_and_no_others(web: Web) -> None:
     assert policy["script-src"] == f"'self' 'sha256-{digest}'"
     assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
     assert "unsafe" not in page.headers["content-security-policy"]
-    assert said(page)[:4] == list(EVERY.items())
+    assert reported(page)[:4] == list(EVERY.items())
 
 
-def test_the_docs_name_no_judge_of_the_document_on_the_internet(web: Web) -> None:
+def test_the_docs_use_no_validator_on_the_internet(web: Web) -> None:
     assert '"validatorUrl": null' in web.client.get("/docs").text
 
 
@@ -134,7 +134,7 @@ def test_a_page_of_an_allowed_origin_may_call_and_read_the_needed_headers(shared
         assert shown == "ETag, Location, Retry-After, traceparent, Ticket-Delivery, Preference-Applied"
     for answer in (asked, *answers.values()):
         assert "access-control-allow-credentials" not in answer.headers
-        assert said(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)]
+        assert reported(answer) == [*EVERY.items(), ("content-security-policy", NOTHING)]
 
 
 def test_a_page_of_any_other_origin_may_not(shared: Web) -> None:
@@ -149,7 +149,7 @@ def test_a_page_of_any_other_origin_may_not(shared: Web) -> None:
 
 
 def preflight(web: Web, origin: str) -> Response:
-    """Ask as a browser does before a page's own request."""
+    """Send the preflight request of a browser."""
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
@@ -158,7 +158,7 @@ def preflight(web: Web, origin: str) -> Response:
     return web.client.options(RESET, headers=asked)
 
 
-def said(answer: Response) -> list[tuple[str, str]]:
+def reported(answer: Response) -> list[tuple[str, str]]:
     """Return the headers for browsers, with repetitions."""
     names = [*EVERY, "content-security-policy"]
     found = [(name.lower(), value) for name, value in answer.headers.multi_items()]

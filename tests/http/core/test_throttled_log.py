@@ -29,7 +29,7 @@ def test_it_is_logged_immediately_and_then_at_intervals_with_a_count(
     assert caplog.messages.count("another") == 7
 
 
-def test_it_keeps_few_kinds() -> None:
+def test_the_number_of_kinds_is_bounded() -> None:
     log = ThrottledLogger(logging.getLogger("test"))
 
     for number in range(1000):

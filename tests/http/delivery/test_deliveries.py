@@ -1,4 +1,4 @@
-"""The state of deliveries over HTTP: read, retried and waited for; with real stores and a mail server."""
+"""Deliveries over HTTP: status, retry and `Prefer: wait`; with real stores and a mail server."""
 
 import time
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def any_web(database_url: str, tmp_path: Path) -> Iterator[Web]:
 
 @contextmanager
 def sending(web: Web, server: MailServer, tmp_path: Path) -> Iterator[Delivering]:
-    """Deliver by the mail server, with the couriers that the service has."""
+    """Deliver by the mail server, with the couriers of the service."""
     url: Any = f"smtp+plain://127.0.0.1:{server.port}"
     delivery = delivery_of(Settings(smtp_url=url, letter_dir=tmp_path / "letters", smtp_timeout_seconds=120))
     with delivering(web.service, delivery.couriers, close=delivery.close) as running:
@@ -102,7 +102,7 @@ def given_a_policy(web: Web, *methods: str) -> None:
     assert web.client.put(f"{BASE}/client-123/policies/own", json=policy).status_code == 201
 
 
-def test_a_ticket_is_queued_tried_again_later_abandoned_and_sent_after_a_retry(any_web: Web) -> None:
+def test_a_ticket_is_queued_retried_failed_and_sent_after_a_requested_retry(any_web: Web) -> None:
     web = any_web
     courier = FakeCourier([later("the mail server answered 451 to the mail"), never("unknown", "550")])
     created(web)
@@ -147,7 +147,7 @@ def test_a_ticket_is_queued_tried_again_later_abandoned_and_sent_after_a_retry(a
         assert until_status(web, "sent") == [sent]
 
 
-def test_a_ticket_that_is_not_sent_any_more_has_a_reason(web: Web) -> None:
+def test_an_ended_delivery_has_a_reason(web: Web) -> None:
     created(web)
     web.client.post(RESET)
     web.client.delete(TICKET)
@@ -159,7 +159,7 @@ def test_a_ticket_that_is_not_sent_any_more_has_a_reason(web: Web) -> None:
     assert (newest["method"], newest["recipient"], newest["attempt"]) == (None, None, 0)
 
 
-def test_neither_address_nor_ticket_nor_hash_is_in_the_answer_the_history_or_the_feed(web: Web) -> None:
+def test_no_address_ticket_or_hash_is_in_the_response_the_history_or_the_feed(web: Web) -> None:
     given_a_policy(web, "PDFstore", "Email")
     ticket = created(web).json()
     courier = FakeCourier([never()])
@@ -175,15 +175,15 @@ def test_neither_address_nor_ticket_nor_hash_is_in_the_answer_the_history_or_the
     ]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
-    said = "\n".join(answer.text for answer in answers)
-    assert said.count("TicketDelivered") == 4
-    assert ("u***@e***.com" in said, "8*** Z***" in said) == (True, True)
+    reported = "\n".join(answer.text for answer in answers)
+    assert reported.count("TicketDelivered") == 4
+    assert ("u***@e***.com" in reported, "8*** Z***" in reported) == (True, True)
     for secret in (EMAIL, NAME, STREET, "Zürich", ticket["ticket"]):
-        assert secret not in said
-    assert [clear.reveal() in said for _, clear in web.service.sealer.sealed] == [False, False]
+        assert secret not in reported
+    assert [clear.reveal() in reported for _, clear in web.service.sealer.sealed] == [False, False]
 
 
-def test_the_version_and_the_entity_tag_do_not_move_because_a_mail_went_out(any_web: Web) -> None:
+def test_a_delivery_does_not_change_the_version_and_the_entity_tag(any_web: Web) -> None:
     web = any_web
     created(web)
     before = web.client.post(RESET)
@@ -205,7 +205,7 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
         until_status(web, "sent")
 
     found = web.client.get(f"{BASE}/client-123/history", params={"actor": "tickets deliver"}).json()["items"]
-    told = web.client.get(f"{BASE}/client-123/events", params={"after": 1}).json()
+    shown = web.client.get(f"{BASE}/client-123/events", params={"after": 1}).json()
 
     attempt = {"method": "Email", "attempt": 1, "recipient": "u***@e***.com"}
     assert [(item["type"], item["userExtId"], item["version"]) for item in found] == [
@@ -216,7 +216,7 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
         {**attempt, "answer": "550"},
         {**attempt, "answer": "250"},
     ]
-    deliveries = [event for event in told if event["type"].startswith("TicketDeliver")]
+    deliveries = [event for event in shown if event["type"].startswith("TicketDeliver")]
     assert [event["subject"] for event in deliveries] == ["user-123"] * 2
     assert [event["data"]["changed"] for event in deliveries] == [
         {"ticketVersion": 1, "delivery": {**attempt, "answer": "550"}},
@@ -224,7 +224,7 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
     ]
 
 
-def test_the_newest_come_first_and_no_more_than_the_limit(web: Web) -> None:
+def test_the_newest_deliveries_come_first_up_to_the_limit(web: Web) -> None:
     created(web)
     for _ in range(3):
         web.client.post(RESET)
@@ -237,7 +237,7 @@ def test_the_newest_come_first_and_no_more_than_the_limit(web: Web) -> None:
     assert web.client.get(f"{DELIVERIES}?limit=1&limit=2").status_code == 400
 
 
-def test_reading_and_retrying_need_their_permissions(web: Web) -> None:
+def test_reading_and_retrying_require_permissions(web: Web) -> None:
     created(web)
     without = {
         name: web.as_caller(permissions=[p for p in PERMISSIONS if p != name])
@@ -298,7 +298,7 @@ def test_a_sent_ticket_is_not_sent_again_and_an_ended_delivery_stays_ended(web: 
 
 
 def created_elsewhere(web: Web, courier: FakeCourier) -> bool:
-    """Have another user's ticket delivered; the earlier tickets have been processed by then."""
+    """Have another user's ticket delivered, after all earlier tickets."""
     other = f"{BASE}/client-123/users/other"
     web.client.put(other, json={"email": "other@example.com"})
     assert web.client.post(f"{other}/ticket").status_code == 201
@@ -306,7 +306,7 @@ def created_elsewhere(web: Web, courier: FakeCourier) -> bool:
     return True
 
 
-def test_a_retry_again_does_no_more_than_the_first(web: Web) -> None:
+def test_a_retried_retry_has_no_further_effect(web: Web) -> None:
     created(web)
     courier = FakeCourier([never()])
     with delivering(web.service, by_mail(courier)):
@@ -319,7 +319,7 @@ def test_a_retry_again_does_no_more_than_the_first(web: Web) -> None:
 
     with delivering(web.service, by_mail(courier)):
         until_status(web, "sent")
-    # The same request as before: it happened already, and so nothing does.
+    # The same request as before, so it has no effect.
     assert retried(web, **{"Idempotency-Key": "one"}) == [(1, "sent")]
     assert len(courier.tickets) == 2
 
@@ -333,7 +333,7 @@ def test_retries_are_counted_like_resets(web: Web) -> None:
     assert web.client.get(DELIVERIES).status_code == 200
 
 
-def test_with_the_preference_to_wait_the_answer_has_the_accepted_mail(any_web: Web, tmp_path: Path) -> None:
+def test_with_the_preference_to_wait_the_response_has_the_accepted_mail(any_web: Web, tmp_path: Path) -> None:
     web = any_web
     with mail_server() as server, sending(web, server, tmp_path):
         answers = [
@@ -353,9 +353,7 @@ def test_with_the_preference_to_wait_the_answer_has_the_accepted_mail(any_web: W
     assert verified == [True, False, False]
 
 
-def test_a_hanging_mail_server_delays_the_answer_no_longer_than_the_preference(
-    web: Web, tmp_path: Path
-) -> None:
+def test_a_hanging_mail_server_delays_the_response_up_to_the_preference(web: Web, tmp_path: Path) -> None:
     created(web)
 
     with mail_server(lambda _step, _to: HANGS) as server, sending(web, server, tmp_path):
@@ -380,7 +378,7 @@ def test_a_rejected_recipient_is_answered_as_failed(web: Web, tmp_path: Path) ->
     assert items(web)[0]["lastError"] == "the mail server answered 550 to the recipient"
 
 
-def test_the_delivery_is_in_the_answer_only_with_the_preference(web: Web) -> None:
+def test_the_delivery_is_in_the_response_only_with_the_preference(web: Web) -> None:
     plain = created(web)
     ignored = web.client.post(RESET, headers={"Prefer": "wait=soon"})
     at_once = web.client.post(RESET, headers={"Prefer": "wait=0"})
@@ -397,7 +395,7 @@ def test_the_delivery_is_in_the_answer_only_with_the_preference(web: Web) -> Non
     assert not_sent.headers["Ticket-Delivery"] == "none"
 
 
-def test_a_reset_that_is_refused_waits_for_nothing(web: Web) -> None:
+def test_a_refused_reset_does_not_wait(web: Web) -> None:
     created(web)
     web.client.patch(TICKET, json={"stateName": "disabled"})
 
@@ -409,7 +407,7 @@ def test_a_reset_that_is_refused_waits_for_nothing(web: Web) -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_a_repeated_reset_has_the_same_answer_and_the_current_delivery(web: Web) -> None:
+def test_a_repeated_reset_has_the_same_response_and_the_current_delivery(web: Web) -> None:
     created(web)
     headers = {"Prefer": "wait=0", "Idempotency-Key": "one"}
     courier = FakeCourier()

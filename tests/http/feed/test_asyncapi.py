@@ -12,7 +12,7 @@ from tests.support.evidence import open_store
 from tests.support.server import PROJECT, ROOT
 from tests.support.web import BASE, RESET, Web, references, web_over
 
-# From the package @asyncapi/specs (Apache-2.0), as it stands there.
+# From the package @asyncapi/specs (Apache-2.0), unchanged.
 SCHEMA = json.loads(gzip.decompress((ROOT / "tests" / "support" / "asyncapi-3.0.0.json.gz").read_bytes()))
 
 
@@ -45,7 +45,7 @@ def test_the_document_is_valid_asyncapi_3(document: Any) -> None:
     assert all(found(document, reference) for reference in references(document))
 
 
-def test_every_type_of_event_is_a_described_message(document: Any) -> None:
+def test_every_event_type_is_a_documented_message(document: Any) -> None:
     messages = document["components"]["messages"]
 
     assert sorted(messages) == sorted(TYPES)
@@ -53,7 +53,7 @@ def test_every_type_of_event_is_a_described_message(document: Any) -> None:
     assert sorted(document["channels"]["stream"]["messages"]) == sorted(TYPES)
 
 
-def test_sent_events_fit_their_messages(web: Web, document: Any) -> None:
+def test_sent_events_match_their_messages(web: Web, document: Any) -> None:
     web.given_a_ticket()
     web.client.post(RESET)
     web.client.patch(RESET.removesuffix("/reset"), json={"stateName": "disabled"})

@@ -1,4 +1,4 @@
-"""A stream that is slow, ends, or loses its reader: with the sending in the test's hands."""
+"""A stream that is slow, ends, or loses its reader; the test controls the sending."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 10
 
 @dataclass
 class Reader:
-    """The server's side of a connection; takes nothing until it `flows`."""
+    """The server's side of a connection; accepts nothing until it `flows`."""
 
     taken: list[bytes] = field(default_factory=list)
     enough: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def test_each_event_is_sent_with_its_id_and_nothing_new_is_a_comment() -> None:
     assert reader.last.startswith(b"event: end\n")
 
 
-def test_a_reader_that_resumes_too_late_gets_an_end_for_being_too_slow() -> None:
+def test_a_reader_that_is_too_slow_gets_an_end() -> None:
     async def slow() -> Reader:
         reader = reading()
         running = asyncio.create_task(run(reader, forever()))
@@ -113,7 +113,7 @@ def test_a_reader_that_never_reads_again_is_disconnected() -> None:
         await run(reader, forever())
         return reader
 
-    # The opening alone is too much for it.
+    # The first message already exceeds its buffer.
     assert virtual_time.run(dead()).taken == []
 
 

@@ -83,7 +83,7 @@ def given_everything(web: Web) -> None:
     web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"})
     web.client.post(f"{TICKET}/verify", json={"ticket": web.service.newest().reveal()})
     web.client.patch(TICKET, json={"stateName": "disabled", "modificationComment": "on leave"})
-    web.client.post(RESET)  # refused, and noted
+    web.client.post(RESET)  # refused, and recorded
     web.client.patch(TICKET, json={"stateName": "active", "policyExtId": "strict"})
     web.service.clock.advance(timedelta(hours=1))
     web.client.post(RESET)
@@ -109,21 +109,21 @@ def test_the_feed_alone_determines_the_state_of_the_ticket(web: Web) -> None:
 def test_no_secret_and_no_personal_data_is_in_the_feed(web: Web) -> None:
     given_everything(web)
 
-    said = json.dumps(events(web))
+    reported = json.dumps(events(web))
 
-    assert "user-123@example.com" not in said
-    assert "{SSHA" not in said
-    assert "{ARGON" not in said
+    assert "user-123@example.com" not in reported
+    assert "{SSHA" not in reported
+    assert "{ARGON" not in reported
     for _, ticket in web.service.sealer.sealed:
-        assert ticket.reveal() not in said
+        assert ticket.reveal() not in reported
 
 
-def test_a_type_that_is_new_is_in_the_feed_without_its_fields_until_they_are_named() -> None:
-    """Fields are announced by name, so that a new one, a hash above all, is not announced by chance."""
+def test_a_new_type_is_in_the_feed_without_its_fields_until_they_are_listed() -> None:
+    """Published fields are listed by name, so that a new one, such as a hash, is not published by mistake."""
     assert len(TYPES) == len(set(TYPES)) == 22
 
 
-def test_positions_are_dense_and_each_event_names_the_one_before(web: Web) -> None:
+def test_positions_are_dense_and_each_event_names_the_preceding_one(web: Web) -> None:
     given_resets(web, 9)
 
     pages, after = [], 0
@@ -137,7 +137,7 @@ def test_positions_are_dense_and_each_event_names_the_one_before(web: Web) -> No
     assert [len(page) for page in pages] == [4, 4, 2]
 
 
-def test_a_filtered_feed_names_the_one_before_in_itself_also_across_pages(web: Web) -> None:
+def test_a_filtered_feed_names_its_preceding_event_also_across_pages(web: Web) -> None:
     given_everything(web)
     for _ in range(3):
         web.client.post(RESET)
@@ -152,7 +152,7 @@ def test_a_filtered_feed_names_the_one_before_in_itself_also_across_pages(web: W
     assert [event["previous"] for event in found] == ["0", *(event["id"] for event in found[:-1])]
 
 
-def test_no_types_at_all_but_an_unknown_one_is_400(web: Web) -> None:
+def test_empty_types_are_accepted_and_an_unknown_one_is_400(web: Web) -> None:
     for types in ("", "Nonsense", "TicketCreated,", "TicketCreated, TicketDeleted"):
         assert web.client.get(FEED, params={"types": types}).status_code == 400, types
 
@@ -180,7 +180,7 @@ def test_a_client_without_events_has_an_empty_feed(web: Web) -> None:
     assert web.client.get(f"{BASE}/unknown/events").json() == []
 
 
-def test_the_permission_is_needed_and_the_client(web: Web) -> None:
+def test_the_permission_and_the_client_are_required(web: Web) -> None:
     for caller in ({"permissions": ["AccessControl.HistoryView"]}, {"clients": ["client-9"]}):
         for path in (FEED, f"{FEED}/stream"):
             assert web.client.get(path, headers=web.as_caller(**caller)).status_code == 403
@@ -193,7 +193,7 @@ def test_a_stream_with_a_bad_last_event_id_is_400(web: Web) -> None:
     assert web.client.get(f"{FEED}/stream", headers={"Last-Event-ID": "7"}).status_code == 404
 
 
-def test_a_long_poll_is_answered_when_something_happens(web: Web) -> None:
+def test_a_long_poll_returns_the_next_event(web: Web) -> None:
     given_resets(web, 1)
     found: list[Any] = []
     waiting = threading.Thread(target=lambda: found.extend(events(web, after=2, wait=30)))
@@ -205,7 +205,7 @@ def test_a_long_poll_is_answered_when_something_happens(web: Web) -> None:
     assert [event["id"] for event in found] == ["3"]
 
 
-def test_a_long_poll_with_types_is_not_answered_by_others(web: Web) -> None:
+def test_a_long_poll_with_types_ignores_other_events(web: Web) -> None:
     given_resets(web, 1)
     found: list[Any] = []
     waiting = threading.Thread(
@@ -222,7 +222,7 @@ def test_a_long_poll_with_types_is_not_answered_by_others(web: Web) -> None:
     ]
 
 
-def test_a_long_poll_in_which_nothing_happens_is_empty(web: Web) -> None:
+def test_a_long_poll_without_events_is_empty(web: Web) -> None:
     given_resets(web, 0)
 
     assert events(web, after=1, wait=1) == []
@@ -239,8 +239,8 @@ def test_each_client_has_a_separate_feed(web: Web) -> None:
     assert (event["id"], event["source"]) == ("1", "tickets/client-9")
 
 
-def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> None:
-    """A lost event is visible: the next event does not name the one seen last."""
+def test_a_removed_event_is_visible_in_a_page(web: Web, database_url: str) -> None:
+    """A lost event is visible: the next event does not name the last one received."""
     given_resets(web, 3)
     if database_url.startswith("sqlite"):
         web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])
@@ -253,7 +253,7 @@ def test_a_page_that_a_tamperer_cut_shows_it(web: Web, database_url: str) -> Non
     assert found == [("0", "1"), ("2", "3"), ("3", "4")]
 
 
-def test_the_library_reads_the_same_as_the_edge_gives(web: Web) -> None:
+def test_the_cloudevents_library_reads_the_events(web: Web) -> None:
     given_resets(web, 1)
     store: Any = web.service.store
 

@@ -1,4 +1,4 @@
-"""The endpoints for orchestrators and monitors, of the service as it is wired: no authentication and no secret."""
+"""The endpoints for orchestrators and monitors, of the composed service: no authentication and no secret."""
 
 import threading
 from collections.abc import Iterator
@@ -54,21 +54,21 @@ def sent(authorization: str) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", authorization.encode("latin-1"))]
 
 
-def assert_not_ready(client: TestClient, check: str, said: str) -> None:
+def assert_not_ready(client: TestClient, check: str, reported: str) -> None:
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["cache-control"] == "no-store"
     found = answer.json()
     assert found["status"] == "not ready"
-    assert found["checks"][check] == said
-    # The answer discloses no location.
-    for told in ("/tmp", "var/", "postgres", "sqlite", "host", "127.0.0.1", ".key", ".pem", "Error"):
-        assert told not in answer.text
+    assert found["checks"][check] == reported
+    # The response discloses no location.
+    for shown in ("/tmp", "var/", "postgres", "sqlite", "host", "127.0.0.1", ".key", ".pem", "Error"):
+        assert shown not in answer.text
     assert client.get("/livez").status_code == 200
 
 
-def test_a_process_that_runs_lives_and_is_ready(database_url: str) -> None:
+def test_a_running_process_is_alive_and_ready(database_url: str) -> None:
     with served(database_url) as (client, _):
         live, ready = client.get("/livez"), client.get("/readyz")
 
@@ -81,7 +81,7 @@ def test_a_process_that_runs_lives_and_is_ready(database_url: str) -> None:
     assert live.headers["cache-control"] == ready.headers["cache-control"] == "no-store"
 
 
-def test_without_its_store_it_is_not_ready_but_lives_and_is_ready_again(
+def test_a_process_without_its_store_is_alive_but_not_ready_and_recovers(
     postgres_server: str, postgres_url: str
 ) -> None:
     with served(postgres_url) as (client, _):
@@ -95,7 +95,7 @@ def test_without_its_store_it_is_not_ready_but_lives_and_is_ready_again(
     assert "tickets_store_up 0.0" in metrics.text
 
 
-def test_over_a_schema_that_it_cannot_use_it_is_unready_and_answers_503(database_url: str) -> None:
+def test_over_an_unusable_schema_it_is_unready_and_responds_with_503(database_url: str) -> None:
     with served(database_url) as (client, running):
         client.headers.update(caller())
         newest = newest_schema(database_url)
@@ -182,7 +182,7 @@ def test_the_health_checks_neither_authenticate_nor_record_the_caller(sqlite_url
         assert running.store.sizes() == []
 
 
-def test_the_metrics_need_their_token(sqlite_url: str) -> None:
+def test_the_metrics_require_their_token(sqlite_url: str) -> None:
     with served(sqlite_url, metrics_token=SecretStr(TOKEN)) as (client, running):
         wrong = [
             "",
@@ -195,19 +195,19 @@ def test_the_metrics_need_their_token(sqlite_url: str) -> None:
         ]
         refused = [client.get("/metrics")]
         refused += [client.get("/metrics", headers=sent(text)) for text in wrong]
-        # A caller's token opens the tickets, and not this.
+        # A caller's token is for tickets, not for metrics.
         refused.append(client.get("/metrics", headers=caller()))
         given = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         others = [client.get(path).status_code for path in ("/livez", "/readyz")]
-        # Nor does the monitor's open the tickets.
+        # The monitor's token is not for tickets.
         tickets = client.get(f"{BASE}/client-123/tickets", headers={"Authorization": f"Bearer {TOKEN}"})
         sizes = running.store.sizes()
 
     assert {answer.status_code for answer in refused} == {401}
     assert {answer.headers["content-type"] for answer in refused} == {"application/problem+json"}
     assert all("tickets_http" not in answer.text for answer in refused)
-    told = sum(TOKEN in answer.text + str(answer.headers) for answer in [*refused, given, tickets])
-    assert told == 0
+    shown = sum(TOKEN in answer.text + str(answer.headers) for answer in [*refused, given, tickets])
+    assert shown == 0
     assert given.status_code == 200
     assert given.headers["content-type"].startswith("text/plain; version=1.0.0")
     assert "tickets_http_requests_total" in given.text
@@ -226,18 +226,18 @@ def test_the_metrics_have_no_secret_no_caller_and_no_user(sqlite_url: str) -> No
         client.get(f"{user}/ticket", headers={"Authorization": "Bearer rubbish"})
         text = client.get("/metrics").text
 
-    for told in ("user-4711", "una@example.com", "helpdesk", "rubbish", headers["Authorization"]):
-        assert told not in text
+    for shown in ("user-4711", "una@example.com", "helpdesk", "rubbish", headers["Authorization"]):
+        assert shown not in text
 
 
-def test_they_are_not_in_the_document_of_the_api(sqlite_url: str) -> None:
+def test_the_health_checks_are_not_in_the_document(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
         document = client.get("/openapi.json").json()
 
     assert not set(ALL) & set(document["paths"])
 
 
-def test_a_process_that_is_about_to_stop_is_not_ready(sqlite_url: str) -> None:
+def test_a_stopping_process_is_not_ready(sqlite_url: str) -> None:
     with served(sqlite_url) as (client, _):
         client.app.state.parts[HealthPart].readiness.stop()  # type: ignore[attr-defined]  # as a signal does
 

@@ -88,7 +88,7 @@ def test_a_deleted_ticket_has_its_history_and_a_past_but_no_present(web: Web) ->
     assert web.client.get(TICKET, params={"atVersion": 3}).json()["stateName"] == "disabled"
 
 
-def test_a_past_state_equals_the_former_answer_to_a_get_byte_for_byte(web: Web) -> None:
+def test_a_past_state_equals_the_response_to_a_get_at_that_time(web: Web) -> None:
     web.given_a_user()
     answers = []
     for change in (
@@ -139,7 +139,7 @@ def test_a_state_that_never_existed_is_not_found(web: Web, query: dict[str, str]
 )
 # Refused before the store is asked.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_malformed_question_is_refused(web: Web, path: str, query: dict[str, str]) -> None:
+def test_a_malformed_query_is_refused(web: Web, path: str, query: dict[str, str]) -> None:
     given_a_life(web)
 
     assert web.client.get(path, params=query).status_code == 400
@@ -150,7 +150,7 @@ def test_a_malformed_question_is_refused(web: Web, path: str, query: dict[str, s
 )
 # Refused before the store is asked.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_past_needs_its_permission(web: Web, path: str) -> None:
+def test_a_past_state_requires_its_permission(web: Web, path: str) -> None:
     given_a_life(web)
     helpdesk = web.as_caller(permissions=["AccessControl.CredentialView"])
 
@@ -180,7 +180,7 @@ def test_the_search_finds_by_every_filter(web: Web) -> None:
     assert positions == list(range(1, len(positions) + 1))
 
 
-def test_refusals_and_reads_are_noted_and_a_flood_is_counted(web: Web) -> None:
+def test_refusals_and_reads_are_recorded_and_a_flood_is_counted(web: Web) -> None:
     given_a_life(web)
     for _ in range(49):
         assert web.client.post(RESET).status_code in (422, 429)
@@ -200,7 +200,7 @@ def test_refusals_and_reads_are_noted_and_a_flood_is_counted(web: Web) -> None:
     assert [note["count"] for note in counted if note["count"] > 1] == [29]
 
 
-def test_a_locked_ticket_that_is_tried_is_noted(web: Web) -> None:
+def test_an_attempt_at_a_locked_ticket_is_recorded(web: Web) -> None:
     web.given_a_ticket()
     for _ in range(3):
         web.client.post(f"{TICKET}/verify", json={"ticket": "wrong"})

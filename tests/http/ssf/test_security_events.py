@@ -136,7 +136,7 @@ def test_a_reset_is_a_credential_change_with_initiator_and_reason(web: Web) -> N
     }
 
 
-def test_the_whole_life_of_a_ticket(web: Web) -> None:
+def test_the_life_of_a_ticket(web: Web) -> None:
     stream = create(web)
     web.given_a_ticket()
     web.client.post(RESET)
@@ -170,18 +170,18 @@ def test_unacknowledged_events_are_sent_again(web: Web) -> None:
     again = poll(web, stream, maxEvents=3)
     assert (list(first["sets"]), first["moreAvailable"]) == (list(again["sets"]), True)
     one, two, three = first["sets"]
-    # The second alone: the first and the later ones come again.
+    # Only the second is acknowledged: the first and the later ones are sent again.
     rest = poll(web, stream, ack=[two])
     assert [jti.rpartition(":")[2] for jti in rest["sets"]] == ["3", "5", "6", "7"]
     assert rest["moreAvailable"] is False
-    # The first closes the gap; the third was refused, which settles it, too.
+    # The first closes the gap; a refusal of the third counts as an acknowledgement, too.
     last = poll(web, stream, ack=[one], setErrs={three: {"err": "invalid_request", "description": "no"}})
     assert [jti.rpartition(":")[2] for jti in last["sets"]] == ["6", "7"]
     listed = web.client.get(f"{BASE}/client-123/subscriptions/{stream['stream_id']}").json()
     assert (listed["acknowledged"], listed["lastError"]) == (5, "refused: invalid_request: no")
 
 
-def test_acknowledging_alone_returns_nothing_and_nonsense_does_no_harm(web: Web) -> None:
+def test_an_acknowledgement_only_returns_nothing_and_unknown_ids_are_ignored(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web)
     web.client.post(RESET)
@@ -242,7 +242,7 @@ def set_status(web: Web, stream: dict[str, Any], status: str, **more: str) -> An
     return answer.json()
 
 
-def test_events_of_a_paused_stream_come_later_and_of_a_disabled_stream_never(web: Web) -> None:
+def test_events_of_a_paused_stream_are_sent_later_and_of_a_disabled_stream_never(web: Web) -> None:
     web.given_a_ticket()
     stream = create(web)
     paused = set_status(web, stream, "paused", reason="maintenance")
@@ -332,7 +332,7 @@ def test_a_stream_belongs_to_its_receiver(web: Web) -> None:
     assert web.client.get(STREAMS).json() == []
 
 
-def test_permissions_are_needed(web: Web) -> None:
+def test_permissions_are_required(web: Web) -> None:
     stream = create(web)
     named = {"stream_id": stream["stream_id"]}
     viewer = web.as_caller(permissions=["AccessControl.SubscriptionView"])
@@ -376,7 +376,7 @@ def test_a_retried_create_makes_one_stream(web: Web) -> None:
     assert len(web.client.get(STREAMS).json()) == 1
 
 
-def test_a_pushed_stream_is_not_polled_and_no_webhook_takes_its_name(web: Web) -> None:
+def test_a_pushed_stream_is_not_polled_and_no_webhook_gets_its_name(web: Web) -> None:
     stream = create(web, **PUSHED)
     path = f"{STREAMS}/{stream['stream_id']}/events"
 

@@ -76,7 +76,7 @@ def test_a_new_subscription_shows_its_secret_once(web: Web) -> None:
         assert made not in answer.text
 
 
-def test_the_url_and_the_secret_are_in_no_answer_and_no_event(web: Web) -> None:
+def test_the_url_and_the_secret_are_in_no_response_and_no_event(web: Web) -> None:
     web.given_a_ticket()
     key = {"Idempotency-Key": "k"}
     answers = [
@@ -91,25 +91,25 @@ def test_the_url_and_the_secret_are_in_no_answer_and_no_event(web: Web) -> None:
         web.client.put(SIEM, json={"url": URL, "secret": "whsec_t0k3n"}),
     ]
 
-    said = "\n".join(answer.text for answer in answers)
+    reported = "\n".join(answer.text for answer in answers)
     for secret in ("t0k3n", "s3cret", SECRET):
-        assert secret not in said.replace("t0k3n.example", "")
+        assert secret not in reported.replace("t0k3n.example", "")
     assert [answer.status_code for answer in answers[-2:]] == [422, 400]
 
 
-def test_another_secret_signs_beside_the_one_before_for_a_day(web: Web) -> None:
+def test_a_new_secret_and_the_previous_one_sign_for_a_day(web: Web) -> None:
     define(web, secret=SECRET)
     newer = "whsec_" + base64.b64encode(b"n" * 24).decode()
 
     define(web, secret=newer)
-    define(web)  # without one: it stays
+    define(web)  # without a secret: it is kept
 
     assert [kept.secret for kept in target(web).secrets] == [newer, SECRET]
     assert target(web).secrets_at(NOW) == [newer, SECRET]
     assert target(web).secrets_at(NOW.replace(day=25)) == [newer]
 
 
-def test_the_same_again_changes_nothing(web: Web) -> None:
+def test_an_equal_definition_changes_nothing(web: Web) -> None:
     first = define(web, secret=SECRET)
     again = define(web, secret=SECRET)
 
@@ -117,19 +117,19 @@ def test_the_same_again_changes_nothing(web: Web) -> None:
     assert again.json()["version"] == 1
 
 
-def test_where_it_begins(web: Web) -> None:
+def test_the_start_position(web: Web) -> None:
     web.given_a_ticket()
     web.client.post(RESET)
 
     assert define(web).json()["acknowledged"] == 2
     web.client.delete(SIEM)
     assert define(web, after=0).json()["acknowledged"] == 0
-    # Once it is there, only a replay moves it.
+    # Once it exists, only a replay moves it.
     assert define(web, after=1).json()["acknowledged"] == 0
     assert web.client.put(f"{LIST}/other", json={"url": URL, "after": 99}).status_code == 404
 
 
-def test_a_replay_goes_back_and_on_but_not_beyond_the_end(web: Web) -> None:
+def test_a_replay_moves_the_position_within_the_ledger(web: Web) -> None:
     web.given_a_ticket()
     web.client.post(RESET)
     define(web)
@@ -146,9 +146,9 @@ def test_the_last_error_is_shown_and_resume_tries_immediately(web: Web) -> None:
     failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
     web.service.store.save_progress([(KEY, 1, failing)])
 
-    told = web.client.get(SIEM).json()
+    shown = web.client.get(SIEM).json()
     assert {
-        name: told[name] for name in ("status", "failures", "failingSince", "lastError", "nextTry", "lag")
+        name: shown[name] for name in ("status", "failures", "failingSince", "lastError", "nextTry", "lag")
     } == {
         "status": "enabled",
         "failures": 3,
@@ -234,7 +234,7 @@ def test_the_bounds_of_a_subscription(web: Web, body: dict[str, Any], status: in
     assert answer.status_code == status, answer.text
 
 
-def test_each_permission_is_needed(web: Web) -> None:
+def test_each_permission_is_required(web: Web) -> None:
     define(web)
     modify, view, events = (
         f"AccessControl.{name}" for name in ("SubscriptionModify", "SubscriptionView", "EventView")
@@ -270,7 +270,7 @@ def test_a_client_may_have_a_hundred(web: Web) -> None:
     assert web.client.put(SIEM, json={"url": URL}).status_code == 201
 
 
-def test_its_events_are_in_the_feed_with_actor_and_reason(web: Web) -> None:
+def test_events_of_subscriptions_are_in_the_feed_with_actor_and_reason(web: Web) -> None:
     define(web, modificationComment="for the SIEM")
     web.client.post(f"{SIEM}/replay?from=1", headers=web.as_caller(subject="anna"))
     web.client.delete(SIEM)

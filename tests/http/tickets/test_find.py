@@ -71,7 +71,7 @@ def test_a_wrong_query_is_malformed(web: Web, query: str) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "errors.invalidData")
 
 
-def test_an_erased_user_is_gone_with_the_ticket(web: Web) -> None:
+def test_an_erased_user_and_ticket_are_not_found(web: Web) -> None:
     web.given_a_ticket()
 
     assert web.client.delete(USER, headers={"If-Match": '"9"'}).status_code == 412

@@ -46,7 +46,7 @@ def test_a_patch_is_idempotent_by_key(web: Web) -> None:
     assert web.client.get(TICKET).json()["version"] == 2
 
 
-def test_a_deleted_ticket_is_gone_until_the_next(web: Web) -> None:
+def test_a_deleted_ticket_is_not_found_until_the_next_one(web: Web) -> None:
     web.given_a_ticket()
 
     assert web.client.delete(TICKET, headers={"If-Match": '"7"'}).status_code == 412
@@ -82,7 +82,7 @@ def test_a_ticket_verifies_locks_and_unlocks_by_itself(web: Web) -> None:
     assert "ETag" not in verified.headers
 
 
-def test_a_version_s_own_tag_still_matches_after_a_lock_ran_out(web: Web) -> None:
+def test_the_tag_of_a_version_still_matches_after_a_lock_has_expired(web: Web) -> None:
     web.given_a_ticket()
     for _ in range(2):
         web.client.post(VERIFY, json={"ticket": "wrong"})
@@ -104,7 +104,7 @@ def test_without_the_permission_to_verify_a_user_is_not_disclosed(web: Web) -> N
     assert answers[0].content == answers[1].content
 
 
-def test_the_presented_ticket_is_in_no_answer_and_no_error(web: Web) -> None:
+def test_the_presented_ticket_is_in_no_response_and_no_error(web: Web) -> None:
     web.given_a_ticket()
 
     for body in (
@@ -116,7 +116,7 @@ def test_the_presented_ticket_is_in_no_answer_and_no_error(web: Web) -> None:
         assert (answer.status_code, "secret-one" in answer.text) == (400, False)
 
 
-def test_the_whole_answer_to_defining_a_policy(web: Web) -> None:
+def test_the_complete_response_to_defining_a_policy(web: Web) -> None:
     answer = web.client.put(
         POLICY, json={"parameters": {"ticketLength": 30, "sendingMethod": ["PDFstore", "Email"]}}
     )

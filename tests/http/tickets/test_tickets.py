@@ -11,7 +11,7 @@ from tests.support.stores import history_of
 from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
 
 
-def test_the_whole_answer_to_a_create(web: Web) -> None:
+def test_the_complete_response_to_a_create(web: Web) -> None:
     web.given_a_user()
 
     answer = web.client.post(TICKET, json={"extId": "ticket-1", "modificationComment": "joined"})
@@ -43,7 +43,7 @@ def test_the_whole_answer_to_a_create(web: Web) -> None:
     )
 
 
-def test_the_whole_answer_to_a_reset(web: Web) -> None:
+def test_the_complete_response_to_a_reset(web: Web) -> None:
     web.given_a_ticket(extId="ticket-1")
     web.service.clock.advance(timedelta(hours=1))
 
@@ -83,7 +83,7 @@ def test_a_reset_needs_no_body(web: Web) -> None:
     assert web.client.post(RESET).json()["resetCount"] == 2
 
 
-def test_a_get_answers_as_the_last_change_did(web: Web) -> None:
+def test_a_get_equals_the_response_to_the_last_change(web: Web) -> None:
     web.given_a_ticket()
     changed = web.client.post(RESET)
 
@@ -113,7 +113,7 @@ def test_if_match_guards_a_reset(web: Web) -> None:
     assert statuses == [200, 412, 412, 412, 200, 200]
 
 
-def test_the_whole_answer_to_a_failed_precondition(web: Web) -> None:
+def test_the_complete_response_to_a_failed_precondition(web: Web) -> None:
     web.given_a_ticket()
 
     answer = web.client.post(RESET, headers={"If-Match": '"7"'})
@@ -160,7 +160,7 @@ def test_an_unknown_user_and_a_user_without_a_ticket_are_not_found(web: Web) -> 
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, "errors.noRecord")
 
 
-def test_the_same_key_gets_the_first_answer_byte_for_byte(web: Web) -> None:
+def test_the_same_key_gets_the_first_response_byte_for_byte(web: Web) -> None:
     web.given_a_ticket()
     key = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
@@ -184,10 +184,10 @@ def test_the_same_key_gets_the_first_refusal_byte_for_byte(web: Web) -> None:
     assert (again.status_code, again.content, again.headers) == (404, first.content, first.headers)
 
 
-def test_a_kept_answer_with_an_unknown_outcome_is_an_error_of_the_service(
+def test_a_stored_answer_with_an_unknown_outcome_is_an_internal_error(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    """A later release can store such an answer. Whether the request succeeded is unknown, so it is no success."""
+    """A later release can store such an answer. It is unknown whether the request succeeded."""
     with opened(sqlite_url) as store, web_over(store, tmp_path) as web:
         web.given_a_user()
         key = {"Idempotency-Key": "key"}
@@ -227,7 +227,7 @@ def test_another_caller_may_use_the_same_key(web: Web) -> None:
     assert other.json()["resetCount"] == 2
 
 
-def test_the_traceparent_is_taken_over_stored_and_returned(web: Web) -> None:
+def test_the_traceparent_is_stored_and_returned(web: Web) -> None:
     web.given_a_ticket()
 
     answer = web.client.post(RESET, headers={"traceparent": TRACEPARENT})
@@ -237,14 +237,14 @@ def test_the_traceparent_is_taken_over_stored_and_returned(web: Web) -> None:
     assert (event.correlation_id, event.actor) == (TRACEPARENT, "helpdesk")
 
 
-def test_without_a_traceparent_one_is_made_for_errors_too(web: Web) -> None:
+def test_without_a_traceparent_one_is_created_for_errors_too(web: Web) -> None:
     one, other = web.client.get(TICKET), web.client.get("/nowhere")
 
     assert one.headers["traceparent"] != other.headers["traceparent"]
     assert len(one.headers["traceparent"]) == len(other.headers["traceparent"]) == 55
 
 
-def test_an_id_may_hold_any_printable_character(web: Web) -> None:
+def test_an_id_may_contain_any_printable_character(web: Web) -> None:
     for encoded, ext_id in (
         ("a%2Fb", "a/b"),
         ("%E4%B8%96", "世"),
@@ -258,7 +258,7 @@ def test_an_id_may_hold_any_printable_character(web: Web) -> None:
         assert (created.json()["userExtId"], created.headers["Location"]) == (ext_id, f"{path}/ticket")
 
 
-def test_the_whole_answer_to_registering_a_user(web: Web) -> None:
+def test_the_complete_response_to_registering_a_user(web: Web) -> None:
     address = ["Bahnhofstrasse 1", "8001 Zürich"]
     answer = web.client.put(
         USER,
@@ -291,7 +291,7 @@ def test_replacing_a_user_is_200_and_honours_if_match(web: Web) -> None:
     assert web.client.get(USER, headers={"If-None-Match": '"2"'}).status_code == 304
 
 
-def test_an_internal_error_has_an_id_that_the_log_has_too_and_no_internals(
+def test_an_internal_error_has_the_id_of_its_log_entry_and_no_internals(
     web: Web, caplog: pytest.LogCaptureFixture
 ) -> None:
     web.given_a_ticket()

@@ -147,7 +147,7 @@ def test_only_the_mailers_private_key_opens_it(tmp_path: Path, key: Any, algorit
         jwe.decrypt_compact(made, other, algorithms=ALGORITHMS)
 
 
-def test_a_key_without_a_name_is_named_by_its_thumbprint_and_no_two_encryptions_are_alike(
+def test_a_key_without_a_name_is_named_by_its_thumbprint_and_no_two_encryptions_are_equal(
     key_file: Path,
 ) -> None:
     key = MailerKey(key_file)
@@ -204,7 +204,7 @@ def test_any_2xx_means_accepted(key_file: Path, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("reported", "expected"),
     [
         (answer(410), "410!: the mailer answered 410"),
         (answer(422, body=b"una@example.com is unknown"), "422!: the mailer answered 422"),
@@ -225,9 +225,9 @@ def test_any_2xx_means_accepted(key_file: Path, status: int) -> None:
     ],
 )
 def test_other_responses_are_reported_by_code_and_final_only_if_permanent(
-    key_file: Path, said: bytes, expected: str
+    key_file: Path, reported: bytes, expected: str
 ) -> None:
-    with receiving(lambda _: said) as receiver:
+    with receiving(lambda _: reported) as receiver:
         assert not_delivered(receiver, key_file) == expected
 
     assert len(receiver.received) == 1
@@ -235,9 +235,9 @@ def test_other_responses_are_reported_by_code_and_final_only_if_permanent(
 
 def test_a_timeout_is_retried(key_file: Path) -> None:
     with receiving(lambda _: HANGS) as receiver:
-        said = not_delivered(receiver, key_file, timeout_seconds=0.2)
+        reported = not_delivered(receiver, key_file, timeout_seconds=0.2)
 
-    assert said == "no-answer: the mailer's webhook: no response within 0.2 seconds"
+    assert reported == "no-answer: the mailer's webhook: no response within 0.2 seconds"
 
 
 def test_a_closed_port_is_reported(key_file: Path) -> None:
@@ -249,10 +249,10 @@ def test_a_closed_port_is_reported(key_file: Path) -> None:
 
 def test_nothing_is_sent_to_private_addresses(key_file: Path) -> None:
     with receiving() as receiver:
-        said = not_delivered(receiver, key_file, own_network=False)
+        reported = not_delivered(receiver, key_file, own_network=False)
 
     assert receiver.received == []
-    assert said.startswith("no-answer: the mailer's webhook: the host has a private address")
+    assert reported.startswith("no-answer: the mailer's webhook: the host has a private address")
 
 
 def test_the_ticket_of_an_erased_user_is_still_deliverable(key_file: Path) -> None:

@@ -38,7 +38,7 @@ def not_taken(url: str, **changes: Any) -> DeliveryRejected:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reported",
     [
         answer(200, body=b"thanks"),
         answer(202),
@@ -48,8 +48,8 @@ def not_taken(url: str, **changes: Any) -> DeliveryRejected:
         b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n" + b"x" * 1_000_000,
     ],
 )
-def test_a_2xx_is_an_acknowledgement(said: bytes) -> None:
-    with receiving(lambda _: said) as receiver:
+def test_a_2xx_is_an_acknowledgement(reported: bytes) -> None:
+    with receiving(lambda _: reported) as receiver:
         post(receiver.url(SECRET_PATH))
 
     assert receiver.received[0].body == b"content"
@@ -61,7 +61,7 @@ def test_an_endless_body_is_bounded_by_the_time_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message", "gone", "seconds"),
+    ("reported", "message", "gone", "seconds"),
     [
         (answer(500), "answered 500", False, 0),
         (answer(404), "answered 404", False, 0),
@@ -81,8 +81,8 @@ def test_an_endless_body_is_bounded_by_the_time_limit() -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", "the connection was lost", False, 0),
     ],
 )
-def test_any_other_response_is_a_rejection(said: bytes, message: str, gone: bool, seconds: int) -> None:
-    with receiving(lambda _: said) as receiver:
+def test_any_other_response_is_a_rejection(reported: bytes, message: str, gone: bool, seconds: int) -> None:
+    with receiving(lambda _: reported) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH))
 
     assert message in str(refusal)

@@ -27,8 +27,10 @@ def text_of(*keys: bytes) -> str:
 
 def is_in(error: object, *keys: bytes) -> bool:
     """Return whether the text contains a key in any encoding."""
-    said = f"{error} {error!r}"
-    return any(form in said for key in keys for form in (text_of(key)[:8], key.hex()[:8], repr(key)[2:10]))
+    reported = f"{error} {error!r}"
+    return any(
+        form in reported for key in keys for form in (text_of(key)[:8], key.hex()[:8], repr(key)[2:10])
+    )
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_a_key_is_never_printed(path: Path) -> None:
     assert repr(OutboxKeyFile(path)) == "OutboxKeyFile(***)"
 
 
-def test_a_rotation_adds_a_new_first_key_and_removes_all_but_the_current_one(path: Path) -> None:
+def test_a_rotation_adds_a_new_first_key_and_keeps_the_current_one(path: Path) -> None:
     keys = OutboxKeyFile(path)
     [first] = keys()
 
@@ -137,8 +139,8 @@ def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
     assert [list(keys()) for _ in range(3)] == [before] * 3
     with pytest.raises((OSError, ValueError)):
         keys.check()
-    [said] = caplog.messages  # once, however often it is called
-    assert said.startswith(f"cannot read {path}, using the keys read before: ")
+    [reported] = caplog.messages  # once, however often it is called
+    assert reported.startswith(f"cannot read {path}, using the keys read before: ")
 
     path.write_bytes(KEY)
     os.utime(path, ns=(1, 1))
@@ -148,9 +150,9 @@ def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
 
 def test_a_lost_key_is_not_replaced_silently(path: Path) -> None:
     def refuse() -> None:
-        raise ValueError("put it back")
+        raise ValueError("restore the key")
 
-    with pytest.raises(ValueError, match="put it back"):
+    with pytest.raises(ValueError, match="restore the key"):
         OutboxKeyFile(path, refuse)()
 
     assert not path.exists()
@@ -261,9 +263,9 @@ def test_a_hanging_key_command_is_bounded(
     monkeypatch.setattr(outbox_keys, "_COMMAND_SECONDS", 0.2)
     began = time.monotonic()
 
-    said = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
+    reported = refused(python(f"import time; print({text_of(KEY)!r}, flush=True); time.sleep(120)"))
 
-    assert said == "the command for the outbox key failed: no end within 0.2 seconds"
+    assert reported == "the command for the outbox key failed: no end within 0.2 seconds"
     assert time.monotonic() - began < 60
 
 

@@ -98,8 +98,8 @@ def test_a_directory_in_which_others_can_create_files_is_reported(
     mails.mkdir()
     mails.chmod(mode)
 
-    said = [f"other users can create files in {mails}: chmod 700 {mails}"] if is_open else []
-    assert list(writable_directories([mails, tmp_path / "none"])) == said
+    reported = [f"other users can create files in {mails}: chmod 700 {mails}"] if is_open else []
+    assert list(writable_directories([mails, tmp_path / "none"])) == reported
 
 
 def made(path: Path, content: str = "x") -> Path:

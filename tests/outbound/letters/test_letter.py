@@ -58,9 +58,9 @@ class Line(NamedTuple):
 def letter(
     *, name: str = "Una Üser", ticket: str = TICKET.reveal(), text: str = TEXT, **changes: Any
 ) -> bytes:
-    said = text.replace("{name}", name).replace("{ticket}", ticket)
+    reported = text.replace("{name}", name).replace("{ticket}", ticket)
     address = [name, "Bahnhofstrasse 1", "8001 Zürich"]
-    return render_letter(said, **{"address": address, "window": Window.LEFT, **TERMS, **changes})
+    return render_letter(reported, **{"address": address, "window": Window.LEFT, **TERMS, **changes})
 
 
 def page_of(pdf: bytes) -> PageObject:
@@ -150,8 +150,8 @@ def test_a_sender_of_any_length_is_above_the_address_and_in_the_window(window: W
     found = lines_of(letter(window=window, sender=sender))
 
     assert_in_place(found, window)
-    said = "".join(line.text for line in addressed(found)[:-3]).replace(" ", "")
-    assert said == sender.replace(" ", "")
+    reported = "".join(line.text for line in addressed(found)[:-3]).replace(" ", "")
+    assert reported == sender.replace(" ", "")
 
 
 LONG = [
@@ -184,8 +184,8 @@ def test_names_and_addresses_of_any_length_fit_or_are_rejected(
     found = lines_of(pdf)
 
     assert_in_place(found, window)
-    said = "".join(line.text for line in addressed(found)).replace(" ", "")
-    assert said == "".join([SENDER, name, *address]).replace(" ", "")
+    reported = "".join(line.text for line in addressed(found)).replace(" ", "")
+    assert reported == "".join([SENDER, name, *address]).replace(" ", "")
     greeting = "".join(line.text for line in found[index_of(found, "Your new ticket") :]).replace(" ", "")
     assert f"Hello{name},Here".replace(" ", "") in greeting
     assert min(line.size for line in addressed(found)) >= 7

@@ -394,9 +394,9 @@ def test_concurrent_readers_find_complete_files_only(
     seen: set[int] = set()
 
     def bring(number: int) -> str:
-        said = deliver(couriers[number % 4])
+        reported = deliver(couriers[number % 4])
         seen.update(file.stat().st_size for file in tmp_path.glob(f"*{ending}"))
-        return said
+        return reported
 
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(bring, range(8))) == {answer}

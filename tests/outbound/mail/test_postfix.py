@@ -139,7 +139,7 @@ def test_a_ticket_arrives_in_the_mailbox_after_an_outage_of_postfix(
         all_over(sqlite_url)
         postfix.stop()
         mint.reset(user)
-        worker.said("cannot connect to the mail server")
+        worker.reported("cannot connect to the mail server")
         postfix.start()
         all_over(sqlite_url)
         assert worker.stop() == 0

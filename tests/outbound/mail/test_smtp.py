@@ -102,7 +102,7 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "said", "expected"),
+    ("step", "reported", "expected"),
     [
         (
             "RCPT",
@@ -118,10 +118,10 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
     ],
 )
 def test_responses_are_reported_by_code_and_5xx_to_the_mail_is_final(
-    step: str, said: str, expected: str
+    step: str, reported: str, expected: str
 ) -> None:
     def answer_to(at: str, to: str) -> str:
-        return said if (at, to) == (step, TO) else OK
+        return reported if (at, to) == (step, TO) else OK
 
     with plain(answer_to) as (_, url):
         assert send(url, TO, "other@example.com", timeout_seconds=60) == [expected, "250"]
@@ -181,15 +181,17 @@ def test_an_abandoned_connection_is_closed_at_once(certificate: Path, greeting: 
     """By default, TLS waits half a minute for the peer's closure."""
 
     async def run(url: str) -> tuple[str, list[str]]:
-        said = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
+        reported = await sent(transport_to(url, ca_file=certificate, timeout_seconds=1))
         await asyncio.sleep(0)  # the connection is closed in the next iteration of the loop
         lines = psutil.Process().net_connections("tcp")
-        return said, [line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port]
+        return reported, [
+            line.status for line in lines if line.raddr and line.raddr.port == urlsplit(url).port
+        ]
 
     with greets_and_hangs(server_context(certificate), greeting) as port:
-        said, lines = asyncio.run(run(f"smtps://localhost:{port}"))
+        reported, lines = asyncio.run(run(f"smtps://localhost:{port}"))
 
-    assert said.startswith(("timeout: ", "554: "))
+    assert reported.startswith(("timeout: ", "554: "))
     assert psutil.CONN_ESTABLISHED not in lines
 
 
@@ -197,9 +199,9 @@ def test_an_abandoned_connection_is_closed_at_once(certificate: Path, greeting: 
 def test_an_untrusted_server_gets_nothing(certificate: Path, scheme: str) -> None:
     context = server_context(certificate)
     with mail_server(**{"tls" if scheme == "smtps" else "starttls": context}) as server:  # type: ignore[arg-type]
-        [said] = send(f"{scheme}://localhost:{server.port}")
+        [reported] = send(f"{scheme}://localhost:{server.port}")
 
-    assert said.startswith("bad-certificate: the mail server's certificate was rejected: self-signed")
+    assert reported.startswith("bad-certificate: the mail server's certificate was rejected: self-signed")
     assert server.taken == []
 
 
@@ -215,10 +217,10 @@ def test_a_certificate_for_another_host_or_an_expired_one_is_rejected(
 ) -> None:
     certificate = self_signed(tmp_path / "wrong.pem", host=host, lasts=lasts)
     with mail_server(tls=server_context(certificate)) as server:
-        [said] = send(f"smtps://localhost:{server.port}", ca_file=certificate)
+        [reported] = send(f"smtps://localhost:{server.port}", ca_file=certificate)
 
-    assert said.startswith("bad-certificate: ")
-    assert why in said
+    assert reported.startswith("bad-certificate: ")
+    assert why in reported
 
 
 def test_without_starttls_nothing_is_sent_in_clear() -> None:

@@ -151,7 +151,7 @@ def test_each_text_is_looked_up_on_its_own(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("client", ["a/b", "..", ".", "../other", "ä ö", "_", "%2e%2e", "a\\b", "x" * 50])
-def test_a_client_with_any_name_has_a_directory_of_its_own(
+def test_a_client_with_any_name_has_a_separate_directory(
     directory: Path, tmp_path: Path, client: str
 ) -> None:
     for outside in ("en/mail.txt", "other/en/mail.txt"):
@@ -292,7 +292,7 @@ CONFINED = [
 
 
 @pytest.mark.parametrize("source", CONFINED)
-def test_a_template_reaches_nothing_but_its_texts(directory: Path, tmp_path: Path, source: str) -> None:
+def test_a_template_reaches_only_its_texts(directory: Path, tmp_path: Path, source: str) -> None:
     (tmp_path / "outside.txt").write_text("from outside")
     write(directory, "_/en/mail.txt", "{{ ticket }}" + source)
 
@@ -319,11 +319,11 @@ def test_the_error_of_a_failing_template_does_not_contain_the_ticket(directory: 
     with pytest.raises(InvalidTemplate) as raised:
         render(texts(directory))
 
-    told = raised.value
-    assert CLEAR not in str(told)
-    assert told.__cause__ is None
-    assert told.__suppress_context__
-    assert str(told) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
+    shown = raised.value
+    assert CLEAR not in str(shown)
+    assert shown.__cause__ is None
+    assert shown.__suppress_context__
+    assert str(shown) == "cannot render _/en/mail.txt; `tickets templates check` reports the reason"
 
 
 def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:

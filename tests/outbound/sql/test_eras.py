@@ -78,7 +78,7 @@ def test_a_client_created_after_a_restore_has_the_era_from_its_first_event(
 
 
 @pytest.mark.parametrize(
-    ("after", "era", "said"),
+    ("after", "era", "reported"),
     [
         (
             4,
@@ -92,9 +92,9 @@ def test_a_client_created_after_a_restore_has_the_era_from_its_first_event(
     ],
 )
 def test_a_reader_of_lost_events_gets_an_error(
-    store: SqliteStore | PostgresStore, after: int, era: str, said: str
+    store: SqliteStore | PostgresStore, after: int, era: str, reported: str
 ) -> None:
-    with pytest.raises(PositionNotFound, match=said):
+    with pytest.raises(PositionNotFound, match=reported):
         position_before(FeedQuery(CLIENT, after, era=era), ledger=store)
 
 

@@ -274,7 +274,7 @@ def test_followers_miss_no_event_while_reads_alternate_between_the_servers(
     assert positions == list(range(1, positions[-1] + 1))
     resets = followers.seen["resets"]
     assert [position for position, _ in resets] == list(range(2, resets[-1][0] + 1))
-    assert [told for _, told in resets[1:]] == [position for position, _ in resets[:-1]]
+    assert [shown for _, shown in resets[1:]] == [position for position, _ in resets[:-1]]
 
 
 def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged(

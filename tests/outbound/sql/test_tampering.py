@@ -92,7 +92,7 @@ class Record:
 
     @contextmanager
     def changed(self, position: int, columns: dict[str, Any]) -> Iterator[None]:
-        """Change columns of an entry of the ledger, and put them back."""
+        """Change columns of an entry of the ledger, and restore them."""
         of_entry = "FROM ledger WHERE client_ext_id = ? AND position = ?"
         row = self.one(f"SELECT * {of_entry}", CLIENT, position)
         for column, value in columns.items():
@@ -332,11 +332,13 @@ TAMPERING: list[tuple[Callable[[Record], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("tamper", "said"), TAMPERING, ids=[tamper.__name__ for tamper, _ in TAMPERING])
-def test_tampering_is_found_and_located(record: Record, tamper: Callable[[Record], None], said: str) -> None:
+@pytest.mark.parametrize(("tamper", "reported"), TAMPERING, ids=[tamper.__name__ for tamper, _ in TAMPERING])
+def test_tampering_is_found_and_located(
+    record: Record, tamper: Callable[[Record], None], reported: str
+) -> None:
     tamper(record)
 
-    assert any(said in fault for fault in record.check().faults), record.check().faults
+    assert any(reported in fault for fault in record.check().faults), record.check().faults
 
 
 STREAMS = ("stream", "originator_id")
@@ -388,11 +390,11 @@ def test_an_invalid_read_row_is_found(record: Record, row: bytes) -> None:
 
 def test_a_change_of_any_column_of_the_ledger_is_found(record: Record) -> None:
     for position in (1, 3):
-        for column, (value, said) in COLUMNS.items():
+        for column, (value, reported) in COLUMNS.items():
             with record.changed(position, {column: value}):
                 faults = record.check().faults
 
-            assert any(said.format(position, STREAM, value) in fault for fault in faults), faults
+            assert any(reported.format(position, STREAM, value) in fault for fault in faults), faults
             assert record.check().faults == []
 
 
@@ -481,24 +483,24 @@ def test_a_time_without_its_offset_is_found(record: Record, field: str) -> None:
     record.sql("UPDATE ledger_sizes SET size = size + 1")
     forge_an_event(record, record.store.size(CLIENT), **{field: NOW.replace(tzinfo=None)})
 
-    said = f"version {RESETS + 3}: the event cannot be replayed: field {field} has no offset from UTC"
-    assert any(fault.endswith(said) for fault in record.check().faults), record.check().faults
+    reported = f"version {RESETS + 3}: the event cannot be replayed: field {field} has no offset from UTC"
+    assert any(fault.endswith(reported) for fault in record.check().faults), record.check().faults
 
 
 @pytest.mark.parametrize("size", [0, -1, LOWEST])
 def test_a_checkpoint_of_no_entries_is_found(record: Record, size: int) -> None:
     record.sql("UPDATE checkpoints SET size = ?", size)
 
-    said = f"client {CLIENT!r}: table checkpoints has size {size}, which is outside the ledger"
-    assert record.check().faults == [said]
+    reported = f"client {CLIENT!r}: table checkpoints has size {size}, which is outside the ledger"
+    assert record.check().faults == [reported]
 
 
 @pytest.mark.parametrize("made", ["x", "2026-11-23", "2026-11-23T09:42:00.000000+01:00", ""])
 def test_a_checkpoint_with_an_invalid_time_is_found(record: Record, made: str) -> None:
     record.sql("UPDATE checkpoints SET made = ?", made)
 
-    said = f"invalid checkpoint: {made!r} is not a time in UTC"
-    assert record.check().faults == [f"client {CLIENT!r}: {said}"]
+    reported = f"invalid checkpoint: {made!r} is not a time in UTC"
+    assert record.check().faults == [f"client {CLIENT!r}: {reported}"]
 
 
 def test_an_unreadable_checkpoint_does_not_affect_other_clients(record: Record) -> None:
@@ -536,16 +538,16 @@ def keep_a_tile(record: Record, number: int) -> None:
 def test_a_tile_outside_the_ledger_is_found(record_with_tiles: Record, number: int) -> None:
     keep_a_tile(record_with_tiles, number)
 
-    said = f"client {CLIENT!r}: table ledger_tiles has number {number}, which is outside the ledger"
-    assert record_with_tiles.check().faults == [said]
+    reported = f"client {CLIENT!r}: table ledger_tiles has number {number}, which is outside the ledger"
+    assert record_with_tiles.check().faults == [reported]
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_changed_tile_is_found(record_with_tiles: Record, number: int) -> None:
     keep_a_tile(record_with_tiles, number)
 
-    said = f"client {CLIENT!r}: the tile that ends at {(number + 1) * TILE} differs"
-    assert record_with_tiles.check().faults == [said]
+    reported = f"client {CLIENT!r}: the tile that ends at {(number + 1) * TILE} differs"
+    assert record_with_tiles.check().faults == [reported]
 
 
 def test_a_changed_tile_after_a_missing_one_is_found(record_with_tiles: Record) -> None:
@@ -676,8 +678,8 @@ def test_a_changed_policy_or_subscription_is_found_and_rebuilt(
 
     replace_in_row(record, table, former, new)
 
-    said = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
-    assert record.check().faults == [said]
+    reported = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
+    assert record.check().faults == [reported]
     assert record.rebuild().faults == []
     assert record.check().faults == []
 
@@ -691,8 +693,8 @@ def test_a_changed_column_of_a_policy_or_subscription_is_found_and_rebuilt(
 
     record.sql(statement)
 
-    said = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
-    assert record.check().faults == [said]
+    reported = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
+    assert record.check().faults == [reported]
     assert record.rebuild().rows == USERS + 3
     assert record.check().faults == []
     assert record.one("SELECT sealed, acknowledged, progress, notice FROM subscriptions") == sealed
@@ -702,11 +704,11 @@ def test_a_missing_subscription_is_found_and_cannot_be_rebuilt(record: Record) -
     """No event contains its target."""
     given_every_kind(record)
     record.sql("DELETE FROM subscriptions")
-    said = f"client {CLIENT!r}, subscription 'siem': the read row differs from the replayed one"
+    reported = f"client {CLIENT!r}, subscription 'siem': the read row differs from the replayed one"
 
-    assert record.check().faults == [said]
+    assert record.check().faults == [reported]
     assert record.rebuild().faults == []
-    assert record.check().faults == [said]
+    assert record.check().faults == [reported]
 
 
 @pytest.mark.parametrize(("table", "noun"), [("policies", "policy"), ("tickets", "user")])
@@ -736,16 +738,18 @@ def test_an_event_of_another_kind_of_stream_is_found(record: Record) -> None:
     ):
         change_the_topic(record, streams[kind], topic)
 
-        said = f"stream {streams[kind]}, version 2: column topic: no {topic} belongs to a stream of a {kind}"
-        assert any(said in fault for fault in record.check().faults), record.check().faults
+        reported = (
+            f"stream {streams[kind]}, version 2: column topic: no {topic} belongs to a stream of a {kind}"
+        )
+        assert any(reported in fault for fault in record.check().faults), record.check().faults
 
 
 def test_an_unknown_topic_is_found_and_loads_nothing(record: Record) -> None:
     for topic in ("TicketStolen", "antigravity:geohash", ""):
         change_the_topic(record, STREAM, topic)
 
-        said = f"version 2: event type {topic!r} is unknown: check with the release that stored it"
-        assert any(said in fault for fault in record.check().faults), record.check().faults
+        reported = f"version 2: event type {topic!r} is unknown: check with the release that stored it"
+        assert any(reported in fault for fault in record.check().faults), record.check().faults
     assert "antigravity" not in sys.modules
 
 
