@@ -1,25 +1,28 @@
 """Verify an evidence file of the ticket-credential service, without the service.
 
-    python verify_evidence.py FILE.zip --key KEY [--checkpoint OLD]
+    python verify_evidence.py FILE.zip --key KEY [--checkpoint OLD] [--show] [--html PAGE]
 
-Needs Python 3.11 and `cryptography`, and shares no code with the service. It checks the format of docs/evidence.md.
-KEY is a verifier key (name+hash+base64) or a file with one per line; get it from a trusted source, not together with the
-evidence. OLD is a file with an older checkpoint with which the evidence must be consistent. Exit status 0: verified;
-1: not verified, with the reason; 2: a file cannot be read.
+Needs Python 3.11 and `cryptography`, and shares no code with the service. It checks the format of docs/evidence.md;
+verify_evidence.mjs is the same in JavaScript. KEY is a verifier key (name+hash+base64) or a file with one per line; get
+it from a trusted source, not together with the evidence. OLD is a file with an older checkpoint with which the evidence
+must be consistent. --show prints the verified events, --html writes them as a page. Exit status 0: verified; 1: not
+verified, with the reason in one line; 2: a file cannot be read or written.
 """
 
 import argparse
 import base64
 import binascii
 import hashlib
-import io
 import json
 import re
 import struct
 import sys
+import unicodedata
 import uuid
-import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -29,6 +32,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FILES = ["manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html"]
 STREAMS = uuid.UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
+MAX_BYTES = 2**30
+KEY_BYTES, SIGNATURE_BYTES, DIGEST_BYTES = 33, 68, 32
+NUMBER = "0|[1-9][0-9]{0,14}"
+PROOF = r'\[((?:"[^"]*"(?:, ?"[^"]*"){0,63})?)\]'
+EVENT = re.compile(
+    rf'\{{"position": ?({NUMBER}), ?"version": ?({NUMBER}), ?"topic": ?"([A-Za-z0-9]{{1,100}})", ?'
+    rf'"state": ?"([^"]*)", ?"proof": ?{PROOF}\}}'
+)
+HEADS = re.compile(
+    rf'\{{"version": ?({NUMBER}), ?"index": ?({NUMBER}), ?"count": ?({NUMBER}), ?"proof": ?{PROOF}\}}'
+)
+OLDER = re.compile(rf'\{{"size": ?({NUMBER}), ?"proof": ?{PROOF}\}}')
 
 
 class Wrong(Exception):
@@ -55,90 +70,139 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Event:
+    """A verified event. stored: the fields of its stored bytes."""
+
+    position: int
+    topic: str
+    stored: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Verified:
-    """The facts that the evidence proves."""
+    """The facts that the evidence proves. size: the number of entries in the ledger."""
 
     client: str
     user: str
-    events: int
+    history: Sequence[Event]
     size: int
+
+    @property
+    def events(self) -> int:
+        """The number of events."""
+        return len(self.history)
+
+    def __str__(self) -> str:
+        return (
+            f"all {self.events} events of user {quoted(self.user)} in client {quoted(self.client)}, "
+            f"in a ledger of {self.size} entries"
+        )
+
+
+def shown(text: str) -> str:
+    """Return the text without characters that a terminal or a reader could misunderstand."""
+    return "".join(
+        character
+        if character == " " or unicodedata.category(character)[0] not in "CZ"
+        else f"\\u{ord(character):04x}"
+        for character in text
+    )
+
+
+def quoted(text: str) -> str:
+    """Return the text in quotes."""
+    return "'" + shown(text) + "'"
 
 
 def parse_keys(text: str) -> list[Key]:
     """Return the keys of a text, one per line. Raises Wrong."""
     keys = []
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in filter(None, (line.strip(" \t\r") for line in text.split("\n"))):
         parts = line.split("+", 2)
         if len(parts) != 3:
-            raise Wrong(f"{line!r} is not a verifier key: it must be name+hash+base64")
+            raise Wrong(f"{quoted(line)} is not a verifier key: it must be name+hash+base64")
         name, key_hash, encoded = parts
         public = decode(encoded, "the key")
-        if len(public) != 33 or public[0] != 1:
-            raise Wrong(f"the key {name!r} is not an Ed25519 key")
+        if len(public) != KEY_BYTES or public[0] != 1:
+            raise Wrong(f"the key {quoted(name)} is not an Ed25519 key")
         if hashlib.sha256(name.encode() + b"\n" + public).digest()[:4].hex() != key_hash:
-            raise Wrong(f"the key {name!r} does not match its hash: was it copied completely?")
+            raise Wrong(f"the key {quoted(name)} does not match its hash: was it copied completely?")
         keys.append(Key(name, bytes.fromhex(key_hash), Ed25519PublicKey.from_public_bytes(public[1:])))
     if not keys:
         raise Wrong("no key was given")
     return keys
 
 
+def text_of(content: bytes, what: str) -> str:
+    """Return the text of UTF-8. Raises Wrong."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Wrong(f"{what} is not UTF-8") from None
+
+
 def open_note(note: bytes, keys: list[Key], what: str) -> str:
     """Return the text of a signed note. Raises Wrong unless it is well-formed and one of the keys signed it."""
-    try:
-        text, signatures = note.decode().rsplit("\n\n", 1)
-    except ValueError:
-        raise Wrong(f"{what} is not a signed note") from None
-    text += "\n"
-    good = False
+    text, separator, signatures = text_of(note, what).rpartition("\n\n")
+    if not separator:
+        raise Wrong(f"{what} is not a signed note")
     if not signatures.endswith("\n"):
         raise Wrong(f"{what} is truncated")
+    text += "\n"
+    good = False
     for line in signatures[:-1].split("\n"):
-        found = re.fullmatch(r"— (\S+) (\S+)", line)
+        found = re.fullmatch("— ([^ ]+) ([^ ]+)", line)
         if not found:
             raise Wrong(f"{what} has a malformed signature line")
         signature = decode(found[2], f"a signature of {what}")
         for key in keys:
             if (key.name, key.key_hash) == (found[1], signature[:4]):
-                try:
-                    key.public.verify(signature[4:], text.encode())
-                except InvalidSignature:
-                    raise Wrong(f"the signature of {what} by {key.name!r} is wrong") from None
+                if not is_signed(key, signature, text):
+                    raise Wrong(f"the signature of {what} by {quoted(key.name)} is wrong")
                 good = True
     if not good:
         raise Wrong(f"{what} is not signed by the given key")
     return text
 
 
+def is_signed(key: Key, signature: bytes, text: str) -> bool:
+    """Return whether the signature, preceded by its key hash, is right."""
+    try:
+        key.public.verify(signature[4:], text.encode())
+    except InvalidSignature:
+        return False
+    return len(signature) == SIGNATURE_BYTES
+
+
 def parse_checkpoint(note: bytes, keys: list[Key], what: str) -> Checkpoint:
     """Return the content of a checkpoint. Raises Wrong."""
     lines = open_note(note, keys, what).split("\n")[:-1]
-    if len(lines) not in (3, 4) or not re.fullmatch(r"[1-9][0-9]{0,17}|0", lines[1]):
+    if len(lines) not in (3, 4) or not re.fullmatch(NUMBER, lines[1]):
         raise Wrong(f"{what} does not contain a size and a root")
     heads = None
     if len(lines) == 4:
-        found = re.fullmatch(r"heads ([1-9][0-9]{0,17}) (\S+)", lines[3])
+        found = re.fullmatch("heads ([1-9][0-9]{0,14}) ([^ ]+)", lines[3])
         if not found:
-            raise Wrong(f"{what} has an unknown line: {lines[3]!r}")
+            raise Wrong(f"{what} has an unknown line: {quoted(lines[3])}")
         heads = (int(found[1]), digest(found[2], f"the heads of {what}"))
     return Checkpoint(lines[0], int(lines[1]), digest(lines[2], f"the root of {what}"), heads)
 
 
-def decode(text: object, what: str) -> bytes:
-    """Decode base64. Raises Wrong unless the encoding is canonical."""
+def decode(text: str, what: str) -> bytes:
+    """Decode base64 (RFC 4648, section 4). Raises Wrong unless the encoding is canonical."""
     try:
-        octets = base64.b64decode(str(text), validate=True)
+        octets = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Wrong(f"{what} is not base64") from None
+        octets = b""
     if base64.b64encode(octets).decode() != text:
         raise Wrong(f"{what} is not canonical base64")
     return octets
 
 
-def digest(text: object, what: str) -> bytes:
+def digest(text: str, what: str) -> bytes:
     """Decode a SHA-256 in base64. Raises Wrong."""
     octets = decode(text, what)
-    if len(octets) != 32:
+    if len(octets) != DIGEST_BYTES:
         raise Wrong(f"{what} has {len(octets)} bytes, a SHA-256 has 32")
     return octets
 
@@ -175,6 +239,8 @@ def consistent(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> bool:
     """Return whether the old tree is a prefix of the new one (RFC 9162, section 2.1.4.2)."""
     if old.size == new.size:
         return not proof and old.root == new.root
+    if old.size == 0:
+        return not proof and old.root == hashlib.sha256().digest()
     if not 0 < old.size < new.size or not proof:
         return False
     path = proof if old.size & (old.size - 1) else [old.root, *proof]
@@ -206,160 +272,160 @@ def verify(content: bytes, keys: list[Key], old: bytes | None = None) -> Verifie
     client, user, size = check_manifest(files, keys)
     checkpoint = parse_checkpoint(files["checkpoint"], keys, "the checkpoint")
     if not checkpoint.origin.endswith(f"/{quote(client, safe='')}"):
-        raise Wrong(f"the checkpoint of {checkpoint.origin!r} is not of client {client!r}")
+        raise Wrong(f"the checkpoint of {quoted(checkpoint.origin)} is not of client {quoted(client)}")
     if checkpoint.size != size:
         raise Wrong("the sizes in the manifest and the checkpoint differ")
     stream = uuid.uuid5(STREAMS, f"{client}\x1f{user}")
-    versions = check_events(files["events.jsonl"], client, stream, checkpoint)
-    check_heads(parse_json(files["heads.json"], "heads.json"), stream, versions, checkpoint)
-    proofs = check_consistency(parse_json(files["consistency.json"], "consistency.json"), checkpoint)
+    events = check_events(files["events.jsonl"], client, stream, checkpoint)
+    check_heads(files["heads.json"], stream, len(events), checkpoint)
+    proofs = check_consistency(files["consistency.json"], checkpoint)
     if old is not None:
         check_old(parse_checkpoint(old, keys, "the older checkpoint"), checkpoint, proofs)
-    return Verified(client, user, versions, size)
+    return Verified(client, user, events, size)
 
 
 def unzip(content: bytes) -> dict[str, bytes]:
-    """Return the files. Raises Wrong unless the ZIP is byte for byte as the service writes it."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = archive.namelist()
-            if names != FILES:
-                raise Wrong(f"the file must contain {', '.join(FILES)}; it contains {', '.join(names)}")
-            files = {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError, RuntimeError) as error:
-        raise Wrong(f"the ZIP is damaged: {error}") from None
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in FILES:
-            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            info.create_system, info.external_attr = 3, 0o644 << 16
-            archive.writestr(info, files[name])
-    if buffer.getvalue() != content:
-        raise Wrong("the ZIP was modified outside of its files")
+    """Return the files. Raises Wrong unless the ZIP is byte for byte as documented: so nothing else can be in it."""
+    if len(content) > MAX_BYTES:
+        raise Wrong("the file has more than 1 GiB")
+    files, directory, offset = dict[str, bytes](), b"", 0
+    for name in FILES:
+        begin = offset + 30 + len(name)
+        size = int.from_bytes(content[offset + 18 : offset + 22], "little")
+        member = content[begin : begin + size]
+        common = struct.pack("<5H3IHH", 20, 0, 0, 0, 33, zlib.crc32(member), size, size, len(name), 0)
+        if len(member) != size or content[offset:begin] != b"PK\x03\x04" + common + name.encode():
+            raise Wrong(f"the ZIP is not as documented at {name}")
+        directory += b"PK\x01\x02" + struct.pack("<H", 3 << 8 | 20) + common
+        directory += struct.pack("<HHHII", 0, 0, 0, 0o644 << 16, offset) + name.encode()
+        files[name], offset = member, begin + size
+    count = len(FILES)
+    end = b"PK\x05\x06" + struct.pack("<4HIIH", 0, 0, count, count, len(directory), offset, 0)
+    if content[offset:] != directory + end:
+        raise Wrong("the ZIP is not as documented at its end")
     return files
 
 
 def check_manifest(files: dict[str, bytes], keys: list[Key]) -> tuple[str, str, int]:
     """Return the client, the user and the size. Raises Wrong unless every file matches its signed hash."""
     text = open_note(files["manifest"], keys, "the manifest")
-    pattern = r"tickets-evidence-v1\nclient (\S+)\nuser (\S+)\nsize ([1-9][0-9]{0,17})\n((?:sha256 [0-9a-f]{64} \S+\n)+)"
+    pattern = (
+        r"tickets-evidence-v1\nclient ([^ \n]+)\nuser ([^ \n]+)\nsize ([1-9][0-9]{0,14})\n"
+        r"((?:sha256 [0-9a-f]{64} [^ \n]+\n)+)"
+    )
     found = re.fullmatch(pattern, text)
     if not found:
-        raise Wrong("the version of the manifest is unknown")
-    listed = [line.split(" ") for line in found[4].splitlines()]
+        raise Wrong("the manifest is not as documented, or of a later version")
+    listed = [line.split(" ") for line in found[4].split("\n")[:-1]]
     if [name for _, _, name in listed] != FILES[1:]:
         raise Wrong("the manifest does not list the files")
     for _, signed, name in listed:
         if hashlib.sha256(files[name]).hexdigest() != signed:
             raise Wrong(f"{name} is not the file that was signed")
-    return unquote(found[1]), unquote(found[2]), int(found[3])
+    return unquoted(found[1]), unquoted(found[2]), int(found[3])
 
 
-def parse_json(content: bytes, what: str) -> Any:
-    """Return the value. Raises Wrong."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise Wrong(f"{what} is not JSON") from None
-
-
-def nodes(found: object, what: str) -> list[bytes]:
-    """Return the nodes of a proof. Raises Wrong."""
-    if not isinstance(found, list) or len(found) > 64:
-        raise Wrong(f"{what} has no proof")
-    return [digest(node, f"a node in the proof of {what}") for node in found]
-
-
-def number(found: object, what: str) -> int:
-    """Return a number that is not negative. Raises Wrong."""
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**63:
-        raise Wrong(f"{what} has no number")
+def unquoted(text: str) -> str:
+    """Return a percent-encoded id. Raises Wrong unless the encoding is canonical."""
+    found = unquote(text)
+    if quote(found, safe="") != text:
+        raise Wrong("an id in the manifest is not percent-encoded as documented")
     return found
 
 
-def check_events(content: bytes, client: str, stream: uuid.UUID, checkpoint: Checkpoint) -> int:
-    """Return the number of events. Raises Wrong unless each is in the signed ledger and none is missing in between."""
-    lines = content.split(b"\n")
+def nodes(found: str, what: str) -> list[bytes]:
+    """Return the nodes of a proof. Raises Wrong."""
+    return [digest(node, f"a node in the proof of {what}") for node in re.findall('"([^"]*)"', found)]
+
+
+def check_events(content: bytes, client: str, stream: uuid.UUID, checkpoint: Checkpoint) -> Sequence[Event]:
+    """Return the events. Raises Wrong unless each is in the signed ledger and none is missing in between."""
+    lines = content.decode("latin-1").split("\n")
     if lines.pop() or not lines:
         raise Wrong("events.jsonl is truncated or empty")
-    last = 0
+    events: list[Event] = []
     for version, line in enumerate(lines, start=1):
         what = f"event {version}"
-        event = parse_json(line, what)
-        if not isinstance(event, dict) or event.keys() != {"position", "version", "topic", "state", "proof"}:
-            raise Wrong(f"{what} does not have the fields of an event")
-        position, state = number(event["position"], what), decode(event["state"], what)
-        if event["version"] != version:
-            raise Wrong(f"{what} is missing: there is version {event['version']!r} in its place")
-        if position <= last:
+        found = EVENT.fullmatch(line)
+        if not found:
+            raise Wrong(f"{what} is not written as documented")
+        position, topic, state = int(found[1]), found[3], decode(found[4], what)
+        if int(found[2]) != version:
+            raise Wrong(f"{what} is missing: there is version {found[2]} in its place")
+        if events and position <= events[-1].position:
             raise Wrong(f"{what} has position {position}, which is not after that of the previous event")
-        last = position
-        check_state(state, stream, version, what)
         entry = framed(
             b"tickets-leaf-v1",
             client.encode(),
             struct.pack(">q", position),
             stream.bytes,
             struct.pack(">q", version),
-            str(event["topic"]).encode(),
+            topic.encode(),
             state,
         )
-        proof = nodes(event["proof"], what)
+        proof = nodes(found[5], what)
         if root_from(leaf_hash(entry), position - 1, checkpoint.size, proof) != checkpoint.root:
             raise Wrong(
-                f"{what} (position {position}, {event['topic']}) is not in the signed ledger as it stands here"
+                f"{what} (position {position}, {topic}) is not in the signed ledger as it stands here"
             )
-    return len(lines)
+        events.append(Event(position, topic, stored_event(state, stream, version, what)))
+    return events
 
 
-def check_state(state: bytes, stream: uuid.UUID, version: int, what: str) -> None:
-    """Raise Wrong unless the stored bytes contain this stream and version."""
-    stored = parse_json(state, what)
+def stored_event(state: bytes, stream: uuid.UUID, version: int, what: str) -> dict[str, Any]:
+    """Return the fields of the stored bytes. Raises Wrong unless they name this stream and version."""
+    try:
+        stored = json.loads(state.decode(), parse_constant=float.fromhex)
+    except (ValueError, RecursionError):
+        raise Wrong(f"{what} is not JSON") from None
     if not isinstance(stored, dict) or stored.get("originator_id") != str(stream):
         raise Wrong(f"{what} belongs to another credential")
-    if stored.get("originator_version") != version:
-        raise Wrong(f"{what} contains version {stored.get('originator_version')!r}")
+    if isinstance(stored.get("originator_version"), bool) or stored.get("originator_version") != version:
+        raise Wrong(f"{what} contains another version")
+    return stored
 
 
-def check_heads(heads: Any, stream: uuid.UUID, versions: int, checkpoint: Checkpoint) -> None:
+def check_heads(content: bytes, stream: uuid.UUID, versions: int, checkpoint: Checkpoint) -> None:
     """Raise Wrong unless the signed heads prove that the credential has exactly these events."""
     if checkpoint.heads is None:
         raise Wrong("the checkpoint has no heads, so it does not prove that the events are complete")
-    if not isinstance(heads, dict) or heads.keys() != {"version", "index", "count", "proof"}:
-        raise Wrong("heads.json does not have the expected fields")
-    version, count = number(heads["version"], "heads.json"), number(heads["count"], "heads.json")
+    found = HEADS.fullmatch(content.decode("latin-1"))
+    if not found:
+        raise Wrong("heads.json is not written as documented")
+    version, index, count = int(found[1]), int(found[2]), int(found[3])
     if count != checkpoint.heads[0]:
         raise Wrong("the numbers of streams in heads.json and the checkpoint differ")
     leaf = leaf_hash(stream.bytes + struct.pack(">q", version))
-    index, proof = number(heads["index"], "heads.json"), nodes(heads["proof"], "heads.json")
-    if root_from(leaf, index, count, proof) != checkpoint.heads[1]:
+    if root_from(leaf, index, count, nodes(found[4], "heads.json")) != checkpoint.heads[1]:
         raise Wrong("the newest version of the credential is not the one that was signed")
     if version != versions:
         raise Wrong(f"the credential has {version} events, but {versions} are here")
 
 
-def check_consistency(found: Any, checkpoint: Checkpoint) -> dict[int, list[bytes]]:
+def check_consistency(content: bytes, checkpoint: Checkpoint) -> dict[int, list[bytes]]:
     """Return the proofs by the older size. Raises Wrong."""
-    proofs = {}
-    for one in found if isinstance(found, list) else [None]:
-        if not isinstance(one, dict) or one.keys() != {"size", "proof"}:
-            raise Wrong("consistency.json does not have the expected fields")
-        size = number(one["size"], "consistency.json")
+    text, proofs = content.decode("latin-1"), {}
+    for one in re.split("(?<=}), ?", text[1:-1]) if text != "[]" else ():
+        found = OLDER.fullmatch(one)
+        if not found or text[0] + text[-1] != "[]":
+            raise Wrong("consistency.json is not written as documented")
+        size = int(found[1])
         if not 0 < size <= checkpoint.size:
             raise Wrong(f"consistency.json has a proof from {size} entries, of {checkpoint.size}")
-        proofs[size] = nodes(one["proof"], "consistency.json")
+        proofs[size] = nodes(found[2], "consistency.json")
     return proofs
 
 
 def check_old(old: Checkpoint, new: Checkpoint, proofs: dict[int, list[bytes]]) -> None:
     """Raise Wrong unless the evidence is consistent with the older checkpoint."""
     if old.origin != new.origin:
-        raise Wrong(f"the older checkpoint is of {old.origin!r}, the evidence of {new.origin!r}")
+        raise Wrong(f"the older checkpoint is of {quoted(old.origin)}, the evidence of {quoted(new.origin)}")
     if old.size > new.size:
         raise Wrong(
-            f"the older checkpoint has {old.size} entries, the evidence only {new.size}: entries were removed"
+            f"the older checkpoint has {old.size} entries, the evidence only {new.size}: "
+            "use newer evidence, or entries were removed"
         )
-    proof = [] if old.size == new.size else proofs.get(old.size)
+    proof = [] if old.size in (0, new.size) else proofs.get(old.size)
     if proof is None:
         raise Wrong(
             f"no proof from a checkpoint of {old.size} entries: export the evidence with --since {old.size}"
@@ -370,8 +436,137 @@ def check_old(old: Checkpoint, new: Checkpoint, proofs: dict[int, list[bytes]]) 
         )
 
 
-def main() -> int:
-    """Run the command line."""
+HIDDEN = {
+    "originator_id",
+    "originator_version",
+    "originator_topic",
+    "timestamp",
+    "actor",
+    "reason",
+    "correlation_id",
+    "command_id",
+    "request_digest",
+    "client_ext_id",
+    "user_ext_id",
+}
+
+
+def words(name: str) -> str:
+    """Return a name such as TicketRegenerated or valid_from in words."""
+    spaced = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
+    return spaced[:1].upper() + spaced[1:]
+
+
+def moment(value: object) -> str:
+    """Return a stored time such as 2026-11-23T09:42:00Z for people; any other value as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?(?:Z|\+00:00)", str(value))
+    return f"{found[1]} {found[2]}{found[3] or ''} UTC" if found else shown(str(value))
+
+
+def rows(found: Verified, separator: str = "; ") -> list[list[str]]:
+    """Return position, time, event, actor, reason and the further fields of each event, for people."""
+    return [
+        [
+            str(event.position),
+            moment(event.stored.get("timestamp")),
+            words(event.topic),
+            shown(str(event.stored.get("actor") or "")),
+            shown(str(event.stored.get("reason") or "")),
+            separator.join(
+                f"{shown(words(name)).lower()}: {fingerprint(value) if name == 'ticket_hash' else moment(value)}"
+                for name, value in event.stored.items()
+                if name not in HIDDEN and value is not None
+            ),
+        ]
+        for event in found.history
+    ]
+
+
+def fingerprint(value: object) -> str:
+    """Return the algorithm of a hash and a fingerprint, not the hash: it would help to guess the ticket."""
+    algorithm = re.match(r"\{[A-Z0-9]+\}", str(value))
+    return (
+        f"{algorithm[0] if algorithm else ''} {hashlib.sha256(str(value).encode()).hexdigest()[:16]}".strip()
+    )
+
+
+HEADINGS = ["Position", "Time", "Event", "Actor", "Reason", "Fields"]
+
+
+def table(found: Verified) -> str:
+    """Return the verified events as text, two lines for each."""
+    cells = [HEADINGS, *rows(found)]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = []
+    for row in cells:
+        fixed = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        lines.append(f"{fixed}  {row[4]}".rstrip())
+        if row[5] and row is not HEADINGS:
+            lines.append(f"{'':{widths[0]}}  {row[5]}")
+    return "\n".join(lines)
+
+
+def page(found: Verified) -> str:
+    """Return the verified events as an HTML page."""
+    facts = [("Client", shown(found.client)), ("User", shown(found.user)), ("Events", str(found.events))]
+    facts.append(("Ledger", f"{found.size} entries"))
+    listed = "\n".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    lines = [
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(found, "\n")
+    ]
+    headings = "".join(f"<th>{name}</th>" for name in HEADINGS)
+    title = f"Ticket of {escape(shown(found.user))}: verified history"
+    return PAGE.format(title=title, facts=listed, headings=headings, rows="\n".join(lines))
+
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --line: #8886; --quiet: #667 }}
+@media (prefers-color-scheme: dark) {{ :root {{ --quiet: #aab }} }}
+body {{ font: 15px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1.2rem }}
+h1 {{ font-size: 1.5rem; margin: 0 0 .3rem; overflow-wrap: anywhere }}
+p {{ color: var(--quiet); margin: 0 }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.4rem; margin: 1.2rem 0 1.6rem }}
+dt {{ color: var(--quiet) }}
+dd {{ margin: 0; overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }}
+th {{ border-bottom-width: 2px; white-space: nowrap }}
+td:nth-child(1), th:nth-child(1) {{ text-align: right; font-variant-numeric: tabular-nums }}
+td:nth-child(2), td:nth-child(3) {{ white-space: nowrap }}
+td:nth-child(6) {{ color: var(--quiet); font-size: .9em; white-space: pre-line }}
+tr {{ break-inside: avoid }}
+thead {{ display: table-header-group }}
+@page {{ size: A4 landscape; margin: 14mm }}
+@media print {{ :root {{ color-scheme: light; --quiet: #444 }} body {{ font-size: 9.5pt; margin: 0; max-width: none }} }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>Written by verify_evidence.py from the events that it verified. A hash is shown as its algorithm and a fingerprint.</p>
+<dl>
+{facts}
+</dl>
+<table>
+<thead><tr>{headings}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</body>
+</html>
+"""
+
+
+def arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(
         description="Verify an evidence file of the ticket-credential service, without the service."
     )
@@ -382,23 +577,36 @@ def main() -> int:
     parser.add_argument(
         "--checkpoint", type=Path, help="an older checkpoint with which the evidence must be consistent"
     )
-    arguments = parser.parse_args()
+    parser.add_argument("--show", action="store_true", help="print the verified events")
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write the verified events to an HTML page")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line."""
+    given = arguments()
     try:
-        content = arguments.file.read_bytes()
-        old = arguments.checkpoint.read_bytes() if arguments.checkpoint else None
-        keys = arguments.key if "+" in arguments.key else Path(arguments.key).read_text()
+        with given.file.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        old = given.checkpoint.read_bytes() if given.checkpoint else None
+        keys = given.key if "+" in given.key else Path(given.key).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        print(f"cannot read: {error}", file=sys.stderr)
+        print(f"cannot read: {shown(str(error))}", file=sys.stderr)
         return 2
     try:
         found = verify(content, parse_keys(keys), old)
     except Wrong as wrong:
         print(f"NOT VERIFIED: {wrong}")
         return 1
-    print(
-        f"VERIFIED: all {found.events} events of user {found.user!r} in client {found.client!r}, "
-        f"in a ledger of {found.size} entries" + (", consistent with the older checkpoint" if old else "")
-    )
+    print(f"VERIFIED: {found}" + (", consistent with the older checkpoint" if old else ""))
+    if given.show:
+        print(f"\n{table(found)}")
+    if given.html:
+        try:
+            given.html.write_text(page(found))
+        except OSError as error:
+            print(f"cannot write: {shown(str(error))}", file=sys.stderr)
+            return 2
     return 0
 
 

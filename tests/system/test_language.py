@@ -21,7 +21,7 @@ PATTERNS = {
     "negation by `none`": r"\bis (?-i:none)\b",
     "archaic word": r"\b(?:anew|beforehand|thereof|whereby|seldom|heeds?|shall|for ever|for want of|(?:by|of) then|in force|at hand)\b",
     "`mind` for honour": r"\bminds?\b(?! map)",
-    "`notify`, `say` for report, return": r"\b(?:notify|tells|shown|telling|say|says|reported|saying|hears?|heard)\b",
+    "`tell`, `say` for report, return": r"\b(?:tell|tells|told|telling|say|says|said|saying|hears?|heard)\b",
     "`so long as`": r"\b(?:so long as|for as long as)\b",
     "`so many` for a number": r"\bso (?:many|often)\b(?!.* that\b)",
     "`some` for about": r"\bsome (?:\d|dozens|half|three|seconds)",

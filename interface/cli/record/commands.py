@@ -17,7 +17,7 @@ from rich.text import Text
 from application.record.replay import Findings
 from application.shared.wire import to_json
 from interface.cli.core.messages import counting, fail, print_line
-from interface.verify_evidence import Wrong, parse_keys, verify
+from interface.verify_evidence import Wrong, parse_keys, table, verify
 
 Client = Annotated[str, typer.Argument(help="Client (tenant).")]
 User = Annotated[str, typer.Argument(help="User.")]
@@ -203,6 +203,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         checkpoint: Annotated[
             Path | None, typer.Option(help="An older checkpoint that the evidence must be consistent with.")
         ] = None,
+        show: Annotated[bool, typer.Option("--show", help="Print the verified events.")] = False,
     ) -> None:
         """Verify an evidence file, as verify_evidence.py does without the service."""
         try:
@@ -215,13 +216,8 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         except Wrong as wrong:
             Console().print(f"NOT VERIFIED: {wrong}", highlight=False, markup=False, soft_wrap=True)
             raise SystemExit(1) from None
-        Console().print(
-            f"VERIFIED: all {found.events} events of user {found.user!r} in client {found.client!r}, "
-            f"in a ledger of {found.size} entries",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        text = f"VERIFIED: {found}" + (f"\n\n{table(found)}" if show else "")
+        Console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _moment(text: str | None) -> datetime | None:
