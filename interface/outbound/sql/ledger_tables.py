@@ -1,6 +1,6 @@
 """The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -170,7 +170,8 @@ class SqlLedger(SqlDerivedRows):
         """Return the next entries by stream and version, up to a stream, each with the topic of its event."""
         condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
-        return [(entry, row[11] or "") for entry, row in zip(_entries(rows), rows, strict=True)]
+        entries = _entries(columns for *columns, _ in rows)
+        return [(entry, topic or "") for entry, (*_, topic) in zip(entries, rows, strict=True)]
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaf hashes."""
@@ -293,10 +294,22 @@ class SqlLedger(SqlDerivedRows):
         )
 
 
-def _entries(rows: Sequence[Any]) -> list[LedgerEntry]:
+def _entries(rows: Iterable[Any]) -> list[LedgerEntry]:
     return [
-        LedgerEntry._make((*row[:2], _uuid(row[2]), *row[3:9], bytes(row[9]), bytes(row[10] or b"")))
-        for row in map(tuple, rows)
+        LedgerEntry(
+            client,
+            position,
+            _uuid(stream),
+            version,
+            user,
+            topic,
+            occurred,
+            actor,
+            trace,
+            bytes(leaf),
+            bytes(state or b""),
+        )
+        for client, position, stream, version, user, topic, occurred, actor, trace, leaf, state in rows
     ]
 
 

@@ -242,9 +242,9 @@ def outbox_columns(entry: OutboxEntry) -> Row:
 
 def to_waiting(columns: Row) -> PendingDelivery:
     """Return the pending delivery of the columns of the joined tables."""
-    recipient, ticket, trying, so_far, standing, next_try, era = columns[7:]
+    *entry, recipient, ticket, trying, so_far, standing, next_try, era = columns
     return PendingDelivery(
-        entry=_to_entry(columns[:7]),
+        entry=_to_entry(tuple(entry)),
         recipient=to_recipient(recipient) if recipient else None,
         ticket=to_ticket(ticket) if ticket else None,
         retry_state=_trying(trying),

@@ -113,7 +113,10 @@ class SqlSubscriptions(SqlTables):
         rows = self._fetch(
             "SELECT client_ext_id, name, version, notice FROM subscriptions WHERE pushed = 1", ()
         )
-        return [SubscriptionHead(SubscriptionKey(*row[:2]), row[2], row[3]) for row in map(tuple, rows)]
+        return [
+            SubscriptionHead(SubscriptionKey(client, name), version, notice)
+            for client, name, version, notice in map(tuple, rows)
+        ]
 
     def save_progress(self, kept: Sequence[tuple[SubscriptionKey, int, Progress]]) -> None:
         """Store the progress of subscriptions, except of those with another version by now."""
