@@ -14,7 +14,7 @@ from application.subscriptions.define_subscription import DefineSubscription, de
 from domain.shared.secret import Secret
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
-from interface.http.subscriptions import routes
+from interface.http.subscriptions import control_routes, routes
 from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCRIPTION_TABLE
 
 _WEBHOOK_SECRET_BYTES = 32
@@ -30,7 +30,7 @@ def room(context: RouteContext) -> Room:
     part = routes.SubscriptionPart(
         subscriptions=context.store, ledger=context.store, new_webhook_secret=new_webhook_secret
     )
-    return Room([routes.router], part)
+    return Room([routes.router, control_routes.router], part)
 
 
 CAPABILITY = Capability(

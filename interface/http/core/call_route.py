@@ -18,7 +18,7 @@ JSON = "application/json"
 
 
 class Permitted:
-    """The dependency that requires all of these permissions for the path's client.
+    """The dependency that permits callers with all of these permissions for the path's client.
 
     The order is fixed: 401 before anything, then 400 for the path, 403, 406.
     """
@@ -82,7 +82,7 @@ class PermittedForClient(Permitted):
 
 
 class CallRoute(APIRoute):
-    """A route whose endpoint takes a `call` with the complete request.
+    """A route whose endpoint takes a `call` with everything that it needs.
 
     The other parameters of the endpoint are for the OpenAPI document. They are read from the call, in a fixed order
     and with the service's errors, so FastAPI need not validate them again (ADR 6: half of the cost of a request).
@@ -98,12 +98,12 @@ class CallRoute(APIRoute):
         declared |= {parameter.name: None for parameter in self.dependant.header_params}
         endpoint = partial(self.endpoint, **declared)
 
-        async def answer(request: Request) -> Response:
+        async def handle(request: Request) -> Response:
             request.scope["state"]["operation"] = self.operation_id
             response: Response = await endpoint(call=await permitted.call(request))
             return response
 
-        return answer
+        return handle
 
 
 def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:

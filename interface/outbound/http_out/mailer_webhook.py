@@ -20,9 +20,9 @@ from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 
 _ENCRYPTION = "A256GCM"
 _CURVES = ("P-256", "P-384", "P-521", "X25519")
-_LEAST_RSA_BITS = 2048
+_MIN_RSA_BITS = 2048
 # Statuses that reject the ticket for good, so that retries are useless.
-_FINAL = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+_FINAL_STATUSES = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class MailerKey:
@@ -33,13 +33,13 @@ class MailerKey:
             key = import_key(json.loads(path.read_bytes()))
         except (ValueError, JoseError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path} does not contain a JWK") from None
-        if isinstance(key, RSAKey) and key.public_key.key_size >= _LEAST_RSA_BITS:
+        if isinstance(key, RSAKey) and key.public_key.key_size >= _MIN_RSA_BITS:
             self._algorithm = "RSA-OAEP-256"
         elif isinstance(key, ECKey | OKPKey) and key.curve_name in _CURVES:
             self._algorithm = "ECDH-ES+A256KW"
         else:
             raise ValueError(
-                f"{path}: the mailer's key must be RSA of {_LEAST_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
+                f"{path}: the mailer's key must be RSA of {_MIN_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
             )
         if key.is_private:
             raise ValueError(f"{path} contains a private key; only the public key belongs here")
@@ -86,7 +86,7 @@ class MailerWebhook:
         try:
             await self._http.post(self._url, headers, content.encode())
         except Refused as refusal:
-            final = refusal.status in _FINAL
+            final = refusal.status in _FINAL_STATUSES
             raise NotDelivered(f"the mailer {refusal}", str(refusal.status), final=final) from None
         except DeliveryRejected as error:
             raise NotDelivered(f"the mailer's webhook: {error}", "no-answer") from None
