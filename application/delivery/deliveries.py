@@ -43,6 +43,13 @@ class DeliveryStatus(StrEnum):
     ENDED = "ended"
 
 
+_STATUS: dict[type[DeliveryEvent], DeliveryStatus] = {
+    TicketDelivered: DeliveryStatus.SENT,
+    TicketDeliveryFailed: DeliveryStatus.FAILED,
+    TicketDeliveryEnded: DeliveryStatus.ENDED,
+}
+
+
 class TicketDeliveryItem(TypedDict):
     """The delivery of a ticket."""
 
@@ -141,17 +148,17 @@ def _item(version: int, pending: PendingDelivery | None, event: DeliveryEvent | 
 
 def _event_item(version: int, event: DeliveryEvent, pending: PendingDelivery | None) -> TicketDeliveryItem:
     attempt = event.delivery if isinstance(event, _ATTEMPTS) else None
-    failed = isinstance(event, TicketDeliveryFailed)
-    ended = isinstance(event, TicketDeliveryEnded)
     return {
         "ticketVersion": version,
-        "status": DeliveryStatus.FAILED if failed else DeliveryStatus.ENDED if ended else DeliveryStatus.SENT,
+        "status": _STATUS[type(event)],
         "time": utc_date(event.timestamp),
         "method": attempt.method if attempt else None,
         "attempt": attempt.attempt if attempt else 0,
         "recipient": attempt.recipient if attempt else None,
         "answer": attempt.answer if attempt else None,
-        "lastError": pending.retry_state.last_error if pending and failed else None,
+        "lastError": pending.retry_state.last_error
+        if pending and isinstance(event, TicketDeliveryFailed)
+        else None,
         "nextTry": None,
         "why": event.why if isinstance(event, TicketDeliveryEnded) else None,
     }

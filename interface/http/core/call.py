@@ -195,4 +195,9 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _fault(fault: Any) -> str:
     where = ".".join(str(step) for step in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"]
+    return f"{where}: {message_of(fault)}" if where else message_of(fault)
+
+
+def message_of(fault: Any) -> str:
+    """Return the message of a validation error, without pydantic's prefix of a ValueError."""
+    return str(fault["msg"]).removeprefix("Value error, ")

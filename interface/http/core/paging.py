@@ -13,7 +13,7 @@ from starlette.responses import Response
 from application.shared.paging import Pagination
 from application.shared.wire import to_json
 from application.tickets.find_tickets import PageKey
-from interface.http.core.call import Call
+from interface.http.core.call import Call, message_of
 from interface.http.core.problems import Malformed
 
 DEFAULT_LIMIT = 50
@@ -99,7 +99,7 @@ def query_value(call: Call, name: str, kind: Any) -> Any:
     try:
         return TypeAdapter(kind).validate_python(text)
     except ValidationError as error:
-        raise Malformed(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
+        raise Malformed(f"{name}: {message_of(error.errors(include_url=False)[0])}") from None
 
 
 def integer_param(call: Call, name: str, least: int = 1, most: int = _MOST) -> int | None:
