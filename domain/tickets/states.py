@@ -39,9 +39,9 @@ _OTHERS = (State.INITIAL, State.RESET_CODE, State.ADMIN_CHANGED)
 
 CREATE = Transition("create", (None,), SETTABLE)
 REGENERATE = Transition("regenerate", (*_LIVE, *_OTHERS), (State.ACTIVE,))
-VERIFY = Transition("right ticket", _USABLE, (State.ACTIVE,))
+VERIFY = Transition("correct ticket", _USABLE, (State.ACTIVE,))
 WRONG_TICKET = Transition("wrong ticket", _USABLE, _LIVE)
-UNLOCK = Transition("lock runs out", (State.TMP_LOCKED,), (State.ACTIVE,))
+UNLOCK = Transition("lock expires", (State.TMP_LOCKED,), (State.ACTIVE,))
 ACTIVATE = Transition(
     "activate", (State.TMP_LOCKED, State.FAIL_LOCKED, State.DISABLED, *_OTHERS), (State.ACTIVE,)
 )

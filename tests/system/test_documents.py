@@ -1,6 +1,7 @@
 """Links between documents, and the decisions: the site is built in `make docs`, which checks the links within docs/."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def test_each_decision_has_a_status_with_a_date_which_the_index_repeats() -> Non
 
     index = (DECISIONS[0].parent / "index.md").read_text()
     assert [line for line in index.splitlines() if re.match(r"\| \d", line)] == rows
+
+
+def test_the_order_of_the_rooms_is_that_of_their_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [
+        contract["layers"] for contract in contracts if "application.shared" in contract.get("layers", ())
+    ]
+    order = ", ".join(f"`{layer.removeprefix('application.')}`" for layer in reversed(layers))
+
+    assert f"in this order: {order}." in " ".join((ROOT / "docs" / "architecture.md").read_text().split())
 
 
 def test_each_file_of_the_reading_order_exists() -> None:

@@ -10,7 +10,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan
@@ -35,6 +35,11 @@ from interface.http.core.secure_headers import NOTHING, policy_of_page, secure_h
 _TITLE = "Ticket credentials"
 _DOCS = "/docs"
 _ASSETS = f"{_DOCS}/assets"
+# Swagger UI has dark styles for this class.
+_DARK_MODE = (
+    "<script>document.documentElement.classList"
+    ".toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)</script>"
+)
 # The methods and headers of other origins' pages, if CORS is on.
 _METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 _SENT_HEADERS = (
@@ -69,12 +74,12 @@ def create_app(
         # Otherwise a third-party server would fetch and validate the document.
         swagger_ui_parameters={"validatorUrl": None},
     )
-    policy_of_docs = policy_of_page(bytes(page.body).decode())
+    html = bytes(page.body).decode().replace("<head>", f"<head>\n{_DARK_MODE}", 1)
     envelope = Middleware(
         Envelope,
         observe=observe,
         headers=secure_headers(NOTHING, hsts_seconds),
-        headers_of={_DOCS: secure_headers(policy_of_docs, hsts_seconds)},
+        headers_of={_DOCS: secure_headers(policy_of_page(html), hsts_seconds)},
         around=partial(_with_cors, origins=cors_origins) if cors_origins else None,
     )
     app = FastAPI(
@@ -97,7 +102,7 @@ def create_app(
         app.include_router(router)
     assets = Path(fastapi_offline.__file__).with_name("static")
     app.mount(_ASSETS, StaticFiles(directory=assets), name="docs-assets")
-    app.add_route(_DOCS, lambda _: page)
+    app.add_route(_DOCS, lambda _: HTMLResponse(html))
     return app
 
 

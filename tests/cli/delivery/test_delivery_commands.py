@@ -65,7 +65,7 @@ def own(tmp_path: Path) -> Path:
 def test_the_built_in_templates_have_no_faults(tmp_path: Path) -> None:
     done = run(tmp_path, "templates", "check")
 
-    assert (done.status, done.out, done.err) == (0, "20 templates, all good.\n", "")
+    assert (done.status, done.out, done.err) == (0, "20 templates, no faults.\n", "")
 
 
 def test_custom_templates_are_checked_with_a_line_per_fault(tmp_path: Path, own: Path) -> None:
@@ -74,7 +74,7 @@ def test_custom_templates_are_checked_with_a_line_per_fault(tmp_path: Path, own:
     (own / "notes.txt").write_text("")
     bad = run(tmp_path, "templates", "check", TICKETS_TEMPLATE_DIR="templates")
 
-    assert (good.status, good.out) == (0, "21 templates, all good.\n")
+    assert (good.status, good.out) == (0, "21 templates, no faults.\n")
     assert (bad.status, bad.out) == (1, "22 templates, 3 faults.\n")
     assert [line.split(": ")[0] for line in bad.err.splitlines()] == [
         "client-123/rm/mail.txt, line 2",

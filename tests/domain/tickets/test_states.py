@@ -77,3 +77,21 @@ def test_the_diagram_in_the_docs_matches_the_table() -> None:
     page = (ROOT / "docs" / "states.md").read_text()
 
     assert f"```mermaid\n{states.mermaid()}\n```" in page
+
+
+def test_the_table_in_the_docs_is_the_table() -> None:
+    page = (ROOT / "docs" / "states.md").read_text()
+    rows = [
+        f"| {step.action} | {reached(step.sources)} | {reached(step.targets)} |\n"
+        for step in states.TRANSITIONS
+    ]
+
+    assert "".join(rows) in page
+
+
+def reached(states_of: tuple[State | None, ...]) -> str:
+    """Return the states that a ticket can have, by their names."""
+    names = [
+        "(none)" if state is None else f"`{state}`" for state in states_of if state not in states._OTHERS
+    ]
+    return ", ".join(names)
