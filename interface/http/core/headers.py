@@ -173,6 +173,8 @@ def is_json(headers: Headers) -> bool:
 
 def preferred_type(headers: Headers, media_types: Sequence[str]) -> str | None:
     """Return the media type that the caller prefers, the first among equals; None: the caller accepts none of them."""
+    if "accept" not in headers:
+        return media_types[0]
     accept = ",".join(headers.getlist("accept")).lower()
     if accept.strip() in ("", "*/*", media_types[0]):
         return media_types[0]

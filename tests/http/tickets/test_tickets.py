@@ -319,7 +319,7 @@ def test_an_unreachable_store_is_503_with_retry_after(web: Web) -> None:
 
 def test_a_date_that_is_no_date_is_refused_by_a_sentence(web: Web) -> None:
     web.given_a_user()
-    sentence = "give a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z"
+    sentence = "must be a date and time with its offset (RFC 3339), such as 2026-11-23T09:42:00Z"
 
     in_body = web.client.post(TICKET, json={"validity": {"to": "tomorrow"}})
     in_query = web.client.get(f"{BASE}/client-123/tickets?expiresBefore=tomorrow")
