@@ -2,27 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import starmap
 from typing import NamedTuple
 
-from application.feed.feed import PAGE, Batch, FeedQuery, joined, position_before, read_feed
-from application.record.eras import EventId
+from application.feed.feed import PAGE, Batch, FeedQuery, position_before, read_feed
+from application.feed.feed_event import FeedEvent
 from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 
 
 class FollowedEvent(NamedTuple):
-    """An event with its CloudEvent as JSON."""
+    """An event with the position of the preceding event."""
 
-    id: EventId
-    content: bytes
+    event: FeedEvent
+    previous: int
 
 
 def follow(
-    query: FeedQuery, *, ledger: Ledger, origin: str, tell: Callable[[str], None]
+    query: FeedQuery, *, ledger: Ledger, origin: str, report: Callable[[str], None]
 ) -> Iterator[FollowedEvent | None]:
     """Yield the matching events as they are committed; None when there are no more, at least once a second.
 
-    tell: receives one message when the store becomes unreachable and one when it is reachable again; no event is skipped.
+    report: receives one message when the store becomes unreachable and one when it is reachable again; no event is skipped.
     Raises PositionNotFound, and StoreUnavailable if the store is unreachable at the start.
     """
     before = position_before(query, ledger=ledger)
@@ -32,15 +33,14 @@ def follow(
             if unreachable:
                 position_before(query, ledger=ledger)  # the store may have been restored
                 unreachable = False
-                tell("the store is reachable again")
+                report("the store is reachable again")
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 batch = Batch(before, events, seen=events[-1].position)
-                for event, content in zip(events, joined(query, batch), strict=True):
-                    yield FollowedEvent(event.id, content)
+                yield from starmap(FollowedEvent, batch.with_previous(query))
                 before = batch.seen
                 query = replace(query, after=before, era=events[-1].id.era)
         except Unavailable as error:
             if not unreachable:
                 unreachable = True
-                tell(f"{error}; retrying")
+                report(f"{error}; retrying")
         yield None

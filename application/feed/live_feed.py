@@ -11,7 +11,9 @@ from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
 
-from application.feed.feed import PAGE, Batch, FeedEvent, FeedQuery, position_before, read_feed
+from application.feed.feed import PAGE, Batch, FeedQuery, position_before, read_feed
+from application.feed.feed_event import FeedEvent
+from application.feed.formats import CLOUD_EVENTS, Format
 from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 
@@ -74,10 +76,15 @@ class LiveFeed:
         self._closing = threading.Event()
         self._reading: asyncio.Task[None] | None = None
 
-    async def read(self, query: FeedQuery, limit: int, wait_seconds: float) -> Batch:
-        """Return the next events, or none after a time-out. Raises PositionNotFound, StoreUnavailable."""
+    async def read(
+        self, query: FeedQuery, limit: int, wait_seconds: float, output: Format = CLOUD_EVENTS
+    ) -> Batch:
+        """Return the next events, or none after a time-out. Raises PositionNotFound, StoreUnavailable.
+
+        output: the format in which the events are encoded by the reading thread instead of the event loop.
+        """
         before = await self.before(query)
-        found = await self._read(query, limit)
+        found = await self._read(query, limit, output)
         if found or not wait_seconds:
             return Batch(before, found, query.after)
         async with aclosing(self.follow(query, before, limit, wait_seconds)) as batches:
@@ -148,8 +155,13 @@ class LiveFeed:
             if not tail.followers:
                 del self._tails[client_ext_id]
 
-    async def _read(self, query: FeedQuery, limit: int) -> Sequence[FeedEvent]:
-        return await asyncio.to_thread(read_feed, query, limit, ledger=self._ledger, origin=self._origin)
+    async def _read(self, query: FeedQuery, limit: int, output: Format = CLOUD_EVENTS) -> Sequence[FeedEvent]:
+        return await asyncio.to_thread(self._read_encoded, query, limit, output)
+
+    def _read_encoded(self, query: FeedQuery, limit: int, output: Format) -> Sequence[FeedEvent]:
+        events = read_feed(query, limit, ledger=self._ledger, origin=self._origin)
+        output.prepare(events)
+        return events
 
     async def _read_continuously(self) -> None:
         watching = threading.Thread(

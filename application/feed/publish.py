@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from application.feed.feed import FeedEvent, FeedQuery, check_in_ledger, read_feed
+from application.feed.feed import FeedQuery, check_in_ledger, read_feed
+from application.feed.feed_event import FeedEvent
 from application.record.eras import EventId
 from application.record.ledger import Ledger
 from application.shared.errors import PositionNotFound, Unavailable

@@ -49,6 +49,8 @@ class Eras:
 
     def at(self, position: int) -> EventId:
         """Return the id of the event at a position."""
+        if not self.later:
+            return EventId(position)
         return EventId(position, next((era.name for era in reversed(self.later) if era.after < position), ""))
 
     def holds(self, event: EventId) -> bool:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from application.feed.feed import FeedEvent, FeedQuery, read_feed
+from application.feed.feed import FeedQuery, read_feed
+from application.feed.feed_event import FeedEvent
 from application.feed.live_feed import LiveFeed
 from application.record.eras import NO_ERAS
 from application.record.ledger import Ledger

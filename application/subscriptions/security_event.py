@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from application.feed.feed import CloudEvent, FeedEvent
+from application.feed.feed_event import FeedEvent
 from application.record.eras import EventId, parse_event_id
 from application.shared.ports import Clock
 from application.shared.wire import to_json
@@ -99,28 +98,27 @@ class SecurityEvents:
 
     def of_event(self, row: SubscriptionState, event: FeedEvent) -> Token:
         """Return the token of an event; its type is one of TYPES."""
-        source: CloudEvent = msgspec.json.decode(event.to_json(event.position - 1))
         change_type, initiator, reasons = _CHANGES[event.type]
-        if source["data"]["changed"].get("stateName") in _REVOKING:
+        if event.changed.get("stateName") in _REVOKING:
             change_type = "revoke"
-        reason = source["data"]["reason"]
         change = {
             "credential_type": CREDENTIAL_TYPE,
             "change_type": change_type,
             "initiating_entity": initiator,
             "reason_admin": {
-                language: f"{text}: {reason}" if reason else text for language, text in reasons.items()
+                language: f"{text}: {event.reason}" if event.reason else text
+                for language, text in reasons.items()
             },
-            "event_timestamp": int(datetime.fromisoformat(source["time"]).timestamp()),
+            "event_timestamp": int(event.time.timestamp()),
         }
         subject = {
             "format": "iss_sub",
             "iss": self.issuer(row.client_ext_id),
-            "sub": source["data"]["userExtId"],
+            "sub": event.user_ext_id or None,
         }
         claims = self._claims(row, jti_of(row.name, event.id), subject, {CREDENTIAL_CHANGE: change})
-        if trace := source.get("traceparent"):
-            claims["txn"] = trace.split("-")[1]
+        if event.traceparent:
+            claims["txn"] = event.traceparent.split("-")[1]
         return Token(claims["jti"], self.signer.sign(claims))
 
     def of_notice(self, row: SubscriptionState, notice: str) -> Token:

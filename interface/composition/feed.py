@@ -13,7 +13,7 @@ import typer
 import uvloop
 
 from application.feed.feed import FeedQuery
-from application.feed.follow import follow
+from application.feed.follow import FollowedEvent, follow
 from application.feed.live_feed import LiveFeed
 from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
@@ -36,8 +36,8 @@ def follow_feed(
     cursor: Path | None,
     types: frozenset[str] | None,
     warn: Callable[[str], None],
-) -> Generator[bytes | None]:
-    """Yield the events of a client as JSON, None whenever there are no more.
+) -> Generator[FollowedEvent | None]:
+    """Yield the events of a client, None whenever there are no more.
 
     The cursor moves when the next one is asked for. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
     """
@@ -49,10 +49,10 @@ def follow_feed(
     ):
         last = kept.last(client) if kept else after
         query = FeedQuery(client, last.position, types, last.era)
-        for event in follow(query, ledger=store, origin=settings.ledger_name, tell=warn):
-            yield event.content if event else None
-            if event and kept:
-                kept.move(client, event.id)
+        for followed in follow(query, ledger=store, origin=settings.ledger_name, report=warn):
+            yield followed
+            if followed and kept:
+                kept.move(client, followed.event.id)
                 with _uninterrupted():
                     kept.keep()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from application.feed.feed import FeedQuery, read_feed
+from application.feed.formats import CLOUD_EVENTS
 from domain.shared.subject import Subject
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -42,7 +43,7 @@ def ledgers(database_url: str) -> dict[str, list[bytes]]:
     with opened(database_url) as store:
         return {
             client: [
-                event.to_json(event.position - 1)
+                CLOUD_EVENTS.encode_event(event, event.position - 1)
                 for event in read_feed(FeedQuery(client), ALL, ledger=store, origin="tickets")
             ]
             for client, _ in store.sizes()

@@ -17,8 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from application.feed.feed import TYPES, CloudEvent
+from application.feed.feed import TYPES
+from application.feed.feed_event import FeedEvent
+from application.feed.follow import FollowedEvent
+from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId, parse_event_id
+from application.shared.wire import utc_date
 from interface.cli.core.messages import fail, print_notice
 
 _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
@@ -28,10 +32,10 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 class FeedActions:
     """The actions of the commands; interface/composition wires it.
 
-    follow: yields each event as JSON, and None whenever there are no more, at least once a second.
+    follow: yields each event, and None whenever there are no more, at least once a second.
     """
 
-    follow: Callable[..., Generator[bytes | None]]
+    follow: Callable[..., Generator[FollowedEvent | None]]
     publish: Callable[..., None]
     push: Callable[[], None]
 
@@ -68,16 +72,16 @@ def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
             fail("--after and --cursor exclude each other: the cursor file has the position")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: sys.exit(0))
-        shown = bytes if as_json else _reader()
+        encode = _json if as_json else _reader()
         events = actions.follow(
             client, after=_event_id(after or "0"), cursor=cursor, types=_types(types), warn=print_notice
         )
         with closing(events):
-            for event in events:
-                if event is None:
+            for followed in events:
+                if followed is None:
                     _exit_if_pipe_closed()
                 else:
-                    _print_line(shown(event))
+                    _print_line(encode(followed))
 
 
 def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
@@ -131,13 +135,17 @@ def _types(text: str | None) -> frozenset[str] | None:
     return frozenset(text.split(","))
 
 
-def _reader() -> Callable[[bytes], bytes]:
+def _json(followed: FollowedEvent) -> bytes:
+    return CLOUD_EVENTS.encode_event(followed.event, followed.previous)
+
+
+def _reader() -> Callable[[FollowedEvent], bytes]:
     """Return the function that formats an event for a human: in columns on a terminal, otherwise on one line."""
     console = Console(highlight=False)
 
-    def shown(content: bytes) -> bytes:
-        event: CloudEvent = json.loads(content)
-        cells = [event["time"], event["id"], event["type"], _what(event)]
+    def shown(followed: FollowedEvent) -> bytes:
+        event = followed.event
+        cells = [utc_date(event.time) or "", str(event.id), event.type, _what(event)]
         if not console.is_terminal:
             time, position, kind, what = map(_printable, cells)
             return f"{time}  {position:>{_POSITION_WIDTH}}  {kind:{_TYPE_WIDTH}}  {what}".encode()
@@ -154,12 +162,11 @@ def _reader() -> Callable[[bytes], bytes]:
     return shown
 
 
-def _what(event: CloudEvent) -> str:
+def _what(event: FeedEvent) -> str:
     """Return the user, actor, reason and changes of an event."""
-    data = event["data"]
-    who = f"{data['userExtId'] or ''} by {data['actor']}".strip()
-    reason = f": {data['reason']}" if data["reason"] else ""
-    changed = ", ".join(f"{name} {_value(value)}" for name, value in data["changed"].items())
+    who = f"{event.user_ext_id} by {event.actor}".strip()
+    reason = f": {event.reason}" if event.reason else ""
+    changed = ", ".join(f"{name} {_value(value)}" for name, value in event.changed.items())
     return f"{who}{reason} [{changed}]" if changed else who + reason
 
 

@@ -1,6 +1,6 @@
 """The routes of operations: authenticate and authorise a request, and make it a Call."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from domain.shared.subject import Subject
 from interface.http.core.call import Call, Service
-from interface.http.core.headers import Headers, Traceparent, accepts
+from interface.http.core.headers import Headers, Traceparent, preferred_type
 from interface.http.core.path import ClientExtId, UserExtId, path_id
 from interface.http.core.problems import NotAcceptable
 
@@ -23,10 +23,10 @@ class Permitted:
     The order is fixed: 401 before anything, then 400 for the path, 403, 406.
     """
 
-    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_type: str) -> None:
+    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_types: Sequence[str]) -> None:
         self._permissions = permissions
         self._of_a_user = of_a_user
-        self._media_type = media_type
+        self._media_types = media_types
 
     async def call(self, request: Request) -> Call:
         """Return the call. Raises HttpError, Unavailable."""
@@ -38,8 +38,9 @@ class Permitted:
         subject = Subject(path_id(params, "clientExtId"), user_ext_id)
         state["access"] = (caller.actor, subject)
         caller.demand(subject.client_ext_id, self._permissions)
-        if not accepts(headers, self._media_type):
-            raise NotAcceptable(f"The response is {self._media_type}, which the Accept header excludes.")
+        if preferred_type(headers, self._media_types) is None:
+            types = " or ".join(self._media_types)
+            raise NotAcceptable(f"The response is {types}, which the Accept header excludes.")
         return Call(
             method=scope["method"],
             path=scope["path"],
@@ -58,8 +59,8 @@ class Permitted:
 class PermittedForUser(Permitted):
     """Of an operation that is about one user."""
 
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=True, media_type=media_type)
+    def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
+        super().__init__(permissions, of_a_user=True, media_types=media_types)
 
     def __call__(
         self,
@@ -73,8 +74,8 @@ class PermittedForUser(Permitted):
 class PermittedForClient(Permitted):
     """Of an operation that is about the client and no one user."""
 
-    def __init__(self, *permissions: str, media_type: str = JSON) -> None:
-        super().__init__(permissions, of_a_user=False, media_type=media_type)
+    def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
+        super().__init__(permissions, of_a_user=False, media_types=media_types)
 
     def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
         """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
@@ -105,11 +106,11 @@ class CallRoute(APIRoute):
         return answer
 
 
-def depends(*permissions: str, media_type: str = JSON) -> Any:
+def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:
     """Return the dependency of an operation about a user, for use in an Annotated."""
-    return Depends(PermittedForUser(*permissions, media_type=media_type))
+    return Depends(PermittedForUser(*permissions, media_types=media_types))
 
 
-def depends_for_client(*permissions: str, media_type: str = JSON) -> Any:
+def depends_for_client(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:
     """Return the dependency of an operation about the client, for use in an Annotated."""
-    return Depends(PermittedForClient(*permissions, media_type=media_type))
+    return Depends(PermittedForClient(*permissions, media_types=media_types))

@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from fastapi import Header
@@ -22,6 +22,8 @@ _ONE_ENTITY_TAG = re.compile(_ENTITY_TAG)
 _OUR_TAG = re.compile(r'"(0|[1-9][0-9]{0,17})u?"')
 # RFC 7240, section 2: commas part preferences, but those within quotation marks.
 _PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
+# RFC 9110, section 12.4.2.
+_WEIGHT = re.compile(r"q\s*=\s*(0(?:\.[0-9]*)?|1(?:\.0*)?)")
 _SECONDS = re.compile(r'(")?([0-9]+)(?(1)")')
 # The document describes the header if it is sent; here, None means absent.
 _TAGS = WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'})
@@ -169,19 +171,27 @@ def is_json(headers: Headers) -> bool:
     )
 
 
-def accepts(headers: Headers, media_type: str) -> bool:
-    """Return whether the caller accepts this type; the most specific range decides (RFC 9110, section 12.5.1)."""
+def preferred_type(headers: Headers, media_types: Sequence[str]) -> str | None:
+    """Return the media type that the caller prefers, the first among equals; None: the caller accepts none of them."""
     if "accept" not in headers:
-        return True
+        return media_types[0]
     accept = ",".join(headers.getlist("accept")).lower()
-    if accept.strip() in ("", "*/*", media_type):
-        return True
+    if accept.strip() in ("", "*/*", media_types[0]):
+        return media_types[0]
+    qualities = {media_type: _quality(accept, media_type) for media_type in media_types}
+    preferred = max(qualities, key=lambda media_type: qualities[media_type])
+    return preferred if qualities[preferred] else None
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """Return the quality of a media type; the most specific range decides (RFC 9110, section 12.5.1)."""
     ranges = {"*/*": 0, f"{media_type.partition('/')[0]}/*": 1, media_type: 2}
-    best, accepted = -1, False
+    best, quality = 0, 0.0
     for item in accept.split(","):
         media_range, *parameters = [part.strip() for part in item.split(";")]
         specificity = ranges.get(media_range, -1)
-        if specificity >= best and specificity >= 0:
+        if specificity >= best:
             best = specificity
-            accepted = not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters)
-    return accepted
+            weights = (_WEIGHT.fullmatch(parameter) for parameter in parameters)
+            quality = next((float(weight[1]) for weight in weights if weight), 1.0)
+    return quality

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document: the parts that FastAPI cannot derive."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
@@ -68,9 +68,9 @@ def lists(schema: type, description: str, *more: int) -> Responses:
     return responses | _problems(*more)
 
 
-def returns(media_type: str, schema: dict[str, Any], description: str) -> Responses:
-    """Declare the responses of a GET of another media type than JSON."""
-    content = {media_type: {"schema": schema}}
+def returns(schemas: Mapping[str, dict[str, Any]], description: str) -> Responses:
+    """Declare the responses of a GET of other media types than JSON. schemas: by media type."""
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
 

@@ -6,7 +6,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
-from application.feed.feed import NAMES, CloudEvent
+from application.feed.feed_event import NAMES
+from application.feed.formats import CLOUD_EVENTS
+from application.feed.formats.cloud_events import CloudEvent
 from application.record.streams import EVENTS
 from application.subscriptions.security_event import TYPES as SECURITY_TYPES
 from domain.shared.event import Event
@@ -33,7 +35,7 @@ def document(title: str, version: str, public_url: str) -> dict[str, Any]:
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": _DESCRIPTION},
-        "defaultContentType": "application/cloudevents+json",
+        "defaultContentType": CLOUD_EVENTS.event_media_type,
         "servers": _servers(public_url),
         "channels": _channels(every, secure),
         "operations": _operations(),
@@ -146,7 +148,7 @@ def _message(topic: str, event: type[Event]) -> dict[str, Any]:
         "name": topic,
         "title": topic,
         "summary": (event.__doc__ or "").partition("\n")[0],
-        "contentType": "application/cloudevents+json",
+        "contentType": CLOUD_EVENTS.event_media_type,
         "payload": {"allOf": [{"$ref": "#/components/schemas/CloudEvent"}, narrowed]},
     }
 

@@ -3,15 +3,17 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from application.feed.feed import CloudEvent, FeedQuery, joined
+from application.feed.feed import FeedQuery
+from application.feed.formats import CLOUD_EVENTS, FORMATS, Format
 from application.feed.live_feed import LiveFeed
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.headers import preferred_type
 from interface.http.core.openapi import SchemaRef, returns
 from interface.http.core.paging import Limit, numbered, page
 from interface.http.core.path import BASE_PATH
@@ -32,8 +34,13 @@ from interface.http.feed.schemas import (
 
 router = APIRouter(prefix=BASE_PATH, tags=["Events"], route_class=CallRoute)
 EVENTS = "/{clientExtId:segment}/events"
-BATCH = "application/cloudevents-batch+json"
-_BATCH_SCHEMA = {"type": "array", "items": SchemaRef(CloudEvent, "serialization")}
+_MEDIA_TYPES = tuple(FORMATS)
+
+
+def _schema(output: Format) -> dict[str, Any]:
+    if output.item is None:
+        return {"type": "string"}
+    return {"type": "array", "items": SchemaRef(output.item, "serialization")}
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,13 @@ documents.add_route("/asyncapi.json", _asyncapi)
     EVENTS,
     summary="Get the events after a position",
     operation_id="getEvents",
-    responses=returns(BATCH, _BATCH_SCHEMA, "The next events, by position; empty if there are none"),
+    responses=returns(
+        {media_type: _schema(output) for media_type, output in FORMATS.items()},
+        "The next events, by position; empty if there are none",
+    ),
 )
 async def events(
-    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=BATCH)],
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_types=_MEDIA_TYPES)],
     after: After = None,
     limit: Limit = None,
     wait: Wait = None,
@@ -77,19 +87,20 @@ async def events(
     """
     query = feed_query(call, call.subject.client_ext_id, after_event(call))
     seconds = numbered(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
-    batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds)
-    content = b"[%s]" % b",".join(joined(query, batch))
-    return Response(content, media_type=BATCH, headers={"Cache-Control": "no-store"})
+    output = FORMATS[preferred_type(call.headers, _MEDIA_TYPES) or CLOUD_EVENTS.media_type]
+    batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds, output)
+    content = output.encode_page(query, batch)
+    return Response(content, media_type=output.media_type, headers={"Cache-Control": "no-store"})
 
 
 @router.get(
     f"{EVENTS}/stream",
     summary="Follow the events as they happen",
     operation_id="streamEvents",
-    responses=returns(MEDIA_TYPE, {"type": "string"}, "Events, until the reader disconnects"),
+    responses=returns({MEDIA_TYPE: {"type": "string"}}, "Events, until the reader disconnects"),
 )
 async def stream(
-    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_type=MEDIA_TYPE)],
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_types=[MEDIA_TYPE])],
     after: After = None,
     types: TypesFilter = None,
     last_event_id: LastEventId = None,
@@ -115,5 +126,7 @@ async def _batches(call: Call, query: FeedQuery, before: int) -> AsyncGenerator[
     following = call.part(FeedPart).live.follow(query, before, idle_seconds=HEARTBEAT_SECONDS)
     async with aclosing(following) as batches:
         async for batch in batches:
-            contents = zip(batch.events, joined(query, batch), strict=True)
-            yield [Sent(event.id, content) for event, content in contents]
+            yield [
+                Sent(event.id, CLOUD_EVENTS.encode_event(event, previous))
+                for event, previous in batch.with_previous(query)
+            ]

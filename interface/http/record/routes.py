@@ -164,10 +164,10 @@ async def checkpoints(
     f"{TICKET}/evidence",
     summary="Get the evidence of a ticket",
     operation_id="getEvidence",
-    responses=returns(ZIP, {"type": "string", "format": "binary"}, "The evidence of the ticket"),
+    responses=returns({ZIP: {"type": "string", "format": "binary"}}, "The evidence of the ticket"),
 )
 async def evidence(
-    call: Annotated[Call, depends(HISTORY_VIEW, media_type=ZIP)], since: Since = None
+    call: Annotated[Call, depends(HISTORY_VIEW, media_types=[ZIP])], since: Since = None
 ) -> Response:
     """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
 

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from application.feed.feed import FeedEvent
+from application.feed.feed_event import FeedEvent
+from application.feed.formats import CLOUD_EVENTS
 from application.feed.publish import BrokerUnavailable
 from application.record.eras import EventId
 from interface.outbound.brokers.broker_url import BrokerUrl
@@ -20,7 +21,7 @@ _REQUEST_SECONDS = 10
 # Longer than the request timeout, so that a failed request reports its cause.
 _ANSWERED_WITHIN_SECONDS = 15
 _CLOSE_SECONDS = 2
-_HEADERS = [("content-type", b"application/cloudevents+json")]
+_HEADERS = [("content-type", CLOUD_EVENTS.event_media_type.encode())]
 
 # aiokafka logs an unreachable broker ten times a second; the publisher logs it once per attempt.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -89,7 +90,10 @@ class KafkaBroker:
             if self._producer is None:
                 raise BrokerUnavailable(f"{self._url} is not connected")
             self._sent[identity] = await self._producer.send(
-                self._topic, event.to_json(event.position - 1), key=key.encode(), headers=_HEADERS
+                self._topic,
+                CLOUD_EVENTS.encode_event(event, event.position - 1),
+                key=key.encode(),
+                headers=_HEADERS,
             )
         await asyncio.shield(self._sent[identity])
         self._sent.pop(identity, None)

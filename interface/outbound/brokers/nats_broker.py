@@ -1,7 +1,6 @@
 """NATS JetStream: one stream for all events, which also holds the publisher's progress."""
 
 import asyncio
-import json
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +13,8 @@ from nats.js import JetStreamContext
 from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
-from application.feed.feed import FeedEvent
+from application.feed.feed_event import FeedEvent
+from application.feed.formats import CLOUD_EVENTS
 from application.feed.publish import BrokerUnavailable, OutOfSync
 from application.record.eras import EventId, parse_event_id
 from interface.outbound.brokers.broker_url import BrokerUrl
@@ -22,7 +22,6 @@ from interface.outbound.brokers.broker_url import BrokerUrl
 _CONNECT_SECONDS = 5
 _ACKNOWLEDGED_WITHIN_SECONDS = 5
 _WRONG_LAST_SEQUENCE = 10071
-_CONTENT_TYPE = "application/cloudevents+json"
 
 # asyncio warns for every TLS connection of nats-py that half-closing its reader has no effect.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
@@ -77,8 +76,8 @@ class NatsBroker:
                 state = (await self._jetstream.stream_info(self._stream)).state
                 return None if state.first_seq > 1 or state.num_deleted else EventId(0)
         try:
-            return parse_event_id(json.loads(newest.data or b"")["id"])
-        except (ValueError, KeyError, TypeError):
+            return parse_event_id((newest.headers or {})[Header.MSG_ID].rpartition(":")[2])
+        except (ValueError, KeyError):
             raise BrokerUnavailable(
                 f"{self._url} has an unknown message with subject {newest.subject}"
             ) from None
@@ -98,11 +97,14 @@ class NatsBroker:
         headers = {
             Header.MSG_ID: f"{token}:{event.id}",
             Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(sequences[event.type]),
-            "Content-Type": _CONTENT_TYPE,
+            "Content-Type": CLOUD_EVENTS.event_media_type,
         }
         try:
             stored = await self._jetstream.publish(
-                subject, event.to_json(event.position - 1), stream=self._stream, headers=headers
+                subject,
+                CLOUD_EVENTS.encode_event(event, event.position - 1),
+                stream=self._stream,
+                headers=headers,
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:

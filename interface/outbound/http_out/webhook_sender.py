@@ -4,14 +4,12 @@ from urllib.parse import quote
 
 from standardwebhooks import Webhook
 
-from application.feed.feed import Batch, FeedQuery, joined
+from application.feed.feed import Batch, FeedQuery
+from application.feed.formats import CLOUD_EVENTS
 from application.shared.ports import Clock
 from application.subscriptions.push import Message
 from application.subscriptions.records import StoredSubscription, Target
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
-
-ONE = "application/cloudevents+json"
-SEVERAL = "application/cloudevents-batch+json"
 
 
 class WebhookSender:
@@ -25,13 +23,15 @@ class WebhookSender:
         """Return the message with these events."""
         terms, client = subscribed.row.terms, subscribed.row.client_ext_id
         types = None if terms.types is None else frozenset(terms.types)
-        contents = joined(FeedQuery(client, types=types), batch)
+        query = FeedQuery(client, types=types)
         first, last = batch.events[0].id, batch.events[-1].id
         # A full stop separates the id from the rest in the signed text.
         named = quote(client, safe="").replace(".", "%2E")
         if terms.batch_size == 1:
-            return Message(f"{named}:{first}", contents[0], ONE)
-        return Message(f"{named}:{first}-{last}", b"[%s]" % b",".join(contents), SEVERAL)
+            [content] = CLOUD_EVENTS.encode_batch(query, batch)
+            return Message(f"{named}:{first}", content, CLOUD_EVENTS.event_media_type)
+        content = CLOUD_EVENTS.encode_page(query, batch)
+        return Message(f"{named}:{first}-{last}", content, CLOUD_EVENTS.media_type)
 
     async def send(self, target: Target, message: Message) -> None:
         """Send a message. Raises DeliveryRejected."""

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from application.shared.wire import to_json
+from application.feed.feed_event import FeedEvent
+from application.feed.follow import FollowedEvent
 from interface.cli.feed.commands import _reader
 from tests.bench.seed import CLIENT, seed
 from tests.support.command import Command, command
+from tests.support.fakes import NOW
 from tests.support.ledgers import given_ticket, ledgers, opened, reset
 from tests.support.postgres import out_of_reach
 from tests.support.server import NO_DELIVERY, serving, until
@@ -128,19 +130,20 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
 
 
 def test_a_line_is_read_at_a_glance_and_obeyed_by_no_terminal() -> None:
-    event = {
-        "time": "2026-11-23T09:42:00Z",
-        "id": "42",
-        "type": "TicketRegenerated",
-        "data": {
-            "userExtId": "user-\u202e",
-            "actor": "anna",
-            "reason": "[bold]lost\x1b[31m\nletter",
-            "changed": {"resetCount": 1, "stateName": "active", "lockedUntil": None},
-        },
-    }
+    event = FeedEvent(
+        position=42,
+        source="tickets/client-123",
+        type="TicketRegenerated",
+        time=NOW,
+        user_ext_id="user-\u202e",
+        version=2,
+        actor="anna",
+        reason="[bold]lost\x1b[31m\nletter",
+        traceparent="",
+        changed={"resetCount": 1, "stateName": "active", "lockedUntil": None},
+    )
 
-    line = _reader()(to_json(event).encode()).decode()
+    line = _reader()(FollowedEvent(event, 41)).decode()
 
     assert " ".join(line.split()) == (
         "2026-11-23T09:42:00Z 42 TicketRegenerated user-\\u202e by anna: [bold]lost\\x1b[31m\\nletter"

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from application.feed.feed import TYPES, FeedQuery, read_feed
+from application.feed.feed import TYPES, Batch, FeedQuery, read_feed
+from application.feed.formats import CLOUD_EVENTS
 from tests.support.evidence import open_store
 from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
 
@@ -256,6 +257,7 @@ def test_the_library_reads_the_same_as_the_edge_gives(web: Web) -> None:
     given_resets(web, 1)
     store: Any = web.service.store
 
-    found = read_feed(FeedQuery("client-123"), 10, ledger=store, origin="tickets")
+    query = FeedQuery("client-123")
+    found = read_feed(query, 10, ledger=store, origin="tickets")
 
-    assert [json.loads(event.to_json(event.position - 1)) for event in found] == events(web)
+    assert json.loads(CLOUD_EVENTS.encode_page(query, Batch(0, found, 0))) == events(web)

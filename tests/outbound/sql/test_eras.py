@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from application.feed.feed import Batch, FeedEvent, FeedQuery, joined, position_before, read_feed
+from application.feed.feed import Batch, FeedQuery, position_before, read_feed
+from application.feed.feed_event import FeedEvent
+from application.feed.formats import CLOUD_EVENTS
 from application.feed.publish import Backoff, publish
 from application.record.eras import EventId
 from application.shared.errors import PositionNotFound
@@ -44,7 +46,7 @@ def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
 def feed(store: SqliteStore | PostgresStore, client: str = CLIENT, *types: str) -> list[tuple[str, str]]:
     query = FeedQuery(client, types=frozenset(types) or None)
     events = read_feed(query, 100, ledger=store, origin="tickets")
-    found = map(json.loads, joined(query, Batch(0, events, 0)))
+    found = json.loads(CLOUD_EVENTS.encode_page(query, Batch(0, events, 0)))
     return [(event["previous"], event["id"]) for event in found]
 
 

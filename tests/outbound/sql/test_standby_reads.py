@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from application.feed.feed import FeedQuery, joined
+from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.record.history import read_history
 from application.record.ledger import HistoryQuery
@@ -242,8 +242,9 @@ class Followers:
         before = await self.live.before(query)
         async with aclosing(self.live.follow(query, before, limit=3)) as batches:
             async for batch in batches:
-                told = [int(one.partition(b'"previous":"')[2].rstrip(b'"}')) for one in joined(query, batch)]
-                self.seen[name] += zip([event.position for event in batch.events], told, strict=True)
+                self.seen[name] += [
+                    (event.position, previous) for event, previous in batch.with_previous(query)
+                ]
                 if self.seen[name] and self.seen[name][-1][0] >= end:
                     return
 

@@ -1,0 +1,112 @@
+"""An event of the feed: the public fields of an entry of the ledger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from msgspec import Struct, field
+
+from application.record.eras import NO_ERAS, Eras, EventId
+from application.record.ledger import LedgerEntry
+from application.shared.wire import utc_date
+from domain.shared.event import Event
+from domain.tickets.states import State
+
+_PLAIN_TYPES = (str, int, type(None))
+
+
+class FeedEvent(Struct, frozen=True, kw_only=True):
+    """An event; contains no hash, no ticket and no personal data.
+
+    source: the origin of the client's ledger. user_ext_id: empty if the event does not concern a single user. version: of
+    the stream after the event. traceparent: of the request; empty: none. changed: the other fields, named as in the ticket
+    response, with values for JSON. encoded: the event by the media type of a format, so that it is encoded once for all
+    readers.
+    """
+
+    position: int
+    source: str
+    type: str
+    time: datetime
+    user_ext_id: str
+    version: int
+    actor: str
+    reason: str | None
+    traceparent: str
+    changed: Mapping[str, Any]
+    eras: Eras = NO_ERAS
+    encoded: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def id(self) -> EventId:
+        """The permanent id of the event."""
+        return self.eras.at(self.position)
+
+
+def to_feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> FeedEvent:
+    """Return the public fields of an entry and its event."""
+    return FeedEvent(
+        position=entry.position,
+        source=source,
+        type=entry.topic,
+        time=event.timestamp,
+        user_ext_id=entry.user_ext_id,
+        version=entry.version,
+        actor=event.actor,
+        reason=event.reason,
+        traceparent=event.correlation_id,
+        changed=_changed(event) | _IMPLIED.get(entry.topic, {}),
+        eras=eras,
+    )
+
+
+def _changed(event: Any) -> dict[str, Any]:
+    values = vars(event)
+    return {name: _shown(values[field]) for field, name in _names_of(event.__class__)}
+
+
+@cache
+def _names_of(kind: Any) -> Sequence[tuple[str, str]]:
+    known = {field.name for field in fields(kind)}
+    return [(field, name) for field, name in NAMES.items() if field in known]
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, _PLAIN_TYPES):
+        return value
+    if isinstance(value, datetime):
+        return utc_date(value)
+    return {_camel_case(name): part for name, part in vars(value).items()} if is_dataclass(value) else value
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+
+# Changes that an event implies without a field (domain/tickets/state.py).
+_IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
+# The published fields of events, by their response names. Other fields, such as hashes, are never published.
+NAMES = {
+    "ext_id": "extId",
+    "policy_ext_id": "policyExtId",
+    "state_name": "stateName",
+    "locked_until": "lockedUntil",
+    "valid_from": "validity.from",
+    "valid_to": "validity.to",
+    "reset_count": "resetCount",
+    "is_default": "defaultPolicy",
+    "parameters": "parameters",
+    "operation": "operation",
+    "outcome": "outcome",
+    "count": "count",
+    "name": "name",
+    "terms": "terms",
+    "status": "status",
+    "position": "position",
+    "ticket_version": "ticketVersion",
+    "delivery": "delivery",
+    "why": "why",
+}

@@ -1,0 +1,102 @@
+"""CloudEvents 1.0 in JSON: the default format, and the format of webhooks, streams and brokers."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NotRequired
+
+import msgspec
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from application.feed.feed_event import FeedEvent
+from application.feed.formats.format import Format
+from application.record.eras import EventId
+from application.shared.wire import UtcDate, utc_date
+
+# Wide enough for every position, so that the text sorts numerically.
+_SEQUENCE_DIGITS = 19
+
+
+class EventData(TypedDict):
+    """The data of an event; contains no hash, no ticket and no personal data."""
+
+    userExtId: Annotated[str | None, Field(description="The user concerned.")]
+    version: Annotated[
+        int, Field(description="Version of the ticket, or of another stream, after the event.")
+    ]
+    actor: str
+    reason: str | None
+    changed: Annotated[
+        dict[str, Any], Field(description="Other fields of the event, named as in the ticket response.")
+    ]
+
+
+class CloudEvent(TypedDict):
+    """An event in the format of CloudEvents 1.0; `id` is its position in the client's ledger: 1, 2, 3 … without gaps."""
+
+    specversion: Annotated[str, Field(examples=["1.0"])]
+    id: Annotated[
+        str,
+        Field(
+            description="The position in decimal, followed by the era if the store was ever restored from a backup.",
+            examples=["42"],
+        ),
+    ]
+    source: Annotated[
+        str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
+    ]
+    type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
+    time: UtcDate
+    datacontenttype: str
+    sequence: Annotated[
+        str, Field(description="The position in 19 digits, so that it sorts as text.", pattern="^[0-9]{19}$")
+    ]
+    traceparent: NotRequired[Annotated[str, Field(description="The traceparent of the request.")]]
+    subject: NotRequired[Annotated[str, Field(description="The user concerned.")]]
+    data: EventData
+    previous: Annotated[
+        str,
+        Field(description="The id of the preceding event in the filtered feed; 0: none."),
+    ]
+
+
+def _encode(event: FeedEvent) -> bytes:
+    """Return the event without its last member, `previous`, and the closing brace."""
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": str(event.id),
+        "source": event.source,
+        "type": event.type,
+        "time": utc_date(event.time),
+        "datacontenttype": "application/json",
+        "sequence": f"{event.position:0{_SEQUENCE_DIGITS}}",
+    }
+    if event.traceparent:
+        attributes["traceparent"] = event.traceparent
+    if event.user_ext_id:
+        attributes["subject"] = event.user_ext_id
+    attributes["data"] = {
+        "userExtId": event.user_ext_id or None,
+        "version": event.version,
+        "actor": event.actor,
+        "reason": event.reason,
+        "changed": event.changed,
+    }
+    return msgspec.json.encode(attributes)[:-1]
+
+
+def _complete(encoded: bytes, previous: EventId) -> bytes:
+    return b'%s,"previous":"%s"}' % (encoded, str(previous).encode())
+
+
+def _join(events: Sequence[bytes]) -> bytes:
+    return b"[%s]" % b",".join(events)
+
+
+CLOUD_EVENTS = Format(
+    media_type="application/cloudevents-batch+json",
+    event_media_type="application/cloudevents+json",
+    encode=_encode,
+    complete=_complete,
+    join=_join,
+    item=CloudEvent,
+)
