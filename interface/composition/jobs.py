@@ -21,9 +21,9 @@ from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
-from interface.composition.register.ssf import issuer
 from interface.composition.service import Running
 from interface.http.core.envelope import new_traceparent
+from interface.http.ssf.urls import issuer
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
 from interface.outbound.http_out.webhook_sender import WebhookSender

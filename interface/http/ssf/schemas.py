@@ -1,9 +1,10 @@
-"""Request bodies of receivers (Shared Signals, RFC 8936); unknown fields are ignored."""
+"""Request bodies of receivers, whose unknown fields are ignored, and responses (Shared Signals, RFC 8936)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from typing_extensions import TypedDict
 
 from application.shared.fields import Comment
 from application.subscriptions.records import Target
@@ -110,3 +111,41 @@ class PollBody(_Body):
         BeforeValidator(integral),
     ] = 100
     returnImmediately: Annotated[bool, Field(strict=True)] = False
+
+
+class DeliveryItem(TypedDict):
+    """How the tokens of a stream are delivered."""
+
+    method: str
+    endpoint_url: str
+
+
+class StreamConfiguration(TypedDict, total=False):
+    """The configuration of a stream."""
+
+    stream_id: str
+    iss: str
+    aud: str
+    delivery: DeliveryItem
+    events_supported: list[str]
+    events_requested: list[str]
+    events_delivered: list[str]
+    description: str
+
+
+OneOrAll: Any = StreamConfiguration | list[StreamConfiguration]
+
+
+class StreamStatus(TypedDict, total=False):
+    """The status of a stream."""
+
+    stream_id: str
+    status: str
+    reason: str
+
+
+class PolledTokens(TypedDict):
+    """Security event tokens by their jti."""
+
+    sets: dict[str, str]
+    moreAvailable: bool
