@@ -16,6 +16,7 @@ from interface.composition import (
     operations,
     record,
     server,
+    subscriptions,
     tickets,
     users,
 )
@@ -24,7 +25,7 @@ from interface.outbound.sql.sqlite_backup import BackupRefused
 from interface.settings import InvalidSettings
 
 # In this order the help lists their commands.
-ROOMS = (server, tickets, users, record, keys, feed, delivery, backup, operations)
+ROOMS = (server, tickets, users, record, keys, feed, subscriptions, delivery, backup, operations)
 
 
 def command_line() -> typer.Typer:

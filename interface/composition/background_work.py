@@ -15,8 +15,9 @@ from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
 from interface.composition.delivery import deliver, delivery_of
-from interface.composition.jobs import cancelled, expire, push, send_signed, sign_ledgers, witnesses
+from interface.composition.jobs import cancelled, expire, send_signed, sign_ledgers, witnesses
 from interface.composition.service import Running
+from interface.composition.subscriptions import push
 from interface.composition.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,11 @@ import uvloop
 
 from application.feed.feed import FeedQuery
 from application.feed.follow import FollowedEvent, follow
-from application.feed.live_feed import LiveFeed
 from application.feed.publish import Backoff, Broker, publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
-from interface.composition.jobs import push, until_stopped
-from interface.composition.service import Running, log_as_set, open_store, start
+from interface.composition.service import log_as_set, open_store
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
@@ -125,23 +123,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                 await patience.wait(error)
 
 
-def push_alone() -> None:
-    """Push to subscriptions until a stop signal. Raises InvalidSettings."""
-    settings = read_settings()
-    log_as_set(settings)
-    running = start(settings)
-    uvloop.run(_push_until_stopped(running))
-
-
-async def _push_until_stopped(running: Running) -> None:
-    live = LiveFeed(running.reads, running.settings.ledger_name)
-    await until_stopped(push(running, live))
-    await live.close()
-    await running.commands.close()
-    await asyncio.to_thread(running.close)
-
-
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds, push=push_alone)
+    actions = commands.FeedActions(follow=follow_feed, publish=publish_feeds)
     commands.add_commands(cli, actions)

@@ -1,4 +1,4 @@
-"""Background jobs: expiry, checkpoints, pushing."""
+"""Background jobs: expiry and checkpoints."""
 
 import asyncio
 import random
@@ -8,25 +8,14 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from application.feed.live_feed import LiveFeed
 from application.record.checkpoint import CheckpointSender, Witness, make_checkpoints
 from application.shared.retries import Retries
-from application.subscriptions.push import Pusher
-from application.subscriptions.security_event import SecurityEvents
-from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
-from domain.shared.subject import Subject
-from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.composition.service import Running
 from interface.http.core.envelope import new_traceparent
-from interface.http.ssf.urls import issuer
-from interface.outbound.http_out.outgoing_http import OutgoingHttp
-from interface.outbound.http_out.set_sender import SetSender
-from interface.outbound.http_out.webhook_sender import WebhookSender
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.outbound.system import system_clock
 from interface.settings import Settings
@@ -93,46 +82,6 @@ def send_signed(
         # Otherwise, a checkpoint signed in between would be sent without being reported.
         if since:
             sending.run(stopped)
-
-
-async def push(running: Running, live: LiveFeed) -> None:
-    """Push to subscriptions until cancelled."""
-    settings = running.settings
-    http = OutgoingHttp(settings.private_hosts, timeout_seconds=settings.push_timeout_seconds)
-    events = SecurityEvents(partial(issuer, settings.public_url), running.set_keys, system_clock)
-    sets = SetSender(http, events)
-    pusher = Pusher(
-        store=running.store,
-        subscriptions=running.store,
-        live=live,
-        sealer=running.sealer,
-        senders={Method.WEBHOOK: WebhookSender(http, system_clock), Method.SET_PUSH: sets},
-        compose_notice=sets.compose_notice,
-        park=partial(_park, running),
-        retries=retries(
-            settings.push_retry_seconds, settings.push_longest_wait_seconds, settings.push_give_up_hours
-        ),
-        clock=system_clock,
-    )
-    try:
-        await pusher.run()
-    finally:
-        await http.close()
-
-
-async def _park(running: Running, key: SubscriptionKey, version: int, reason: str) -> None:
-    command = ChangeSubscriptionStatus(
-        subject=Subject(key.client_ext_id),
-        actor="tickets push",
-        reason=reason,
-        correlation_id=new_traceparent(),
-        command_id=secrets.token_hex(16),
-        request_digest="",
-        name=key.name,
-        status=Status.PARKED,
-        version=version,
-    )
-    (await running.commands.execute(command)).unwrap()
 
 
 def retries(first_seconds: float, longest_seconds: float, give_up_hours: float) -> Retries:

@@ -37,18 +37,12 @@ class FeedActions:
 
     follow: Callable[..., Generator[FollowedEvent | None]]
     publish: Callable[..., None]
-    push: Callable[[], None]
 
 
 def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
     """Add the commands."""
     _add_follow(cli, actions)
     _add_publish(cli, actions)
-
-    @cli.command()
-    def push() -> None:
-        """Push to subscriptions in a separate process, until a stop signal; one process is elected."""
-        actions.push()
 
 
 def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:

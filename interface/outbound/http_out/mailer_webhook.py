@@ -14,7 +14,7 @@ from application.delivery.deliver_tickets import NotDelivered
 from application.delivery.outbox import PendingDelivery
 from application.shared.ports import Clock
 from application.shared.wire import to_json, utc_date
-from application.subscriptions.push import DeliveryRejected
+from application.subscriptions.push_ports import DeliveryRejected
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 

@@ -13,7 +13,7 @@ import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
-from application.subscriptions.push import DeliveryRejected
+from application.subscriptions.push_ports import DeliveryRejected
 
 _LONGEST_ANSWER = 64 * 1024
 # RFC 6052: addresses that embed an IPv4 address, to which a translator would connect.

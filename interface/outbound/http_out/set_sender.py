@@ -4,7 +4,7 @@ import json
 import re
 
 from application.feed.feed import Batch
-from application.subscriptions.push import DeliveryRejected, Message
+from application.subscriptions.push_ports import DeliveryRejected, Message
 from application.subscriptions.records import StoredSubscription, Target
 from application.subscriptions.security_event import MEDIA_TYPE, SecurityEvents, Token
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused

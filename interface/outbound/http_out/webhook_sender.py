@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 from application.feed.feed import Batch, FeedQuery
 from application.feed.formats import CLOUD_EVENTS
 from application.shared.ports import Clock
-from application.subscriptions.push import Message
+from application.subscriptions.push_ports import Message
 from application.subscriptions.records import StoredSubscription, Target
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 

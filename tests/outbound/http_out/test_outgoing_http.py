@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from application.subscriptions.push import DeliveryRejected
+from application.subscriptions.push_ports import DeliveryRejected
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, is_public
 from tests.support.certificates import self_signed, server_context
 from tests.support.receiver import HANGS, Received, answer, receiving
