@@ -3,18 +3,17 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, aclosing, suppress
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import cast
 
+from application.feed.backoff import Backoff
+from application.feed.broker import Broker, BrokerUnavailable, Cursor, OutOfSync
 from application.feed.feed import FeedQuery, check_in_ledger, read_feed
-from application.feed.feed_event import FeedEvent
-from application.record.eras import EventId
 from application.record.ledger import Ledger
 from application.shared.errors import PositionNotFound, Unavailable
-from application.shared.ports import Randomness
 from application.transaction.store import Lease, Store
 
 log = logging.getLogger(__name__)
@@ -22,76 +21,7 @@ log = logging.getLogger(__name__)
 # Small, since a client waits for the pages of other clients that are published concurrently.
 _PAGE = 100
 _MAX_CONCURRENT_CLIENTS = 16
-_MIN_DELAY_MS = 500
-_MAX_DELAY_MS = 30_000
 _LEASE_INTERVAL_SECONDS = 1
-
-
-class BrokerUnavailable(Exception):
-    """The broker is unreachable, rejects a message, or has not acknowledged it in time."""
-
-
-class OutOfSync(Exception):
-    """The broker's newest event of a client is not the last published one; the position must be read again."""
-
-
-class Broker(Protocol):
-    """A message broker. Every method except close raises BrokerUnavailable."""
-
-    async def connect(self) -> None:
-        """Connect, or reconnect after a failure."""
-
-    async def newest(self, client_ext_id: str) -> EventId | None:
-        """Return the newest stored event of a client; None: unknown."""
-
-    async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
-        """Publish consecutive events and wait until the broker has acknowledged all of them.
-
-        After a failure some may be stored, but none without its predecessors of the same credential. Raises OutOfSync.
-        """
-
-    async def close(self) -> None:
-        """Close the connection."""
-
-
-class Cursor(Protocol):
-    """The last published event of each client, stored durably."""
-
-    def last(self, client_ext_id: str) -> EventId:
-        """Return the last published event; position 0: none."""
-
-    def move(self, client_ext_id: str, event: EventId) -> None:
-        """Set the last published event."""
-
-    def keep(self) -> None:
-        """Write the changes to disk. Raises StoreUnavailable."""
-
-
-class Backoff:
-    """Exponential back-off with jitter, interruptible by `stop`."""
-
-    def __init__(self, stop: asyncio.Event, randomness: Randomness) -> None:
-        self.stop = stop
-        self._randomness = randomness
-        self._failures = 0
-
-    def reset(self) -> None:
-        """Return to the shortest delay."""
-        self._failures = 0
-
-    async def wait(self, error: Exception) -> None:
-        """Log the error and wait for the next delay."""
-        longest = min(_MAX_DELAY_MS, _MIN_DELAY_MS << self._failures)
-        seconds = (longest - self._randomness.below(longest // 2)) / 1000
-        self._failures = min(self._failures + 1, _MAX_DELAY_MS.bit_length())
-        log.warning("%s; retrying in %.1f s", error, seconds)
-        await self.pause(seconds)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait, or return early when `stop` is set."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.stop.wait()
 
 
 async def publish(

@@ -12,9 +12,11 @@ from urllib.parse import quote
 import typer
 import uvloop
 
+from application.feed.backoff import Backoff
+from application.feed.broker import Broker
 from application.feed.feed import FeedQuery
 from application.feed.follow import FollowedEvent, follow
-from application.feed.publish import Backoff, Broker, publish
+from application.feed.publish import publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands

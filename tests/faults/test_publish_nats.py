@@ -13,8 +13,8 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
+from application.feed.broker import OutOfSync
 from application.feed.feed import FeedQuery, read_feed
-from application.feed.publish import OutOfSync
 from interface.outbound.brokers.broker_url import parse_broker_url
 from interface.outbound.brokers.nats_broker import NatsBroker
 from tests.faults.test_crashes import Caller, given_tickets

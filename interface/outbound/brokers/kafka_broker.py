@@ -11,9 +11,9 @@ from urllib.parse import quote
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from application.feed.broker import BrokerUnavailable
 from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS
-from application.feed.publish import BrokerUnavailable
 from application.record.eras import EventId
 from interface.outbound.brokers.broker_url import BrokerUrl
 

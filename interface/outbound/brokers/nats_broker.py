@@ -13,9 +13,9 @@ from nats.js import JetStreamContext
 from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
+from application.feed.broker import BrokerUnavailable, OutOfSync
 from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS
-from application.feed.publish import BrokerUnavailable, OutOfSync
 from application.record.eras import EventId, parse_event_id
 from interface.outbound.brokers.broker_url import BrokerUrl
 

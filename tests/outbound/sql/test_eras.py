@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from application.feed.backoff import Backoff
 from application.feed.feed import Batch, FeedQuery, position_before, read_feed
 from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS
-from application.feed.publish import Backoff, publish
+from application.feed.publish import publish
 from application.record.eras import EventId
 from application.shared.errors import PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from application.feed.publish import Backoff, BrokerUnavailable
+from application.feed.backoff import Backoff
+from application.feed.broker import BrokerUnavailable
 from tests.support.fakes import FakeRandomness
 
 
