@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from application.shared.errors import SubscriptionNotFound
 from application.transaction.records import Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.event import Event
@@ -140,6 +141,11 @@ class SubscriptionHead:
 def sealed_for(key: SubscriptionKey) -> str:
     """Return the context to which the seal of a target is bound."""
     return f"subscription {key.client_ext_id}\x1f{key.name}"
+
+
+def not_found(key: SubscriptionKey) -> SubscriptionNotFound:
+    """Return the error for a missing subscription."""
+    return SubscriptionNotFound(f"Client {key.client_ext_id!r} has no subscription {key.name!r}.")
 
 
 class Subscriptions(Protocol):

@@ -8,10 +8,10 @@ import typer
 import uvloop
 
 from application.feed.live_feed import LiveFeed
+from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.push import Pusher
 from application.subscriptions.push_ports import PushPorts
 from application.subscriptions.security_event import SecurityEvents
-from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.cli.subscriptions import commands

@@ -7,12 +7,9 @@ import pytest
 
 from application.delivery.outbox import OutboxStatus, RetryState
 from application.record.checkpoint import Signer, make_checkpoint
+from application.subscriptions.control_subscription import ChangeSubscriptionStatus, DeleteSubscription
+from application.subscriptions.define_subscription import DefineSubscription
 from application.subscriptions.records import Progress
-from application.subscriptions.subscribe import (
-    ChangeSubscriptionStatus,
-    DefineSubscription,
-    DeleteSubscription,
-)
 from domain.delivery.ticket_delivery import Attempt
 from domain.policies.policy import SendingMethod
 from domain.shared.secret import Secret

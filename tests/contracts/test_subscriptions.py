@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from application.subscriptions.records import Progress, SubscriptionHead
-from application.subscriptions.subscribe import (
+from application.subscriptions.control_subscription import (
     ChangeSubscriptionStatus,
-    DefineSubscription,
     DeleteSubscription,
     ReplaySubscription,
 )
+from application.subscriptions.define_subscription import DefineSubscription
+from application.subscriptions.records import Progress, SubscriptionHead
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from tests.support.fakes import NOW, SUBJECT

@@ -3,16 +3,15 @@
 import base64
 from functools import partial
 
-from application.subscriptions.subscribe import (
+from application.subscriptions.control_subscription import (
     ChangeSubscriptionStatus,
-    DefineSubscription,
     DeleteSubscription,
     ReplaySubscription,
     change_subscription_status,
-    define_subscription,
     delete_subscription,
     replay_subscription,
 )
+from application.subscriptions.define_subscription import DefineSubscription, define_subscription
 from domain.shared.secret import Secret
 from interface.composition.register.tools import Edge, Handlers, Tools
 from interface.http.core.room import Room

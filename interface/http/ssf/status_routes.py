@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.security_event import verification_notice
 from application.subscriptions.security_stream import status_of
-from application.subscriptions.subscribe import ChangeSubscriptionStatus
 from domain.subscriptions.subscription import Status, SubscriptionKey
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from application.subscriptions.control_subscription import DeleteSubscription
+from application.subscriptions.define_subscription import DefineSubscription
 from application.subscriptions.security_stream import types_of
-from application.subscriptions.subscribe import DefineSubscription, DeleteSubscription
 from application.transaction.command import Precondition
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, SubscriptionKey

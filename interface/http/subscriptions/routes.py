@@ -13,17 +13,19 @@ from starlette.responses import Response
 
 from application.record.ledger import Ledger
 from application.shared.wire import to_json
-from application.subscriptions.records import Subscriptions
-from application.subscriptions.subscribe import (
+from application.subscriptions.control_subscription import (
     ChangeSubscriptionStatus,
-    DefineSubscription,
     DeleteSubscription,
     ReplaySubscription,
+)
+from application.subscriptions.define_subscription import DefineSubscription
+from application.subscriptions.read_subscriptions import (
     SubscriptionList,
     SubscriptionResponse,
     read_subscription,
     read_subscriptions,
 )
+from application.subscriptions.records import Subscriptions
 from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Status, SubscriptionKey

@@ -11,8 +11,8 @@ import pytest
 from joserfc.jwk import ECKey
 from pypdf import PdfReader
 
+from application.subscriptions.define_subscription import DefineSubscription
 from application.subscriptions.records import sealed_for
-from application.subscriptions.subscribe import DefineSubscription
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, SubscriptionKey

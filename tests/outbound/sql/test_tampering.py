@@ -22,7 +22,8 @@ from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.record.merkle import root_of
 from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
 from application.record.streams import EVENTS, LedgerColumns, columns_of
-from application.subscriptions.subscribe import ChangeSubscriptionStatus, DefineSubscription
+from application.subscriptions.control_subscription import ChangeSubscriptionStatus
+from application.subscriptions.define_subscription import DefineSubscription
 from domain.delivery.ticket_delivery import Attempt, Obsolete, delivery_stream_id
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.policies.policy_definition import policy_stream_id
