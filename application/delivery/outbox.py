@@ -90,7 +90,7 @@ class DeliveryProgress(NamedTuple):
 
 OUTBOX = RecordSet[DeliveryKey, OutboxEntry]("outbox")
 DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
-RETRIES = RecordSet[Subject, bool]("retries")
+RETRY_REQUESTS = RecordSet[Subject, bool]("retries")
 """The users whose queued and failed tickets must be retried now."""
 
 

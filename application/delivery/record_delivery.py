@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from application.delivery.outbox import DELIVERIES, RETRIES, DeliveryKey, DeliveryProgress, RetryState
+from application.delivery.outbox import DELIVERIES, RETRY_REQUESTS, DeliveryKey, DeliveryProgress, RetryState
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, ticket
 from application.transaction.command import Answer, Command
@@ -88,5 +88,5 @@ def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryE
 def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
     """Request a retry of the user's deliveries. Raises UserNotFound, TicketNotFound."""
     ticket(unit, command.subject)
-    unit.put(RETRIES, command.subject, True)
+    unit.put(RETRY_REQUESTS, command.subject, True)
     return command.done(Outcome.QUEUED, None, None)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from application.delivery.outbox import OUTBOX, RETRIES
+from application.delivery.outbox import OUTBOX, RETRY_REQUESTS
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
 from application.transaction.records import Changes
@@ -69,7 +69,7 @@ class Stored:
 
     def __call__(self, changes: Changes) -> None:
         """Call the listeners."""
-        if OUTBOX in changes.rows or RETRIES in changes.rows:
+        if OUTBOX in changes.rows or RETRY_REQUESTS in changes.rows:
             self.tickets_to_deliver()
 
 

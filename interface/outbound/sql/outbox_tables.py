@@ -11,7 +11,7 @@ import msgspec
 from application.delivery.outbox import (
     DELIVERIES,
     OUTBOX,
-    RETRIES,
+    RETRY_REQUESTS,
     DeliveryKey,
     DeliveryProgress,
     OutboxEntry,
@@ -141,7 +141,7 @@ DELIVERY_TABLE = Table(
     ),
 )
 RETRY_TABLE = Table(
-    records=RETRIES,
+    records=RETRY_REQUESTS,
     store=Storing(
         columns={"client_ext_id": "text", "user_ext_id": "text"},
         statement=_RETRY,
