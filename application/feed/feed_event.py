@@ -57,23 +57,23 @@ def to_feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> 
         actor=event.actor,
         reason=event.reason,
         traceparent=event.correlation_id,
-        changed=_changed(event) | _IMPLIED.get(entry.topic, {}),
+        changed=_published_values(event) | _IMPLIED.get(entry.topic, {}),
         eras=eras,
     )
 
 
-def _changed(event: Any) -> dict[str, Any]:
+def _published_values(event: Any) -> dict[str, Any]:
     values = vars(event)
-    return {name: _shown(values[field]) for field, name in _names_of(event.__class__)}
+    return {name: _to_plain(values[field]) for field, name in _published_fields(event.__class__)}
 
 
 @cache
-def _names_of(kind: Any) -> Sequence[tuple[str, str]]:
+def _published_fields(kind: Any) -> Sequence[tuple[str, str]]:
     known = {field.name for field in fields(kind)}
-    return [(field, name) for field, name in NAMES.items() if field in known]
+    return [(field, name) for field, name in PUBLISHED_NAMES.items() if field in known]
 
 
-def _shown(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, _PLAIN_TYPES):
         return value
     if isinstance(value, datetime):
@@ -89,7 +89,7 @@ def _camel_case(name: str) -> str:
 # Changes that an event implies without a field (domain/tickets/state.py).
 _IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
 # The published fields of events, by their response names. Other fields, such as hashes, are never published.
-NAMES = {
+PUBLISHED_NAMES = {
     "ext_id": "extId",
     "policy_ext_id": "policyExtId",
     "state_name": "stateName",

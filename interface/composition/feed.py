@@ -26,7 +26,7 @@ from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
 from interface.settings import InvalidSettings, Settings, read_settings
 
-_PUBLISHER_STOPS_WITHIN_SECONDS = 5
+_STOP_TIMEOUT_SECONDS = 5
 
 
 def follow_feed(
@@ -45,21 +45,21 @@ def follow_feed(
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
     with (
         closing(open_store(settings)) as store,
-        open_cursor(cursor, source) if cursor else nullcontext() as kept,
+        open_cursor(cursor, source) if cursor else nullcontext() as stored_cursor,
     ):
-        last = kept.last(client) if kept else after
+        last = stored_cursor.last(client) if stored_cursor else after
         query = FeedQuery(client, last.position, types, last.era)
         for followed in follow(query, ledger=store, origin=settings.ledger_name, report=warn):
             yield followed
-            if followed and kept:
-                kept.move(client, followed.event.id)
-                with _uninterrupted():
-                    kept.keep()
+            if followed and stored_cursor:
+                stored_cursor.move(client, followed.event.id)
+                with _defer_signals():
+                    stored_cursor.keep()
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Defer signals, so that a stop leaves nothing half done."""
+def _defer_signals() -> Iterator[None]:
+    """Defer signals, so that a stop leaves no partial write."""
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -98,17 +98,17 @@ def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
 
 
 async def _publish(settings: Settings, broker: Broker, target: str, clients: list[str], cursor: Path) -> None:
-    patience = Backoff(asyncio.Event(), SystemRandomness())
+    backoff = Backoff(asyncio.Event(), SystemRandomness())
     loop, publishing = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
 
     def stop() -> None:
-        patience.stop.set()
-        loop.call_later(_PUBLISHER_STOPS_WITHIN_SECONDS, publishing.cancel)
+        backoff.stop.set()
+        loop.call_later(_STOP_TIMEOUT_SECONDS, publishing.cancel)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     with suppress(asyncio.CancelledError):
-        while not patience.stop.is_set():
+        while not backoff.stop.is_set():
             try:
                 with closing(open_store(settings)) as store:
                     await publish(
@@ -119,10 +119,10 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                         target=target,
                         origin=settings.ledger_name,
                         clients=clients,
-                        backoff=patience,
+                        backoff=backoff,
                     )
             except Unavailable as error:
-                await patience.wait(error)
+                await backoff.wait(error)
 
 
 def add_commands(cli: typer.Typer) -> None:

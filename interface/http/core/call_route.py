@@ -18,7 +18,7 @@ JSON = "application/json"
 
 
 class Permitted:
-    """The dependency that lets in callers with all of these permissions for the path's client.
+    """The dependency that permits callers with all of these permissions for the path's client.
 
     The order is fixed: 401 before anything, then 400 for the path, 403, 406.
     """
@@ -57,7 +57,7 @@ class Permitted:
 
 
 class PermittedForUser(Permitted):
-    """Of an operation that is about one user."""
+    """The dependency of an operation about one user."""
 
     def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
         super().__init__(permissions, of_a_user=True, media_types=media_types)
@@ -68,28 +68,28 @@ class PermittedForUser(Permitted):
         userExtId: UserExtId,  # noqa: N803
         traceparent: Traceparent = None,
     ) -> None:
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
+        """Declare the parameters for the OpenAPI document; CallRoute uses `call`."""
 
 
 class PermittedForClient(Permitted):
-    """Of an operation that is about the client and no one user."""
+    """The dependency of an operation about the client."""
 
     def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
         super().__init__(permissions, of_a_user=False, media_types=media_types)
 
     def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
-        """Declare the parameters for the OpenAPI document; CallRoute asks `call`."""
+        """Declare the parameters for the OpenAPI document; CallRoute uses `call`."""
 
 
 class CallRoute(APIRoute):
-    """A route whose endpoint takes a `call`, which has all it needs.
+    """A route whose endpoint takes a `call` with everything that it needs.
 
     The other parameters of the endpoint are for the OpenAPI document. They are read from the call, in a fixed order
     and with the service's errors, so FastAPI need not validate them again (ADR 6: half of the cost of a request).
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the handler of requests."""
         dependencies: list[Any] = [dependant.call for dependant in self.dependant.dependencies]
         permitted = next(dependency for dependency in dependencies if isinstance(dependency, Permitted))
         declared = {
@@ -98,12 +98,12 @@ class CallRoute(APIRoute):
         declared |= {parameter.name: None for parameter in self.dependant.header_params}
         endpoint = partial(self.endpoint, **declared)
 
-        async def answer(request: Request) -> Response:
+        async def handle(request: Request) -> Response:
             request.scope["state"]["operation"] = self.operation_id
             response: Response = await endpoint(call=await permitted.call(request))
             return response
 
-        return answer
+        return handle
 
 
 def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:

@@ -20,7 +20,7 @@ activate or recover an account. The clear ticket is in no response; it goes to t
 
 
 class SchemaRef(dict[str, Any]):
-    """A reference to the schema of a type. The document has the schema of every type so referenced by a route."""
+    """A reference to the schema of a type. The document has the schema of every type that a route references like this."""
 
     def __init__(self, kind: type, mode: Literal["validation", "serialization"] = "validation") -> None:
         super().__init__({"$ref": _REF.format(model=kind.__name__)})
@@ -55,14 +55,14 @@ def patches(schema: type, description: str) -> Responses:
 
 
 def plain_writes(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that shows no credential, and so no entity tag."""
+    """Declare the responses of a POST that returns no credential, and so no entity tag."""
     responses = writes(schema, description, 429)
     del responses[200]["headers"]["ETag"]
     return responses
 
 
 def lists(schema: type, description: str, *more: int) -> Responses:
-    """Declare the responses of a GET of several, without an entity tag."""
+    """Declare the responses of a GET of a list, without an entity tag."""
     responses = reads(schema, description)
     del responses[304], responses[404], responses[200]["headers"]["ETag"]
     return responses | _problems(*more)
@@ -76,7 +76,7 @@ def returns(schemas: Mapping[str, dict[str, Any]], description: str) -> Response
 
 
 def deletes(description: str = "Deleted", *more: int) -> Responses:
-    """Declare the responses of a DELETE, or of another operation that answers without content."""
+    """Declare the responses of a DELETE, or of another operation that responds without content."""
     gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
 
@@ -143,9 +143,11 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
-    """Return the OpenAPI document of the app, made once. routers: whose routes reference schemas."""
+    """Return the OpenAPI document of the app, created once. routers: whose routes reference schemas."""
     if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+        openapi = get_openapi(
+            title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
+        )
         found = {
             ref.kind: ref
             for router in routers
@@ -153,16 +155,16 @@ def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
             for declared in (getattr(route, "openapi_extra", None), getattr(route, "responses", None))
             for ref in _schema_refs(declared)
         }
-        components = made.setdefault("components", {})
+        components = openapi.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         for mode in ("validation", "serialization"):
             referenced = [(ref.kind, ref.mode, ref.adapter) for ref in found.values() if ref.mode == mode]
             _, definitions = TypeAdapter.json_schemas(referenced, ref_template=_REF)
             schemas.update(definitions.get("$defs", {}))
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-        made["security"] = [{"token": []}]
-        _remove_what_is_never_sent(made)
-        app.openapi_schema = made
+        openapi["security"] = [{"token": []}]
+        _remove_validation_errors(openapi)
+        app.openapi_schema = openapi
     return app.openapi_schema
 
 
@@ -175,11 +177,11 @@ def _schema_refs(declared: object) -> Iterator[SchemaRef]:
                 yield from _schema_refs(value)
 
 
-def _remove_what_is_never_sent(made: dict[str, Any]) -> None:
-    """Take out FastAPI's own validation error, for which the service sends its problems."""
-    for operations in made["paths"].values():
+def _remove_validation_errors(openapi: dict[str, Any]) -> None:
+    """Remove FastAPI's validation error, instead of which the service sends its problems."""
+    for operations in openapi["paths"].values():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
     for schema in ("HTTPValidationError", "ValidationError"):
-        made["components"]["schemas"].pop(schema, None)
+        openapi["components"]["schemas"].pop(schema, None)

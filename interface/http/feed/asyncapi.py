@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: what subscribers get, and over which channels."""
+"""The AsyncAPI 3 document: the messages that subscribers receive, and the channels."""
 
 import types
 from functools import cache
@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 
-from application.feed.feed_event import NAMES
+from application.feed.feed_event import PUBLISHED_NAMES
 from application.feed.formats import CLOUD_EVENTS
 from application.feed.formats.cloud_events import CloudEvent
 from application.record.streams import EVENTS
@@ -16,8 +16,8 @@ from interface.http.core.path import BASE_PATH
 
 _SCHEMA = "#/components/schemas/{model}"
 _DESCRIPTION = """\
-The events of a client, each at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
-the one before it in `previous`, so a subscriber sees for itself that none is missing. Every channel carries each event at
+The events of a client, each at its position in the client's ledger: 1, 2, 3 … without gaps. Each event names
+the one before it in `previous`, so a subscriber detects a missing event. Every channel carries each event at
 least once, in order, and is resumed by the position.
 """
 _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
@@ -25,10 +25,10 @@ _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
 
 @cache
 def document(title: str, version: str, public_url: str) -> dict[str, Any]:
-    """Return the AsyncAPI document of the service, made once."""
+    """Return the AsyncAPI document of the service, created once."""
     messages = {topic: _message(topic, event) for topic, event in EVENTS.items()}
-    every = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}
-    secure = {name: every[name] for name in SECURITY_TYPES}
+    all_messages = {topic: {"$ref": f"#/components/messages/{topic}"} for topic in messages}
+    security_messages = {name: all_messages[name] for name in SECURITY_TYPES}
     _, definitions = TypeAdapter.json_schemas(
         [(CloudEvent, "serialization", TypeAdapter(CloudEvent))], ref_template=_SCHEMA
     )
@@ -37,7 +37,7 @@ def document(title: str, version: str, public_url: str) -> dict[str, Any]:
         "info": {"title": title, "version": version, "description": _DESCRIPTION},
         "defaultContentType": CLOUD_EVENTS.event_media_type,
         "servers": _servers(public_url),
-        "channels": _channels(every, secure),
+        "channels": _channels(all_messages, security_messages),
         "operations": _operations(),
         "components": {
             "messages": messages,
@@ -58,53 +58,53 @@ def _servers(public_url: str) -> dict[str, Any]:
         "nats": {
             "host": "nats.example:4222",
             "protocol": "nats",
-            "description": "Where `tickets publish --to nats://…` publishes to.",
+            "description": "The NATS server to which `tickets publish --to nats://…` publishes.",
         },
         "kafka": {
             "host": "kafka.example:9092",
             "protocol": "kafka",
-            "description": "Where `tickets publish --to kafka://…` publishes to.",
+            "description": "The Kafka cluster to which `tickets publish --to kafka://…` publishes.",
         },
     }
 
 
-def _channels(every: dict[str, Any], secure: dict[str, Any]) -> dict[str, Any]:
+def _channels(all_messages: dict[str, Any], security_messages: dict[str, Any]) -> dict[str, Any]:
     return {
         "stream": _channel(
             f"{BASE_PATH}/{{clientExtId}}/events/stream",
             "Server-sent events: `data` is a CloudEvent, `id` its position; resumed by `Last-Event-ID`.",
             "service",
-            every,
+            all_messages,
         ),
         "feed": _channel(
             f"{BASE_PATH}/{{clientExtId}}/events",
             "Pages of CloudEvents after a position, by long poll (`after`, `limit`, `wait`, `types`).",
             "service",
-            every,
+            all_messages,
         ),
         "webhook": {
             "address": None,
-            "description": "POST to the URL of a subscription, signed as Standard Webhooks has it.",
-            "messages": every,
+            "description": "POST to the URL of a subscription, signed according to Standard Webhooks.",
+            "messages": all_messages,
         },
         "securityEvents": {
             "address": None,
             "description": "CAEP `credential-change` tokens made from these events, pushed (RFC 8935) or polled "
             "(RFC 8936); Shared Signals 1.0.",
-            "messages": secure,
+            "messages": security_messages,
         },
         "nats": _channel(
             "tickets.{clientExtId}.{type}",
             "JetStream subjects; `Nats-Msg-Id` is client and position.",
             "nats",
-            every,
+            all_messages,
             type={"description": "The type of the event.", "enum": list(EVENTS)},
         ),
         "kafka": {
             "address": "tickets",
             "description": "A topic whose key is the credential.",
             "servers": [{"$ref": "#/servers/kafka"}],
-            "messages": every,
+            "messages": all_messages,
         },
     }
 
@@ -155,7 +155,7 @@ def _message(topic: str, event: type[Event]) -> dict[str, Any]:
 
 def _changed(event: type[Event]) -> dict[str, Any]:
     hints = get_type_hints(event)
-    return {name: _schema_of(hints[field]) for field, name in NAMES.items() if field in hints}
+    return {name: _schema_of(hints[field]) for field, name in PUBLISHED_NAMES.items() if field in hints}
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, nothing held for a slow one."""
+"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, without a queue for slow ones."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,24 +18,24 @@ HEARTBEAT_SECONDS = 15
 _HEARTBEAT = b": nothing new\n\n"
 _RETRY_MS = 1000
 _OPENING = b"retry: %d\n\n" % _RETRY_MS
-# For how many times the patience the last message is tried.
-_LAST_TRIES = 3
+# The time-out of the last message, as a multiple of the patience.
+_LAST_PATIENCE_FACTOR = 3
 
 
 class Sent(NamedTuple):
-    """An event that is sent: by this id the reader resumes."""
+    """An encoded event. id: the reader resumes after it."""
 
     id: EventId
     data: bytes
 
 
 class EventStream(Response):
-    """Sends batches as they come; an empty one as a heartbeat.
+    """Sends each batch; an empty one as a heartbeat.
 
-    permit: called at every heartbeat, raises HttpError where the reader may no longer read.
-    patience_seconds: time after which a reader that reads nothing is disconnected. Its unread data are in the
-    system's buffers and one batch, so a slow reader costs no more memory than a fast one.
-    When the service ends it, the last message has the reason, as an event named `end`.
+    permit: called at every heartbeat, raises HttpError if the reader has lost the permission.
+    patience_seconds: time after which a reader that reads nothing is disconnected. Its unread data
+    are in the system's buffers and one batch, so a slow reader costs no more memory than a fast one.
+    When the service ends the stream, the last event is named `end` and has the reason.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class EventStream(Response):
         self._patience_seconds = patience_seconds
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        """Send until the reader has gone, or the service ends it."""
+        """Send until the reader disconnects or the service ends the stream."""
         streaming = asyncio.create_task(self._stream(send))
-        gone = asyncio.create_task(_gone(receive))
+        disconnected = asyncio.create_task(_disconnected(receive))
         try:
-            await asyncio.wait((streaming, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((streaming, disconnected), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            gone.cancel()
+            disconnected.cancel()
             streaming.cancel()
-            await asyncio.wait((streaming, gone))
+            await asyncio.wait((streaming, disconnected))
         if not streaming.cancelled():
             streaming.result()
 
@@ -72,14 +72,14 @@ class EventStream(Response):
         except TimeoutError:
             reason = "The reader is too slow. Resume from the last id received."
         try:
-            async with asyncio.timeout(self._patience_seconds * _LAST_TRIES):
+            async with asyncio.timeout(self._patience_seconds * _LAST_PATIENCE_FACTOR):
                 end = b"event: end\ndata: %s\n\n" % to_json({"reason": reason}).encode()
                 await send({"type": "http.response.body", "body": end})
         except TimeoutError:
-            return  # it reads nothing at all; the server closes the connection
+            return  # the server closes the connection
 
     async def _send_all(self, send: Send) -> str:
-        """Send until there is no more. Returns why. Raises TimeoutError where the reader is too slow."""
+        """Send every batch. Returns the reason for the end. Raises TimeoutError if the reader is too slow."""
         try:
             async with aclosing(self._batches) as batches:
                 await self._send(send, _OPENING)
@@ -102,6 +102,6 @@ def _message(sent: Sent) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (str(sent.id).encode(), sent.data)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -49,10 +49,10 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.optional_body(StreamBody)
-    terms = call.command_context()
-    # Of the command, so that a retry finds the stream that the first try made.
-    key = SubscriptionKey(call.subject.client_ext_id, terms["command_id"][:32])
-    await call.execute(_definition(call, key, wanted, terms))
+    context = call.command_context()
+    # Derived from the command, so that a retry finds the stream of the first attempt.
+    key = SubscriptionKey(call.subject.client_ext_id, context["command_id"][:32])
+    await call.execute(_definition(call, key, wanted, context))
     return uncached_json(call.part(SsfPart).streams.configuration(await find_stream(call, key)), 201)
 
 
@@ -130,18 +130,18 @@ async def _change(call: Call, wanted: StreamReplacementBody) -> Response:
     """Change a stream, unless it was changed concurrently."""
     streams, key = call.part(SsfPart).streams, SubscriptionKey(call.subject.client_ext_id, wanted.stream_id)
     subscribed = await find_stream(call, key)
-    _check_ours(wanted, streams.configuration(subscribed))
+    _check_transmitter_properties(wanted, streams.configuration(subscribed))
     complete: StreamBody = wanted
     if isinstance(wanted, StreamChangeBody):
         complete = wanted.over(subscribed.row.terms, streams.target(subscribed))
-    terms = call.command_context() | {
+    context = call.command_context() | {
         "precondition": Precondition(if_match=frozenset({subscribed.row.version}))
     }
-    await call.execute(_definition(call, key, complete, terms))
+    await call.execute(_definition(call, key, complete, context))
     return uncached_json(streams.configuration(await find_stream(call, key)))
 
 
-def _check_ours(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
+def _check_transmitter_properties(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
     for name in ("iss", "aud", "events_supported", "events_delivered"):
         given = getattr(wanted, name)
         if given is not None and given != known[name]:
@@ -149,13 +149,13 @@ def _check_ours(wanted: StreamReplacementBody, known: dict[str, Any]) -> None:
 
 
 def _definition(
-    call: Call, key: SubscriptionKey, wanted: StreamBody, terms: dict[str, Any]
+    call: Call, key: SubscriptionKey, wanted: StreamBody, context: dict[str, Any]
 ) -> DefineSubscription:
     pushed = wanted.delivery if isinstance(wanted.delivery, PushBody) else None
     authorization = pushed and pushed.authorization_header
     requested = wanted.events_requested
     return DefineSubscription(
-        **terms,
+        **context,
         name=key.name,
         method=Method.SET_PUSH if pushed else Method.SET_POLL,
         url=Secret(pushed.endpoint_url.get_secret_value()) if pushed else None,

@@ -22,7 +22,7 @@ FromPosition = Annotated[
 ]
 
 
-# Standard Webhooks, "Symmetric": 24 to 64 bytes. Whole groups of base64, so that what fits also decodes.
+# Standard Webhooks, "Symmetric": 24 to 64 bytes. Complete groups of base64, so that every match can be decoded.
 _GROUP, _ONE_MORE, _TWO_MORE = "[A-Za-z0-9+/]{4}", "[A-Za-z0-9+/]{2}==", "[A-Za-z0-9+/]{3}="
 _WEBHOOK_SECRET = re.compile(
     f"^whsec_(?:(?:{_GROUP}){{8,20}}(?:{_ONE_MORE}|{_TWO_MORE})?|(?:{_GROUP}){{21}}(?:{_ONE_MORE})?)$"

@@ -17,10 +17,10 @@ from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId
 from interface.outbound.brokers.broker_url import BrokerUrl
 
-_REQUEST_SECONDS = 10
+_REQUEST_TIMEOUT_SECONDS = 10
 # Longer than the request timeout, so that a failed request reports its cause.
-_ANSWERED_WITHIN_SECONDS = 15
-_CLOSE_SECONDS = 2
+_RESPONSE_TIMEOUT_SECONDS = 15
+_CLOSE_TIMEOUT_SECONDS = 2
 _HEADERS = [("content-type", CLOUD_EVENTS.event_media_type.encode())]
 
 # aiokafka logs an unreachable broker ten times a second; the publisher logs it once per attempt.
@@ -38,7 +38,7 @@ class KafkaBroker:
         self._url = url
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
-        self._sent: dict[tuple[str, int], asyncio.Future[Any]] = {}
+        self._pending: dict[tuple[str, int], asyncio.Future[Any]] = {}
 
     async def connect(self) -> None:
         """Connect, unless the producer lives. Raises BrokerUnavailable."""
@@ -48,11 +48,11 @@ class KafkaBroker:
             bootstrap_servers=list(self._url.hosts),
             enable_idempotence=True,
             acks="all",
-            request_timeout_ms=_REQUEST_SECONDS * 1000,
+            request_timeout_ms=_REQUEST_TIMEOUT_SECONDS * 1000,
             **self._security(),
         )
         try:
-            async with asyncio.timeout(_ANSWERED_WITHIN_SECONDS):
+            async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
                 await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
@@ -65,18 +65,18 @@ class KafkaBroker:
 
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Send the events of each key one after the other. Raises BrokerUnavailable."""
-        of_key: dict[str, list[FeedEvent]] = defaultdict(list)
+        by_key: dict[str, list[FeedEvent]] = defaultdict(list)
         for event in events:
-            of_key[_key(client_ext_id, event)].append(event)
-        sendings = (self._send_all(client_ext_id, key, of_one) for key, of_one in of_key.items())
-        for failure in await asyncio.gather(*sendings, return_exceptions=True):
+            by_key[_key(client_ext_id, event)].append(event)
+        tasks = (self._send_all(client_ext_id, key, key_events) for key, key_events in by_key.items())
+        for failure in await asyncio.gather(*tasks, return_exceptions=True):
             if failure:
                 raise failure
 
     async def _send_all(self, client_ext_id: str, key: str, events: Sequence[FeedEvent]) -> None:
         for event in events:
             try:
-                async with asyncio.timeout(_ANSWERED_WITHIN_SECONDS):
+                async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
                     await self._send(client_ext_id, key, event)
             except TimeoutError as error:
                 raise self._unavailable(error) from error
@@ -86,25 +86,25 @@ class KafkaBroker:
 
     async def _send(self, client_ext_id: str, key: str, event: FeedEvent) -> None:
         identity = (client_ext_id, event.position)
-        if identity not in self._sent:
+        if identity not in self._pending:
             if self._producer is None:
                 raise BrokerUnavailable(f"{self._url} is not connected")
-            self._sent[identity] = await self._producer.send(
+            self._pending[identity] = await self._producer.send(
                 self._topic,
                 CLOUD_EVENTS.encode_event(event, event.position - 1),
                 key=key.encode(),
                 headers=_HEADERS,
             )
-        await asyncio.shield(self._sent[identity])
-        self._sent.pop(identity, None)
+        await asyncio.shield(self._pending[identity])
+        self._pending.pop(identity, None)
 
     async def close(self) -> None:
         """Close the producer, after at most a few seconds for its unsent messages."""
         producer, self._producer = self._producer, None
-        self._sent.clear()
+        self._pending.clear()
         if producer:
             try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
+                async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
                     await producer.stop()
             except (KafkaError, TimeoutError):
                 await producer.client.close()
@@ -123,7 +123,7 @@ class KafkaBroker:
         }
 
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        reason = str(error) or f"no response within {_ANSWERED_WITHIN_SECONDS} s"
+        reason = str(error) or f"no response within {_RESPONSE_TIMEOUT_SECONDS} s"
         return BrokerUnavailable(f"{self._url}: {reason}")
 
 

@@ -19,8 +19,8 @@ from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId, parse_event_id
 from interface.outbound.brokers.broker_url import BrokerUrl
 
-_CONNECT_SECONDS = 5
-_ACKNOWLEDGED_WITHIN_SECONDS = 5
+_CONNECT_TIMEOUT_SECONDS = 5
+_ACK_TIMEOUT_SECONDS = 5
 _WRONG_LAST_SEQUENCE = 10071
 
 # asyncio warns for every TLS connection of nats-py that half-closing its reader has no effect.
@@ -41,12 +41,12 @@ class NatsBroker:
         self._prefix = prefix
         self._connection: Client | None = None
         self._sequences: dict[str, dict[str, int]] = defaultdict(dict)
-        self._waiting: set[asyncio.Timeout] = set()
+        self._timeouts: set[asyncio.Timeout] = set()
 
     async def connect(self) -> None:
         """Connect, and create the stream if it is missing. Raises BrokerUnavailable."""
         await self.close()
-        async with self._answers():
+        async with self._broker_errors():
             self._connection = await nats.connect(
                 [f"{self._url.scheme}://{host}" for host in self._url.hosts],
                 **self._login(),
@@ -54,9 +54,9 @@ class NatsBroker:
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
-                connect_timeout=_CONNECT_SECONDS,
+                connect_timeout=_CONNECT_TIMEOUT_SECONDS,
                 error_cb=_ignore,
-                closed_cb=self._give_up,
+                closed_cb=self._fail_pending,
             )
             try:
                 await self._jetstream.stream_info(self._stream)
@@ -69,7 +69,7 @@ class NatsBroker:
         """Return the event of the client's newest message; None if its messages may have been deleted."""
         token = subject_token(client_ext_id)
         self._sequences.pop(token, None)
-        async with self._answers():
+        async with self._broker_errors():
             try:
                 newest = await self._jetstream.get_last_msg(self._stream, f"{self._prefix}.{token}.*")
             except NotFoundError:
@@ -85,7 +85,7 @@ class NatsBroker:
     async def publish(self, client_ext_id: str, events: Sequence[FeedEvent]) -> None:
         """Send one event after the other. Raises BrokerUnavailable, OutOfSync."""
         token = subject_token(client_ext_id)
-        async with self._answers():
+        async with self._broker_errors():
             for event in events:
                 await self._send(token, event)
 
@@ -130,7 +130,7 @@ class NatsBroker:
     def _jetstream(self) -> JetStreamContext:
         if self._connection is None:
             raise BrokerUnavailable(f"{self._url} is not connected")
-        return self._connection.jetstream(timeout=_ACKNOWLEDGED_WITHIN_SECONDS)
+        return self._connection.jetstream(timeout=_ACK_TIMEOUT_SECONDS)
 
     def _login(self) -> dict[str, str | None]:
         if self._url.password is None:
@@ -138,23 +138,23 @@ class NatsBroker:
         return {"user": self._url.user, "password": self._url.password}
 
     @asynccontextmanager
-    async def _answers(self) -> AsyncIterator[None]:
+    async def _broker_errors(self) -> AsyncIterator[None]:
         """Fail as soon as the connection is lost, instead of when a response is overdue."""
         try:
-            async with asyncio.timeout(None) as waiting:
-                self._waiting.add(waiting)
+            async with asyncio.timeout(None) as pending:
+                self._timeouts.add(pending)
                 try:
                     yield
                 finally:
-                    self._waiting.remove(waiting)
+                    self._timeouts.remove(pending)
         except ServiceUnavailableError as error:
             raise BrokerUnavailable(f"{self._url}: JetStream does not respond") from error
         except (nats.errors.Error, OSError, ValueError) as error:
             raise BrokerUnavailable(f"{self._url}: {str(error) or 'the connection was lost'}") from error
 
-    async def _give_up(self) -> None:
-        for waiting in self._waiting:
-            waiting.reschedule(asyncio.get_running_loop().time())
+    async def _fail_pending(self) -> None:
+        for pending in self._timeouts:
+            pending.reschedule(asyncio.get_running_loop().time())
 
 
 def subject_token(client_ext_id: str) -> str:

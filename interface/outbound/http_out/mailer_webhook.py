@@ -20,9 +20,9 @@ from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
 
 _ENCRYPTION = "A256GCM"
 _CURVES = ("P-256", "P-384", "P-521", "X25519")
-_LEAST_RSA_BITS = 2048
+_MIN_RSA_BITS = 2048
 # Statuses that reject the ticket for good, so that retries are useless.
-_FINAL = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+_FINAL_STATUSES = (HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class MailerKey:
@@ -33,13 +33,13 @@ class MailerKey:
             key = import_key(json.loads(path.read_bytes()))
         except (ValueError, JoseError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path} does not contain a JWK") from None
-        if isinstance(key, RSAKey) and key.public_key.key_size >= _LEAST_RSA_BITS:
+        if isinstance(key, RSAKey) and key.public_key.key_size >= _MIN_RSA_BITS:
             self._algorithm = "RSA-OAEP-256"
         elif isinstance(key, ECKey | OKPKey) and key.curve_name in _CURVES:
             self._algorithm = "ECDH-ES+A256KW"
         else:
             raise ValueError(
-                f"{path}: the mailer's key must be RSA of {_LEAST_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
+                f"{path}: the mailer's key must be RSA of {_MIN_RSA_BITS} bits or more, or {', '.join(_CURVES)}"
             )
         if key.is_private:
             raise ValueError(f"{path} contains a private key; only the public key belongs here")
@@ -67,14 +67,14 @@ class MailerWebhook:
         self._webhook = Webhook(secret)
         self._clock = clock
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Send the ticket and return "2xx". Raises NotDelivered."""
-        message_id, now = waiting.delivery_id, self._clock()
+        message_id, now = pending.delivery_id, self._clock()
         content = to_json(
             {
                 "type": "ticket.minted",
-                "timestamp": utc_date(waiting.entry.minted),
-                "data": {"deliveryId": message_id, "ticket": self._key.encrypt(_letter(ticket, waiting))},
+                "timestamp": utc_date(pending.entry.minted),
+                "data": {"deliveryId": message_id, "ticket": self._key.encrypt(_letter(ticket, pending))},
             }
         )
         headers = {
@@ -86,21 +86,21 @@ class MailerWebhook:
         try:
             await self._http.post(self._url, headers, content.encode())
         except Refused as refusal:
-            final = refusal.status in _FINAL
+            final = refusal.status in _FINAL_STATUSES
             raise NotDelivered(f"the mailer {refusal}", str(refusal.status), final=final) from None
         except DeliveryRejected as error:
             raise NotDelivered(f"the mailer's webhook: {error}", "no-answer") from None
         return "2xx"
 
 
-def _letter(ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
+def _letter(ticket: ClearTicket, pending: PendingDelivery) -> bytes:
     """Return the content that only the mailer can decrypt."""
-    recipient, subject = waiting.recipient, waiting.entry.subject
+    recipient, subject = pending.recipient, pending.entry.subject
     content: dict[str, Any] = {
         "clientExtId": subject.client_ext_id,
         "userExtId": subject.user_ext_id,
         "ticket": ticket.reveal(),
-        "validTo": utc_date(waiting.ticket.valid_to) if waiting.ticket else None,
+        "validTo": utc_date(pending.ticket.valid_to) if pending.ticket else None,
     }
     if recipient:
         content |= {

@@ -15,7 +15,7 @@ from yarl import URL
 
 from application.subscriptions.push_ports import DeliveryRejected
 
-_LONGEST_ANSWER = 64 * 1024
+_MAX_RESPONSE_BYTES = 64 * 1024
 # RFC 6052: addresses that embed an IPv4 address, to which a translator would connect.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -42,7 +42,7 @@ class OutgoingHttp:
             async with self._session(url).post(
                 URL(url), data=content, headers=headers, allow_redirects=False
             ) as response:
-                _check(response, await _beginning(response))
+                _check(response, await _read_limited(response))
         except TimeoutError:
             raise DeliveryRejected(f"no response within {self._timeout_seconds:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -88,11 +88,11 @@ class AddressForbidden(OSError):
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address, and any IPv4 address that it embeds, is public."""
     if isinstance(address, IPv6Address):
-        hidden = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        embedded = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if address in _NAT64:
-            hidden = IPv4Address(int(address) & 0xFFFF_FFFF)
-        if hidden:
-            return is_public(hidden)
+            embedded = IPv4Address(int(address) & 0xFFFF_FFFF)
+        if embedded:
+            return is_public(embedded)
     return address.is_global and not address.is_multicast
 
 
@@ -107,12 +107,12 @@ def _socket(info: AddrInfoType) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
     """Read the body up to the limit. The status decides: a truncated or endless body is no error."""
     read = b""
     with suppress(aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
-        while len(read) < _LONGEST_ANSWER and (
-            more := await response.content.read(_LONGEST_ANSWER - len(read))
+        while len(read) < _MAX_RESPONSE_BYTES and (
+            more := await response.content.read(_MAX_RESPONSE_BYTES - len(read))
         ):
             read += more
     if not response.content.at_eof():
