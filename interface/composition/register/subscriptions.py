@@ -15,7 +15,7 @@ from application.subscriptions.define_subscription import DefineSubscription, de
 from domain.shared.secret import Secret
 from interface.composition.register.tools import Edge, Handlers, Tools
 from interface.http.core.room import Room
-from interface.http.subscriptions import routes
+from interface.http.subscriptions import control_routes, routes
 
 _WEBHOOK_SECRET_BYTES = 32
 
@@ -43,4 +43,4 @@ def room(edge: Edge) -> Room:
     part = routes.SubscriptionPart(
         subscriptions=edge.store, ledger=edge.store, new_webhook_secret=new_webhook_secret
     )
-    return Room([routes.router], part)
+    return Room([routes.router, control_routes.router], part)

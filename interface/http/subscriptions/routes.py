@@ -7,17 +7,12 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from application.record.ledger import Ledger
 from application.shared.wire import to_json
-from application.subscriptions.control_subscription import (
-    ChangeSubscriptionStatus,
-    DeleteSubscription,
-    ReplaySubscription,
-)
+from application.subscriptions.control_subscription import DeleteSubscription
 from application.subscriptions.define_subscription import DefineSubscription
 from application.subscriptions.read_subscriptions import (
     SubscriptionList,
@@ -28,17 +23,15 @@ from application.subscriptions.read_subscriptions import (
 from application.subscriptions.records import Subscriptions
 from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
-from domain.subscriptions.subscription import Method, Status, SubscriptionKey
+from domain.subscriptions.subscription import Method, SubscriptionKey
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
-from interface.http.core.headers import IdempotencyKey, IfMatch
-from interface.http.core.openapi import body, deletes, links_to, lists, puts, writes
-from interface.http.core.paging import numbered
+from interface.http.core.headers import IfMatch
+from interface.http.core.openapi import body, deletes, links_to, lists, puts
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
-from interface.http.core.problems import Malformed
 from interface.http.core.responses import etag, json_response, no_content
-from interface.http.subscriptions.schemas import CommentBody, FromPosition, SubscriptionBody, SubscriptionName
+from interface.http.subscriptions.schemas import DefinedSubscription, SubscriptionBody, SubscriptionName
 
 router = APIRouter(prefix=BASE_PATH, tags=["Subscriptions"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/subscriptions"
@@ -55,14 +48,6 @@ class SubscriptionPart:
     subscriptions: Subscriptions
     ledger: Ledger
     new_webhook_secret: Callable[[], Secret]
-
-
-class DefinedSubscription(SubscriptionResponse):
-    """A subscription as it was defined."""
-
-    secret: Annotated[
-        str | None, Field(description="The secret that the service created; returned only once.")
-    ] = None
 
 
 @router.put(
@@ -85,7 +70,7 @@ async def define(
     Required permissions: AccessControl.SubscriptionModify, AccessControl.EventView
     """
     wanted = call.body(SubscriptionBody)
-    made = None if wanted.secret else call.part(SubscriptionPart).new_webhook_secret()
+    new_secret = None if wanted.secret else call.part(SubscriptionPart).new_webhook_secret()
     answer = await call.execute(
         DefineSubscription(
             **call.command_context(),
@@ -93,8 +78,8 @@ async def define(
             name=call.path_id("name"),
             method=Method.WEBHOOK,
             url=Secret(wanted.url.get_secret_value()),
-            secret=made or (Secret(wanted.secret.get_secret_value()) if wanted.secret else None),
-            rotates=made is None,
+            secret=new_secret or (Secret(wanted.secret.get_secret_value()) if wanted.secret else None),
+            rotates=new_secret is None,
             types=tuple(wanted.types) if wanted.types else None,
             batch_size=wanted.batchSize,
             after=wanted.after,
@@ -102,9 +87,9 @@ async def define(
     )
     if answer.outcome != Outcome.CREATED:
         return json_response(answer)
-    shown = json.loads(answer.body) | {"secret": made.reveal() if made else None}
+    content = json.loads(answer.body) | {"secret": new_secret.reveal() if new_secret else None}
     headers = {"Cache-Control": "no-store", "ETag": etag(answer.version or 0)}
-    return Response(to_json(shown), 201, headers, "application/json")
+    return Response(to_json(content), 201, headers, "application/json")
 
 
 @router.get(
@@ -123,7 +108,7 @@ async def get(
     part = call.part(SubscriptionPart)
     read = partial(read_subscription, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, _key(call))
-    return _shown(found.model_dump_json(), found.version)
+    return _uncached_json(found.model_dump_json(), found.version)
 
 
 @router.get(
@@ -140,7 +125,7 @@ async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> 
     part = call.part(SubscriptionPart)
     read = partial(read_subscriptions, subscriptions=part.subscriptions, ledger=part.ledger)
     found = await run_in_threadpool(read, call.subject.client_ext_id)
-    return _shown(found.model_dump_json())
+    return _uncached_json(found.model_dump_json())
 
 
 @router.delete(
@@ -163,69 +148,10 @@ async def delete(
     return no_content()
 
 
-@router.post(
-    f"{PATH}/resume",
-    summary="Resume a subscription",
-    operation_id="resumeSubscription",
-    responses=writes(SubscriptionResponse, "The subscription, enabled"),
-    openapi_extra=body(CommentBody, required=False),
-)
-async def resume(
-    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)],
-    name: SubscriptionName,
-    if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Resumes a parked or waiting subscription immediately, after the last acknowledged event.
-
-    Required permission: AccessControl.SubscriptionModify
-    """
-    wanted = call.optional_body(CommentBody)
-    command = ChangeSubscriptionStatus(
-        **call.command_context(),
-        reason=wanted.modificationComment,
-        name=call.path_id("name"),
-        status=Status.ENABLED,
-        announced=True,
-    )
-    return json_response(await call.execute(command))
-
-
-@router.post(
-    f"{PATH}/replay",
-    summary="Send events again",
-    operation_id="replaySubscription",
-    responses=writes(SubscriptionResponse, "The subscription, moved"),
-    openapi_extra=body(CommentBody, required=False),
-)
-async def replay(
-    call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY)],
-    name: SubscriptionName,
-    from_: FromPosition,
-    if_match: IfMatch = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Moves the subscription back or forward to a position. A parked subscription stays parked until it is resumed.
-
-    Required permission: AccessControl.SubscriptionModify
-    """
-    position = numbered(call, "from")
-    if position is None:
-        raise Malformed("from is missing: the position of the first event to send again.")
-    wanted = call.optional_body(CommentBody)
-    command = ReplaySubscription(
-        **call.command_context(),
-        reason=wanted.modificationComment,
-        name=call.path_id("name"),
-        position=position,
-    )
-    return json_response(await call.execute(command))
-
-
 def _key(call: Call) -> SubscriptionKey:
     return SubscriptionKey(call.subject.client_ext_id, call.path_id("name"))
 
 
-def _shown(content: str, version: int | None = None) -> Response:
+def _uncached_json(content: str, version: int | None = None) -> Response:
     headers = {"Cache-Control": "no-store"} | ({"ETag": etag(version)} if version else {})
     return Response(content, headers=headers, media_type="application/json")

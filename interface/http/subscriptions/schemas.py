@@ -1,4 +1,4 @@
-"""Request bodies of the subscription routes."""
+"""Request bodies and responses of the subscription routes."""
 
 import re
 from typing import Annotated
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJson
 
 from application.feed.feed import TYPES
 from application.shared.fields import Comment
+from application.subscriptions.read_subscriptions import SubscriptionResponse
 from interface.http.core.paging import POSITIVE
 from interface.http.core.path import ID_SCHEMA
 from interface.http.core.schemas import StrictBody, integral
@@ -84,3 +85,11 @@ class CommentBody(StrictBody):
     """The reason for a change."""
 
     modificationComment: Comment | None = None
+
+
+class DefinedSubscription(SubscriptionResponse):
+    """A subscription as it was defined."""
+
+    secret: Annotated[
+        str | None, Field(description="The secret that the service created; returned only once.")
+    ] = None
