@@ -24,7 +24,8 @@ _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 class Findings:
     """The result of a check: the numbers of checked items, and one message per fault.
 
-    rows: of the read model, each determined by the events of a stream. lost: one message per restore that removed signed entries.
+    rows: of the read model, each determined by the events of a stream. lost: one message per restore that removed signed
+    entries.
     """
 
     entries: int = 0
