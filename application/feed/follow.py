@@ -19,11 +19,11 @@ class FollowedEvent(NamedTuple):
 
 
 def follow(
-    query: FeedQuery, *, ledger: Ledger, origin: str, report: Callable[[str], None]
+    query: FeedQuery, *, ledger: Ledger, origin: str, notify: Callable[[str], None]
 ) -> Iterator[FollowedEvent | None]:
     """Yield the matching events as they are committed; None when there are no more, at least once a second.
 
-    report: receives one message when the store becomes unreachable and one when it is reachable again; no event is skipped.
+    notify: receives one message when the store becomes unreachable and one when it is back; no event is skipped.
     Raises PositionNotFound, and StoreUnavailable if the store is unreachable at the start.
     """
     before = position_before(query, ledger=ledger)
@@ -33,7 +33,7 @@ def follow(
             if unreachable:
                 position_before(query, ledger=ledger)  # the store may have been restored
                 unreachable = False
-                report("the store is reachable again")
+                notify("the store is reachable again")
             while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
                 batch = Batch(before, events, seen=events[-1].position)
                 yield from starmap(FollowedEvent, batch.with_previous(query))
@@ -42,5 +42,5 @@ def follow(
         except Unavailable as error:
             if not unreachable:
                 unreachable = True
-                report(f"{error}; retrying")
+                notify(f"{error}; retrying")
         yield None

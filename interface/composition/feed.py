@@ -37,9 +37,9 @@ def follow_feed(
     types: frozenset[str] | None,
     warn: Callable[[str], None],
 ) -> Generator[FollowedEvent | None]:
-    """Yield the events of a client, None whenever there are no more.
+    """Yield the events of a client; None when there are no more.
 
-    The cursor moves when the next one is asked for. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
+    The cursor moves when the next event is requested. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
     """
     settings = read_settings()
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
@@ -49,7 +49,7 @@ def follow_feed(
     ):
         last = stored_cursor.last(client) if stored_cursor else after
         query = FeedQuery(client, last.position, types, last.era)
-        for followed in follow(query, ledger=store, origin=settings.ledger_name, report=warn):
+        for followed in follow(query, ledger=store, origin=settings.ledger_name, notify=warn):
             yield followed
             if followed and stored_cursor:
                 stored_cursor.move(client, followed.event.id)
@@ -59,7 +59,7 @@ def follow_feed(
 
 @contextmanager
 def _defer_signals() -> Iterator[None]:
-    """Defer signals, so that a stop leaves no partial write."""
+    """Defer signals, so that a stop interrupts no step."""
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -93,7 +93,7 @@ def _broker(url: BrokerUrl, topic: str, stream: str) -> Broker:
         return NatsBroker(url, stream, topic)
     except ModuleNotFoundError:
         raise InvalidSettings(
-            f"{url.scheme}:// needs a library: pip install 'ticket-credential-service[{url.extra}]'"
+            f"{url.scheme}:// requires a library: pip install 'ticket-credential-service[{url.extra}]'"
         ) from None
 
 

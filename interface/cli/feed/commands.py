@@ -32,7 +32,7 @@ _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 class FeedActions:
     """The actions of the commands; interface/composition wires it.
 
-    follow: yields each event, and None whenever there are no more, at least once a second.
+    follow: yields each event, and None when there are no more, at least once a second.
     """
 
     follow: Callable[..., Generator[FollowedEvent | None]]

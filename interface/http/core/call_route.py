@@ -18,7 +18,7 @@ JSON = "application/json"
 
 
 class Permitted:
-    """The dependency that permits callers with all of these permissions for the path's client.
+    """The dependency that requires all of these permissions for the path's client.
 
     The order is fixed: 401 before anything, then 400 for the path, 403, 406.
     """
@@ -82,7 +82,7 @@ class PermittedForClient(Permitted):
 
 
 class CallRoute(APIRoute):
-    """A route whose endpoint takes a `call` with everything that it needs.
+    """A route whose endpoint takes a `call` with the complete request.
 
     The other parameters of the endpoint are for the OpenAPI document. They are read from the call, in a fixed order
     and with the service's errors, so FastAPI need not validate them again (ADR 6: half of the cost of a request).

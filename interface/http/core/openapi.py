@@ -20,7 +20,7 @@ activate or recover an account. The clear ticket is in no response; it goes to t
 
 
 class SchemaRef(dict[str, Any]):
-    """A reference to the schema of a type. The document has the schema of every type that a route references like this."""
+    """A reference to the schema of a type. The document contains the schema of every type that a route references."""
 
     def __init__(self, kind: type, mode: Literal["validation", "serialization"] = "validation") -> None:
         super().__init__({"$ref": _REF.format(model=kind.__name__)})
@@ -55,7 +55,7 @@ def patches(schema: type, description: str) -> Responses:
 
 
 def plain_writes(schema: type, description: str) -> Responses:
-    """Declare the responses of a POST that returns no credential, and so no entity tag."""
+    """Declare the responses of a POST without an entity tag."""
     responses = writes(schema, description, 429)
     del responses[200]["headers"]["ETag"]
     return responses
@@ -69,14 +69,14 @@ def lists(schema: type, description: str, *more: int) -> Responses:
 
 
 def returns(schemas: Mapping[str, dict[str, Any]], description: str) -> Responses:
-    """Declare the responses of a GET of other media types than JSON. schemas: by media type."""
+    """Declare the responses of a GET with media types other than JSON. schemas: by media type."""
     content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
     return {200: found} | _problems(400, 401, 403, 404, 406, 413, 500, 503)
 
 
 def deletes(description: str = "Deleted", *more: int) -> Responses:
-    """Declare the responses of a DELETE, or of another operation that responds without content."""
+    """Declare the responses of a DELETE, or of another operation without response content."""
     gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
     return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
 
@@ -143,7 +143,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def document(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
-    """Return the OpenAPI document of the app, created once. routers: whose routes reference schemas."""
+    """Return the OpenAPI document of the app, created once. routers: their routes reference schemas."""
     if app.openapi_schema is None:
         openapi = get_openapi(
             title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes
@@ -178,7 +178,7 @@ def _schema_refs(declared: object) -> Iterator[SchemaRef]:
 
 
 def _remove_validation_errors(openapi: dict[str, Any]) -> None:
-    """Remove FastAPI's validation error, instead of which the service sends its problems."""
+    """Remove FastAPI's own validation error: the service sends problem details instead."""
     for operations in openapi["paths"].values():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):

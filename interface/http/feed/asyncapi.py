@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: the messages that subscribers receive, and the channels."""
+"""The AsyncAPI 3 document: the events of subscribers, and their channels."""
 
 import types
 from functools import cache
@@ -16,8 +16,8 @@ from interface.http.core.path import BASE_PATH
 
 _SCHEMA = "#/components/schemas/{model}"
 _DESCRIPTION = """\
-The events of a client, each at its position in the client's ledger: 1, 2, 3 … without gaps. Each event names
-the one before it in `previous`, so a subscriber detects a missing event. Every channel carries each event at
+The events of a client, each at its position in the client's ledger: 1, 2, 3 … without a gap. Each event names
+the preceding one in `previous`, so a subscriber detects a missing event. Every channel carries each event at
 least once, in order, and is resumed by the position.
 """
 _CLIENT = {"clientExtId": {"description": "External ID of the client."}}
@@ -58,12 +58,12 @@ def _servers(public_url: str) -> dict[str, Any]:
         "nats": {
             "host": "nats.example:4222",
             "protocol": "nats",
-            "description": "The NATS server to which `tickets publish --to nats://…` publishes.",
+            "description": "The server of `tickets publish --to nats://…`.",
         },
         "kafka": {
             "host": "kafka.example:9092",
             "protocol": "kafka",
-            "description": "The Kafka cluster to which `tickets publish --to kafka://…` publishes.",
+            "description": "The server of `tickets publish --to kafka://…`.",
         },
     }
 

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, without a queue for slow ones."""
+"""Server-sent events (WHATWG HTML, section 9.2): one response per follower, no buffer for a slow one."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,21 +18,21 @@ HEARTBEAT_SECONDS = 15
 _HEARTBEAT = b": nothing new\n\n"
 _RETRY_MS = 1000
 _OPENING = b"retry: %d\n\n" % _RETRY_MS
-# The time-out of the last message, as a multiple of the patience.
+# The time limit of the last message, as a multiple of the patience.
 _LAST_PATIENCE_FACTOR = 3
 
 
 class Sent(NamedTuple):
-    """An encoded event. id: the reader resumes after it."""
+    """An event as sent; the reader resumes after its id."""
 
     id: EventId
     data: bytes
 
 
 class EventStream(Response):
-    """Sends each batch; an empty one as a heartbeat.
+    """Sends batches as they arrive; an empty one as a heartbeat.
 
-    permit: called at every heartbeat, raises HttpError if the reader has lost the permission.
+    permit: called at every heartbeat; raises HttpError if the reader is no longer permitted.
     patience_seconds: time after which a reader that reads nothing is disconnected. Its unread data
     are in the system's buffers and one batch, so a slow reader costs no more memory than a fast one.
     When the service ends the stream, the last event is named `end` and has the reason.
@@ -76,10 +76,10 @@ class EventStream(Response):
                 end = b"event: end\ndata: %s\n\n" % to_json({"reason": reason}).encode()
                 await send({"type": "http.response.body", "body": end})
         except TimeoutError:
-            return  # the server closes the connection
+            return  # the reader reads nothing; the server closes the connection
 
     async def _send_all(self, send: Send) -> str:
-        """Send every batch. Returns the reason for the end. Raises TimeoutError if the reader is too slow."""
+        """Send until the end. Returns the reason. Raises TimeoutError if the reader is too slow."""
         try:
             async with aclosing(self._batches) as batches:
                 await self._send(send, _OPENING)

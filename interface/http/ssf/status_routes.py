@@ -65,7 +65,7 @@ async def change_status(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MO
 @router.post(
     f"{SSF}/verify",
     status_code=204,
-    summary="Ask for a verification event",
+    summary="Request a verification event",
     operation_id="verifyStream",
     responses=deletes("Requested", 415),
     openapi_extra=body(StreamVerificationBody, required=True),

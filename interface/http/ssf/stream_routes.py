@@ -50,7 +50,7 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     """
     wanted = call.optional_body(StreamBody)
     context = call.command_context()
-    # Derived from the command, so that a retry finds the stream of the first attempt.
+    # From the command's id, so that a retry finds the stream of the first attempt.
     key = SubscriptionKey(call.subject.client_ext_id, context["command_id"][:32])
     await call.execute(_definition(call, key, wanted, context))
     return uncached_json(call.part(SsfPart).streams.configuration(await find_stream(call, key)), 201)
