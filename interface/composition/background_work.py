@@ -69,7 +69,7 @@ class BackgroundWork:
         ]
         self._storing = [loop.create_task(push(running, self._live))] if settings.push else []
         if self._delivery:
-            self._storing.append(loop.create_task(deliver(running, self._delivery, telemetry.tried)))
+            self._storing.append(loop.create_task(deliver(running, self._delivery, telemetry.attempt)))
 
     def prepare_stop(self) -> None:
         """End the streams and report that the server is not ready, so that open requests end."""

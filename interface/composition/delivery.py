@@ -155,7 +155,7 @@ def deliver_alone() -> None:
 async def _deliver_until_stopped(running: Running, delivery: Delivery) -> None:
     telemetry = Telemetry(running)
     running.commands.observe = telemetry.batch
-    await until_stopped(deliver(running, delivery, telemetry.tried))
+    await until_stopped(deliver(running, delivery, telemetry.attempt))
     await running.commands.close()
     await asyncio.to_thread(running.close)
     await asyncio.to_thread(telemetry.close)
@@ -171,13 +171,13 @@ def render_template(kind: str, client: str, language: str) -> bytes:
     """Return a template rendered with sample data; `letter.pdf` is the printed letter. Raises InvalidSettings."""
     settings = read_settings()
     texts = templates(settings)
-    ticket, waiting = ClearTicket(SAMPLE_TICKET), _sample(client, language)
+    ticket, pending = ClearTicket(SAMPLE_TICKET), _sample(client, language)
     try:
         if kind == LETTER:
             return Letters(texts, settings.letter_sender, Window(settings.letter_window)).render(
-                ticket, waiting
+                ticket, pending
             )
-        return texts.render(kind, ticket if kind in WITH_TICKET else None, waiting).encode()
+        return texts.render(kind, ticket if kind in WITH_TICKET else None, pending).encode()
     except (InvalidTemplate, InvalidLetter) as error:
         raise InvalidSettings(str(error)) from None
 

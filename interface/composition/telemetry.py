@@ -37,14 +37,14 @@ class Telemetry:
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]
-        self._tries: list[Callable[[DeliveryAttempt], None]] = [metrics.tried]
+        self._tries: list[Callable[[DeliveryAttempt], None]] = [metrics.attempt]
         self._end: Callable[[], None] = lambda: None
         if settings.log_requests:
             self._requests.append(log_request)
         if traces:
             self._requests.append(traces.request)
             self._batches.append(traces.batch)
-            self._tries.append(traces.tried)
+            self._tries.append(traces.attempt)
             self._end = traces.close
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
@@ -60,10 +60,10 @@ class Telemetry:
         for observe in self._batches:
             observe(batch)
 
-    def tried(self, tried: DeliveryAttempt) -> None:
+    def attempt(self, attempt: DeliveryAttempt) -> None:
         """Record an attempt to deliver a ticket."""
         for observe in self._tries:
-            observe(tried)
+            observe(attempt)
 
     def close(self) -> None:
         """Export the remaining traces."""

@@ -105,9 +105,9 @@ class Metrics:
         if failed:
             self._failed.inc()
 
-    def tried(self, tried: DeliveryAttempt) -> None:
+    def attempt(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt."""
-        self._tries.labels(tried.method, tried.answer).inc()
+        self._tries.labels(attempt.method, attempt.answer).inc()
 
     def unsent(self, since: datetime | None) -> None:
         """Record the time of the oldest checkpoint that this process has to send, or None."""

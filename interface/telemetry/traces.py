@@ -70,13 +70,13 @@ class Traces:
                 parent = _parent(command.correlation_id)
                 self._span("commit", parent, batch.seconds, SpanKind.INTERNAL, attributes, failed=failed)
 
-    def tried(self, tried: DeliveryAttempt) -> None:
+    def attempt(self, attempt: DeliveryAttempt) -> None:
         """Create the span of a delivery attempt, in the trace of the request that created the ticket."""
-        if tried.correlation_id:
-            attributes = {"tickets.method": str(tried.method), "tickets.answer": tried.answer}
-            parent = _parent(tried.correlation_id)
+        if attempt.correlation_id:
+            attributes = {"tickets.method": str(attempt.method), "tickets.answer": attempt.answer}
+            parent = _parent(attempt.correlation_id)
             self._span(
-                "deliver", parent, tried.seconds, SpanKind.CLIENT, attributes, failed=not tried.delivered
+                "deliver", parent, attempt.seconds, SpanKind.CLIENT, attributes, failed=not attempt.delivered
             )
 
     def close(self) -> None:

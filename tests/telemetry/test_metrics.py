@@ -379,7 +379,7 @@ def test_a_failed_batch_is_counted_without_its_resets() -> None:
 def test_a_delivery_attempt_is_counted_by_its_code() -> None:
     metrics = metrics_of()
     for answer in ("250", "451", "451"):
-        metrics.tried(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
+        metrics.attempt(DeliveryAttempt(SendingMethod.EMAIL, answer, answer == "250", 0.1, None))
     samples = parsed(metrics.exposition().decode())
 
     assert value(samples, "delivery_tries_total", method="Email", answer="451") == 2

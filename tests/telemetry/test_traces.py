@@ -174,7 +174,7 @@ def test_a_failure_is_an_error_and_a_refusal_is_not() -> None:
     traces.request(Exchange("op", "GET", 503, 0.1, TRACEPARENT, False, None, None))
     traces.request(Exchange("op", "GET", 409, 0.1, TRACEPARENT, False, None, None))
     for delivered in (True, False):
-        traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
+        traces.attempt(DeliveryAttempt(SendingMethod.EMAIL, "250", delivered, 0.1, TRACEPARENT))
     traces.close()
 
     statuses = [(span.name, span.status.status_code) for span in exporter.get_finished_spans()]
@@ -209,7 +209,7 @@ def test_a_span_ends_now_and_has_the_measured_duration(monkeypatch: pytest.Monke
 def test_work_without_a_request_creates_no_span() -> None:
     traces, exporter = made()
     traces.batch(Batch([command(RegenerateTicket, correlation_id="")], [StoreUnavailable("gone")], 0.5))
-    traces.tried(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
+    traces.attempt(DeliveryAttempt(SendingMethod.EMAIL, "250", True, 0.1, None))
     traces.close()
 
     assert exporter.get_finished_spans() == ()

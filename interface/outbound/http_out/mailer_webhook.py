@@ -67,14 +67,14 @@ class MailerWebhook:
         self._webhook = Webhook(secret)
         self._clock = clock
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Send the ticket and return "2xx". Raises NotDelivered."""
-        message_id, now = waiting.delivery_id, self._clock()
+        message_id, now = pending.delivery_id, self._clock()
         content = to_json(
             {
                 "type": "ticket.minted",
-                "timestamp": utc_date(waiting.entry.minted),
-                "data": {"deliveryId": message_id, "ticket": self._key.encrypt(_letter(ticket, waiting))},
+                "timestamp": utc_date(pending.entry.minted),
+                "data": {"deliveryId": message_id, "ticket": self._key.encrypt(_letter(ticket, pending))},
             }
         )
         headers = {
@@ -93,14 +93,14 @@ class MailerWebhook:
         return "2xx"
 
 
-def _letter(ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
+def _letter(ticket: ClearTicket, pending: PendingDelivery) -> bytes:
     """Return the content that only the mailer can decrypt."""
-    recipient, subject = waiting.recipient, waiting.entry.subject
+    recipient, subject = pending.recipient, pending.entry.subject
     content: dict[str, Any] = {
         "clientExtId": subject.client_ext_id,
         "userExtId": subject.user_ext_id,
         "ticket": ticket.reveal(),
-        "validTo": utc_date(waiting.ticket.valid_to) if waiting.ticket else None,
+        "validTo": utc_date(pending.ticket.valid_to) if pending.ticket else None,
     }
     if recipient:
         content |= {

@@ -11,7 +11,7 @@ from application.record.ledger import Checkpoint
 from interface.outbound.files.durable_file import locked_directory, write_durably
 
 _TIMEOUT_SECONDS = 10
-_LONGEST_ANSWER = 64 * 1024
+_LONGEST_RESPONSE = 64 * 1024
 
 
 class CheckpointDirectory:
@@ -54,9 +54,9 @@ class TimeStampAuthority:
             .nonce(nonce=True)
             .build()
         )
-        answer = _post(self._url, request.as_bytes(), "application/timestamp-query")
+        response = _post(self._url, request.as_bytes(), "application/timestamp-query")
         try:
-            stamp = decode_timestamp_response(answer)
+            stamp = decode_timestamp_response(response)
             granted = stamp.status == 0 and (
                 stamp.tst_info.message_imprint.message == request.message_imprint.message
                 and stamp.tst_info.nonce == request.nonce
@@ -65,7 +65,7 @@ class TimeStampAuthority:
             raise OSError(f"invalid response of the time stamp authority: {error}") from error
         if not granted:
             raise OSError("the time stamp authority did not stamp the checkpoint")
-        keep(self._directory, f"{_name(checkpoint, self._directory)}.tsr", answer)
+        keep(self._directory, f"{_name(checkpoint, self._directory)}.tsr", response)
 
 
 def keep(directory: Path, name: str, content: bytes) -> None:
@@ -98,7 +98,7 @@ def _root_line(note: str) -> list[str]:
 def _post(url: str, content: bytes, media_type: str) -> bytes:
     request = urllib.request.Request(url, content, {"Content-Type": media_type}, method="POST")  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            return bytes(answer.read(_LONGEST_ANSWER))
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
+            return bytes(response.read(_LONGEST_RESPONSE))
     except urllib.error.URLError as error:
         raise OSError(f"{url.partition('?')[0]}: {error}") from error

@@ -40,12 +40,12 @@ class MailCourier:
         self._compose = compose
         self._transport = transport
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Send the mail and return the response code. Raises NotDelivered."""
-        if waiting.recipient is None or waiting.recipient.email is None:
+        if pending.recipient is None or pending.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
-        message = await _made(self._compose, ticket, waiting)
-        return await self._transport.send(message, waiting.recipient.email, waiting.delivery_id)
+        message = await _render(self._compose, ticket, pending)
+        return await self._transport.send(message, pending.recipient.email, pending.delivery_id)
 
 
 class MailSpool:
@@ -57,7 +57,7 @@ class MailSpool:
 
     async def send(self, message: EmailMessage, _to: str, name: str) -> str:
         """Write the mail to disk; a repeated mail has the same file. Raises NotDelivered."""
-        await _written(self._directory / f"{name}.eml", message.as_bytes())
+        await _write(self._directory / f"{name}.eml", message.as_bytes())
         return "spooled"
 
 
@@ -69,26 +69,26 @@ class LetterStore:
         self._letters = letters
         self._directory = directory
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         """Write the letter to disk; a repeated letter has the same file. Raises NotDelivered."""
-        if waiting.recipient is None or not waiting.recipient.postal_address:
+        if pending.recipient is None or not pending.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
-        letter = await _made(self._letters.render, ticket, waiting)
-        await _written(self._directory / f"{waiting.delivery_id}.pdf", letter)
+        letter = await _render(self._letters.render, ticket, pending)
+        await _write(self._directory / f"{pending.delivery_id}.pdf", letter)
         return "stored"
 
 
-async def _made(
-    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, waiting: PendingDelivery
+async def _render(
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
 ) -> Made:
     """Render in a thread, since a letter would block the event loop for milliseconds."""
     try:
-        return await asyncio.to_thread(make, ticket, waiting)
+        return await asyncio.to_thread(make, ticket, pending)
     except tuple(_REASONS) as error:
         raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
 
 
-async def _written(path: Path, content: bytes) -> None:
+async def _write(path: Path, content: bytes) -> None:
     try:
         await asyncio.to_thread(write_once, path, content)
     except OSError as error:

@@ -56,16 +56,16 @@ class Letters:
     sender: str
     window: Window
 
-    def render(self, ticket: ClearTicket, waiting: PendingDelivery) -> bytes:
+    def render(self, ticket: ClearTicket, pending: PendingDelivery) -> bytes:
         """Return the letter to a user; the same ticket gives the same letter. Raises InvalidTemplate, InvalidLetter."""
-        language = self.templates.language_of("letter.txt", waiting)
-        recipient, subject = waiting.recipient, waiting.entry.subject
+        language = self.templates.language_of("letter.txt", pending)
+        recipient, subject = pending.recipient, pending.entry.subject
         name = (recipient and recipient.name) or subject.user_ext_id
         return render_letter(
-            self.templates.render("letter.txt", ticket, waiting),
+            self.templates.render("letter.txt", ticket, pending),
             address=[name, *((recipient and recipient.postal_address) or ())],
             sender=self.sender,
-            day=self.templates.day_of(waiting.entry.minted, language),
+            day=self.templates.day_of(pending.entry.minted, language),
             window=self.window,
             language=language,
         )
@@ -79,38 +79,38 @@ class MailComposer:
     letters: Letters
     sender: Address
 
-    def text(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
+    def text(self, ticket: ClearTicket, pending: PendingDelivery) -> EmailMessage:
         """Return a mail in plain text. This and the next methods raise InvalidTemplate, InvalidAddress."""
-        message = self._message(waiting)
-        message.set_content(self.templates.render("mail.txt", ticket, waiting))
+        message = self._message(pending)
+        message.set_content(self.templates.render("mail.txt", ticket, pending))
         return message
 
-    def html(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
+    def html(self, ticket: ClearTicket, pending: PendingDelivery) -> EmailMessage:
         """Return a mail in HTML, with a plain text alternative."""
-        message = self.text(ticket, waiting)
-        message.add_alternative(self.templates.render("mail.html", ticket, waiting), subtype="html")
+        message = self.text(ticket, pending)
+        message.add_alternative(self.templates.render("mail.html", ticket, pending), subtype="html")
         return message
 
-    def with_letter(self, ticket: ClearTicket, waiting: PendingDelivery) -> EmailMessage:
+    def with_letter(self, ticket: ClearTicket, pending: PendingDelivery) -> EmailMessage:
         """Return a mail with the letter attached. Also raises InvalidLetter."""
-        message = self._message(waiting)
-        message.set_content(self.templates.render("attached.txt", None, waiting))
-        letter = self.letters.render(ticket, waiting)
+        message = self._message(pending)
+        message.set_content(self.templates.render("attached.txt", None, pending))
+        letter = self.letters.render(ticket, pending)
         message.add_attachment(letter, maintype="application", subtype="pdf", filename="ticket.pdf")
         return message
 
-    def _message(self, waiting: PendingDelivery) -> EmailMessage:
-        address = waiting.recipient and waiting.recipient.email
+    def _message(self, pending: PendingDelivery) -> EmailMessage:
+        address = pending.recipient and pending.recipient.email
         if not address or not _ADDRESS.fullmatch(address):
             raise InvalidAddress("the user's email address is invalid")
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
         # Without a display name: it is the caller's text and could inject header syntax.
         message["To"] = Address(addr_spec=address)
-        message["Subject"] = _one_line(self.templates.render("subject.txt", None, waiting))
-        message["Date"] = _whole_second(waiting.entry.minted)
+        message["Subject"] = _one_line(self.templates.render("subject.txt", None, pending))
+        message["Date"] = _without_fraction(pending.entry.minted)
         # The same for every attempt, so that duplicates are recognisable.
-        message["Message-ID"] = f"<{waiting.delivery_id}@{self.sender.domain}>"
+        message["Message-ID"] = f"<{pending.delivery_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
         return message
 
@@ -130,5 +130,5 @@ def _one_line(subject: str) -> str:
     return " ".join(line.split()).replace("=?", "= ?")
 
 
-def _whole_second(moment: datetime) -> datetime:
+def _without_fraction(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)

@@ -59,10 +59,10 @@ class Templates:
         self._language = language
         self._time_zone = time_zone
 
-    def render(self, kind: str, ticket: ClearTicket | None, waiting: PendingDelivery) -> str:
+    def render(self, kind: str, ticket: ClearTicket | None, pending: PendingDelivery) -> str:
         """Return a text for a user. ticket: None for texts without a ticket. Raises InvalidTemplate."""
-        language, name = self._find(kind, waiting)
-        values = self._values(language, waiting)
+        language, name = self._find(kind, pending)
+        values = self._values(language, pending)
         if ticket is not None:
             values["ticket"] = ticket.reveal()
         try:
@@ -73,9 +73,9 @@ class Templates:
                 f"cannot render {name}; `tickets templates check` reports the reason"
             ) from None
 
-    def language_of(self, kind: str, waiting: PendingDelivery) -> str:
+    def language_of(self, kind: str, pending: PendingDelivery) -> str:
         """Return the language of a text. Raises InvalidTemplate."""
-        return self._find(kind, waiting)[0]
+        return self._find(kind, pending)[0]
 
     def day_of(self, moment: datetime, language: str) -> str:
         """Return the day in the format of the language."""
@@ -123,24 +123,24 @@ class Templates:
         if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
             yield f"{name}: must be one line of at most {_LONGEST_SUBJECT} characters"
 
-    def _find(self, kind: str, waiting: PendingDelivery) -> tuple[str, str]:
-        client = quote(waiting.entry.subject.client_ext_id, safe="")
-        for language in self._languages(waiting):
+    def _find(self, kind: str, pending: PendingDelivery) -> tuple[str, str]:
+        client = quote(pending.entry.subject.client_ext_id, safe="")
+        for language in self._languages(pending):
             for owner in (client, _EVERY_CLIENT):
                 # RFC 5646: language tags are case-insensitive.
                 if name := self._known.get((owner, language.lower(), kind)):
                     return name.split("/")[1], name
         raise InvalidTemplate(f"no template {kind} for this client and language")
 
-    def _languages(self, waiting: PendingDelivery) -> Iterator[str]:
-        wanted = waiting.recipient.language if waiting.recipient else None
+    def _languages(self, pending: PendingDelivery) -> Iterator[str]:
+        wanted = pending.recipient.language if pending.recipient else None
         for language in (wanted, self._language):
             parts = (language or "").split("-")
             for count in range(len(parts), 0, -1):
                 yield "-".join(parts[:count])
 
-    def _values(self, language: str, waiting: PendingDelivery) -> dict[str, Any]:
-        subject, recipient, ticket = waiting.entry.subject, waiting.recipient, waiting.ticket
+    def _values(self, language: str, pending: PendingDelivery) -> dict[str, Any]:
+        subject, recipient, ticket = pending.entry.subject, pending.recipient, pending.ticket
         return {
             "name": (recipient and recipient.name) or subject.user_ext_id,
             "user": subject.user_ext_id,
