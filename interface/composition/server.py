@@ -73,9 +73,8 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     # uvicorn raises the stop signal again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _raise_file_limit()
-    log.info("serving on %s", here)
     with _shared_metrics(workers):
-        _run_uvicorn(settings, listening, workers)
+        _run_uvicorn(settings, listening, workers, here)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -120,7 +119,21 @@ def _protocol(settings: Settings) -> Callable[..., BoundedProtocol]:
     )
 
 
-def _run_uvicorn(settings: Settings, listening: socket.socket, workers: int) -> None:
+class _Server(uvicorn.Server):
+    """Logs the address after the start."""
+
+    def __init__(self, config: uvicorn.Config, here: str) -> None:
+        super().__init__(config)
+        self._here = here
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve."""
+        await super().startup(sockets)
+        if self.started:
+            log.info("serving on %s", self._here)
+
+
+def _run_uvicorn(settings: Settings, listening: socket.socket, workers: int, here: str) -> None:
     config = uvicorn.Config(
         WORKER_APP,
         factory=True,
@@ -145,9 +158,10 @@ def _run_uvicorn(settings: Settings, listening: socket.socket, workers: int) -> 
         timeout_worker_healthcheck=_WORKER_HANGS_AFTER_SECONDS,
     )
     if workers > 1:
+        log.info("serving on %s", here)
         Workers(config, [listening]).run()
         return
-    server = uvicorn.Server(config)
+    server = _Server(config, here)
     with suppress(KeyboardInterrupt):  # raised by SIGINT after the shutdown
         server.run([listening])
     if not server.started:

@@ -55,7 +55,12 @@ def test_a_subscription_starts_at_the_end_of_the_ledger_or_at_a_given_position(
 def test_progress_is_saved_for_its_version_only(service: Service, store: AnyStore) -> None:
     define(service, after=0)
     progress = Progress(
-        acknowledged=7, beyond=(9,), failures=2, failing_since=NOW, last_error="answered 500", next_try=NOW
+        acknowledged=7,
+        beyond=(9,),
+        failures=2,
+        failing_since=NOW,
+        last_error="responded with 500",
+        next_try=NOW,
     )
 
     store.save_progress([(KEY, 1, progress), (SubscriptionKey("client-123", "unknown"), 1, progress)])

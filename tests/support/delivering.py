@@ -48,14 +48,14 @@ class FakeCourier:
     """Follows a plan and then accepts every ticket; a hanging delivery ends with `open`."""
 
     planned: list[str | Exception] = field(default_factory=list)
-    waiting: list[PendingDelivery] = field(default_factory=list)
+    given: list[PendingDelivery] = field(default_factory=list)
     tickets: list[ClearTicket] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
-    async def deliver(self, ticket: ClearTicket, waiting: PendingDelivery) -> str:
+    async def deliver(self, ticket: ClearTicket, pending: PendingDelivery) -> str:
         outcome = self.planned.pop(0) if self.planned else "250"
         self.tickets.append(ticket)
-        self.waiting.append(waiting)
+        self.given.append(pending)
         if outcome == HANGS:
             while not self.gate.is_set():  # noqa: ASYNC110 - another thread opens it
                 await asyncio.sleep(0.005)
@@ -67,7 +67,7 @@ class FakeCourier:
     @property
     def versions(self) -> list[int]:
         """The tickets that it was given, by the version that minted each."""
-        return [waiting.entry.version for waiting in list(self.waiting)]
+        return [pending.entry.version for pending in list(self.given)]
 
     def open(self) -> None:
         """Continue the hanging deliveries."""

@@ -111,7 +111,11 @@ def test_the_last_error_is_shown(server: Server) -> None:
         until(lambda: state(server, "siem")["failures"] > 1, "it is tried again")
         shown = state(server, "siem")
 
-    assert (shown["lastError"], shown["status"], shown["acknowledged"]) == ("answered 500", "enabled", 0)
+    assert (shown["lastError"], shown["status"], shown["acknowledged"]) == (
+        "responded with 500",
+        "enabled",
+        0,
+    )
     assert shown["failingSince"] <= shown["nextTry"]
     assert shown["lag"] == 5
 
@@ -121,7 +125,7 @@ def test_gone_is_parked_immediately_until_it_is_resumed(server: Server) -> None:
     with receiving(lambda request: answer(410) if gone[0] and request.positions == [2] else OK) as receiver:
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
-        assert state(server, "siem")["statusReason"] == "answered 410"
+        assert state(server, "siem")["statusReason"] == "responded with 410"
         gone[0] = False
         server.client.post(f"{SUBSCRIPTIONS}/siem/resume").raise_for_status()
         until(lambda: 5 in receiver.positions("/hook"), "all are sent")
@@ -207,7 +211,7 @@ def test_a_subscription_that_fails_for_too_long_is_parked(sqlite_url: str, tmp_p
         tried = len(receiver.received)
 
     assert shown["statusReason"].partition(" ")[2].startswith("failures since ")
-    assert "answered 500" in shown["statusReason"]
+    assert "responded with 500" in shown["statusReason"]
     assert 4 < tried < 30
 
 
@@ -291,7 +295,7 @@ def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> Non
         reset(server, 1)
         until(lambda: state(server, made["stream_id"])["failures"], "it is tried")
 
-    assert state(server, made["stream_id"])["lastError"] == "answered 400: invalid_audience"
+    assert state(server, made["stream_id"])["lastError"] == "responded with 400: invalid_audience"
 
 
 def test_a_separate_process_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def hanging() -> Iterator[MailServer]:
 
 
 def log_of(server: Server) -> str:
-    return server.log.read_text()
+    """Return the log without the line that reports the address."""
+    lines = server.log.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if "serving on http" not in line)
 
 
 @contextmanager

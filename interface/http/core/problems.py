@@ -155,7 +155,7 @@ def problem_response(error: Exception) -> Response:
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if isinstance(error, Unavailable):
         # Internal faults are for the operator only.
-        _throttled_log(type(error).__name__, f"answered with 503: {error}")
+        _throttled_log(type(error).__name__, f"responded with 503: {error}")
         messages = ("The service is temporarily unavailable. Retry with the same Idempotency-Key.",)
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)

@@ -126,7 +126,7 @@ def _check(response: aiohttp.ClientResponse, content: bytes) -> None:
         return
     redirects = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
     raise Refused(
-        f"answered {status}" + (": redirects are not followed" if redirects else ""),
+        f"responded with {status}" + (": redirects are not followed" if redirects else ""),
         status,
         content,
         retry_after=_retry_after(response.headers.get("Retry-After")),

@@ -44,7 +44,7 @@ class MailCourier:
         """Send the mail and return the response code. Raises NotDelivered."""
         if pending.recipient is None or pending.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
-        message = await _made(self._compose, ticket, pending)
+        message = await _render(self._compose, ticket, pending)
         return await self._transport.send(message, pending.recipient.email, pending.delivery_id)
 
 
@@ -57,7 +57,7 @@ class MailSpool:
 
     async def send(self, message: EmailMessage, _to: str, name: str) -> str:
         """Write the mail to disk; a repeated mail has the same file. Raises NotDelivered."""
-        await _written(self._directory / f"{name}.eml", message.as_bytes())
+        await _write(self._directory / f"{name}.eml", message.as_bytes())
         return "spooled"
 
 
@@ -73,12 +73,12 @@ class LetterStore:
         """Write the letter to disk; a repeated letter has the same file. Raises NotDelivered."""
         if pending.recipient is None or not pending.recipient.postal_address:
             raise NotDelivered("the user has no postal address", "no-address", final=True)
-        letter = await _made(self._letters.render, ticket, pending)
-        await _written(self._directory / f"{pending.delivery_id}.pdf", letter)
+        letter = await _render(self._letters.render, ticket, pending)
+        await _write(self._directory / f"{pending.delivery_id}.pdf", letter)
         return "stored"
 
 
-async def _made(
+async def _render(
     make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
 ) -> Made:
     """Render in a thread, since a letter would block the event loop for milliseconds."""
@@ -88,7 +88,7 @@ async def _made(
         raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
 
 
-async def _written(path: Path, content: bytes) -> None:
+async def _write(path: Path, content: bytes) -> None:
     try:
         await asyncio.to_thread(write_once, path, content)
     except OSError as error:

@@ -108,7 +108,7 @@ class MailComposer:
         # Without a display name: it is the caller's text and could inject header syntax.
         message["To"] = Address(addr_spec=address)
         message["Subject"] = _one_line(self.templates.render("subject.txt", None, pending))
-        message["Date"] = _whole_second(pending.entry.minted)
+        message["Date"] = _without_fraction(pending.entry.minted)
         # The same for every attempt, so that duplicates are recognisable.
         message["Message-ID"] = f"<{pending.delivery_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
@@ -130,5 +130,5 @@ def _one_line(subject: str) -> str:
     return " ".join(line.split()).replace("=?", "= ?")
 
 
-def _whole_second(moment: datetime) -> datetime:
+def _without_fraction(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)

@@ -207,7 +207,7 @@ def _rejected(error: SMTPResponseException) -> NotDelivered:
     """Return the error of a response; a permanent rejection of the recipient or the mail is final."""
     to = next((to for kind, to in _ANSWERS_TO.items() if isinstance(error, kind)), "the connection")
     final = isinstance(error, _ABOUT_THE_MAIL) and error.code >= _PERMANENT
-    return NotDelivered(f"the mail server answered {error.code} to {to}", str(error.code), final=final)
+    return NotDelivered(f"the mail server responded with {error.code} to {to}", str(error.code), final=final)
 
 
 def _no_response(error: Exception) -> NotDelivered:

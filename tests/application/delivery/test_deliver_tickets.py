@@ -344,7 +344,7 @@ def test_an_obsolete_ticket_is_not_sent(any_service: Service) -> None:
     for end, user in users.items():
         _, why, sent = ENDS[end]
         assert ended(any_service, user) == [(why, 1)]
-        assert [w.entry.version for w in courier.waiting if w.entry.subject == user] == sent
+        assert [w.entry.version for w in courier.given if w.entry.subject == user] == sent
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -509,7 +509,7 @@ def test_the_tickets_of_a_dead_worker_are_taken_when_the_lease_expires(any_servi
         running.wake()
         reported(any_service, 1)
 
-    assert [waiting.entry.subject for waiting in courier.waiting][-1] == SUBJECT
+    assert [waiting.entry.subject for waiting in courier.given][-1] == SUBJECT
 
 
 def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Service) -> None:
@@ -529,7 +529,7 @@ def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Serv
         reported(service, 1)
 
     assert the_same(ticket, *courier.tickets)
-    assert len({waiting.entry.delivery_id for waiting in courier.waiting}) == 1
+    assert len({waiting.entry.delivery_id for waiting in courier.given}) == 1
     assert len(courier.tickets) == 3
 
 
@@ -647,7 +647,7 @@ def test_two_workers_deliver_each_ticket_once(database_url: str) -> None:
         with delivering(service, {EMAIL: couriers[0]}), delivering(second, {EMAIL: couriers[1]}):
             until(lambda: not stores[0].outbox_page(None, 1), "the outbox is empty")
 
-        handed_over = Counter(waiting.entry.key for courier in couriers for waiting in courier.waiting)
+        handed_over = Counter(waiting.entry.key for courier in couriers for waiting in courier.given)
         kinds = [[type(event) for event in recorded_of(stores[0], user)] for user in users]
         faults = [
             *check_streams("client-123", *stream_ranges(1)[0], ledger=stores[0]).faults,

@@ -47,4 +47,4 @@ def test_the_cause_of_a_503_is_in_the_log_only(
     answer = problem_response(error)
 
     assert "disk" not in bytes(answer.body).decode()
-    assert caplog.messages == ["answered with 503: the SQLite store failed: database or disk is full"]
+    assert caplog.messages == ["responded with 503: the SQLite store failed: database or disk is full"]

@@ -143,7 +143,9 @@ def test_a_replay_moves_the_position_within_the_ledger(web: Web) -> None:
 
 def test_the_last_error_is_shown_and_resume_tries_immediately(web: Web) -> None:
     define(web)
-    failing = Progress(acknowledged=0, failures=3, failing_since=NOW, last_error="answered 500", next_try=NOW)
+    failing = Progress(
+        acknowledged=0, failures=3, failing_since=NOW, last_error="responded with 500", next_try=NOW
+    )
     web.service.store.save_progress([(KEY, 1, failing)])
 
     shown = web.client.get(SIEM).json()
@@ -153,7 +155,7 @@ def test_the_last_error_is_shown_and_resume_tries_immediately(web: Web) -> None:
         "status": "enabled",
         "failures": 3,
         "failingSince": "2026-11-23T09:42:00Z",
-        "lastError": "answered 500",
+        "lastError": "responded with 500",
         "nextTry": "2026-11-23T09:42:00Z",
         "lag": 1,
     }

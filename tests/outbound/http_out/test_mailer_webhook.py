@@ -20,8 +20,8 @@ from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.system import system_clock
 from tests.support.fakes import FakeClock
+from tests.support.pending import TICKET, sample_pending
 from tests.support.receiver import HANGS, Received, Receiver, answer, receiving
-from tests.support.waiting import TICKET, waiting
 
 SECRET = "whsec_" + base64.b64encode(b"made up for this test, 32 bytes!").decode()
 PRIVATE: Any = ECKey.generate_key("P-256")
@@ -44,7 +44,7 @@ def deliver(
     url: str,
     key_file: Path,
     *,
-    waits: PendingDelivery | None = None,
+    pending: PendingDelivery | None = None,
     clock: Any = system_clock,
     ticket: ClearTicket = TICKET,
     own_network: bool = True,
@@ -54,7 +54,7 @@ def deliver(
         http = OutgoingHttp(any_host=own_network, timeout_seconds=timeout_seconds)
         webhook = MailerWebhook(http, url=url, key=MailerKey(key_file), secret=SECRET, clock=clock)
         try:
-            return await webhook.deliver(ticket, waits or waiting())
+            return await webhook.deliver(ticket, pending or sample_pending())
         finally:
             await http.close()
 
@@ -90,7 +90,7 @@ def opened(request: Received, key: Any = PRIVATE) -> dict[str, Any]:
 
 
 def test_the_mailer_can_decrypt_the_ticket_and_the_recipient(key_file: Path) -> None:
-    content = opened(received_by_mailer(key_file, waits=waiting(language="de-CH")))
+    content = opened(received_by_mailer(key_file, pending=sample_pending(language="de-CH")))
 
     ticket = content.pop("ticket")
     assert ticket == TICKET.reveal()
@@ -106,7 +106,9 @@ def test_the_mailer_can_decrypt_the_ticket_and_the_recipient(key_file: Path) -> 
 
 
 def test_unknown_user_data_is_null(key_file: Path) -> None:
-    content = opened(received_by_mailer(key_file, waits=waiting(email=None, name=None, postal_address=None)))
+    content = opened(
+        received_by_mailer(key_file, pending=sample_pending(email=None, name=None, postal_address=None))
+    )
 
     assert [content[name] for name in ("name", "language", "email", "postalAddress")] == [None] * 4
 
@@ -188,13 +190,13 @@ def test_an_old_request_cannot_be_replayed(key_file: Path) -> None:
 
 def test_all_attempts_at_a_ticket_have_one_id_and_other_tickets_have_others(key_file: Path) -> None:
     first, again, other = (
-        received_by_mailer(key_file, waits=waiting(version=version)) for version in (7, 7, 8)
+        received_by_mailer(key_file, pending=sample_pending(version=version)) for version in (7, 7, 8)
     )
 
     ids = [data_of(request)["deliveryId"] for request in (first, again, other)]
     assert ids == [request.headers["webhook-id"] for request in (first, again, other)]
-    assert ids[0] == ids[1] == waiting().entry.delivery_id
-    assert ids[2] == waiting(version=8).entry.delivery_id != ids[0]
+    assert ids[0] == ids[1] == sample_pending().entry.delivery_id
+    assert ids[2] == sample_pending(version=8).entry.delivery_id != ids[0]
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
@@ -206,17 +208,17 @@ def test_any_2xx_means_accepted(key_file: Path, status: int) -> None:
 @pytest.mark.parametrize(
     ("reported", "expected"),
     [
-        (answer(410), "410!: the mailer answered 410"),
-        (answer(422, body=b"una@example.com is unknown"), "422!: the mailer answered 422"),
-        (answer(500), "500: the mailer answered 500"),
-        (answer(503, "Retry-After: 60"), "503: the mailer answered 503"),
-        (answer(429), "429: the mailer answered 429"),
-        (answer(400), "400: the mailer answered 400"),
-        (answer(401), "401: the mailer answered 401"),
-        (answer(404), "404: the mailer answered 404"),
+        (answer(410), "410!: the mailer responded with 410"),
+        (answer(422, body=b"una@example.com is unknown"), "422!: the mailer responded with 422"),
+        (answer(500), "500: the mailer responded with 500"),
+        (answer(503, "Retry-After: 60"), "503: the mailer responded with 503"),
+        (answer(429), "429: the mailer responded with 429"),
+        (answer(400), "400: the mailer responded with 400"),
+        (answer(401), "401: the mailer responded with 401"),
+        (answer(404), "404: the mailer responded with 404"),
         (
             answer(307, "Location: http://127.0.0.1/una@example.com"),
-            "307: the mailer answered 307: redirects are not followed",
+            "307: the mailer responded with 307: redirects are not followed",
         ),
         (
             b"nonsense\r\n\r\n",
@@ -256,9 +258,9 @@ def test_nothing_is_sent_to_private_addresses(key_file: Path) -> None:
 
 
 def test_the_ticket_of_an_erased_user_is_still_deliverable(key_file: Path) -> None:
-    erased = PendingDelivery(**{**vars(waiting()), "recipient": None, "ticket": None})
+    erased = PendingDelivery(**{**vars(sample_pending()), "recipient": None, "ticket": None})
 
-    content = opened(received_by_mailer(key_file, waits=erased))
+    content = opened(received_by_mailer(key_file, pending=erased))
 
     assert content.keys() == {"clientExtId", "userExtId", "ticket", "validTo"}
     assert content["validTo"] is None

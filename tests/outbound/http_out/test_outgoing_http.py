@@ -63,14 +63,19 @@ def test_an_endless_body_is_bounded_by_the_time_limit() -> None:
 @pytest.mark.parametrize(
     ("reported", "message", "gone", "seconds"),
     [
-        (answer(500), "answered 500", False, 0),
-        (answer(404), "answered 404", False, 0),
-        (answer(410), "answered 410", True, 0),
-        (answer(429, "Retry-After: 7"), "answered 429", False, 7),
-        (answer(503, "Retry-After: soon"), "answered 503", False, 0),
-        (answer(503, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), "answered 503", False, 0),
-        (answer(301, "Location: http://127.0.0.1/"), "answered 301: redirects are not followed", False, 0),
-        (answer(307, "Location: https://[::1]/"), "answered 307: redirects are not followed", False, 0),
+        (answer(500), "responded with 500", False, 0),
+        (answer(404), "responded with 404", False, 0),
+        (answer(410), "responded with 410", True, 0),
+        (answer(429, "Retry-After: 7"), "responded with 429", False, 7),
+        (answer(503, "Retry-After: soon"), "responded with 503", False, 0),
+        (answer(503, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), "responded with 503", False, 0),
+        (
+            answer(301, "Location: http://127.0.0.1/"),
+            "responded with 301: redirects are not followed",
+            False,
+            0,
+        ),
+        (answer(307, "Location: https://[::1]/"), "responded with 307: redirects are not followed", False, 0),
         (b"nonsense\r\n\r\n", "the connection was lost", False, 0),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nlonger",

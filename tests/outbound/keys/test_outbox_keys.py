@@ -16,7 +16,7 @@ from application.shared.errors import SealBroken
 from interface.outbound.keys import outbox_keys
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
-from tests.support.waiting import TICKET
+from tests.support.pending import TICKET
 
 KEY, FORMER = bytes(range(32)), bytes(range(100, 132))
 

@@ -27,7 +27,7 @@ from interface.outbound.letters.letter import (
 )
 from interface.outbound.mail.mail_composer import Letters
 from interface.outbound.mail.templates import LANGUAGES, Templates
-from tests.support.waiting import TICKET, waiting
+from tests.support.pending import TICKET, sample_pending
 
 TEXT = "Your new ticket\n\nHello {name},\n\nHere it is:\n\n    {ticket}\n\nKeep it in a safe place.\n"
 SENDER = "The bank · P.O. box · 8001 Zürich"
@@ -248,7 +248,7 @@ def test_the_built_in_letter_in_each_language(language: str) -> None:
     letters = Letters(
         Templates(None, language="en", time_zone=ZoneInfo("Europe/Zurich")), SENDER, Window.LEFT
     )
-    pdf = letters.render(TICKET, waiting(language=language))
+    pdf = letters.render(TICKET, sample_pending(language=language))
 
     reader: Any = PdfReader(io.BytesIO(pdf))
     [page] = reader.pages
@@ -272,7 +272,7 @@ def test_the_built_in_letter_in_each_language(language: str) -> None:
 def test_a_letter_to_a_user_without_a_name_uses_the_id() -> None:
     letters = Letters(Templates(None, language="en", time_zone=ZoneInfo("UTC")), SENDER, Window.LEFT)
 
-    lines = [line.text for line in lines_of(letters.render(TICKET, waiting(name=None)))]
+    lines = [line.text for line in lines_of(letters.render(TICKET, sample_pending(name=None)))]
 
     assert lines[1:4] == ["user-123", "Bahnhofstrasse 1", "8001 Zürich"]
 

@@ -32,7 +32,7 @@ from interface.outbound.mail.mail_composer import (
 )
 from interface.outbound.mail.templates import Templates
 from tests.support.fakes import SUBJECT
-from tests.support.waiting import TICKET, waiting
+from tests.support.pending import TICKET, sample_pending
 
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"]
 HOSTILE = [
@@ -92,14 +92,14 @@ def text_of(pdf: bytes) -> str:
     return page.extract_text()
 
 
-def deliver(courier: Courier, *, waits: PendingDelivery | None = None) -> str:
-    return asyncio.run(courier.deliver(TICKET, waits or waiting()))
+def deliver(courier: Courier, *, pending: PendingDelivery | None = None) -> str:
+    return asyncio.run(courier.deliver(TICKET, pending or sample_pending()))
 
 
-def not_delivered(courier: Courier, waits: PendingDelivery | None = None) -> str:
+def not_delivered(courier: Courier, pending: PendingDelivery | None = None) -> str:
     """Return the code and the message of a rejection; `!`: final."""
     with pytest.raises(NotDelivered) as raised:
-        deliver(courier, waits=waits)
+        deliver(courier, pending=pending)
     assert TICKET.reveal() not in str(raised.value)
     assert "example.com" not in str(raised.value)
     return f"{raised.value.answer}{'!' if raised.value.final else ''}: {raised.value}"
@@ -107,7 +107,7 @@ def not_delivered(courier: Courier, waits: PendingDelivery | None = None) -> str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_mail_has_these_headers_and_no_others(kind: str) -> None:
-    message = as_read(kinds(mails())[kind](TICKET, waiting()))
+    message = as_read(kinds(mails())[kind](TICKET, sample_pending()))
 
     of_mime = {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
     assert [name for name in message.keys() if name not in of_mime] == HEADERS  # noqa: SIM118 - with doubles
@@ -116,7 +116,7 @@ def test_each_mail_has_these_headers_and_no_others(kind: str) -> None:
         "To": "una@example.com",
         "Subject": "Your new ticket",
         "Date": "Mon, 23 Nov 2026 09:42:00 +0000",
-        "Message-ID": f"<{waiting().entry.delivery_id}@bank.example>",
+        "Message-ID": f"<{sample_pending().entry.delivery_id}@bank.example>",
         "Auto-Submitted": "auto-generated",
     }
 
@@ -125,7 +125,7 @@ def test_each_mail_has_these_headers_and_no_others(kind: str) -> None:
 @given(name=any_name, kind=st.sampled_from(["Email", "HTMLemail"]))
 def test_a_name_is_text_and_never_in_a_header(name: str, kind: str) -> None:
     nameless = nameless_mail(kind)
-    message = as_read(kinds(mails())[kind](TICKET, waiting(name=name)))
+    message = as_read(kinds(mails())[kind](TICKET, sample_pending(name=name)))
 
     assert [(key, message[key]) for key in HEADERS] == [(key, nameless[key]) for key in HEADERS]
     assert len(message.items()) == len(nameless.items())
@@ -139,7 +139,7 @@ def test_a_name_is_text_and_never_in_a_header(name: str, kind: str) -> None:
 
 @cache
 def nameless_mail(kind: str) -> EmailMessage:
-    return as_read(kinds(mails())[kind](TICKET, waiting(name="Una")))
+    return as_read(kinds(mails())[kind](TICKET, sample_pending(name="Una")))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def subject_with_a_name(tmp_path_factory: pytest.TempPathFactory) -> MailCompose
 def test_a_subject_with_a_name_is_one_line_without_encoded_words(
     subject_with_a_name: MailComposer, name: str
 ) -> None:
-    message = as_read(subject_with_a_name.text(TICKET, waiting(name=name)))
+    message = as_read(subject_with_a_name.text(TICKET, sample_pending(name=name)))
 
     printable = "".join(character if character.isprintable() else " " for character in name)
     expected = " ".join(f"Ticket for {printable} Bcc: eve@example.com".split()).replace("=?", "= ?")
@@ -192,11 +192,11 @@ def test_a_subject_with_a_name_is_one_line_without_encoded_words(
 def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path) -> None:
     for compose in kinds(mails()).values():
         with pytest.raises(InvalidAddress):
-            compose(TICKET, waiting(email=address))
+            compose(TICKET, sample_pending(email=address))
     courier = MailCourier(mails().text, MailSpool(tmp_path))
 
     # The next method is tried immediately; the address must be corrected.
-    assert not_delivered(courier, waiting(email=address)) == (
+    assert not_delivered(courier, sample_pending(email=address)) == (
         "bad-address!: the user's email address is invalid"
     )
     assert list(tmp_path.iterdir()) == []
@@ -214,7 +214,7 @@ def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path)
     ],
 )
 def test_a_sender_is_an_address_that_may_have_a_name(text: str, expected: str) -> None:
-    message = as_read(mails(sender=text).text(TICKET, waiting()))
+    message = as_read(mails(sender=text).text(TICKET, sample_pending()))
 
     assert message["From"] == expected
     assert len(message["From"].addresses) == 1
@@ -248,21 +248,23 @@ def test_an_invalid_sender_is_rejected(text: str) -> None:
 
 def test_all_attempts_at_a_ticket_have_one_id_for_every_method() -> None:
     made = kinds(mails()).values()
-    ids = {compose(TICKET, waiting())["Message-ID"] for compose in made for _ in range(2)}
+    ids = {compose(TICKET, sample_pending())["Message-ID"] for compose in made for _ in range(2)}
 
-    renamed = mails().text(TICKET, waiting(name="Una Renamed"))["Message-ID"]
-    next_one = mails().text(TICKET, waiting(version=8))["Message-ID"]
+    renamed = mails().text(TICKET, sample_pending(name="Una Renamed"))["Message-ID"]
+    next_one = mails().text(TICKET, sample_pending(version=8))["Message-ID"]
     assert ids == {renamed}
     assert next_one not in ids
 
 
 def test_a_plain_text_mail_and_a_letter_are_byte_identical_on_repetition() -> None:
-    assert mails().text(TICKET, waiting()).as_bytes() == mails().text(TICKET, waiting()).as_bytes()
-    assert letters().render(TICKET, waiting()) == letters().render(TICKET, waiting())
+    assert (
+        mails().text(TICKET, sample_pending()).as_bytes() == mails().text(TICKET, sample_pending()).as_bytes()
+    )
+    assert letters().render(TICKET, sample_pending()) == letters().render(TICKET, sample_pending())
 
 
 def test_an_html_mail_has_a_plain_text_alternative_and_escapes_names() -> None:
-    message = as_read(mails().html(TICKET, waiting(name='<b>Una</b> & "Söhne"')))
+    message = as_read(mails().html(TICKET, sample_pending(name='<b>Una</b> & "Söhne"')))
 
     assert [part.get_content_type() for part in message.walk()] == [
         "multipart/alternative",
@@ -277,14 +279,14 @@ def test_an_html_mail_has_a_plain_text_alternative_and_escapes_names() -> None:
 
 
 def test_a_ticket_of_any_characters_is_text_in_html() -> None:
-    message = as_read(mails().html(ClearTicket("<a&b>'\"{{7*7}}"), waiting()))
+    message = as_read(mails().html(ClearTicket("<a&b>'\"{{7*7}}"), sample_pending()))
 
     assert "&lt;a&amp;b&gt;&#39;&#34;{{7*7}}" in body(message, "html")
     assert "    <a&b>'\"{{7*7}}" in body(message).splitlines()
 
 
 def test_a_pdf_mail_has_the_ticket_in_the_letter_only() -> None:
-    message = as_read(mails().with_letter(TICKET, waiting()))
+    message = as_read(mails().with_letter(TICKET, sample_pending()))
 
     [letter] = message.iter_attachments()
     assert (letter.get_content_type(), letter.get_filename()) == ("application/pdf", "ticket.pdf")
@@ -294,14 +296,14 @@ def test_a_pdf_mail_has_the_ticket_in_the_letter_only() -> None:
 
 
 def test_a_pdf_mail_needs_no_postal_address() -> None:
-    [letter] = as_read(mails().with_letter(TICKET, waiting(postal_address=None))).iter_attachments()
+    [letter] = as_read(mails().with_letter(TICKET, sample_pending(postal_address=None))).iter_attachments()
 
     assert "Una Üser" in text_of(letter.get_content())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sent_mail_is_ascii_with_lines_of_allowed_length(kind: str) -> None:
-    long = waiting(name="Ünä " * 50, language="fr")
+    long = sample_pending(name="Ünä " * 50, language="fr")
     ticket = ClearTicket("W" * 200)
     content = kinds(mails())[kind](ticket, long).as_bytes()
 
@@ -312,7 +314,7 @@ def test_a_sent_mail_is_ascii_with_lines_of_allowed_length(kind: str) -> None:
 
 
 def test_the_language_is_the_users() -> None:
-    message = as_read(mails().html(TICKET, waiting(language="de-CH")))
+    message = as_read(mails().html(TICKET, sample_pending(language="de-CH")))
 
     assert message["Subject"] == "Ihr neues Ticket"
     assert "Guten Tag Una Üser" in body(message)
@@ -345,7 +347,7 @@ def test_spooled_files_are_private_and_their_names_disclose_nothing(
     [file] = directory.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert file.name == f"{waiting().entry.delivery_id}{ending}"
+    assert file.name == f"{sample_pending().entry.delivery_id}{ending}"
     assert not [word for word in (*SUBJECT, "una", "example") if word in file.name.lower()]
 
 
@@ -357,7 +359,7 @@ def test_a_repeated_ticket_has_the_same_file(
     [file] = tmp_path.glob(f"*{ending}")
     first = (file.read_bytes(), file.stat().st_ino)
 
-    assert deliver(store(tmp_path), waits=waiting(name="Una Renamed")) == answer
+    assert deliver(store(tmp_path), pending=sample_pending(name="Una Renamed")) == answer
 
     assert list(tmp_path.iterdir()) == [file]
     assert (file.read_bytes(), file.stat().st_ino) == first
@@ -368,7 +370,7 @@ def test_another_ticket_is_another_file(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
     for version in (7, 8):
-        assert deliver(store(tmp_path), waits=waiting(version=version)) == answer
+        assert deliver(store(tmp_path), pending=sample_pending(version=version)) == answer
 
     assert len(list(tmp_path.glob(f"*{ending}"))) == 2
 
@@ -377,7 +379,7 @@ def test_another_ticket_is_another_file(
 def test_the_draft_of_a_crash_is_overwritten(
     tmp_path: Path, store: Callable[[Path], Courier], ending: str, answer: str
 ) -> None:
-    (tmp_path / f".{waiting().entry.delivery_id}{ending}.draft").write_text("half a ma")
+    (tmp_path / f".{sample_pending().entry.delivery_id}{ending}.draft").write_text("half a ma")
 
     assert deliver(store(tmp_path)) == answer
 
@@ -425,8 +427,8 @@ def test_a_spooled_mail_is_the_mail_and_a_stored_letter_the_letter(tmp_path: Pat
     deliver(to_printer(tmp_path))
 
     [mail], [letter] = tmp_path.glob("*.eml"), tmp_path.glob("*.pdf")
-    assert mail.read_bytes() == mails().text(TICKET, waiting()).as_bytes()
-    assert letter.read_bytes() == letters().render(TICKET, waiting())
+    assert mail.read_bytes() == mails().text(TICKET, sample_pending()).as_bytes()
+    assert letter.read_bytes() == letters().render(TICKET, sample_pending())
     for word in (TICKET.reveal(), "Una Üser", "Bahnhofstrasse 1", "8001 Zürich"):
         assert word in text_of(letter.read_bytes())
 
@@ -435,7 +437,7 @@ def test_a_spooled_mail_is_the_mail_and_a_stored_letter_the_letter(tmp_path: Pat
 def test_a_user_without_an_email_address_gets_the_next_method_at_once(tmp_path: Path, kind: str) -> None:
     courier = MailCourier(kinds(mails())[kind], MailSpool(tmp_path))
 
-    assert not_delivered(courier, waiting(email=None)) == "no-address!: the user has no email address"
+    assert not_delivered(courier, sample_pending(email=None)) == "no-address!: the user has no email address"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -443,7 +445,7 @@ def test_a_user_without_an_email_address_gets_the_next_method_at_once(tmp_path: 
 def test_a_user_without_a_postal_address_gets_the_next_method_at_once(
     tmp_path: Path, address: tuple[str, ...] | None
 ) -> None:
-    assert not_delivered(to_printer(tmp_path), waiting(postal_address=address)) == (
+    assert not_delivered(to_printer(tmp_path), sample_pending(postal_address=address)) == (
         "no-address!: the user has no postal address"
     )
     assert list(tmp_path.iterdir()) == []
@@ -466,7 +468,7 @@ def test_a_rendering_error_falls_to_the_next_method_with_a_reason_without_person
         "no-template!: cannot render _/en/mail.txt; `tickets templates check` reports the reason"
     )
     assert not_delivered(too_long) == "letter-too-long!: the letter has more than one page"
-    assert not_delivered(own_letter, waiting(name="王小明")) == (
+    assert not_delivered(own_letter, sample_pending(name="王小明")) == (
         "letter-not-printable!: the letter's font lacks U+738B"
     )
     assert list((tmp_path / "out").iterdir()) == []

@@ -107,12 +107,12 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
         (
             "RCPT",
             "550 5.1.1 una@example.com is unknown",
-            "550!: the mail server answered 550 to the recipient",
+            "550!: the mail server responded with 550 to the recipient",
         ),
-        ("RCPT", "450 4.2.1 busy", "450: the mail server answered 450 to the recipient"),
-        ("DATA", "554 5.7.1 spam", "554!: the mail server answered 554 to the mail"),
-        ("DATA", "451 4.3.0 later", "451: the mail server answered 451 to the mail"),
-        ("DATA", "421 going down", "421: the mail server answered 421 to the mail"),
+        ("RCPT", "450 4.2.1 busy", "450: the mail server responded with 450 to the recipient"),
+        ("DATA", "554 5.7.1 spam", "554!: the mail server responded with 554 to the mail"),
+        ("DATA", "451 4.3.0 later", "451: the mail server responded with 451 to the mail"),
+        ("DATA", "421 going down", "421: the mail server responded with 421 to the mail"),
         ("DATA", DROPS, "disconnected: the mail server closed the connection"),
         ("RCPT", DROPS, "disconnected: the mail server closed the connection"),
     ],
@@ -235,7 +235,7 @@ def test_without_starttls_nothing_is_sent_in_clear() -> None:
 def test_a_wrong_password_is_retried_later(certificate: Path) -> None:
     with mail_server(starttls=server_context(certificate), login=("tickets", "right")) as server:
         url = f"smtp://tickets:wrong@localhost:{server.port}"
-        assert send(url, ca_file=certificate) == ["535: the mail server answered 535 to the login"]
+        assert send(url, ca_file=certificate) == ["535: the mail server responded with 535 to the login"]
 
 
 def test_at_most_eight_mails_are_sent_concurrently() -> None:

@@ -19,7 +19,7 @@ from interface.outbound.mail.templates import (
     InvalidTemplate,
     Templates,
 )
-from tests.support.waiting import TICKET, waiting
+from tests.support.pending import TICKET, sample_pending
 
 CLEAR = TICKET.reveal()
 MAIL = "_/en/mail.txt"
@@ -30,10 +30,10 @@ def texts(directory: Path | None = None, language: str = "en", time_zone: str = 
 
 
 def render(
-    templates: Templates, kind: str = "mail.txt", waits: PendingDelivery | None = None, **recipient: Any
+    templates: Templates, kind: str = "mail.txt", pending: PendingDelivery | None = None, **recipient: Any
 ) -> str:
     ticket = TICKET if kind in WITH_TICKET else None
-    return templates.render(kind, ticket, waits or waiting(**recipient))
+    return templates.render(kind, ticket, pending or sample_pending(**recipient))
 
 
 @pytest.fixture
@@ -80,12 +80,12 @@ def test_a_time_is_formatted_by_language_and_time_zone(language: str, sentence: 
 
 
 def test_the_time_zone_is_that_of_the_day() -> None:
-    in_summer = replace(waiting().ticket, valid_to=datetime(2026, 7, 31, 22, 30, tzinfo=UTC))  # type: ignore[type-var]
-    waits = waiting()
-    waits = PendingDelivery(**{**vars(waits), "ticket": in_summer})
+    in_summer = replace(sample_pending().ticket, valid_to=datetime(2026, 7, 31, 22, 30, tzinfo=UTC))  # type: ignore[type-var]
+    pending = sample_pending()
+    pending = PendingDelivery(**{**vars(pending), "ticket": in_summer})
 
-    assert "until 1 August 2026, 00:30 CEST." in render(texts(), waits=waits)
-    assert "until 31 July 2026, 22:30 UTC." in render(texts(time_zone="UTC"), waits=waits)
+    assert "until 1 August 2026, 00:30 CEST." in render(texts(), pending=pending)
+    assert "until 31 July 2026, 22:30 UTC." in render(texts(time_zone="UTC"), pending=pending)
     assert texts().day_of(datetime(2026, 7, 31, 22, 30, tzinfo=UTC), "fr") == "1 août 2026"
 
 
@@ -159,25 +159,27 @@ def test_a_client_with_any_name_has_a_separate_directory(
     write(directory, "other/en/mail.txt", "another's {{ ticket }}")
     write(directory, "en/mail.txt", "one too high {{ ticket }}")
 
-    assert render(texts(directory), waits=waiting(Subject(client, "u"))).startswith("Hello Una Üser,")
+    assert render(texts(directory), pending=sample_pending(Subject(client, "u"))).startswith(
+        "Hello Una Üser,"
+    )
 
 
 def test_a_clients_name_is_written_as_in_a_url(directory: Path) -> None:
     write(directory, "a%2Fb/en/mail.txt", "own {{ ticket }} {{ client }}")
 
-    assert render(texts(directory), waits=waiting(Subject("a/b", "u"))) == f"own {CLEAR} a/b"
+    assert render(texts(directory), pending=sample_pending(Subject("a/b", "u"))) == f"own {CLEAR} a/b"
 
 
 def test_html_is_escaped_and_plain_text_is_not(directory: Path) -> None:
     for kind in ("mail.html", "mail.txt", "letter.txt", "subject.txt"):
         write(directory, f"_/en/{kind}", "{{ name }} {{ user }}{% if false %}{{ client }}{% endif %}")
-    waits = waiting(Subject("c", "<u>"), name="\"<b>'&{{ 7*7 }}")
+    pending = sample_pending(Subject("c", "<u>"), name="\"<b>'&{{ 7*7 }}")
 
-    assert render(texts(directory), "mail.html", waits) == (
+    assert render(texts(directory), "mail.html", pending) == (
         "&#34;&lt;b&gt;&#39;&amp;{{ 7*7 }} &lt;u&gt;"  # and a name is not a template
     )
     for kind in ("mail.txt", "letter.txt", "subject.txt"):
-        assert render(texts(directory), kind, waits) == "\"<b>'&{{ 7*7 }} <u>"
+        assert render(texts(directory), kind, pending) == "\"<b>'&{{ 7*7 }} <u>"
 
 
 def test_all_built_in_texts_are_checked_and_valid() -> None:
@@ -334,6 +336,6 @@ def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
 
 
 def test_a_ticket_is_rendered_unchanged() -> None:
-    text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), waiting())
+    text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), sample_pending())
 
     assert "    {{a}}<%\\n&$" in text.splitlines()

@@ -15,7 +15,7 @@ from tests.support.fakes import NOW, SUBJECT
 TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
 
 
-def waiting(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> PendingDelivery:
+def sample_pending(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> PendingDelivery:
     """Return a pending delivery. recipient: changes to the sample user."""
     known = {
         "email": "una@example.com",
