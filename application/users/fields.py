@@ -52,5 +52,5 @@ class UserFields(BaseModel):
 
     @property
     def contact(self) -> Contact:
-        """The data as the domain has it."""
+        """The data as a value of the domain."""
         return from_camel_case(Contact, self)

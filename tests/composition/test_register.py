@@ -1,3 +1,5 @@
+"""Handlers get their ports and settings by the names of their parameters."""
+
 from typing import Any, get_type_hints
 
 import pytest
@@ -7,7 +9,7 @@ from interface.settings import Settings
 from tests.support.fakes import FakeClock, FakeRandomness, FakeSealer
 
 TOOLS = HandlerContext(FakeClock(), FakeRandomness(), FakeSealer(), Settings(max_batch=7))
-HANDLERS = [handler for capability in CAPABILITIES for handler in capability.HANDLERS.values()]
+HANDLERS = [handler for capability in CAPABILITIES for handler in capability.handlers.values()]
 
 
 def test_a_handler_gets_ports_and_settings_by_the_names_of_its_parameters() -> None:

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -218,8 +219,10 @@ def postgres(database_url: str, begin: float) -> list[bytes]:
         rows = [row for (name,) in names for row in connection.execute(f'SELECT * FROM "{name}"'.encode())]
         shown = connection.execute("SHOW data_directory").fetchone()
     assert shown
-    files = [path for path in Path(shown[0]).glob("**/*") if path.is_file() and path.stat().st_mtime >= begin]
     values = [value for row in rows for value in row]
-    return [value if isinstance(value, bytes) else str(value).encode() for value in values] + [
-        path.read_bytes() for path in files
-    ]
+    files = []
+    for path in Path(shown[0]).glob("**/*"):
+        with suppress(FileNotFoundError):  # the server removes files at any time
+            if path.is_file() and path.stat().st_mtime >= begin:
+                files.append(path.read_bytes())
+    return [value if isinstance(value, bytes) else str(value).encode() for value in values] + files

@@ -41,7 +41,9 @@ def test_no_proxy_is_trusted_by_default_also_on_loopback(tmp_path: Path, sqlite_
 
 @pytest.mark.parametrize("wrong", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.1;10.0.0.2", "10.0.0.300"])
 def test_an_invalid_network_stops_the_start(wrong: str) -> None:
-    with pytest.raises(ValueError, match=r"must be such as 10\.0\.0\.7,10\.1\.0\.0/16"):
+    with pytest.raises(
+        ValueError, match=r"must be addresses and networks such as 10\.0\.0\.7,10\.1\.0\.0/16"
+    ):
         Settings(trusted_proxies=wrong)
 
 
