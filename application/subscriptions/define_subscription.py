@@ -55,7 +55,7 @@ def define_subscription(
     *,
     clock: Clock,
     sealer: Sealer,
-    private_hosts: Collection[str],
+    private_hosts: frozenset[str],
 ) -> Answer:
     """Create or replace a subscription; idempotent.
 
