@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.sql.answer_table import ANSWER_TABLE
-from interface.outbound.sql.table import Derived, Row, Storing, Table
+from interface.outbound.sql.table import Derived, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
 """Returns the relation of prefixes with such columns."""
@@ -41,42 +41,45 @@ class Tables:
         """Return the query for these rows; None: no rows."""
         prefixes: dict[RecordSet[Any, Any], list[tuple[Any, ...]]] = {}
         for records, prefix in loads:
-            prefixes.setdefault(records, []).append(tuple(prefix))
+            prefixes.setdefault(records, []).append(prefix)
         if not prefixes:
             return None
-        tables = tuple(self._by_records[records] for records in prefixes)
-        return LoadQuery(*_query(tables, wanted), list(prefixes.values()))
+        # In the order of registration, so that equal kinds of loads share a statement, which a connection prepares once.
+        tables = tuple(table for records, table in self._by_records.items() if records in prefixes)
+        return LoadQuery(*_query(tables, wanted), [prefixes[table.records] for table in tables])
+
+
+_Source = tuple[RecordSet[Any, Any], Loading[Any, Any], Sequence[int]]
 
 
 class LoadQuery(NamedTuple):
     """A statement that loads rows of several tables.
 
-    sources: by its name, each table and the places of its columns in a row. prefixes: of each of the tables.
+    sources: by its name, each record set, its loading, and the places of its columns in a row. prefixes: of each of
+    them.
     """
 
     statement: str
-    sources: Mapping[str, tuple[Table[Any, Any], Sequence[int]]]
+    sources: Mapping[str, "_Source"]
     prefixes: Sequence[Sequence[tuple[Any, ...]]]
 
     @property
     def columns(self) -> Sequence[Mapping[str, str]]:
         """The columns of the prefixes of each table."""
-        return [table.required_loading.prefix for table, _ in self.sources.values()]
+        return [loading.prefix for _, loading, _ in self.sources.values()]
 
     def read(self, rows: Iterable[Any]) -> LoadedState:
         """Return the state with the rows that the statement found."""
         state = LoadedState()
-        for name, *values in rows:
-            table, places = self.sources[name]
-            loaded = [values[place] for place in places]
-            state.put(table.records, *table.required_loading.read(*loaded))
+        for row in rows:
+            records, loading, places = self.sources[row[0]]
+            key, loaded = loading.read(*[row[place] for place in places])
+            state.put(records, key, loaded)
         return state
 
 
 @cache
-def _query(
-    tables: tuple[Table[Any, Any], ...], wanted: Wanted
-) -> tuple[str, Mapping[str, tuple[Table[Any, Any], Sequence[int]]]]:
+def _query(tables: tuple[Table[Any, Any], ...], wanted: Wanted) -> tuple[str, Mapping[str, "_Source"]]:
     loadings = {table: table.required_loading for table in tables}
     # As many columns of each type as the table with the most of them, since one statement loads from all tables.
     most = reduce(or_, (Counter(loading.columns.values()) for loading in loadings.values()))
@@ -85,6 +88,8 @@ def _query(
         loading.statement(table.records.name, wanted(loading.prefix), types)
         for table, loading in loadings.items()
     )
+    # The first column of a row is the name of its table.
     return statement, {
-        table.records.name: (table, loading.places(types)) for table, loading in loadings.items()
+        table.records.name: (table.records, loading, [1 + place for place in loading.places(types)])
+        for table, loading in loadings.items()
     }
