@@ -49,8 +49,8 @@ def ticket_of(subject: Subject) -> list[Load]:
 def ticket(source: UnitOfWork | LoadedState, subject: Subject) -> TicketState:
     """Return the state of the user's credential. Raises UserNotFound or TicketNotFound."""
     user(source, subject)
-    state = ticket_or_none(source, subject)
-    if state is None:
+    state = source.get(TICKETS, subject)
+    if state is None or state.deleted:
         raise TicketNotFound(f"User {subject.user_ext_id!r} has no ticket. Create one first.")
     return state
 

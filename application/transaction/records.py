@@ -1,6 +1,6 @@
 """Record sets: the kinds of rows that commands load, change and store together with their events."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -56,19 +56,16 @@ class LoadedState:
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
         """Return a loaded row; None: it does not exist."""
-        return self._rows.get(records, {}).get(key)
+        rows = self._rows.get(records)
+        return rows.get(key) if rows else None
 
-    def all(self, records: RecordSet[Key, Row]) -> Mapping[Key, Row]:
+    def all(self, records: RecordSet[Key, Row]) -> dict[Key, Row]:
         """Return every loaded row of a record set."""
-        return self._rows.get(records, {})
+        return self._rows.setdefault(records, {})
 
-    def put(self, records: RecordSet[Key, Row], key: Key, row: Row | None) -> None:
-        """Set a row; None removes it."""
-        rows = self._rows.setdefault(records, {})
-        if row is None:
-            rows.pop(key, None)
-        else:
-            rows[key] = row
+    def put(self, records: RecordSet[Key, Row], key: Key, row: Row) -> None:
+        """Set a row."""
+        self.all(records)[key] = row
 
 
 @dataclass(frozen=True)
@@ -95,15 +92,16 @@ class Changes:
         rows = self.rows.setdefault(records, {})
         rows[key] = Change(rows[key].former if key in rows else former, row)
 
-    def of(self, records: RecordSet[Key, Row]) -> Mapping[Key, Change[Row]]:
-        """Return the changes of a record set."""
-        return self.rows.get(records, {})
-
     def add(self, later: "Changes", loaded: LoadedState) -> None:
         """Add the changes of a command, and apply them to the loaded rows for the next commands."""
         self.events.extend(later.events)
         self.subjects.extend(later.subjects)
-        for records, rows in later.rows.items():
-            for key, change in rows.items():
-                self.put(records, key, *change)
-                loaded.put(records, key, change.row)
+        for records, changed in later.rows.items():
+            rows, loaded_rows = self.rows.setdefault(records, {}), loaded.all(records)
+            for key, change in changed.items():
+                before = rows.get(key)
+                rows[key] = Change(before.former, change.row) if before else change
+                if change.row is None:
+                    loaded_rows.pop(key, None)
+                else:
+                    loaded_rows[key] = change.row

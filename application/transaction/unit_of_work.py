@@ -23,7 +23,8 @@ class UnitOfWork:
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
         """Return a row, including own changes; None: it does not exist."""
-        change = self.changes.of(records).get(key)
+        changed = self.changes.rows.get(records)
+        change = changed.get(key) if changed else None
         return change.row if change else self._loaded.get(records, key)
 
     def all(self, records: RecordSet[Key, Row]) -> Mapping[Key, Row]:

@@ -165,7 +165,7 @@ def test_a_command_is_decided_again_after_a_conflict() -> None:
 
 def test_a_batch_that_cannot_be_stored_is_split() -> None:
     def poison(changes: Changes) -> None:
-        if STRANGER in changes.of(USERS):
+        if STRANGER in changes.rows.get(USERS, {}):
             raise ValueError("cannot be stored")
 
     with gated() as (service, store):
