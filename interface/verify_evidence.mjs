@@ -234,7 +234,10 @@ async function checkOld(old, now, proofs) {
   }
   const proof = [0, now.size].includes(old.size) ? [] : proofs.get(old.size);
   if (!proof) {
-    throw new Wrong(`no proof from a checkpoint of ${old.size} entries: export the evidence with --since ${old.size}`);
+    throw new Wrong(
+      `the evidence has no proof from a checkpoint of ${old.size} entries: export it again with` +
+        ' `tickets evidence export … --checkpoint` and the file of the older checkpoint',
+    );
   }
   if (!(await consistent(old, now, proof))) {
     throw new Wrong(`the first ${old.size} entries differ from those of the older checkpoint: the record was changed`);

@@ -428,7 +428,8 @@ def check_old(old: Checkpoint, new: Checkpoint, proofs: dict[int, list[bytes]]) 
     proof = [] if old.size in (0, new.size) else proofs.get(old.size)
     if proof is None:
         raise Wrong(
-            f"no proof from a checkpoint of {old.size} entries: export the evidence with --since {old.size}"
+            f"the evidence has no proof from a checkpoint of {old.size} entries: export it again with"
+            " `tickets evidence export … --checkpoint` and the file of the older checkpoint"
         )
     if not consistent(old, new, proof):
         raise Wrong(

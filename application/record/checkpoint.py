@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree, head_leaf
 from application.record.merkle import root_of
@@ -54,6 +54,14 @@ def checkpoint_text(origin: str, size: int, root: bytes, heads: tuple[int, bytes
     if heads:
         lines.append(f"heads {heads[0]} {base64.b64encode(heads[1]).decode()}")
     return "\n".join(lines) + "\n"
+
+
+def parse_checkpoint_text(note: str) -> tuple[str, int, bytes]:
+    """Return client, size and root of a checkpoint, whose signature is not verified. Raises ValueError."""
+    origin, size, root, *_ = note.split("\n")
+    if not (size.isascii() and size.isdecimal()):
+        raise ValueError("the second line of a checkpoint is a size")
+    return unquote(origin.rpartition("/")[2]), int(size), base64.b64decode(root, validate=True)
 
 
 def make_checkpoint(

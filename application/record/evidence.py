@@ -20,8 +20,8 @@ from domain.tickets.events import stream_id
 
 FORMAT = "tickets-evidence-v1"
 FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")
-# Older checkpoints that the evidence always includes a consistency proof for; `since` adds another.
-_MAX_OLDER_CHECKPOINTS = 64
+# The evidence has a consistency proof from each stored checkpoint, or from this number of them; `since` adds another.
+_MAX_OLDER_CHECKPOINTS = 256
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
 
@@ -31,14 +31,14 @@ def make_evidence(
 ) -> bytes:
     """Return the evidence file of a user's credential, a ZIP.
 
-    since: the size of an older checkpoint to prove consistency with. Raises TicketNotFound if there is no history or no
-    checkpoint of that size, LedgerBroken, StoreUnavailable.
+    since: the size of an older checkpoint to prove consistency with. Raises TicketNotFound if there is no history or the
+    ledger is smaller than that, LedgerBroken, StoreUnavailable.
     """
     checkpoint = make_checkpoint(
         subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, with_heads=True
     )
-    if checkpoint is None or (since is not None and not 0 < since <= checkpoint.size):
-        raise TicketNotFound("There is no checkpoint of this size.")
+    if checkpoint is None or (since or 0) > checkpoint.size:
+        raise TicketNotFound("The ledger has fewer entries than the older checkpoint.")
     entries = [entry for entry in stream_entries(subject, ledger=ledger) if entry.position <= checkpoint.size]
     if not entries:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
@@ -110,8 +110,7 @@ def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
 def _consistency(
     subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: "_CachedTree"
 ) -> bytes:
-    kept = ledger.checkpoints(subject.client_ext_id, 0, _MAX_OLDER_CHECKPOINTS)
-    older = [checkpoint.size for checkpoint in kept]
+    older = ledger.checkpoint_sizes(subject.client_ext_id, _MAX_OLDER_CHECKPOINTS)
     sizes = sorted({*older, *([since] if since else [])} - {checkpoint.size})
     shown = [
         {

@@ -192,6 +192,12 @@ class Ledger(Protocol):
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints by size."""
 
+    def checkpoint_sizes(self, client_ext_id: str, limit: int) -> Sequence[int]:
+        """Return the sizes of at most `limit` checkpoints, sorted: of all, or the oldest, the newest, and some between.
+
+        The sizes between are evenly spaced. The cost depends on `limit` only.
+        """
+
     def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
         """Return the checkpoint with the largest size."""
 

@@ -98,9 +98,18 @@ def sign_now(client: str) -> str:
         return made.note
 
 
-def export_evidence(client: str, user: str, since: int | None) -> bytes:
-    """Return the evidence of a user's ticket. Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings."""
-    with in_background(read_settings()) as (running, background):
+def export_evidence(client: str, user: str, since: int | None, checkpoint: Path | None) -> bytes:
+    """Return the evidence of a user's ticket, consistent with a checkpoint or one of that size.
+
+    Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings.
+    """
+    settings = read_settings()
+    if checkpoint:
+        [older] = _checkpoints_in([checkpoint])
+        if older.client_ext_id != client:
+            raise InvalidSettings(f"{checkpoint} is a checkpoint of client {older.client_ext_id!r}")
+        since = older.size
+    with in_background(settings) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(
             subject, ledger=running.store, signer=running.keys, clock=system_clock, since=since
@@ -132,7 +141,10 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
 
 
 def _outside(checkpoints: Sequence[Path], settings: Settings) -> Sequence[Checkpoint]:
-    places = [*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])]
+    return _checkpoints_in([*checkpoints, *([settings.checkpoint_dir] if settings.checkpoint_dir else [])])
+
+
+def _checkpoints_in(places: Sequence[Path]) -> Sequence[Checkpoint]:
     try:
         return read_checkpoints(places)
     except (OSError, ValueError) as error:

@@ -38,7 +38,7 @@ class RecordActions:
     rebuild: Callable[[Callable[[int, int], None]], Findings]
     export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
-    evidence: Callable[[str, str, int | None], bytes]
+    evidence: Callable[[str, str, int | None, Path | None], bytes]
 
 
 def add_commands(cli: typer.Typer, actions: RecordActions) -> None:
@@ -182,12 +182,18 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         client: Client,
         user: User,
         output: Annotated[Path, typer.Option("--output", "-o", help="The ZIP to write.", dir_okay=False)],
+        checkpoint: Annotated[
+            Path | None,
+            typer.Option(help="An older checkpoint to prove consistency with.", exists=True, dir_okay=False),
+        ] = None,
         since: Annotated[
-            int | None, typer.Option(min=1, help="Size of an older checkpoint to prove consistency with.")
+            int | None, typer.Option(min=1, help="The size of that checkpoint, instead of its file.")
         ] = None,
     ) -> None:
         """Write the evidence of a user's ticket to a ZIP file."""
-        content = actions.evidence(client, user, since)
+        if checkpoint and since:
+            fail("--checkpoint and --since exclude each other")
+        content = actions.evidence(client, user, since, checkpoint)
         try:
             output.write_bytes(content)
         except OSError as error:

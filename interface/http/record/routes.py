@@ -23,7 +23,6 @@ from interface.http.core.paging import (
     ContinuationToken,
     DateFilter,
     Limit,
-    integer_param,
     numbered_page,
     numbered_page_response,
     query_value,
@@ -37,9 +36,11 @@ from interface.http.record.schemas import (
     ActorFilter,
     CorrelationFilter,
     FromFilter,
+    OlderCheckpoint,
     Since,
     TypeFilter,
     UserFilter,
+    older_size,
     trace_id,
 )
 
@@ -167,17 +168,20 @@ async def checkpoints(
     responses=returns({ZIP: {"type": "string", "format": "binary"}}, "The evidence of the ticket"),
 )
 async def evidence(
-    call: Annotated[Call, depends(HISTORY_VIEW, media_types=[ZIP])], since: Since = None
+    call: Annotated[Call, depends(HISTORY_VIEW, media_types=[ZIP])],
+    checkpoint: OlderCheckpoint = None,
+    since: Since = None,
 ) -> Response:
     """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
 
     It contains the events with their stored bytes and proofs, a signed checkpoint, a proof that no event is missing,
-    and a readable summary. With `since`, it proves consistency with an older checkpoint of that size. Format:
-    docs/evidence.md. The request is recorded in the client's access log.
+    and a readable summary. It proves consistency with the stored checkpoints, or with 256 of them if there are more; with
+    `checkpoint` or `since`, also with that one. Format: docs/evidence.md. The request is recorded in the client's access
+    log.
 
     Required permission: AccessControl.HistoryView
     """
-    size = integer_param(call, "since")
+    size = older_size(call)
     await call.note_read()
     part = call.part(RecordPart)
     make = partial(

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import WithJsonSchema
 
+from application.record.checkpoint import parse_checkpoint_text
 from interface.http.core.call import Call
-from interface.http.core.paging import POSITIVE, single_param
+from interface.http.core.paging import POSITIVE, integer_param, single_param
 from interface.http.core.problems import Malformed
 
 _CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$"
@@ -34,6 +35,27 @@ Since = Annotated[
     POSITIVE,
     Query(description="The size of an older checkpoint to prove consistency with."),
 ]
+OlderCheckpoint = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "maxLength": 4096}),
+    Query(description="That checkpoint instead of its size: the text of the signed note."),
+]
+
+
+def older_size(call: Call) -> int | None:
+    """Return the size of the older checkpoint of `checkpoint` or `since`, None without either. Raises Malformed."""
+    text, since = single_param(call, "checkpoint", ""), integer_param(call, "since")
+    if "checkpoint" not in call.query:
+        return since
+    if since is not None:
+        raise Malformed("checkpoint and since exclude each other.")
+    try:
+        client, size, _ = parse_checkpoint_text(text)
+    except ValueError:
+        raise Malformed("checkpoint must be the text of a signed checkpoint.") from None
+    if client != call.subject.client_ext_id:
+        raise Malformed("checkpoint is of another client.")
+    return size
 
 
 def trace_id(call: Call) -> str | None:

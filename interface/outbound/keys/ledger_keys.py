@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from application.record.checkpoint import parse_checkpoint_text
 from application.record.ledger import Checkpoint
 from application.shared.errors import KeyMissing
 from interface.outbound.files.durable_file import locked_directory, replace_durably
@@ -157,9 +158,7 @@ def read_checkpoints(paths: Sequence[Path]) -> list[Checkpoint]:
     for file in files:
         try:
             note = file.read_text()
-            origin, size, root, *_ = note.split("\n")
-            client = unquote(origin.rpartition("/")[2])
-            found.append(Checkpoint(client, int(size), base64.b64decode(root), note, datetime.now(UTC)))
+            found.append(Checkpoint(*parse_checkpoint_text(note), note, datetime.now(UTC)))
         except ValueError as error:
             raise ValueError(f"{file} does not contain a checkpoint") from error
     return found

@@ -59,6 +59,16 @@ WHERE size > 0 ON CONFLICT (client_ext_id, number) DO UPDATE SET size = excluded
 """
 _BEGIN_ERA = "INSERT INTO eras (number, name, began) SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
 _KEEP_TILE = "INSERT INTO ledger_tiles (client_ext_id, number, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+# One index lookup per target, independent of the number of checkpoints.
+_SPREAD_SIZES = """
+WITH RECURSIVE target (size) AS (
+    SELECT CAST(? AS bigint) UNION ALL
+    SELECT size + CAST(? AS bigint) FROM target WHERE size + CAST(? AS bigint) < CAST(? AS bigint)
+)
+SELECT (
+    SELECT max(found.size) FROM checkpoints AS found WHERE found.client_ext_id = ? AND found.size <= target.size
+) FROM target
+"""
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
@@ -262,6 +272,22 @@ class SqlLedger(SqlDerivedRows):
         """Return the next checkpoints by size."""
         condition = "WHERE client_ext_id = ? AND size > ? ORDER BY size LIMIT ?"
         return to_checkpoints(self._fetch(f"{_CHECKPOINT} {condition}", (client_ext_id, after, limit)))
+
+    def checkpoint_sizes(self, client_ext_id: str, limit: int) -> Sequence[int]:
+        """Return the sizes of at most `limit` checkpoints: of all, or the oldest, the newest, and some between."""
+        listed = "SELECT size FROM checkpoints WHERE client_ext_id = ? ORDER BY size {} LIMIT ?"
+        newest = [size for (size,) in self._fetch(listed.format("DESC"), (client_ext_id, limit + 1))]
+        if len(newest) <= limit:
+            return newest[::-1]
+        newest = newest[: limit // 2]
+        count = limit // 4
+        oldest = [size for (size,) in self._fetch(listed.format("ASC"), (client_ext_id, count))]
+        # At most `count` targets: the step is rounded up.
+        begin, end = oldest[-1], newest[-1]
+        step = -(-(end - begin) // count)
+        targets = (begin, step, step, end, client_ext_id)
+        spread = [size for (size,) in self._fetch(_SPREAD_SIZES, targets)]
+        return sorted({*oldest, *spread, *newest})
 
     def newest_checkpoint(self, client_ext_id: str) -> Checkpoint | None:
         """Return the checkpoint of the largest size."""

@@ -8,7 +8,7 @@ import pytest
 
 from domain.tickets.events import stream_id
 from tests.support.command import tickets
-from tests.support.ledgers import given_ticket
+from tests.support.ledgers import given_ticket, reset
 from tests.support.schemas import make_unusable
 
 
@@ -96,3 +96,28 @@ def test_an_older_key_is_still_printed(tmp_path: Path) -> None:
 
     assert tickets(tmp_path, "keys", "public").stdout == second
     assert tickets(tmp_path, "keys", "public", "--all").stdout.splitlines() == [second.strip(), first.strip()]
+
+
+def test_the_evidence_is_consistent_with_the_checkpoint_in_a_file(tmp_path: Path, sqlite_url: str) -> None:
+    given_ticket(sqlite_url, "client-1")
+    given_ticket(sqlite_url, "client-2")
+    (tmp_path / "key.txt").write_text(tickets(tmp_path, "keys", "public").stdout)
+    for client in ("client-1", "client-2"):
+        (tmp_path / f"{client}.checkpoint").write_text(tickets(tmp_path, "checkpoint", client).stdout)
+    reset(sqlite_url, "client-1")
+    export = ("evidence", "export", "client-1", "user-0", "-o", "e.zip", "--checkpoint")
+
+    done = tickets(tmp_path, *export, "client-1.checkpoint")
+    verified = tickets(
+        tmp_path, "evidence", "verify", "e.zip", "--key", "key.txt", "--checkpoint", "client-1.checkpoint"
+    )
+    other = tickets(tmp_path, *export, "client-2.checkpoint")
+    both = tickets(tmp_path, *export, "client-1.checkpoint", "--since", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert verified.stdout.startswith("VERIFIED: all 2 events")
+    assert (other.returncode, other.stderr) == (
+        2,
+        "tickets: client-2.checkpoint is a checkpoint of client 'client-2'\n",
+    )
+    assert (both.returncode, both.stderr) == (2, "tickets: --checkpoint and --since exclude each other\n")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from application.record.checkpoint import checkpoint_text
+from application.record.ledger import LedgerTree
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import Wrong, parse_keys, verify
 from tests.support.evidence import open_store
@@ -135,6 +137,9 @@ def test_a_state_that_never_existed_is_not_found(web: Web, query: dict[str, str]
         (SEARCH, {"continuationToken": "x"}),
         (HISTORY, {"limit": "0"}),
         (f"{TICKET}/evidence", {"since": "-1"}),
+        (f"{TICKET}/evidence", {"checkpoint": "tickets/client-123\nx\nAAAA\n"}),
+        (f"{TICKET}/evidence", {"checkpoint": "tickets/another\n1\nAAAA\n"}),
+        (f"{TICKET}/evidence", {"checkpoint": "tickets/client-123\n1\nAAAA\n", "since": "1"}),
     ],
 )
 # Refused before the store is asked.
@@ -226,6 +231,22 @@ def test_the_evidence_verifies_and_extends_an_older_checkpoint(web: Web, tmp_pat
     newest = items(web, f"{BASE}/client-123/checkpoints")[-1]["note"].encode()
     with pytest.raises(Wrong, match="entries were removed"):
         verify(older.content, parse_keys(keys(web, tmp_path)), newest)
+
+
+def test_the_evidence_proves_consistency_with_a_checkpoint_that_is_not_stored(
+    web: Web, tmp_path: Path
+) -> None:
+    given_a_life(web)
+    root = LedgerTree(web.service.store, "client-123").subtree(0, 2)
+    signer = LedgerKeys(tmp_path / "ledger", "tickets", clock=web.service.clock, overlap=timedelta())
+    kept = signer.sign(checkpoint_text("tickets/client-123", 2, root, None))
+
+    for query in ({"checkpoint": kept}, {"since": "2"}):
+        found = web.client.get(f"{TICKET}/evidence", params=query)
+
+        assert verify(found.content, parse_keys(keys(web, tmp_path)), kept.encode()).events == 3
+    larger = kept.replace("\n2\n", "\n2000\n")
+    assert web.client.get(f"{TICKET}/evidence", params={"checkpoint": larger}).status_code == 404
 
 
 def test_no_hash_and_no_ticket_is_in_a_history(web: Web) -> None:
