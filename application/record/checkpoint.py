@@ -3,7 +3,8 @@
 import base64
 import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,19 @@ _PAGE = 500
 _MAX_REMEMBERED = 20_000
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedKey:
+    """A verifier key of the ledger. since, until: the time in which it signs; None: it is the current one.
+
+    fingerprint: eight groups of four hexadecimal digits, to compare over the telephone; see docs/evidence.md.
+    """
+
+    verifier_key: str
+    fingerprint: str
+    since: datetime
+    until: datetime | None
 
 
 class Signer(Protocol):

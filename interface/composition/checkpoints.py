@@ -2,24 +2,34 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from application.record.checkpoint import CheckpointSender, Witness, make_checkpoints
 from interface.composition.service import RunningService
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
 from interface.outbound.system import system_clock
-from interface.settings import Settings
+from interface.settings import InvalidSettings, Settings
 
 
 def witnesses(settings: Settings) -> list[Witness]:
-    """Return the witnesses, which keep checkpoints outside the operator's control."""
+    """Return the witnesses, which keep checkpoints outside the operator's control. Raises InvalidSettings."""
     found: list[Witness] = []
     if settings.checkpoint_dir:
         found.append(CheckpointDirectory(settings.checkpoint_dir))
         if settings.checkpoint_tsa:
-            found.append(TimeStampAuthority(settings.checkpoint_tsa, settings.checkpoint_dir))
+            found.append(
+                _authority(settings.checkpoint_tsa, settings.checkpoint_dir, settings.checkpoint_tsa_ca_file)
+            )
     if settings.checkpoint_webhook:
         found.append(CheckpointWebhook(settings.checkpoint_webhook))
     return found
+
+
+def _authority(url: str, directory: Path, ca_file: Path | None) -> TimeStampAuthority:
+    try:
+        return TimeStampAuthority(url, directory, ca_file)
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"TICKETS_CHECKPOINT_TSA_CA_FILE {ca_file}: {error}") from error
 
 
 def sign_ledgers(running: RunningService, stopped: Callable[[], bool]) -> None:

@@ -45,7 +45,7 @@ def _reseal(running: RunningService, report: Callable[[int], None]) -> ResealRep
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
     actions = commands.KeyActions(
-        public_keys=lambda: ledger_keys(read_settings()).public(),
+        public_keys=lambda: ledger_keys(read_settings()).published(),
         rotate=lambda: ledger_keys(read_settings()).rotate(),
         rotate_outbox=rotate_outbox_key,
         reseal=reseal_outbox,

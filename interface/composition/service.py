@@ -92,8 +92,13 @@ def secret_files(settings: Settings) -> Sequence[Path]:
 
 
 def trusted_files(settings: Settings) -> Sequence[Path]:
-    """Return the files that others may read but not replace: their content determines the recipients of secrets."""
-    files = (settings.delivery_webhook_key_file, settings.jwks_file, settings.smtp_ca_file)
+    """Return the files that others may read but not replace: their content determines which peers are trusted."""
+    files = (
+        settings.delivery_webhook_key_file,
+        settings.jwks_file,
+        settings.smtp_ca_file,
+        settings.checkpoint_tsa_ca_file,
+    )
     found = [path for path in files if path]
     if settings.template_dir:
         found += [settings.template_dir, *settings.template_dir.rglob("*")]

@@ -48,6 +48,12 @@ class RecordSettings(Group):
             description="time stamp authority (RFC 3161) for checkpoints; requires `TICKETS_CHECKPOINT_DIR`",
         ),
     ] = None
+    checkpoint_tsa_ca_file: Annotated[
+        Path | None,
+        Field(
+            description="CA certificates (PEM) that the time stamps must lead to; otherwise any signer is accepted"
+        ),
+    ] = None
     expiry_every_seconds: Annotated[
         int, Field(ge=1, description="interval between searches for tickets that expire soon or have expired")
     ] = 600
@@ -56,4 +62,6 @@ class RecordSettings(Group):
     def _directory_for_stamps(self) -> Self:
         if self.checkpoint_tsa and not self.checkpoint_dir:
             raise ValueError("TICKETS_CHECKPOINT_TSA requires TICKETS_CHECKPOINT_DIR, to store the stamps")
+        if self.checkpoint_tsa_ca_file and not self.checkpoint_tsa:
+            raise ValueError("TICKETS_CHECKPOINT_TSA_CA_FILE requires TICKETS_CHECKPOINT_TSA")
         return self

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 
 from application.operations.reseal import ResealReport
+from application.record.checkpoint import PublishedKey
+from application.shared.wire import utc_date
 from interface.cli.core.messages import counting, fail, print_line
 
 
@@ -15,7 +17,7 @@ from interface.cli.core.messages import counting, fail, print_line
 class KeyActions:
     """The actions of the commands; interface/composition creates it."""
 
-    public_keys: Callable[[], list[tuple[str, str]]]
+    public_keys: Callable[[], list[PublishedKey]]
     rotate: Callable[[], str]
     rotate_outbox: Callable[[Callable[[int], None]], ResealReport]
     reseal: Callable[[Callable[[int], None]], ResealReport]
@@ -32,11 +34,17 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
     @keys.command()
     def public(
         every: Annotated[bool, typer.Option("--all", help="Print the previous keys, too.")] = False,
+        details: Annotated[
+            bool, typer.Option("--details", help="Print the validity and the fingerprint of each key, too.")
+        ] = False,
     ) -> None:
-        """Print the current verifier key."""
+        """Print the current verifier key. With --all, the output is a key file that verifies what earlier keys signed."""
         found = actions.public_keys()
-        for _, key in found if every else found[:1]:
-            print_line(key)
+        for key in found if every else found[:1]:
+            print_line(key.verifier_key)
+            if details:
+                until = f" until {utc_date(key.until)}" if key.until else ""
+                print_line(f"  fingerprint {key.fingerprint}\n  signs from {utc_date(key.since)}{until}")
 
     @keys.command()
     def rotate(

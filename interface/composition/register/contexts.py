@@ -9,12 +9,12 @@ from typing import Any
 from application.delivery.enqueue import enqueue_delivery
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Readiness
-from application.record.checkpoint import Signer
 from application.shared.ports import Clock, Randomness, Sealer
 from application.tickets.records import Enqueue
 from application.transaction.command import Answer, Command
 from application.transaction.group_commit import Handler
 from interface.http.core.room import Room
+from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -59,7 +59,7 @@ class RouteContext:
     store: SqliteStore | PostgresStore
     reads: SqliteStore | PostgresStore
     live: LiveFeed
-    signer: Signer
+    signer: LedgerKeys
     set_keys: SetKeys
     sealer: Sealer
     clock: Clock

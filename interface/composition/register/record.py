@@ -3,15 +3,19 @@
 from application.record.access_log import NoteAccess, note_access
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
-from interface.http.record import routes
+from interface.http.record import routes, well_known_routes
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 
 
 def room(context: RouteContext) -> Room:
     """Return the routes of the record."""
-    return Room(
-        [routes.router], routes.RecordPart(ledger=context.store, history=context.reads, signer=context.signer)
+    part = routes.RecordPart(
+        ledger=context.store,
+        history=context.reads,
+        signer=context.signer,
+        published_keys=context.signer.published,
     )
+    return Room([routes.router, well_known_routes.router], part)
 
 
 CAPABILITY = Capability(handlers={NoteAccess: note_access}, tables=(ACCESS_LOG_TABLE,), room=room)

@@ -1,5 +1,6 @@
 """The record of a client: history, ledger, checkpoints and evidence."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -10,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from application.record.checkpoint import Signer
+from application.record.checkpoint import PublishedKey, Signer
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
@@ -61,6 +62,7 @@ class RecordPart:
     ledger: Ledger
     history: Ledger
     signer: Signer
+    published_keys: Callable[[], Sequence[PublishedKey]]
 
 
 class CheckpointItem(TypedDict):

@@ -1,21 +1,35 @@
 """Witnesses: they store checkpoints outside the operator's control."""
 
+import hashlib
 import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
-from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timestamp_response
+from cryptography.x509 import load_pem_x509_certificates
+from rfc3161_client import (
+    HashAlgorithm,
+    TimestampRequestBuilder,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
 
 from application.record.ledger import Checkpoint
-from interface.outbound.files.durable_file import locked_directory, write_durably
+from interface.outbound.files.durable_file import locked_directory, replace_durably, write_durably
 
 _TIMEOUT_SECONDS = 10
-_MAX_RESPONSE_BYTES = 64 * 1024
+_MAX_RESPONSE_BYTES = 1024 * 1024
+# Of `<client>-<size>`: the draft of such a file has the longest name that a file system stores.
+_LONGEST_NAME = 237
+_GRANTED = (0, 1)  # PKIStatus: granted, granted with modifications
 
 
 class CheckpointDirectory:
-    """Writes each checkpoint as `<client>-<size>.checkpoint` into a directory; existing files are never replaced."""
+    """Writes each checkpoint as `<client>-<size>.checkpoint` into a directory; existing files are never replaced.
+
+    A client with an id that is too long for a file name is represented by the SHA-256 of its id.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -23,7 +37,13 @@ class CheckpointDirectory:
 
     def send(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint to disk. Raises OSError."""
-        keep(self._directory, f"{_name(checkpoint, self._directory)}.checkpoint", checkpoint.note.encode())
+        self.file_of(checkpoint)
+
+    def file_of(self, checkpoint: Checkpoint) -> Path:
+        """Return the file of the checkpoint, which is written unless it exists. Raises OSError."""
+        name = f"{_name(checkpoint, self._directory)}.checkpoint"
+        keep(self._directory, name, checkpoint.note.encode())
+        return self._directory / name
 
 
 class CheckpointWebhook:
@@ -38,34 +58,51 @@ class CheckpointWebhook:
 
 
 class TimeStampAuthority:
-    """Requests a time stamp (RFC 3161) for each checkpoint and stores it as `<client>-<size>.tsr`."""
+    """Requests a time stamp (RFC 3161) for each checkpoint and stores it as `<client>-<size>.tsr` beside its file.
 
-    def __init__(self, url: str, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    The stamped bytes are those of the file, since another note with the same root may be stored there. ca_file: the
+    certificates (PEM) that the signature of the stamp must lead to; without it, the signature is not verified. Raises
+    OSError, ValueError.
+    """
+
+    def __init__(self, url: str, directory: Path, ca_file: Path | None = None) -> None:
         self._url = url
-        self._directory = directory
+        self._checkpoints = CheckpointDirectory(directory)
+        self._roots = load_pem_x509_certificates(ca_file.read_bytes()) if ca_file else []
 
     def send(self, checkpoint: Checkpoint) -> None:
-        """Request the time stamp of the checkpoint. Raises OSError if the authority rejects the request."""
+        """Store the time stamp of the checkpoint. Raises OSError if the authority returns no valid one."""
+        file = self._checkpoints.file_of(checkpoint)
+        note, stamp = file.read_bytes(), file.with_suffix(".tsr")
+        if stamp.exists() and not self._fault(stamp.read_bytes(), note):
+            return
         request = (
             TimestampRequestBuilder()
-            .data(checkpoint.note.encode())
+            .data(note)
             .hash_algorithm(HashAlgorithm.SHA256)
             .nonce(nonce=True)
             .build()
         )
         response = _post(self._url, request.as_bytes(), "application/timestamp-query")
+        if fault := self._fault(response, note, request.nonce):
+            raise OSError(f"invalid response of the time stamp authority: {fault}")
+        replace_durably(stamp, response)
+
+    def _fault(self, response: bytes, note: bytes, nonce: int | None = None) -> str | None:
+        """Return the reason why a response is not the time stamp of a note; None: it is. nonce: of a new request."""
         try:
             stamp = decode_timestamp_response(response)
-            granted = stamp.status == 0 and (
-                stamp.tst_info.message_imprint.message == request.message_imprint.message
-                and stamp.tst_info.nonce == request.nonce
-            )
-        except ValueError as error:
-            raise OSError(f"invalid response of the time stamp authority: {error}") from error
-        if not granted:
-            raise OSError("the time stamp authority did not stamp the checkpoint")
-        keep(self._directory, f"{_name(checkpoint, self._directory)}.tsr", response)
+            if stamp.status not in _GRANTED:
+                return f"status {stamp.status}"
+            if stamp.tst_info.message_imprint.message != hashlib.sha256(note).digest():
+                return "it is the stamp of another checkpoint"
+            if nonce is not None and stamp.tst_info.nonce != nonce:
+                return "it is the response to another request"
+            if self._roots:
+                VerifierBuilder(roots=self._roots).build().verify_message(stamp, note)
+        except (ValueError, VerificationError) as error:
+            return str(error)
+        return None
 
 
 def keep(directory: Path, name: str, content: bytes) -> None:
@@ -84,11 +121,16 @@ def _name(checkpoint: Checkpoint, directory: Path) -> str:
 
     After a restore, another checkpoint of the same size with a different root may exist: both are kept.
     """
-    name = f"{quote(checkpoint.client_ext_id, safe='')}-{checkpoint.size:012}"
+    name = _short(checkpoint.client_ext_id, f"-{checkpoint.size:012}")
     known = directory / f"{name}.checkpoint"
     if known.exists() and _root_line(known.read_text()) != _root_line(checkpoint.note):
-        return f"{name}-{checkpoint.root.hex()[:16]}"
+        return _short(checkpoint.client_ext_id, f"-{checkpoint.size:012}-{checkpoint.root.hex()[:16]}")
     return name
+
+
+def _short(client_ext_id: str, rest: str) -> str:
+    name = quote(client_ext_id, safe="") + rest
+    return name if len(name) <= _LONGEST_NAME else hashlib.sha256(client_ext_id.encode()).hexdigest() + rest
 
 
 def _root_line(note: str) -> list[str]:
@@ -99,6 +141,9 @@ def _post(url: str, content: bytes, media_type: str) -> bytes:
     request = urllib.request.Request(url, content, {"Content-Type": media_type}, method="POST")  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            return bytes(response.read(_MAX_RESPONSE_BYTES))
+            content = bytes(response.read(_MAX_RESPONSE_BYTES + 1))
     except urllib.error.URLError as error:
         raise OSError(f"{url.partition('?')[0]}: {error}") from error
+    if len(content) > _MAX_RESPONSE_BYTES:
+        raise OSError(f"{url.partition('?')[0]}: the response has more than {_MAX_RESPONSE_BYTES} bytes")
+    return content

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from application.record.checkpoint import parse_checkpoint_text
+from application.record.checkpoint import PublishedKey, parse_checkpoint_text
 from application.record.ledger import Checkpoint
 from application.shared.errors import KeyMissing
 from interface.outbound.files.durable_file import locked_directory, replace_durably
@@ -58,6 +58,19 @@ class LedgerKeys:
     def public(self) -> list[tuple[str, str]]:
         """Return the creation time and the verifier key of each key, newest first."""
         return public_ledger_keys(self._directory, self._name)
+
+    def published(self) -> list[PublishedKey]:
+        """Return each key with its validity and fingerprint, newest first. Raises OSError, ValueError."""
+        found, until = list[PublishedKey](), None
+        newer: datetime | None = None
+        for made, key in self.public():
+            since = datetime.strptime(made, _FILE_DATE).replace(tzinfo=UTC)
+            if newer:
+                # Only the current key and the one before it sign.
+                until = min(filter(None, [newer + self._overlap, found[-2].since if found[1:] else None]))
+            found.append(PublishedKey(key, fingerprint(key), since, until))
+            newer = since
+        return found
 
     def rotate(self) -> str:
         """Create a new key, which is current immediately. Returns its verifier key.
@@ -168,6 +181,12 @@ def verifier_key(name: str, key: Ed25519PrivateKey) -> str:
     """Return the public key in the format of C2SP signed-note: name+hash+base64."""
     public = _ED25519 + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return f"{name}+{_key_hash(name, public).hex()}+{base64.b64encode(public).decode()}"
+
+
+def fingerprint(key: str) -> str:
+    """Return the first 16 bytes of SHA-256 of a verifier key, in groups of four hexadecimal digits."""
+    digits = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return " ".join(digits[begin : begin + 4] for begin in range(0, 32, 4))
 
 
 def _signature_line(name: str, key: Ed25519PrivateKey, text: str) -> str:

@@ -1,5 +1,6 @@
 """The audit commands report wrong input and faults of the record."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -95,6 +96,10 @@ def test_an_older_key_is_still_printed(tmp_path: Path) -> None:
     second = tickets(tmp_path, "keys", "rotate").stdout
 
     assert tickets(tmp_path, "keys", "public").stdout == second
+    shown = tickets(tmp_path, "keys", "public", "--details").stdout.splitlines()
+    assert shown[0] == second.strip()
+    assert re.fullmatch("  fingerprint( [0-9a-f]{4}){8}", shown[1])
+    assert re.fullmatch("  signs from 20[0-9T:-]+Z", shown[2])
     assert tickets(tmp_path, "keys", "public", "--all").stdout.splitlines() == [second.strip(), first.strip()]
 
 

@@ -64,6 +64,7 @@ STATUSES = {
     ("get", f"{BASE}/{{clientExtId}}/history"): READ - {304, 404},
     ("get", f"{BASE}/{{clientExtId}}/checkpoints"): READ - {304, 404},
     ("get", f"/.well-known/ssf-configuration{BASE}/{{clientExtId}}"): {200, 400, 413, 500},
+    ("get", "/.well-known/ticket-ledger-keys"): {200, 400, 413, 500},
     ("get", "/.well-known/jwks.json"): {200, 400, 413, 500},
     ("post", STREAMS): WRITE | {201},
     ("get", STREAMS): READ - {304},

@@ -263,3 +263,12 @@ def test_there_is_no_evidence_of_a_ticket_that_never_existed(web: Web) -> None:
 
     assert web.client.get(f"{TICKET}/evidence").status_code == 404
     assert web.client.get(HISTORY).status_code == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_public_keys_of_the_ledger_need_no_token(web: Web, tmp_path: Path) -> None:
+    answer = web.client.get("/.well-known/ticket-ledger-keys", headers={"Authorization": ""})
+
+    [key] = answer.json()["keys"]
+    assert (key["key"], key["until"]) == (keys(web, tmp_path), None)
+    assert (key["since"], len(key["fingerprint"])) == ("2026-11-23T09:42:00Z", 39)

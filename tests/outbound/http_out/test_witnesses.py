@@ -1,9 +1,11 @@
 """Checkpoints are sent to witnesses: a directory, a webhook, a time stamp authority."""
 
+import hashlib
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -77,33 +79,31 @@ def test_a_failing_or_missing_webhook_is_an_error() -> None:
 
 
 def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
-    """A real time stamp authority, by openssl."""
+    """A real time stamp authority, by openssl: `ca.pem` signs `intermediate.pem`, which signs its certificate."""
     config = directory / "tsa.cnf"
     config.write_text(
         "[tsa]\ndefault_tsa=one\n[one]\nserial=serial\nsigner_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n"
-        "[req]\ndistinguished_name=name\n[name]\n[ext]\nextendedKeyUsage=critical,timeStamping\n"
+        "[req]\ndistinguished_name=name\n[name]\n[ca]\nbasicConstraints=critical,CA:TRUE\n"
+        "keyUsage=critical,keyCertSign\n[tsa_cert]\nextendedKeyUsage=critical,timeStamping\n"
     )
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
-    made = (
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-        "-subj",
-        "/CN=tsa",
-        "-extensions",
-        "ext",
-        "-config",
-        "tsa.cnf",
-    )
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *made)
+    def certificate(name: str, kind: str, *issuer: str) -> None:
+        new = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}", "-config", "tsa.cnf")
+        openssl(
+            *("req", "-x509", *new, "-extensions", kind, *issuer),
+            *("-keyout", f"{name}.key", "-out", f"{name}.pem"),
+        )
+
+    certificate("ca", "ca")
+    certificate("intermediate", "ca", "-CA", "ca.pem", "-CAkey", "ca.key")
+    certificate("tsa", "tsa_cert", "-CA", "intermediate.pem", "-CAkey", "intermediate.key")
 
     def answer(query: bytes) -> tuple[int, bytes]:
         (directory / "query").write_bytes(query)
-        stamp = ("-signer", "cert.pem", "-inkey", "key.pem", "-out", "reply")
+        stamp = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-chain", "intermediate.pem", "-out", "reply")
         openssl("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query", *stamp)
         return 200, (directory / "reply").read_bytes()
 
@@ -117,6 +117,57 @@ def test_a_time_stamp_authority_stamps_the_note(tmp_path: Path) -> None:
 
     stamp = decode_timestamp_response((kept / "client%2F1-000000000007.tsr").read_bytes())
     assert stamp.tst_info.policy.dotted_string == "1.2.3.4"
+
+
+def test_a_time_stamp_must_lead_to_the_given_certificate(tmp_path: Path) -> None:
+    kept, others = tmp_path / "outside", tmp_path / "others"
+    others.mkdir()
+    authority(others)
+    with http_server(authority(tmp_path)) as (url, sent):
+        with pytest.raises(OSError, match=r"invalid response of the time stamp authority: .*certificates"):
+            TimeStampAuthority(url, kept, others / "ca.pem").send(CHECKPOINT)
+        assert not list(kept.glob("*.tsr"))
+        for _ in range(2):
+            TimeStampAuthority(url, kept, tmp_path / "ca.pem").send(CHECKPOINT)
+
+    assert len(sent) == 2
+    with pytest.raises(ValueError, match="PEM"):
+        TimeStampAuthority(url, kept, tmp_path / "tsa.cnf")
+
+
+def test_a_time_stamp_belongs_to_the_checkpoint_beside_it(tmp_path: Path) -> None:
+    kept = tmp_path / "outside"
+    again = replace(CHECKPOINT, note=CHECKPOINT.note.replace("\n\n", "\nheads 1 cm9vdA==\n\n"))
+    CheckpointDirectory(kept).send(CHECKPOINT)
+    stamp = kept / "client%2F1-000000000007.tsr"
+    with http_server(authority(tmp_path)) as (url, sent):
+        TimeStampAuthority(url, tmp_path / "of-again").send(again)
+        other = (tmp_path / "of-again" / stamp.name).read_bytes()
+        stamp.write_bytes(other)
+
+        TimeStampAuthority(url, kept).send(again)
+        TimeStampAuthority(url, kept).send(CHECKPOINT)
+
+    assert len(sent) == 2
+    imprint = decode_timestamp_response(stamp.read_bytes()).tst_info.message_imprint.message
+    assert imprint == hashlib.sha256(stamp.with_suffix(".checkpoint").read_bytes()).digest()
+
+
+def test_a_client_with_a_long_id_has_a_hashed_file_name(tmp_path: Path) -> None:
+    long = [replace(CHECKPOINT, client_ext_id=character * 100) for character in "\U0001f600é"]
+    at_limit = replace(CHECKPOINT, client_ext_id="c" * 224)
+    directory = CheckpointDirectory(tmp_path)
+
+    for checkpoint in (*long, at_limit):
+        for root in (b"r", b"s"):
+            note = checkpoint.note.replace("cm9vdA", root.hex())
+            directory.send(replace(checkpoint, note=note, root=root * 32))
+
+    names = {file.name.removesuffix(".checkpoint") for file in tmp_path.iterdir()}
+    hashed = {hashlib.sha256(one.client_ext_id.encode()).hexdigest() for one in (*long, at_limit)}
+    assert len(names) == 6
+    assert f"{at_limit.client_ext_id}-000000000007" in names
+    assert {name.split("-")[0] for name in names} == hashed | {at_limit.client_ext_id}
 
 
 def test_an_invalid_time_stamp_is_an_error(tmp_path: Path) -> None:
