@@ -69,13 +69,21 @@ def past_ticket(
 ) -> tuple[TicketState, datetime]:
     """Return the state of the credential at a time or a version, and that time.
 
+    A time without a fraction means the end of its second, since times are shown without fractions. The state at a time
+    is that after the newest version whose event is not later, also if the clock was set back in between.
     Raises TicketNotFound if it did not exist or the time is in the future; StoreUnavailable.
     """
-    if at and at > clock():
-        raise TicketNotFound("The requested time is in the future.")
+    events = store.events_of(stream_id(*subject))
+    if at:
+        # A clock that was ahead has left events in the future, whose times are shown, too.
+        newest = max([clock(), *(event.timestamp for event in events)])
+        if at > newest:
+            raise TicketNotFound("The requested time is in the future.")
+        at = min(at if at.microsecond else at.replace(microsecond=999_999), newest)
+        version = max((event.originator_version for event in events if event.timestamp <= at), default=0)
     row, moment = None, at
-    for event in store.events_of(stream_id(*subject)):
-        if (version is not None and event.originator_version > version) or (at and event.timestamp > at):
+    for event in events:
+        if version is not None and event.originator_version > version:
             break
         row = _evolved(row, event)
         moment = at or event.timestamp

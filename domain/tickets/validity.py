@@ -24,7 +24,8 @@ class Validity:
 
     def __post_init__(self) -> None:
         if self.end <= self.start:
-            raise InvalidValidity(f"The validity ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after its start.")
+            end = self.end.replace(tzinfo=None).isoformat(timespec="seconds")
+            raise InvalidValidity(f"The validity ends at {end}Z, not after its start.")
 
     @classmethod
     def by(cls, policy: TicketPolicy, start: datetime) -> Self:

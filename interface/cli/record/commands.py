@@ -22,7 +22,10 @@ from interface.verify_evidence import Wrong, parse_keys, table, verify
 Client = Annotated[str, typer.Argument(help="Client (tenant).")]
 User = Annotated[str, typer.Argument(help="User.")]
 Moment = Annotated[
-    str | None, typer.Option(help="A date and time with its offset, such as 2026-03-03T12:00:00Z.")
+    str | None,
+    typer.Option(
+        help="A date and time with its offset, such as 2026-03-03T12:00:00Z; includes every event of its second."
+    ),
 ]
 _COLUMNS = ("position", "time", "type", "userExtId", "version", "actor", "reason", "correlationId", "details")
 _LISTED = 100
@@ -104,6 +107,8 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
             return
         if not client or not user:
             fail("name a client and a user, or give --check")
+        if at and at_version:
+            fail("--at and --at-version exclude each other: give one of them")
         print_line(actions.past_ticket(client, user, _moment(at), at_version))
 
     @cli.command()
@@ -157,11 +162,14 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         ] = False,
     ) -> None:
         """Write every entry of a client's ledger to standard output, by position."""
+        first, last = _moment(begin), _moment(end)
+        if first and last and first > last:
+            fail("--from must not be after --to")
         writer = csv.DictWriter(sys.stdout, _COLUMNS) if as_csv else None
         if writer:
             writer.writeheader()
         with counting("exporting") as report:
-            for item in actions.export(client, _moment(begin), _moment(end), report):
+            for item in actions.export(client, first, last, report):
                 if writer:
                     writer.writerow({**item, "details": to_json(item["details"])})
                 else:
@@ -235,7 +243,10 @@ def _moment(text: str | None) -> datetime | None:
         fail(f"{text!r} is not a date and time such as 2026-03-03T12:00:00Z")
     if moment.tzinfo is None:
         fail(f"{text!r} has no offset: a valid time is 2026-03-03T12:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        fail(f"{text!r} is out of range: the years 1 to 9999 are valid, in UTC")
 
 
 def _shown(value: object) -> str:

@@ -22,7 +22,6 @@ from interface.http.core.call_route import CallRoute, depends, depends_for_clien
 from interface.http.core.openapi import lists, returns
 from interface.http.core.paging import (
     ContinuationToken,
-    DateFilter,
     Limit,
     numbered_page,
     numbered_page_response,
@@ -39,9 +38,11 @@ from interface.http.record.schemas import (
     FromFilter,
     OlderCheckpoint,
     Since,
+    ToFilter,
     TypeFilter,
     UserFilter,
     older_size,
+    event_type,
     trace_id,
 )
 
@@ -114,7 +115,7 @@ async def search(
     userExtId: UserFilter = None,  # noqa: N803
     type: TypeFilter = None,  # noqa: A002
     from_: FromFilter = None,
-    to: DateFilter = None,
+    to: ToFilter = None,
     correlationId: CorrelationFilter = None,  # noqa: N803
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
@@ -130,11 +131,13 @@ async def search(
         client_ext_id=call.subject.client_ext_id,
         user_ext_id=_text(call, "userExtId"),
         actor=_text(call, "actor"),
-        topic=_text(call, "type"),
+        topic=event_type(call),
         trace_id=trace_id(call),
         begin=query_value(call, "from", Date),
         end=query_value(call, "to", Date),
     )
+    if query.begin and query.end and query.begin > query.end:
+        raise Malformed("from must not be after to.")
     await call.note_read()
     read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)

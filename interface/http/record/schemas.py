@@ -7,6 +7,7 @@ from fastapi import Query
 from pydantic import WithJsonSchema
 
 from application.record.checkpoint import parse_checkpoint_text
+from application.record.streams import EVENTS
 from interface.http.core.call import Call
 from interface.http.core.paging import POSITIVE, integer_param, single_param
 from interface.http.core.problems import Malformed
@@ -15,14 +16,19 @@ _CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$
 FromFilter = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
-    Query(alias="from", description="A date and time with its offset (RFC 3339)."),
+    Query(alias="from", description="From this date and time on, with its offset (RFC 3339)."),
+]
+ToFilter = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Query(description="Before this date and time, with its offset (RFC 3339); not before `from`."),
 ]
 _TEXT = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[^\x00]+$"})
 ActorFilter = Annotated[str | None, _TEXT, Query(description="The actor.")]
 UserFilter = Annotated[str | None, _TEXT, Query(description="The user concerned.")]
 TypeFilter = Annotated[
     str | None,
-    _TEXT,
+    WithJsonSchema({"type": "string", "enum": sorted(EVENTS)}),
     Query(description="The event type, such as `TicketRegenerated` or `AccessNoted`."),
 ]
 CorrelationFilter = Annotated[
@@ -56,6 +62,16 @@ def older_size(call: Call) -> int | None:
     if client != call.subject.client_ext_id:
         raise Malformed("checkpoint is of another client.")
     return size
+
+
+def event_type(call: Call) -> str | None:
+    """Return the topic of `type`, None where that is absent. Raises Malformed."""
+    topic = single_param(call, "type", "")
+    if "type" not in call.query:
+        return None
+    if topic not in EVENTS:
+        raise Malformed(f"type: unknown event type {topic!r}; expected one of {', '.join(sorted(EVENTS))}")
+    return topic
 
 
 def trace_id(call: Call) -> str | None:

@@ -28,6 +28,7 @@ from interface.http.core.permissions import (
     CREDENTIAL_VIEW,
     HISTORY_VIEW,
 )
+from interface.http.core.problems import Malformed
 from interface.http.core.responses import found, json_response, no_content
 from interface.http.core.schemas import Date, StrictBody, integral
 from interface.http.delivery.routes import delivery_headers, with_delivery_headers
@@ -39,13 +40,14 @@ At = Annotated[
     str | None,
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Query(
-        description="Show the ticket as of this date and time, with its offset (RFC 3339); 404 in the future."
+        description="Show the ticket as of this date and time, with its offset (RFC 3339); 404 in the future. A time"
+        " without a fraction includes every event of its second. Not together with `atVersion`."
     ),
 ]
 AtVersion = Annotated[
     str | None,
     POSITIVE,
-    Query(description="Show the ticket as of this version."),
+    Query(description="Show the ticket as of this version. Not together with `at`."),
 ]
 
 
@@ -184,4 +186,7 @@ async def delete(call: Annotated[Call, depends(CREDENTIAL_DELETE)], if_match: If
 
 def _past(call: Call) -> tuple[datetime | None, int | None]:
     """Return the requested time or version of a ticket. Raises Malformed."""
-    return query_value(call, "at", Date), integer_param(call, "atVersion")
+    moment, version = query_value(call, "at", Date), integer_param(call, "atVersion")
+    if moment and version is not None:
+        raise Malformed("at and atVersion exclude each other: give one of them.")
+    return moment, version

@@ -79,7 +79,7 @@ class Templates:
 
     def day_of(self, moment: datetime, language: str) -> str:
         """Return the day in the format of the language."""
-        return format_date(moment.astimezone(self._time_zone), "long", _locale(language))
+        return format_date(self._local(moment), "long", _locale(language))
 
     def check(self) -> Sequence[str]:
         """Return a text for each fault of a template."""
@@ -149,9 +149,15 @@ class Templates:
         }
 
     def _moment(self, moment: datetime, language: str) -> str:
-        local, locale = moment.astimezone(self._time_zone), _locale(language)
+        local, locale = self._local(moment), _locale(language)
         time = format_time(local, "short", locale=locale)
         return f"{format_date(local, 'long', locale)}, {time} {local:%Z}"
+
+    def _local(self, moment: datetime) -> datetime:
+        try:
+            return moment.astimezone(self._time_zone)
+        except OverflowError:  # in UTC, the first or the last hours of the calendar
+            return moment
 
     def _render(self, name: str, values: Mapping[str, Any]) -> str:
         try:

@@ -23,6 +23,16 @@ from tests.support.schemas import make_unusable
         ),
         (["replay", "client-1", "unknown", "--at", "3 March"], "2026-03-03T12:00:00Z"),
         (["audit", "export", "client-1", "--from", "yesterday"], "2026-03-03T12:00:00Z"),
+        (["replay", "client-1", "unknown", "--at", "0001-01-01T00:00:00+14:00"], "is out of range"),
+        (["replay", "client-1", "unknown", "--at", "9999-12-31T23:59:59Z"], "in the future"),
+        (
+            ["replay", "client-1", "unknown", "--at", "2026-03-03T12:00:00Z", "--at-version", "1"],
+            "exclude each",
+        ),
+        (
+            ["audit", "export", "client-1", "--from", "2026-03-03T12:00:00Z", "--to", "2026-03-03T11:00:00Z"],
+            "--from must not be after --to",
+        ),
         (["checkpoint", "client-1"], "client-1"),
         (["evidence", "export", "client-1", "unknown", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),

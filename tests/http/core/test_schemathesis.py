@@ -101,8 +101,8 @@ def before_call(_: Any, case: Case[Any], **__: Any) -> None:
 def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response) -> bool:
     """Ignore rejected requests that schemathesis takes for valid.
 
-    No schema can express the order of dates, the issued page tokens, and the fields of the transmitter of security
-    events. Schemathesis 4.32 generates headers that do not fit their schema for patterns with a quotation mark.
+    No schema can express the order of dates, parameters that exclude each other, the issued page tokens, and the fields
+    of the transmitter of security events. Schemathesis 4.32 generates headers that do not fit their schema for patterns with a quotation mark.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True
@@ -111,7 +111,13 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
         for header in case.operation.headers
         if header.name in case.headers
     )
-    of_the_domain = (b"The validity ends", b"continuationToken", b"is set by the transmitter")
+    of_the_domain = (
+        b"The validity ends",
+        b"continuationToken",
+        b"is set by the transmitter",
+        b"from must not be after to",
+        b"at and atVersion exclude each other",
+    )
     return fits and not any(text in response.content for text in of_the_domain)
 
 

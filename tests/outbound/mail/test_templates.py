@@ -1,5 +1,6 @@
 """The texts of mails and letters: built in for four languages, overridable per client and language, checked, sandboxed."""
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,18 @@ def test_a_ticket_is_rendered_unchanged() -> None:
     text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), sample_pending())
 
     assert "    {{a}}<%\\n&$" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "end", "shown"),
+    [
+        ("Europe/Zurich", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "31 December 9999, 23:59 UTC"),
+        ("America/New_York", datetime(1, 1, 1, tzinfo=UTC), "1 January 1, 00:00 UTC"),
+    ],
+)
+def test_a_date_that_only_utc_can_show_is_shown_in_utc(time_zone: str, end: datetime, shown: str) -> None:
+    pending = sample_pending()
+    assert pending.ticket
+    pending = dataclasses.replace(pending, ticket=replace(pending.ticket, valid_to=end))
+
+    assert shown in render(texts(time_zone=time_zone), pending=pending)
