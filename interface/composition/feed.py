@@ -20,7 +20,7 @@ from application.feed.publish import publish
 from application.record.eras import EventId
 from application.shared.errors import Unavailable
 from interface.cli.feed import commands
-from interface.composition.service import configure_logging, open_store
+from interface.composition.service import configure_logging, open_store, require_store
 from interface.outbound.brokers.broker_url import BrokerUrl, parse_broker_url
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.system import SystemRandomness
@@ -42,6 +42,7 @@ def follow_feed(
     The cursor moves when the next event is requested. Raises PositionNotFound, CursorRefused, Unavailable, InvalidSettings.
     """
     settings = read_settings()
+    require_store(settings)
     source = f"{settings.ledger_name}/{quote(client, safe='')}"
     with (
         closing(open_store(settings)) as store,

@@ -26,7 +26,7 @@ from application.transaction.group_commit import Background
 from domain.shared.subject import Subject
 from interface.cli.record import commands
 from interface.composition.checkpoints import witnesses
-from interface.composition.service import in_background, ledger_keys, open_at, open_store
+from interface.composition.service import in_background, ledger_keys, open_at, open_store, require_store
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
@@ -39,8 +39,15 @@ _PARTS = 16
 _FEW = 10_000
 
 
+def _settings_of_a_store() -> Settings:
+    """Return the settings. Raises InvalidSettings if there is no store."""
+    settings = read_settings()
+    require_store(settings)
+    return settings
+
+
 def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
-    """Record that a user of the command line reads a ticket's history."""
+    """Record that a user of the command line reads a client's record. Raises UnknownClient."""
     subject = Subject(client, user)
     background.execute(
         NoteAccess(
@@ -58,14 +65,14 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
     """Return the history of a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
-    with in_background(read_settings()) as (running, background):
+    with in_background(_settings_of_a_store()) as (running, background):
         subject = _watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
 
 
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
     """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, InvalidSettings."""
-    with in_background(read_settings()) as (running, background):
+    with in_background(_settings_of_a_store()) as (running, background):
         subject = _watched(background, client, user, "tickets replay")
         moment = at or (None if version else system_clock())
         row, now = past_ticket(subject, store=running.store, clock=system_clock, at=moment, version=version)
@@ -76,7 +83,7 @@ def export_log(
     client: str, begin: datetime | None, end: datetime | None, report: Callable[[int, int], None]
 ) -> Iterator[LogItem]:
     """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings."""
-    with in_background(read_settings()) as (running, background):
+    with in_background(_settings_of_a_store()) as (running, background):
         _watched(background, client, "", "tickets audit export")
         ledger, position = running.store, 0
         size = ledger.size(client)
@@ -90,7 +97,7 @@ def export_log(
 
 def sign_now(client: str) -> str:
     """Return a checkpoint of a client's current ledger. Raises LedgerBroken, Unavailable, InvalidSettings."""
-    with in_background(read_settings()) as (running, _):
+    with in_background(_settings_of_a_store()) as (running, _):
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
             raise TicketNotFound(f"Client {client!r} has no ledger: it has no events.")
@@ -103,13 +110,12 @@ def export_evidence(client: str, user: str, since: int | None, checkpoint: Path 
 
     Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings.
     """
-    settings = read_settings()
     if checkpoint:
         [older] = _checkpoints_in([checkpoint])
         if older.client_ext_id != client:
             raise InvalidSettings(f"{checkpoint} is a checkpoint of client {older.client_ext_id!r}")
         since = older.size
-    with in_background(settings) as (running, background):
+    with in_background(_settings_of_a_store()) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(
             subject, ledger=running.store, signer=running.keys, clock=system_clock, since=since
@@ -118,7 +124,7 @@ def export_evidence(client: str, user: str, since: int | None, checkpoint: Path 
 
 def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]) -> Findings:
     """Verify the complete record, and compare it with the signed checkpoints. Raises Unavailable, InvalidSettings."""
-    settings = read_settings()
+    settings = _settings_of_a_store()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
     with closing(open_store(settings)) as store:
@@ -153,7 +159,7 @@ def _checkpoints_in(places: Sequence[Path]) -> Sequence[Checkpoint]:
 
 def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
     """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
-    settings = read_settings()
+    settings = _settings_of_a_store()
     with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())

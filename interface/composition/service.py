@@ -19,8 +19,9 @@ from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
 from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
 from interface.outbound.keys.set_keys import SetKeys
-from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.postgres_store import PostgresStore, schema_version_at
 from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
 from interface.outbound.sql.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import PREFIX, InvalidSettings, Settings
@@ -173,6 +174,18 @@ def in_background(
     finally:
         background.close()
         running.close()
+
+
+def require_store(settings: Settings) -> None:
+    """Raise InvalidSettings if the store does not exist: a command that only reads must not create one."""
+    path = settings.sqlite_path
+    try:
+        exists = (sqlite_version_at(path) if path else schema_version_at(settings.database_url)) > 0
+    except (OSError, Unavailable) as error:
+        raise InvalidSettings(str(error)) from error
+    if not exists:
+        where = f"{path} (in the directory {Path.cwd()})" if path else "the database of TICKETS_DATABASE_URL"
+        raise InvalidSettings(f"there is no store in {where}: check the directory and TICKETS_DATABASE_URL")
 
 
 def open_store(settings: Settings) -> SqliteStore | PostgresStore:

@@ -1,5 +1,6 @@
 """Metrics, traces and logs of requests, wired."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
@@ -9,10 +10,12 @@ from cachetools import TTLCache, cached
 
 from application.delivery.courier import DeliveryAttempt
 from application.operations.readiness import NotReady, Probe
+from application.record.access_log import NoteAccess
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch
 from interface.composition.service import RunningService, key_files
 from interface.http.core.envelope import Exchange
+from interface.http.core.throttled_log import ThrottledLogger
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings
@@ -46,6 +49,8 @@ class Telemetry:
             self._batches.append(traces.batch)
             self._attempts.append(traces.delivery_attempt)
             self._end = traces.close
+        self._unrecorded = metrics.unrecorded
+        self._throttled_log = ThrottledLogger(logging.getLogger(__name__))
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
         self.sample = metrics.sample
@@ -59,6 +64,13 @@ class Telemetry:
         """Record a batch of stored commands."""
         for observe in self._batches:
             observe(batch)
+
+    def unrecorded_access(self, access: NoteAccess, reason: str) -> None:
+        """Record an access that is not in the record."""
+        self._unrecorded(reason)
+        client = access.subject.client_ext_id
+        what = f"{access.operation} by {access.actor!r} in client {client!r}: {access.outcome}"
+        self._throttled_log(f"{reason} {access.actor}", f"access not recorded ({reason}): {what}")
 
     def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Record an attempt to deliver a ticket."""

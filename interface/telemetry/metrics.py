@@ -47,6 +47,12 @@ class Metrics:
         )
         self._resets = Counter("tickets_resets", "Tickets that were reset.", registry=registry)
         self._refusals = Counter("tickets_refusals", "Refused commands.", ["reason"], registry=registry)
+        self._unrecorded = Counter(
+            "tickets_access_unrecorded",
+            "Refused requests and reads that are in no access log: the client does not exist, or its caller floods.",
+            ["reason"],
+            registry=registry,
+        )
         self._batch = Histogram(
             "tickets_batch_commands",
             "Commands per transaction.",
@@ -90,6 +96,10 @@ class Metrics:
         operation, method = (exchange.operation, exchange.method) if exchange.operation else ("none", "any")
         self._requests.labels(operation, method, str(exchange.status)).inc()
         self._request_seconds.labels(operation).observe(exchange.seconds)
+
+    def unrecorded(self, reason: str) -> None:
+        """Count an access that is not recorded."""
+        self._unrecorded.labels(reason).inc()
 
     def batch(self, batch: Batch) -> None:
         """Count a batch of commands."""

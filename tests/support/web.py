@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from application.feed.live_feed import LiveFeed
 from application.operations.readiness import Probe
-from application.record.access_log import AccessRecorder
+from application.record.access_log import AccessRecorder, NoteAccess
 from application.tickets.slow_hashing import SlowHashing
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
@@ -40,11 +40,12 @@ RESET = f"{TICKET}/reset"
 
 @dataclass
 class Web:
-    """A client with every permission, and the service behind it."""
+    """A client with every permission, and the service behind it. unrecorded: accesses that were left out, and why."""
 
     client: TestClient
     service: Service
     key: TokenKey
+    unrecorded: list[tuple[NoteAccess, str]]
 
     def token(self, **changes: Any) -> str:
         """Return a token with every permission and these changes."""
@@ -107,11 +108,13 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
     verifier = TokenVerifier(
         keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
     )
+    unrecorded: list[tuple[NoteAccess, str]] = []
     with service_over(store) as service:
 
         async def execute(command: Command) -> Answer:
             return await asyncio.wrap_future(service.commands.submit(command))
 
+        accesses = AccessRecorder(execute, service.clock, lambda *left_out: unrecorded.append(left_out))
         context = RouteContext(
             settings=Settings(public_url="https://tickets.example", ledger_name="tickets"),
             store=store,
@@ -130,7 +133,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 execute=SlowHashing(execute, FakeSlowHash()).execute,
                 load=GroupRead(store).load,
                 store=store,
-                note_access=AccessRecorder(execute, service.clock).note,
+                note_access=accesses.note,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
@@ -142,6 +145,6 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
             **edge,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
-            web = Web(client, service, key)
+            web = Web(client, service, key, unrecorded)
             client.headers.update(web.as_caller())
             yield web

@@ -126,6 +126,18 @@ def test_retried_resets_and_refusals_are_counted_once(client: TestClient) -> Non
     assert list(refusals.values()) == [2]
 
 
+def test_a_refusal_that_is_not_recorded_is_counted_and_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = sign_token(subject="stranger", clients=["x"], permissions=[], lifetime=timedelta(hours=1))
+    ghost = f"{BASE}/ghost-1/users/user-1/ticket"
+
+    client.get(ghost, headers={"Authorization": f"Bearer {token}"})
+
+    assert value(scraped(client), "access_unrecorded_total", reason="unknown-client") == 1
+    assert "access not recorded (unknown-client): getTicket by 'stranger' in client 'ghost-1'" in caplog.text
+
+
 def test_commits_and_the_queue_are_measured(client: TestClient) -> None:
     given_a_ticket(client)
     for _ in range(3):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from domain.tickets.events import stream_id
+from interface.outbound.sql.postgres_store import schema_version_at
 from tests.support.command import tickets
-from tests.support.ledgers import given_ticket, reset
+from tests.support.ledgers import given_ticket, opened, reset
 from tests.support.schemas import make_unusable
 
 
@@ -33,14 +34,17 @@ from tests.support.schemas import make_unusable
             ["audit", "export", "client-1", "--from", "2026-03-03T12:00:00Z", "--to", "2026-03-03T11:00:00Z"],
             "--from must not be after --to",
         ),
-        (["checkpoint", "client-1"], "client-1"),
+        (["checkpoint", "client-2"], "client-2"),
         (["evidence", "export", "client-1", "unknown", "-o", "e.zip"], "never had a ticket"),
         (["evidence", "verify", "missing.zip", "--key", "key.txt"], "missing.zip"),
         (["replay", "--check", "--checkpoint", "missing.checkpoint"], "missing.checkpoint"),
         (["replay", "--check", "--checkpoint", "key.txt"], "key.txt does not contain a checkpoint"),
     ],
 )
-def test_a_wrong_input_is_refused_with_a_message(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_wrong_input_is_refused_with_a_message(
+    arguments: list[str], message: str, tmp_path: Path, sqlite_url: str
+) -> None:
+    given_ticket(sqlite_url, "client-1")
     (tmp_path / "key.txt").write_text("no key\n")
 
     done = tickets(tmp_path, *arguments)
@@ -62,9 +66,50 @@ def test_a_store_with_a_schema_that_is_too_new_is_not_checked(tmp_path: Path, sq
 
 
 def test_a_new_store_is_complete(tmp_path: Path) -> None:
+    assert tickets(tmp_path, "migrate").returncode == 0
+
     done = tickets(tmp_path, "replay", "--check")
 
     assert done.returncode == 0, done.stderr
+
+
+READS = [
+    ["history", "ghost-1", "user-0"],
+    ["replay", "ghost-1", "user-0"],
+    ["audit", "export", "ghost-1"],
+    ["checkpoint", "ghost-1"],
+    ["evidence", "export", "ghost-1", "user-0", "-o", "evidence.zip"],
+]
+
+
+@pytest.mark.parametrize("arguments", [*READS, ["replay", "--check"], ["rebuild"], ["follow", "ghost-1"]])
+def test_a_read_in_the_wrong_directory_makes_nothing(arguments: list[str], tmp_path: Path) -> None:
+    done = tickets(tmp_path, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tickets: there is no store in var/tickets.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_of_an_empty_database_makes_nothing(tmp_path: Path, postgres_url: str) -> None:
+    done = tickets(tmp_path, "history", "ghost-1", "user-0", TICKETS_DATABASE_URL=postgres_url)
+
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "there is no store in the database of TICKETS_DATABASE_URL" in done.stderr
+    assert schema_version_at(postgres_url) == 0
+
+
+def test_a_read_of_a_client_that_does_not_exist_makes_nothing(tmp_path: Path, database_url: str) -> None:
+    given_ticket(database_url, "client-1")
+
+    for arguments in READS:
+        done = tickets(tmp_path, *arguments, TICKETS_DATABASE_URL=database_url)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("tickets: Client 'ghost-1'")
+    with opened(database_url) as store:
+        assert store.clients() == ["client-1"]
+        assert store.sizes() == [("client-1", 1)]
 
 
 def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
