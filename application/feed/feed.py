@@ -52,15 +52,21 @@ class Batch(NamedTuple):
         return zip(self.events, previous, strict=False)
 
 
-def read_feed(query: FeedQuery, limit: int, *, ledger: Ledger, origin: str) -> Sequence[FeedEvent]:
-    """Return the next events by position. origin: the prefix of the origin of each ledger. Raises StoreUnavailable."""
+def read_feed(
+    query: FeedQuery, limit: int, *, ledger: Ledger, origin: str, public_url: str = ""
+) -> Sequence[FeedEvent]:
+    """Return the next events by position. Raises StoreUnavailable.
+
+    origin: the prefix of the origin of each ledger. public_url: of the service, which serves the schemas; empty: the events
+    name no schema.
+    """
     if query.types is None:
         entries = ledger.entries(query.client_ext_id, query.after, limit)
     else:
         entries = ledger.entries_of_topics(query.client_ext_id, sorted(query.types), query.after, limit)
     source = f"{origin}/{quote(query.client_ext_id, safe='')}"
     eras = ledger.eras(query.client_ext_id) if entries else NO_ERAS
-    return [to_feed_event(entry, ledger.event(entry), source, eras) for entry in entries]
+    return [to_feed_event(entry, ledger.event(entry), source, public_url, eras) for entry in entries]
 
 
 def position_before(query: FeedQuery, *, ledger: Ledger) -> int:

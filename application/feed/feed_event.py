@@ -20,7 +20,7 @@ _PLAIN_TYPES = (str, int, type(None))
 class FeedEvent(Struct, frozen=True, kw_only=True):
     """An event; contains no hash, no ticket and no personal data.
 
-    source: the origin of the client's ledger. user_ext_id: empty if the event does not concern a single user. version: of
+    source: the origin of the client's ledger. schema: the URL of the JSON Schema of its data; empty: not named. user_ext_id: empty if the event does not concern a single user. version: of
     the stream after the event. traceparent: of the request; empty: none. changed: the other fields, named as in the ticket
     response, with values for JSON. encoded: the event by the media type of a format, so that it is encoded once for all
     readers.
@@ -36,6 +36,7 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
     reason: str | None
     traceparent: str
     changed: Mapping[str, Any]
+    schema: str = ""
     eras: Eras = NO_ERAS
     encoded: dict[str, bytes] = field(default_factory=dict)
 
@@ -45,7 +46,12 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
         return self.eras.at(self.position)
 
 
-def to_feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> FeedEvent:
+def schema_path(topic: str) -> str:
+    """Return the path at which the service serves the JSON Schema of the data of a type."""
+    return f"/schemas/events/{topic}.json"
+
+
+def to_feed_event(entry: LedgerEntry, event: Event, source: str, public_url: str, eras: Eras) -> FeedEvent:
     """Return the public fields of an entry and its event."""
     return FeedEvent(
         position=entry.position,
@@ -57,7 +63,8 @@ def to_feed_event(entry: LedgerEntry, event: Event, source: str, eras: Eras) -> 
         actor=event.actor,
         reason=event.reason,
         traceparent=event.correlation_id,
-        changed=_published_values(event) | _IMPLIED.get(entry.topic, {}),
+        changed=_published_values(event) | IMPLIED.get(entry.topic, {}),
+        schema=f"{public_url}{schema_path(entry.topic)}" if public_url else "",
         eras=eras,
     )
 
@@ -87,7 +94,7 @@ def _camel_case(name: str) -> str:
 
 
 # Changes that an event implies without a field (domain/tickets/state.py).
-_IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
+IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
 # The published fields of events, by their response names. Other fields, such as hashes, are never published.
 PUBLISHED_NAMES = {
     "ext_id": "extId",

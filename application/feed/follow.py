@@ -19,11 +19,12 @@ class FollowedEvent(NamedTuple):
 
 
 def follow(
-    query: FeedQuery, *, ledger: Ledger, origin: str, notify: Callable[[str], None]
+    query: FeedQuery, *, ledger: Ledger, origin: str, public_url: str, notify: Callable[[str], None]
 ) -> Iterator[FollowedEvent | None]:
     """Yield the matching events as they are committed; None when there are no more, at least once a second.
 
-    notify: receives one message when the store becomes unreachable and one when it is back; no event is skipped.
+    origin, public_url: see `read_feed`. notify: receives one message when the store becomes unreachable and one when it
+    is back; no event is skipped.
     Raises PositionNotFound, and StoreUnavailable if the store is unreachable at the start.
     """
     before = position_before(query, ledger=ledger)
@@ -34,7 +35,7 @@ def follow(
                 position_before(query, ledger=ledger)  # the store may have been restored
                 unreachable = False
                 notify("the store is reachable again")
-            while events := read_feed(query, PAGE, ledger=ledger, origin=origin):
+            while events := read_feed(query, PAGE, ledger=ledger, origin=origin, public_url=public_url):
                 batch = Batch(before, events, seen=events[-1].position)
                 yield from starmap(FollowedEvent, batch.with_previous(query))
                 before = batch.seen

@@ -65,12 +65,13 @@ class _Tail:
 class LiveFeed:
     """Serves any number of followers on one event loop.
 
-    origin: the prefix of the origin of each ledger. Only followed ledgers are read, and only their newest events buffered.
+    origin, public_url: see `read_feed`. Only followed ledgers are read, and only their newest events buffered.
     """
 
-    def __init__(self, ledger: Ledger, origin: str) -> None:
+    def __init__(self, ledger: Ledger, origin: str, public_url: str = "") -> None:
         self._ledger = ledger
         self._origin = origin
+        self._public_url = public_url
         self._tails: dict[str, _Tail] = {}
         self._woken = asyncio.Event()
         self._closing = threading.Event()
@@ -159,7 +160,9 @@ class LiveFeed:
         return await asyncio.to_thread(self._read_encoded, query, limit, output)
 
     def _read_encoded(self, query: FeedQuery, limit: int, output: Format) -> Sequence[FeedEvent]:
-        events = read_feed(query, limit, ledger=self._ledger, origin=self._origin)
+        events = read_feed(
+            query, limit, ledger=self._ledger, origin=self._origin, public_url=self._public_url
+        )
         output.prepare(events)
         return events
 

@@ -33,13 +33,14 @@ async def publish(
     open_cursor: Callable[[], AbstractContextManager[Cursor]],
     target: str,
     origin: str,
+    public_url: str,
     clients: Collection[str],
     backoff: Backoff,
 ) -> None:
     """Publish until `backoff.stop` is set; failures of the store or the broker are retried.
 
-    target: the name of the destination; one process at a time publishes to it. clients: empty for all.
-    Raises PositionNotFound if the broker is ahead of a ledger.
+    target: the name of the destination; one process at a time publishes to it. origin, public_url: see `read_feed`.
+    clients: empty for all. Raises PositionNotFound if the broker is ahead of a ledger.
     """
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     leading = True
@@ -51,7 +52,7 @@ async def publish(
                 with open_cursor() as cursor:
                     await broker.connect()
                     log.info("publishing to %s", target)
-                    await _Session(lease, ledger, broker, cursor, origin, clients, backoff).run()
+                    await _Session(lease, ledger, broker, cursor, origin, public_url, clients, backoff).run()
             elif leading:
                 log.info("another process publishes to %s; waiting until it ends", target)
             leading = lease is not None
@@ -77,6 +78,7 @@ class _Session:
     broker: Broker
     cursor: Cursor
     origin: str
+    public_url: str
     clients: Collection[str]
     backoff: Backoff
     published: dict[str, int] = field(default_factory=dict)
@@ -120,7 +122,14 @@ class _Session:
             if client not in self.published:
                 self.published[client] = await self._begin(client)
             query = FeedQuery(client, self.published[client])
-            events = await asyncio.to_thread(read_feed, query, _PAGE, ledger=self.ledger, origin=self.origin)
+            events = await asyncio.to_thread(
+                read_feed,
+                query,
+                _PAGE,
+                ledger=self.ledger,
+                origin=self.origin,
+                public_url=self.public_url,
+            )
             if not events:
                 return 0
             try:

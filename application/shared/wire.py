@@ -19,6 +19,11 @@ def utc_date(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
+def utc_instant(moment: datetime) -> str:
+    """Return an aware UTC time with microseconds: `2026-11-23T09:42:00.000000Z`."""
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
 def to_json(response: BaseModel | Mapping[str, Any]) -> str:
     """Return a response as JSON text, without blanks."""
     if isinstance(response, BaseModel):

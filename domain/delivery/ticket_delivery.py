@@ -3,7 +3,7 @@
 Stored shapes only grow; see domain/tickets/events.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
@@ -39,12 +39,14 @@ def delivery_stream_id(stream: UUID, version: int) -> UUID:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One delivery attempt. recipient: masked. answer: the code of the receiving server or of this service, no content."""
+    """One delivery attempt."""
 
-    method: SendingMethod
-    attempt: int
-    recipient: str | None
-    answer: str
+    method: SendingMethod = field(metadata={"description": "The sending method."})
+    attempt: int = field(metadata={"description": "1 for the first attempt."})
+    recipient: str | None = field(metadata={"description": "The address, masked; null: unknown."})
+    answer: str = field(
+        metadata={"description": "The code of the receiving server or of this service, without content."}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,19 +67,38 @@ class TicketPolicy:
     The defaults are the built-in policy. The metadata describes a parameter for callers.
     """
 
-    ticket_length: int = 24
-    ticket_character_set: str = UNAMBIGUOUS_CHARACTERS
-    hash_algorithm: HashAlgorithm = HashAlgorithm.SSHA256
-    credential_lifetime: int = field(default=432_000_000, metadata={"description": "Milliseconds."})
-    max_cred_failure_count: int = field(default=3, metadata={"description": "-1: off."})
-    tmp_locking_threshold: int = field(default=2, metadata={"description": "-1: off."})
-    tmp_locking_duration: int = field(default=60_000, metadata={"description": "Milliseconds."})
-    reusable: bool = False
+    ticket_length: int = field(default=24, metadata={"description": "Characters of a ticket."})
+    ticket_character_set: str = field(
+        default=UNAMBIGUOUS_CHARACTERS, metadata={"description": "The characters of a ticket, each once."}
+    )
+    hash_algorithm: HashAlgorithm = field(
+        default=HashAlgorithm.SSHA256, metadata={"description": "For new tickets."}
+    )
+    credential_lifetime: int = field(
+        default=432_000_000, metadata={"description": "Validity of a new ticket, in milliseconds."}
+    )
+    max_cred_failure_count: int = field(
+        default=3, metadata={"description": "Wrong tickets in a row until the permanent lock; -1: off."}
+    )
+    tmp_locking_threshold: int = field(
+        default=2, metadata={"description": "Wrong tickets in a row until a temporary lock; -1: off."}
+    )
+    tmp_locking_duration: int = field(
+        default=60_000, metadata={"description": "Duration of a temporary lock, in milliseconds."}
+    )
+    reusable: bool = field(
+        default=False, metadata={"description": "Whether a ticket is accepted more than once."}
+    )
     sending_method: tuple[SendingMethod, ...] = field(
         default=(SendingMethod.EMAIL,),
         metadata={"description": "In order; the next method is tried if one fails."},
     )
-    close_to_expiration_threshold: int = field(default=10, metadata={"description": "Days; -1: off."})
+    close_to_expiration_threshold: int = field(
+        default=10,
+        metadata={
+            "description": "Days before the end of the validity at which `TicketExpirySoon` is recorded; -1: off."
+        },
+    )
 
     @property
     def lifetime(self) -> timedelta:

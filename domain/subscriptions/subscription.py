@@ -3,7 +3,7 @@
 Events never contain the URL or the secrets. Stored shapes only grow; see domain/tickets/events.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -53,20 +53,21 @@ def subscription_stream_id(client_ext_id: str, name: str) -> UUID:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The configuration of a subscription.
+    """The configuration of a subscription; the last three fields are for security event tokens only."""
 
-    origin: the origin of the URL, such as `https://siem.example`; the path may be a secret. types: None for all.
-    batch_size: the maximum number of events per message. For security event tokens only: audience, the receiver;
-    events_requested, the event type URIs requested by the receiver, None for all; description, set by the receiver.
-    """
-
-    method: Method
-    origin: str
-    types: tuple[str, ...] | None = None
-    batch_size: int = 1
-    audience: str | None = None
-    events_requested: tuple[str, ...] | None = None
-    description: str | None = None
+    method: Method = field(metadata={"description": "How events are sent."})
+    origin: str = field(
+        metadata={"description": "Origin of the URL; the path may be a secret. Empty if the receiver polls."}
+    )
+    types: tuple[str, ...] | None = field(
+        default=None, metadata={"description": "Types of the events to send; null: all."}
+    )
+    batch_size: int = field(default=1, metadata={"description": "Maximum number of events per message."})
+    audience: str | None = field(default=None, metadata={"description": "The receiver."})
+    events_requested: tuple[str, ...] | None = field(
+        default=None, metadata={"description": "Event type URIs requested by the receiver; null: all."}
+    )
+    description: str | None = field(default=None, metadata={"description": "Set by the receiver."})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,13 @@ def follow_feed(
     ):
         last = stored_cursor.last(client) if stored_cursor else after
         query = FeedQuery(client, last.position, types, last.era)
-        for followed in follow(query, ledger=store, origin=settings.ledger_name, notify=warn):
+        for followed in follow(
+            query,
+            ledger=store,
+            origin=settings.ledger_name,
+            public_url=settings.public_url,
+            notify=warn,
+        ):
             yield followed
             if followed and stored_cursor:
                 stored_cursor.move(client, followed.event.id)
@@ -119,6 +125,7 @@ async def _publish(settings: Settings, broker: Broker, target: str, clients: lis
                         open_cursor=partial(open_cursor, cursor, target),
                         target=target,
                         origin=settings.ledger_name,
+                        public_url=settings.public_url,
                         clients=clients,
                         backoff=backoff,
                     )

@@ -61,7 +61,7 @@ def rate_limits_of(settings: Settings) -> RateLimits:
 def http_app(running: RunningService) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
     settings = running.settings
-    live = LiveFeed(running.reads, settings.ledger_name)
+    live = LiveFeed(running.reads, settings.ledger_name, settings.public_url)
     telemetry, probe = Telemetry(running), probe_of(running)
     notes = AccessRecorder(running.commands.execute, system_clock, telemetry.unrecorded_access)
     running.commands.observe = telemetry.batch

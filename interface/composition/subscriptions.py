@@ -77,7 +77,7 @@ def push_alone() -> None:
 
 
 async def _push_until_stopped(running: RunningService) -> None:
-    live = LiveFeed(running.reads, running.settings.ledger_name)
+    live = LiveFeed(running.reads, running.settings.ledger_name, running.settings.public_url)
     await until_stopped(push(running, live))
     await live.close()
     await running.commands.close()

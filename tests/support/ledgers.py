@@ -8,10 +8,12 @@ from application.feed.formats import CLOUD_EVENTS
 from domain.shared.subject import Subject
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
+from interface.settings import Settings
 from tests.support.evidence import open_store
 from tests.support.service import service_over
 
 ALL = 1_000_000
+_PUBLIC_URL = Settings.model_fields["public_url"].default
 
 
 @contextmanager
@@ -44,7 +46,9 @@ def ledgers(database_url: str) -> dict[str, list[bytes]]:
         return {
             client: [
                 CLOUD_EVENTS.encode_event(event, event.position - 1)
-                for event in read_feed(FeedQuery(client), ALL, ledger=store, origin="tickets")
+                for event in read_feed(
+                    FeedQuery(client), ALL, ledger=store, origin="tickets", public_url=_PUBLIC_URL
+                )
             ]
             for client, _ in store.sizes()
         }

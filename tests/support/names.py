@@ -1,8 +1,10 @@
 """Public names: settings, commands, routes, fields, codes, events, metrics, tables.
 
-`python -m tests.support.names` writes those of the program's version to tests/system/released_names, once per release.
+`python -m tests.support.names` writes those of the program's version to tests/system/released_names, once per release,
+with the JSON Schemas of the events.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import typer.main
 from fastapi.testclient import TestClient
 
+from application.feed.event_reference import data_schema
 from application.record.streams import EVENTS
 from interface.composition.http_app import http_app
 from interface.composition.service import start
@@ -30,6 +33,11 @@ DIRECTORY = ROOT / "tests" / "system" / "released_names"
 def current_names() -> list[str]:
     """Return the names of this program, one text each. The working directory must be empty."""
     return sorted({*_settings(), *_commands(), *_codes(), *_events(), *_tables(), *_of_a_server()})
+
+
+def current_schemas() -> dict[str, Any]:
+    """Return the JSON Schema of the data of each event type."""
+    return {topic: data_schema(topic) for topic in EVENTS}
 
 
 def _settings() -> Iterator[str]:
@@ -94,10 +102,12 @@ def _of_a_server() -> Iterator[str]:
 def write() -> None:
     """Write the names of this version."""
     DIRECTORY.mkdir(exist_ok=True)
-    path = DIRECTORY / f"{version('ticket-credential-service')}.txt"
+    release = version("ticket-credential-service")
+    schemas = json.dumps(current_schemas(), indent=1, ensure_ascii=False)
+    (DIRECTORY / f"{release}.schemas.json").write_text(f"{schemas}\n")
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        path.write_text("\n".join(current_names()) + "\n")
+        (DIRECTORY / f"{release}.txt").write_text("\n".join(current_names()) + "\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from tests.support.fakes import FakeSlowHash
 from tests.support.service import AnyStore, Service, service_over
 
 BASE = "/nevisidm/api/core/v1"
+PUBLIC_URL = "https://tickets.example"
 USER = f"{BASE}/client-123/users/user-123"
 TICKET = f"{USER}/ticket"
 RESET = f"{TICKET}/reset"
@@ -103,7 +104,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
         yield
         await live.close()
 
-    live = LiveFeed(store, "tickets")
+    live = LiveFeed(store, "tickets", PUBLIC_URL)
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(
         keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
@@ -116,7 +117,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
 
         accesses = AccessRecorder(execute, service.clock, lambda *left_out: unrecorded.append(left_out))
         context = RouteContext(
-            settings=Settings(public_url="https://tickets.example", ledger_name="tickets"),
+            settings=Settings(public_url=PUBLIC_URL, ledger_name="tickets"),
             store=store,
             reads=store,
             live=live,

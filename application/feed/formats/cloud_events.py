@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from application.feed.feed_event import FeedEvent
 from application.feed.formats.format import Format
 from application.record.eras import EventId
-from application.shared.wire import UtcDate, utc_date
+from application.shared.wire import utc_instant
 
 # Wide enough for every position, so that the text sorts numerically.
 _SEQUENCE_DIGITS = 19
@@ -23,8 +23,8 @@ class EventData(TypedDict):
     version: Annotated[
         int, Field(description="Version of the ticket, or of another stream, after the event.")
     ]
-    actor: str
-    reason: str | None
+    actor: Annotated[str, Field(description="The `sub` of the caller, or the job of the service.")]
+    reason: Annotated[str | None, Field(description="The comment of the caller; null: none.")]
     changed: Annotated[
         dict[str, Any], Field(description="Other fields of the event, named as in the ticket response.")
     ]
@@ -45,8 +45,25 @@ class CloudEvent(TypedDict):
         str, Field(description="The origin of the client's ledger.", examples=["tickets/client-123"])
     ]
     type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
-    time: UtcDate
+    time: Annotated[
+        str,
+        Field(
+            description="The time of the event, UTC, with microseconds.",
+            json_schema_extra={"format": "date-time"},
+            examples=["2026-11-23T09:42:00.000000Z"],
+        ),
+    ]
     datacontenttype: str
+    dataschema: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="URL of the JSON Schema of `data`.",
+                json_schema_extra={"format": "uri"},
+                examples=["https://tickets.example/schemas/events/TicketRegenerated.json"],
+            ),
+        ]
+    ]
     sequence: Annotated[
         str, Field(description="The position in 19 digits, so that it sorts as text.", pattern="^[0-9]{19}$")
     ]
@@ -66,10 +83,12 @@ def _encode(event: FeedEvent) -> bytes:
         "id": str(event.id),
         "source": event.source,
         "type": event.type,
-        "time": utc_date(event.time),
+        "time": utc_instant(event.time),
         "datacontenttype": "application/json",
         "sequence": f"{event.position:0{_SEQUENCE_DIGITS}}",
     }
+    if event.schema:
+        attributes["dataschema"] = event.schema
     if event.traceparent:
         attributes["traceparent"] = event.traceparent
     if event.user_ext_id:

@@ -1,12 +1,11 @@
 """The AsyncAPI 3 document: the events of subscribers, and their channels."""
 
-import types
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import TypeAdapter
 
-from application.feed.feed_event import PUBLISHED_NAMES
+from application.feed.event_reference import data_schema, meaning
 from application.feed.formats import CLOUD_EVENTS
 from application.feed.formats.cloud_events import CloudEvent
 from application.record.streams import EVENTS
@@ -140,25 +139,11 @@ def _channel(
 
 
 def _message(topic: str, event: type[Event]) -> dict[str, Any]:
-    changed = {"type": "object", "properties": _changed(event)}
-    narrowed = {
-        "properties": {"type": {"const": topic}, "data": {"properties": {"changed": changed}}},
-    }
+    narrowed = {"properties": {"type": {"const": topic}, "data": data_schema(topic)}}
     return {
         "name": topic,
         "title": topic,
-        "summary": (event.__doc__ or "").partition("\n")[0],
+        "summary": meaning(event),
         "contentType": CLOUD_EVENTS.event_media_type,
         "payload": {"allOf": [{"$ref": "#/components/schemas/CloudEvent"}, narrowed]},
     }
-
-
-def _changed(event: type[Event]) -> dict[str, Any]:
-    hints = get_type_hints(event)
-    return {name: _schema_of(hints[field]) for field, name in PUBLISHED_NAMES.items() if field in hints}
-
-
-def _schema_of(hint: Any) -> dict[str, Any]:
-    if isinstance(hint, types.UnionType) or not hasattr(hint, "__dataclass_fields__"):
-        return TypeAdapter(hint).json_schema()
-    return {"type": "object"}

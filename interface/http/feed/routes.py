@@ -8,7 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from application.feed.event_reference import DIALECT, data_schema
+from application.feed.feed import TYPES as EVENT_TYPES
 from application.feed.feed import FeedQuery
+from application.feed.feed_event import schema_path
 from application.feed.formats import CLOUD_EVENTS, FORMATS, Format
 from application.feed.live_feed import LiveFeed
 from interface.http.core.call import Call
@@ -18,6 +21,7 @@ from interface.http.core.openapi import SchemaRef, returns
 from interface.http.core.paging import Limit, integer_param, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
+from interface.http.core.problems import NoSuchPath
 from interface.http.core.room import part_of
 from interface.http.feed import asyncapi
 from interface.http.feed.event_stream import HEARTBEAT_SECONDS, MEDIA_TYPE, EventStream, Sent
@@ -57,8 +61,18 @@ async def _asyncapi(request: Request) -> Response:
     return JSONResponse(asyncapi.document(request.app.title, request.app.version, public_url))
 
 
+async def _schema_of_type(request: Request) -> Response:
+    topic = request.path_params["topic"]
+    if topic not in EVENT_TYPES:
+        raise NoSuchPath("No event type has this name.")
+    url = f"{part_of(request, FeedPart).public_url}{schema_path(topic)}"
+    content = {"$schema": DIALECT, "$id": url} | data_schema(topic)
+    return JSONResponse(content, media_type="application/schema+json")
+
+
 documents = APIRouter()
 documents.add_route("/asyncapi.json", _asyncapi)
+documents.add_route(schema_path("{topic}"), _schema_of_type)
 
 
 @router.get(

@@ -41,8 +41,8 @@ from interface.http.record.schemas import (
     ToFilter,
     TypeFilter,
     UserFilter,
-    older_size,
     event_type,
+    older_size,
     trace_id,
 )
 

@@ -7,13 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import psycopg
 import pytest
 
 from application.feed.feed import TYPES, Batch, FeedQuery, read_feed
 from application.feed.formats import CLOUD_EVENTS
 from tests.support.evidence import open_store
-from tests.support.web import BASE, RESET, TICKET, USER, Web, web_over
+from tests.support.web import BASE, PUBLIC_URL, RESET, TICKET, USER, Web, web_over
 
 FEED = f"{BASE}/client-123/events"
 
@@ -42,6 +43,7 @@ def given_resets(web: Web, count: int) -> None:
 
 def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> None:
     web.given_a_ticket()
+    web.service.clock.advance(timedelta(microseconds=123))
     reset = web.client.post(
         RESET, json={"modificationComment": "lost letter"}, headers=web.as_caller(subject="anna")
     )
@@ -52,8 +54,9 @@ def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> Non
             "id": "2",
             "source": "tickets/client-123",
             "type": "TicketRegenerated",
-            "time": "2026-11-23T09:42:00Z",
+            "time": "2026-11-23T09:42:00.000123Z",
             "datacontenttype": "application/json",
+            "dataschema": f"{PUBLIC_URL}/schemas/events/TicketRegenerated.json",
             "sequence": "0000000000000000002",
             "traceparent": reset.headers["traceparent"],
             "subject": "user-123",
@@ -72,6 +75,21 @@ def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> Non
             "previous": "1",
         }
     ]
+
+
+def test_each_event_matches_the_schema_that_it_names(web: Web) -> None:
+    given_everything(web)
+
+    for event in events(web):
+        path = event["dataschema"].removeprefix(PUBLIC_URL)
+        answer = web.client.get(path, headers={"Authorization": ""})
+        assert answer.headers["content-type"] == "application/schema+json"
+        assert answer.json()["$id"] == event["dataschema"]
+        jsonschema_rs.validator_for(answer.json()).validate(event["data"])
+
+
+def test_an_unknown_type_has_no_schema(web: Web) -> None:
+    assert web.client.get("/schemas/events/Unknown.json").status_code == 404
 
 
 def given_everything(web: Web) -> None:
@@ -258,6 +276,6 @@ def test_the_cloudevents_library_reads_the_events(web: Web) -> None:
     store: Any = web.service.store
 
     query = FeedQuery("client-123")
-    found = read_feed(query, 10, ledger=store, origin="tickets")
+    found = read_feed(query, 10, ledger=store, origin="tickets", public_url=PUBLIC_URL)
 
     assert json.loads(CLOUD_EVENTS.encode_page(query, Batch(0, found, 0))) == events(web)

@@ -169,6 +169,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
             open_cursor=lambda: open_cursor(cursor, "broker"),
             target="broker",
             origin="tickets",
+            public_url="",
             clients=[CLIENT],
             backoff=Backoff(stop, FakeRandomness()),
         )

@@ -1,0 +1,146 @@
+"""The reference of the events for subscribers: the meaning of each published field, and each type's effect on a read model.
+
+docs/events.md and the JSON Schemas are generated from it and from the event classes. Every published field and every type
+has a line here (tests/system/test_events_doc.py).
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
+
+from pydantic.alias_generators import to_camel
+
+from application.feed.feed_event import IMPLIED, PUBLISHED_NAMES
+from application.feed.formats.cloud_events import EventData
+from application.record.streams import EVENTS
+from domain.shared.event import Event
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SCALARS: Mapping[Any, Mapping[str, str]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+    types.NoneType: {"type": "null"},
+    dict: {"type": "object"},
+}
+
+
+def meaning(event: type[Event]) -> str:
+    """Return the meaning of a type: the first sentence of its class."""
+    return (event.__doc__ or "").partition("\n")[0]
+
+
+@cache
+def data_schema(topic: str) -> dict[str, Any]:
+    """Return the JSON Schema of the member `data` of the events of a type.
+
+    Schemas only grow: by fields, and by values in a list. Another meaning is another type.
+    """
+    hints = get_type_hints(EventData, include_extras=True)
+    required = [name for name, hint in hints.items() if get_origin(hint) is not NotRequired]
+    schema = _object({name: hint if name in required else get_args(hint)[0] for name, hint in hints.items()})
+    return {
+        "title": topic,
+        "description": meaning(EVENTS[topic]),
+        "type": "object",
+        "properties": schema["properties"] | {"changed": _changed(topic)},
+        "required": required,
+    }
+
+
+def _changed(topic: str) -> dict[str, Any]:
+    hints = get_type_hints(EVENTS[topic])
+    published = {name: hints[field] for field, name in PUBLISHED_NAMES.items() if field in hints}
+    published |= {name: type(value) for name, value in IMPLIED.get(topic, {}).items()}
+    return _object({name: Annotated[hint, FIELDS[name]] for name, hint in published.items()})
+
+
+def _object(hints: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: _schema_of(hint) for name, hint in hints.items()},
+        "required": list(hints),
+    }
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    """Return the schema of a type as the feed encodes it. Raises KeyError for a type that the feed does not encode."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        [text] = [getattr(part, "description", part) for part in hint.__metadata__]
+        return _schema_of(arguments[0]) | {"description": text}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema_of(argument) for argument in arguments]}
+    if origin is tuple:
+        return {"type": "array", "items": _schema_of(arguments[0])}
+    if is_dataclass(hint):
+        known = get_type_hints(hint)
+        texts = {part.name: part.metadata["description"] for part in fields(hint)}
+        return _object({to_camel(name): Annotated[known[name], text] for name, text in texts.items()})
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"type": "string", "enum": [value.value for value in hint]}
+    return dict(_SCALARS[origin or hint])
+
+
+FIELDS = {
+    "extId": "External ID of the credential.",
+    "policyExtId": "External ID of the policy.",
+    "stateName": "State of the credential after the event.",
+    "lockedUntil": "End of the temporary lock, UTC, in seconds; null: no temporary lock.",
+    "validity.from": "Start of the validity, UTC, in seconds.",
+    "validity.to": "End of the validity, UTC, in seconds.",
+    "resetCount": "Number of resets of the credential.",
+    "defaultPolicy": "Whether the policy is the default of the client.",
+    "parameters": "All parameters of the policy.",
+    "operation": "The operationId, or the command of the command line.",
+    "outcome": "`read`, or the code of the refusal.",
+    "count": "Number of equal accesses that the event represents.",
+    "name": "Name of the subscription.",
+    "terms": "Complete configuration of the subscription.",
+    "status": "Status of the subscription after the event.",
+    "position": "The subscription continues after this position.",
+    "ticketVersion": "Version of the credential at which the ticket was minted.",
+    "delivery": "The last attempt.",
+    "why": "Reason why the ticket was not delivered.",
+}
+"""The meaning and the unit of each published field, by its name in `changed`."""
+
+_NO_STATE = "No effect on the state of a ticket."
+READ_MODEL = {
+    "TicketCreated": "Insert the credential, with all counters 0, `stateChangeReason` `initialized`, and `reason` as"
+    " comment. A credential deleted before is replaced; its versions continue.",
+    "TicketRegenerated": "Set the fields, `stateChangeReason` `reset`, and `reason` as comment, also if it is null. Set"
+    " `successfulLoginCount` and `failedLoginCount` to 0, and remove the lock.",
+    "TicketStateChanged": "Set the state and `stateChangeReason` `changed-by-admin`, set `failedLoginCount` to 0, and"
+    " remove the lock. A `reason` is the new comment; null keeps the comment.",
+    "TicketPolicyAssigned": "Set the policy. A `reason` is the new comment; null keeps the comment.",
+    "TicketValidityChanged": "Set the validity. A `reason` is the new comment; null keeps the comment.",
+    "TicketCommented": "Set the comment to `reason`.",
+    "TicketVerified": "Set the state; if it was `tmp-locked`, set `stateChangeReason` `unlock`. Add 1 to `successCount`"
+    " and `successfulLoginCount`, set `lastSuccessfulLoginDate` to `time` and `failedLoginCount` to 0, and remove the lock.",
+    "WrongTicketPresented": "Set the state and the lock; if the state is not `active`, set `stateChangeReason`"
+    " `too-many-login-failures`. Add 1 to `failureCount` and `failedLoginCount`, and set `lastFailedLoginDate` to `time`."
+    " After `lockedUntil` the state is `active` and `stateChangeReason` is `unlock`, without an event.",
+    "TicketHashUpgraded": "Only the version and `lastModified` change, as with every event of a ticket.",
+    "TicketExpirySoon": "Only the version and `lastModified` change, as with every event of a ticket.",
+    "TicketExpired": "Only the version and `lastModified` change: an expired ticket keeps its state.",
+    "TicketDeleted": "Remove the credential.",
+    "TicketDelivered": f"{_NO_STATE} The delivery of this ticket is sent. `version` counts the events of the delivery.",
+    "TicketDeliveryFailed": f"{_NO_STATE} The delivery of this ticket failed, until it is retried. `version` counts the"
+    " events of the delivery.",
+    "TicketDeliveryEnded": f"{_NO_STATE} The delivery of this ticket ended. `version` counts the events of the delivery.",
+    "PolicyDefined": f"{_NO_STATE} Insert or replace the policy.",
+    "PolicyDefaultWithdrawn": f"{_NO_STATE} The policy is no longer the default: a `PolicyDefined` with `defaultPolicy`"
+    " of another policy follows.",
+    "SubscriptionDefined": f"{_NO_STATE} Insert or replace the subscription.",
+    "SubscriptionMoved": f"{_NO_STATE} The subscription continues after another position.",
+    "SubscriptionStatusChanged": f"{_NO_STATE} Set the status of the subscription.",
+    "SubscriptionDeleted": f"{_NO_STATE} Remove the subscription.",
+    "AccessNoted": f"{_NO_STATE} Count it as `count` accesses by `actor`.",
+}
+"""The effect of an event of each type on a read model of the tickets of a client."""
