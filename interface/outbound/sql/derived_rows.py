@@ -29,7 +29,10 @@ class SqlDerivedRows(SqlTables):
     def differing_rows(
         self, records: DerivedRecords[Any, Any], expected: Sequence[Versioned]
     ) -> Sequence[Key]:
-        """Return the keys whose stored row differs from the expected state; fields of other releases are ignored."""
+        """Return the keys whose stored row differs from the expected state.
+
+        Fields and columns of other releases are ignored (ADR 14).
+        """
         derived = self._tables.derived()[records]
         differing: list[Key] = []
         for states in _chunks(expected):
@@ -42,7 +45,7 @@ class SqlDerivedRows(SqlTables):
             found = {row[:2]: row for row in map(tuple, rows)}
             for state in states:
                 row, wanted = found.get(tuple(state.key), ()), derived.row(state)
-                if row != wanted and _of_this_release(row, derived) != wanted:
+                if row != wanted and _of_this_release(row, wanted, derived) != wanted:
                     differing.append(state.key)
         return differing
 
@@ -78,9 +81,12 @@ class SqlDerivedRows(SqlTables):
             yield from (key for stream, key in streams.items() if stream not in found)
 
 
-def _of_this_release(row: Row, derived: Derived[Any]) -> Row:
-    """Return the columns with the state encoded by this release: rows only grow, by fields with defaults."""
-    columns = dict(zip(derived.columns, row, strict=False))
+def _of_this_release(row: Row, wanted: Row, derived: Derived[Any]) -> Row:
+    """Return the columns as this release writes them: rows only grow, by fields with defaults and nullable columns."""
+    # NULL: a release did not know the column yet, or did not write it. The columns of release 1.0.0 are NOT NULL.
+    pairs = zip(row, wanted, strict=False)
+    filled = [expected if None in (stored, expected) else stored for stored, expected in pairs]
+    columns = dict(zip(derived.columns, filled, strict=False))
     with suppress(ValueError, RecursionError, KeyError):
         columns["row"] = encode(derived.decode(columns["row"]))
     return tuple(columns.values())

@@ -73,7 +73,7 @@ _TABLES = [
     for statement in migration
     for table in re.findall(r"CREATE TABLE (\w+)", statement)
 ]
-_TABLE_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
+_TABLE_COLUMNS = """SELECT name, type, pk, iif("notnull", '', 'null') FROM pragma_table_info(?)"""
 # The columns with stream ids: 32 hex digits.
 _STREAMS = ("stream", "originator_id")
 _NO_STREAM = " OR length(CAST({name} AS BLOB)) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
@@ -148,17 +148,18 @@ class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, 
     def _mistyped_in(self, table: str) -> Iterator[str]:
         columns = [tuple(row) for row in self._fetch(_TABLE_COLUMNS, (table,))]
         checks = [
-            f"(typeof({name}) <> '{type_.lower()}'{_NO_STREAM.format(name=name) if name in _STREAMS else ''})"
-            for name, type_, _ in columns
+            f"(typeof({name}) NOT IN ('{type_.lower()}', '{null}')"
+            f"{_NO_STREAM.format(name=name) if name in _STREAMS else ''})"
+            for name, type_, _, null in columns
         ]
-        key = [name for name, _, of_key in columns if of_key]
+        key = [name for name, _, of_key, _ in columns if of_key]
         rows = self._fetch(
             f"SELECT {', '.join([*key, *checks])} FROM {table} WHERE {' OR '.join(checks)} LIMIT {_MISTYPED}",
             (),
         )
         for row in map(tuple, rows):
             place = ", ".join(f"{name} {value!r}" for name, value in zip(key, row, strict=False))
-            for (name, type_, _), is_wrong in zip(columns, row[len(key) :], strict=True):
+            for (name, type_, *_), is_wrong in zip(columns, row[len(key) :], strict=True):
                 if is_wrong:
                     kind = "a stream id" if name in _STREAMS else type_
                     yield f"table {table}, {place}: column {name} is not {kind}"
