@@ -12,6 +12,7 @@ import uvloop
 from application.delivery.attempts import Attempts
 from application.delivery.courier import Courier, DeliveryAttempt
 from application.delivery.deliver_tickets import Deliverer
+from application.delivery.outbox import OUTBOX, RETRY_REQUESTS
 from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
 from interface.cli.delivery import commands
@@ -130,7 +131,7 @@ async def deliver(
         lease=lease,
         lease_for=timedelta(seconds=settings.delivery_lease_seconds),
     )
-    running.listeners.tickets_to_deliver = deliverer.wake
+    running.listeners.register(deliverer.wake, OUTBOX, RETRY_REQUESTS)
     try:
         await deliverer.run()
     finally:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
-from application.delivery.outbox import OUTBOX, RETRY_REQUESTS
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
-from application.transaction.records import Changes
+from application.transaction.records import Changes, RecordSet
 from interface.composition.register import TABLES, HandlerContext, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
@@ -30,10 +30,14 @@ from interface.telemetry.logs import log_to_stderr
 
 @dataclass(frozen=True)
 class RunningService:
-    """The service without an edge; HTTP and the command line drive it."""
+    """The service without an edge; HTTP and the command line drive it.
+
+    reads: the store for reads that may lag slightly: the standby, if there is one; it connects on first use.
+    """
 
     settings: Settings
     store: SqliteStore | PostgresStore
+    reads: SqliteStore | PostgresStore
     commands: GroupCommit
     listeners: "CommitListeners"
     keys: LedgerKeys
@@ -43,35 +47,31 @@ class RunningService:
 
     def close(self) -> None:
         """Close the stores. The commands must be closed before."""
-        # Close the standby only if it was used: access would open it.
-        reads = vars(self).get("reads", self.store)
-        if reads is not self.store:
-            reads.close()
+        if self.reads is not self.store:
+            self.reads.close()
         self.store.close()
 
     def digest_keys(self) -> Sequence[bytes]:
         """Return the keys of the request digests, the current one first."""
         return _digest_keys(tuple(self.outbox_keys()))
 
-    @cached_property
-    def reads(self) -> SqliteStore | PostgresStore:
-        """The store for reads that may lag slightly: the standby, if there is one."""
-        url = self.settings.read_database_url
-        if url is None or isinstance(self.store, SqliteStore):
-            return self.store
-        return StandbyReads(self.store, url)
 
-
-@dataclass
 class CommitListeners:
     """Post-commit listeners, called on the event loop of the commands."""
 
-    tickets_to_deliver: Callable[[], None] = lambda: None
+    def __init__(self) -> None:
+        self._by_records: dict[RecordSet[Any, Any], Callable[[], None]] = {}
+
+    def register(self, listener: Callable[[], None], *records: RecordSet[Any, Any]) -> None:
+        """Call the listener after each commit that changes rows of these record sets."""
+        self._by_records.update(dict.fromkeys(records, listener))
 
     def __call__(self, changes: Changes) -> None:
-        """Call the listeners."""
-        if OUTBOX in changes.rows or RETRY_REQUESTS in changes.rows:
-            self.tickets_to_deliver()
+        """Call the listeners, each once."""
+        for listener in {
+            self._by_records[records] for records in changes.rows if records in self._by_records
+        }:
+            listener()
 
 
 def key_files(settings: Settings) -> Sequence[Path]:
@@ -148,7 +148,24 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,
     )
-    return RunningService(settings, store, commands, listeners, keys, keys_of_outbox, sealer, set_keys)
+    return RunningService(
+        settings=settings,
+        store=store,
+        reads=_reads_of(settings, store),
+        commands=commands,
+        listeners=listeners,
+        keys=keys,
+        outbox_keys=keys_of_outbox,
+        sealer=sealer,
+        set_keys=set_keys,
+    )
+
+
+def _reads_of(settings: Settings, store: SqliteStore | PostgresStore) -> SqliteStore | PostgresStore:
+    url = settings.read_database_url
+    if url is None or isinstance(store, SqliteStore):
+        return store
+    return StandbyReads(store, url)
 
 
 def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from copy import copy
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import psycopg
@@ -23,28 +22,37 @@ from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Load, LoadedState
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
-from interface.outbound.sql.figures_tables import SqlFigures
-from interface.outbound.sql.ledger_tables import SqlLedger
-from interface.outbound.sql.outbox_tables import SqlOutbox
 from interface.outbound.sql.postgres_commit import columns, commit_query, guarded_queries, unnest
 from interface.outbound.sql.postgres_connections import (
     Connection,
+    Datastore,
     connection_options,
     open_datastore,
     require_synchronous_replication,
 )
-from interface.outbound.sql.subscription_tables import SqlSubscriptions
+from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.table import Row, Table
 from interface.outbound.sql.tables import Tables
-from interface.outbound.sql.ticket_table import SqlTickets
-from interface.outbound.sql.user_table import SqlUsers
 
 _NOTIFY_SECONDS = 1
 
 _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 
 
-class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
+class Connections(NamedTuple):
+    """The connections of a store; several stores can share them."""
+
+    url: str
+    datastore: Datastore
+    recorder: "_Recorder"
+
+    @classmethod
+    def to(cls, url: str, datastore: Datastore) -> "Connections":
+        """Return the connections of a pool."""
+        return cls(url, datastore, _Recorder(datastore, events_table_name=schema.EVENTS_TABLE))
+
+
+class PostgresStore(SqlQueries):
     """Implements every port of the store; the ports document the methods.
 
     url: in the libpq format, `postgresql://user:password@host:port/database?…`. tables: of the record sets that it stores.
@@ -58,11 +66,18 @@ class PostgresStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox
     def __init__(self, url: str, tables: Iterable[Table[Any, Any]] = (), *, migrate: bool = True) -> None:
         with _failures():
             _prepare(url, migrate=migrate)
-            self._datastore = open_datastore(url)
-            self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
-        self._url = url
-        self._tables = Tables(tables)
+            self._use(Connections.to(url, open_datastore(url)), Tables(tables))
+
+    def _use(self, connections: Connections, tables: Tables) -> None:
+        self.connections = connections
+        self._url, self._datastore, self._recorder = connections
+        self._tables = tables
         self._mapper = JsonMapper()
+
+    @property
+    def tables(self) -> Tables:
+        """The tables of the record sets that it stores."""
+        return self._tables
 
     def schema_version(self) -> int:
         """Return the number of the store's newest migration."""
@@ -147,16 +162,12 @@ class Behind(Exception):
 class PostgresStandby(PostgresStore):
     """A read-only PostgresStore on a standby.
 
-    patience_seconds: the time limit of a caller for getting a connection.
+    client_ext_id, position: a read raises Behind if the client's ledger does not reach this position yet.
     """
 
-    def __init__(self, url: str, patience_seconds: float) -> None:
-        self._datastore = open_datastore(url, patience_seconds)
-        self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
-        self._url = url
-        self._tables = Tables(())
-        self._mapper = JsonMapper()
-        self.needed = ("", 0)
+    def __init__(self, connections: Connections, client_ext_id: str = "", position: int = 0) -> None:
+        self._use(connections, Tables(()))
+        self._needed = (client_ext_id, position)
 
     def has(self, place: str) -> bool:
         """Return whether the standby has replayed this WAL position of the primary."""
@@ -164,13 +175,11 @@ class PostgresStandby(PostgresStore):
         return bool(self._fetch(statement, (place,))[0][0])
 
     def having(self, client_ext_id: str, position: int) -> "PostgresStandby":
-        """Return a copy that raises Behind if the client's ledger does not reach this position yet."""
-        other = copy(self)
-        other.needed = (client_ext_id, position)
-        return other
+        """Return the standby, whose reads raise Behind if the client's ledger does not reach this position yet."""
+        return PostgresStandby(self.connections, client_ext_id, position)
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        client, position = self.needed
+        client, position = self._needed
         with _failures(), self._datastore.get_connection() as connection:
             if position:
                 # On the same connection, since there can be several standbys.

@@ -1,7 +1,7 @@
 """The base of the tables: it runs statements on either store, with `?` for parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 from uuid import UUID
@@ -34,11 +34,16 @@ class SqlTables(ABC):
 
     def is_empty(self) -> bool:
         """Return whether nothing was ever stored."""
-        return not self._fetch("SELECT 1 FROM recipients UNION ALL SELECT 1 FROM tickets LIMIT 1", ())
+        return not self._has_rows(records.name for records in self._tables.derived())
 
     def has_sealed(self) -> bool:
         """Return whether the store ever had a sealed value: a ticket or the secret of a subscription."""
-        return bool(self._fetch("SELECT 1 FROM tickets UNION ALL SELECT 1 FROM subscriptions LIMIT 1", ()))
+        return self._has_rows(
+            records.name for records, derived in self._tables.derived().items() if derived.seals
+        )
+
+    def _has_rows(self, names: Iterable[str]) -> bool:
+        return any(self._fetch(f"SELECT 1 FROM {name} LIMIT 1", ()) for name in names)
 
     @abstractmethod
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:

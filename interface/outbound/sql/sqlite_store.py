@@ -37,15 +37,10 @@ from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.codec import JsonMapper
-from interface.outbound.sql.figures_tables import SqlFigures
-from interface.outbound.sql.ledger_tables import SqlLedger
-from interface.outbound.sql.outbox_tables import SqlOutbox
+from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.sqlite_lock import share
-from interface.outbound.sql.subscription_tables import SqlSubscriptions
 from interface.outbound.sql.table import Row, Storing, Table
 from interface.outbound.sql.tables import Tables
-from interface.outbound.sql.ticket_table import SqlTickets
-from interface.outbound.sql.user_table import SqlUsers
 
 Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
 
@@ -81,7 +76,7 @@ _NO_STREAM = " OR length(CAST({name} AS BLOB)) <> 32 OR {name} GLOB '*[^0-9a-f]*
 _MISTYPED = 100
 
 
-class SqliteStore(SqlLedger, SqlTickets, SqlUsers, SqlSubscriptions, SqlOutbox, SqlFigures):
+class SqliteStore(SqlQueries):
     """Implements every port of the store; the ports document the methods.
 
     path: the database file, created with mode 0600 if it is missing. tables: of the record sets that it stores.

@@ -21,8 +21,8 @@ from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.users.recipient import Recipient
-from interface.outbound.sql.postgres_connections import connection_options
-from interface.outbound.sql.postgres_store import Behind, PostgresStandby, PostgresStore
+from interface.outbound.sql.postgres_connections import connection_options, open_datastore
+from interface.outbound.sql.postgres_store import Behind, Connections, PostgresStandby, PostgresStore
 
 _Found = TypeVar("_Found")
 
@@ -44,9 +44,9 @@ class StandbyReads(PostgresStore):
     """
 
     def __init__(self, primary: PostgresStore, url: str) -> None:
-        vars(self).update(vars(primary))
+        self._use(primary.connections, primary.tables)
         self._primary = primary
-        self._standby = PostgresStandby(url, _PATIENCE_SECONDS)
+        self._standby = PostgresStandby(Connections.to(url, open_datastore(url, _PATIENCE_SECONDS)))
         # The largest returned ledger size of each client.
         self._returned_sizes: dict[str, int] = {}
         self._checked_at = self._suspended_until = -math.inf

@@ -42,6 +42,7 @@ _DERIVED = Derived(
     },
     decode=subscription_row,
     is_complete=False,
+    seals=True,
 )
 _COLUMNS = {
     **_DERIVED.types,

@@ -72,12 +72,14 @@ class Derived(Generic[State]):
     """The columns that the events of an aggregate determine.
 
     columns: by name; the first two are the key of the state. Column `version` is its version, and column `row` its encoded
-    form. decode: of column `row`. is_complete: the table has no other columns.
+    form. decode: of column `row`. is_complete: the table has no other columns. seals: a row comes with a sealed secret, here or
+    in another table.
     """
 
     columns: Mapping[str, Column]
     decode: Callable[[bytes], State]
     is_complete: bool = True
+    seals: bool = False
 
     @property
     def key(self) -> Sequence[str]:

@@ -46,6 +46,7 @@ DERIVED = Derived(
         "expiry_step": Column("bigint", attrgetter("expiry_step")),
     },
     decode=to_ticket,
+    seals=True,
 )
 
 

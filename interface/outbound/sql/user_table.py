@@ -57,6 +57,10 @@ USER_TABLE = Table(
 class SqlUsers(SqlTables):
     """Implements the port Users."""
 
+    def is_empty(self) -> bool:
+        """Return whether nothing was ever stored; no event determines the users."""
+        return super().is_empty() and not self._has_rows(["recipients"])
+
     def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
         """Return the next users of a client, by their ids."""
         statement = "SELECT row FROM recipients WHERE client_ext_id = ? AND user_ext_id > ? ORDER BY user_ext_id LIMIT ?"
