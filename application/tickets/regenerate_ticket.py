@@ -1,6 +1,7 @@
 """Regenerate (reset) a ticket."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from application.policies.records import policy
 from application.shared.ports import Clock, Randomness
@@ -11,7 +12,6 @@ from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy_definition import PolicyKey
-from domain.tickets.validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,11 @@ def regenerate_ticket(
     """
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
-    ticket_credential.check_regenerate()  # before the hash, which may be slow
     key = PolicyKey(command.subject.client_ext_id, ticket_credential.current.policy_ext_id)
     current_policy = policy(unit, key)
     by = command.attribution(clock())
-    ticket, ticket_hash = mint_and_hash(command, current_policy, randomness)
-    ticket_credential.regenerate(ticket_hash, Validity.by(current_policy, by.timestamp), by=by)
+    mint = partial(mint_and_hash, command, current_policy, randomness)
+    ticket = ticket_credential.regenerate(current_policy, mint, by=by)
     state = save(unit, ticket_credential)
     enqueue(unit, state, ticket, current_policy, command.correlation_id)
     return command.done(Outcome.CHANGED, state.version, to_response(state, by.timestamp))

@@ -1,5 +1,6 @@
 """The ticket credential aggregate, one per user and client. domain/tickets/state.py evolves its state."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -12,6 +13,7 @@ from domain.tickets import events, state, states
 from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket
 from domain.tickets.validity import Validity
 
 
@@ -80,8 +82,14 @@ class TicketCredential(Aggregate[TicketState]):
             by=by,
         )
 
-    def check_regenerate(self) -> None:
-        """Raise CredentialDisabled, CredentialArchived if the state forbids a reset (docs/http-contract.md)."""
+    def regenerate(
+        self, policy: TicketPolicy, mint: Callable[[], tuple[ClearTicket, str]], *, by: Attribution
+    ) -> ClearTicket:
+        """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
+
+        mint: returns the new ticket and its hash, which may be slow, so it is called after the checks
+        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, and what mint raises.
+        """
         current = self.current
         if current.state_name is State.DISABLED:
             raise CredentialDisabled("The ticket is disabled. Activate it before you reset it.")
@@ -89,21 +97,17 @@ class TicketCredential(Aggregate[TicketState]):
             raise CredentialArchived(
                 "The ticket is archived and cannot be reset. Delete it and create a new one."
             )
-
-    def regenerate(self, ticket_hash: str, validity: Validity, *, by: Attribution) -> None:
-        """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
-
-        Raises CredentialDisabled, CredentialArchived.
-        """
-        self.check_regenerate()
+        ticket, ticket_hash = mint()
+        validity = Validity.by(policy, by.timestamp)
         self.emit(
             events.TicketRegenerated,
             ticket_hash=ticket_hash,
-            reset_count=self.current.reset_count + 1,
+            reset_count=current.reset_count + 1,
             valid_from=validity.start,
             valid_to=validity.end,
             by=by,
         )
+        return ticket
 
     def change_state(self, state: State, *, by: Attribution) -> None:
         """Activate, disable or archive the credential. Raises CredentialFinal."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from multiprocessing.synchronize import Barrier
@@ -26,6 +26,7 @@ from application.delivery.outbox import OUTBOX, OutboxEntry
 from application.tickets.records import save
 from application.transaction.records import Changes, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
+from domain.policies.policy import DEFAULT_POLICY
 from domain.shared.attribution import Attribution
 from domain.shared.subject import Subject
 from domain.tickets.states import State
@@ -135,8 +136,9 @@ def _write(
 def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
     """Yield the changes of endless resets of this many users."""
     now = datetime.now(UTC)
-    ticket_hash = hash_ticket(ClearTicket("the-ticket-of-the-bench"), b"the salt of the bench")
-    validity = Validity(now, now + timedelta(days=5))
+    ticket = ClearTicket("the-ticket-of-the-bench")
+    ticket_hash = hash_ticket(ticket, b"the salt of the bench")
+    validity = Validity.by(DEFAULT_POLICY, now)
     by = Attribution(
         timestamp=now,
         actor="bench",
@@ -167,7 +169,7 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
         Changes().add(unit.changes, known)
         yield unit.changes
         for credential in credentials:
-            credential.regenerate(ticket_hash, validity, by=by)
+            credential.regenerate(DEFAULT_POLICY, lambda: (ticket, ticket_hash), by=by)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Initial credentials, written directly into a store: events, rows and users, without deliveries."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 
 from application.policies.records import POLICIES
@@ -23,6 +23,7 @@ from domain.users.recipient import Recipient
 CLIENT = "bench"
 TICKET = "the-ticket-of-the-bench"
 _POLICY = PolicyKey(CLIENT, "reusable")
+_PARAMETERS = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
 _CHUNK = 1000
 
 
@@ -34,9 +35,8 @@ def subject(number: int) -> Subject:
 def seed_policy(store: Store) -> None:
     """Define a policy with tickets for repeated use."""
     unit = UnitOfWork(LoadedState())
-    policy = TicketPolicy(reusable=True, credential_lifetime=10 * 365 * 86_400_000)
     definition = PolicyDefinition.of(_POLICY, None)
-    definition.define(_POLICY, policy, is_default=True, by=_by(datetime.now(UTC), 0))
+    definition.define(_POLICY, _PARAMETERS, is_default=True, by=_by(datetime.now(UTC), 0))
     unit.save(POLICIES, _POLICY, definition, Subject(CLIENT))
     store.commit(unit.changes)
 
@@ -44,8 +44,9 @@ def seed_policy(store: Store) -> None:
 def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
     """Give each of these users a credential with a stream of this length."""
     now = datetime.now(UTC)
-    ticket_hash = hash_ticket(ClearTicket(TICKET), b"the salt of the bench")
-    validity = Validity(now, now + timedelta(days=3650))
+    ticket = ClearTicket(TICKET)
+    ticket_hash = hash_ticket(ticket, b"the salt of the bench")
+    validity = Validity.by(_PARAMETERS, now)
     for chunk in _chunks(iter(numbers), max(1, _CHUNK // length)):
         unit = UnitOfWork(LoadedState())
         for number in chunk:
@@ -61,7 +62,7 @@ def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
                 by=by,
             )
             for _ in range(length - 1):
-                credential.regenerate(ticket_hash, validity, by=by)
+                credential.regenerate(_PARAMETERS, lambda: (ticket, ticket_hash), by=by)
             save(unit, credential)
             unit.put(USERS, subject(number), _recipient(number, now))
         store.commit(unit.changes)

@@ -9,6 +9,7 @@ from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
 from domain.tickets import states
 from domain.tickets.states import SETTABLE, State, Transition
+from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import TicketCredential
 from domain.tickets.validity import Validity
 from tests.support.fakes import NOW, SUBJECT, attribution
@@ -57,7 +58,7 @@ def test_every_step_is_a_transition_of_the_table(
         try:
             match ACTIONS[step]:
                 case "regenerate":
-                    credential.regenerate("h", validity, by=by)
+                    credential.regenerate(policy, lambda: (ClearTicket("t"), "h"), by=by)
                 case "right" | "wrong":
                     credential.verify(policy, matches=ACTIONS[step] == "right", by=by)
                 case "wait":

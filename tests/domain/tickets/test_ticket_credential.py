@@ -7,6 +7,7 @@ import pytest
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
 from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
 from domain.tickets.states import State
+from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import (
     CredentialArchived,
     CredentialDisabled,
@@ -15,7 +16,12 @@ from domain.tickets.ticket_credential import (
 from domain.tickets.validity import InvalidValidity, Validity
 from tests.support.fakes import NOW, SUBJECT, attribution
 
+POLICY = TicketPolicy(credential_lifetime=6 * 86_400_000)
 VALIDITY = Validity(NOW, NOW + timedelta(days=5))
+
+
+def second() -> tuple[ClearTicket, str]:
+    return ClearTicket("second"), "{SSHA256}second"
 
 
 def created(state: State = State.ACTIVE) -> TicketCredential:
@@ -46,7 +52,7 @@ def test_regenerating_emits_the_new_hash_the_next_count_and_the_next_version() -
     credential = created()
     credential.collect_events()
 
-    credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+    credential.regenerate(POLICY, second, by=attribution())
 
     [event] = credential.collect_events()
     assert isinstance(event, TicketRegenerated)
@@ -57,7 +63,7 @@ def test_every_event_carries_its_attribution() -> None:
     by = attribution(actor="alice", reason="lost letter", correlation_id="trace", command_id="cmd")
     credential = created()
 
-    credential.regenerate("{SSHA256}second", VALIDITY, by=by)
+    credential.regenerate(POLICY, second, by=by)
 
     event = credential.collect_events()[-1]
     assert vars(by).items() <= vars(event).items()
@@ -65,12 +71,12 @@ def test_every_event_carries_its_attribution() -> None:
 
 def test_regenerating_evolves_hash_count_validity_and_version() -> None:
     credential = created()
-    later = Validity(NOW + timedelta(days=1), NOW + timedelta(days=6))
+    later = NOW + timedelta(days=1)
 
-    credential.regenerate("{SSHA256}second", later, by=attribution())
+    credential.regenerate(POLICY, second, by=attribution(timestamp=later))
 
     assert (credential.current.ticket_hash, credential.current.reset_count) == ("{SSHA256}second", 1)
-    assert (credential.current.valid_to, credential.version) == (later.end, 2)
+    assert (credential.current.valid_to, credential.version) == (later + POLICY.lifetime, 2)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,7 @@ def test_regenerating_evolves_hash_count_validity_and_version() -> None:
 def test_regenerating_removes_a_lock(state: State) -> None:
     credential = created(state)
 
-    credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+    credential.regenerate(POLICY, second, by=attribution())
 
     assert credential.current.state_name is State.ACTIVE
 
@@ -100,7 +106,7 @@ def test_a_disabled_or_archived_credential_cannot_be_reset(state: State, refusal
     credential.collect_events()
 
     with pytest.raises(refusal):
-        credential.regenerate("{SSHA256}second", VALIDITY, by=attribution())
+        credential.regenerate(POLICY, second, by=attribution())
 
     assert credential.collect_events() == []
     assert (credential.version, credential.current.ticket_hash) == (1, "{SSHA256}first")
