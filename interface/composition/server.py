@@ -21,11 +21,11 @@ from interface.cli.operations import server as commands
 from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
 from interface.composition.http_app import http_app, key_finder, rate_limits_of
+from interface.composition.register import PERMISSIONS
 from interface.composition.service import configure_logging, in_background, start
 from interface.composition.tls import check_certificate, tls_context
 from interface.composition.workers import Workers
 from interface.http.core.bounded_protocol import BoundedProtocol
-from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.secure_headers import NOTHING, secure_headers
 from interface.outbound.keys.token_key import TokenKey
 from interface.outbound.system import system_clock

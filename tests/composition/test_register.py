@@ -1,10 +1,15 @@
 """Handlers get their ports and settings by the names of their parameters."""
 
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any, get_type_hints
 
 import pytest
+from fastapi import APIRouter
 
-from interface.composition.register import CAPABILITIES, HandlerContext
+import interface.http
+from interface.composition.register import CAPABILITIES, PERMISSIONS, HandlerContext
+from interface.http.core.call_route import CallRoute, Permitted
 from interface.settings import Settings
 from tests.support.fakes import FakeClock, FakeRandomness, FakeSealer
 
@@ -34,3 +39,20 @@ def test_a_handler_declares_the_type_of_each_setting_that_it_gets(handler: Any) 
         owner = getattr(Settings, name, None)
         declared = get_type_hints(owner.fget)["return"] if owner else get_type_hints(Settings)[name]
         assert hints[name] == declared, name
+
+
+def test_the_rooms_declare_exactly_the_permissions_that_their_routes_require() -> None:
+    modules = [
+        import_module(found.name) for found in walk_packages(interface.http.__path__, "interface.http.")
+    ]
+    routers = [value for module in modules for value in vars(module).values() if isinstance(value, APIRouter)]
+    dependencies: list[Any] = [
+        found.call
+        for router in routers
+        for route in router.routes
+        if isinstance(route, CallRoute)
+        for found in route.dependant.dependencies
+    ]
+    required = {name for found in dependencies if isinstance(found, Permitted) for name in found._permissions}
+
+    assert sorted(required) == PERMISSIONS

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from interface.http.core.permissions import PERMISSIONS
+from interface.composition.register import PERMISSIONS
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.keys.token_key import TokenKey
 from interface.settings import PREFIX

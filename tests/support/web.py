@@ -19,11 +19,10 @@ from application.record.access_log import AccessRecorder, NoteAccess
 from application.tickets.slow_hashing import SlowHashing
 from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
-from interface.composition.register import RouteContext, rooms
+from interface.composition.register import PERMISSIONS, RouteContext, rooms
 from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier, keys_from_set
 from interface.http.core.call import Service as HttpService
-from interface.http.core.permissions import PERMISSIONS
 from interface.http.core.rate_limits import RateLimits
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys

@@ -20,6 +20,7 @@ from interface.http.core.room import Room
 _MODULES = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
 CAPABILITIES = [module.CAPABILITY for module in _MODULES]
 TABLES = [table for capability in CAPABILITIES for table in capability.tables]
+PERMISSIONS = sorted(permission for capability in CAPABILITIES for permission in capability.permissions)
 
 
 def handlers(context: HandlerContext) -> Handlers:
@@ -36,4 +37,4 @@ def rooms(context: RouteContext) -> Sequence[Room]:
     return [capability.room(context) for capability in CAPABILITIES if capability.room]
 
 
-__all__ = ["TABLES", "HandlerContext", "Handlers", "RouteContext", "handlers", "rooms"]
+__all__ = ["PERMISSIONS", "TABLES", "HandlerContext", "Handlers", "RouteContext", "handlers", "rooms"]

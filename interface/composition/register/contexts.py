@@ -70,8 +70,12 @@ class RouteContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """The registration of a capability: the handlers of its commands, the tables of its record sets, its HTTP room."""
+    """The registration of a capability: the handlers of its commands, the tables of its record sets, its HTTP room.
+
+    permissions: declared by the room, and listed by `tickets token`.
+    """
 
     handlers: Mapping[type[Command], Callable[..., Answer]] = field(default_factory=dict)
     tables: Sequence[Table[Any, Any]] = ()
     room: Callable[[RouteContext], Room] | None = None
+    permissions: Sequence[str] = ()

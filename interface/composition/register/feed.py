@@ -1,6 +1,7 @@
 """The feed, wired."""
 
 from interface.composition.register.contexts import Capability, RouteContext
+from interface.http.core.permissions import EVENT_VIEW
 from interface.http.core.room import Room
 from interface.http.feed import routes
 
@@ -14,4 +15,4 @@ def room(context: RouteContext) -> Room:
     return Room([routes.router, routes.documents], part)
 
 
-CAPABILITY = Capability(room=room)
+CAPABILITY = Capability(room=room, permissions=(EVENT_VIEW,))

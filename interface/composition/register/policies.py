@@ -12,4 +12,9 @@ def room(_: RouteContext) -> Room:
     return Room([routes.router])
 
 
-CAPABILITY = Capability(handlers={DefinePolicy: define_policy}, tables=(POLICY_TABLE,), room=room)
+CAPABILITY = Capability(
+    handlers={DefinePolicy: define_policy},
+    tables=(POLICY_TABLE,),
+    room=room,
+    permissions=(routes.POLICY_MODIFY, routes.POLICY_VIEW),
+)

@@ -2,6 +2,7 @@
 
 from application.record.access_log import NoteAccess, note_access
 from interface.composition.register.contexts import Capability, RouteContext
+from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
 from interface.http.record import routes, well_known_routes
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
@@ -18,4 +19,6 @@ def room(context: RouteContext) -> Room:
     return Room([routes.router, well_known_routes.router], part)
 
 
-CAPABILITY = Capability(handlers={NoteAccess: note_access}, tables=(ACCESS_LOG_TABLE,), room=room)
+CAPABILITY = Capability(
+    handlers={NoteAccess: note_access}, tables=(ACCESS_LOG_TABLE,), room=room, permissions=(HISTORY_VIEW,)
+)

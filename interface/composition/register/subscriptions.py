@@ -13,6 +13,7 @@ from application.subscriptions.control_subscription import (
 from application.subscriptions.define_subscription import DefineSubscription, define_subscription
 from domain.shared.secret import Secret
 from interface.composition.register.contexts import Capability, RouteContext
+from interface.http.core.permissions import SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
 from interface.http.core.room import Room
 from interface.http.subscriptions import control_routes, routes
 from interface.outbound.sql.subscription_tables import LEDGER_SIZE_TABLE, SUBSCRIPTION_TABLE
@@ -42,4 +43,8 @@ CAPABILITY = Capability(
     },
     tables=(SUBSCRIPTION_TABLE, LEDGER_SIZE_TABLE),
     room=room,
+    permissions=(
+        SUBSCRIPTION_MODIFY,
+        SUBSCRIPTION_VIEW,
+    ),
 )

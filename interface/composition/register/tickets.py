@@ -6,6 +6,13 @@ from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete
 from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
 from interface.composition.register.contexts import Capability, RouteContext
+from interface.http.core.permissions import (
+    CREDENTIAL_CREATE,
+    CREDENTIAL_DELETE,
+    CREDENTIAL_MODIFY,
+    CREDENTIAL_VERIFY,
+    CREDENTIAL_VIEW,
+)
 from interface.http.core.room import Room
 from interface.http.tickets import find, regenerate, routes, verify
 from interface.outbound.sql.ticket_table import TICKET_TABLE
@@ -27,4 +34,11 @@ CAPABILITY = Capability(
     },
     tables=(TICKET_TABLE,),
     room=room,
+    permissions=(
+        CREDENTIAL_CREATE,
+        CREDENTIAL_DELETE,
+        CREDENTIAL_MODIFY,
+        CREDENTIAL_VERIFY,
+        CREDENTIAL_VIEW,
+    ),
 )

@@ -14,5 +14,8 @@ def room(_: RouteContext) -> Room:
 
 
 CAPABILITY = Capability(
-    handlers={RegisterUser: register_user, EraseUser: erase_user}, tables=(USER_TABLE,), room=room
+    handlers={RegisterUser: register_user, EraseUser: erase_user},
+    tables=(USER_TABLE,),
+    room=room,
+    permissions=(routes.USER_MODIFY, routes.USER_VIEW),
 )

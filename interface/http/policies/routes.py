@@ -18,11 +18,12 @@ from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
 from interface.http.core.path import BASE_PATH, ID_SCHEMA
-from interface.http.core.permissions import POLICY_MODIFY, POLICY_VIEW
 from interface.http.core.responses import found, json_response
 from interface.http.core.schemas import StrictBody, integral
 
 router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
+POLICY_MODIFY = "AccessControl.PolicyModify"
+POLICY_VIEW = "AccessControl.PolicyView"
 LIST = "/{clientExtId:segment}/policies"
 PATH = f"{LIST}/{{policyExtId:segment}}"
 PolicyExtId = Annotated[

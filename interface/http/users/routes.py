@@ -21,10 +21,11 @@ from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads
 from interface.http.core.paging import ContinuationToken, Limit, page, page_response
 from interface.http.core.path import BASE_PATH
-from interface.http.core.permissions import USER_MODIFY, USER_VIEW
 from interface.http.core.responses import found, json_response, no_content
 
 router = APIRouter(prefix=BASE_PATH, tags=["User"], route_class=CallRoute)
+USER_MODIFY = "AccessControl.UserModify"
+USER_VIEW = "AccessControl.UserView"
 LIST = "/{clientExtId:segment}/users"
 PATH = f"{LIST}/{{userExtId:segment}}"
 UserPage = Page[UserResponse]

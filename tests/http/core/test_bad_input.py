@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from interface.composition.http_app import http_app
+from interface.composition.register import PERMISSIONS
 from interface.composition.service import start
-from interface.http.core.permissions import PERMISSIONS
 from interface.settings import Settings
 
 BASE = "/nevisidm/api/core/v1"

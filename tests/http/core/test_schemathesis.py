@@ -20,8 +20,8 @@ from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.schemas import BaseSchema
 
 from interface.composition.http_app import http_app
+from interface.composition.register import PERMISSIONS
 from interface.composition.service import start
-from interface.http.core.permissions import PERMISSIONS
 from interface.outbound.keys.token_key import TokenKey
 from interface.outbound.system import system_clock
 from interface.settings import Settings

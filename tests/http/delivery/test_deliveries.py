@@ -12,8 +12,9 @@ from httpx2 import Response
 
 from application.shared.errors import StoreUnavailable
 from interface.composition.delivery import delivery_of
+from interface.composition.register import PERMISSIONS
 from interface.http.core.headers import Headers, preferred_wait
-from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW, PERMISSIONS
+from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.settings import Settings
 from tests.support.delivering import Delivering, FakeCourier, delivering, later, never
 from tests.support.evidence import open_store

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from inline_snapshot import snapshot
 
-from interface.http.core.permissions import PERMISSIONS
+from interface.composition.register import PERMISSIONS
 from tests.support.web import BASE, RESET, TICKET, USER, Web
 
 VERIFY = f"{TICKET}/verify"
