@@ -80,7 +80,7 @@ def read_deliveries(
 ) -> Sequence[TicketDeliveryItem]:
     """Return the delivery status of a user's newest tickets, newest first. Raises StoreUnavailable."""
     # The outbox is read first, so that a ticket delivered in between is found in both and counts as delivered.
-    pending = {found.entry.version: found for found in outbox.waiting(subject)}
+    pending = {found.entry.version: found for found in outbox.pending(subject)}
     recorded = _newest_events(subject, limit, ledger)
     versions = sorted(pending.keys() | recorded.keys(), reverse=True)[:limit]
     return [_item(version, pending.get(version), recorded.get(version)) for version in versions]

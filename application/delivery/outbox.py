@@ -158,7 +158,7 @@ class Outbox(Protocol):
     def release_leases(self, lease: str, keys: Sequence[DeliveryKey]) -> None:
         """Release the leases."""
 
-    def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
+    def pending(self, subject: Subject) -> Sequence[PendingDelivery]:
         """Return the queued and failed tickets of a user, newest first."""
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:

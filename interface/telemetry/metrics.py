@@ -176,8 +176,8 @@ class _StoreCollector(Collector):
         outbox = GaugeMetricFamily(
             "tickets_outbox_tickets", "Tickets whose delivery is queued or failed.", labels=["standing"]
         )
-        for standing, count in figures.outbox.items():
-            outbox.add_metric([standing], count)
+        for status, count in figures.outbox.items():
+            outbox.add_metric([status], count)
         yield outbox
         yield self._age(
             "tickets_outbox_oldest_seconds", "Age of the oldest queued ticket.", figures.oldest_queued

@@ -148,6 +148,6 @@ def test_an_erased_user_gets_no_mail(service: Service, store: AnyStore) -> None:
     service.create()
     service.erase()
 
-    [waiting] = store.waiting(SUBJECT)
-    assert waiting.recipient is None
-    assert waiting.obsolete(NOW) is Obsolete.ERASED
+    [delivery] = store.pending(SUBJECT)
+    assert delivery.recipient is None
+    assert delivery.obsolete(NOW) is Obsolete.ERASED

@@ -48,7 +48,7 @@ def test_each_minted_ticket_is_queued_with_recipient_and_methods(service: Servic
     service.modify(policy_ext_id="letters")
     service.regenerate()
 
-    newest, oldest = store.waiting(SUBJECT)
+    newest, oldest = store.pending(SUBJECT)
 
     assert (oldest.entry.version, newest.entry.version) == (1, 3)
     assert oldest.entry.methods == (SendingMethod.EMAIL,)
@@ -68,7 +68,7 @@ def test_a_policy_without_a_method_queues_nothing(service: Service, store: AnySt
     service.modify(policy_ext_id="none")
     service.regenerate()
 
-    assert [found.entry.version for found in store.waiting(SUBJECT)] == [1]
+    assert [found.entry.version for found in store.pending(SUBJECT)] == [1]
 
 
 def test_a_leased_ticket_is_not_taken_until_the_lease_expires(
@@ -85,7 +85,7 @@ def test_a_leased_ticket_is_not_taken_until_the_lease_expires(
     store.postpone(key_of(), "mine", RetryState(attempts=9), LATER)
     store.release_leases("mine", [key_of()])
     store.extend("mine", [key_of()], LATER)
-    assert store.waiting(SUBJECT)[-1].retry_state == RetryState()
+    assert store.pending(SUBJECT)[-1].retry_state == RetryState()
     assert taken(store, "mine", SOON) == []
 
 
@@ -137,7 +137,7 @@ def test_the_oldest_due_ticket_is_taken_first(service: Service, store: AnyStore)
 def test_a_recorded_success_deletes_the_sealed_ticket(service: Service, store: AnyStore) -> None:
     assert record(service) == "recorded"
 
-    assert store.waiting(SUBJECT) == []
+    assert store.pending(SUBJECT) == []
     assert record(service) == "gone"
 
 
@@ -145,18 +145,18 @@ def test_a_recorded_failure_keeps_the_sealed_ticket_for_a_retry(service: Service
     taken(store)
     record(service, delivered=False, retry_state=RetryState(attempts=1, last_error="no"), until=LATER)
 
-    [failed] = store.waiting(SUBJECT)
+    [failed] = store.pending(SUBJECT)
     assert (failed.status, failed.next_try, failed.event_count) == (OutboxStatus.FAILED, LATER, 1)
     assert failed.retry_state.last_error == "no"
     assert taken(store, now=SOON) == []
 
     service.execute(command(RetryDeliveries))
 
-    [again] = store.waiting(SUBJECT)
+    [again] = store.pending(SUBJECT)
     assert (again.status, again.next_try, again.retry_state) == (OutboxStatus.QUEUED, None, RetryState())
     assert taken(store) == [1]
     assert record(service) == "recorded"
-    assert store.waiting(SUBJECT) == []
+    assert store.pending(SUBJECT) == []
 
 
 def test_a_retry_affects_one_user(service: Service, store: AnyStore) -> None:
@@ -168,7 +168,7 @@ def test_a_retry_affects_one_user(service: Service, store: AnyStore) -> None:
     service.execute(command(RetryDeliveries, subject=OTHER))
 
     assert taken(store) == [1]
-    assert store.waiting(SUBJECT)[0].status is OutboxStatus.FAILED
+    assert store.pending(SUBJECT)[0].status is OutboxStatus.FAILED
 
 
 def test_recording_a_delivery_does_not_change_the_version_of_the_ticket(

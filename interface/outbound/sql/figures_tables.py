@@ -33,13 +33,13 @@ class SqlFigures(SqlTables):
     def figures(self) -> Figures:
         """Return the figures."""
         outbox = [tuple(row) for row in self._fetch(_OUTBOX, ())]
-        queued = [minted for standing, _, minted in outbox if standing == OutboxStatus.QUEUED]
+        queued = [minted for status, _, minted in outbox if status == OutboxStatus.QUEUED]
         [unsigned] = self._fetch(_UNSIGNED, ())
         subscribed = [
             (subscription_row(row), lag) for row, lag in map(tuple, self._fetch(_SUBSCRIPTIONS, ()))
         ]
         return Figures(
-            outbox={**dict.fromkeys(OutboxStatus, 0), **{standing: count for standing, count, _ in outbox}},
+            outbox={**dict.fromkeys(OutboxStatus, 0), **{status: count for status, count, _ in outbox}},
             oldest_queued=datetime.fromisoformat(queued[0]) if queued else None,
             lags={row.key: lag for row, lag in subscribed if row.status in _WATCHED},
             unsigned_since=datetime.fromisoformat(unsigned[0]) if unsigned[0] else None,

@@ -40,11 +40,11 @@ class _Terms(msgspec.Struct):
 
 
 _terms = msgspec.json.Decoder(_Terms).decode
-_trying = msgspec.json.Decoder(RetryState).decode
+_to_retry_state = msgspec.json.Decoder(RetryState).decode
 
 _KEY = "client_ext_id = ? AND stream = ? AND version = ?"
 _ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
-_WAITING = """
+_PENDING = """
 SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, o.terms, r.row, t.row, o.trying,
        o.so_far, o.standing, o.next_try,
        (SELECT name FROM eras WHERE began <= o.minted ORDER BY number DESC LIMIT 1)
@@ -107,9 +107,9 @@ def _write_entry(_: DeliveryKey, change: Change[OutboxEntry]) -> Row:
 
 def _write_failure(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
     assert change.row  # noqa: S101 - this writes rows that are put
-    event_count, trying, until = change.row
+    event_count, retry_state, until = change.row
     kept = column_date(until) if until else ""
-    return (*key_columns(key), encode(trying).decode(), kept, event_count)
+    return (*key_columns(key), encode(retry_state).decode(), kept, event_count)
 
 
 def _read_delivery(
@@ -171,13 +171,13 @@ class SqlOutbox(SqlTables):
             return []
         values, columns = _values([tuple(key) for key in taken])
         condition = f"WHERE (o.client_ext_id, o.stream, o.version) IN ({values})"
-        rows = self._fetch(f"{_WAITING} {condition}", columns)
-        return [to_waiting(tuple(row)) for row in rows]
+        rows = self._fetch(f"{_PENDING} {condition}", columns)
+        return [to_pending(tuple(row)) for row in rows]
 
-    def postpone(self, key: DeliveryKey, lease: str, trying: RetryState, next_try: datetime) -> None:
+    def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
         """Store the state of the attempts, and release the lease until the next one."""
         statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
-        row = (encode(trying).decode(), column_date(next_try), *key_columns(key), lease)
+        row = (encode(retry_state).decode(), column_date(next_try), *key_columns(key), lease)
         self._run(statement, [row])
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
@@ -196,10 +196,10 @@ class SqlOutbox(SqlTables):
             statement = _CHANGE_LEASES.format(change=change, keys=values, skipping=self._skipping)
             self._change(statement, [*parameters, lease, *columns])
 
-    def waiting(self, subject: Subject) -> Sequence[PendingDelivery]:
+    def pending(self, subject: Subject) -> Sequence[PendingDelivery]:
         """Return the queued and failed tickets of a user, newest first."""
         condition = "WHERE o.client_ext_id = ? AND o.user_ext_id = ? ORDER BY o.version DESC"
-        return [to_waiting(tuple(row)) for row in self._fetch(f"{_WAITING} {condition}", subject)]
+        return [to_pending(tuple(row)) for row in self._fetch(f"{_PENDING} {condition}", subject)]
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
         """Return the next entries of all clients, by key."""
@@ -240,16 +240,16 @@ def outbox_columns(entry: OutboxEntry) -> Row:
     )
 
 
-def to_waiting(columns: Row) -> PendingDelivery:
+def to_pending(columns: Row) -> PendingDelivery:
     """Return the pending delivery of the columns of the joined tables."""
-    *entry, recipient, ticket, trying, so_far, standing, next_try, era = columns
+    *entry, recipient, ticket, retry_state, event_count, status, next_try, era = columns
     return PendingDelivery(
         entry=_to_entry(tuple(entry)),
         recipient=to_recipient(recipient) if recipient else None,
         ticket=to_ticket(ticket) if ticket else None,
-        retry_state=_trying(trying),
-        event_count=so_far,
-        status=OutboxStatus(standing),
+        retry_state=_to_retry_state(retry_state),
+        event_count=event_count,
+        status=OutboxStatus(status),
         next_try=datetime.fromisoformat(next_try) if next_try else None,
         era=era or "",
     )

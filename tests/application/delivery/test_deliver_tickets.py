@@ -67,7 +67,7 @@ Delivered, Failed, Ended = (
     TicketDeliveryEnded,
 )
 SOON = timedelta(seconds=30)
-WHOLE_LIFE = TicketPolicy().lifetime
+LIFETIME = TicketPolicy().lifetime
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def given_a_ticket(service: Service, *methods: SendingMethod) -> ClearTicket:
 
 
 def pending_of(service: Service) -> list[PendingDelivery]:
-    return list(outbox_of(service).waiting(SUBJECT))
+    return list(outbox_of(service).pending(SUBJECT))
 
 
 def leased_until(service: Service) -> datetime:
@@ -105,11 +105,11 @@ def retry_state_of(service: Service) -> RetryState:
     return pending_of(service)[0].retry_state
 
 
-def failed_so_often(service: Service, count: int) -> bool:
+def has_failures(service: Service, count: int) -> bool:
     return retry_state_of(service).failures == count
 
 
-def tried_so_often(service: Service, count: int) -> bool:
+def has_attempts(service: Service, count: int) -> bool:
     return retry_state_of(service).attempts == count
 
 
@@ -174,7 +174,7 @@ def test_a_temporary_failure_is_retried_with_growing_delays(service: Service) ->
 
     with delivering(service, {EMAIL: courier}) as running:
         for attempt in (1, 2, 3):
-            until(partial(failed_so_often, service, attempt), "the ticket is postponed")
+            until(partial(has_failures, service, attempt), "the ticket is postponed")
             [found] = pending_of(service)
             assert found.next_try
             waits.append((found.next_try - service.clock.now).total_seconds())
@@ -194,7 +194,7 @@ def test_a_delivery_is_not_retried_before_it_is_due(service: Service) -> None:
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        until(partial(has_failures, service, 1), "the ticket is postponed")
         service.clock.advance(SOON - timedelta(seconds=1))
         given_a_ticket_of_another_user(service)
         running.wake()
@@ -220,7 +220,7 @@ def test_the_next_method_is_used_after_the_retry_period(service: Service) -> Non
 
     with delivering(service, {HTML: html, EMAIL: mail}, retries=hour) as running:
         for attempts in (1, 2, 4):
-            until(partial(tried_so_often, service, attempts), "the ticket is postponed")
+            until(partial(has_attempts, service, attempts), "the ticket is postponed")
             service.clock.advance(timedelta(minutes=20))
             running.wake()
         [event] = reported(service, 1)
@@ -242,10 +242,10 @@ def test_the_final_failure_is_recorded_and_the_ticket_kept_until_it_expires(
         assert isinstance(event, Failed)
         assert event.delivery == Attempt(method=EMAIL, attempt=2, recipient="u***@e***.com", answer="550")
         [kept] = pending_of(any_service)
-        assert (kept.status, kept.next_try) == (OutboxStatus.FAILED, NOW + WHOLE_LIFE)
+        assert (kept.status, kept.next_try) == (OutboxStatus.FAILED, NOW + LIFETIME)
         assert kept.retry_state.last_error == "unknown there"
 
-        any_service.clock.advance(WHOLE_LIFE - timedelta(seconds=1))
+        any_service.clock.advance(LIFETIME - timedelta(seconds=1))
         given_a_ticket_of_another_user(any_service)
         running.wake()
         until(lambda: len(letter.tickets) == 2, "the other ticket is leased")
@@ -266,10 +266,10 @@ def test_a_failed_ticket_is_kept_longer_if_its_validity_is_extended(service: Ser
 
     with delivering(service, {EMAIL: FakeCourier([never()])}) as running:
         reported(service, 1)
-        service.modify(valid_to=NOW + 2 * WHOLE_LIFE)
-        service.clock.advance(WHOLE_LIFE)
+        service.modify(valid_to=NOW + 2 * LIFETIME)
+        service.clock.advance(LIFETIME)
         running.wake()
-        until(lambda: pending_of(service)[0].next_try == NOW + 2 * WHOLE_LIFE, "the ticket is postponed")
+        until(lambda: pending_of(service)[0].next_try == NOW + 2 * LIFETIME, "the ticket is postponed")
 
     assert pending_of(service)[0].status is OutboxStatus.FAILED
     assert len(recorded_of(service.store)) == 1
@@ -296,7 +296,7 @@ def test_a_requested_retry_ignores_the_next_try(service: Service) -> None:
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        until(partial(has_failures, service, 1), "the ticket is postponed")
         service.execute(command(RetryDeliveries))
         running.wake()
         [event] = reported(service, 1)
@@ -322,7 +322,7 @@ ENDS: dict[str, tuple[Callable[[Service, Subject], Any], Obsolete, list[int]]] =
         Obsolete.ARCHIVED,
         [],
     ),
-    "expired": (lambda service, _user: service.clock.advance(WHOLE_LIFE), Obsolete.EXPIRED, []),
+    "expired": (lambda service, _user: service.clock.advance(LIFETIME), Obsolete.EXPIRED, []),
 }
 
 
@@ -354,7 +354,7 @@ def test_obsolescence_is_checked_before_each_attempt(service: Service, end: str)
     courier = FakeCourier([later()])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        until(partial(has_failures, service, 1), "the ticket is postponed")
         change(service, SUBJECT)
         service.clock.advance(SOON)
         running.wake()
@@ -403,7 +403,7 @@ def test_a_seal_without_its_key_is_retried(service: Service) -> None:
     courier = FakeCourier()
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        until(partial(has_failures, service, 1), "the ticket is postponed")
         assert courier.tickets == []
         assert retry_state_of(service).last_error == "moved"
         service.sealer.sealed[0] = (bound_to, secret)
@@ -445,7 +445,7 @@ def test_an_unexpected_error_is_retried(service: Service) -> None:
     courier = FakeCourier([KeyError("a bug")])
 
     with delivering(service, {EMAIL: courier}) as running:
-        until(partial(failed_so_often, service, 1), "the ticket is postponed")
+        until(partial(has_failures, service, 1), "the ticket is postponed")
         assert pending_of(service)[0].next_try == NOW + SOON
         service.clock.advance(SOON)
         running.wake()
@@ -487,7 +487,7 @@ def test_a_short_lease_is_extended_in_time(service: Service, monkeypatch: pytest
     terms = {"lease_for": timedelta(milliseconds=200), "clock": system_clock}
 
     # The ticket would have expired by the system clock, so its validity is extended.
-    service.modify(valid_to=system_clock() + WHOLE_LIFE)
+    service.modify(valid_to=system_clock() + LIFETIME)
     with delivering(service, {EMAIL: courier}, **terms):
         until(lambda: len(extended) >= 3, "the lease is extended")
         courier.open()
@@ -509,7 +509,7 @@ def test_the_tickets_of_a_dead_worker_are_taken_when_the_lease_expires(any_servi
         running.wake()
         reported(any_service, 1)
 
-    assert [waiting.entry.subject for waiting in courier.given][-1] == SUBJECT
+    assert [delivery.entry.subject for delivery in courier.given][-1] == SUBJECT
 
 
 def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Service) -> None:
@@ -529,7 +529,7 @@ def test_an_unrecorded_delivery_is_repeated_with_the_same_identity(service: Serv
         reported(service, 1)
 
     assert the_same(ticket, *courier.tickets)
-    assert len({waiting.entry.delivery_id for waiting in courier.given}) == 1
+    assert len({delivery.entry.delivery_id for delivery in courier.given}) == 1
     assert len(courier.tickets) == 3
 
 
@@ -647,13 +647,13 @@ def test_two_workers_deliver_each_ticket_once(database_url: str) -> None:
         with delivering(service, {EMAIL: couriers[0]}), delivering(second, {EMAIL: couriers[1]}):
             until(lambda: not stores[0].outbox_page(None, 1), "the outbox is empty")
 
-        handed_over = Counter(waiting.entry.key for courier in couriers for waiting in courier.given)
+        calls = Counter(delivery.entry.key for courier in couriers for delivery in courier.given)
         kinds = [[type(event) for event in recorded_of(stores[0], user)] for user in users]
         faults = [
             *check_streams("client-123", *stream_ranges(1)[0], ledger=stores[0]).faults,
             *check_ledger("client-123", ledger=stores[0], verifier=_AnyVerifier()).faults,
         ]
-    assert handed_over == Counter({DeliveryKey("client-123", stream_id(*user), 2): 1 for user in users})
+    assert calls == Counter({DeliveryKey("client-123", stream_id(*user), 2): 1 for user in users})
     assert all(sorted(found, key=str) == [Delivered, Ended] for found in kinds)
     assert faults == []
 

@@ -207,8 +207,8 @@ class _OutboxWithInterruptedRead:
         self._outbox = outbox_of(service)
         self._during = during
 
-    def waiting(self, subject: Subject) -> Any:
-        found = self._outbox.waiting(subject)
+    def pending(self, subject: Subject) -> Any:
+        found = self._outbox.pending(subject)
         self._during()
         return found
 

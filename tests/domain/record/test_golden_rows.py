@@ -36,7 +36,7 @@ from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, to_answer
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.ledger_tables import checkpoint_columns, to_checkpoints
-from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, outbox_columns, to_waiting
+from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, outbox_columns, to_pending
 from interface.outbound.sql.policy_table import POLICY_TABLE, to_policy
 from interface.outbound.sql.sqlite_store import _TABLES
 from interface.outbound.sql.subscription_tables import SUBSCRIPTION_TABLE, to_subscribed
@@ -73,16 +73,16 @@ def _answers(row: Sequence[Any]) -> Any:
 
 
 def _outbox(row: Sequence[Any]) -> Any:
-    *entry, event_count, standing, trying, next_try, leased_until, lease = row
-    waiting = to_waiting((*entry, None, None, trying, event_count, standing, next_try, None))
+    *entry, event_count, status, retry_state, next_try, leased_until, lease = row
+    delivery = to_pending((*entry, None, None, retry_state, event_count, status, next_try, None))
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
-    progress = DeliveryProgress(waiting.event_count, waiting.retry_state, waiting.next_try)
+    progress = DeliveryProgress(delivery.event_count, delivery.retry_state, delivery.next_try)
     *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
-    if waiting.retry_state == RetryState():
+    if delivery.retry_state == RetryState():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
-    columns = outbox_columns(waiting.entry)
-    return *columns, event_count, waiting.status, written, next_try, leased_until, lease
+    columns = outbox_columns(delivery.entry)
+    return *columns, event_count, delivery.status, written, next_try, leased_until, lease
 
 
 def _subscriptions(row: Sequence[Any]) -> Any:

@@ -382,7 +382,7 @@ def test_a_rejected_recipient_is_answered_as_failed(web: Web, tmp_path: Path) ->
 def test_the_delivery_is_in_the_response_only_with_the_preference(web: Web) -> None:
     plain = created(web)
     ignored = web.client.post(RESET, headers={"Prefer": "wait=soon"})
-    at_once = web.client.post(RESET, headers={"Prefer": "wait=0"})
+    immediate = web.client.post(RESET, headers={"Prefer": "wait=0"})
     twice = web.client.post(RESET, headers=[("Prefer", "respond-async"), ("Prefer", "wait=0")])
     given_a_policy(web, "None")
     web.client.patch(TICKET, json={"policyExtId": "own"})
@@ -390,7 +390,7 @@ def test_the_delivery_is_in_the_response_only_with_the_preference(web: Web) -> N
 
     for answer in (plain, ignored):
         assert {"preference-applied", "ticket-delivery"} & {name.lower() for name in answer.headers} == set()
-    for answer in (at_once, twice):
+    for answer in (immediate, twice):
         assert answer.headers["Ticket-Delivery"] == 'queued;method="Email"'
         assert answer.headers["Preference-Applied"] == "wait=0"
     assert not_sent.headers["Ticket-Delivery"] == "none"
@@ -431,7 +431,7 @@ def test_a_reset_succeeds_even_if_the_wait_for_its_delivery_fails(
     def gone(*_: object) -> None:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(web.service.store, "waiting", gone)
+    monkeypatch.setattr(web.service.store, "pending", gone)
     answer = web.client.post(RESET, headers={"Prefer": "wait=20"})
 
     assert (answer.status_code, answer.json()["resetCount"]) == (200, 1)

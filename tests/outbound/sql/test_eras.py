@@ -126,11 +126,11 @@ def test_a_new_ticket_has_another_delivery_id_than_the_lost_one(database_url: st
         service.clock.advance(timedelta(hours=1))
         service.regenerate()
         until = service.clock.now + timedelta(minutes=1)
-        waiting = store.take("lease", service.clock.now, until, 10)
+        taken = store.take("lease", service.clock.now, until, 10)
     store.close()
 
     stream = stream_id(*SUBJECT)
-    assert {found.delivery_id for found in waiting} == {f"{stream}-1", f"{stream}-2~{FIRST}"}
+    assert {found.delivery_id for found in taken} == {f"{stream}-1", f"{stream}-2~{FIRST}"}
 
 
 class FakeBroker:
