@@ -1,4 +1,4 @@
-"""The command line `tickets`, wired."""
+"""Runs the command line `tickets`."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The delivery of tickets, wired, and the actions of its commands."""
+"""Composes the delivery of tickets, and the actions of its commands."""
 
 import asyncio
 import secrets

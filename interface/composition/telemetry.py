@@ -1,4 +1,4 @@
-"""Metrics, traces and logs of requests, wired."""
+"""Connects the metrics, traces and logs to the service."""
 
 import logging
 from collections.abc import Callable

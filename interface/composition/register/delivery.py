@@ -1,4 +1,4 @@
-"""Delivery, wired."""
+"""Registers the handlers, tables and routes of deliveries."""
 
 from application.delivery.record_delivery import (
     RecordDelivery,

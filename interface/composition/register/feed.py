@@ -1,4 +1,4 @@
-"""The feed, wired."""
+"""Registers the routes of the feed."""
 
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.permissions import EVENT_VIEW

@@ -1,4 +1,4 @@
-"""Health checks, wired."""
+"""Registers the routes of the health checks."""
 
 from domain.shared.secret import Secret
 from interface.composition.register.contexts import Capability, RouteContext

@@ -1,4 +1,4 @@
-"""Policies, wired."""
+"""Registers the handlers, tables and routes of policies."""
 
 from application.policies.define_policy import DefinePolicy, define_policy
 from interface.composition.register.contexts import Capability, RouteContext

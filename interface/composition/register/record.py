@@ -1,4 +1,4 @@
-"""The record, wired."""
+"""Registers the handlers, tables and routes of the record."""
 
 from application.record.access_log import NoteAccess, note_access
 from interface.composition.register.contexts import Capability, RouteContext

@@ -1,4 +1,4 @@
-"""Security events, wired."""
+"""Registers the routes of security events."""
 
 from functools import partial
 

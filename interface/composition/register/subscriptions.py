@@ -1,4 +1,4 @@
-"""Subscriptions, wired."""
+"""Registers the handlers, tables and routes of subscriptions."""
 
 import base64
 

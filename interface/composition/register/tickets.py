@@ -1,4 +1,4 @@
-"""Tickets, wired."""
+"""Registers the handlers, tables and routes of tickets."""
 
 from application.tickets.create_ticket import CreateTicket, create_ticket
 from application.tickets.expire_tickets import NoteExpiry, note_expiry

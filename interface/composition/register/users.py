@@ -1,4 +1,4 @@
-"""Users, wired."""
+"""Registers the handlers, tables and routes of users."""
 
 from application.tickets.erase_user import EraseUser, erase_user
 from application.users.register_user import RegisterUser, register_user
