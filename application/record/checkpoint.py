@@ -37,7 +37,7 @@ class Signer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the keys; also the prefix of the origin of each log."""
+        """The name of the keys; also the prefix of the origin of each ledger."""
 
     def sign(self, text: str) -> str:
         """Return the note: the text, an empty line, and one signature line per active key."""
@@ -58,7 +58,7 @@ class Witness(Protocol):
 
 
 def origin_of(signer: Signer, client_ext_id: str) -> str:
-    """Return the origin of a client's log."""
+    """Return the origin of a client's ledger."""
     return f"{signer.name}/{quote(client_ext_id, safe='')}"
 
 

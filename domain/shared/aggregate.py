@@ -45,7 +45,7 @@ class Aggregate(BaseAggregate[UUID], Generic[State]):
 
     @classmethod
     def at(cls, stream: UUID, state: State | None) -> Self:
-        """Return the aggregate in the given state (None: before its first event), without replaying its history."""
+        """Return the aggregate in the given state (None: before its first event), without replaying its stream."""
         aggregate = cls.__new__(cls)
         version, time = (state.version, state.last_modified) if state else (0, _NO_EVENT_YET)
         aggregate.__base_init__(stream, version, time)

@@ -148,7 +148,7 @@ class TicketCredential(Aggregate[TicketState]):
     def verify(self, policy: TicketPolicy, *, matches: bool, by: Attribution) -> Verdict | None:
         """Record the verification of a presented ticket; return why it is rejected, or None if it is accepted.
 
-        A rejection emits an event only for a wrong ticket, so requests cannot grow the history of a locked credential.
+        A rejection emits an event only for a wrong ticket, so requests cannot grow the stream of a locked credential.
         """
         verdict = self.rejection(policy, by.timestamp)
         if verdict is not None:

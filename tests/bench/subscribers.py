@@ -146,11 +146,11 @@ def _idle(store: str, stage: Stage, size: Size, results: Results) -> None:
 
 
 def depths(store: str, stage: Stage, size: Size, results: Results) -> None:
-    """Measure a page of the feed at several depths of a long log."""
+    """Measure a page of the feed at several depths of a long ledger."""
     page = size.page
     client = stage.server.client
     end = _size(client)
-    progress.print(f"{store}: pages of {page:,} events of a log of {end:,}")
+    progress.print(f"{store}: pages of {page:,} events of a ledger of {end:,}")
     slowest, filtered = 0.0, 0.0
     for depth in range(5):
         after = (end - page) * depth // 4

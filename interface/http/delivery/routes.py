@@ -56,7 +56,7 @@ class Deliveries(TypedDict):
 async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = None) -> Response:
     """Returns the delivery status of a user's newest tickets, newest first: queued, sent, failed or ended.
 
-    Addresses are masked. Older deliveries are in the client's history.
+    Addresses are masked. Older deliveries are in the client's ledger.
 
     Required permission: AccessControl.CredentialView
     """

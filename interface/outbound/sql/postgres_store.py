@@ -196,7 +196,7 @@ class _Lease:
         self._connection = connection
 
     def holds(self) -> bool:
-        """Return whether the connection is still there."""
+        """Return whether the connection is still open."""
         try:
             _query(self._connection, "SELECT 1", ())
         except psycopg.Error:
@@ -205,7 +205,7 @@ class _Lease:
 
 
 class _Recorder(PostgresApplicationRecorder):
-    """Inserts the events and the records of one transaction together.
+    """Inserts the events and the rows of one transaction together.
 
     Without the library's retry: after a lost acknowledgement it would insert again and report a conflict with itself.
     The callers' idempotency keys handle that case.

@@ -223,7 +223,7 @@ class _Lease:
 
 
 class _Recorder(SQLiteApplicationRecorder):
-    """Inserts the events and the records of one transaction together."""
+    """Inserts the events and the rows of one transaction together."""
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         changes: Changes = kwargs["changes"]
@@ -265,7 +265,7 @@ class _Datastore(SQLiteDatastore):
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
-        """Lend a connection, to one writer at a time.
+        """Yield a connection, to one writer at a time.
 
         In the library's pool, a waiting writer blocks all readers, even those of the event loop; and if it then cannot
         open a connection, the pool never accepts a writer again.

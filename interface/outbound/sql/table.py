@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from application.transaction.records import Change, Key, RecordSet
-from application.transaction.records import Row as Record
+from application.transaction.records import Row as Value
 from domain.shared.aggregate import Versioned
 
 Row = tuple[Any, ...]
@@ -13,7 +13,7 @@ State = TypeVar("State", bound=Versioned)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Loading(Generic[Key, Record]):
+class Loading(Generic[Key, Value]):
     """The query for the rows of a prefix.
 
     prefix: the columns of `{wanted}` with their types (text, bigint, uuid). columns: the expressions to select, with their
@@ -23,7 +23,7 @@ class Loading(Generic[Key, Record]):
 
     prefix: Mapping[str, str]
     columns: Mapping[str, str]
-    read: Callable[..., tuple[Key, Record]]
+    read: Callable[..., tuple[Key, Value]]
     source: str = ""
 
     def statement(self, name: str, wanted: str, types: Sequence[str]) -> str:
@@ -49,7 +49,7 @@ class Loading(Generic[Key, Record]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Storing(Generic[Key, Record]):
+class Storing(Generic[Key, Value]):
     """A statement for changed rows, which it reads from the relation `{new}`.
 
     columns: of that relation, with their types (text, bigint, bytea).
@@ -57,7 +57,7 @@ class Storing(Generic[Key, Record]):
 
     columns: Mapping[str, str]
     statement: str
-    write: Callable[[Key, Change[Record]], Row]
+    write: Callable[[Key, Change[Value]], Row]
 
 
 class Column(NamedTuple):
@@ -97,7 +97,7 @@ class Derived(Generic[State]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Table(Generic[Key, Record]):
+class Table(Generic[Key, Value]):
     """The table of a record set.
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
@@ -105,15 +105,15 @@ class Table(Generic[Key, Record]):
     DerivedRecords.
     """
 
-    records: RecordSet[Key, Record]
-    store: Storing[Key, Record] | None = None
-    remove: Storing[Key, Record] | None = None
-    loading: Loading[Key, Record] | None = None
+    records: RecordSet[Key, Value]
+    store: Storing[Key, Value] | None = None
+    remove: Storing[Key, Value] | None = None
+    loading: Loading[Key, Value] | None = None
     guarded: bool = False
     derived: Derived[Any] | None = None
 
     @property
-    def required_loading(self) -> Loading[Key, Record]:
+    def required_loading(self) -> Loading[Key, Value]:
         """The query for the rows. Raises LookupError if they are never loaded."""
         if self.loading is None:
             raise LookupError(f"{self.records} is not loaded")
@@ -126,7 +126,7 @@ class Table(Generic[Key, Record]):
             raise LookupError(f"{self.records} has no derived columns")
         return self.derived
 
-    def steps(self, changes: Mapping[Key, Change[Record]]) -> list[tuple[Storing[Key, Record], list[Row]]]:
+    def steps(self, changes: Mapping[Key, Change[Value]]) -> list[tuple[Storing[Key, Value], list[Row]]]:
         """Return the statements that store the changes, each with its rows."""
         steps = []
         for storing, removes in ((self.store, False), (self.remove, True)):
