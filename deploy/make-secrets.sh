@@ -14,7 +14,7 @@ database=999   # the user in Debian's image of PostgreSQL
 mkdir -p "$directory"
 cd "$directory"
 
-make() { # FILE OWNER COMMAND …: what the command prints
+make() { # FILE OWNER COMMAND …: write the output of the command into the file
   [ -e "$1" ] && return
   file=$1 owner=$2
   shift 2

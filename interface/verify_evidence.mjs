@@ -42,7 +42,7 @@ export async function verify(content, keys, old = null) {
   return { client, user, events, size };
 }
 
-/** Return what verify() found, in one line. */
+/** Return the facts of verify() in one line. */
 export function summary({ client, user, events, size }) {
   return `all ${events} events of user ${quoted(user)} in client ${quoted(client)}, in a ledger of ${size} entries`;
 }
@@ -56,8 +56,8 @@ export async function parseKeys(text) {
     const [, name, keyHash, encoded] = found;
     const octets = decode(encoded, 'the key');
     if (octets.length !== KEY_BYTES || octets[0] !== 1) throw new Wrong(`the key ${quoted(name)} is not an Ed25519 key`);
-    const whole = await sha256(utf8.encode(`${name}\n`), octets);
-    if (hex(whole.subarray(0, 4)) !== keyHash) {
+    const fullHash = await sha256(utf8.encode(`${name}\n`), octets);
+    if (hex(fullHash.subarray(0, 4)) !== keyHash) {
       throw new Wrong(`the key ${quoted(name)} does not match its hash: was it copied completely?`);
     }
     const verifying = await crypto.subtle.importKey('raw', octets.subarray(1), 'Ed25519', false, ['verify']);

@@ -36,7 +36,7 @@ def camel_case_fields(
 ) -> dict[str, Any]:
     """Return the fields of a dataclass in camel case, as arguments of pydantic's create_model.
 
-    required: without defaults. types: what replaces a type. The metadata of a field may have its `description`.
+    required: without defaults. types: replacements of types. The metadata of a field may have its `description`.
     """
     return {
         to_camel(field.name): (

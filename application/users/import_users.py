@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["userExtId", *UserFields.model_fields]
 _LINE_BREAK = re.compile(r"\||\r?\n")
-# Users submitted to the writer at once.
+# Users that are submitted to the writer together.
 CHUNK = 1000
 
 

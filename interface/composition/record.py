@@ -33,7 +33,7 @@ from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
 
 Result = TypeVar("Result")
-_EXPORTED_AT_ONCE = 500
+_EXPORT_PAGE = 500
 _PARTS = 16
 # Below this number of entries, the start of processes takes longer than the work.
 _FEW = 10_000
@@ -88,7 +88,7 @@ def export_log(
         ledger, position = running.store, 0
         size = ledger.size(client)
         query = HistoryQuery(client, begin=begin, end=end)
-        while found := ledger.search(query, position, _EXPORTED_AT_ONCE):
+        while found := ledger.search(query, position, _EXPORT_PAGE):
             for entry in found:
                 yield log_item(entry, ledger.event(entry))
             position = found[-1].position

@@ -46,8 +46,8 @@ def log_to_stderr(*, as_json: bool) -> None:
 
 def _add_request_ids(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Add the ids of the current request, if there is one."""
-    if at_hand := CURRENT_REQUEST.get(None):
-        event["request_id"], event["correlation_id"] = at_hand
+    if current := CURRENT_REQUEST.get(None):
+        event["request_id"], event["correlation_id"] = current
     return event
 
 

@@ -99,7 +99,7 @@ def flatness(store: str, size: Size, results: Results) -> None:
             opened.close()
         lengths = Costs(small)
         long, short = range(many, many + _STREAMS), range(many + _STREAMS, many + 2 * _STREAMS)
-        ratio = _ratio_in_turns(
+        ratio = _interleaved_ratio(
             lengths, long, lengths, short, size, results, f"{store}: stream of {size.stream_length}"
         )
         results.target(
@@ -108,7 +108,7 @@ def flatness(store: str, size: Size, results: Results) -> None:
         lengths.close()
         big, little = Costs(large), Costs(small)
         spread = range(0, many, max(1, many // 997))
-        ratio = _ratio_in_turns(
+        ratio = _interleaved_ratio(
             big, spread, little, range(few), size, results, f"{store}: {many} credentials"
         )
         results.target(f"{store}: cost at {many} credentials / at {few}", ratio, 1.2, at_most=True)
@@ -151,7 +151,7 @@ class Costs:
         self._running.close()
 
 
-def _ratio_in_turns(
+def _interleaved_ratio(
     mine: Costs, my_users: range, other: Costs, other_users: range, size: Size, results: Results, what: str
 ) -> float:
     costs: tuple[list[float], list[float]] = ([], [])

@@ -64,7 +64,7 @@ def measure(server: Server, rounds: int) -> dict[str, float]:
 def main(rounds: int) -> int:
     """Measure both hashes, print a table, and return 1 if a threshold is missed."""
     met = True
-    table = Table("hash", "reason", "median ms", "of all refusals", title="What a refusal costs")
+    table = Table("hash", "reason", "median ms", "of all refusals", title="The cost of a refusal")
     figures: dict[str, dict[str, float]] = {}
     for algorithm, share in (("SSHA256", 1), ("ARGON2ID", 4)):
         with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
--- Sends the requests of a file in turn, and prints what came of them as one line of JSON.
+-- Sends the requests of a file in turn, and prints the results as one line of JSON.
 -- Arguments: the file (a line each: method, path, body, separated by tabs), the token.
 
 local requests = {}

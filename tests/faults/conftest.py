@@ -7,7 +7,7 @@ collect_ignore = (
     if "TICKETS_TEST_FAULTS" in os.environ
     else [
         "test_clock_set_back.py",
-        "test_database_gone.py",
+        "test_database_outages.py",
         "test_failover.py",
         "test_full_disk.py",
         "test_many_connections.py",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from domain.shared.subject import Subject
-from tests.support.evidence import assert_whole, outbox_of
+from tests.support.evidence import assert_complete, outbox_of
 from tests.support.server import Server, serving, until
 
 PROCESSES = 3
@@ -20,7 +20,7 @@ PAIRS = 10
 
 @pytest.fixture
 def servers(database_url: str, tmp_path: Path) -> Iterator[list[Server]]:
-    """Servers that were started at once, on an empty store."""
+    """Servers that were started concurrently, on an empty store."""
     with ExitStack() as stack, ThreadPoolExecutor(PROCESSES) as pool:
         yield list(pool.map(lambda _: stack.enter_context(serving(tmp_path, database_url)), range(PROCESSES)))
 
@@ -37,7 +37,7 @@ def given_ticket(servers: list[Server], user: str) -> str:
     return path
 
 
-def at_once(servers: list[Server], path: str, count: int, **headers: str) -> list[httpx.Response]:
+def concurrently(servers: list[Server], path: str, count: int, **headers: str) -> list[httpx.Response]:
     start = threading.Barrier(count)
 
     def post(number: int) -> httpx.Response:
@@ -56,7 +56,7 @@ def test_one_of_concurrent_creates_wins(servers: list[Server]) -> None:
     for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
         path = given_user(servers, user)
 
-        answers = at_once(servers, path, count)
+        answers = concurrently(servers, path, count)
 
         assert statuses(answers) == {201: 1, 422: count - 1}
         refused = [answer.json()["errors"][0]["code"] for answer in answers if answer.status_code == 422]
@@ -68,13 +68,13 @@ def test_concurrent_resets_are_serialised(servers: list[Server], database_url: s
     counts = {"many": 60} | {f"pair-{number}": 2 for number in range(PAIRS)}
     mails = tmp_path / "var" / "mail"
     for user, count in counts.items():
-        answers = at_once(servers, f"{given_ticket(servers, user)}/reset", count)
+        answers = concurrently(servers, f"{given_ticket(servers, user)}/reset", count)
 
         assert statuses(answers) == {200: count}
         assert sorted(answer.json()["resetCount"] for answer in answers) == list(range(1, count + 1))
 
     until(lambda: not outbox_of(database_url), "everything is delivered")
-    rows = assert_whole(database_url, mails, [Subject("client-123", user) for user in counts])
+    rows = assert_complete(database_url, mails, [Subject("client-123", user) for user in counts])
     assert {subject.user_ext_id: row.reset_count for subject, row in rows.items()} == counts
 
 
@@ -82,7 +82,7 @@ def test_one_of_concurrent_resets_with_the_same_if_match_succeeds(servers: list[
     for user, count in [("many", 16), *((f"pair-{number}", 2) for number in range(PAIRS))]:
         path = given_ticket(servers, user)
 
-        answers = at_once(servers, f"{path}/reset", count, **{"If-Match": '"1"'})
+        answers = concurrently(servers, f"{path}/reset", count, **{"If-Match": '"1"'})
 
         assert statuses(answers) == {200: 1, 412: count - 1}
         assert servers[-1].client.get(path).json()["resetCount"] == 1
@@ -91,7 +91,7 @@ def test_one_of_concurrent_resets_with_the_same_if_match_succeeds(servers: list[
 def test_concurrent_requests_with_the_same_key_are_one_reset_with_one_response(servers: list[Server]) -> None:
     path = given_ticket(servers, "user-0")
 
-    answers = at_once(servers, f"{path}/reset", 16, **{"Idempotency-Key": "key"})
+    answers = concurrently(servers, f"{path}/reset", 16, **{"Idempotency-Key": "key"})
 
     assert statuses(answers) == {200: 16}
     assert len({answer.content for answer in answers}) == 1

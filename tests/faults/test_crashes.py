@@ -16,7 +16,7 @@ import pytest
 from domain.shared.subject import Subject
 from tests.support import crashing_server
 from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVERY
-from tests.support.evidence import assert_whole, open_store, outbox_of
+from tests.support.evidence import assert_complete, open_store, outbox_of
 from tests.support.lanes import forms
 from tests.support.server import PATIENCE_SECONDS, Server, serving, until
 from tests.support.stores import history_of
@@ -48,7 +48,7 @@ def assert_all_delivered(database_url: str, directory: Path, users: Sequence[str
     """Every user's newest ticket has its one mail, and neither a sealed row nor a draft is left."""
     until(lambda: not outbox_of(database_url), "everything is delivered")
     subjects = [Subject("client-123", user) for user in users]
-    rows = assert_whole(database_url, mails(directory), subjects)
+    rows = assert_complete(database_url, mails(directory), subjects)
     found = {path.name for path in mails(directory).iterdir()}
     assert {f"{row.stream}-{row.version}.eml" for row in rows.values()} <= found
     assert {Path(name).suffix for name in found} == {".eml"}
@@ -89,7 +89,7 @@ def test_a_retry_after_a_crash_between_commit_and_response_gets_the_first_respon
     assert to_another_process.status_code == 200
     assert to_another_process.content == stored.content
     assert parts_that_a_retry_repeats(after_the_restart) == parts_that_a_retry_repeats(to_another_process)
-    assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 2
+    assert assert_complete(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 2
 
 
 def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_retry_after_kill_9_gets_the_first_response(database_url: str, tmp_pat
     assert given.json()["resetCount"] == 1
     assert parts_that_a_retry_repeats(to_another_process) == parts_that_a_retry_repeats(given)
     assert parts_that_a_retry_repeats(after_the_restart) == parts_that_a_retry_repeats(given)
-    assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 3
+    assert assert_complete(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].version == 3
 
 
 def test_a_retry_after_a_crash_before_the_commit_happens_once(database_url: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_retry_after_a_crash_before_the_commit_happens_once(database_url: str,
         assert_all_delivered(database_url, tmp_path)
 
     assert [answer.json()["version"] for answer in answers] == [2, 2]
-    assert assert_whole(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].reset_count == 1
+    assert assert_complete(database_url, mails(tmp_path), [SUBJECT])[SUBJECT].reset_count == 1
 
 
 def test_a_crash_between_commit_and_spool_loses_no_ticket(database_url: str, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ class Caller:
         self.answered.append((answer["version"], answer["resetCount"]))
         self.key = uuid.uuid4().hex
 
-    def reset_until_the_server_is_gone(self, server: Server) -> None:
+    def reset_until_disconnected(self, server: Server) -> None:
         with httpx.Client(
             base_url=server.client.base_url,
             headers=server.client.headers,
@@ -174,7 +174,7 @@ def under_load(directory: Path, database_url: str, callers: list[Caller], answer
     wanted = answers + sum(len(caller.answered) for caller in callers)
     # The server stops first, so that the callers always end.
     with ThreadPoolExecutor(len(callers)) as pool, serving(directory, database_url, **QUICK) as server:
-        ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
+        ends = [pool.submit(caller.reset_until_disconnected, server) for caller in callers]
         until(lambda: sum(len(caller.answered) for caller in callers) >= wanted, "resets are answered")
         yield server
         server.kill()
@@ -187,7 +187,7 @@ def assert_every_answer_is_stored(
 ) -> dict[Subject, set[int]]:
     """Return the unanswered resets of each user."""
     subjects = [Subject("client-123", user) for user in USERS]
-    rows = assert_whole(database_url, mails(directory), subjects)
+    rows = assert_complete(database_url, mails(directory), subjects)
     unanswered = {}
     for subject in subjects:
         answered = [answer for c in callers if c.user == subject.user_ext_id for answer in c.answered]

@@ -136,10 +136,10 @@ def test_a_leased_ticket_is_not_sent_by_another_worker(database_url: str, tmp_pa
 def test_a_mail_server_that_is_slower_than_the_lease_gets_no_mail_twice(
     database_url: str, tmp_path: Path
 ) -> None:
-    go_on = threading.Event()
+    proceed = threading.Event()
 
     def slow(_step: str, _to: str) -> str:
-        go_on.wait(30)
+        proceed.wait(30)
         return OK
 
     with minting(tmp_path, database_url) as mint, mail_server(slow) as server, ExitStack() as stack:
@@ -150,7 +150,7 @@ def test_a_mail_server_that_is_slower_than_the_lease_gets_no_mail_twice(
         until(lambda: lease_end(database_url), "it is taken")
         first = datetime.fromisoformat(lease_end(database_url))
         until(lambda: datetime.now(UTC) > first + timedelta(seconds=1), "the first lease is over")
-        go_on.set()
+        proceed.set()
         all_over(database_url)
 
     assert len(server.taken) == 1

@@ -21,7 +21,7 @@ import pytest
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketRegenerated
 from tests.support.command import tickets
-from tests.support.evidence import assert_whole, open_store, outbox_of
+from tests.support.evidence import assert_complete, open_store, outbox_of
 from tests.support.failover import TwoServers, missing, two_servers
 from tests.support.follower import Follower
 from tests.support.receiver import receiving
@@ -227,7 +227,7 @@ def test_a_killed_primary_costs_seconds_and_no_answered_reset_nor_a_position_of_
             assert ledger == seen()[: len(ledger)], name
         assert all(follower.process.poll() is None for follower in followers)
         assert_every_answer_is_stored(both.url, callers)
-        assert_whole(both.url, tmp_path / "var" / "mail", [Subject(CLIENT, user) for user in USERS])
+        assert_complete(both.url, tmp_path / "var" / "mail", [Subject(CLIENT, user) for user in USERS])
         check = tickets(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=both.url)
         assert check.returncode == 0, check.stderr
         report(times, callers)

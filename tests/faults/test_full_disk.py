@@ -19,12 +19,12 @@ def fill(disk: Path, load: Load) -> float:
         load.refused(time.monotonic())
         time.sleep(0.5)
     recovery = load.answers_again(time.monotonic())
-    load.so_many_more(50)
+    load.wait_for_resets(50)
     load.ready_again(time.monotonic())
     return recovery
 
 
-def assert_all_is_well(load: Load, server: Server, recoveries: list[float]) -> None:
+def assert_recovered(load: Load, server: Server, recoveries: list[float]) -> None:
     load.stop()
     load.assert_that_it_was_bearable()
     load.assert_nothing_lost()
@@ -32,7 +32,7 @@ def assert_all_is_well(load: Load, server: Server, recoveries: list[float]) -> N
     assert not tracebacks(server)
 
 
-def test_a_full_disk_under_sqlite_the_mails_and_the_keys_costs_no_answered_reset(tmp_path: Path) -> None:
+def test_a_full_disk_under_sqlite_the_mails_and_the_keys_loses_no_confirmed_reset(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/var/tickets.db"
     with (
         small_disk(tmp_path / "var", 48) as disk,
@@ -41,10 +41,10 @@ def test_a_full_disk_under_sqlite_the_mails_and_the_keys_costs_no_answered_reset
     ):
         recoveries = [fill(disk, load)]
         load.report("disk full, SQLite", recoveries)
-        assert_all_is_well(load, server, recoveries)
+        assert_recovered(load, server, recoveries)
 
 
-def test_a_full_disk_under_postgres_costs_no_answered_reset(tmp_path: Path) -> None:
+def test_a_full_disk_under_postgres_loses_no_confirmed_reset(tmp_path: Path) -> None:
     with (
         own_postgres(megabytes=160) as postgres,
         serving(tmp_path, postgres.new_database(), **QUICK) as server,
@@ -52,10 +52,10 @@ def test_a_full_disk_under_postgres_costs_no_answered_reset(tmp_path: Path) -> N
     ):
         recoveries = [fill(postgres.disk, load)]
         load.report("disk full, PostgreSQL", recoveries)
-        assert_all_is_well(load, server, recoveries)
+        assert_recovered(load, server, recoveries)
 
 
-def test_no_space_for_the_log_of_postgres_costs_no_answered_reset(tmp_path: Path) -> None:
+def test_no_space_for_the_log_of_postgres_loses_no_confirmed_reset(tmp_path: Path) -> None:
     """PostgreSQL then exits (PANIC), and recovers when its supervisor restarts it and there is space."""
     with (
         own_postgres(megabytes=160) as postgres,
@@ -71,4 +71,4 @@ def test_no_space_for_the_log_of_postgres_costs_no_answered_reset(tmp_path: Path
         recoveries = [load.answers_again(freed)]
         load.ready_again(time.monotonic())
         load.report("no space for the log, PostgreSQL", recoveries)
-        assert_all_is_well(load, server, recoveries)
+        assert_recovered(load, server, recoveries)

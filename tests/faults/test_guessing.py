@@ -1,4 +1,4 @@
-"""Wrong guesses at one credential from several processes at once: ten thousand in the slow lane."""
+"""Wrong guesses at one credential from several processes concurrently: ten thousand in the slow lane."""
 
 import multiprocessing
 import secrets
@@ -42,7 +42,7 @@ def guess(database_url: str, guesses: int) -> int:
 
 
 @pytest.mark.parametrize("processes_and_guesses", forms(short=(2, 100), full=(16, 625)))
-def test_wrong_guesses_count_right_never_unlock_and_leave_a_short_history(
+def test_wrong_guesses_count_right_never_unlock_and_leave_a_short_stream(
     database_url: str, processes_and_guesses: tuple[int, int]
 ) -> None:
     processes, guesses = processes_and_guesses

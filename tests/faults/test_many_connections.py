@@ -1,4 +1,4 @@
-"""10,000 connections at once, and more than the limit of open files: others are served, and all are released afterwards."""
+"""10,000 concurrent connections, and more than the limit of open files: others are served, and all are released afterwards."""
 
 import resource
 import time

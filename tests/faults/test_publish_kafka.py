@@ -3,7 +3,7 @@
 Real here: the publisher as a separate process, aiokafka in it, the protocol over loopback, and the consumer that reads
 back. Not real: the broker. It is librdkafka's mock cluster (from the wheel confluent-kafka), which keeps everything in
 this process's memory: it checks no sequence numbers of idempotent producers as Kafka does, has no disk that could fail
-and no replicas, and cannot be killed alone. What a real cluster does in an outage is not tested.
+and no replicas, and cannot be killed alone. Outages of a real cluster are not tested.
 """
 
 import json

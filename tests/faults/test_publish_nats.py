@@ -23,7 +23,7 @@ from tests.support.command import Command, publishing
 from tests.support.lanes import forms
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
 from tests.support.nats import NatsServer, nats_server, needs_nats_server
-from tests.support.postgres import out_of_reach
+from tests.support.postgres import database_unreachable
 from tests.support.server import serving
 
 pytestmark = needs_nats_server
@@ -45,7 +45,7 @@ def resetting(directory: Path, database_url: str) -> Iterator[None]:
     callers = [Caller(f"user-{number % 2}") for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool, serving(directory, database_url) as server:
         given_tickets(server, ["user-0", "user-1"])
-        ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
+        ends = [pool.submit(caller.reset_until_disconnected, server) for caller in callers]
         yield
         server.kill()
         for end in ends:
@@ -147,7 +147,7 @@ def test_the_publisher_waits_for_an_unavailable_store(
     given_ticket(postgres_url, "client-1")
     publisher = publishing(tmp_path, postgres_url, broker.url)
     broker.has(1)
-    with out_of_reach(postgres_server, postgres_url):
+    with database_unreachable(postgres_server, postgres_url):
         publisher.reported("the PostgreSQL store failed")
     reset(postgres_url, "client-1", 5)
 
@@ -220,21 +220,21 @@ def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
     async def make_forgetful(jetstream: JetStreamContext) -> None:
         await jetstream.add_stream(StreamConfig(name="TICKETS", subjects=["tickets.>"], duplicate_window=0.1))
 
-    async def publish_again_and_again(held_up: NatsBroker) -> None:
+    async def publish_repeatedly(delayed: NatsBroker) -> None:
         while True:
-            await held_up.publish("client-1", events[2:3])
+            await delayed.publish("client-1", events[2:3])
 
     async def publish_beside_each_other() -> None:
-        held_up, other = (NatsBroker(parse_broker_url(broker.url), "TICKETS", "tickets") for _ in range(2))
-        await held_up.connect()
-        await held_up.publish("client-1", events[:2])
+        delayed, other = (NatsBroker(parse_broker_url(broker.url), "TICKETS", "tickets") for _ in range(2))
+        await delayed.connect()
+        await delayed.publish("client-1", events[:2])
         await other.connect()
         assert await other.newest("client-1") == (2, "")
         await other.publish("client-1", events[2:])
         with pytest.raises(OutOfSync):
-            await asyncio.wait_for(publish_again_and_again(held_up), 30)
-        assert await held_up.newest("client-1") == (4, "")
-        await held_up.close()
+            await asyncio.wait_for(publish_repeatedly(delayed), 30)
+        assert await delayed.newest("client-1") == (4, "")
+        await delayed.close()
         await other.close()
 
     broker.ask(make_forgetful)

@@ -19,16 +19,16 @@ QUICK: Any = {"TICKETS_DELIVERY_RETRY_SECONDS": "0.5", "TICKETS_DELIVERY_LEASE_S
 RECOVERS_WITHIN_SECONDS = 15
 
 
-def test_a_file_system_that_turns_read_only_costs_no_answered_reset(tmp_path: Path) -> None:
+def test_a_file_system_that_turns_read_only_loses_no_confirmed_reset(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/var/tickets.db"
     with breakable_disk(tmp_path, tmp_path / "var") as disk, serving(tmp_path, url, **QUICK) as server:
         with under_load(server) as load:
             disk.break_it()
             load.refused(time.monotonic())
             time.sleep(1)
-            assert reads_go_on(load)
+            assert reads_succeed(load)
 
-            started_anew = tickets(tmp_path, "serve", "--port", str(server.port), TICKETS_DATABASE_URL=url)
+            restarted = tickets(tmp_path, "serve", "--port", str(server.port), TICKETS_DATABASE_URL=url)
 
             load.moving = True
             assert server.stop() == 0
@@ -42,11 +42,11 @@ def test_a_file_system_that_turns_read_only_costs_no_answered_reset(tmp_path: Pa
                 load.assert_nothing_lost()
                 assert recovery < RECOVERS_WITHIN_SECONDS
                 assert not tracebacks(again)
-        assert started_anew.returncode not in (0, None)
-        assert "Read-only file system" in started_anew.stderr
-        assert "Traceback" not in started_anew.stderr
+        assert restarted.returncode not in (0, None)
+        assert "Read-only file system" in restarted.stderr
+        assert "Traceback" not in restarted.stderr
 
 
-def reads_go_on(load: Load) -> bool:
+def reads_succeed(load: Load) -> bool:
     """Return whether stored data can be read."""
     return load.server.client.get("/client-123/users/user-0/ticket").status_code == httpx.codes.OK

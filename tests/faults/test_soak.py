@@ -22,7 +22,7 @@ from tests.support.evidence import open_store
 from tests.support.lanes import forms
 from tests.support.ledgers import ledgers
 from tests.support.mail_server import OK, mail_server
-from tests.support.postgres import out_of_reach
+from tests.support.postgres import database_unreachable
 from tests.support.server import Server, until
 from tests.support.stores import states_of
 
@@ -182,7 +182,7 @@ def cause_faults(
             warm = soak.resident()[0]
         fault = chance.choice(["kill", "stop", "cut off"])
         if fault == "cut off" and soak.database_url.startswith("postgres"):
-            with out_of_reach(request.getfixturevalue("postgres_server"), soak.database_url):
+            with database_unreachable(request.getfixturevalue("postgres_server"), soak.database_url):
                 threading.Event().wait(0.5)
         else:
             soak.restart(1, kill=fault == "kill")

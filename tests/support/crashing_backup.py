@@ -35,6 +35,6 @@ def rename_until(path: Path, target: Path) -> Path:
     return renamed
 
 
-sqlite_backup._PAGES_AT_ONCE = 1
+sqlite_backup._PAGES_PER_STEP = 1
 sqlite_backup._copy = copy_until
 Path.rename = rename_until  # type: ignore[assignment, method-assign]

@@ -37,15 +37,15 @@ def _after_taking() -> None:
     SqlOutbox.take = take_and_die  # type: ignore[assignment, method-assign]
 
 
-def _after_saying(what: str) -> Callable[[], None]:
+def _after_sending(what: str) -> Callable[[], None]:
     def prepare() -> None:
         send = getattr(SMTP, what)
 
-        async def say_and_die(*arguments: Any, **terms: Any) -> None:
+        async def send_and_die(*arguments: Any, **terms: Any) -> None:
             await send(*arguments, **terms)
             _die()
 
-        setattr(SMTP, what, say_and_die)
+        setattr(SMTP, what, send_and_die)
 
     return prepare
 
@@ -91,9 +91,9 @@ def _after_recording() -> None:
 
 _WAYS: dict[str, Callable[[], None]] = {
     LEASED: _after_taking,
-    CONNECTED: _after_saying("connect"),
-    RECIPIENT_TAKEN: _after_saying("rcpt"),
-    MAIL_TAKEN: _after_saying("data"),
+    CONNECTED: _after_sending("connect"),
+    RECIPIENT_TAKEN: _after_sending("rcpt"),
+    MAIL_TAKEN: _after_sending("data"),
     RECORDING: _while_recording,
     RECORDED: _after_recording,
 }

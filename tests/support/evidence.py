@@ -31,7 +31,7 @@ def ticket_in(mail: Path) -> ClearTicket:
     return ClearTicket(ticket)
 
 
-def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketState]:
+def assert_complete(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketState]:
     """Assert that nothing is half-done, and return the rows.
 
     The row is the fold of its events; versions are dense; each minted ticket has its sealed row, or the record that it
@@ -40,7 +40,7 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
     store = open_store(database_url)
     try:
         rows = states_of(store, subjects)
-        waiting = {entry.delivery_id for entry in _outbox(store)}
+        pending = {entry.delivery_id for entry in _outbox(store)}
         minted: set[str] = set()
         delivered: set[str] = set()
         ended: set[str] = set()
@@ -60,10 +60,10 @@ def assert_whole(database_url: str, mails: Path, subjects: list[Subject]) -> dic
                 name = delivery_id(stream_id(*subject), event.ticket_version)
                 known = ended if isinstance(event, TicketDeliveryEnded) else delivered
                 assert (
-                    name not in waiting | delivered | ended
+                    name not in pending | delivered | ended
                 )  # each is recorded once, with the removal of its row
                 known.add(name)
-        assert minted == waiting | delivered | ended
+        assert minted == pending | delivered | ended
         assert delivered <= {mail.stem for mail in mails.glob("*.eml")} <= minted
         assert {stat.S_IMODE(mail.stat().st_mode) for mail in mails.iterdir()} <= {0o600}
         return rows

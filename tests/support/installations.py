@@ -2,7 +2,7 @@
 
 `python -m tests.support.installations` runs the programs of tests/support/releases.py, and keeps the archives that exist.
 An archive is the working directory of the service: the SQLite file or a dump of PostgreSQL, the keys, the mails, the
-directory of checkpoints, an evidence file with a kept checkpoint and the verifier keys, and what the service answered.
+directory of checkpoints, an evidence file with a kept checkpoint and the verifier keys, and the responses of the service.
 """
 
 import json
@@ -90,7 +90,7 @@ def unpack(name: str, directory: Path) -> None:
 def _fill(program: Program) -> None:
     with program.serving(deliver=True) as client:
         _define_policies(client)
-        _live_a_whole_life(client, program.directory / "var" / "mail")
+        _run_life_cycle(client, program.directory / "var" / "mail")
         _fail_and_end_deliveries(client)
         _subscribe(client)
         _fill_a_tile(client)
@@ -129,7 +129,7 @@ def _define_policies(client: httpx.Client) -> None:
     _put(client, f"/{CLIENT}/policies/unsent", {"parameters": long | {"sendingMethod": ["PDFstore", "None"]}})
 
 
-def _live_a_whole_life(client: httpx.Client, mails: Path) -> None:
+def _run_life_cycle(client: httpx.Client, mails: Path) -> None:
     ticket = _given_a_ticket(client, PROVEN)
     _post(client, f"{ticket}/verify", {"ticket": "wrong"})
     _patch(client, ticket, {"policyExtId": "strong", "modificationComment": "Zoë's"})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 
 from domain.shared.subject import Subject
-from tests.support.evidence import assert_whole, outbox_of
+from tests.support.evidence import assert_complete, outbox_of
 from tests.support.server import Server, until
 
 CLIENT = "client-123"
@@ -48,7 +48,7 @@ class Load:
     answers: list[Answered] = field(default_factory=list)
     resets: dict[str, list[int]] = field(default_factory=lambda: {user: [] for user in USERS})
 
-    def reset_again_and_again(self, user: str) -> None:
+    def reset_repeatedly(self, user: str) -> None:
         """Reset a ticket; a failed request is repeated with its key until it succeeds."""
         with self._client() as http:
             while not self.stopping.is_set():
@@ -99,7 +99,7 @@ class Load:
         for end in self.ends:
             end.result(60)
 
-    def so_many_more(self, resets: int) -> None:
+    def wait_for_resets(self, resets: int) -> None:
         """Wait until this number of further resets is answered."""
         wanted = resets + sum(map(len, self.resets.values()))
         until(lambda: sum(map(len, self.resets.values())) >= wanted, "resets are answered")
@@ -150,7 +150,7 @@ class Load:
         database_url = self.server.database_url
         until(lambda: not outbox_of(database_url), "everything is delivered")
         subjects = {user: Subject(CLIENT, user) for user in USERS}
-        rows = assert_whole(database_url, self.server.directory / "var" / "mail", list(subjects.values()))
+        rows = assert_complete(database_url, self.server.directory / "var" / "mail", list(subjects.values()))
         for user, subject in subjects.items():
             assert sorted(self.resets[user]) == list(range(1, rows[subject].reset_count + 1))
 
@@ -177,9 +177,9 @@ def under_load(server: Server) -> Iterator[Load]:
     with ThreadPoolExecutor(CALLERS + 1) as pool:
         load.ends.append(pool.submit(load.read_repeatedly))
         for number in range(CALLERS):
-            load.ends.append(pool.submit(load.reset_again_and_again, USERS[number % len(USERS)]))
+            load.ends.append(pool.submit(load.reset_repeatedly, USERS[number % len(USERS)]))
         try:
-            load.so_many_more(50)
+            load.wait_for_resets(50)
             yield load
         finally:
             load.stop()

@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 OK = "250 taken"
 HANGS, DROPS, DRIPS = "hangs", "drops", "drips"
-_FOR_EVER = 3600
+_HANG_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class MailServer:
 
     async def _do(self, server: SMTP, reported: str) -> str:
         if reported == HANGS:
-            await asyncio.sleep(_FOR_EVER)
+            await asyncio.sleep(_HANG_SECONDS)
         if reported == DROPS:
             assert isinstance(server.transport, asyncio.Transport)
             server.transport.abort()

@@ -31,7 +31,7 @@ needs_postfix = pytest.mark.skipif(
 LOGIN = ("tickets", "p@ss/word")
 MAILBOX, BUSY = "una@bank.example", "busy@bank.example"
 LARGEST_MAIL_BYTES = 50_000
-_NOBODY = 65534
+_UNPRIVILEGED = 65534
 
 # Permissions to send are configured here, and nothing is resolved outside of this machine.
 _MAIN = f"""\
@@ -63,8 +63,8 @@ virtual_mailbox_domains = bank.example
 virtual_mailbox_base = {{directory}}/boxes
 virtual_mailbox_maps = inline:{{{{ {{{{ {MAILBOX} = una/ }}}}, {{{{ {BUSY} = busy/ }}}} }}}}
 virtual_minimum_uid = 1
-virtual_uid_maps = static:{_NOBODY}
-virtual_gid_maps = static:{_NOBODY}
+virtual_uid_maps = static:{_UNPRIVILEGED}
+virtual_gid_maps = static:{_UNPRIVILEGED}
 """
 _MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -101,14 +101,14 @@ class Postfix:
 
     def start(self) -> None:
         """Start it with its queue."""
-        self._say("start")
+        self._run_postfix("start")
         until(self._answers, "postfix answers")
 
     def stop(self) -> None:
         """Stop it, and wait until it has stopped."""
-        self._say("stop")
+        self._run_postfix("stop")
 
-    def _say(self, word: str) -> None:
+    def _run_postfix(self, word: str) -> None:
         reported = subprocess.run(
             [PROGRAM or "", "-c", str(self.directory / "etc"), word],
             capture_output=True,
@@ -149,7 +149,7 @@ def postfix_server() -> Iterator[Postfix]:
         for name in ("etc", "queue", "data", "boxes"):
             (directory / name).mkdir(mode=0o755)
         shutil.chown(directory / "data", "postfix")
-        shutil.chown(directory / "boxes", _NOBODY, _NOBODY)
+        shutil.chown(directory / "boxes", _UNPRIVILEGED, _UNPRIVILEGED)
         terms = {"directory": directory, "port": server.port, "auth_port": auth_port}
         (directory / "etc" / "main.cf").write_text(_MAIN.format(**terms))
         (directory / "etc" / "master.cf").write_text(_MASTER.format(**terms))
@@ -172,15 +172,15 @@ class _Login(socketserver.StreamRequestHandler):
             f"COOKIE\t{'0' * 32}",
             "DONE",
         ]
-        self._say(*greeting)
+        self._reply(*greeting)
         for line in self.rfile:
             word, *fields = line.decode().rstrip("\n").split("\t")
             if word == "AUTH":
                 [given] = [field.removeprefix("resp=") for field in fields if field.startswith("resp=")]
                 good = base64.b64decode(given).decode().split("\0")[1:] == list(LOGIN)
-                self._say(f"{'OK' if good else 'FAIL'}\t{fields[0]}\tuser={LOGIN[0]}")
+                self._reply(f"{'OK' if good else 'FAIL'}\t{fields[0]}\tuser={LOGIN[0]}")
 
-    def _say(self, *lines: str) -> None:
+    def _reply(self, *lines: str) -> None:
         self.wfile.write("".join(f"{line}\n" for line in lines).encode())
 
 

@@ -64,7 +64,7 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def out_of_reach(server_url: str, database_url: str) -> Iterator[None]:
+def database_unreachable(server_url: str, database_url: str) -> Iterator[None]:
     """End every connection to a database, and block new ones until the end."""
     name = database_url.partition("@/")[2].partition("?")[0]
     with psycopg.connect(server_url, autocommit=True) as connection:

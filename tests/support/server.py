@@ -93,7 +93,7 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """Kill every process of the server at once, like a power cut.
+        """Kill every process of the server together, like a power cut.
 
         Returns when PostgreSQL has executed every statement that the server had sent.
         """

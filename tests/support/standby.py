@@ -39,7 +39,7 @@ class Standby:
             until(lambda: standby.execute(has, place).fetchone() == (True,), "the standby has it")
 
     @contextmanager
-    def held_up(self) -> Iterator[None]:
+    def replay_paused(self) -> Iterator[None]:
         """Let it receive the WAL without replaying it until the end."""
         with self._connection() as standby:
             standby.execute("SELECT pg_wal_replay_pause()")

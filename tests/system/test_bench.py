@@ -54,7 +54,7 @@ def test_every_part_runs(part: str, store: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_scale_of_one_log_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_scale_of_one_event_log_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     scale.main(scale.Size(seconds=0.1, rounds=1, batches=(2,), processes=(1,)))
 
     kinds = [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()]

@@ -1,4 +1,4 @@
-"""Each promise of docs/security.md names existing tests that verify it."""
+"""Each guarantee of docs/security.md names existing tests that verify it."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ import pytest
 from tests.support.server import ROOT
 
 DOC = (ROOT / "docs" / "security.md").read_text()
-HEADINGS = {"cannot", "---"}
-PROMISES = [
+HEADINGS = {"the attacker cannot", "---"}
+GUARANTEES = [
     row
     for line in DOC.splitlines()
     if line.startswith("|")
@@ -28,21 +28,21 @@ ATTACKERS = [
 ]
 
 
-def test_each_attacker_has_a_section_with_promises() -> None:
+def test_each_attacker_has_a_section_with_guarantees() -> None:
     sections = re.split(r"^\*\*", DOC, flags=re.MULTILINE)[1:]
 
     assert [section.partition("**")[0].partition(",")[0] for section in sections] == ATTACKERS
     for section in sections:
-        assert "| cannot | held by |" in section
+        assert "| the attacker cannot | verified by |" in section
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise[0])
-def test_a_promise_names_existing_tests(promise: list[str]) -> None:
-    _, held_by = promise
-    names = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", held_by)
+@pytest.mark.parametrize("guarantee", GUARANTEES, ids=lambda guarantee: guarantee[0])
+def test_a_guarantee_names_existing_tests(guarantee: list[str]) -> None:
+    _, verified_by = guarantee
+    names = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", verified_by)
 
     assert names
-    assert held_by == ", ".join(f"`{path}::{name}`" for path, name in names)
+    assert verified_by == ", ".join(f"`{path}::{name}`" for path, name in names)
     for path, name in names:
         tree = ast.parse((ROOT / path).read_text())
         assert name in [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]

@@ -72,7 +72,7 @@ def reading(server: Server) -> Iterator[list[str]]:
 def under_load(server: Server, callers: list[Caller]) -> Iterator[None]:
     """Reset from several callers, until the server refuses each of them."""
     with ThreadPoolExecutor(len(callers)) as pool:
-        ends = [pool.submit(caller.reset_until_the_server_is_gone, server) for caller in callers]
+        ends = [pool.submit(caller.reset_until_disconnected, server) for caller in callers]
         until(lambda: sum(len(caller.answered) for caller in callers) >= 50, "resets are answered")
         yield
         for end in ends:

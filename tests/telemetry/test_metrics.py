@@ -214,7 +214,7 @@ def test_a_scrape_of_one_worker_reports_all_workers(sqlite_url: str, tmp_path: P
         server.client.put("/client-123/users/user-1", json={"email": "u@example.com"}).raise_for_status()
         server.client.post("/client-123/users/user-1/ticket").raise_for_status()
         reset_over_new_connections(server, 40)
-        say_no_http(server, 20)
+        send_invalid_http(server, 20)
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as monitor:
             for _ in range(10):
                 samples = parsed(monitor.get("/metrics", headers={"Connection": "close"}).text)
@@ -230,7 +230,7 @@ def test_a_scrape_of_one_worker_reports_all_workers(sqlite_url: str, tmp_path: P
     assert left == 0
 
 
-def say_no_http(server: Server, times: int) -> None:
+def send_invalid_http(server: Server, times: int) -> None:
     for _ in range(times):
         with connect(server) as connection:
             connection.sendall(b"HELO mail\r\n\r\n")
@@ -238,7 +238,7 @@ def say_no_http(server: Server, times: int) -> None:
 
 
 @contextmanager
-def held_up(database: Path) -> Iterator[None]:
+def writes_blocked(database: Path) -> Iterator[None]:
     """Block all writes to a database."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -256,7 +256,7 @@ def test_the_queues_of_all_workers_are_reported_by_each(sqlite_url: str, tmp_pat
             answer = httpx.get(url, headers={"Connection": "close"}, trust_env=False, timeout=30)
             return value(parsed(answer.text), "queue_commands")
 
-        with ThreadPoolExecutor(12) as pool, held_up(tmp_path / "var" / "tickets.db"):
+        with ThreadPoolExecutor(12) as pool, writes_blocked(tmp_path / "var" / "tickets.db"):
             for _ in range(12):
                 pool.submit(reset_over_new_connections, server, 1)
             # Each worker is processing at least one, which is not queued any more.

@@ -81,8 +81,8 @@ def _add_templates(cli: typer.Typer, actions: DeliveryActions) -> None:
         """List the kinds of templates and their placeholders."""
         for title, known in (("Kinds", KINDS), ("Placeholders", PLACEHOLDERS)):
             table = Table(title=title, title_justify="left", show_header=False)
-            for name, what in known.items():
-                table.add_row(f"{{{{ {name} }}}}" if known is PLACEHOLDERS else name, what)
+            for name, meaning in known.items():
+                table.add_row(f"{{{{ {name} }}}}" if known is PLACEHOLDERS else name, meaning)
             Console().print(table)
 
     _add_render(templates, actions)

@@ -68,7 +68,7 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
         table = Table(title=f"Ticket of {user} in {client}", box=SIMPLE)
         table.add_column("version", justify="right")
         table.add_column("event", no_wrap=True)
-        table.add_column("what changed", overflow="fold")
+        table.add_column("changes", overflow="fold")
         for item in items:
             lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
             reason = [f"reason: {item['reason']}"] if item["reason"] else []

@@ -53,7 +53,7 @@ class Call:
     """An authenticated and permitted call about one user, independent of the framework.
 
     path, path_params, query_string: as sent, still percent-encoded.
-    state: what the envelope shares with the call: `traceparent`, `access`, `operation`.
+    state: values that the envelope shares with the call: `traceparent`, `access`, `operation`.
     """
 
     method: str

@@ -107,7 +107,7 @@ class PollBody(_Body):
     setErrs: Annotated[dict[str, TokenErrorBody], Field(max_length=100)] = {}
     maxEvents: Annotated[
         int,
-        Field(ge=0, le=2**31 - 1, strict=True, description="At most 100 come at once."),
+        Field(ge=0, le=2**31 - 1, strict=True, description="A response contains at most 100."),
         BeforeValidator(integral),
     ] = 100
     returnImmediately: Annotated[bool, Field(strict=True)] = False

@@ -10,7 +10,7 @@ from pathlib import Path
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return the content of the file, which is created if it is missing.
 
-    If several processes start at once, one creates the file, atomically. Raises OSError.
+    If several processes start concurrently, one creates the file, atomically. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()

@@ -52,7 +52,7 @@ class LedgerKeys:
 
     def sign(self, text: str) -> str:
         """Return the note: the text, an empty line, and a signature line per current key. Raises KeyMissing."""
-        lines = [_signature_line(self._name, key, text) for key in self._in_force()]
+        lines = [_signature_line(self._name, key, text) for key in self._current_keys()]
         return f"{text}\n{''.join(lines)}"
 
     def public(self) -> list[tuple[str, str]]:
@@ -89,7 +89,7 @@ class LedgerKeys:
             made = max([self._clock(), *(_date_of(newest) + timedelta(seconds=1) for newest in files[-1:])])
             replace_durably(self._directory / f"{made.strftime(_FILE_DATE)}.pem", _new_key())
 
-    def _in_force(self) -> list[Ed25519PrivateKey]:
+    def _current_keys(self) -> list[Ed25519PrivateKey]:
         # A file with an invalid name that appears at run time fails the next start, not the signing.
         files = _named_as_keys(_files_in(self._directory))
         if not files:

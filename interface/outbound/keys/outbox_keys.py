@@ -39,7 +39,7 @@ class OutboxKeyFile:
         Raises OSError, ValueError if no keys were read before.
         """
         if not self._keys:
-            self._make_if_there_is_none()
+            self._create_if_missing()
         try:
             status = self._path.stat()
             found = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -58,7 +58,7 @@ class OutboxKeyFile:
         """Read the file. Raises OSError, ValueError if it is missing or invalid, even after a successful read."""
         _parts(self._path.read_bytes())
 
-    def _make_if_there_is_none(self) -> None:
+    def _create_if_missing(self) -> None:
         if not self._path.exists():
             self._check_that_none_is_lost()
             read_or_create(self._path, _new_key)

@@ -15,7 +15,7 @@ from interface.outbound.sql.table import Derived, Row, upsert
 
 _Item = TypeVar("_Item")
 Key = tuple[str, str]
-_ROWS_AT_ONCE = 500
+_ROWS_PER_STATEMENT = 500
 _STREAMS = "SELECT topic, count(*) FROM ledger WHERE version = 1 GROUP BY topic"
 
 
@@ -104,5 +104,5 @@ def _rewriting(table: str, derived: Derived[Any]) -> tuple[str, Sequence[str]]:
 
 
 def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for begin in range(0, len(items), _ROWS_AT_ONCE):
-        yield items[begin : begin + _ROWS_AT_ONCE]
+    for begin in range(0, len(items), _ROWS_PER_STATEMENT):
+        yield items[begin : begin + _ROWS_PER_STATEMENT]

@@ -46,7 +46,7 @@ WITH RECURSIVE client (name) AS (
 )
 SELECT name FROM client WHERE name IS NOT NULL
 """
-_ROWS_AT_ONCE = 500
+_ROWS_PER_STATEMENT = 500
 # A client without a cut had no ledger at the start of the era.
 _ERAS = """
 SELECT name, coalesce(size, 0), began FROM eras
@@ -95,8 +95,8 @@ class SqlLedger(SqlDerivedRows):
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the ledger sizes of those of these clients that have a ledger."""
         sizes: dict[str, int] = {}
-        for begin in range(0, len(client_ext_ids), _ROWS_AT_ONCE):
-            chunk = client_ext_ids[begin : begin + _ROWS_AT_ONCE]
+        for begin in range(0, len(client_ext_ids), _ROWS_PER_STATEMENT):
+            chunk = client_ext_ids[begin : begin + _ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(chunk))
             statement = f"SELECT client_ext_id, size FROM ledger_sizes WHERE client_ext_id IN ({marks})"
             sizes.update((client, size) for client, size in self._fetch(statement, chunk))

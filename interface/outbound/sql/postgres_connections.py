@@ -21,21 +21,21 @@ CONNECT_TIMEOUT_SECONDS = 3
 _LOCK_TIMEOUT_SECONDS = 5
 _STATEMENT_TIMEOUT_SECONDS = 10
 # Detects a lost machine, which the operating system's defaults do only after hours.
-_GIVEN_UP_AFTER_TEN_SECONDS: dict[str, Any] = {
+_TCP_TIMEOUTS: dict[str, Any] = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
 # The pool doubles its delay after each failure, so it would stay unavailable long after an outage. After this time it
-# gives up instead, and the next request makes it reconnect at once.
-_POOL_GIVES_UP_AFTER_SECONDS = 1
+# gives up instead, and the next request makes it reconnect immediately.
+_POOL_RECONNECT_SECONDS = 1
 
 
 def connection_options(url: str) -> dict[str, Any]:
     """Return the connection options of the URL, completed by our defaults."""
     named = _named(url)
-    options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_GIVEN_UP_AFTER_TEN_SECONDS, **named}
+    options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_TCP_TIMEOUTS, **named}
     if "," in str(options.get("host", "")):
         options.setdefault("target_session_attrs", "read-write")
     return options
@@ -67,7 +67,7 @@ class Datastore(PostgresDatastore):
 
     @contextmanager
     def get_connection(self) -> Iterator[Connection]:
-        """Lend a connection. Raises OperationalError if this program must not use the store's schema."""
+        """Yield a connection. Raises OperationalError if this program must not use the store's schema."""
         with self.unguarded() as connection:
             try:
                 self._guard.check(partial(stored_schema, connection))
@@ -79,7 +79,7 @@ class Datastore(PostgresDatastore):
         """Do nothing: the library would connect here, for composite types that the service does not use."""
 
     def unguarded(self) -> AbstractContextManager[Connection]:
-        """Lend a connection without a check of the schema."""
+        """Yield a connection without a check of the schema."""
         return super().get_connection()
 
 
@@ -103,7 +103,7 @@ def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) 
         lock_timeout=_LOCK_TIMEOUT_SECONDS,
         idle_in_transaction_session_timeout=_STATEMENT_TIMEOUT_SECONDS,
     )
-    datastore.pool.reconnect_timeout = _POOL_GIVES_UP_AFTER_SECONDS
+    datastore.pool.reconnect_timeout = _POOL_RECONNECT_SECONDS
     connect = cast("dict[str, Any]", datastore.pool.kwargs)
     for name in [name for name, value in named.items() if not value]:
         del connect[name]  # so that libpq's defaults apply (a socket, the user's name, a password file)

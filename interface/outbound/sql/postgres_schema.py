@@ -37,7 +37,7 @@ def check(connection: psycopg.Connection[Any]) -> None:
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
     """Migrate the schema. Raises RuntimeError if it is too new, StoreUnavailable if a table is in use."""
-    # Several processes can start at once on an empty database: one creates the tables, the others wait.
+    # Several processes can start concurrently on an empty database: one creates the tables, the others wait.
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
     # A migration that waits for a table blocks all later users of the table.
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")

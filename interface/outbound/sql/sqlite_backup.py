@@ -15,7 +15,7 @@ from interface.outbound.sql.sqlite_lock import exclusive, lock_of, share
 from interface.outbound.sql.sqlite_store import SqliteStore
 
 # 4 MB: some milliseconds between reports of progress and checks for signals.
-_PAGES_AT_ONCE = 1024
+_PAGES_PER_STEP = 1024
 _LOGS = ("-wal", "-journal")
 _BESIDE = (*_LOGS, "-shm")
 
@@ -167,7 +167,7 @@ def _copy(source: Path, draft: Path, report: ReportProgress) -> None:
             writing.execute("PRAGMA synchronous=OFF")  # the caller syncs the complete file
             reading.backup(
                 writing,
-                pages=_PAGES_AT_ONCE,
+                pages=_PAGES_PER_STEP,
                 progress=lambda _, rest, pages: report("copying", pages - rest, pages),
             )
     report("checking", 0, 1)

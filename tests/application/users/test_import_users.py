@@ -40,7 +40,7 @@ def test_each_line_registers_a_user(service: Service) -> None:
     assert (report.good, report.created, report.faults) == (2, 2, [])
 
 
-def test_a_second_run_changes_only_what_differs(service: Service) -> None:
+def test_a_second_run_changes_only_differing_users(service: Service) -> None:
     imported(service, HEADER, "a,a@example.com,,\n", "b,b@example.com,,\n")
 
     report = imported(service, HEADER, "a,a@example.com,,\n", "b,new@example.com,,\n")

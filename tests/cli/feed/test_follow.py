@@ -15,7 +15,7 @@ from tests.bench.seed import CLIENT, seed
 from tests.support.command import Command, command
 from tests.support.fakes import NOW
 from tests.support.ledgers import given_ticket, ledgers, opened, reset
-from tests.support.postgres import out_of_reach
+from tests.support.postgres import database_unreachable
 from tests.support.server import NO_DELIVERY, serving, until
 
 EVENTS = 300
@@ -119,7 +119,7 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
     given_ticket(postgres_url, CLIENT)
     with command(tmp_path, "follow", CLIENT, "--json", TICKETS_DATABASE_URL=postgres_url) as following:
         has_printed(following, 1)
-        with out_of_reach(postgres_server, postgres_url):
+        with database_unreachable(postgres_server, postgres_url):
             following.reported("the PostgreSQL store failed")
         reset(postgres_url, CLIENT, 3)
         has_printed(following, 4)

@@ -400,7 +400,7 @@ def test_the_status_of_a_standby_is_reported(monkeypatch: pytest.MonkeyPatch) ->
     ):
         standby.catch_up()
         level = found(monkeypatch, database_url=url, read_database_url=read_url)
-        with standby.held_up(), service_over(store) as service:
+        with standby.replay_paused(), service_over(store) as service:
             service.register()
             behind = found(monkeypatch)
         other = found(monkeypatch, read_database_url=url)

@@ -18,7 +18,7 @@ from interface.composition.server import sign_token
 from interface.composition.service import RunningService, start
 from interface.http.health.routes import HealthPart
 from interface.settings import Settings
-from tests.support.postgres import out_of_reach
+from tests.support.postgres import database_unreachable
 from tests.support.schemas import migrate_to_next_release, newest_schema, set_schema
 from tests.support.server import until
 from tests.support.web import BASE
@@ -86,7 +86,7 @@ def test_a_process_without_its_store_is_alive_but_not_ready_and_recovers(
 ) -> None:
     with served(postgres_url) as (client, _):
         assert client.get("/readyz").status_code == 200
-        with out_of_reach(postgres_server, postgres_url):
+        with database_unreachable(postgres_server, postgres_url):
             assert_not_ready(client, "store", "the store cannot be reached")
             metrics = client.get("/metrics")
         assert client.get("/readyz").status_code == 200

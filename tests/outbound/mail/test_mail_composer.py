@@ -434,7 +434,7 @@ def test_a_spooled_mail_is_the_mail_and_a_stored_letter_the_letter(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_user_without_an_email_address_gets_the_next_method_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_user_without_an_email_address_gets_the_next_method_immediately(tmp_path: Path, kind: str) -> None:
     courier = MailCourier(kinds(mails())[kind], MailSpool(tmp_path))
 
     assert not_delivered(courier, sample_pending(email=None)) == "no-address!: the user has no email address"
@@ -442,7 +442,7 @@ def test_a_user_without_an_email_address_gets_the_next_method_at_once(tmp_path: 
 
 
 @pytest.mark.parametrize("address", [None, ()])
-def test_a_user_without_a_postal_address_gets_the_next_method_at_once(
+def test_a_user_without_a_postal_address_gets_the_next_method_immediately(
     tmp_path: Path, address: tuple[str, ...] | None
 ) -> None:
     assert not_delivered(to_printer(tmp_path), sample_pending(postal_address=address)) == (

@@ -177,7 +177,7 @@ def greets_and_hangs(context: ssl.SSLContext, greeting: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("greeting", [b"220 here\r\n", b"554 not here\r\n", b"2"])
-def test_an_abandoned_connection_is_closed_at_once(certificate: Path, greeting: bytes) -> None:
+def test_an_abandoned_connection_is_closed_immediately(certificate: Path, greeting: bytes) -> None:
     """By default, TLS waits half a minute for the peer's closure."""
 
     async def run(url: str) -> tuple[str, list[str]]:

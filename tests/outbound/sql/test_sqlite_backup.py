@@ -15,7 +15,7 @@ from tests.support.ledgers import opened, size
 def test_concurrent_commits_neither_delay_a_backup_nor_enter_it(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_backup, "_PAGES_AT_ONCE", 8)
+    monkeypatch.setattr(sqlite_backup, "_PAGES_PER_STEP", 8)
     file = tmp_path / "b.db"
     copied: list[tuple[str, int, int]] = []
     with opened(sqlite_url) as store:

@@ -81,13 +81,13 @@ def test_searches_histories_and_the_feed_are_read_from_the_standby(
     monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", NEVER)
     standby.catch_up()
     assert versions(reads) == [3] * 5
-    with standby.held_up():
+    with standby.replay_paused():
         service.regenerate()
-        held_up = versions(reads)
+        stale = versions(reads)
         there = state_of(reads, SUBJECT).version
     standby.catch_up()
 
-    assert held_up == [3] * 5
+    assert stale == [3] * 5
     assert there == 4
     assert versions(reads) == [4] * 5
 
@@ -102,7 +102,7 @@ def test_a_lagging_standby_is_not_read_until_it_has_caught_up(
     caplog.set_level("INFO")
     monkeypatch.setattr(standby_reads, "_CHECK_INTERVAL_SECONDS", 0.1)
     standby.catch_up()
-    with standby.held_up():
+    with standby.replay_paused():
         service.regenerate()
         until(lambda: versions(reads) == [4] * 5, "the primary is read")
     until(lambda: versions(reads) and "from the standby again" in caplog.text, "the standby is read")
@@ -115,7 +115,7 @@ def test_a_start_does_not_wait_until_the_standby_is_migrated(
 ) -> None:
     standby.catch_up()
     with (
-        standby.held_up(),
+        standby.replay_paused(),
         closing(PostgresStore(urls[0], TABLES)) as primary,
         closing(StandbyReads(primary, urls[1])) as reads,
         service_over(reads) as service,
@@ -166,7 +166,7 @@ def test_reads_survive_the_loss_of_the_standby(
 def test_an_unreadable_standby_is_not_used_at_the_start(
     standby: Standby, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with fresh_database(standby.primary_url) as url, standby.held_up():
+    with fresh_database(standby.primary_url) as url, standby.replay_paused():
         behind = f"{url.partition('?')[0]}?host={standby.directory}"
         for read_url in (behind, "postgresql://postgres@/postgres?host=/nowhere"):
             with closing(PostgresStore(url)) as primary, closing(StandbyReads(primary, read_url)) as reads:
@@ -177,7 +177,7 @@ def test_an_unreadable_standby_is_not_used_at_the_start(
 
 def test_a_start_succeeds_before_the_standby_has_the_schema(standby: Standby) -> None:
     with standby.fresh_database() as (url, read_url):
-        with standby.held_up(), closing(PostgresStore(url)) as primary:
+        with standby.replay_paused(), closing(PostgresStore(url)) as primary:
             reads = StandbyReads(primary, read_url)
             assert list(reads.search(HistoryQuery(CLIENT), 0, 1)) == []
         reads.close()
@@ -190,7 +190,7 @@ def test_a_ticket_missing_on_the_standby_is_read_from_the_primary(
     feed, ticket = f"{BASE}/{CLIENT}/events", f"{BASE}/{CLIENT}/users/{SUBJECT.user_ext_id}/ticket"
     with web_over(reads, tmp_path) as web:
         reads.sizes_of([])
-        with standby.held_up():
+        with standby.replay_paused():
             web.given_a_ticket()
             answers = [
                 web.client.get(url)
@@ -204,10 +204,10 @@ def test_a_ticket_missing_on_the_standby_is_read_from_the_primary(
 def test_a_standby_behind_returned_positions_is_not_read(
     reads: StandbyReads, service: Service, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As with several standbys: the next read can reach this one, whichever the last one reached.
+    # As with several standbys: the next read can reach a different one than the last read.
     monkeypatch.setattr(reads, "_is_usable", lambda: True)
     standby.catch_up()
-    with standby.held_up():
+    with standby.replay_paused():
         service.regenerate()
         before = reads.entries(CLIENT, 0, 100)
         reads.sizes_of([CLIENT])
@@ -261,7 +261,7 @@ def test_followers_miss_no_event_while_reads_alternate_between_the_servers(
     following.start()
     for number in range(4, end + 1):
         if number % 20 == 0:
-            with standby.held_up():
+            with standby.replay_paused():
                 for _ in range(3):
                     service.regenerate()
                 until(partial(followers.have_seen, number), "the primary is read")

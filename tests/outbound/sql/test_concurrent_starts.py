@@ -1,4 +1,4 @@
-"""Several processes can start at once on a SQLite file that does not exist yet."""
+"""Several processes can start concurrently on a SQLite file that does not exist yet."""
 
 import multiprocessing
 from multiprocessing.synchronize import Barrier

@@ -11,7 +11,7 @@ import httpx
 
 from domain.shared.subject import Subject
 from tests.support.command import command
-from tests.support.evidence import assert_whole, outbox_of
+from tests.support.evidence import assert_complete, outbox_of
 from tests.support.load import tracebacks, under_load
 from tests.support.server import NO_DELIVERY, serving, until
 
@@ -42,11 +42,11 @@ def test_keys_that_vanish_at_run_time_cost_no_reset_and_no_delivery(
 ) -> None:
     with serving(tmp_path, database_url, **QUICK) as server, under_load(server) as load:
         with without(tmp_path / "var" / "keys"):
-            gone = time.monotonic()
-            load.answers_again(gone)
-            load.refused(gone, "/readyz")
+            removed = time.monotonic()
+            load.answers_again(removed)
+            load.refused(removed, "/readyz")
             evidence = server.client.get(f"{USER}/ticket/evidence")
-            load.so_many_more(50)
+            load.wait_for_resets(50)
         back = time.monotonic()
         recovery = load.answers_again(back)
         load.ready_again(back)
@@ -55,7 +55,7 @@ def test_keys_that_vanish_at_run_time_cost_no_reset_and_no_delivery(
             "evidence is signed again",
         )
         load.stop()
-        load.report("keys gone while running", [recovery])
+        load.report("keys removed while running", [recovery])
         load.assert_that_it_was_bearable()
         load.assert_nothing_lost()
         resets = {one.status for one in load.answers if one.path.endswith("/reset")}
@@ -95,7 +95,7 @@ def test_a_start_without_the_outbox_key_fails_and_all_is_delivered_after_its_res
     with serving(tmp_path, database_url, **QUICK) as server:
         until(lambda: not outbox_of(database_url), "all is delivered")
         assert not tracebacks(server)
-    assert_whole(database_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
+    assert_complete(database_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
 
 
 def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_the_loss_is_reported(
@@ -111,17 +111,17 @@ def test_without_a_backup_of_the_outbox_key_a_new_one_is_created_on_demand_and_t
 
     with serving(tmp_path, sqlite_url, **QUICK) as server:
         until(lambda: "delivery by" in server.log.read_text(), "its delivery is tried")
-        waiting = outbox_of(sqlite_url)
+        pending = outbox_of(sqlite_url)
         reset = server.client.post(f"{USER}/ticket/reset")
-        until(lambda: len(outbox_of(sqlite_url)) <= len(waiting), "tickets under the new key are delivered")
+        until(lambda: len(outbox_of(sqlite_url)) <= len(pending), "tickets under the new key are delivered")
 
         key.write_bytes(key.read_bytes() + away.read_bytes())
         until(lambda: not outbox_of(sqlite_url), "all is delivered")
         assert not tracebacks(server)
 
-    assert len(waiting) == 1
+    assert len(pending) == 1
     assert reset.status_code == httpx.codes.OK
-    assert_whole(sqlite_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
+    assert_complete(sqlite_url, tmp_path / "var" / "mail", [Subject("client-123", "user-0")])
 
 
 def test_a_missing_token_key_causes_401_until_it_is_restored(sqlite_url: str, tmp_path: Path) -> None:

@@ -24,17 +24,17 @@ def postgres() -> Iterator[OwnPostgres]:
         yield own
 
 
-def test_postgres_stopped_and_started_costs_no_answered_reset(postgres: OwnPostgres, tmp_path: Path) -> None:
+def test_postgres_stopped_and_started_loses_no_confirmed_reset(postgres: OwnPostgres, tmp_path: Path) -> None:
     with serving(tmp_path, postgres.new_database(), **QUICK) as server, under_load(server) as load:
         recoveries = []
         for how in ("fast", "immediate"):
             postgres.stop(how)
-            gone = time.monotonic()
-            load.refused(gone)
-            load.refused(gone, "/readyz")
+            stopped = time.monotonic()
+            load.refused(stopped)
+            load.refused(stopped, "/readyz")
             postgres.start()
             recoveries.append(load.answers_again(time.monotonic()))
-            load.so_many_more(50)
+            load.wait_for_resets(50)
         load.ready_again(time.monotonic())
         load.stop()
         load.report("PostgreSQL stopped and started", recoveries)
@@ -50,7 +50,7 @@ def test_repeatedly_killed_connections_cost_no_answered_reset(postgres: OwnPostg
         for _ in range(10):
             killed += postgres.end_connections()
             recoveries.append(load.answers_again(time.monotonic()))
-            load.so_many_more(20)
+            load.wait_for_resets(20)
         load.stop()
         load.report(f"{killed} connections killed", recoveries)
         load.assert_that_it_was_bearable()
@@ -60,7 +60,7 @@ def test_repeatedly_killed_connections_cost_no_answered_reset(postgres: OwnPostg
         assert not tracebacks(server)
 
 
-def test_a_long_foreign_lock_on_the_sqlite_file_costs_no_answered_reset(
+def test_a_long_foreign_lock_on_the_sqlite_file_loses_no_confirmed_reset(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     with serving(tmp_path, sqlite_url, **QUICK) as server, under_load(server) as load:
