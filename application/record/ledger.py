@@ -1,5 +1,6 @@
 """The ledger: the events of a client at positions 1, 2, 3 … without gaps, as the leaves of a Merkle tree."""
 
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,18 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from application.record.eras import Eras
-from application.record.merkle import HASH_BYTES, Frontier, leaf_hash
-from application.record.streams import LedgerColumns
+from application.record.merkle import HASH_BYTES, LEAF_PREFIX, Frontier, leaf_hash
+from application.record.streams import LedgerColumns, column_date
 from application.transaction.records import DerivedRecords
 from domain.shared.aggregate import Versioned
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 
 LEAF_FORMAT = b"tickets-leaf-v1"
+_LENGTH = struct.Struct(">i")
+_FORMAT = LEAF_PREFIX + _LENGTH.pack(len(LEAF_FORMAT)) + LEAF_FORMAT
+# Position, stream and version, each after its length, and the length of the topic.
+_FIXED = struct.Struct(">iqi16siqi")
 TILE = 256
 _TILE_HEIGHT = 8
 
@@ -53,18 +58,32 @@ class LedgerEntry(NamedTuple):
         )
 
 
+def matches(entry: LedgerEntry, event: Event, subject: Subject) -> bool:
+    """Return whether the columns of an entry are those of its event; faster than a comparison of LedgerColumns."""
+    return (
+        entry.version == event.originator_version
+        and entry.stream.int == event.originator_id.int
+        and entry.actor == event.actor
+        and entry.trace_id == event.correlation_id[3:35]
+        and entry.topic == event.TOPIC
+        and entry.timestamp == column_date(event.timestamp)
+        and (entry.client_ext_id, entry.user_ext_id) == subject
+    )
+
+
 def leaf_of(client_ext_id: str, position: int, stream: UUID, version: int, topic: str, state: bytes) -> bytes:
     """Return the leaf hash of an entry, as specified in docs/evidence.md."""
+    client, name = client_ext_id.encode(), topic.encode()
     fields = (
-        LEAF_FORMAT,
-        client_ext_id.encode(),
-        struct.pack(">q", position),
-        stream.bytes,
-        struct.pack(">q", version),
-        topic.encode(),
+        _FORMAT,
+        _LENGTH.pack(len(client)),
+        client,
+        _FIXED.pack(8, position, 16, stream.bytes, 8, version, len(name)),
+        name,
+        _LENGTH.pack(len(state)),
         state,
     )
-    return leaf_hash(b"".join(struct.pack(">i", len(field)) + field for field in fields))
+    return hashlib.sha256(b"".join(fields)).digest()
 
 
 def head_leaf(stream: UUID, version: int) -> bytes:

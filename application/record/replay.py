@@ -5,18 +5,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 from uuid import UUID
 
 from application.record.checkpoint import Verifier
 from application.record.eras import Era
-from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of
+from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerEntry, leaf_of, matches
 from application.record.merkle import Frontier
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.transaction.records import DerivedRecords
 from domain.shared.event import Event, Origin
 
 PAGE = 2_000
+# The fields with times of each event type.
+_TIMES = {
+    topic: [name for name, hint in get_type_hints(event).items() if datetime in (hint, *get_args(hint))]
+    for topic, event in EVENTS.items()
+}
 _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -139,8 +144,8 @@ class _Stream:
             self._break(entry, f"event type {topic!r} is unknown: check with the release that stored it")
             return
         try:
-            event = self._ledger.event(entry._replace(topic=topic))
-            _check_times(event)
+            event = self._ledger.event(entry if topic == entry.topic else entry._replace(topic=topic))
+            _check_times(event, _TIMES[topic])
             self._check_columns(entry, event)
             if self.records and self.is_intact:
                 self.state = self.records.aggregate.evolve(self.state, event)
@@ -149,18 +154,22 @@ class _Stream:
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
         named, kind = event.origin, event.AGGREGATE
-        self._origin = self._origin or named
-        self._kind = self._kind or kind
-        self.records = self._kinds.get(self._kind)
+        if self._origin is None:
+            self._origin = named
+        if not self._kind:
+            self._kind, self.records = kind, self._kinds.get(kind)
         if self._origin is None:
             if self.is_intact:
                 self._break(entry, "column stream: the first event of the stream names no client")
             return
         if kind != self._kind:
             self._break(entry, f"column topic: no {event.TOPIC} belongs to a stream of a {self._kind}")
-        expected = columns_of(event, self._origin.subject)
+        stream, subject = named or self._origin
+        if not matches(entry, event, subject) or entry.stream.int != stream.int:
+            self._compare_columns(entry, columns_of(event, subject), stream)
+
+    def _compare_columns(self, entry: LedgerEntry, expected: LedgerColumns, stream: UUID) -> None:
         pairs = zip(LedgerColumns._fields, entry.columns, expected, strict=True)
-        stream = (named or self._origin).stream
         faults = {
             f"column {column} is {_shown(stored)}, not {_shown(wanted)}": column
             for column, stored, wanted in [*pairs, ("stream", entry.stream, stream)]
@@ -180,10 +189,11 @@ class _Stream:
         self._findings.faults.append(f"client {entry.client_ext_id!r}, {place}: {fault}")
 
 
-def _check_times(event: Event) -> None:
+def _check_times(event: Event, names: Sequence[str]) -> None:
     """Raise ValueError if a time of the event has no time zone."""
-    for name, value in vars(event).items():
-        if isinstance(value, datetime) and value.tzinfo is None:
+    for name in names:
+        moment = getattr(event, name)
+        if moment is not None and moment.tzinfo is None:
             raise ValueError(f"field {name} has no offset from UTC")
 
 

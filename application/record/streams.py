@@ -10,9 +10,13 @@ from pkgutil import walk_packages
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 import domain
 from domain.shared.event import Event
 from domain.shared.subject import Subject
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _event_types() -> Iterator[type[Event]]:
@@ -61,4 +65,8 @@ def columns_of(event: Event, subject: Subject) -> LedgerColumns:
 
 def column_date(moment: datetime) -> str:
     """Return an aware UTC time as text in chronological sort order."""
+    # A check formats the time of every event; msgspec takes a tenth of the time, but omits zero microseconds.
+    text = _encode(moment).decode()
+    if text.endswith('Z"'):
+        return f"{text[1:-2]}+00:00" if moment.microsecond else f"{text[1:-2]}.000000+00:00"
     return moment.isoformat(timespec="microseconds")

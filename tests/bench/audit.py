@@ -70,7 +70,7 @@ def audit(store: str, size: Size, results: Results) -> None:
         opened.close()
         assert not findings.faults
         results.target(
-            f"{store}: events replayed and checked per second of a core", speed, 30_000, at_most=False
+            f"{store}: events replayed and checked per second of a core", speed, 50_000, at_most=False
         )
         _evidence(store, stage, size, results)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +48,8 @@ WITH RECURSIVE client (name) AS (
 SELECT name FROM client WHERE name IS NOT NULL
 """
 _ROWS_PER_STATEMENT = 500
+_NO_STREAM = UUID(int=0)
+_topic_of_event = itemgetter(11)  # in a row of _ENTRY_OR_GAP
 # A client without a cut had no ledger at the start of the era.
 _ERAS = """
 SELECT name, coalesce(size, 0), began FROM eras
@@ -180,8 +183,7 @@ class SqlLedger(SqlDerivedRows):
         """Return the next entries by stream and version, up to a stream, each with the topic of its event."""
         condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
-        entries = _entries(columns for *columns, _ in rows)
-        return [(entry, topic or "") for entry, (*_, topic) in zip(entries, rows, strict=True)]
+        return list(zip(_entries(rows), map(_topic_of_event, rows), strict=True))
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaf hashes."""
@@ -321,22 +323,14 @@ class SqlLedger(SqlDerivedRows):
 
 
 def _entries(rows: Iterable[Any]) -> list[LedgerEntry]:
-    return [
-        LedgerEntry(
-            client,
-            position,
-            _uuid(stream),
-            version,
-            user,
-            topic,
-            occurred,
-            actor,
-            trace,
-            bytes(leaf),
-            bytes(state or b""),
-        )
-        for client, position, stream, version, user, topic, occurred, actor, trace, leaf, state in rows
-    ]
+    entries, known, stream = [], None, _NO_STREAM
+    # The rows of a stream often follow each other, and a UUID takes as long to parse as the rest of the row.
+    for client, position, stored, version, user, topic, occurred, actor, trace, leaf, state, *_ in rows:
+        if stored != known:
+            known, stream = stored, _uuid(stored)
+        columns = (client, position, stream, version, user, topic, occurred, actor, trace)
+        entries.append(LedgerEntry(*columns, bytes(leaf), bytes(state or b"")))
+    return entries
 
 
 def checkpoint_columns(checkpoint: Checkpoint) -> Row:
