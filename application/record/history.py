@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from application.record.ledger import HistoryQuery, Ledger, LedgerEntry
+from application.record.ledger import HistoryQuery, Ledger, LedgerBroken, LedgerEntry
 from application.shared.errors import LaterRelease
 from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
@@ -71,7 +71,8 @@ def past_ticket(
 
     A time without a fraction means the end of its second, since times are shown without fractions. The state at a time
     is that after the newest version whose event is not later, also if the clock was set back in between.
-    Raises TicketNotFound if it did not exist or the time is in the future; StoreUnavailable.
+    Raises TicketNotFound if it did not exist or the time is in the future; LedgerBroken if a version is missing;
+    StoreUnavailable.
     """
     events = store.events_of(stream_id(*subject))
     if at:
@@ -82,7 +83,9 @@ def past_ticket(
         at = min(at if at.microsecond else at.replace(microsecond=999_999), newest)
         version = max((event.originator_version for event in events if event.timestamp <= at), default=0)
     row, moment = None, at
-    for event in events:
+    for expected, event in enumerate(events, start=1):
+        if event.originator_version != expected:
+            raise _missing(subject, expected)
         if version is not None and event.originator_version > version:
             break
         row = _evolved(row, event)
@@ -109,7 +112,7 @@ def read_history(
 
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
-    """Yield the events of the user's credential, oldest first. Raises TicketNotFound."""
+    """Yield the events of the user's credential, oldest first. Raises TicketNotFound, LedgerBroken."""
     row: TicketState | None = None
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
@@ -130,11 +133,21 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
 
 
 def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]:
-    """Yield the ledger entries of the user's credential, by version."""
+    """Yield the ledger entries of the user's credential, by version. Raises LedgerBroken if a version is missing."""
     stream, version = stream_id(*subject), 0
     while page := ledger.entries_of(subject, stream, version, PAGE):
-        yield from page
-        version = page[-1].version
+        for entry in page:
+            version += 1
+            if entry.version != version or not entry.state:
+                raise _missing(subject, version)
+            yield entry
+
+
+def _missing(subject: Subject, version: int) -> LedgerBroken:
+    return LedgerBroken(
+        f"version {version} of the ticket of user {subject.user_ext_id!r} in client {subject.client_ext_id!r} is missing"
+        " from the record: run `tickets replay --check`"
+    )
 
 
 def search_log(

@@ -166,7 +166,7 @@ class Ledger(Protocol):
         """Return the newest position of these topics up to and including `end`; 0: none."""
 
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next entries of a stream by version."""
+        """Return the next entries of a stream by version; the state is empty if the event is missing."""
 
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int

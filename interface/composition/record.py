@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -18,7 +19,14 @@ from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
-from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.record.replay import (
+    Findings,
+    check_ledger,
+    check_streams,
+    rebuild,
+    stream_ranges,
+    unless_unreadable,
+)
 from application.shared.wire import to_json
 from application.tickets.records import TicketNotFound
 from application.tickets.response import to_response
@@ -129,15 +137,14 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
     outside = _outside(checkpoints, settings)
     with closing(open_store(settings)) as store:
         findings.faults.extend(store.mistyped_values())
-        if findings.faults:
-            return findings
         verifier = NoteVerifier([key for _, key in keys.public()])
         clients = sorted({*store.clients(), *(checkpoint.client_ext_id for checkpoint in outside)})
         for client in clients:
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
-            findings.add(check_ledger(client, ledger=store, verifier=verifier, outside=mine))
-        findings.faults.extend(store.orphaned_rows())
-        entries = sum(size for _, size in store.sizes())
+            of_client = partial(check_ledger, client, ledger=store, verifier=verifier, outside=mine)
+            findings.add(unless_unreadable(f"client {client!r}, its ledger", of_client))
+        findings.add(unless_unreadable("the rows", lambda: Findings(faults=[*store.orphaned_rows()])))
+        entries = findings.entries
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
     # A running service may add events during the check.
@@ -192,8 +199,9 @@ def _in_parts(
 
 def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
     """Check a range of streams, in a separate process."""
+    place = f"client {client!r}, streams {begin} to {end}"
     with closing(open_at(database_url)) as store:
-        return check_streams(client, begin, end, ledger=store)
+        return unless_unreadable(place, partial(check_streams, client, begin, end, ledger=store))
 
 
 def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:

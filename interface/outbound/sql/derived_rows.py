@@ -87,7 +87,7 @@ def _of_this_release(row: Row, wanted: Row, derived: Derived[Any]) -> Row:
     pairs = zip(row, wanted, strict=False)
     filled = [expected if None in (stored, expected) else stored for stored, expected in pairs]
     columns = dict(zip(derived.columns, filled, strict=False))
-    with suppress(ValueError, RecursionError, KeyError):
+    with suppress(ValueError, TypeError, RecursionError, KeyError):
         columns["row"] = encode(derived.decode(columns["row"]))
     return tuple(columns.values())
 

@@ -25,7 +25,8 @@ FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version 
 _ENTRY_OR_GAP = """
 SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state,
        ticket_events.topic
-FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version
+FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version {is_event}
+WHERE client_ext_id = ? {is_readable}
 """
 _COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
@@ -78,6 +79,11 @@ _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 class SqlLedger(SqlDerivedRows):
     """Implements the port Ledger; the port documents the methods."""
 
+    # Conditions of a row of `ledger`, and of `ticket_events`. Where a store accepts values of any type, the check and the
+    # history treat another row as missing.
+    _is_readable = ""
+    _is_event = ""
+
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the ledger size of every client with a ledger."""
         rows = self._fetch("SELECT client_ext_id, size FROM ledger_sizes ORDER BY client_ext_id", ())
@@ -87,7 +93,12 @@ class SqlLedger(SqlDerivedRows):
         """Return every client with a size, an entry or a checkpoint, sorted."""
         tables = ("ledger_sizes", "ledger", "checkpoints")
         return sorted(
-            {client for table in tables for (client,) in self._fetch(_CLIENTS.format(table=table), ())}
+            {
+                client
+                for table in tables
+                for (client,) in self._fetch(_CLIENTS.format(table=table), ())
+                if isinstance(client, str)
+            }
         )
 
     def size(self, client_ext_id: str) -> int:
@@ -117,7 +128,8 @@ class SqlLedger(SqlDerivedRows):
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the hashes of the leaves from index `begin` (from 0) up to, but excluding, `end`."""
         rows = self._fetch(
-            "SELECT leaf FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ? ORDER BY position",
+            f"SELECT leaf FROM ledger WHERE client_ext_id = ? {self._is_readable} AND position > ? AND position <= ?"
+            " ORDER BY position",
             (client_ext_id, begin, end),
         )
         return [bytes(leaf) for (leaf,) in rows]
@@ -173,22 +185,27 @@ class SqlLedger(SqlDerivedRows):
         return max((position or 0 for position in found), default=0)
 
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next entries of a stream by version."""
-        condition = "WHERE client_ext_id = ? AND stream = ? AND version > ? ORDER BY version LIMIT ?"
-        return _entries(self._fetch(f"{_ENTRY} {condition}", (subject.client_ext_id, stream, after, limit)))
+        """Return the next entries of a stream by version; the state is empty if the event is missing."""
+        condition = "AND stream = ? AND version > ? ORDER BY version LIMIT ?"
+        return _entries(self._entries_or_gaps(condition, (subject.client_ext_id, stream, after, limit)))
 
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
     ) -> Sequence[tuple[LedgerEntry, str]]:
         """Return the next entries by stream and version, up to a stream, each with the topic of its event."""
-        condition = "WHERE client_ext_id = ? AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
-        rows = self._fetch(f"{_ENTRY_OR_GAP} {condition}", (client_ext_id, stream, version, end, limit))
+        condition = "AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
+        rows = self._entries_or_gaps(condition, (client_ext_id, stream, version, end, limit))
         return list(zip(_entries(rows), map(_topic_of_event, rows), strict=True))
+
+    def _entries_or_gaps(self, condition: str, parameters: Sequence[Any]) -> Sequence[Any]:
+        joined = _ENTRY_OR_GAP.format(is_event=self._is_event, is_readable=self._is_readable)
+        return self._fetch(f"{joined} {condition}", parameters)
 
     def positions(self, client_ext_id: str, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Return the next positions with their leaf hashes."""
         rows = self._fetch(
-            "SELECT position, leaf FROM ledger WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?",
+            f"SELECT position, leaf FROM ledger WHERE client_ext_id = ? {self._is_readable} AND position > ?"
+            " ORDER BY position LIMIT ?",
             (client_ext_id, after, limit),
         )
         return [(position, bytes(leaf)) for position, leaf in rows]

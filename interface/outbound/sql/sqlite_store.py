@@ -72,6 +72,10 @@ _TABLE_COLUMNS = """SELECT name, type, pk, iif("notnull", '', 'null') FROM pragm
 # The columns with stream ids: 32 hex digits.
 _STREAMS = ("stream", "originator_id")
 _NO_STREAM = " OR length(CAST({name} AS BLOB)) <> 32 OR {name} GLOB '*[^0-9a-f]*'"
+_READABLE = (
+    "AND typeof(position) = 'integer' AND typeof(version) = 'integer' AND typeof(leaf) = 'blob'"
+    " AND length(CAST(stream AS BLOB)) = 32 AND stream NOT GLOB '*[^0-9a-f]*'"
+)
 # The maximum number of reported rows per table.
 _MISTYPED = 100
 
@@ -85,6 +89,8 @@ class SqliteStore(SqlQueries):
 
     lookup_is_nonblocking = True
     newest_schema = len(schema.SQLITE)
+    _is_readable = _READABLE
+    _is_event = "AND typeof(state) = 'blob'"
 
     def __init__(self, path: Path, tables: Iterable[Table[Any, Any]] = ()) -> None:
         self._path = path

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,9 +19,17 @@ from application.delivery.record_delivery import RecordDelivery
 from application.record.access_log import NoteAccess
 from application.record.checkpoint import make_checkpoint, make_checkpoints
 from application.record.evidence import FILES, make_evidence, zip_of
+from application.record.history import history, past_ticket
 from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.record.merkle import root_of
-from application.record.replay import Findings, check_ledger, check_streams, rebuild, stream_ranges
+from application.record.replay import (
+    Findings,
+    check_ledger,
+    check_streams,
+    rebuild,
+    stream_ranges,
+    unless_unreadable,
+)
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.define_subscription import DefineSubscription
@@ -72,15 +81,16 @@ class Record:
 
     def check(self, outside: tuple[Checkpoint, ...] = ()) -> Findings:
         verifier = NoteVerifier([key for _, key in self.keys.public()])
-        findings = Findings(faults=[*self.store.mistyped_values()])
-        if findings.faults:
-            return findings
-        findings.faults.extend(self.store.orphaned_rows())
-        for client in self.store.clients():
+        findings, store = Findings(faults=[*self.store.mistyped_values()]), self.store
+        findings.add(unless_unreadable("the rows", lambda: Findings(faults=[*store.orphaned_rows()])))
+        for client in store.clients():
             mine = [checkpoint for checkpoint in outside if checkpoint.client_ext_id == client]
-            findings.add(check_ledger(client, ledger=self.store, verifier=verifier, outside=mine))
+            of_client = partial(check_ledger, client, ledger=store, verifier=verifier, outside=mine)
+            findings.add(unless_unreadable("its ledger", of_client))
             for begin, end in stream_ranges(2):
-                findings.add(check_streams(client, begin, end, ledger=self.store))
+                findings.add(
+                    unless_unreadable("streams", partial(check_streams, client, begin, end, ledger=store))
+                )
         return findings
 
     def rebuild(self) -> Findings:
@@ -220,6 +230,18 @@ def delete_an_event(record: Record) -> None:
 def delete_an_event_and_its_entry(record: Record) -> None:
     delete_an_event(record)
     record.sql("DELETE FROM ledger WHERE stream = ? AND version = 3", STREAM)
+
+
+def test_the_history_names_a_missing_event(record: Record) -> None:
+    record.sql("DELETE FROM ticket_events WHERE originator_id = ? AND originator_version = 2", STREAM)
+
+    named = f"version 2 of the ticket of user {SUBJECT.user_ext_id!r} in client {CLIENT!r} is missing"
+    with pytest.raises(LedgerBroken, match=named):
+        list(history(SUBJECT, ledger=record.store))
+    with pytest.raises(LedgerBroken, match=named):
+        record.evidence()
+    with pytest.raises(LedgerBroken, match=named):
+        past_ticket(SUBJECT, store=record.store, clock=record.service.clock, version=4)
 
 
 def cut_off_the_newest(record: Record) -> None:
@@ -384,8 +406,16 @@ def test_a_read_row_of_another_release_is_compared_by_content(
 def test_an_invalid_read_row_is_found(record: Record, row: bytes) -> None:
     record.sql("UPDATE tickets SET row = ? WHERE user_ext_id = 'user-1'", row)
 
-    [fault] = record.check().faults
-    assert fault == f"client {CLIENT!r}, user 'user-1': the read row differs from the replayed one"
+    given_every_kind(record)
+    record.sql("UPDATE policies SET row = ? WHERE policy_ext_id = 'one'", row)
+    record.sql("UPDATE subscriptions SET row = ?", row)
+
+    reported = "the read row differs from the replayed one"
+    assert sorted(record.check().faults) == [
+        f"client {CLIENT!r}, policy 'one': {reported}",
+        f"client {CLIENT!r}, subscription 'siem': {reported}",
+        f"client {CLIENT!r}, user 'user-1': {reported}",
+    ]
 
 
 def test_a_change_of_any_column_of_the_ledger_is_found(record: Record) -> None:
@@ -765,7 +795,9 @@ def test_an_unknown_topic_is_found_and_loads_nothing(record: Record) -> None:
         ("ledger", "leaf", "CAST(hex(leaf) AS TEXT)", "BLOB"),
         ("ticket_events", "originator_id", "'g'", "TEXT"),
         ("ticket_events", "state", "CAST(state AS TEXT)", "BLOB"),
+        ("ticket_events", "topic", "x'00'", "TEXT"),
         ("tickets", "row", "CAST(row AS TEXT)", "BLOB"),
+        ("tickets", "row", "1", "BLOB"),
     ],
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -777,8 +809,12 @@ def test_a_value_of_another_type_is_found(
     [first] = record.one(f"SELECT min({key}) FROM {table}")
     record.sql(f"UPDATE {table} SET {column} = {value} WHERE {key} = ?", first)
 
-    [fault] = record.check().faults
+    record.sql("UPDATE tickets SET version = 900 WHERE user_ext_id = 'user-2'")
 
+    fault, *others = record.check().faults
+
+    assert f"client {CLIENT!r}, user 'user-2': the read row differs from the replayed one" in others
+    assert not [other for other in others if "cannot be checked" in other]
     assert fault.startswith(f"table {table}, ")
     assert fault.endswith(f": column {column} is not {'a stream id' if column in STREAMS else type_}")
 
