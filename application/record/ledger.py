@@ -2,7 +2,7 @@
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -200,7 +200,19 @@ class Ledger(Protocol):
         """
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next matching entries by position."""
+        """Return the next matching entries by position, whatever the order of their times."""
+
+    def keep_times(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Store the earliest and latest time of each full block of 256 entries that lacks them; see `search`.
+
+        Only the speed of searches depends on them. `stopped` is called before each step.
+        """
+
+    def rebuild_times(self) -> None:
+        """Derive the times of every full block from the ledger again."""
+
+    def differing_times(self, client_ext_id: str) -> Sequence[int]:
+        """Return the numbers of the blocks, from 0, whose stored times differ from the ledger, or that follow a gap."""
 
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of a user with these topics, newest first."""

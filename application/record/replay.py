@@ -262,6 +262,10 @@ def check_ledger(
     for size in sorted(signed):
         lost.add(signed[size][0], f"a checkpoint covers {size} entries, but the ledger has only {position}")
     lost.report()
+    findings.faults.extend(
+        f"client {client_ext_id!r}: the times of block {number} in table ledger_times differ from the ledger"
+        for number in ledger.differing_times(client_ext_id)
+    )
     if not least <= position <= ledger.size(client_ext_id):
         findings.faults.append(
             f"client {client_ext_id!r}: its stored size is wrong, there are {position} entries"

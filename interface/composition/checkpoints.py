@@ -33,10 +33,11 @@ def _authority(url: str, directory: Path, ca_file: Path | None) -> TimeStampAuth
 
 
 def sign_ledgers(running: RunningService, stopped: Callable[[], bool]) -> None:
-    """Sign every ledger that has grown, unless another process runs the job."""
+    """Index the times and sign every ledger that has grown, unless another process runs the job."""
     settings = running.settings
     with running.store.lease("checkpoints") as held:
         if held:
+            running.store.keep_times(stopped)
             make_checkpoints(
                 ledger=running.store,
                 signer=running.keys,

@@ -65,6 +65,8 @@ def http_app(running: RunningService) -> FastAPI:
     telemetry, probe = Telemetry(running), probe_of(running)
     notes = AccessRecorder(running.commands.execute, system_clock, telemetry.unrecorded_access)
     running.commands.observe = telemetry.batch
+    running.listeners.clock.newest = running.store.newest_time()
+    running.listeners.clock.observe = telemetry.clock_set_back
     work = BackgroundWork(running, live, notes, telemetry, probe)
 
     @asynccontextmanager

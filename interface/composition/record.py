@@ -170,6 +170,8 @@ def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
     with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
+        if not findings.faults:
+            store.rebuild_times()
     if not findings.faults:
         for part in _in_parts(rebuild_part, settings.database_url, clients, entries, report):
             findings.add(part)

@@ -4,12 +4,13 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from application.operations.clock_watch import ClockWatch
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
 from application.transaction.records import Changes, RecordSet
@@ -60,6 +61,7 @@ class CommitListeners:
     """Post-commit listeners, called on the event loop of the commands."""
 
     def __init__(self) -> None:
+        self.clock = ClockWatch()
         self._by_records: dict[RecordSet[Any, Any], Callable[[], None]] = {}
 
     def register(self, listener: Callable[[], None], *records: RecordSet[Any, Any]) -> None:
@@ -68,6 +70,7 @@ class CommitListeners:
 
     def __call__(self, changes: Changes) -> None:
         """Call the listeners, each once."""
+        self.clock(changes)
         for listener in {
             self._by_records[records] for records in changes.rows if records in self._by_records
         }:

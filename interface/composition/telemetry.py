@@ -53,6 +53,7 @@ class Telemetry:
         self._throttled_log = ThrottledLogger(logging.getLogger(__name__))
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
+        self.clock_set_back = metrics.clock_set_back
         self.sample = metrics.sample
 
     def request(self, exchange: Exchange) -> None:

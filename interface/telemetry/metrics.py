@@ -68,6 +68,9 @@ class Metrics:
         self._failed = Counter(
             "tickets_batches_failed", "Batches that could not be stored.", registry=registry
         )
+        self._set_back = Counter(
+            "tickets_clock_set_back", "How often the clock was set back by more than 5 s.", registry=registry
+        )
         self._tries = Counter(
             "tickets_delivery_tries",
             "Delivery attempts, by method and response.",
@@ -114,6 +117,10 @@ class Metrics:
             failed |= isinstance(answer, Unavailable)
         if failed:
             self._failed.inc()
+
+    def clock_set_back(self) -> None:
+        """Count a clock that was set back."""
+        self._set_back.inc()
 
     def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt."""

@@ -1,6 +1,6 @@
 """The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -16,8 +16,9 @@ from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.table import Row
 
-# Processes have their own clocks, so times increase with positions except for this much.
-_CLOCK_SKEW = timedelta(minutes=5)
+_BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
+_NO_END = 2**62
+_BLOCKS_AT_ONCE = 256
 _ENTRY = """
 SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state
 FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version = version
@@ -28,6 +29,10 @@ SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occu
 FROM ledger LEFT JOIN ticket_events ON originator_id = stream AND originator_version = version {is_event}
 WHERE client_ext_id = ? {is_readable}
 """
+_NEWEST_TIME = """
+SELECT max(occurred) FROM ledger_sizes AS known
+JOIN ledger ON ledger.client_ext_id = known.client_ext_id AND position = size
+"""
 _COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
 SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
@@ -36,9 +41,49 @@ SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream
 _OUTSIDE = f"""
 SELECT client_ext_id, 'ledger', 'position', position FROM ledger WHERE position < 1
 UNION ALL SELECT client_ext_id, 'checkpoints', 'size', size FROM checkpoints WHERE size < 1
-UNION ALL SELECT tile.client_ext_id, 'ledger_tiles', 'number', number FROM ledger_tiles AS tile
-LEFT JOIN ledger_sizes AS known ON known.client_ext_id = tile.client_ext_id
+UNION ALL SELECT tile.client_ext_id, name, 'number', number FROM (
+    SELECT client_ext_id, number, 'ledger_tiles' AS name FROM ledger_tiles
+    UNION ALL SELECT client_ext_id, number, 'ledger_times' FROM ledger_times
+) AS tile LEFT JOIN ledger_sizes AS known ON known.client_ext_id = tile.client_ext_id
 WHERE number < 0 OR number >= coalesce(size, 0) / {TILE}
+"""
+# The full blocks without times: a client, and from which block to which.
+_UNTIMED = f"""
+SELECT client_ext_id, known, size / {TILE} FROM (
+    SELECT client_ext_id, size, (
+        SELECT coalesce(max(number), -1) + 1 FROM ledger_times AS timed
+        WHERE timed.client_ext_id = sizes.client_ext_id
+    ) AS known FROM ledger_sizes AS sizes
+) AS clients WHERE known < size / {TILE} ORDER BY client_ext_id
+"""
+_BLOCK_TIMES = f"""
+SELECT client_ext_id, (position - 1) / {TILE} AS number, min(occurred) AS earliest, max(occurred) AS latest
+FROM ledger WHERE client_ext_id = ? AND position > {{begin}} AND position <= {{end}}
+GROUP BY client_ext_id, (position - 1) / {TILE} HAVING count(*) = {TILE}
+"""
+_KEEP_TIMES = (
+    "INSERT INTO ledger_times (client_ext_id, number, earliest, latest)"
+    f" {_BLOCK_TIMES.format(begin='?', end='?')} ON CONFLICT (client_ext_id, number) DO NOTHING"
+)
+# The runs of consecutive blocks that overlap a period, and the entries after the last block. One statement, so that no
+# block is stored between the two.
+_TIMED_RUNS = """
+SELECT min(number), max(number) FROM (
+    SELECT number, number - row_number() OVER (ORDER BY number) AS run FROM ledger_times
+    WHERE client_ext_id = ? AND number >= ? AND latest >= ? AND earliest < ?
+) AS overlapping GROUP BY run
+UNION ALL SELECT coalesce(max(number), -1) + 1, NULL FROM ledger_times WHERE client_ext_id = ?
+ORDER BY 1
+"""
+_DIFFERING_TIMES = f"""
+SELECT timed.number FROM ledger_times AS timed
+LEFT JOIN ({_BLOCK_TIMES.format(begin="0", end=_NO_END)}) AS found ON found.number = timed.number
+LEFT JOIN ledger_times AS former
+    ON former.client_ext_id = timed.client_ext_id AND former.number = timed.number - 1
+WHERE timed.client_ext_id = ? AND timed.number >= 0 AND (
+    coalesce(found.earliest, '') <> timed.earliest OR coalesce(found.latest, '') <> timed.latest
+    OR (timed.number > 0 AND former.number IS NULL)
+) ORDER BY timed.number
 """
 # One index lookup per client, independent of the length of its ledger.
 _CLIENTS = """
@@ -232,28 +277,65 @@ class SqlLedger(SqlDerivedRows):
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next matching entries by position."""
-        wanted: list[tuple[str, Sequence[Any]]] = [("client_ext_id = ?", (query.client_ext_id,))]
-        for column, value in (
-            ("actor", query.actor),
-            ("ledger.topic", query.topic),
-            ("trace_id", query.trace_id),
-            ("user_ext_id", query.user_ext_id),
-        ):
-            if value is not None:
-                wanted.append((f"{column} = ?", (value,)))
-        if query.begin:
-            wanted.append(("occurred >= ?", (column_date(query.begin),)))
-            after = max(after, self._position_at(query.client_ext_id, query.begin - _CLOCK_SKEW))
-        wanted.append(("position > ?", (after,)))
-        if query.end:
-            wanted.append(("occurred < ?", (column_date(query.end),)))
-            last = self._position_at(query.client_ext_id, query.end + _CLOCK_SKEW)
-            wanted.append(("position <= ?", (last,)))
+        found: list[LedgerEntry] = []
+        for begin, end in self._ranges(query, after):
+            found += self._matching(query, begin, end, limit - len(found))
+            if len(found) == limit:
+                break
+        return found
+
+    def _ranges(self, query: HistoryQuery, after: int) -> Sequence[tuple[int, int]]:
+        """Return the positions after `after` that may match by time: (from, to], in order."""
+        if not (query.begin or query.end):
+            return [(after, _NO_END)]
+        begin = column_date(query.begin) if query.begin else _BEFORE_ALL_DATES
+        end = column_date(query.end) if query.end else _AFTER_ALL_DATES
+        client = query.client_ext_id
+        runs = self._fetch(_TIMED_RUNS, (client, after // TILE, begin, end, client))
+        return [
+            (max(after, first * TILE), _NO_END if last is None else (last + 1) * TILE) for first, last in runs
+        ]
+
+    def _matching(self, query: HistoryQuery, begin: int, end: int, limit: int) -> Sequence[LedgerEntry]:
+        wanted = [
+            (condition, value)
+            for condition, value in (
+                ("client_ext_id = ?", query.client_ext_id),
+                ("actor = ?", query.actor),
+                ("ledger.topic = ?", query.topic),
+                ("trace_id = ?", query.trace_id),
+                ("user_ext_id = ?", query.user_ext_id),
+                ("occurred >= ?", query.begin and column_date(query.begin)),
+                ("occurred < ?", query.end and column_date(query.end)),
+                ("position > ?", begin),
+                ("position <= ?", end),
+            )
+            if value is not None
+        ]
         condition = " AND ".join(condition for condition, _ in wanted)
-        parameters = [value for _, values in wanted for value in values]
+        parameters = [value for _, value in wanted]
         return _entries(
             self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
         )
+
+    def keep_times(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Store the times of full blocks that are not stored yet, by which searches find a period."""
+        for client, begin, end in self._fetch(_UNTIMED, ()):
+            for first in range(begin, end, _BLOCKS_AT_ONCE):
+                if stopped():
+                    return
+                last = min(first + _BLOCKS_AT_ONCE, end)
+                self._run(_KEEP_TIMES, [(client, first * TILE, last * TILE)])
+
+    def rebuild_times(self) -> None:
+        """Derive the times of every full block from the ledger again."""
+        self._run("DELETE FROM ledger_times", [()])
+        self.keep_times()
+
+    def differing_times(self, client_ext_id: str) -> Sequence[int]:
+        """Return the numbers of the blocks whose stored times differ from the ledger, or that follow a gap."""
+        rows = self._fetch(_DIFFERING_TIMES, (client_ext_id, client_ext_id))
+        return [number for (number,) in rows]
 
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of these topics that concern a user, newest first."""
@@ -263,20 +345,10 @@ class SqlLedger(SqlDerivedRows):
             self._fetch(f"{_ENTRY} {condition} ORDER BY position DESC LIMIT ?", (*subject, *topics, limit))
         )
 
-    def _position_at(self, client_ext_id: str, moment: datetime) -> int:
-        """Return the last position of the entries that are older, by bisection, since times increase with positions."""
-        text, older, newer = column_date(moment), 0, self.size(client_ext_id) + 1
-        while newer - older > 1:
-            middle = (older + newer) // 2
-            rows = self._fetch(
-                "SELECT occurred FROM ledger WHERE client_ext_id = ? AND position = ?",
-                (client_ext_id, middle),
-            )
-            if rows and rows[0][0] < text:
-                older = middle
-            else:
-                newer = middle
-        return older
+    def newest_time(self) -> datetime | None:
+        """Return the newest of the times of the last entries of all clients; None: all ledgers are empty."""
+        [(newest,)] = self._fetch(_NEWEST_TIME, ())
+        return datetime.fromisoformat(newest) if newest else None
 
     def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of every stream among the first entries, by stream."""

@@ -1,0 +1,9 @@
+-- The earliest and the latest time of each block of 256 entries of a ledger, derived from it after the commit. The number of a
+-- block is that of its tile.
+CREATE TABLE ledger_times (
+    client_ext_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    earliest TEXT NOT NULL,
+    latest TEXT NOT NULL,
+    PRIMARY KEY (client_ext_id, number)
+);
