@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree, head_leaf
-from application.record.merkle import root_of
+from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree
+from application.record.stream_heads import StreamHeads
 from application.shared.ports import Clock
 
 _PAGE = 500
@@ -79,30 +79,28 @@ def parse_checkpoint_text(note: str) -> tuple[str, int, bytes]:
 
 
 def make_checkpoint(
-    client_ext_id: str, *, ledger: Ledger, signer: Signer, clock: Clock, with_heads: bool = False
+    client_ext_id: str, *, ledger: Ledger, signer: Signer, clock: Clock, heads: StreamHeads | None = None
 ) -> Checkpoint | None:
     """Sign the current ledger of a client and store the checkpoint; None: the ledger is empty.
 
-    with_heads: also sign the newest version of every stream, which makes completeness provable but reads the entire
-    ledger. Raises LedgerBroken, without signing, if the ledger does not extend the newest checkpoint; StoreUnavailable.
+    heads: also sign the newest version of every stream, which makes completeness provable. Raises LedgerBroken, without signing, if the ledger does not extend the newest checkpoint; StoreUnavailable.
     """
-    size, newest = ledger.size(client_ext_id), ledger.newest_checkpoint(client_ext_id)
+    # In this order: another process may sign more entries in between.
+    newest = ledger.newest_checkpoint(client_ext_id)
+    size = ledger.size(client_ext_id)
     if newest is None and size == 0:
         return None
     tree = LedgerTree(ledger, client_ext_id)
     if newest is not None:
         _check(newest, size, tree)
-        if newest.size == size and (not with_heads or "\nheads " in newest.note):
+        if newest.size == size and (heads is None or "\nheads " in newest.note):
             return newest
     begin = newest.size // TILE if newest else 0
     tiles = [tree.computed_tile(number) for number in range(begin, size // TILE)]
     ledger.save_tiles(client_ext_id, begin, tiles)
     root = tree.subtree(0, size)
-    heads = None
-    if with_heads:
-        streams = ledger.heads(client_ext_id, size)
-        heads = (len(streams), root_of(head_leaf(*head) for head in streams))
-    text = checkpoint_text(origin_of(signer, client_ext_id), size, root, heads)
+    signed_heads = heads.root(client_ext_id, size, ledger) if heads else None
+    text = checkpoint_text(origin_of(signer, client_ext_id), size, root, signed_heads)
     checkpoint = Checkpoint(client_ext_id, size, root, signer.sign(text), clock())
     ledger.save_checkpoint(checkpoint)
     return checkpoint

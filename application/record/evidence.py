@@ -2,17 +2,21 @@
 
 import base64
 import hashlib
-import io
 import json
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from application.record.checkpoint import Signer, make_checkpoint
 from application.record.history import history, stream_entries
-from application.record.ledger import Checkpoint, Ledger, LedgerBroken, LedgerEntry, LedgerTree, head_leaf
-from application.record.merkle import consistency_proof, inclusion_proof, subtree_of
+from application.record.ledger import Checkpoint, Ledger, LedgerTree
+from application.record.merkle import consistency_proof, inclusion_proof
+from application.record.stream_heads import HeadProof, StreamHeads
 from application.shared.ports import Clock
 from application.tickets.records import TicketNotFound
 from domain.shared.subject import Subject
@@ -22,63 +26,97 @@ FORMAT = "tickets-evidence-v1"
 FILES = ("manifest", "checkpoint", "events.jsonl", "heads.json", "consistency.json", "summary.html")
 # The evidence has a consistency proof from each stored checkpoint, or from this number of them; `since` adds another.
 _MAX_OLDER_CHECKPOINTS = 256
+_MAX_BYTES_IN_MEMORY = 1024 * 1024
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
+_ROWS = "<!-- rows -->"
 
 
 def make_evidence(
-    subject: Subject, *, ledger: Ledger, signer: Signer, clock: Clock, since: int | None = None
-) -> bytes:
-    """Return the evidence file of a user's credential, a ZIP.
+    subject: Subject,
+    *,
+    ledger: Ledger,
+    signer: Signer,
+    clock: Clock,
+    heads: StreamHeads | None = None,
+    since: int | None = None,
+) -> BinaryIO:
+    """Return the evidence file of a user's credential, a ZIP; the caller closes it.
 
-    since: the size of an older checkpoint to prove consistency with. Raises TicketNotFound if there is no history or the
-    ledger is smaller than that, LedgerBroken, StoreUnavailable.
+    The memory does not depend on the number of events: a large file is on disk. heads: kept between calls; without them,
+    the complete ledger is read. since: the size of an older checkpoint to prove consistency with. Raises TicketNotFound if
+    there is no history or the ledger is smaller than that, LedgerBroken, StoreUnavailable, OSError.
     """
+    heads = heads or StreamHeads()
     checkpoint = make_checkpoint(
-        subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, with_heads=True
+        subject.client_ext_id, ledger=ledger, signer=signer, clock=clock, heads=heads
     )
     if checkpoint is None or (since or 0) > checkpoint.size:
         raise TicketNotFound("The ledger has fewer entries than the older checkpoint.")
-    entries = [entry for entry in stream_entries(subject, ledger=ledger) if entry.position <= checkpoint.size]
-    if not entries:
-        raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
-    tree = _CachedTree(LedgerTree(ledger, subject.client_ext_id))
-    files = {
-        "checkpoint": checkpoint.note.encode(),
-        "events.jsonl": _events(entries, checkpoint, tree),
-        "heads.json": _heads(subject, checkpoint, ledger),
-        "consistency.json": _consistency(subject, checkpoint, since, ledger, tree),
-        "summary.html": _summary(subject, checkpoint, ledger).encode(),
-    }
-    files["manifest"] = signer.sign(_manifest(subject, checkpoint, files)).encode()
-    return zip_of(files)
+    tree = LedgerTree(ledger, subject.client_ext_id)
+    with _temporary_file() as events, _temporary_file() as summary:
+        _write(events, _events(subject, checkpoint, ledger, tree))
+        if not events.tell():
+            raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
+        stream = stream_id(*subject)
+        count, head = heads.proof(subject.client_ext_id, checkpoint.size, stream, ledger)
+        _write(summary, _summary(subject, checkpoint, ledger, head.version))
+        files: dict[str, BinaryIO] = {
+            "checkpoint": BytesIO(checkpoint.note.encode()),
+            "events.jsonl": events,
+            "heads.json": BytesIO(_heads(count, head)),
+            "consistency.json": BytesIO(_consistency(subject, checkpoint, since, ledger, tree)),
+            "summary.html": summary,
+        }
+        files["manifest"] = BytesIO(signer.sign(_manifest(subject, checkpoint, files)).encode())
+        return zip_of(files)
 
 
-def zip_of(files: dict[str, bytes]) -> bytes:
-    """Return a reproducible ZIP of the files: uncompressed, in a fixed order, without dates."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+def zip_of(files: Mapping[str, BinaryIO]) -> BinaryIO:
+    """Return a reproducible ZIP of the files: uncompressed, in a fixed order, without dates. The caller closes it."""
+    output = _temporary_file()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
         for name in FILES:
             info = zipfile.ZipInfo(name, _ZIP_DATE)
             info.create_system, info.external_attr = 3, _MODE
-            archive.writestr(info, files[name])
-    return buffer.getvalue()
+            files[name].seek(0)
+            with archive.open(info, "w") as member:
+                shutil.copyfileobj(files[name], member)
+    output.seek(0)
+    return output
 
 
-def _manifest(subject: Subject, checkpoint: Checkpoint, files: dict[str, bytes]) -> str:
+def _temporary_file() -> BinaryIO:
+    return cast(BinaryIO, SpooledTemporaryFile(max_size=_MAX_BYTES_IN_MEMORY))
+
+
+def _write(file: BinaryIO, parts: Iterator[str]) -> None:
+    file.writelines(part.encode() for part in parts)
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(_MAX_BYTES_IN_MEMORY):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _manifest(subject: Subject, checkpoint: Checkpoint, files: Mapping[str, BinaryIO]) -> str:
     lines = [
         FORMAT,
         f"client {quote(subject.client_ext_id, safe='')}",
         f"user {quote(subject.user_ext_id, safe='')}",
         f"size {checkpoint.size}",
-        *(f"sha256 {hashlib.sha256(files[name]).hexdigest()} {name}" for name in FILES[1:]),
+        *(f"sha256 {_digest(files[name])} {name}" for name in FILES[1:]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _events(entries: Sequence[LedgerEntry], checkpoint: Checkpoint, tree: "_CachedTree") -> bytes:
-    lines = []
-    for entry in entries:
+def _events(subject: Subject, checkpoint: Checkpoint, ledger: Ledger, tree: LedgerTree) -> Iterator[str]:
+    for entry in stream_entries(subject, ledger=ledger):
+        if entry.position > checkpoint.size:
+            return
         proof = inclusion_proof(entry.position - 1, checkpoint.size, tree.subtree)
         line = {
             "position": entry.position,
@@ -87,28 +125,21 @@ def _events(entries: Sequence[LedgerEntry], checkpoint: Checkpoint, tree: "_Cach
             "state": _text(entry.state),
             "proof": [_text(node) for node in proof],
         }
-        lines.append(json.dumps(line, separators=(",", ":")) + "\n")
-    return "".join(lines).encode()
+        yield json.dumps(line, separators=(",", ":")) + "\n"
 
 
-def _heads(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> bytes:
-    heads = ledger.heads(subject.client_ext_id, checkpoint.size)
-    stream = stream_id(*subject)
-    index = next((number for number, (head, _) in enumerate(heads) if head == stream), None)
-    if index is None:
-        raise LedgerBroken(f"the ledger of {subject.client_ext_id!r} lacks a stream")
-    proof = inclusion_proof(index, len(heads), subtree_of([head_leaf(*head) for head in heads]))
+def _heads(count: int, head: HeadProof) -> bytes:
     shown = {
-        "version": heads[index][1],
-        "index": index,
-        "count": len(heads),
-        "proof": [_text(node) for node in proof],
+        "version": head.version,
+        "index": head.index,
+        "count": count,
+        "proof": [_text(node) for node in head.proof],
     }
     return json.dumps(shown, separators=(",", ":")).encode()
 
 
 def _consistency(
-    subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: "_CachedTree"
+    subject: Subject, checkpoint: Checkpoint, since: int | None, ledger: Ledger, tree: LedgerTree
 ) -> bytes:
     older = ledger.checkpoint_sizes(subject.client_ext_id, _MAX_OLDER_CHECKPOINTS)
     sizes = sorted({*older, *([since] if since else [])} - {checkpoint.size})
@@ -123,8 +154,17 @@ def _consistency(
     return json.dumps(shown, separators=(",", ":")).encode()
 
 
-def _summary(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> str:
-    rows = []
+def _summary(subject: Subject, checkpoint: Checkpoint, ledger: Ledger, count: int) -> Iterator[str]:
+    beginning, end = _PAGE.format(
+        user=escape(subject.user_ext_id),
+        client=escape(subject.client_ext_id),
+        size=checkpoint.size,
+        made=checkpoint.made.isoformat(timespec="seconds"),
+        root=_text(checkpoint.root),
+        count=count,
+        rows=_ROWS,
+    ).split(_ROWS)
+    yield beginning
     for item in history(subject, ledger=ledger):
         if item["position"] > checkpoint.size:
             break
@@ -141,16 +181,9 @@ def _summary(subject: Subject, checkpoint: Checkpoint, ledger: Ledger) -> str:
             item["reason"] or "",
         )
         shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
-        rows.append(f"<tr>{shown}<td><ul>{changes}</ul></td></tr>")
-    return _PAGE.format(
-        user=escape(subject.user_ext_id),
-        client=escape(subject.client_ext_id),
-        size=checkpoint.size,
-        made=checkpoint.made.isoformat(timespec="seconds"),
-        root=_text(checkpoint.root),
-        count=len(rows),
-        rows="\n".join(rows),
-    )
+        line_feed = "\n" if item["version"] > 1 else ""
+        yield f"{line_feed}<tr>{shown}<td><ul>{changes}</ul></td></tr>"
+    yield end
 
 
 def _value(value: object) -> str:
@@ -159,20 +192,6 @@ def _value(value: object) -> str:
 
 def _text(octets: bytes) -> str:
     return base64.b64encode(octets).decode()
-
-
-class _CachedTree:
-    """Caches the subtrees shared by several proofs."""
-
-    def __init__(self, tree: LedgerTree) -> None:
-        self._tree = tree
-        self._known: dict[tuple[int, int], bytes] = {}
-
-    def subtree(self, begin: int, end: int) -> bytes:
-        key = (begin, end)
-        if key not in self._known:
-            self._known[key] = self._tree.subtree(begin, end)
-        return self._known[key]
 
 
 _PAGE = """\

@@ -5,11 +5,12 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from application.record.eras import Eras
-from application.record.merkle import HASH_BYTES, LEAF_PREFIX, Frontier, leaf_hash
+from application.record.merkle import EMPTY_ROOT, HASH_BYTES, LEAF_PREFIX, Frontier, cut, leaf_hash, node_hash
 from application.record.streams import LedgerColumns, column_date
 from application.transaction.records import DerivedRecords
 from domain.shared.aggregate import Versioned
@@ -22,7 +23,8 @@ _FORMAT = LEAF_PREFIX + _LENGTH.pack(len(LEAF_FORMAT)) + LEAF_FORMAT
 # Position, stream and version, each after its length, and the length of the topic.
 _FIXED = struct.Struct(">iqi16siqi")
 TILE = 256
-_TILE_HEIGHT = 8
+# Smaller subtrees are computed again from at most 16 tiles.
+_CACHED_SPAN = 16 * TILE
 
 
 class LedgerEntry(NamedTuple):
@@ -217,8 +219,8 @@ class Ledger(Protocol):
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of a user with these topics, newest first."""
 
-    def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
-        """Return the newest version of every stream among the first `size` entries, by stream."""
+    def heads(self, client_ext_id: str, after: int, size: int) -> Sequence[tuple[UUID, int]]:
+        """Return the newest version of every stream with an entry among `after` + 1 to `size`, by stream."""
 
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints by size."""
@@ -246,30 +248,65 @@ class Ledger(Protocol):
 
 
 class LedgerTree:
-    """The Merkle tree of a client's ledger, read tile by tile on demand."""
+    """The Merkle tree of a client's ledger, read tile by tile on demand.
+
+    It caches the tiles, the hashes above them, and the hashes within the tile that was used last: 32 bytes per tile and
+    the proofs of a stream, in the order of its positions, read each tile once.
+    """
 
     def __init__(self, ledger: Ledger, client_ext_id: str) -> None:
         self._ledger = ledger
         self._client_ext_id = client_ext_id
+        self._tiles: list[bytes] = []
+        self._above: dict[tuple[int, int], bytes] = {}
+        self._number = -1
+        self._within: list[bytes] = []
+        self._nodes: dict[tuple[int, int], bytes] = {}
 
     def subtree(self, begin: int, end: int) -> bytes:
         """Return the hash of the subtree of these leaves (merkle.Subtree)."""
-        tree = Frontier()
-        full = end // TILE
-        if begin % TILE == 0 and full > begin // TILE:
-            for tile in self.tiles(begin // TILE, full):
-                tree.add(tile, _TILE_HEIGHT)
-            begin = full * TILE
-        for leaf in self._leaves(begin, end):
-            tree.add(leaf)
-        return tree.root()
+        if begin == end:
+            return EMPTY_ROOT
+        if begin % TILE == 0 and end - begin == TILE:
+            return self._tile(begin // TILE)
+        if end <= (begin // TILE + 1) * TILE:
+            return self._subtree_within(begin, end)
+        if (known := self._above.get((begin, end))) is not None:
+            return known
+        middle = cut(begin, end)
+        node = node_hash(self.subtree(begin, middle), self.subtree(middle, end))
+        if end - begin >= _CACHED_SPAN:
+            self._above[begin, end] = node
+        return node
 
-    def tiles(self, begin: int, end: int) -> Iterator[bytes]:
-        """Return the hashes of full tiles: the stored ones, then computed ones."""
-        kept = self._ledger.tiles(self._client_ext_id, begin, end)
-        yield from kept
-        for number in range(begin + len(kept), end):
-            yield self.computed_tile(number)
+    def _tile(self, number: int) -> bytes:
+        """Return the hash of a full tile: the stored one, or a computed one after them."""
+        known = self._tiles
+        if number >= len(known):
+            known += self._ledger.tiles(self._client_ext_id, len(known), max(number + 1, len(known) + TILE))
+            known += [self.computed_tile(missing) for missing in range(len(known), number + 1)]
+        return known[number]
+
+    def _subtree_within(self, begin: int, end: int) -> bytes:
+        """Return the hash of a subtree that is smaller than a tile."""
+        number, offset = begin // TILE, begin // TILE * TILE
+        if self._number != number or len(self._within) < end - offset:
+            found = self._ledger.positions(self._client_ext_id, offset, TILE)
+            complete = takewhile(
+                lambda row: row[1][0] == offset + row[0] and len(row[1][1]) == HASH_BYTES, enumerate(found, 1)
+            )
+            self._number, self._within, self._nodes = number, [leaf for _, (_, leaf) in complete], {}
+        if len(self._within) < end - offset:
+            raise self._gap(begin, end)
+        return self._node(begin - offset, end - offset)
+
+    def _node(self, begin: int, end: int) -> bytes:
+        if end - begin == 1:
+            return self._within[begin]
+        if (begin, end) not in self._nodes:
+            middle = cut(begin, end)
+            self._nodes[begin, end] = node_hash(self._node(begin, middle), self._node(middle, end))
+        return self._nodes[begin, end]
 
     def computed_tile(self, number: int) -> bytes:
         """Compute the hash of a full tile from its leaves."""
@@ -281,10 +318,13 @@ class LedgerTree:
     def _leaves(self, begin: int, end: int) -> Sequence[bytes]:
         leaves = self._ledger.leaves(self._client_ext_id, begin, end) if begin < end else []
         if len(leaves) != end - begin or any(len(leaf) != HASH_BYTES for leaf in leaves):
-            raise LedgerBroken(
-                f"the ledger of {self._client_ext_id!r} has a gap between positions {begin + 1} and {end}"
-            )
+            raise self._gap(begin, end)
         return leaves
+
+    def _gap(self, begin: int, end: int) -> "LedgerBroken":
+        return LedgerBroken(
+            f"the ledger of {self._client_ext_id!r} has a gap between positions {begin + 1} and {end}"
+        )
 
 
 class LedgerBroken(Exception):

@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from uuid import UUID
 
 import typer
@@ -113,7 +113,7 @@ def sign_now(client: str) -> str:
         return made.note
 
 
-def export_evidence(client: str, user: str, since: int | None, checkpoint: Path | None) -> bytes:
+def export_evidence(client: str, user: str, since: int | None, checkpoint: Path | None) -> BinaryIO:
     """Return the evidence of a user's ticket, consistent with a checkpoint or one of that size.
 
     Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings.

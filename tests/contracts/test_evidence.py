@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from application.record.checkpoint import checkpoint_text, make_checkpoint
-from application.record.evidence import make_evidence
 from application.record.ledger import Checkpoint, LedgerTree
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.verify_evidence import Wrong, parse_keys, verify
 from tests.support.evidence import open_store
+from tests.support.evidence_zip import evidence_of
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, service_over
 
@@ -52,7 +52,7 @@ def test_the_evidence_is_consistent_with_each_of_70_checkpoints(
         kept.append(made.note.encode())
     service.regenerate()
 
-    content = make_evidence(SUBJECT, ledger=store, signer=keys, clock=service.clock)
+    content = evidence_of(SUBJECT, ledger=store, signer=keys, clock=service.clock)
 
     public = parse_keys(keys.public()[0][1])
     for note in kept:
@@ -82,12 +82,12 @@ def test_the_evidence_among_thousands_of_checkpoints_has_a_bounded_number_of_pro
     gaps = [newer - older for older, newer in itertools.pairwise(few)]
     assert max(gaps) <= 40
 
-    without = make_evidence(SUBJECT, ledger=store, signer=keys, clock=service.clock)
+    without = evidence_of(SUBJECT, ledger=store, signer=keys, clock=service.clock)
     public = parse_keys(keys.public()[0][1])
     skipped = next(size for size in range(100, 500) if size not in store.checkpoint_sizes(CLIENT, 256))
     root = LedgerTree(store, CLIENT).subtree(0, skipped)
     old = keys.sign(checkpoint_text(f"tickets/{CLIENT}", skipped, root, None)).encode()
     with pytest.raises(Wrong, match=rf"no proof from a checkpoint of {skipped} entries: export it again"):
         verify(without, public, old)
-    content = make_evidence(SUBJECT, ledger=store, signer=keys, clock=service.clock, since=skipped)
+    content = evidence_of(SUBJECT, ledger=store, signer=keys, clock=service.clock, since=skipped)
     assert verify(content, public, old).events == 601

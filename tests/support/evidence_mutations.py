@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.record.checkpoint import make_checkpoint
-from application.record.evidence import FILES, make_evidence, zip_of
+from application.record.evidence import FILES
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import unzip
 from tests.support.evidence import open_store
+from tests.support.evidence_zip import evidence_of, zipped
 from tests.support.fakes import SUBJECT
 from tests.support.service import service_over
 
@@ -62,7 +63,7 @@ def evidence(directory: Path) -> Case:
                 service.regenerate(subject=one, reason="verloren \u202e")
             old = make_checkpoint(subject.client_ext_id, ledger=store, signer=keys, clock=clock)
             service.regenerate(subject=subject)
-            content = make_evidence(subject, ledger=store, signer=keys, clock=clock)
+            content = evidence_of(subject, ledger=store, signer=keys, clock=clock)
     finally:
         store.close()
     assert old is not None
@@ -87,13 +88,13 @@ def mutated(good: Case, chance: random.Random) -> Case:
     if kind == "member" or name == "manifest":
         signed = kind == "signed"
         files[name] = _signed(_text(files[name]), good, chance) if signed else _changed(files[name], chance)
-        return replace(good, content=zip_of(files))
+        return replace(good, content=zipped(files))
     files[name] = (
         _signed(_text(files[name]), good, chance) if name == "checkpoint" else _changed(files[name], chance)
     )
     digests = "".join(f"sha256 {hashlib.sha256(files[one]).hexdigest()} {one}\n" for one in FILES[1:])
     head = _text(files["manifest"]).split("sha256 ")[0]
-    return replace(good, content=zip_of(files | {"manifest": good.sign(head + digests).encode()}))
+    return replace(good, content=zipped(files | {"manifest": good.sign(head + digests).encode()}))
 
 
 def _text(note: bytes) -> str:

@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.record.checkpoint import make_checkpoint
-from application.record.evidence import FILES, make_evidence, zip_of
+from application.record.evidence import FILES
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import unzip
 from tests.support.evidence import open_store
+from tests.support.evidence_zip import evidence_of, zipped
 from tests.support.fakes import SUBJECT
 from tests.support.service import service_over
 
@@ -35,7 +36,7 @@ def make() -> None:
                 service.regenerate(subject=subject, reason="lost letter")
             older = make_checkpoint(SUBJECT.client_ext_id, ledger=store, signer=keys, clock=clock)
             service.regenerate(reason="lost again")
-            good = make_evidence(SUBJECT, ledger=store, signer=keys, clock=clock)
+            good = evidence_of(SUBJECT, ledger=store, signer=keys, clock=clock)
         store.close()
         assert older is not None
         write(good, older.note, keys, other)
@@ -56,7 +57,7 @@ def write(good: bytes, older: str, keys: LedgerKeys, other: LedgerKeys) -> None:
         digests = "".join(
             f"sha256 {hashlib.sha256(changed[name]).hexdigest()} {name}\n" for name in FILES[1:]
         )
-        return zip_of(changed | {"manifest": keys.sign(head + digests).encode()})
+        return zipped(changed | {"manifest": keys.sign(head + digests).encode()})
 
     vectors: dict[str, tuple[bytes, str | None]] = {
         "good.zip": (good, None),
@@ -84,7 +85,7 @@ def write(good: bytes, older: str, keys: LedgerKeys, other: LedgerKeys) -> None:
             "the newest version of the credential is not the one that was signed",
         ),
         "changed-after-signing.zip": (
-            zip_of(files | {"summary.html": files["summary.html"].replace(b"lost letter", b"lost ticket")}),
+            zipped(files | {"summary.html": files["summary.html"].replace(b"lost letter", b"lost ticket")}),
             "summary.html is not the file that was signed",
         ),
         "other-key.zip": (signed(other), "the manifest is not signed by the given key"),

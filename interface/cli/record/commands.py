@@ -1,12 +1,13 @@
 """The commands for audit and compliance."""
 
 import csv
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.box import SIMPLE
@@ -41,7 +42,7 @@ class RecordActions:
     rebuild: Callable[[Callable[[int, int], None]], Findings]
     export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
-    evidence: Callable[[str, str, int | None, Path | None], bytes]
+    evidence: Callable[[str, str, int | None, Path | None], BinaryIO]
 
 
 def add_commands(cli: typer.Typer, actions: RecordActions) -> None:
@@ -201,12 +202,13 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         """Write the evidence of a user's ticket to a ZIP file."""
         if checkpoint and since:
             fail("--checkpoint and --since exclude each other")
-        content = actions.evidence(client, user, since, checkpoint)
-        try:
-            output.write_bytes(content)
-        except OSError as error:
-            fail(f"{output} cannot be written: {error}")
-        Console().print(f"{output}: {len(content):,} bytes", highlight=False)
+        with actions.evidence(client, user, since, checkpoint) as content:
+            try:
+                with output.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+            except OSError as error:
+                fail(f"{output} cannot be written: {error}")
+            Console().print(f"{output}: {content.tell():,} bytes", highlight=False)
 
     @evidence.command(name="verify")
     def verify_(

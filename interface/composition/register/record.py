@@ -1,6 +1,7 @@
 """Registers the handlers, tables and routes of the record."""
 
 from application.record.access_log import NoteAccess, note_access
+from application.record.stream_heads import StreamHeads
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
@@ -14,6 +15,7 @@ def room(context: RouteContext) -> Room:
         ledger=context.store,
         history=context.reads,
         signer=context.signer,
+        heads=StreamHeads(),
         published_keys=context.signer.published,
     )
     return Room([routes.router, well_known_routes.router], part)

@@ -1,20 +1,22 @@
 """The record of a client: history, ledger, checkpoints and evidence."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from typing_extensions import TypedDict
 
 from application.record.checkpoint import PublishedKey, Signer
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
+from application.record.stream_heads import StreamHeads
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
 from interface.http.core.call import Call
@@ -52,6 +54,7 @@ HISTORY = "/{clientExtId:segment}/history"
 CHECKPOINTS = "/{clientExtId:segment}/checkpoints"
 ZIP = "application/zip"
 _LONGEST = 255
+_CHUNK_BYTES = 256 * 1024
 HistoryPage = Page[HistoryItem]
 LogPage = Page[LogItem]
 
@@ -63,6 +66,7 @@ class RecordPart:
     ledger: Ledger
     history: Ledger
     signer: Signer
+    heads: StreamHeads
     published_keys: Callable[[], Sequence[PublishedKey]]
 
 
@@ -190,11 +194,28 @@ async def evidence(
     await call.note_read()
     part = call.part(RecordPart)
     make = partial(
-        make_evidence, ledger=part.ledger, signer=part.signer, clock=call.service.clock, since=size
+        make_evidence,
+        ledger=part.ledger,
+        signer=part.signer,
+        clock=call.service.clock,
+        heads=part.heads,
+        since=size,
     )
-    content = await run_in_threadpool(make, call.subject)
-    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="evidence.zip"'}
-    return Response(content, 200, headers, ZIP)
+    file = await run_in_threadpool(make, call.subject)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Disposition": 'attachment; filename="evidence.zip"',
+        "Content-Length": str(length),
+    }
+    return StreamingResponse(_chunks(file), 200, headers, ZIP)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _shown(checkpoint: Checkpoint) -> CheckpointItem:

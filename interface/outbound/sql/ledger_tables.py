@@ -350,12 +350,12 @@ class SqlLedger(SqlDerivedRows):
         [(newest,)] = self._fetch(_NEWEST_TIME, ())
         return datetime.fromisoformat(newest) if newest else None
 
-    def heads(self, client_ext_id: str, size: int) -> Sequence[tuple[UUID, int]]:
-        """Return the newest version of every stream among the first entries, by stream."""
+    def heads(self, client_ext_id: str, after: int, size: int) -> Sequence[tuple[UUID, int]]:
+        """Return the newest version of every stream with an entry in a range of positions, by stream."""
         rows = self._fetch(
-            "SELECT stream, max(version) FROM ledger WHERE client_ext_id = ? AND position <= ?"
+            "SELECT stream, max(version) FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ?"
             " GROUP BY stream ORDER BY stream",
-            (client_ext_id, size),
+            (client_ext_id, after, size),
         )
         return [(_uuid(stream), version) for stream, version in rows]
 

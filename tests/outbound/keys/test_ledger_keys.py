@@ -10,9 +10,9 @@ from threading import Barrier
 import pytest
 
 from application.record.checkpoint import make_checkpoint
-from application.record.evidence import make_evidence
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import Wrong, parse_keys, verify
+from tests.support.evidence_zip import evidence_of
 from tests.support.fakes import SUBJECT, FakeClock
 from tests.support.ledgers import opened
 from tests.support.service import service_over
@@ -83,15 +83,15 @@ def test_checkpoints_and_evidence_verify_after_rotations_with_every_key(
         service.create()
         old = make_checkpoint(SUBJECT.client_ext_id, ledger=store, signer=signing, clock=clock)
         assert old is not None
-        first_evidence = make_evidence(SUBJECT, ledger=store, signer=signing, clock=clock)
+        first_evidence = evidence_of(SUBJECT, ledger=store, signer=signing, clock=clock)
         [first] = signing.published()
         signing.rotate()
         clock.advance(timedelta(days=29))
         service.regenerate()
-        overlapping = make_evidence(SUBJECT, ledger=store, signer=signing, clock=clock)
+        overlapping = evidence_of(SUBJECT, ledger=store, signer=signing, clock=clock)
         clock.advance(timedelta(days=2))
         service.regenerate()
-        later = make_evidence(SUBJECT, ledger=store, signer=signing, clock=clock)
+        later = evidence_of(SUBJECT, ledger=store, signer=signing, clock=clock)
     note = old.note.encode()
     every = parse_keys("\n".join(key.verifier_key for key in signing.published()))
 

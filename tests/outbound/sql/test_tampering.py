@@ -30,6 +30,9 @@ from application.record.replay import (
     stream_ranges,
     unless_unreadable,
 )
+from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
+from application.record.merkle import root_of
+from application.record.stream_heads import StreamHeads
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.define_subscription import DefineSubscription
@@ -50,6 +53,7 @@ from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.verify_evidence import Wrong, parse_keys, unzip, verify
 from tests.support.evidence import open_store
+from tests.support.evidence_zip import evidence_of, zipped
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command, service_over
 from tests.support.stores import history_of, state_of
@@ -119,9 +123,7 @@ class Record:
         self.sql(f"INSERT INTO ledger VALUES ({','.join('?' * len(row))})", *row)
 
     def evidence(self, **options: Any) -> bytes:
-        return make_evidence(
-            SUBJECT, ledger=self.store, signer=self.keys, clock=self.service.clock, **options
-        )
+        return evidence_of(SUBJECT, ledger=self.store, signer=self.keys, clock=self.service.clock, **options)
 
     def public(self) -> list[Any]:
         return parse_keys("\n".join(key for _, key in self.keys.public()))
@@ -882,7 +884,7 @@ def test_a_ledger_inconsistent_with_its_last_checkpoint_is_not_signed(
 
 def test_evidence_of_a_changed_event_does_not_verify(record: Record) -> None:
     assert verify(record.evidence(), record.public()).events == 6
-    record.sign(with_heads=True)
+    record.sign(heads=StreamHeads())
     change_a_byte(record)
 
     with pytest.raises(Wrong, match=r"event 3 \(position 3, TicketRegenerated\) is not in the signed ledger"):
@@ -895,7 +897,7 @@ def test_evidence_without_its_newest_event_does_not_verify(record: Record) -> No
     shorter = files | {"events.jsonl": b"".join(lines[:-1])}
 
     with pytest.raises(Wrong, match=r"events.jsonl is not the file that was signed"):
-        verify(zip_of(shorter), record.public())
+        verify(zipped(shorter), record.public())
 
 
 def test_no_random_change_of_a_byte_of_the_evidence_passes(record: Record, chance: random.Random) -> None:
@@ -918,7 +920,7 @@ def test_one_changed_node_of_a_proof_is_found(record: Record) -> None:
     }
 
     with pytest.raises(Wrong, match="is not the file that was signed"):
-        verify(zip_of({name: changed[name] for name in FILES}), public := record.public())
+        verify(zipped({name: changed[name] for name in FILES}), public := record.public())
     assert public
 
 
