@@ -33,6 +33,10 @@ serves without a token.
 **The promise.** A type keeps its meaning, and each of its fields keeps its meaning, type and unit. Fields are added, and values are
 added to the lists of values below. A change with another meaning is another type. A test compares the schemas with those of every
 release. A subscriber therefore ignores unknown fields and unknown types, and treats an unknown value as unknown.
+
+**A read model.** [read_model.py](read_model.py) builds the response of `GET …/ticket`, except the hash `ticket`, for each credential
+from the feed alone. Each event of a ticket sets `version` to that of the event and `lastModified` to its time; the table of a type
+contains the further effects. Times in `changed` are in seconds, so a temporary lock seems to end up to one second early.
 """
 
 
