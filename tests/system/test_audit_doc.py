@@ -1,4 +1,4 @@
-"""The commands of docs/audit.md are run."""
+"""The commands of docs/audit.md are run; over HTTP with the permission AccessControl.HistoryView alone."""
 
 import json
 import os
@@ -6,20 +6,25 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import install_tickets
-from tests.support.server import ROOT, serving
+from tests.support.server import ROOT, Server, serving
 
 DOC = (ROOT / "docs" / "audit.md").read_text()
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """A store in which user-123 of client-123 was reset by anna, and the verifier beside it."""
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server in whose store user-123 of client-123 was reset by anna, and the verifier beside it."""
+    shutil.copy(ROOT / "interface" / "verify_evidence.py", tmp_path)
+    commands = tmp_path / "bin"
+    install_tickets(commands)
+    (commands / "python").symlink_to(sys.executable)
     with serving(tmp_path, f"sqlite:///{tmp_path}/var/tickets.db") as server:
         user = "/client-123/users/user-123"
         server.client.put(user, json={"email": "user-123@example.com"}).raise_for_status()
@@ -35,11 +40,7 @@ def directory(tmp_path: Path) -> Path:
         anna = {"Authorization": f"Bearer {token}"}
         reset = {"modificationComment": "lost letter"}
         server.client.post(f"{user}/ticket/reset", json=reset, headers=anna).raise_for_status()
-    shutil.copy(ROOT / "interface" / "verify_evidence.py", tmp_path)
-    commands = tmp_path / "bin"
-    install_tickets(commands)
-    (commands / "python").symlink_to(sys.executable)
-    return tmp_path
+        yield server
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -51,7 +52,8 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
-def test_the_steps_of_the_auditor(directory: Path) -> None:
+def test_the_steps_of_the_auditor(server: Server) -> None:
+    directory = server.directory
     results: list[subprocess.CompletedProcess[str]] = []
     for kind, text in BLOCKS:
         if kind == "text":
@@ -62,7 +64,7 @@ def test_the_steps_of_the_auditor(directory: Path) -> None:
             continue
         results.append(
             subprocess.run(
-                ["sh", "-c", text],
+                ["sh", "-ec", text.replace(":8000/", f":{server.port}/")],
                 cwd=directory,
                 env=environment(directory),
                 capture_output=True,
@@ -71,8 +73,14 @@ def test_the_steps_of_the_auditor(directory: Path) -> None:
             )
         )
 
-    history, log, past, check, _, verified, changed = results
-    assert [done.returncode for done in results] == [0, 0, 0, 0, 0, 0, 1], results
+    _, history, found, log, entries, past, then, check, checkpoints, *_, verified, changed = results
+    assert [done.returncode for done in results] == [0] * (len(results) - 1) + [1], results
+    [permission] = re.findall(r"--permission (\S+)", DOC)
+    assert permission == "AccessControl.HistoryView"
+    assert [item["actor"] for item in json.loads(found.stdout)["items"]] == ["test", "anna"]
+    assert [item["actor"] for item in json.loads(entries.stdout)["items"]] == ["anna"]
+    assert then.stdout == past.stdout.rstrip("\n")
+    assert json.loads(checkpoints.stdout)["items"] == []
     assert "by anna" in history.stdout
     assert "lost letter" in history.stdout
     assert [json.loads(line)["actor"] for line in log.stdout.splitlines()] == ["anna"]

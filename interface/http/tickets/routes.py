@@ -120,18 +120,19 @@ async def create(
     responses=reads(TicketResponse, "The ticket credential"),
 )
 async def get(
-    call: Annotated[Call, depends(CREDENTIAL_VIEW)],
+    call: Annotated[Call, depends()],
     at: At = None,
     atVersion: AtVersion = None,  # noqa: N803
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Returns the ticket credential of a user: the current one or, with `at` or `atVersion`, a past state.
 
-    Required permission: AccessControl.CredentialView; for a past state also AccessControl.HistoryView
+    Required permission: AccessControl.CredentialView; for a past state AccessControl.HistoryView
     """
+    past = call.query.keys() & {"at", "atVersion"}
+    call.caller.demand(call.subject.client_ext_id, (HISTORY_VIEW if past else CREDENTIAL_VIEW,))
     moment, version = _past(call)
     if moment or version is not None:
-        call.caller.demand(call.subject.client_ext_id, (HISTORY_VIEW,))
         await call.note_read()
         find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
         row, now = await call.find(find_past, call.subject)

@@ -162,6 +162,15 @@ def test_a_past_state_requires_its_permission(web: Web, path: str) -> None:
     assert web.client.get(path, headers=helpdesk).status_code == 403
 
 
+def test_the_permission_for_histories_shows_the_past_and_not_the_present(web: Web) -> None:
+    given_a_life(web)
+    auditor = web.as_caller(permissions=["AccessControl.HistoryView"])
+
+    for query in ({"atVersion": "1"}, {"at": "2026-11-23T09:42:00Z"}):
+        assert web.client.get(TICKET, params=query, headers=auditor).json()["resetCount"] == 0
+    assert web.client.get(TICKET, headers=auditor).status_code == 403
+
+
 def test_the_search_finds_by_every_filter(web: Web) -> None:
     given_a_life(web)
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
