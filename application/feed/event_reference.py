@@ -1,7 +1,7 @@
 """The reference of the events for subscribers: the meaning of each published field, and each type's effect on a read model.
 
 docs/events.md and the JSON Schemas are generated from it and from the event classes. Every published field and every type
-has a line here (tests/system/test_events_doc.py).
+has a line here (tests/system/test_event_schemas.py).
 """
 
 import types
@@ -10,8 +10,9 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from msgspec import UnsetType
 from pydantic.alias_generators import to_camel
 
 from application.feed.feed_event import IMPLIED, PUBLISHED_NAMES
@@ -41,15 +42,12 @@ def data_schema(topic: str) -> dict[str, Any]:
 
     Schemas only grow: by fields, and by values in a list. Another meaning is another type.
     """
-    hints = get_type_hints(EventData, include_extras=True)
-    required = [name for name, hint in hints.items() if get_origin(hint) is not NotRequired]
-    schema = _object({name: hint if name in required else get_args(hint)[0] for name, hint in hints.items()})
+    schema = _object(get_type_hints(EventData, include_extras=True))
     return {
         "title": topic,
         "description": meaning(EVENTS[topic]),
-        "type": "object",
+        **schema,
         "properties": schema["properties"] | {"changed": _changed(topic)},
-        "required": required,
     }
 
 
@@ -64,8 +62,13 @@ def _object(hints: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {name: _schema_of(hint) for name, hint in hints.items()},
-        "required": list(hints),
+        "required": [name for name, hint in hints.items() if UnsetType not in _parts(hint)],
     }
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a type; UnsetType is one of them if the field may be absent."""
+    return get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:
@@ -75,7 +78,8 @@ def _schema_of(hint: Any) -> dict[str, Any]:
         [text] = [getattr(part, "description", part) for part in hint.__metadata__]
         return _schema_of(arguments[0]) | {"description": text}
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema_of(argument) for argument in arguments]}
+        kinds = [_schema_of(argument) for argument in arguments if argument is not UnsetType]
+        return {"anyOf": kinds} if len(kinds) > 1 else kinds[0]
     if origin is tuple:
         return {"type": "array", "items": _schema_of(arguments[0])}
     if is_dataclass(hint):

@@ -3,12 +3,14 @@
 import copy
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema_rs
 import pytest
+from msgspec import UnsetType
 
-from application.feed.event_reference import FIELDS, READ_MODEL, data_schema
+from application.feed.event_reference import FIELDS, READ_MODEL, _schema_of, data_schema
 from application.feed.feed_event import PUBLISHED_NAMES
 from application.record.streams import EVENTS
 from tests.support import events_page, names
@@ -84,7 +86,23 @@ def test_a_golden_event_matches_its_schema_and_has_no_further_field(topic: str) 
 
     jsonschema_rs.validator_for(schema).validate(data)
     assert data.keys() <= schema["properties"].keys()
-    assert data["changed"].keys() == schema["properties"]["changed"]["properties"].keys()
+    assert data["changed"].keys() <= schema["properties"]["changed"]["properties"].keys()
+
+
+def test_a_field_that_may_be_absent_is_not_required() -> None:
+    @dataclass
+    class Example:
+        users: tuple[str, ...] | UnsetType = field(metadata={"description": "Users."})
+        count: int | None = field(metadata={"description": "Number."})
+
+    schema = _schema_of(Example)
+
+    assert schema["properties"]["users"] == {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Users.",
+    }
+    assert schema["required"] == ["count"]
 
 
 def test_every_published_field_has_a_meaning_and_every_type_its_effect_on_a_read_model() -> None:
