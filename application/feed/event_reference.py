@@ -104,6 +104,8 @@ FIELDS = {
     "operation": "The operationId, or the command of the command line.",
     "outcome": "`read`, or the code of the refusal.",
     "count": "Number of equal accesses that the event represents.",
+    "filters": "Names of the filters of a search.",
+    "users": "The users whose data were read, if there are several.",
     "name": "Name of the subscription.",
     "terms": "Complete configuration of the subscription.",
     "status": "Status of the subscription after the event.",

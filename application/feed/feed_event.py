@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import LedgerEntry
@@ -71,7 +71,9 @@ def to_feed_event(entry: LedgerEntry, event: Event, source: str, public_url: str
 
 def _published_values(event: Any) -> dict[str, Any]:
     values = vars(event)
-    return {name: _to_plain(values[field]) for field, name in _published_fields(event.__class__)}
+    # An event of a release without a field has no such value.
+    found = ((name, values.get(field, UNSET)) for field, name in _published_fields(event.__class__))
+    return {name: _to_plain(value) for name, value in found if value is not UNSET}
 
 
 @cache
@@ -109,6 +111,8 @@ PUBLISHED_NAMES = {
     "operation": "operation",
     "outcome": "outcome",
     "count": "count",
+    "filters": "filters",
+    "users": "users",
     "name": "name",
     "terms": "terms",
     "status": "status",

@@ -1,10 +1,12 @@
-"""Record refused operations and reads of histories in the client's ledger.
+"""Record refused operations and reads in the client's ledger.
 
 The number of entries is bounded: of identical accesses of one caller in one minute, the first ones are recorded
-individually and the rest as one entry with a count. The refusals of a caller are also bounded over all clients, since
-their paths are not authorised. A crash loses at most the counts of the current minute.
+individually and the rest as one entry with the count, the users and the filters. Reads of current data are only counted,
+so that they do not wait for a commit. The refusals of a caller are also bounded over all clients, since their paths are
+not authorised. A crash loses at most the counts of the current minute.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,7 @@ from domain.shared.subject import Subject
 MAX_INDIVIDUAL_ENTRIES = 20
 # Of one caller in one minute: as many are recorded individually, and of as many kinds the rest is counted.
 MAX_REFUSALS_OF_A_CALLER = 100
+MAX_USERS_OF_A_CALLER = 1000
 READ = "read"
 ACCESS_LOG = RecordSet[str, int]("access_log")
 """The version of the access log of each client that exists, read from the ledger.
@@ -43,6 +46,8 @@ class NoteAccess(Command):
     operation: str
     outcome: str
     count: int = 1
+    filters: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
 
     def loads(self) -> Sequence[Load]:
         """Return the version of the client's access log."""
@@ -63,6 +68,8 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
         operation=command.operation,
         outcome=command.outcome,
         count=command.count,
+        filters=command.filters,
+        users=command.users,
         by=command.attribution(clock()),
     )
     unit.append([entry], command.subject)
@@ -70,21 +77,54 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
     return command.done(Outcome.NOTED, None, None)
 
 
+_Kind = tuple[str, str, str, str]
+_AT_ONCE = 64
+
+
 @dataclass
 class _AccessGroup:
-    """Identical accesses of one caller in one minute."""
+    """Identical accesses of one caller in one minute.
+
+    recorded: individually. counted: not recorded yet. users, filters: of the counted ones; the user "" stands for an
+    access without a user, or with a user above the limit.
+    """
 
     first: NoteAccess
     recorded: int = 0
     counted: int = 0
+    users: set[str] = field(default_factory=set)
+    filters: set[str] = field(default_factory=set)
+
+    def summary(self) -> NoteAccess:
+        """Return the entry for the counted accesses."""
+        client, users = self.first.subject.client_ext_id, sorted(self.users - {""})
+        # An entry with its user is found by a search for that user.
+        only = users[0] if self.users == set(users[:1]) else ""
+        return replace(
+            self.first,
+            subject=Subject(client, only),
+            count=self.counted,
+            filters=tuple(sorted(self.filters)),
+            users=() if only else tuple(users),
+        )
+
+    def add(self, other: "_AccessGroup") -> None:
+        """Add the counted accesses of another group."""
+        self.counted += other.counted
+        self.users |= other.users
+        self.filters |= other.filters
 
 
 @dataclass
-class _Refusals:
-    """The refusals of one caller in one minute, over all clients. kinds: the number of their groups."""
+class _Caller:
+    """The accesses of one caller in one minute, over all clients.
 
-    recorded: int = 0
+    refusals: recorded individually. kinds: the groups of refusals. users: the users in the groups.
+    """
+
+    refusals: int = 0
     kinds: int = 0
+    users: int = 0
 
 
 @dataclass
@@ -98,8 +138,8 @@ class AccessRecorder:
     clock: Clock
     left_out: Callable[[NoteAccess, str], None] = lambda *_: None
     _minute: str = ""
-    _groups: dict[tuple[str, str, str, str], _AccessGroup] = field(default_factory=dict)
-    _refusals: defaultdict[str, _Refusals] = field(default_factory=lambda: defaultdict(_Refusals))
+    _groups: dict[_Kind, _AccessGroup] = field(default_factory=dict)
+    _callers: defaultdict[str, _Caller] = field(default_factory=lambda: defaultdict(_Caller))
 
     async def note(self, access: NoteAccess) -> None:
         """Record an access, or count it. Raises Unavailable."""
@@ -107,36 +147,54 @@ class AccessRecorder:
         if minute != self._minute:
             self._minute = minute
             await self.flush()
-        key = (access.subject.client_ext_id, access.actor, access.operation, access.outcome)
-        refusals = None if access.outcome == READ else self._refusals[access.actor]
-        if refusals and key not in self._groups:
-            if refusals.kinds >= MAX_REFUSALS_OF_A_CALLER:
+        key, caller, refused = _kind(access), self._callers[access.actor], access.outcome != READ
+        if refused and key not in self._groups:
+            if caller.kinds >= MAX_REFUSALS_OF_A_CALLER:
                 self.left_out(access, "flood")
                 return
-            refusals.kinds += 1
+            caller.kinds += 1
         group = self._groups.setdefault(key, _AccessGroup(access))
-        spent = refusals and refusals.recorded >= MAX_REFUSALS_OF_A_CALLER
+        spent = refused and caller.refusals >= MAX_REFUSALS_OF_A_CALLER
         if spent or group.recorded >= MAX_INDIVIDUAL_ENTRIES:
-            group.counted += 1
+            self.count(access)
             return
         group.recorded += 1
-        if refusals:
-            refusals.recorded += 1
+        caller.refusals += refused
         if await self._is_left_out(access):
             self._groups.pop(key, None)
-            if refusals:
-                refusals.recorded -= 1
-                refusals.kinds -= 1
+            caller.refusals -= refused
+            caller.kinds -= refused
+
+    def count(self, access: NoteAccess) -> None:
+        """Count an access; the next `flush` records it."""
+        group, caller = (
+            self._groups.setdefault(_kind(access), _AccessGroup(access)),
+            self._callers[access.actor],
+        )
+        group.counted += 1
+        group.filters.update(access.filters)
+        user = access.subject.user_ext_id
+        if user and user not in group.users:
+            if caller.users >= MAX_USERS_OF_A_CALLER:
+                user = ""
+            else:
+                caller.users += 1
+        group.users.add(user)
 
     async def flush(self) -> None:
-        """Record the counted accesses. Raises Unavailable."""
-        groups, self._groups = self._groups, {}
-        self._refusals.clear()
-        for (client_ext_id, *_), group in groups.items():
-            if group.counted:
-                # The counted accesses may concern several users, so the entry names no user.
-                subject = Subject(client_ext_id)
-                await self._is_left_out(replace(group.first, subject=subject, count=group.counted))
+        """Record the counted accesses; those that cannot be stored stay counted. Raises Unavailable."""
+        waiting, self._groups = [group for group in self._groups.values() if group.counted], {}
+        self._callers.clear()
+        try:
+            while waiting:
+                batch = [self._is_left_out(group.summary()) for group in waiting[:_AT_ONCE]]
+                await asyncio.gather(*batch)
+                del waiting[:_AT_ONCE]
+        finally:
+            for group in waiting:
+                kept = self._groups.setdefault(_kind(group.first), group)
+                if kept is not group:
+                    kept.add(group)
 
     async def _is_left_out(self, access: NoteAccess) -> bool:
         """Record an access, and return whether its client does not exist. Raises Unavailable."""
@@ -144,3 +202,7 @@ class AccessRecorder:
         if answer.refusal:
             self.left_out(access, "unknown-client")
         return answer.refusal is not None
+
+
+def _kind(access: NoteAccess) -> _Kind:
+    return access.subject.client_ext_id, access.actor, access.operation, access.outcome

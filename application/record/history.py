@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
+from msgspec import UNSET
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -160,7 +161,8 @@ def search_log(
 
 def log_item(entry: LedgerEntry, event: Event) -> LogItem:
     """Return the response for a ledger entry."""
-    details = {name: value for name, value in vars(event).items() if name not in _SHOWN_ELSEWHERE}
+    fields = vars(event).items()
+    details = {name: value for name, value in fields if name not in _SHOWN_ELSEWHERE and value is not UNSET}
     return {
         "position": entry.position,
         "type": entry.topic,

@@ -6,6 +6,8 @@ Each entry is an event; the log has no state except its version.
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
+from msgspec import UNSET, UnsetType
+
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
 from domain.shared.subject import Subject
@@ -24,7 +26,9 @@ class AccessNoted(Event):
     """A refused operation, or a read that must be recorded.
 
     operation: the operationId, or the command of the command line. outcome: `read`, or the code of the refusal, such
-    as `errors.policyViolation`. count: the number of identical accesses that the entry represents.
+    as `errors.policyViolation`. count: the number of identical accesses that the entry represents. filters: the names
+    of the filters of a search; their values may be personal data, so they are not stored. users: the users concerned, if
+    they are several. Both are absent from the stored event if they are empty, as in release 1.0.0.
     """
 
     TOPIC = "AccessNoted"
@@ -35,6 +39,8 @@ class AccessNoted(Event):
     operation: str
     outcome: str
     count: int
+    filters: tuple[str, ...] | UnsetType = UNSET
+    users: tuple[str, ...] | UnsetType = UNSET
 
     @property
     def origin(self) -> Origin:
@@ -50,6 +56,8 @@ def next_access(
     operation: str,
     outcome: str,
     count: int,
+    filters: tuple[str, ...],
+    users: tuple[str, ...],
     by: Attribution,
 ) -> AccessNoted:
     """Return the entry that follows this version (0: the log is empty)."""
@@ -61,5 +69,7 @@ def next_access(
         operation=operation,
         outcome=outcome,
         count=count,
+        filters=filters or UNSET,
+        users=users or UNSET,
         **vars(by),
     )

@@ -106,7 +106,7 @@ def _service(running: RunningService, notes: AccessRecorder) -> Service:
         execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
         load=GroupRead(running.store).load,
         store=running.reads,
-        note_access=notes.note,
+        accesses=notes,
         clock=system_clock,
         verifier=TokenVerifier(
             key_finder(settings),

@@ -54,8 +54,8 @@ def _settings_of_a_store() -> Settings:
     return settings
 
 
-def _watched(background: Background, client: str, user: str, operation: str) -> Subject:
-    """Record that a user of the command line reads a client's record. Raises UnknownClient."""
+def _watched(background: Background, client: str, user: str, operation: str, **filters: object) -> Subject:
+    """Record that a user of the command line reads a client's record, with the names of the filters that are set. Raises UnknownClient."""
     subject = Subject(client, user)
     background.execute(
         NoteAccess(
@@ -66,6 +66,7 @@ def _watched(background: Background, client: str, user: str, operation: str) -> 
             request_digest="",
             operation=operation,
             outcome=READ,
+            filters=tuple(name for name, value in filters.items() if value is not None),
         )
     )
     return subject
@@ -81,7 +82,7 @@ def show_history(client: str, user: str) -> list[HistoryItem]:
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
     """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, InvalidSettings."""
     with in_background(_settings_of_a_store()) as (running, background):
-        subject = _watched(background, client, user, "tickets replay")
+        subject = _watched(background, client, user, "tickets replay", at=at, atVersion=version)
         moment = at or (None if version else system_clock())
         row, now = past_ticket(subject, store=running.store, clock=system_clock, at=moment, version=version)
         return to_json(to_response(row, now))
@@ -92,7 +93,7 @@ def export_log(
 ) -> Iterator[LogItem]:
     """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings."""
     with in_background(_settings_of_a_store()) as (running, background):
-        _watched(background, client, "", "tickets audit export")
+        _watched(background, client, "", "tickets audit export", **{"from": begin, "to": end})
         ledger, position = running.store, 0
         size = ledger.size(client)
         query = HistoryQuery(client, begin=begin, end=end)

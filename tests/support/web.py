@@ -133,7 +133,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 execute=SlowHashing(execute, FakeSlowHash()).execute,
                 load=GroupRead(store).load,
                 store=store,
-                note_access=accesses.note,
+                accesses=accesses,
                 clock=service.clock,
                 verifier=verifier,
                 rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),

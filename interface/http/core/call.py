@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -12,7 +12,7 @@ from uuid import UUID
 import anyio.to_thread
 from pydantic import BaseModel, ValidationError
 
-from application.record.access_log import READ, NoteAccess
+from application.record.access_log import READ, AccessRecorder, NoteAccess
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.records import Load, LoadedState
@@ -40,7 +40,7 @@ class Service:
     execute: Callable[[Command], Awaitable[Answer]]
     load: Callable[[Sequence[Load]], Awaitable[LoadedState]]
     store: Store
-    note_access: Callable[[NoteAccess], Awaitable[None]]
+    accesses: AccessRecorder
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
@@ -53,7 +53,7 @@ class Call:
     """An authenticated and permitted call about one user, independent of the framework.
 
     path, path_params, query_string: as sent, still percent-encoded.
-    state: values that the envelope shares with the call: `traceparent`, `access`, `operation`.
+    state: values that the envelope shares with the call: `traceparent`, `access`, `operation`, `filters`.
     """
 
     method: str
@@ -140,9 +140,23 @@ class Call:
 
         return check
 
-    async def note_read(self) -> None:
-        """Record the read in the client's access log, before the read. Raises Unavailable."""
-        await self.note(READ)
+    async def note_read(self, user_ext_id: str | None = None) -> None:
+        """Record the read in the client's access log, before the read. Raises Unavailable.
+
+        user_ext_id: the user that a search names.
+        """
+        access = self._read()
+        if user_ext_id:
+            access = replace(access, subject=Subject(self.subject.client_ext_id, user_ext_id))
+        await self.service.accesses.note(access)
+
+    def count_read(self) -> None:
+        """Count a successful read; it is recorded later, so the response does not wait for a commit."""
+        self.service.accesses.count(self._read())
+
+    def _read(self) -> NoteAccess:
+        filters = tuple(name for name in self.state["filters"] if name in self.query)
+        return replace(access_of(self.service, self.state, READ), filters=filters)
 
     async def note(self, outcome: str) -> None:
         """Record the outcome of the call in the client's access log. Raises Unavailable."""
@@ -170,19 +184,21 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
 
     state: of the request; see Call.
     """
-    if "access" not in state:
-        return
+    if "access" in state:
+        await service.accesses.note(access_of(service, state, outcome))
+
+
+def access_of(service: Service, state: Mapping[str, Any], outcome: str) -> NoteAccess:
+    """Return the access that records the outcome of a request. state: of the request; see Call."""
     actor, subject = state["access"]
-    await service.note_access(
-        NoteAccess(
-            subject=subject,
-            actor=actor,
-            correlation_id=state["traceparent"],
-            command_id=service.new_uuid().hex,
-            request_digest="",
-            operation=state.get("operation") or "",
-            outcome=outcome,
-        )
+    return NoteAccess(
+        subject=subject,
+        actor=actor,
+        correlation_id=state["traceparent"],
+        command_id=service.new_uuid().hex,
+        request_digest="",
+        operation=state.get("operation") or "",
+        outcome=outcome,
     )
 
 

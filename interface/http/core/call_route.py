@@ -15,6 +15,7 @@ from interface.http.core.path import ClientExtId, UserExtId, path_id
 from interface.http.core.problems import NotAcceptable
 
 JSON = "application/json"
+_PAGING = ("limit", "continuationToken")
 
 
 class Permitted:
@@ -97,9 +98,13 @@ class CallRoute(APIRoute):
         }
         declared |= {parameter.name: None for parameter in self.dependant.header_params}
         endpoint = partial(self.endpoint, **declared)
+        filters = tuple(
+            parameter.alias for parameter in self.dependant.query_params if parameter.alias not in _PAGING
+        )
 
         async def handle(request: Request) -> Response:
-            request.scope["state"]["operation"] = self.operation_id
+            state = request.scope["state"]
+            state["operation"], state["filters"] = self.operation_id, filters
             response: Response = await endpoint(call=await permitted.call(request))
             return response
 

@@ -56,12 +56,14 @@ class Deliveries(TypedDict):
 async def get(call: Annotated[Call, depends(CREDENTIAL_VIEW)], limit: Limit = None) -> Response:
     """Returns the delivery status of a user's newest tickets, newest first: queued, sent, failed or ended.
 
-    Addresses are masked. Older deliveries are in the client's ledger.
+    Addresses are masked. Older deliveries are in the client's ledger. The read is recorded in the client's access log.
 
     Required permission: AccessControl.CredentialView
     """
+    most = page(call).limit
     user(await call.load([user_of(call.subject)]), call.subject)
-    return await _response(call, page(call).limit)
+    call.count_read()
+    return await _response(call, most)
 
 
 @router.post(

@@ -126,7 +126,7 @@ async def search(
 ) -> Response:
     """Returns the entries of the client's ledger that match every filter, by position: events and recorded accesses.
 
-    The request is recorded in the client's access log.
+    The request is recorded in the client's access log, with the names of its filters and the user that it names.
 
     Required permission: AccessControl.HistoryView
     """
@@ -142,7 +142,7 @@ async def search(
     )
     if query.begin and query.end and query.begin > query.end:
         raise Malformed("from must not be after to.")
-    await call.note_read()
+    await call.note_read(query.user_ext_id)
     read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)
     return numbered_page_response(wanted, list(items), items[-1]["position"] if more else None)
@@ -159,13 +159,14 @@ async def checkpoints(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the signed checkpoints of the client's ledger, by size.
+    """Returns the signed checkpoints of the client's ledger, by size. The read is recorded in the client's access log.
 
     Required permission: AccessControl.HistoryView
     """
     wanted, after = numbered_page(call)
     ledger = call.part(RecordPart).ledger
     found = await run_in_threadpool(ledger.checkpoints, call.subject.client_ext_id, after, wanted.limit + 1)
+    call.count_read()
     shown = [_shown(checkpoint) for checkpoint in found[: wanted.limit]]
     return numbered_page_response(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
 

@@ -47,7 +47,8 @@ async def find(
 ) -> Response:
     """Returns the ticket credentials of a client that match every filter, page by page, without deleted ones.
 
-    The filter uses the current state. Pages are keyed, so no unchanged ticket is missed or returned twice.
+    The filter uses the current state. Pages are keyed, so no unchanged ticket is missed or returned twice. The read is
+    recorded in the client's access log.
 
     Required permission: AccessControl.CredentialView
     """
@@ -61,6 +62,7 @@ async def find(
         last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
+    call.count_read()
     place = page_key_of(found.items[-1], query) if found.more else None
     items = [to_response(row, now) for row in found.items]
     return page_response(TicketPage(items=items, pagination=wanted.next(place)))

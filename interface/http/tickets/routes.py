@@ -127,6 +127,8 @@ async def get(
 ) -> Response:
     """Returns the ticket credential of a user: the current one or, with `at` or `atVersion`, a past state.
 
+    The read is recorded in the client's access log.
+
     Required permission: AccessControl.CredentialView; for a past state AccessControl.HistoryView
     """
     past = call.query.keys() & {"at", "atVersion"}
@@ -138,6 +140,7 @@ async def get(
         row, now = await call.find(find_past, call.subject)
         return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
     row, now = ticket(await call.load(ticket_of(call.subject)), call.subject), call.service.clock()
+    call.count_read()
     return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
 
 

@@ -54,11 +54,12 @@ async def register(call: Annotated[Call, depends(USER_MODIFY)], if_match: IfMatc
 
 @router.get(PATH, summary="Get a user", operation_id="getUser", responses=reads(UserResponse, "The user"))
 async def get(call: Annotated[Call, depends(USER_VIEW)], if_none_match: IfNoneMatch = None) -> Response:
-    """Returns the data of a user.
+    """Returns the data of a user. The read is recorded in the client's access log.
 
     Required permission: AccessControl.UserView
     """
     recipient = user(await call.load([user_of(call.subject)]), call.subject)
+    call.count_read()
     return found(call, to_response(recipient), recipient.version)
 
 
@@ -80,13 +81,14 @@ async def find(
     limit: Limit = None,
     continuationToken: ContinuationToken = None,  # noqa: N803
 ) -> Response:
-    """Returns the users of a client, ordered by id, page by page.
+    """Returns the users of a client, ordered by id, page by page. The read is recorded in the client's access log.
 
     Required permission: AccessControl.UserView
     """
     wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
+    call.count_read()
     place = PageKey("", found.items[-1].user_ext_id) if found.more else None
     items = [to_response(recipient) for recipient in found.items]
     return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -6,10 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from domain.shared.subject import Subject
 from tests.support.evidence import open_store
-from tests.support.web import BASE, USER, Web, web_over
+from tests.support.web import BASE, TICKET, USER, Web, web_over
+
+HISTORY = f"{BASE}/client-123/history"
+_NO_USER_DATA = "it contains no data of users, and its changes are events"
+_OWN_READ = "a reader would receive the entry of each read, and read again"
+_PUBLIC = "it is public, so no caller is known"
+UNRECORDED = {
+    "getPolicy": _NO_USER_DATA,
+    "listPolicies": _NO_USER_DATA,
+    "getSubscription": _NO_USER_DATA,
+    "listSubscriptions": _NO_USER_DATA,
+    "getStreams": _NO_USER_DATA,
+    "getStreamStatus": _NO_USER_DATA,
+    "getEvents": _OWN_READ,
+    "streamEvents": _OWN_READ,
+    "getTransmitter": _PUBLIC,
+    "getKeys": _PUBLIC,
+}
 
 
 @pytest.fixture
@@ -90,3 +108,82 @@ def test_the_refusals_of_a_caller_are_bounded_over_all_clients(
         ("client-5", "flood"),
     }
     assert [entry.actor for entry in recorded(web, "client-5")] == ["other", "helpdesk"]
+
+
+def reads_of(web: Web, actor: str) -> list[Any]:
+    """Return the recorded reads of a caller, also those of this minute."""
+    web.service.clock.advance(timedelta(minutes=1))
+    web.client.get(HISTORY)  # the first access of a minute records the counted ones
+    return [entry for entry in recorded(web) if (entry.actor, entry.outcome) == (actor, "read")]
+
+
+def test_every_read_of_the_document_is_recorded_or_listed_with_a_reason(web: Web) -> None:
+    web.given_a_ticket()
+    reads = {
+        operations["get"]["operationId"]: path
+        for path, operations in web.client.get("/openapi.json").json()["paths"].items()
+        if "get" in operations
+    }
+    for operation in reads.keys() - UNRECORDED.keys():
+        path = reads[operation].format(clientExtId="client-123", userExtId="user-123")
+        assert web.client.get(path, headers=web.as_caller(subject="reader")).status_code == 200, operation
+    web.client.get(TICKET, params={"atVersion": 1}, headers=web.as_caller(subject="reader"))
+
+    entries = reads_of(web, "reader")
+
+    assert {entry.operation for entry in entries} == reads.keys() - UNRECORDED.keys()
+    assert UNRECORDED.keys() <= reads.keys()
+    assert ("getTicket", ("atVersion",)) in {(entry.operation, entry.filters) for entry in entries}
+
+
+def test_reads_of_current_data_are_recorded_as_a_set_without_a_commit_each(web: Web) -> None:
+    for user in ("user-1", "user-2"):
+        web.client.put(f"{BASE}/client-123/users/{user}", json={"email": "u@example.com"})
+    reader = web.as_caller(subject="reader")
+    before = web.service.store.size("client-123")
+    for user in ("user-1", "user-2", "user-2"):
+        web.client.get(f"{BASE}/client-123/users/{user}", headers=reader).raise_for_status()
+    web.client.get(f"{BASE}/client-123/users/user-2/ticket/deliveries", headers=reader).raise_for_status()
+    assert web.client.get(f"{BASE}/client-123/users/unknown", headers=reader).status_code == 404
+    assert web.service.store.size("client-123") == before
+
+    users, deliveries = reads_of(web, "reader")
+
+    assert (users.operation, users.user_ext_id, users.users, users.count) == (
+        *("getUser", "", ("user-1", "user-2")),
+        3,
+    )
+    assert (deliveries.operation, deliveries.user_ext_id, deliveries.users, deliveries.count) == (
+        *("getDeliveries", "user-2", UNSET),
+        1,
+    )
+    found = web.client.get(HISTORY, params={"userExtId": "user-2", "type": "AccessNoted"}).json()["items"]
+    assert found[0]["details"] == {"operation": "getDeliveries", "outcome": "read", "count": 1}
+
+
+def test_a_flood_keeps_its_users_up_to_the_limit_and_then_the_count(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.record.access_log.MAX_USERS_OF_A_CALLER", 2)
+    for number in range(4):
+        web.client.put(f"{BASE}/client-123/users/user-{number}", json={"email": "u@example.com"})
+        web.client.get(f"{BASE}/client-123/users/user-{number}", headers=web.as_caller(subject="reader"))
+
+    [entry] = reads_of(web, "reader")
+
+    assert (entry.user_ext_id, entry.users, entry.count) == ("", ("user-0", "user-1"), 4)
+
+
+def test_a_search_is_recorded_with_the_names_of_its_filters_and_its_user_only(web: Web) -> None:
+    web.given_a_ticket()
+    filters: dict[str, str | int] = {"actor": "dr.who@example.com", "userExtId": "user-123", "limit": 1}
+
+    web.client.get(HISTORY, params=filters, headers=web.as_caller(subject="reader"))
+
+    [entry] = reads_of(web, "reader")
+    assert (entry.operation, entry.user_ext_id, entry.filters) == (
+        *("searchHistory", "user-123"),
+        ("actor", "userExtId"),
+    )
+    stored = web.service.store.entries("client-123", 0, 100)
+    assert not any(b"dr.who" in entry.state for entry in stored)
