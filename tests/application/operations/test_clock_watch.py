@@ -21,7 +21,9 @@ def commit_at(seconds: float) -> Changes:
         command_id="",
         request_digest="",
     )
-    event = next_access("client-123", 0, user_ext_id="", operation="o", outcome="read", count=1, by=by)
+    event = next_access(
+        "client-123", 0, user_ext_id="", operation="o", outcome="read", count=1, filters=(), users=(), by=by
+    )
     return Changes(events=[event])
 
 

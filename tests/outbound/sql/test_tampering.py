@@ -18,7 +18,7 @@ from application.delivery.outbox import DeliveryKey
 from application.delivery.record_delivery import RecordDelivery
 from application.record.access_log import NoteAccess
 from application.record.checkpoint import make_checkpoint, make_checkpoints
-from application.record.evidence import FILES, make_evidence, zip_of
+from application.record.evidence import FILES
 from application.record.history import history, past_ticket
 from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.record.merkle import root_of
@@ -30,8 +30,6 @@ from application.record.replay import (
     stream_ranges,
     unless_unreadable,
 )
-from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
-from application.record.merkle import root_of
 from application.record.stream_heads import StreamHeads
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.control_subscription import ChangeSubscriptionStatus
