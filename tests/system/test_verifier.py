@@ -18,6 +18,8 @@ VECTORS = ROOT / "docs" / "evidence-vectors"
 REPORTED: dict[str, str | None] = json.loads((VECTORS / "vectors.json").read_text())
 
 
+MORE = VECTORS / "more"
+
 VERIFIED = "VERIFIED: all 3 events of user 'user-123' in client 'client-123', in a ledger of 7 entries"
 KEY = ("--key", str(VECTORS / "key.txt"))
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="requires Node.js")
@@ -59,6 +61,17 @@ def test_the_vectors_verify_or_are_refused_with_the_fault(tmp_path: Path, name: 
         assert status == 1
         assert reported.startswith("NOT VERIFIED: ")
         assert wrong in reported
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_vectors_of_less_common_ledgers_have_the_listed_results(tmp_path: Path, language: str) -> None:
+    for case in json.loads((MORE / "vectors.json").read_text()):
+        older = ("--checkpoint", str(MORE / case["checkpoint"])) if case["checkpoint"] else ()
+        key = ("--key", str(MORE / case["key"]))
+
+        status, reported = run(tmp_path, MORE / case["evidence"], *key, *older, language=language)
+
+        assert (status, reported) == (case["result"].startswith("NOT"), f"{case['result']}\n")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
