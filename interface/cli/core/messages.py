@@ -1,5 +1,6 @@
-"""Output of commands: errors, progress and lines."""
+"""Output of commands: errors, progress and lines, without characters that a terminal interprets."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from interface.verify_evidence import shown
 
 
 def fail(message: str) -> NoReturn:
@@ -18,7 +21,7 @@ def fail(message: str) -> NoReturn:
 
 def print_notice(message: str) -> None:
     """Print a message on one line of standard error."""
-    line = escape(" ".join(message.split()))
+    line = escape(shown(" ".join(message.split())))
     Console(stderr=True, soft_wrap=True).print(f"[bold red]tickets:[/] {line}", highlight=False)
 
 
@@ -30,6 +33,21 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+def print_report(text: str) -> None:
+    """Print a finding on one line of standard error."""
+    Console(stderr=True, soft_wrap=True).print(shown(text), highlight=False, markup=False)
+
+
+def escaped_json(text: str) -> str:
+    """Return the same JSON with escapes instead of the characters that `shown` replaces."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if shown(character) == character else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+        for character in text
+    )
 
 
 def print_line(text: str) -> None:

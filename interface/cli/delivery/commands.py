@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from interface.cli.core.messages import fail
+from interface.cli.core.messages import fail, print_report
 
 LETTER = "letter.pdf"
 # The purpose of each kind of template; the kind is its file name.
@@ -66,7 +66,7 @@ def _add_templates(cli: typer.Typer, actions: DeliveryActions) -> None:
         """
         names, faults = actions.check_templates()
         for fault in faults:
-            Console(stderr=True, soft_wrap=True).print(fault, highlight=False, markup=False)
+            print_report(str(fault))
         Console().print(
             f"{len(names)} templates, {len(faults)} faults."
             if faults

@@ -23,7 +23,8 @@ from application.feed.follow import FollowedEvent
 from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId, parse_event_id
 from application.shared.wire import utc_date
-from interface.cli.core.messages import fail, print_notice
+from interface.cli.core.messages import escaped_json, fail, print_notice
+from interface.verify_evidence import shown
 
 _TIME_WIDTH, _POSITION_WIDTH, _TYPE_WIDTH = 20, 6, max(map(len, TYPES))
 
@@ -130,30 +131,30 @@ def _types(text: str | None) -> frozenset[str] | None:
 
 
 def _json(followed: FollowedEvent) -> bytes:
-    return CLOUD_EVENTS.encode_event(followed.event, followed.previous)
+    return escaped_json(CLOUD_EVENTS.encode_event(followed.event, followed.previous).decode()).encode()
 
 
 def _reader() -> Callable[[FollowedEvent], bytes]:
     """Return the function that formats an event for a human: in columns on a terminal, otherwise on one line."""
     console = Console(highlight=False)
 
-    def shown(followed: FollowedEvent) -> bytes:
+    def encode(followed: FollowedEvent) -> bytes:
         event = followed.event
         cells = [utc_date(event.time) or "", str(event.id), event.type, _what(event)]
         if not console.is_terminal:
-            time, position, kind, what = map(_printable, cells)
+            time, position, kind, what = map(shown, cells)
             return f"{time}  {position:>{_POSITION_WIDTH}}  {kind:{_TYPE_WIDTH}}  {what}".encode()
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", width=_TIME_WIDTH)
         grid.add_column(justify="right", min_width=_POSITION_WIDTH, no_wrap=True)
         grid.add_column(style="bold", width=_TYPE_WIDTH)
         grid.add_column(overflow="fold")
-        grid.add_row(*(Text(_printable(cell)) for cell in cells))
+        grid.add_row(*(Text(shown(cell)) for cell in cells))
         with console.capture() as line:
             console.print(grid)
         return line.get().rstrip("\n").encode()
 
-    return shown
+    return encode
 
 
 def _what(event: FeedEvent) -> str:
@@ -166,14 +167,6 @@ def _what(event: FeedEvent) -> str:
 
 def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _printable(text: str) -> str:
-    """Return the text in one line, without control sequences."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def _print_line(line: bytes) -> None:

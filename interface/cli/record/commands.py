@@ -17,8 +17,8 @@ from rich.text import Text
 
 from application.record.replay import Findings
 from application.shared.wire import to_json
-from interface.cli.core.messages import counting, fail, print_line
-from interface.verify_evidence import Wrong, parse_keys, table, verify
+from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
+from interface.verify_evidence import Wrong, parse_keys, shown, table, verify
 
 Client = Annotated[str, typer.Argument(help="Client (tenant).")]
 User = Annotated[str, typer.Argument(help="User.")]
@@ -30,6 +30,7 @@ Moment = Annotated[
 ]
 _COLUMNS = ("position", "time", "type", "userExtId", "version", "actor", "reason", "correlationId", "details")
 _LISTED = 100
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
         items = list(actions.history(client, user))
         if as_json:
             for item in items:
-                print_line(to_json(item))
+                print_line(escaped_json(to_json(item)))
             return
-        table = Table(title=f"Ticket of {user} in {client}", box=SIMPLE)
+        table = Table(title=Text(shown(f"Ticket of {user} in {client}")), box=SIMPLE)
         table.add_column("version", justify="right")
         table.add_column("event", no_wrap=True)
         table.add_column("changes", overflow="fold")
@@ -74,8 +75,8 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
             lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
             reason = [f"reason: {item['reason']}"] if item["reason"] else []
             changes = [f"{c['field']}: {_shown(c['from'])} → {_shown(c['to'])}" for c in item["changes"]]
-            cells = (str(item["version"]), "\n".join(lines), "\n".join([*reason, *changes]))
-            table.add_row(*map(Text, cells))
+            cells = ([str(item["version"])], lines, [*reason, *changes])
+            table.add_row(*(Text("\n".join(map(shown, cell))) for cell in cells))
         Console().print(table)
 
 
@@ -110,7 +111,7 @@ def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
             fail("name a client and a user, or give --check")
         if at and at_version:
             fail("--at and --at-version exclude each other: give one of them")
-        print_line(actions.past_ticket(client, user, _moment(at), at_version))
+        print_line(escaped_json(actions.past_ticket(client, user, _moment(at), at_version)))
 
     @cli.command()
     def rebuild() -> None:
@@ -131,18 +132,17 @@ def report_findings(findings: Findings) -> None:
     """Print the findings of a check of the record."""
     _report_faults(findings)
     for loss in findings.lost:
-        Console(stderr=True, soft_wrap=True).print(f"lost: {loss}", highlight=False, markup=False)
+        print_report(f"lost: {loss}")
     looked = f"{findings.events:,} events, {findings.rows:,} rows, {findings.checkpoints:,} checkpoints"
     lost = ", but signed entries are lost" if findings.lost else ""
     Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
 
 
 def _report_faults(findings: Findings) -> None:
-    console = Console(stderr=True, soft_wrap=True)
     for fault in findings.faults[:_LISTED]:
-        console.print(f"differs: {fault}", highlight=False, markup=False)
+        print_report(f"differs: {fault}")
     if len(findings.faults) > _LISTED:
-        console.print(f"… and {len(findings.faults) - _LISTED} more", highlight=False)
+        print_report(f"… and {len(findings.faults) - _LISTED} more")
 
 
 def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
@@ -161,8 +161,18 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         as_csv: Annotated[
             bool, typer.Option("--csv", help="CSV instead of a line of JSON per entry.")
         ] = False,
+        raw: Annotated[
+            bool,
+            typer.Option(
+                "--raw", help="With --csv: the values as they are, for a program instead of a spreadsheet."
+            ),
+        ] = False,
     ) -> None:
-        """Write every entry of a client's ledger to standard output, by position."""
+        """Write every entry of a client's ledger to standard output, by position.
+
+        In CSV, a value that a spreadsheet would take for a formula begins with an apostrophe, and control characters are
+        escaped.
+        """
         first, last = _moment(begin), _moment(end)
         if first and last and first > last:
             fail("--from must not be after --to")
@@ -172,9 +182,17 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         with counting("exporting") as report:
             for item in actions.export(client, first, last, report):
                 if writer:
-                    writer.writerow({**item, "details": to_json(item["details"])})
+                    row = {**item, "details": to_json(item["details"])}
+                    writer.writerow(row if raw else {name: _cell(value) for name, value in row.items()})
                 else:
-                    print_line(to_json(item))
+                    print_line(escaped_json(to_json(item)))
+
+
+def _cell(value: object) -> object:
+    """Return a value for a spreadsheet: as text, never as a formula."""
+    if not isinstance(value, str):
+        return value
+    return f"'{shown(value)}" if value.startswith(_FORMULAS) else shown(value)
 
 
 def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:

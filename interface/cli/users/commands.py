@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from application.users.import_users import COLUMNS, ImportReport
-from interface.cli.core.messages import fail
+from interface.cli.core.messages import fail, print_report
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         except (OSError, UnicodeDecodeError) as error:
             fail(f"{file} cannot be read: {error}")
         for fault in report.faults:
-            Console(stderr=True, soft_wrap=True).print(fault, highlight=False, markup=False)
+            print_report(str(fault))
         _print_report(report, dry_run=dry_run)
         if report.faults:
             raise SystemExit(1)

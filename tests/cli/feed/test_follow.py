@@ -146,7 +146,7 @@ def test_a_line_is_readable_and_has_no_control_sequences() -> None:
     line = _reader()(FollowedEvent(event, 41)).decode()
 
     assert " ".join(line.split()) == (
-        "2026-11-23T09:42:00Z 42 TicketRegenerated user-\\u202e by anna: [bold]lost\\x1b[31m\\nletter"
+        "2026-11-23T09:42:00Z 42 TicketRegenerated user-\\u202e by anna: [bold]lost\\u001b[31m\\u000aletter"
         " [resetCount 1, stateName active, lockedUntil null]"
     )
 

@@ -1,5 +1,8 @@
 """The audit commands report wrong input and faults of the record."""
 
+import csv
+import io
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -10,8 +13,10 @@ import pytest
 from domain.tickets.events import stream_id
 from interface.outbound.sql.postgres_store import schema_version_at
 from tests.support.command import tickets
+from tests.support.fakes import SUBJECT
 from tests.support.ledgers import given_ticket, opened, reset
 from tests.support.schemas import make_unusable
+from tests.support.service import service_over
 
 
 @pytest.mark.parametrize(
@@ -181,3 +186,37 @@ def test_the_evidence_is_consistent_with_the_checkpoint_in_a_file(tmp_path: Path
         "tickets: client-2.checkpoint is a checkpoint of client 'client-2'\n",
     )
     assert (both.returncode, both.stderr) == (2, "tickets: --checkpoint and --since exclude each other\n")
+
+
+def test_nothing_that_a_terminal_interprets_is_printed(tmp_path: Path, sqlite_url: str) -> None:
+    evil = "=1+1\x1b[2K\r\n\x9b31m\x7f\u202e\u2028"
+    with opened(sqlite_url) as store, service_over(store) as service:
+        service.register()
+        service.create()
+        service.regenerate(reason=evil)
+        for actor in ("+cmd", "@cmd", "-cmd", "\tcmd", "safe"):
+            service.regenerate(actor=actor)
+    client, user = SUBJECT
+    for command in (
+        ["history", client, user],
+        ["history", client, user, "--json"],
+        ["audit", "export", client],
+        ["audit", "export", client, "--csv"],
+        ["replay", client, user, "--at-version", "2"],
+        ["history", client, f"{user}{evil}"],
+    ):
+        done = tickets(tmp_path, *command)
+
+        printed = (done.stdout + done.stderr).replace("\r\n", "\n")
+        assert "u202e" in printed
+        assert all(line.isprintable() for line in printed.split("\n")), command
+
+    lines = tickets(tmp_path, "audit", "export", client).stdout.splitlines()
+    assert [json.loads(line)["reason"] for line in lines][1] == evil
+    table, raw = (
+        list(csv.DictReader(io.StringIO(tickets(tmp_path, "audit", "export", client, "--csv", *more).stdout)))
+        for more in ([], ["--raw"])
+    )
+    assert table[1]["reason"] == "'=1+1\\u001b[2K\\u000d\\u000a\\u009b31m\\u007f\\u202e\\u2028"
+    assert [row["actor"] for row in table][2:7] == ["'+cmd", "'@cmd", "'-cmd", "'\\u0009cmd", "safe"]
+    assert [row["actor"] for row in raw][2:7] == ["+cmd", "@cmd", "-cmd", "\tcmd", "safe"]
