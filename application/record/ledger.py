@@ -185,7 +185,7 @@ class Ledger(Protocol):
         """Return one message per stored value whose type differs from its column; such a store cannot be read."""
 
     def orphaned_rows(self) -> Sequence[str]:
-        """Return one message per event or row that is in no ledger, and per row of a derived record set without events."""
+        """Return one message per event or row that is in no ledger, and per row that fails the check of its table."""
 
     def derived_records(self) -> Sequence[DerivedRecords[Any, Any]]:
         """Return the record sets whose rows are determined by the events of an aggregate."""

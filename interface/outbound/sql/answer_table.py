@@ -4,6 +4,7 @@ import msgspec
 
 from application.transaction.command import ANSWERS, Answer, CommandKey
 from application.transaction.records import Change
+from interface.outbound.sql.answer_check import answer_faults
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.table import Loading, Row, Storing, Table
 
@@ -32,4 +33,5 @@ ANSWER_TABLE = Table(
         columns=_COLUMNS,
         read=_read,
     ),
+    check=answer_faults,
 )

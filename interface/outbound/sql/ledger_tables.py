@@ -14,6 +14,7 @@ from domain.shared.event import Event
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.derived_rows import SqlDerivedRows
+from interface.outbound.sql.era_check import era_faults
 from interface.outbound.sql.table import Row
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
@@ -269,6 +270,8 @@ class SqlLedger(SqlDerivedRows):
                 for s, v in self._fetch(_STRAYS, ())
             ]
         orphaned_rows += self.rows_without_events()
+        for check in (*self._tables.checks(), era_faults):
+            orphaned_rows += check(self._fetch)
         orphaned_rows += [
             f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
             for client, table, column, number in self._fetch(_OUTSIDE, ())

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from application.transaction.records import Change
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import encode
+from interface.outbound.sql.outbox_check import outbox_faults
 from interface.outbound.sql.sql_tables import SqlTables
 from interface.outbound.sql.table import Loading, Row, Storing, Table
 from interface.outbound.sql.ticket_table import to_ticket
@@ -125,6 +127,7 @@ OUTBOX_TABLE = Table(
         statement=f"INSERT INTO outbox ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} FROM {{new}}",
         write=_write_entry,
     ),
+    check=partial(outbox_faults, {"terms": _terms, "trying": _trying}),
 )
 DELIVERY_TABLE = Table(
     records=DELIVERIES,

@@ -1,6 +1,6 @@
 """The mapping of a record set to a table: the same statements on both stores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -9,6 +9,8 @@ from application.transaction.records import Row as Value
 from domain.shared.aggregate import Versioned
 
 Row = tuple[Any, ...]
+Fetch = Callable[[str, Sequence[Any]], list[Any]]
+"""Returns the rows of a query with these parameters."""
 State = TypeVar("State", bound=Versioned)
 
 
@@ -102,7 +104,7 @@ class Table(Generic[Key, Value]):
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
     guarded: each row must be unchanged since it was loaded, or the transaction conflicts. derived: for
-    DerivedRecords.
+    DerivedRecords. check: yields a message for each row that differs from the events, for other record sets.
     """
 
     records: RecordSet[Key, Value]
@@ -111,6 +113,7 @@ class Table(Generic[Key, Value]):
     loading: Loading[Key, Value] | None = None
     guarded: bool = False
     derived: Derived[Any] | None = None
+    check: Callable[[Fetch], Iterator[str]] | None = None
 
     @property
     def required_loading(self) -> Loading[Key, Value]:

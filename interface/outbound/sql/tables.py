@@ -1,14 +1,14 @@
 """The tables of a store: each capability registers the tables of its record sets."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.sql.answer_table import ANSWER_TABLE
-from interface.outbound.sql.table import Derived, Loading, Row, Storing, Table
+from interface.outbound.sql.table import Derived, Fetch, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
 """Returns the relation of prefixes with such columns."""
@@ -27,6 +27,10 @@ class Tables:
             for records, table in self._by_records.items()
             if isinstance(records, DerivedRecords)
         }
+
+    def checks(self) -> Sequence[Callable[[Fetch], Iterator[str]]]:
+        """Return the checks of the tables whose rows events do not determine completely."""
+        return [table.check for table in self._by_records.values() if table.check]
 
     def steps(self, changes: Changes, *, guarded: bool) -> list[tuple[Storing[Any, Any], list[Row]]]:
         """Return the statements that store the changed rows of the guarded or of the other tables, with the rows."""

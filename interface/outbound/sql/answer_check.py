@@ -1,0 +1,53 @@
+"""The check of the stored answers: each has the digest and the version of the events of its command."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from application.transaction.command import Answer
+from domain.record.access_log import AccessNoted
+from interface.outbound.sql.codec import decoded
+from interface.outbound.sql.table import Fetch, Row
+
+_AT_ONCE = 500
+# A caller may send one trace id with every request; then the first events are compared.
+_OF_TRACE = 100
+_PAGE = """
+SELECT client_ext_id, command_id, row FROM answers
+WHERE (client_ext_id, command_id) > (?, ?) ORDER BY client_ext_id, command_id LIMIT ?
+"""
+_EVENTS = """
+SELECT ticket_events.topic, state FROM ledger
+JOIN ticket_events ON originator_id = stream AND originator_version = version
+WHERE client_ext_id = ? AND trace_id = ? AND ledger.topic <> ? ORDER BY position LIMIT ?
+"""
+_to_answer = msgspec.json.Decoder(Answer).decode
+
+
+def answer_faults(fetch: Fetch) -> Iterator[str]:
+    """Yield a message for each answer that cannot be decoded, or that differs from the events of its command."""
+    place: Row = ("", "")
+    while page := [tuple(row) for row in fetch(_PAGE, (*place, _AT_ONCE))]:
+        for client, command_id, row in page:
+            try:
+                fault = _fault(client, command_id, _to_answer(row), fetch)
+            except (ValueError, TypeError, RecursionError) as error:
+                fault = f"cannot be decoded: {error}"
+            if fault:
+                yield f"client {client!r}, answer to command {command_id!r}: {fault}"
+        place = page[-1][:2]
+
+
+def _fault(client: str, command_id: str, answer: Answer, fetch: Fetch) -> str:
+    parameters = (client, answer.correlation_id[3:35], AccessNoted.TOPIC, _OF_TRACE)
+    events = [decoded(topic, bytes(state)) for topic, state in map(tuple, fetch(_EVENTS, parameters))]
+    mine = [event for event in events if event.command_id == command_id]
+    if any(event.request_digest != answer.request_digest for event in mine):
+        return "its request differs from that of its events"
+    if (
+        mine
+        and answer.version is not None
+        and answer.version not in {event.originator_version for event in mine}
+    ):
+        return f"its version {answer.version} differs from that of its events"
+    return ""
