@@ -202,7 +202,7 @@ class Ledger(Protocol):
         """
 
     def search(self, query: HistoryQuery, after: int, limit: int) -> Sequence[LedgerEntry]:
-        """Return the next matching entries by position, whatever the order of their times."""
+        """Return the next matching entries by position; their times may be in any order."""
 
     def keep_times(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Store the earliest and latest time of each full block of 256 entries that lacks them; see `search`.

@@ -127,7 +127,7 @@ OUTBOX_TABLE = Table(
         statement=f"INSERT INTO outbox ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} FROM {{new}}",
         write=_write_entry,
     ),
-    check=partial(outbox_faults, {"terms": _terms, "trying": _trying}),
+    check=partial(outbox_faults, {"terms": _terms, "trying": _to_retry_state}),
 )
 DELIVERY_TABLE = Table(
     records=DELIVERIES,

@@ -1,4 +1,4 @@
-"""A search by time finds every entry of the period, whatever the clock did, and each page costs the same (both stores)."""
+"""A search by time finds every entry of the period, also if the clock was wrong, and each page costs the same (both stores)."""
 
 import random
 from collections.abc import Iterator
