@@ -21,7 +21,7 @@ from tests.faults.test_crashes import Caller, given_tickets
 from tests.support.certificates import self_signed
 from tests.support.command import Command, publishing
 from tests.support.lanes import forms
-from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
+from tests.support.ledgers import PUBLIC_URL, given_ticket, ledgers, opened, reset, size
 from tests.support.nats import NatsServer, nats_server, needs_nats_server
 from tests.support.postgres import database_unreachable
 from tests.support.server import serving
@@ -215,7 +215,7 @@ def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1", 3)
     with opened(sqlite_url) as store:
-        events = read_feed(FeedQuery("client-1"), 4, ledger=store, origin="tickets")
+        events = read_feed(FeedQuery("client-1"), 4, ledger=store, origin="tickets", public_url=PUBLIC_URL)
 
     async def make_forgetful(jetstream: JetStreamContext) -> None:
         await jetstream.add_stream(StreamConfig(name="TICKETS", subjects=["tickets.>"], duplicate_window=0.1))

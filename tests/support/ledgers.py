@@ -13,7 +13,7 @@ from tests.support.evidence import open_store
 from tests.support.service import service_over
 
 ALL = 1_000_000
-_PUBLIC_URL = Settings.model_fields["public_url"].default
+PUBLIC_URL = Settings.model_fields["public_url"].default
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def ledgers(database_url: str) -> dict[str, list[bytes]]:
             client: [
                 CLOUD_EVENTS.encode_event(event, event.position - 1)
                 for event in read_feed(
-                    FeedQuery(client), ALL, ledger=store, origin="tickets", public_url=_PUBLIC_URL
+                    FeedQuery(client), ALL, ledger=store, origin="tickets", public_url=PUBLIC_URL
                 )
             ]
             for client, _ in store.sizes()
