@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def make_evidence(
     tree = LedgerTree(ledger, subject.client_ext_id)
     with _temporary_file() as events, _temporary_file() as summary:
         _write(events, _events(subject, checkpoint, ledger, tree))
-        if not events.tell():
+        if not events.seek(0, os.SEEK_END):
             raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
         stream = stream_id(*subject)
         count, head = heads.proof(subject.client_ext_id, checkpoint.size, stream, ledger)

@@ -1,6 +1,7 @@
 """The commands for audit and compliance."""
 
 import csv
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -226,7 +227,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
                     shutil.copyfileobj(content, file)
             except OSError as error:
                 fail(f"{output} cannot be written: {error}")
-            Console().print(f"{output}: {content.tell():,} bytes", highlight=False)
+            Console().print(f"{output}: {content.seek(0, os.SEEK_END):,} bytes", highlight=False)
 
     @evidence.command(name="verify")
     def verify_(
