@@ -91,7 +91,7 @@ def http_app(running: RunningService) -> FastAPI:
         exposition=telemetry.exposition,
     )
     return create_app(
-        _service(running, notes),
+        _service(running, notes, telemetry),
         rooms(context),
         lifespan,
         telemetry.request,
@@ -100,7 +100,7 @@ def http_app(running: RunningService) -> FastAPI:
     )
 
 
-def _service(running: RunningService, notes: AccessRecorder) -> Service:
+def _service(running: RunningService, notes: AccessRecorder, telemetry: Telemetry) -> Service:
     settings = running.settings
     return Service(
         execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
@@ -113,6 +113,7 @@ def _service(running: RunningService, notes: AccessRecorder) -> Service:
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             trust_seconds=settings.jwks_lifespan_seconds,
+            refused=telemetry.token_refused,
         ),
         rate_limits=rate_limits_of(settings),
         new_uuid=SystemRandomness().uuid,

@@ -50,6 +50,7 @@ class Telemetry:
             self._attempts.append(traces.delivery_attempt)
             self._end = traces.close
         self._unrecorded = metrics.unrecorded
+        self._token_refused = metrics.token_refused
         self._throttled_log = ThrottledLogger(logging.getLogger(__name__))
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
@@ -72,6 +73,11 @@ class Telemetry:
         client = access.subject.client_ext_id
         what = f"{access.operation} by {access.actor!r} in client {client!r}: {access.outcome}"
         self._throttled_log(f"{reason} {access.actor}", f"access not recorded ({reason}): {what}")
+
+    def token_refused(self, issuer: str, reason: str) -> None:
+        """Record a request without an accepted token."""
+        self._token_refused(issuer, reason)
+        self._throttled_log(f"token {issuer} {reason}", f"token refused: {reason}, issuer {issuer!r}")
 
     def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Record an attempt to deliver a ticket."""

@@ -53,6 +53,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self._tokens = Counter(
+            "tickets_tokens_refused",
+            "Requests answered with 401; the issuer is that of the settings, other or none.",
+            ["issuer", "reason"],
+            registry=registry,
+        )
         self._batch = Histogram(
             "tickets_batch_commands",
             "Commands per transaction.",
@@ -103,6 +109,10 @@ class Metrics:
     def unrecorded(self, reason: str) -> None:
         """Count an access that is not recorded."""
         self._unrecorded.labels(reason).inc()
+
+    def token_refused(self, issuer: str, reason: str) -> None:
+        """Count a request without an accepted token."""
+        self._tokens.labels(issuer, reason).inc()
 
     def batch(self, batch: Batch) -> None:
         """Count a batch of commands."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from interface.composition.http_app import http_app
 from interface.composition.server import sign_token
 from interface.composition.service import start
 from interface.http.core.envelope import Exchange
+from interface.outbound.keys.token_key import TokenKey
 from interface.settings import Settings
 from interface.telemetry.metrics import Metrics, remove_ended_processes
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
@@ -136,6 +137,39 @@ def test_a_refusal_that_is_not_recorded_is_counted_and_logged(
 
     assert value(scraped(client), "access_unrecorded_total", reason="unknown-client") == 1
     assert "access not recorded (unknown-client): getTicket by 'stranger' in client 'ghost-1'" in caplog.text
+
+
+def test_refused_tokens_are_counted_by_issuer_and_reason_and_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = TokenKey(Settings().token_key_file)
+    terms: dict[str, Any] = {
+        "subject": "a",
+        "clients": [],
+        "permissions": [],
+        "lifetime": timedelta(hours=1),
+        "issuer": "tickets",
+        "audience": "tickets",
+        "now": datetime.now(UTC),
+    }
+    tokens = {
+        ("tickets", "expired"): key.sign(**{**terms, "now": datetime(2020, 1, 1, tzinfo=UTC)}),
+        ("tickets", "audience"): key.sign(**{**terms, "audience": "x"}),
+        ("tickets", "signature"): f"{key.sign(**terms)[:-8]}AAAAAAAA",
+        ("other", "issuer"): key.sign(**{**terms, "issuer": "https://invented.example"}),
+        ("none", "malformed"): "x",
+        ("none", "missing"): "",
+    }
+    for token in tokens.values():
+        assert client.get(TICKET, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+    counted = {
+        (dict(labels)["issuer"], dict(labels)["reason"]): count
+        for (name, labels), count in scraped(client).items()
+        if name == "tickets_tokens_refused_total"
+    }
+    assert counted == dict.fromkeys(tokens, 1)
+    assert "token refused: issuer, issuer 'other'" in caplog.text
 
 
 def test_commits_and_the_queue_are_measured(client: TestClient) -> None:

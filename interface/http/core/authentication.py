@@ -45,6 +45,16 @@ class Caller:
             raise ClientDenied("The token does not allow this client.")
 
 
+# The reasons of refused tokens in the metric, the first that applies.
+_REASONS: dict[type[Exception], str] = {
+    jwt.InvalidSignatureError: "signature",
+    jwt.InvalidIssuerError: "issuer",
+    jwt.InvalidAudienceError: "audience",
+    jwt.InvalidAlgorithmError: "algorithm",
+    jwt.PyJWKClientError: "key",
+    StopIteration: "key",
+    jwt.DecodeError: "malformed",
+}
 KeyFinder = Callable[[str], Any]
 """Finds the key that verifies a token. Raises jwt.PyJWTError if it is unknown, KeysUnavailable."""
 
@@ -78,7 +88,8 @@ class TokenVerifier:
     """Turns a bearer token into its Caller.
 
     A verified token is cached by its SHA-256 until it expires, for `trust_seconds` at most: a withdrawn key is accepted for
-    that time, as with a cached key set.
+    that time, as with a cached key set. refused: called for each refused token with its issuer and the reason; the issuer
+    is that of the service, `other`, or `none`, since callers could invent any number.
     """
 
     def __init__(
@@ -89,10 +100,12 @@ class TokenVerifier:
         audience: str,
         trust_seconds: float,
         timer: Callable[[], float] = time.time,
+        refused: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._find_key = find_key
         self._issuer = issuer
         self._audience = audience
+        self._refused = refused
 
         def known_until(_: bytes, known: tuple[Caller, float], now: float) -> float:
             return min(known[1], now + trust_seconds)
@@ -104,12 +117,24 @@ class TokenVerifier:
         scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
+            self._refused("none", "missing")
             raise Unauthenticated("Send a token: Authorization: Bearer <JWT>.")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._known.get(digest)
         if known is None:
-            self._known[digest] = known = await run_in_threadpool(self._verify, token)
+            try:
+                self._known[digest] = known = await run_in_threadpool(self._verify, token)
+            except InvalidToken as error:
+                self._refused(self._issuer_of(token), error.reason)
+                raise
         return known[0]
+
+    def _issuer_of(self, token: str) -> str:
+        try:
+            issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            return "none"
+        return self._issuer if issuer == self._issuer else "other"
 
     def _verify(self, token: str) -> tuple[Caller, float]:
         """Return the caller, and the time (Unix, seconds) from which the token is refused."""
@@ -124,10 +149,11 @@ class TokenVerifier:
                 options={"require": ["exp", "sub"]},
             )
         except jwt.ExpiredSignatureError:
-            raise InvalidToken("The token has expired. Get a new one.") from None
-        except (jwt.PyJWTError, StopIteration, ValueError):
+            raise InvalidToken("The token has expired. Get a new one.", "expired") from None
+        except (jwt.PyJWTError, StopIteration, ValueError) as error:
+            reason = next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), "claims")
             # Only the issuer needs the details.
-            raise InvalidToken("The token is not valid for this service.") from None
+            raise InvalidToken("The token is not valid for this service.", reason) from None
         caller = Caller(_text(claims["sub"]), _names(claims, "permissions"), _names(claims, "clients"))
         return caller, float(claims["exp"]) + CLOCK_SKEW_SECONDS
 

@@ -36,7 +36,11 @@ class Unauthenticated(HttpError):
 
 
 class InvalidToken(Unauthenticated):
-    """A token that this service does not accept (RFC 6750, section 3.1)."""
+    """A token that this service does not accept (RFC 6750, section 3.1). reason: a word for the metric."""
+
+    def __init__(self, message: str, reason: str = "claims") -> None:
+        super().__init__(message)
+        self.reason = reason
 
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="tickets", error="invalid_token"'}
 
