@@ -156,7 +156,7 @@ class Call:
 
     def _read(self) -> NoteAccess:
         filters = tuple(name for name in self.state["filters"] if name in self.query)
-        return replace(access_of(self.service, self.state, READ), filters=filters)
+        return access_of(self.service, self.state, READ, filters)
 
     async def note(self, outcome: str) -> None:
         """Record the outcome of the call in the client's access log. Raises Unavailable."""
@@ -188,7 +188,9 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
         await service.accesses.note(access_of(service, state, outcome))
 
 
-def access_of(service: Service, state: Mapping[str, Any], outcome: str) -> NoteAccess:
+def access_of(
+    service: Service, state: Mapping[str, Any], outcome: str, filters: tuple[str, ...] = ()
+) -> NoteAccess:
     """Return the access that records the outcome of a request. state: of the request; see Call."""
     actor, subject = state["access"]
     return NoteAccess(
@@ -199,6 +201,7 @@ def access_of(service: Service, state: Mapping[str, Any], outcome: str) -> NoteA
         request_digest="",
         operation=state.get("operation") or "",
         outcome=outcome,
+        filters=filters,
     )
 
 
