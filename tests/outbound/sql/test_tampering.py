@@ -649,9 +649,8 @@ def test_a_changed_column_is_found_in_a_stream_of_any_kind(record: Record) -> No
                 faults = record.check().faults
 
             place = f"client {CLIENT!r}, position {position}, stream {stream}, version {version}: column"
-            assert sorted(fault.split(" is ")[0] for fault in faults) == [
-                f"{place} {column}" for column in searched
-            ]
+            of_entry = [fault.split(" is ")[0] for fault in faults if "queued ticket" not in fault]
+            assert sorted(of_entry) == [f"{place} {column}" for column in searched]
 
 
 def test_a_stream_under_another_id_is_found_although_every_leaf_matches(record: Record) -> None:
@@ -830,7 +829,7 @@ def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
 
 
 def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
-    for table in ("ledger", "ledger_sizes", "tickets"):
+    for table in ("ledger", "ledger_sizes", "tickets", "outbox"):
         record.sql(f"DELETE FROM {table} WHERE client_ext_id = ?", CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_version > 0")
 
