@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+import interface.composition.register  # noqa: F401 - loads every refusal
 from application.delivery.outbox import DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
