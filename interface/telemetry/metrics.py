@@ -59,21 +59,7 @@ class Metrics:
             ["issuer", "reason"],
             registry=registry,
         )
-        self._batch = Histogram(
-            "tickets_batch_commands",
-            "Commands per transaction.",
-            buckets=_COMMANDS,
-            registry=registry,
-        )
-        self._commit = Histogram(
-            "tickets_commit_seconds",
-            "Deciding and storing a batch.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._failed = Counter(
-            "tickets_batches_failed", "Batches that could not be stored.", registry=registry
-        )
+        self._batch, self._commit, self._failed = _of_batches(registry)
         self._set_back = Counter(
             "tickets_clock_set_back", "How often the clock was set back by more than 5 s.", registry=registry
         )
@@ -173,6 +159,19 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _of_batches(registry: CollectorRegistry) -> tuple[Histogram, Histogram, Counter]:
+    """Return the size and the duration of a batch, and the number of failed ones."""
+    return (
+        Histogram(
+            "tickets_batch_commands", "Commands per transaction.", buckets=_COMMANDS, registry=registry
+        ),
+        Histogram(
+            "tickets_commit_seconds", "Deciding and storing a batch.", buckets=_SECONDS, registry=registry
+        ),
+        Counter("tickets_batches_failed", "Batches that could not be stored.", registry=registry),
+    )
 
 
 class _StoreCollector(Collector):

@@ -7,7 +7,10 @@ from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import service_over
 
-_TABLES = ("ledger", "ledger_sizes", "ledger_tiles", "checkpoints", "subscriptions", "eras", "era_cuts")
+_TABLES = (
+    *("ledger", "ledger_sizes", "ledger_tiles", "ledger_times", "checkpoints", "subscriptions"),
+    *("eras", "era_cuts"),
+)
 _OUTBOX_COLUMNS = ("terms", "so_far", "standing", "trying", "next_try", "leased_until", "lease")
 
 
