@@ -78,7 +78,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
 
 
 _Kind = tuple[str, str, str, str]
-_AT_ONCE = 64
+_PER_FLUSH = 64
 
 
 @dataclass
@@ -187,9 +187,9 @@ class AccessRecorder:
         self._callers.clear()
         try:
             while waiting:
-                batch = [self._is_left_out(group.summary()) for group in waiting[:_AT_ONCE]]
+                batch = [self._is_left_out(group.summary()) for group in waiting[:_PER_FLUSH]]
                 await asyncio.gather(*batch)
-                del waiting[:_AT_ONCE]
+                del waiting[:_PER_FLUSH]
         finally:
             for group in waiting:
                 kept = self._groups.setdefault(_kind(group.first), group)

@@ -88,7 +88,7 @@ class TicketCredential(Aggregate[TicketState]):
         """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
 
         mint: returns the new ticket and its hash, which may be slow, so it is called after the checks
-        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, and what mint raises.
+        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, and the errors of mint.
         """
         current = self.current
         if current.state_name is State.DISABLED:

@@ -38,7 +38,7 @@ def add_commands(cli: typer.Typer, actions: KeyActions) -> None:
             bool, typer.Option("--details", help="Print the validity and the fingerprint of each key, too.")
         ] = False,
     ) -> None:
-        """Print the current verifier key. With --all, the output is a key file that verifies what earlier keys signed."""
+        """Print the current verifier key. With --all, the output is a key file that also verifies the signatures of earlier keys."""
         found = actions.public_keys()
         for key in found if every else found[:1]:
             print_line(key.verifier_key)

@@ -66,7 +66,7 @@ class LedgerKeys:
         for made, key in self.public():
             since = datetime.strptime(made, _FILE_DATE).replace(tzinfo=UTC)
             if newer:
-                # Only the current key and the one before it sign.
+                # Only the current and the previous key sign.
                 until = min(filter(None, [newer + self._overlap, found[-2].since if found[1:] else None]))
             found.append(PublishedKey(key, fingerprint(key), since, until))
             newer = since

@@ -9,7 +9,7 @@ from domain.record.access_log import AccessNoted
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.table import Fetch, Row
 
-_AT_ONCE = 500
+_ROWS_PER_PAGE = 500
 # A caller may send one trace id with every request; then the first events are compared.
 _OF_TRACE = 100
 _PAGE = """
@@ -27,7 +27,7 @@ _to_answer = msgspec.json.Decoder(Answer).decode
 def answer_faults(fetch: Fetch) -> Iterator[str]:
     """Yield a message for each answer that cannot be decoded, or that differs from the events of its command."""
     place: Row = ("", "")
-    while page := [tuple(row) for row in fetch(_PAGE, (*place, _AT_ONCE))]:
+    while page := [tuple(row) for row in fetch(_PAGE, (*place, _ROWS_PER_PAGE))]:
         for client, command_id, row in page:
             try:
                 fault = _fault(client, command_id, _to_answer(row), fetch)

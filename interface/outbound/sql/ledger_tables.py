@@ -19,7 +19,7 @@ from interface.outbound.sql.table import Row
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
 _NO_END = 2**62
-_BLOCKS_AT_ONCE = 256
+_BLOCKS_PER_STATEMENT = 256
 _ENTRY = """
 SELECT client_ext_id, position, stream, version, user_ext_id, ledger.topic, occurred, actor, trace_id, leaf, state
 FROM ledger JOIN ticket_events ON originator_id = stream AND originator_version = version
@@ -324,10 +324,10 @@ class SqlLedger(SqlDerivedRows):
     def keep_times(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Store the times of full blocks that are not stored yet, by which searches find a period."""
         for client, begin, end in self._fetch(_UNTIMED, ()):
-            for first in range(begin, end, _BLOCKS_AT_ONCE):
+            for first in range(begin, end, _BLOCKS_PER_STATEMENT):
                 if stopped():
                     return
-                last = min(first + _BLOCKS_AT_ONCE, end)
+                last = min(first + _BLOCKS_PER_STATEMENT, end)
                 self._run(_KEEP_TIMES, [(client, first * TILE, last * TILE)])
 
     def rebuild_times(self) -> None:

@@ -13,7 +13,7 @@ from domain.tickets.events import TicketCreated, TicketRegenerated
 from interface.outbound.sql.table import Fetch, Row
 
 _MINTING = (TicketCreated.TOPIC, TicketRegenerated.TOPIC)
-_AT_ONCE = 500
+_ROWS_PER_PAGE = 500
 _PAGE = """
 SELECT client_ext_id, stream, version, user_ext_id, minted, standing, so_far, terms, trying FROM outbox
 WHERE (client_ext_id, stream, version) > (?, ?, ?) ORDER BY client_ext_id, stream, version LIMIT ?
@@ -38,7 +38,7 @@ def outbox_faults(decoders: Mapping[str, Callable[[str], object]], fetch: Fetch)
     decoders: of the columns `terms` and `trying`.
     """
     place: Row = ("", "", 0)
-    while page := [tuple(row) for row in fetch(_PAGE, (*place, _AT_ONCE))]:
+    while page := [tuple(row) for row in fetch(_PAGE, (*place, _ROWS_PER_PAGE))]:
         for row, fault in _differing(page, decoders, fetch):
             # A running service may have delivered the ticket since the row was read.
             if fetch(_UNCHANGED, row):

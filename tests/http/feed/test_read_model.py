@@ -1,4 +1,4 @@
-"""docs/read_model.py builds from the feed alone what GET returns."""
+"""docs/read_model.py builds the responses of GET from the feed alone."""
 
 import random
 import runpy

@@ -76,6 +76,7 @@ def filled(record: Record) -> Record:
     while record.store.size(CLIENT) < 256:
         record.service.regenerate()
     record.sign()
+    record.store.keep_times()
     record.store.begin_era("0a1b2c3d", NOW)
     return record
 

@@ -103,7 +103,7 @@ def test_a_page_reads_only_the_blocks_of_its_period(store: AnyStore) -> None:
 def test_the_times_of_an_existing_ledger_are_kept_in_steps_and_rebuilt(
     store: AnyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interface.outbound.sql.ledger_tables._BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr("interface.outbound.sql.ledger_tables._BLOCKS_PER_STATEMENT", 1)
     with service_over(store) as service:
         given_entries(service, 3 * TILE, MINUTE)
     steps = iter([False, True])
