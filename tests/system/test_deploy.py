@@ -477,7 +477,7 @@ def test_the_service_runs_without_writable_executable_memory(tmp_path: Path) -> 
     script = (
         "import ctypes, os, sys; libc = ctypes.CDLL(None, use_errno=True);"
         "libc.prctl(65, 1, 0, 0, 0) == 0 or sys.exit(77);"
-        "os.execv(sys.executable, [sys.executable, '-m', 'interface.main', 'replay', '--check'])"
+        "os.execv(sys.executable, [sys.executable, '-m', 'interface.main', 'jobs', 'expire'])"
     )
     done = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(ROOT))
 

@@ -34,9 +34,7 @@ def test_each_decision_has_a_status_with_a_date_which_the_index_repeats() -> Non
 
 def test_the_order_of_the_rooms_is_that_of_their_contract() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [layers] = [
-        contract["layers"] for contract in contracts if contract.get("containers") == ["application"]
-    ]
+    [layers] = [contract["layers"] for contract in contracts if contract.get("containers") == ["application"]]
     order = ", ".join(f"`{layer}`" for layer in reversed(layers))
 
     assert f"in this order: {order}." in " ".join((ROOT / "docs" / "architecture.md").read_text().split())

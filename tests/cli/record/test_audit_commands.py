@@ -136,11 +136,15 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
         " 'user-0'\n"
     )
     row = "differs: client 'client-1', user 'user-0': the read row differs from the replayed one\n"
-    assert (checked.returncode, checked.stderr) == (1, column + row)
-    assert checked.stdout == "1 events, 1 rows, 0 checkpoints: 2 differs\n"
+    queued = (
+        "differs: client 'client-1', queued ticket of user 'user-0', version 1: column user_ext_id is 'user-0',"
+        " not '.'\n"
+    )
+    assert (checked.returncode, checked.stderr) == (1, queued + column + row)
+    assert checked.stdout == "1 events, 1 rows, 0 checkpoints: 3 differs\n"
     assert (rebuilt.returncode, rebuilt.stderr) == (1, column)
     assert rebuilt.stdout == "1 rows rebuilt from their events.\n"
-    assert (again.returncode, again.stderr) == (1, column)
+    assert (again.returncode, again.stderr) == (1, queued + column)
 
 
 def test_time_stamps_require_a_directory(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_no_address_ticket_or_hash_is_in_the_response_the_history_or_the_feed(we
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     reported = "\n".join(answer.text for answer in answers)
-    assert reported.count("TicketDelivered") == 4
+    assert reported.count('"type":"TicketDelivered"') == 4
     assert ("u***@e***.com" in reported, "8*** Z***" in reported) == (True, True)
     for secret in (EMAIL, NAME, STREET, "Zürich", ticket["ticket"]):
         assert secret not in reported

@@ -27,6 +27,7 @@ UNRECORDED = {
     "streamEvents": _OWN_READ,
     "getTransmitter": _PUBLIC,
     "getKeys": _PUBLIC,
+    "getLedgerKeys": _PUBLIC,
 }
 
 

@@ -29,6 +29,7 @@ def store(database_url: str) -> Iterator[AnyStore]:
 
 def given_entries(service: Service, count: int, step: timedelta) -> None:
     """Store entries; the clock advances by `step` before every tenth of them."""
+    service.register()  # a client without users and events has no record
     for _ in range(0, count, 10):
         service.clock.advance(step)
         terms: Any = {"operation": "getHistory", "outcome": "read"}
