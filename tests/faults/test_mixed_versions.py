@@ -4,12 +4,13 @@ import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from interface.outbound.sql import postgres_store, sqlite_store
 from tests.faults.test_crashes import (
     CALLERS,
     USERS,
@@ -20,7 +21,6 @@ from tests.faults.test_crashes import (
     given_tickets,
 )
 from tests.support.command import Command, tickets
-from tests.support.evidence import open_store
 from tests.support.releases import RELEASES, program_of
 from tests.support.schemas import migrate_to_next_release
 from tests.support.server import Server, serving, until
@@ -94,8 +94,13 @@ def migrate(directory: Path, database_url: str, former: int) -> None:
 
 
 def schema_version(database_url: str) -> int:
-    with closing(open_store(database_url)) as store:
-        return store.schema_version()
+    """Return the version without opening the store, which would migrate it."""
+    path = database_url.removeprefix("sqlite:///")
+    return (
+        postgres_store.schema_version_at(path)
+        if path == database_url
+        else sqlite_store.schema_version_at(Path(path))
+    )
 
 
 @pytest.mark.parametrize("release", RELEASES)
