@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 from multiprocessing.connection import wait
+from socket import socket
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
@@ -16,6 +17,28 @@ SIGNALLED = 128
 _POLL_INTERVAL_SECONDS = 0.05
 # The exit status of uvicorn after a clean stop, by the signal.
 _ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT)
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Worker(Process):
+    """A process that receives stop signals only once it can handle them: not during its imports."""
+
+    def start(self) -> None:
+        """Start the process, which inherits the blocked signals."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """Serve; this runs in the process, after its imports."""
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self.server.handle_exit)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        super().target(sockets)
 
 
 class Workers(Multiprocess):
@@ -31,6 +54,12 @@ class Workers(Multiprocess):
     def handle_term(self) -> None:
         """Stop."""
         self._stop(signal.SIGTERM)
+
+    def init_processes(self) -> None:
+        """Start the processes."""
+        for _ in range(self.processes_num):
+            self.processes.append(_Worker(self.config, self.sockets))
+            self.processes[-1].start()
 
     def keep_subprocess_alive(self) -> None:
         """Replace a process that has ended or hangs; stop if one cannot start.
@@ -52,7 +81,7 @@ class Workers(Multiprocess):
                 worker.pid,
                 "does not answer" if ended is None else f"ended with {ended}",
             )
-            self.processes[number] = Process(self.config, self.sockets)
+            self.processes[number] = _Worker(self.config, self.sockets)
             self.processes[number].start()
 
     def _is_responsive(self, worker: Process) -> bool:
@@ -68,7 +97,8 @@ class Workers(Multiprocess):
                     return True
         except (OSError, EOFError):
             pass
-        return False
+        # A signal to all has ended it, too.
+        return self.should_exit.is_set() or bool(self.signal_queue)
 
     def terminate_all(self) -> None:
         """Request all processes to stop. The sockets are closed first, so that no connection waits for a stopped process."""

@@ -219,6 +219,24 @@ def test_a_hanging_process_does_not_delay_the_stop_of_others(sqlite_url: str, tm
     assert log_of(server) == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_imports_of_a_process_stops_it_without_a_traceback(
+    sqlite_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
+        until(lambda: len(workers_of(server)) == 2, "both are started")
+        first = set(workers_of(server))
+        os.kill(min(first), signal.SIGKILL)
+        until(lambda: set(workers_of(server)) - first, "another is started")
+        os.killpg(server.process.pid, number)
+        status = ended(server, GRACE_SECONDS)
+        content = log_of(server)
+
+    assert status == 0, content
+    assert content.count("another takes its place") == 1
+    assert "Traceback" not in content
+
+
 def test_a_killed_process_is_replaced_and_logged(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, "--workers", "2", **NO_DELIVERY) as server:
         first = workers_of(server)
