@@ -12,7 +12,6 @@ from tests.bench.run import LATEST, PARTS, run
 from tests.bench.stage import STORES
 
 # The other parts and stores start more servers, so they are slow.
-FAST = {("audit", "SQLite"), ("subscribers", "SQLite")}
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +34,9 @@ def test_every_answered_reset_is_stored(store: str) -> None:
     assert figures["reset"]["events_per_commit"] > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "store"),
-    [
-        pytest.param(part, store, marks=() if (part, store) in FAST else pytest.mark.slow)
-        for part in PARTS
-        if part != "side by side"
-        for store in STORES
-    ],
+    ("part", "store"), [(part, store) for part in PARTS if part != "side by side" for store in STORES]
 )
 def test_every_part_runs(part: str, store: str) -> None:
     if part == "slow disk" and not shutil.which("cc"):
