@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
+import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def make_evidence(
     tree = LedgerTree(ledger, subject.client_ext_id)
     with _temporary_file() as events, _temporary_file() as summary:
         _write(events, _events(subject, checkpoint, ledger, tree))
-        if not events.seek(0, os.SEEK_END):
+        if not events.seek(0, io.SEEK_END):
             raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
         stream = stream_id(*subject)
         count, head = heads.proof(subject.client_ext_id, checkpoint.size, stream, ledger)

@@ -11,8 +11,6 @@ from tests.bench import load, scale, verify_timing
 from tests.bench.run import LATEST, PARTS, run
 from tests.bench.stage import STORES
 
-# The other parts and stores start more servers, so they are slow.
-
 
 @pytest.fixture(autouse=True)
 def _fresh_clone(tmp_path: Path, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
