@@ -75,7 +75,7 @@ def make() -> None:
 
 def _deleted_and_created_again(ledger: _Ledger) -> None:
     service = ledger.service
-    (MORE / "first.key").write_text(ledger.keys.public()[0][1] + "\n")
+    (MORE / "first-key.txt").write_text(ledger.keys.public()[0][1] + "\n")
     service.register()
     service.create()
     service.regenerate()
@@ -110,8 +110,8 @@ def _two_keys(ledger: _Ledger) -> None:
     service = ledger.service
     ledger.keys.rotate()
     service.clock.advance(timedelta(seconds=1))
-    (MORE / "second.key").write_text(ledger.keys.public()[0][1] + "\n")
-    (MORE / "both.keys").write_text("".join(f"{key}\n" for _, key in ledger.keys.public()))
+    (MORE / "second-key.txt").write_text(ledger.keys.public()[0][1] + "\n")
+    (MORE / "both-keys.txt").write_text("".join(f"{key}\n" for _, key in ledger.keys.public()))
     service.register()
     service.create()
     ledger.evidence("two-keys.zip")
@@ -123,20 +123,20 @@ def _two_keys(ledger: _Ledger) -> None:
 
 # Evidence, key file, older checkpoint.
 CASES = [
-    ("deleted-and-created-again.zip", "first.key", None),
-    ("deleted-and-created-again.zip", "first.key", "before-deletion.checkpoint"),
-    ("deleted-and-created-again.zip", "first.key", "empty.checkpoint"),
-    ("deleted-and-created-again.zip", "first.key", "empty-with-a-root.checkpoint"),
-    ("deleted-and-created-again.zip", "first.key", "larger.checkpoint"),
-    ("1000-leaves.zip", "first.key", "600-leaves.checkpoint"),
-    ("1000-leaves.zip", "first.key", "before-deletion.checkpoint"),
-    ("encoded-ids.zip", "first.key", None),
-    ("encoded-ids.zip", "first.key", "empty.checkpoint"),
-    ("two-keys.zip", "first.key", None),
-    ("two-keys.zip", "second.key", None),
-    ("two-keys.zip", "both.keys", None),
-    ("after-the-overlap.zip", "first.key", "two-keys.checkpoint"),
-    ("after-the-overlap.zip", "second.key", "two-keys.checkpoint"),
+    ("deleted-and-created-again.zip", "first-key.txt", None),
+    ("deleted-and-created-again.zip", "first-key.txt", "before-deletion.checkpoint"),
+    ("deleted-and-created-again.zip", "first-key.txt", "empty.checkpoint"),
+    ("deleted-and-created-again.zip", "first-key.txt", "empty-with-a-root.checkpoint"),
+    ("deleted-and-created-again.zip", "first-key.txt", "larger.checkpoint"),
+    ("1000-leaves.zip", "first-key.txt", "600-leaves.checkpoint"),
+    ("1000-leaves.zip", "first-key.txt", "before-deletion.checkpoint"),
+    ("encoded-ids.zip", "first-key.txt", None),
+    ("encoded-ids.zip", "first-key.txt", "empty.checkpoint"),
+    ("two-keys.zip", "first-key.txt", None),
+    ("two-keys.zip", "second-key.txt", None),
+    ("two-keys.zip", "both-keys.txt", None),
+    ("after-the-overlap.zip", "first-key.txt", "two-keys.checkpoint"),
+    ("after-the-overlap.zip", "second-key.txt", "two-keys.checkpoint"),
 ]
 
 
