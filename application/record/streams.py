@@ -4,7 +4,7 @@ A write stores the columns that `columns_of` returns; a check of the record comp
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import NamedTuple
@@ -70,3 +70,11 @@ def column_date(moment: datetime) -> str:
     if text.endswith('Z"'):
         return f"{text[1:-2]}+00:00" if moment.microsecond else f"{text[1:-2]}.000000+00:00"
     return moment.isoformat(timespec="microseconds")
+
+
+def parse_column_date(text: str) -> datetime:
+    """Return the time of a text. Raises ValueError unless it is a time in UTC exactly as `column_date` writes it."""
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() != timedelta() or column_date(moment) != text:
+        raise ValueError(f"{text!r} is not a time in UTC")
+    return moment

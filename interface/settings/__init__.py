@@ -53,10 +53,10 @@ def read_settings() -> Settings:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)}
     secrets_dir = os.environ.get(f"{PREFIX}SECRETS_DIR")
-    given |= _secret_files(secrets_dir) if secrets_dir else set()
-    if unknown := sorted(given - known):
-        raise InvalidSettings(f"{', '.join(unknown)}: unknown setting; docs/settings.md lists them")
     try:
+        given |= _secret_files(secrets_dir) if secrets_dir else set()
+        if unknown := sorted(given - known):
+            raise InvalidSettings(f"{', '.join(unknown)}: unknown setting; docs/settings.md lists them")
         return Settings(_secrets_dir=secrets_dir)
     except OSError as error:
         raise InvalidSettings(
@@ -71,12 +71,7 @@ def read_settings() -> Settings:
 
 def _secret_files(directory: str) -> set[str]:
     """Return the settings with a file in a directory of secrets; a mounted directory has other entries, too."""
-    try:
-        names = {entry.name.upper() for entry in Path(directory).iterdir()}
-    except OSError as error:
-        raise InvalidSettings(
-            f"{PREFIX}SECRETS_DIR: must be a readable directory: {error.strerror}: {error.filename}"
-        ) from None
+    names = {entry.name.upper() for entry in Path(directory).iterdir()}
     return {name for name in names if name.startswith(PREFIX)}
 
 

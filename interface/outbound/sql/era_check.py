@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 
-from application.record.streams import column_date
+from application.record.streams import parse_column_date
 from interface.outbound.sql.table import Fetch
 
 _FIRST = 2
@@ -33,5 +32,6 @@ def era_faults(fetch: Fetch) -> Iterator[str]:
 
 def _is_time(text: str) -> bool:
     with suppress(ValueError):
-        return column_date(datetime.fromisoformat(text)) == text
+        parse_column_date(text)
+        return True
     return False
