@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, field
 
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import LedgerEntry
-from application.shared.wire import utc_date
+from application.shared.wire import to_camel_case, utc_date
 from domain.shared.event import Event
 from domain.tickets.states import State
 
@@ -20,10 +20,10 @@ _PLAIN_TYPES = (str, int, type(None))
 class FeedEvent(Struct, frozen=True, kw_only=True):
     """An event; contains no hash, no ticket and no personal data.
 
-    source: the origin of the client's ledger. schema: the URL of the JSON Schema of its data; empty: not named. user_ext_id: empty if the event does not concern a single user. version: of
-    the stream after the event. traceparent: of the request; empty: none. changed: the other fields, named as in the ticket
-    response, with values for JSON. encoded: the event by the media type of a format, so that it is encoded once for all
-    readers.
+    source: the origin of the client's ledger. schema: the URL of the JSON Schema of its data; empty: not named.
+    user_ext_id: empty if the event does not concern a single user. version: of the stream after the event. traceparent: of
+    the request; empty: none. changed: the other fields, named as in the ticket response, with values for JSON. encoded: the
+    event by the media type of a format, so that it is encoded once for all readers.
     """
 
     position: int
@@ -87,12 +87,7 @@ def _to_plain(value: Any) -> Any:
         return value
     if isinstance(value, datetime):
         return utc_date(value)
-    return {_camel_case(name): part for name, part in vars(value).items()} if is_dataclass(value) else value
-
-
-def _camel_case(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.title() for word in others)
+    return to_camel_case(value) if is_dataclass(value) else value
 
 
 # Changes that an event implies without a field (domain/tickets/state.py).

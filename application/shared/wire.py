@@ -1,8 +1,9 @@
 """The format of values in requests and responses: names, dates, counts, JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -31,6 +32,11 @@ def to_json(response: BaseModel | Mapping[str, Any]) -> str:
     return msgspec.json.encode(response).decode()
 
 
+@cache
+def _camel_case_names(kind: Any) -> Sequence[tuple[str, str]]:
+    return [(field.name, to_camel(field.name)) for field in fields(kind)]
+
+
 def camel_case_fields(
     value: type, *, required: bool = False, types: Mapping[Any, Any] | None = None
 ) -> dict[str, Any]:
@@ -52,7 +58,7 @@ def camel_case_fields(
 
 def to_camel_case(value: Any) -> dict[str, Any]:
     """Return the values of a dataclass by the names of its fields in camel case."""
-    return {to_camel(field.name): getattr(value, field.name) for field in fields(value)}
+    return {shown: getattr(value, name) for name, shown in _camel_case_names(value.__class__)}
 
 
 def from_camel_case(kind: type[Value], model: BaseModel) -> Value:
