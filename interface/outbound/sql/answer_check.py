@@ -1,15 +1,15 @@
 """The check of the stored answers: each has the digest and the version of the events of its command."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
 from application.transaction.command import Answer
 from domain.record.access_log import AccessNoted
 from interface.outbound.sql.codec import decoded
-from interface.outbound.sql.table import Fetch, Row
+from interface.outbound.sql.table import Fetch, pages
 
-_ROWS_PER_PAGE = 500
 # A caller may send one trace id with every request; then the first events are compared.
 _OF_TRACE = 100
 _PAGE = """
@@ -26,16 +26,13 @@ _to_answer = msgspec.json.Decoder(Answer).decode
 
 def answer_faults(fetch: Fetch) -> Iterator[str]:
     """Yield a message for each answer that cannot be decoded, or that differs from the events of its command."""
-    place: Row = ("", "")
-    while page := [tuple(row) for row in fetch(_PAGE, (*place, _ROWS_PER_PAGE))]:
-        for client, command_id, row in page:
-            try:
-                fault = _fault(client, command_id, _to_answer(row), fetch)
-            except (ValueError, TypeError, RecursionError) as error:
-                fault = f"cannot be decoded: {error}"
-            if fault:
-                yield f"client {client!r}, answer to command {command_id!r}: {fault}"
-        place = page[-1][:2]
+    for client, command_id, row in chain.from_iterable(pages(fetch, _PAGE, ("", ""))):
+        try:
+            fault = _fault(client, command_id, _to_answer(row), fetch)
+        except (ValueError, TypeError, RecursionError) as error:
+            fault = f"cannot be decoded: {error}"
+        if fault:
+            yield f"client {client!r}, answer to command {command_id!r}: {fault}"
 
 
 def _fault(client: str, command_id: str, answer: Answer, fetch: Fetch) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from application.record.streams import EVENTS
@@ -11,11 +11,9 @@ from application.transaction.records import DerivedRecords
 from domain.shared.aggregate import Versioned
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import Derived, Row, upsert
+from interface.outbound.sql.table import Derived, Row, chunks, upsert
 
-_Item = TypeVar("_Item")
 Key = tuple[str, str]
-_ROWS_PER_STATEMENT = 500
 _STREAMS = "SELECT topic, count(*) FROM ledger WHERE version = 1 GROUP BY topic"
 
 
@@ -35,7 +33,7 @@ class SqlDerivedRows(SqlTables):
         """
         derived = self._tables.derived()[records]
         differing: list[Key] = []
-        for states in _chunks(expected):
+        for states in chunks(expected):
             marks = ",".join(["(?, ?)"] * len(states))
             rows = self._fetch(
                 f"SELECT {', '.join(derived.columns)} FROM {records.name}"
@@ -70,7 +68,7 @@ class SqlDerivedRows(SqlTables):
 
     def _without_stream(self, records: DerivedRecords[Any, Any], derived: Derived[Any]) -> Iterator[Key]:
         keys = self._fetch(f"SELECT {', '.join(derived.key)} FROM {records.name}", ())
-        for chunk in _chunks([tuple(key) for key in keys]):
+        for chunk in chunks([tuple(key) for key in keys]):
             streams = {records.aggregate.of(key, None).id: key for key in chunk}
             marks = ",".join(["(?, ?)"] * len(chunk))
             rows = self._fetch(
@@ -101,8 +99,3 @@ def _rewriting(table: str, derived: Derived[Any]) -> tuple[str, Sequence[str]]:
         return upsert(table, key, names, "WHERE stored.version <= excluded.version", values), names
     changes, found = ", ".join(f"{name} = ?" for name in changed), " AND ".join(f"{name} = ?" for name in key)
     return f"UPDATE {table} SET {changes} WHERE {found} AND version <= ?", [*changed, *key, "version"]
-
-
-def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for begin in range(0, len(items), _ROWS_PER_STATEMENT):
-        yield items[begin : begin + _ROWS_PER_STATEMENT]

@@ -1,21 +1,20 @@
 """The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 from application.record.eras import Era, Eras
 from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
-from application.record.streams import column_date
+from application.record.streams import column_date, parse_column_date
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.era_check import era_faults
-from interface.outbound.sql.table import Row
+from interface.outbound.sql.table import Row, chunks
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
 _NO_END = 2**62
@@ -94,7 +93,6 @@ WITH RECURSIVE client (name) AS (
 )
 SELECT name FROM client WHERE name IS NOT NULL
 """
-_ROWS_PER_STATEMENT = 500
 _NO_STREAM = UUID(int=0)
 _topic_of_event = itemgetter(11)  # in a row of _ENTRY_OR_GAP
 # A client without a cut had no ledger at the start of the era.
@@ -155,8 +153,7 @@ class SqlLedger(SqlDerivedRows):
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the ledger sizes of those of these clients that have a ledger."""
         sizes: dict[str, int] = {}
-        for begin in range(0, len(client_ext_ids), _ROWS_PER_STATEMENT):
-            chunk = client_ext_ids[begin : begin + _ROWS_PER_STATEMENT]
+        for chunk in chunks(client_ext_ids):
             marks = ",".join("?" * len(chunk))
             statement = f"SELECT client_ext_id, size FROM ledger_sizes WHERE client_ext_id IN ({marks})"
             sizes.update((client, size) for client, size in self._fetch(statement, chunk))
@@ -439,11 +436,10 @@ def to_checkpoints(rows: Sequence[Any]) -> list[Checkpoint]:
 
 
 def _made(text: str) -> datetime:
-    with suppress(ValueError):
-        made = datetime.fromisoformat(text)
-        if made.utcoffset() == timedelta() and column_date(made) == text:
-            return made
-    raise LedgerBroken(f"invalid checkpoint: {text!r} is not a time in UTC")
+    try:
+        return parse_column_date(text)
+    except ValueError:
+        raise LedgerBroken(f"invalid checkpoint: {text!r} is not a time in UTC") from None
 
 
 def _uuid(stream: str | UUID) -> UUID:

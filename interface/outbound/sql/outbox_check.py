@@ -10,10 +10,9 @@ from application.delivery.outbox import OutboxStatus
 from application.record.streams import column_date
 from domain.delivery.ticket_delivery import delivery_stream_id
 from domain.tickets.events import TicketCreated, TicketRegenerated
-from interface.outbound.sql.table import Fetch, Row
+from interface.outbound.sql.table import Fetch, Row, pages
 
 _MINTING = (TicketCreated.TOPIC, TicketRegenerated.TOPIC)
-_ROWS_PER_PAGE = 500
 _PAGE = """
 SELECT client_ext_id, stream, version, user_ext_id, minted, standing, so_far, terms, trying FROM outbox
 WHERE (client_ext_id, stream, version) > (?, ?, ?) ORDER BY client_ext_id, stream, version LIMIT ?
@@ -37,14 +36,12 @@ def outbox_faults(decoders: Mapping[str, Callable[[str], object]], fetch: Fetch)
 
     decoders: of the columns `terms` and `trying`.
     """
-    place: Row = ("", "", 0)
-    while page := [tuple(row) for row in fetch(_PAGE, (*place, _ROWS_PER_PAGE))]:
+    for page in pages(fetch, _PAGE, ("", "", 0)):
         for row, fault in _differing(page, decoders, fetch):
             # A running service may have delivered the ticket since the row was read.
             if fetch(_UNCHANGED, row):
                 client, _, version, user, *_ = row
                 yield f"client {client!r}, queued ticket of user {user!r}, version {version}: {fault}"
-        place = page[-1][:3]
 
 
 def _differing(

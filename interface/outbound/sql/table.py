@@ -12,6 +12,8 @@ Row = tuple[Any, ...]
 Fetch = Callable[[str, Sequence[Any]], list[Any]]
 """Returns the rows of a query with these parameters."""
 State = TypeVar("State", bound=Versioned)
+Item = TypeVar("Item")
+_ROWS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,3 +158,16 @@ def upsert(
         f"INSERT INTO {table} AS stored ({names}) {source or f'SELECT {names} FROM {{new}} WHERE true'}"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} {condition}"
     )
+
+
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Split the items into chunks that a statement can have as parameters."""
+    for begin in range(0, len(items), _ROWS_PER_STATEMENT):
+        yield items[begin : begin + _ROWS_PER_STATEMENT]
+
+
+def pages(fetch: Fetch, statement: str, place: Row) -> Iterator[list[Row]]:
+    """Yield all rows in pages. statement: returns the rows after a key, which are its first columns; place: before all."""
+    while page := [tuple(row) for row in fetch(statement, (*place, _ROWS_PER_STATEMENT))]:
+        yield page
+        place = page[-1][: len(place)]
