@@ -105,6 +105,7 @@ FIELDS = {
     "outcome": "`read`, or the code of the refusal.",
     "count": "Number of equal accesses that the event represents.",
     "filters": "Names of the filters of a search.",
+    "fields": "Names of the changed fields of the user; never their values.",
     "users": "The users whose data were read, if there are several.",
     "name": "Name of the subscription.",
     "terms": "Complete configuration of the subscription.",
@@ -147,6 +148,9 @@ READ_MODEL = {
     "SubscriptionMoved": f"{_NO_STATE} The subscription continues after another position.",
     "SubscriptionStatusChanged": f"{_NO_STATE} Set the status of the subscription.",
     "SubscriptionDeleted": f"{_NO_STATE} Remove the subscription.",
+    "UserRegistered": f"{_NO_STATE} Insert the user. `version` counts the events of the user.",
+    "UserChanged": f"{_NO_STATE} Read the user again if you keep a copy of the data. `version` counts the events of the user.",
+    "UserErased": f"{_NO_STATE} Delete every copy of the data of the user; a `TicketDeleted` follows if there is a ticket.",
     "AccessNoted": f"{_NO_STATE} Count it as `count` accesses by `actor`.",
 }
 """The effect of an event of each type on a read model of the tickets of a client."""

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from msgspec import UNSET, Struct, field
+from pydantic.alias_generators import to_camel
 
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import LedgerEntry
@@ -73,7 +74,10 @@ def _published_values(event: Any) -> dict[str, Any]:
     values = vars(event)
     # An event of a release without a field has no such value.
     found = ((name, values.get(field, UNSET)) for field, name in _published_fields(event.__class__))
-    return {name: _to_plain(value) for name, value in found if value is not UNSET}
+    published = {name: _to_plain(value) for name, value in found if value is not UNSET}
+    if changed := published.get("fields"):
+        published["fields"] = [to_camel(name) for name in changed]
+    return published
 
 
 @cache
@@ -108,6 +112,7 @@ PUBLISHED_NAMES = {
     "count": "count",
     "filters": "filters",
     "users": "users",
+    "changed": "fields",
     "name": "name",
     "terms": "terms",
     "status": "status",

@@ -14,8 +14,10 @@ from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, Le
 from application.record.merkle import Frontier
 from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.shared.errors import Unavailable
-from application.transaction.records import DerivedRecords
+from application.transaction.records import CommittedRecords, DerivedRecords
+from application.users.records import USERS, Users
 from domain.shared.event import Event, Origin
+from domain.shared.subject import Subject
 
 PAGE = 2_000
 # The fields with times of each event type.
@@ -23,6 +25,7 @@ _TIMES = {
     topic: [name for name, hint in get_type_hints(event).items() if datetime in (hint, *get_args(hint))]
     for topic, event in EVENTS.items()
 }
+UNRECORDED_LISTED = 100
 _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -31,7 +34,8 @@ class Findings:
     """The result of a check: the numbers of checked items, and one message per fault.
 
     rows: of the read model, each determined by the events of a stream. lost: one message per restore that removed signed
-    entries.
+    entries. unrecorded: one message per row of release 1.0 that no event commits to yet, up to UNRECORDED_LISTED; not a
+    fault.
     """
 
     entries: int = 0
@@ -40,6 +44,7 @@ class Findings:
     checkpoints: int = 0
     faults: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         """Add the findings of another part."""
@@ -49,6 +54,7 @@ class Findings:
         self.checkpoints += other.checkpoints
         self.faults.extend(other.faults)
         self.lost.extend(other.lost)
+        self.unrecorded.extend(other.unrecorded)
 
 
 def unless_unreadable(place: str, work: Callable[[], Findings]) -> Findings:
@@ -87,6 +93,12 @@ class _Replayed(NamedTuple):
     records: DerivedRecords[Any, Any]
     stream: UUID
     state: Any
+
+
+def unrecorded_rows(users: Users) -> list[str]:
+    """Return a message per row that no event commits to yet, up to UNRECORDED_LISTED. Raises StoreUnavailable."""
+    found = users.unrecorded_recipients(Subject(""), UNRECORDED_LISTED)
+    return [f"client {client!r}, {USERS.noun} {user!r}" for client, user in (row.subject for row in found)]
 
 
 def _replayed(
@@ -360,9 +372,12 @@ def rebuild(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger) -> Fi
     A stream that does not match the ledger is reported and its row is kept. The service may run concurrently: newer rows
     are kept. Raises StoreUnavailable.
     """
-    findings = Findings()
+    findings, rows = Findings(), 0
     replayed = _replayed(client_ext_id, begin, end, ledger, findings)
     while page := list(islice(replayed, PAGE)):
         for records, found in _by_records(page):
-            ledger.rewrite_rows(records, [one.state for one in found])
+            if not isinstance(records, CommittedRecords):
+                ledger.rewrite_rows(records, [one.state for one in found])
+                rows += len(found)
+    findings.rows = rows
     return findings

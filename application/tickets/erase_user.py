@@ -1,29 +1,40 @@
 """Erase a user: the personal data and the ticket are deleted, the history is retained with ids only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, save, ticket_or_none
 from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
-from application.users.records import USERS, user
+from application.users.records import USER_STATES, USERS, user, user_state_of
 from domain.tickets.ticket_credential import TicketCredential
+from domain.users.user import User
 
 
 @dataclass(frozen=True, kw_only=True)
 class EraseUser(TicketCommand):
     """Erase the user and delete the ticket."""
 
+    def loads(self) -> Sequence[Load]:
+        """Return the rows of a ticket command, and the state of the user's stream."""
+        return [*super().loads(), user_state_of(self.subject)]
+
 
 def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Erase the user and delete the ticket in one transaction. Raises UserNotFound, PreconditionFailed."""
     recipient = user(unit, command.subject)
     command.precondition.check(recipient.version)
+    by = command.attribution(clock())
     state = ticket_or_none(unit, command.subject)
     if state is not None:
         credential = TicketCredential.of(command.subject, state)
-        credential.delete(by=command.attribution(clock()))
+        credential.delete(by=by)
         save(unit, credential)
+    recorded = User.of(command.subject, unit.get(USER_STATES, command.subject))
+    recorded.erase(recipient, by=by)
+    unit.save(USER_STATES, command.subject, recorded, command.subject)
     unit.remove(USERS, command.subject)
     return command.done(Outcome.ERASED, None, None)

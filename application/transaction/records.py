@@ -34,6 +34,13 @@ class DerivedRecords(RecordSet[Key, Row]):
         self.noun = noun
 
 
+class CommittedRecords(DerivedRecords[Key, Row]):
+    """Rows with values that no event contains: the state of the aggregate has a commitment to each row.
+
+    The check of the record compares the rows with their commitments; they cannot be rebuilt.
+    """
+
+
 class Load(NamedTuple):
     """A request to load the rows of a record set whose key has this prefix."""
 

@@ -1,45 +1,57 @@
 """Register a user."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from application.shared.ports import Clock
-from application.transaction.command import Answer, Command
+from application.shared.ports import Clock, Randomness
+from application.transaction.command import Answer
 from application.transaction.outcomes import Outcome
-from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
-from application.users.records import USERS, user_of
+from application.users.records import USER_STATES, USERS, UserCommand
 from application.users.response import to_response
+from domain.shared.commitment import SALT_BYTES
 from domain.users.recipient import Contact, Recipient
+from domain.users.user import User
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisterUser(Command):
+class RegisterUser(UserCommand):
     """Set the complete data of a user."""
 
     contact: Contact
 
-    def loads(self) -> Sequence[Load]:
-        """Return the user."""
-        return [user_of(self.subject)]
 
-
-def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
+def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:
     """Create or replace a user; idempotent. Raises PreconditionFailed."""
     known = unit.get(USERS, command.subject)
     command.precondition.check(known.version if known else None)
     if known and known.contact == command.contact:
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
-    now = clock()
-    recipient = Recipient(
+    by = command.attribution(clock())
+    recipient = _recipient(command, known, by.timestamp, randomness.octets(SALT_BYTES))
+    recorded = User.of(command.subject, unit.get(USER_STATES, command.subject))
+    if known:
+        recorded.change(known.contact, recipient, by=by)
+    else:
+        recorded.register(recipient, by=by)
+    unit.save(USER_STATES, command.subject, recorded, command.subject)
+    unit.put(USERS, command.subject, recipient)
+    return command.done(
+        Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
+    )
+
+
+def _recipient(command: RegisterUser, known: Recipient | None, now: datetime, salt: bytes) -> Recipient:
+    version = address_version = known.version + 1 if known else 1
+    if known and known.addresses == command.contact.addresses:
+        address_version = known.addressed_at
+    return Recipient(
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
         **vars(command.contact),
         created=known.created if known else now,
         last_modified=now,
-        version=known.version + 1 if known else 1,
-    )
-    unit.put(USERS, command.subject, recipient)
-    return command.done(
-        Outcome.CHANGED if known else Outcome.CREATED, recipient.version, to_response(recipient)
+        version=version,
+        address_version=address_version,
+        salt=salt,
     )

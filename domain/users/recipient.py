@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
+from domain.shared.commitment import commitment
 from domain.shared.subject import Subject
 
 
@@ -19,6 +20,11 @@ class Contact:
         default=None, metadata={"description": "The address lines below the name; null: unknown."}
     )
 
+    @property
+    def addresses(self) -> tuple[object, ...]:
+        """The fields that determine where a ticket is delivered."""
+        return self.email, self.postal_address
+
 
 @dataclass(frozen=True, kw_only=True)
 class _User:
@@ -30,16 +36,34 @@ class _User:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipient(Contact, _User):
-    """A user; an erasable row of table `recipients`. `version` is incremented by each change."""
+    """A user; an erasable row of table `recipients`. `version` is incremented by each change.
+
+    address_version: the version that last changed an address. salt: of the commitment to the row. Both are None in rows
+    that release 1.0 wrote.
+    """
 
     created: datetime
     last_modified: datetime
     version: int
+    address_version: int | None = None
+    salt: bytes | None = field(default=None, repr=False)
 
     @property
     def contact(self) -> Contact:
         """The data that the client has registered."""
         return Contact(**{part.name: getattr(self, part.name) for part in fields(Contact)})
+
+    @property
+    def addressed_at(self) -> int:
+        """The version that last changed an address, as far as it is known."""
+        return self.address_version or self.version
+
+    @property
+    def commitment(self) -> str | None:
+        """The commitment to every stored field except the salt; None: release 1.0 wrote the row."""
+        if self.salt is None:
+            return None
+        return commitment(self.salt, {name: value for name, value in vars(self).items() if name != "salt"})
 
     @property
     def subject(self) -> Subject:

@@ -26,6 +26,7 @@ from application.record.replay import (
     rebuild,
     stream_ranges,
     unless_unreadable,
+    unrecorded_rows,
 )
 from application.shared.wire import to_json
 from application.tickets.records import TicketNotFound
@@ -145,6 +146,7 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
             of_client = partial(check_ledger, client, ledger=store, verifier=verifier, outside=mine)
             findings.add(unless_unreadable(f"client {client!r}, its ledger", of_client))
         findings.add(unless_unreadable("the rows", lambda: Findings(faults=[*store.orphaned_rows()])))
+        findings.add(unless_unreadable("the users", lambda: Findings(unrecorded=unrecorded_rows(store))))
         entries = findings.entries
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)

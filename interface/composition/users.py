@@ -7,10 +7,23 @@ from functools import partial
 import typer
 
 from application.users.import_users import ImportReport, import_users
+from application.users.record_users import record_users
 from interface.cli.users import commands
 from interface.composition.service import in_background
 from interface.settings import read_settings
 from interface.trace_context import new_traceparent
+
+
+def record() -> int | None:
+    """Record the users that no event commits to; None if another process does so. Raises Unavailable, InvalidSettings."""
+    with in_background(read_settings()) as (running, background):
+        return record_users(
+            store=running.store,
+            users=running.store,
+            submit=background.submit,
+            new_command_id=lambda: secrets.token_hex(16),
+            correlation_id=new_traceparent(),
+        )
 
 
 def import_from(
@@ -35,4 +48,4 @@ def import_from(
 
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    commands.add_commands(cli, commands.UserActions(import_users=import_from))
+    commands.add_commands(cli, commands.UserActions(import_users=import_from, record_users=record))

@@ -32,17 +32,18 @@ def run(service: Service, kind: type[Any], **changes: Any) -> None:
     service.execute(command(kind, subject=CLIENT, name="siem", **changes))
 
 
-def given_resets(service: Service, count: int) -> None:
+def given_events(service: Service, count: int) -> None:
+    """Register a user, create the ticket and reset it, until there are so many events."""
     service.register()
     service.create()
-    for _ in range(count):
+    for _ in range(count - 2):
         service.regenerate()
 
 
 def test_a_subscription_starts_at_the_end_of_the_ledger_or_at_a_given_position(
     service: Service, open_store: Callable[[], AnyStore]
 ) -> None:
-    given_resets(service, 3)
+    given_events(service, 4)
     define(service)
     define(service, "provisioning", after=2)
 
@@ -72,7 +73,7 @@ def test_progress_is_saved_for_its_version_only(service: Service, store: AnyStor
 
 
 def test_a_change_keeps_the_position_and_resets_the_other_progress(service: Service, store: AnyStore) -> None:
-    given_resets(service, 3)
+    given_events(service, 4)
     define(service)
     store.save_progress([(KEY, 1, Progress(acknowledged=3, last_success=NOW, failures=2, next_try=NOW))])
 
@@ -85,7 +86,7 @@ def test_a_change_keeps_the_position_and_resets_the_other_progress(service: Serv
 
 
 def test_a_replay_moves_the_position(service: Service, store: AnyStore) -> None:
-    given_resets(service, 3)
+    given_events(service, 4)
     define(service)
 
     run(service, ReplaySubscription, position=2)
@@ -118,7 +119,7 @@ def test_a_notice_is_deleted_once(service: Service, store: AnyStore) -> None:
 def test_a_deleted_subscription_can_be_defined_again_in_the_same_stream(
     service: Service, store: AnyStore
 ) -> None:
-    given_resets(service, 1)
+    given_events(service, 2)
     define(service)
     run(service, DeleteSubscription)
     assert store.subscription(KEY) is None
@@ -132,7 +133,7 @@ def test_a_deleted_subscription_can_be_defined_again_in_the_same_stream(
 
 
 def test_a_command_sees_the_earlier_ones_in_its_batch(service: Service, store: AnyStore) -> None:
-    given_resets(service, 2)
+    given_events(service, 3)
     terms = {"subject": CLIENT, "name": "siem"}
     define_ = command(
         DefineSubscription,

@@ -66,7 +66,7 @@ def test_clients_of_any_name_are_published_once_in_order_and_new_ones_are_found(
     given_ticket(database_url, first)
     reset(database_url, first, 150)
     publisher = publishing(tmp_path, database_url, broker.url)
-    broker.has(151)
+    broker.has(152)
     given_ticket(database_url, second)
     reset(database_url, second, 20)
 
@@ -79,7 +79,7 @@ def test_only_the_named_clients_are_published(sqlite_url: str, tmp_path: Path, b
         given_ticket(sqlite_url, client)
     arguments = ("publish", "--to", broker.url, "--client", "client-1", "--client", "client-3")
     publisher = Command(tmp_path, *arguments, TICKETS_DATABASE_URL=sqlite_url)
-    broker.has(2)
+    broker.has(4)
     publisher.stop_publishing()
 
     assert broker.messages().keys() == {"client-1", "client-3"}
@@ -159,19 +159,19 @@ def test_purged_events_are_not_republished_but_a_new_stream_gets_all_events(
     sqlite_url: str, tmp_path: Path, broker: NatsServer, purged: str
 ) -> None:
     given_ticket(sqlite_url, "client-0")
-    publish_all(tmp_path, sqlite_url, broker, 1)
+    publish_all(tmp_path, sqlite_url, broker, 2)
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1", 2)
-    publish_all(tmp_path, sqlite_url, broker, 4)
+    publish_all(tmp_path, sqlite_url, broker, 6)
 
     broker.ask(lambda jetstream: jetstream.purge_stream("TICKETS", subject=purged))
     left = broker.size()
     reset(sqlite_url, "client-1")
     publish_all(tmp_path, sqlite_url, broker, left + 1)
-    assert broker.messages()["client-1"] == ledgers(sqlite_url)["client-1"][3:]
+    assert broker.messages()["client-1"] == ledgers(sqlite_url)["client-1"][4:]
 
     broker.ask(lambda jetstream: jetstream.delete_stream("TICKETS"))
-    publish_all(tmp_path, sqlite_url, broker, 5)
+    publish_all(tmp_path, sqlite_url, broker, 7)
     assert broker.messages() == ledgers(sqlite_url)
 
 
@@ -198,14 +198,14 @@ def test_a_server_that_requires_tls_and_a_password_gets_both(sqlite_url: str, tm
 def test_a_restored_ledger_stops_the_publisher(sqlite_url: str, tmp_path: Path, broker: NatsServer) -> None:
     given_ticket(sqlite_url, "client-1")
     reset(sqlite_url, "client-1")
-    publish_all(tmp_path, sqlite_url, broker, 2)
+    publish_all(tmp_path, sqlite_url, broker, 3)
     older = f"sqlite:///{tmp_path}/older.db"
     given_ticket(older, "client-1")
 
     publisher = publishing(tmp_path, older, broker.url)
 
     assert publisher.wait() == 2
-    publisher.reported("'client-1' was published up to position 2, but its ledger ends at 1")
+    publisher.reported("'client-1' was published up to position 3, but its ledger ends at 2")
 
 
 def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
@@ -213,7 +213,7 @@ def test_the_broker_rejects_a_duplicate_even_after_the_duplicate_window(
 ) -> None:
     """From a publisher that was delayed for longer than the duplicate window, and replaced meanwhile."""
     given_ticket(sqlite_url, "client-1")
-    reset(sqlite_url, "client-1", 3)
+    reset(sqlite_url, "client-1", 2)
     with opened(sqlite_url) as store:
         events = read_feed(FeedQuery("client-1"), 4, ledger=store, origin="tickets", public_url=PUBLIC_URL)
 

@@ -27,7 +27,7 @@ def opened(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
 
 
 def given_ticket(database_url: str, client: str, user: str = "user-0") -> None:
-    """Create the ticket of a new user: one event."""
+    """Register a user and create the ticket: two events."""
     with opened(database_url) as store, service_over(store) as service:
         service.register(subject=Subject(client, user))
         service.create(subject=Subject(client, user))

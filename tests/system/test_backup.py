@@ -296,7 +296,7 @@ def test_a_killed_restore_leaves_the_previous_store_or_the_restored_one(
     status, _ = run(tmp_path, "restore", "b.db", "--force", module=CRASHING, **crash)
 
     assert status == -9
-    assert size(seeded) == (100 if point == "renamed" else 101)
+    assert size(seeded) == (100 if point == "renamed" else 102)
     with opened(seeded) as store:
         assert bool(store.eras("bench").later) is (point == "renamed")
     if point == "rename":  # the remaining file blocks no further restore
@@ -460,16 +460,16 @@ def test_lost_checkpoints_stay_visible(sqlite_url: str, tmp_path: Path) -> None:
     given_ticket(sqlite_url, CLIENT)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     assert run(tmp_path, "backup", "b.db", **settings)[0] == 0
-    reset(sqlite_url, CLIENT, 3)
+    reset(sqlite_url, CLIENT, 2)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     lost = f"client '{CLIENT}': the store was restored on"
-    shown = "to position 1 of this ledger, but 4 entries were signed; the entries after position 1"
+    shown = "to position 2 of this ledger, but 4 entries were signed; the entries after position 2"
 
     status, reported = run(tmp_path, "restore", "b.db", "--force", **settings)
     assert status == 0
     assert lost in reported
     assert shown in reported
-    for length in (1, 4):
+    for length in (2, 4):
         reset(sqlite_url, CLIENT, length - size(sqlite_url))
         status, reported = run(tmp_path, "replay", "--check", **settings)
         assert status == 1
@@ -496,7 +496,7 @@ def test_a_restore_excuses_no_fault_of_the_store_itself(sqlite_url: str, tmp_pat
     settings = {"TICKETS_DATABASE_URL": sqlite_url}
     given_ticket(sqlite_url, CLIENT)
     assert run(tmp_path, "restored", **settings)[0] == 0
-    reset(sqlite_url, CLIENT, 3)
+    reset(sqlite_url, CLIENT, 2)
     assert run(tmp_path, "checkpoint", CLIENT, **settings)[0] == 0
     with opened(sqlite_url) as store:
         store._run("DELETE FROM ledger WHERE position > ?", [(2,)])

@@ -29,14 +29,15 @@ SUBSCRIPTIONS = "/client-123/subscriptions"
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path, database_url, **QUICK) as server:
-        given_resets(server, 3)
+        given_events(server, 4)
         yield server
 
 
-def given_resets(server: Server, count: int) -> None:
+def given_events(server: Server, count: int) -> None:
+    """Register a user, create the ticket and reset it, until there are so many events."""
     server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
     server.client.post(f"{USER}/ticket").raise_for_status()
-    reset(server, count)
+    reset(server, count - 2)
 
 
 def reset(server: Server, count: int) -> None:
@@ -204,7 +205,7 @@ def test_bad_receivers_do_not_delay_others(server: Server) -> None:
 def test_a_subscription_that_fails_for_too_long_is_parked(sqlite_url: str, tmp_path: Path) -> None:
     quick = QUICK | {"TICKETS_PUSH_GIVE_UP_HOURS": str(1 / 3600)}
     with serving(tmp_path, sqlite_url, **quick) as server, receiving(lambda _: answer(500)) as receiver:
-        given_resets(server, 1)
+        given_events(server, 2)
         define(server, "siem", receiver.url("/hook"))
         until(lambda: state(server, "siem")["status"] == "parked", "it is parked")
         shown = state(server, "siem")
@@ -218,7 +219,7 @@ def test_a_subscription_that_fails_for_too_long_is_parked(sqlite_url: str, tmp_p
 def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver, serving(tmp_path, database_url, **QUICK) as survivor:
         with serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as silent:
-            given_resets(silent, 3)
+            given_events(silent, 4)
         with serving(tmp_path, database_url, **QUICK) as other:
             define(other, "siem", receiver.url("/hook"))
             until(lambda: len(receiver.received) == 5, "one of them pushes")
@@ -237,7 +238,7 @@ def test_another_process_takes_over_in_seconds(database_url: str, tmp_path: Path
 
 def test_nothing_is_sent_to_the_private_network_by_default(sqlite_url: str, tmp_path: Path) -> None:
     with serving(tmp_path, sqlite_url, **NO_DELIVERY) as server, receiving() as receiver:
-        given_resets(server, 1)
+        given_events(server, 2)
         refused = server.client.put(f"{SUBSCRIPTIONS}/siem", json={"url": receiver.url("/hook")})
         define(server, "siem", receiver.url("/hook").replace("http:", "https:"))
         until(lambda: state(server, "siem")["lastError"], "it is refused")
@@ -300,7 +301,7 @@ def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> Non
 
 def test_a_separate_process_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver, serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as server:
-        given_resets(server, 1)
+        given_events(server, 2)
         define(server, "siem", receiver.url("/hook"))
         with command(tmp_path, "push", TICKETS_DATABASE_URL=database_url, **QUICK) as pusher:
             until(lambda: len(receiver.received) == 3, "it pushes")

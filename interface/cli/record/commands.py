@@ -134,6 +134,8 @@ def report_findings(findings: Findings) -> None:
     _report_faults(findings)
     for loss in findings.lost:
         print_report(f"lost: {loss}")
+    for row in findings.unrecorded:
+        print_report(f"not recorded yet: {row}")
     looked = f"{findings.events:,} events, {findings.rows:,} rows, {findings.checkpoints:,} checkpoints"
     lost = ", but signed entries are lost" if findings.lost else ""
     Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)

@@ -19,6 +19,7 @@ class UserActions:
     """The actions of the commands; interface/composition creates it."""
 
     import_users: Callable[..., None]
+    record_users: Callable[[], int | None]
 
 
 def add_commands(cli: typer.Typer, actions: UserActions) -> None:
@@ -61,6 +62,15 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         _print_report(report, dry_run=dry_run)
         if report.faults:
             raise SystemExit(1)
+
+    @users.command()
+    def record() -> None:
+        """Record the users that release 1.0 stored without an event. Run it when no process of 1.0 is left; it can be repeated."""
+        count = actions.record_users()
+        if count is None:
+            Console().print("Another process records the users now.")
+        else:
+            Console().print(f"{count} users recorded.", highlight=False)
 
 
 def _progress() -> Progress:

@@ -62,6 +62,7 @@ class PostgresStore(SqlQueries):
     lookup_is_nonblocking = False
     newest_schema = len(schema.POSTGRES)
     _skipping = "FOR UPDATE SKIP LOCKED"
+    _has_salt = """position('"salt":"'::bytea IN row) > 0"""
 
     def __init__(self, url: str, tables: Iterable[Table[Any, Any]] = (), *, migrate: bool = True) -> None:
         with _failures():

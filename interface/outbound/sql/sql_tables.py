@@ -10,6 +10,7 @@ from eventsourcing.persistence import ApplicationRecorder, Mapper
 
 from application.transaction.records import Changes
 from domain.shared.event import Event
+from interface.outbound.sql.table import Derived
 from interface.outbound.sql.tables import Tables
 
 
@@ -38,8 +39,9 @@ class SqlTables(ABC):
 
     def has_sealed(self) -> bool:
         """Return whether the store ever had a sealed value: a ticket or the secret of a subscription."""
+        tables = self._tables.derived().items()
         return self._has_rows(
-            records.name for records, derived in self._tables.derived().items() if derived.seals
+            records.name for records, derived in tables if isinstance(derived, Derived) and derived.seals
         )
 
     def _has_rows(self, names: Iterable[str]) -> bool:

@@ -1,12 +1,14 @@
 """The mapping of a record set to a table: the same statements on both stores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from application.transaction.records import Change, Key, RecordSet
 from application.transaction.records import Row as Value
 from domain.shared.aggregate import Versioned
+from interface.outbound.sql.codec import encode
 
 Row = tuple[Any, ...]
 Fetch = Callable[[str, Sequence[Any]], list[Any]]
@@ -99,6 +101,40 @@ class Derived(Generic[State]):
         """Return the values of the columns."""
         return tuple(column.value(state) for column in self.columns.values())
 
+    def differs(self, row: Row, state: State) -> bool:
+        """Return whether a stored row (empty: missing) differs from the state; fields of other releases are ignored."""
+        wanted = self.row(state)
+        return row != wanted and self._of_this_release(row, wanted) != wanted
+
+    def _of_this_release(self, row: Row, wanted: Row) -> Row:
+        """Return the columns as this release writes them: rows only grow, by fields with defaults and nullable columns."""
+        # NULL: a release did not know the column yet, or did not write it. The columns of release 1.0.0 are NOT NULL.
+        pairs = zip(row, wanted, strict=False)
+        filled = [expected if None in (stored, expected) else stored for stored, expected in pairs]
+        columns = dict(zip(self.columns, filled, strict=False))
+        with suppress(ValueError, TypeError, RecursionError, KeyError):
+            columns["row"] = encode(self.decode(columns["row"]))
+        return tuple(columns.values())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Committed(Generic[State]):
+    """The columns that the events of an aggregate commit to.
+
+    columns: their names; the first two are the key of the state. differs: returns whether a stored row (empty: missing)
+    differs from the state. unexplained: selects the keys and rows without events; the check reports those that `differs`
+    from no state.
+    """
+
+    columns: Sequence[str]
+    differs: Callable[[Row, State | None], bool]
+    unexplained: str
+
+    @property
+    def key(self) -> Sequence[str]:
+        """The names of the columns of the key."""
+        return self.columns[:2]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Generic[Key, Value]):
@@ -106,7 +142,8 @@ class Table(Generic[Key, Value]):
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
     guarded: each row must be unchanged since it was loaded, or the transaction conflicts. derived: for
-    DerivedRecords. check: yields a message for each row that differs from the events, for other record sets.
+    DerivedRecords. committed: for CommittedRecords. check: yields a message for each row that differs from the events, for
+    other record sets.
     """
 
     records: RecordSet[Key, Value]
@@ -116,6 +153,7 @@ class Table(Generic[Key, Value]):
     guarded: bool = False
     derived: Derived[Any] | None = None
     check: Callable[[Fetch], Iterator[str]] | None = None
+    committed: Committed[Any] | None = None
 
     @property
     def required_loading(self) -> Loading[Key, Value]:
@@ -125,11 +163,12 @@ class Table(Generic[Key, Value]):
         return self.loading
 
     @property
-    def required_derived(self) -> Derived[Any]:
-        """The columns that events determine. Raises LookupError if there are none."""
-        if self.derived is None:
-            raise LookupError(f"{self.records} has no derived columns")
-        return self.derived
+    def checked(self) -> Derived[Any] | Committed[Any]:
+        """The columns that events determine or commit to. Raises LookupError if there are none."""
+        found = self.derived or self.committed
+        if found is None:
+            raise LookupError(f"no events determine {self.records}")
+        return found
 
     def steps(self, changes: Mapping[Key, Change[Value]]) -> list[tuple[Storing[Key, Value], list[Row]]]:
         """Return the statements that store the changes, each with its rows."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.sql.answer_table import ANSWER_TABLE
-from interface.outbound.sql.table import Derived, Fetch, Loading, Row, Storing, Table
+from interface.outbound.sql.table import Committed, Derived, Fetch, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
 """Returns the relation of prefixes with such columns."""
@@ -20,10 +20,10 @@ class Tables:
     def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
         self._by_records = {table.records: table for table in (*tables, ANSWER_TABLE)}
 
-    def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any]]:
-        """Return the derived columns of the record sets whose rows events determine."""
+    def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any] | Committed[Any]]:
+        """Return the columns that events determine or commit to, by record set."""
         return {
-            records: table.required_derived
+            records: table.checked
             for records, table in self._by_records.items()
             if isinstance(records, DerivedRecords)
         }

@@ -87,7 +87,7 @@ def test_queued_commands_share_one_commit_and_get_separate_answers() -> None:
 
         assert [future.result().version for future in futures] == list(range(2, 12))
 
-    assert [len(changes.events) for changes in store.committed] == [0, 10]
+    assert [len(changes.events) for changes in store.committed] == [1, 10]
 
 
 def test_a_refusal_does_not_affect_other_commands() -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 import socket
 from pathlib import Path
@@ -180,6 +181,15 @@ def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "Traceback" not in done.stderr
+
+
+def test_imported_users_are_recorded_already(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("userExtId,email\na,a@example.com\n")
+    tickets(tmp_path, "users", "import", "users.csv", "--client", "c")
+
+    assert tickets(tmp_path, "users", "record").stdout == "0 users recorded.\n"
+    exported = tickets(tmp_path, "audit", "export", "c").stdout.splitlines()
+    assert [json.loads(line)["type"] for line in exported] == ["UserRegistered"]
 
 
 def test_the_expiry_job_prints_its_result(tmp_path: Path) -> None:

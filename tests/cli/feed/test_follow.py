@@ -96,7 +96,7 @@ def test_a_signal_ends_it_without_an_error_and_it_resumes(
             tmp_path, "follow", CLIENT, "--json", "--cursor", "c.json", TICKETS_DATABASE_URL=sqlite_url
         ) as following:
             given_ticket(sqlite_url, CLIENT, f"user-{user}")
-            has_printed(following, user)
+            has_printed(following, 2 * user)
             assert following.stop(number) == 0
 
     assert following.err.read_text() == ""
@@ -122,7 +122,7 @@ def test_an_unavailable_store_is_reported_once_and_no_event_is_missed(
         with database_unreachable(postgres_server, postgres_url):
             following.reported("the PostgreSQL store failed")
         reset(postgres_url, CLIENT, 3)
-        has_printed(following, 4)
+        has_printed(following, 5)
 
     assert lines(following) == ledgers(postgres_url)[CLIENT]
     reported = following.err.read_text()

@@ -122,7 +122,7 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
 ) -> None:
     given_ticket(sqlite_url, "client-1")
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as store:
-        store.execute("UPDATE ledger SET user_ext_id = '.'")
+        store.execute("UPDATE ledger SET user_ext_id = '.' WHERE topic = 'TicketCreated'")
         store.execute("UPDATE tickets SET row = CAST(replace(row, '{SSHA256}', '{SSHA256}x') AS BLOB)")
         store.commit()
 
@@ -132,7 +132,7 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
 
     stream = stream_id("client-1", "user-0")
     column = (
-        f"differs: client 'client-1', position 1, stream {stream}, version 1: column user_ext_id is '.', not"
+        f"differs: client 'client-1', position 2, stream {stream}, version 1: column user_ext_id is '.', not"
         " 'user-0'\n"
     )
     row = "differs: client 'client-1', user 'user-0': the read row differs from the replayed one\n"
@@ -141,7 +141,7 @@ def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
         " not '.'\n"
     )
     assert (checked.returncode, checked.stderr) == (1, queued + column + row)
-    assert checked.stdout == "1 events, 1 rows, 0 checkpoints: 3 differs\n"
+    assert checked.stdout == "2 events, 2 rows, 0 checkpoints: 3 differs\n"
     assert (rebuilt.returncode, rebuilt.stderr) == (1, column)
     assert rebuilt.stdout == "1 rows rebuilt from their events.\n"
     assert (again.returncode, again.stderr) == (1, queued + column)

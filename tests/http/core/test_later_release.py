@@ -61,10 +61,10 @@ def test_feed_history_and_search_show_it_without_its_details(web: Web) -> None:
     history = get(web, f"{TICKET}/history")["items"]
     search = get(web, f"{BASE}/client-123/history")["items"]
 
-    assert [event["type"] for event in feed] == ["TicketCreated", "TicketPrinted"]
-    assert feed[1]["data"]["changed"] == {}
+    assert [event["type"] for event in feed] == ["UserRegistered", "TicketCreated", "TicketPrinted"]
+    assert feed[2]["data"]["changed"] == {}
     assert [(item["type"], item["changes"]) for item in history[1:]] == [("TicketPrinted", [])]
-    assert [(item["type"], item["details"]) for item in search if item["position"] == 2] == [
+    assert [(item["type"], item["details"]) for item in search if item["position"] == 3] == [
         ("TicketPrinted", {})
     ]
 

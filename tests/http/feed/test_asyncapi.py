@@ -63,7 +63,7 @@ def test_sent_events_match_their_messages(web: Web, document: Any) -> None:
 
     events = web.client.get(f"{BASE}/client-123/events").json()
 
-    assert len({event["type"] for event in events}) == 6
+    assert len({event["type"] for event in events}) == 7
     for event in events:
         payload = document["components"]["messages"][event["type"]]["payload"]
         schema = {**payload, "components": document["components"]}

@@ -48,16 +48,16 @@ def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> Non
         RESET, json={"modificationComment": "lost letter"}, headers=web.as_caller(subject="anna")
     )
 
-    assert events(web, after=1) == [
+    assert events(web, after=2) == [
         {
             "specversion": "1.0",
-            "id": "2",
+            "id": "3",
             "source": "tickets/client-123",
             "type": "TicketRegenerated",
             "time": "2026-11-23T09:42:00.000123Z",
             "datacontenttype": "application/json",
             "dataschema": f"{PUBLIC_URL}/schemas/events/TicketRegenerated.json",
-            "sequence": "0000000000000000002",
+            "sequence": "0000000000000000003",
             "traceparent": reset.headers["traceparent"],
             "subject": "user-123",
             "data": {
@@ -72,7 +72,7 @@ def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> Non
                     "stateName": "active",
                 },
             },
-            "previous": "1",
+            "previous": "2",
         }
     ]
 
@@ -108,6 +108,7 @@ def given_everything(web: Web) -> None:
     web.client.patch(
         TICKET, json={"validity": {"from": "2026-11-24T00:00:00Z", "to": "2026-11-30T00:00:00Z"}}
     )
+    web.client.put(USER, json={"email": "user-123@example.com", "postalAddress": ["Lane 1"]})
 
 
 def test_the_feed_alone_determines_the_state_of_the_ticket(web: Web) -> None:
@@ -136,13 +137,27 @@ def test_no_secret_and_no_personal_data_is_in_the_feed(web: Web) -> None:
         assert ticket.reveal() not in reported
 
 
+def test_the_events_of_a_user_name_the_changed_fields_and_no_value(web: Web) -> None:
+    given_everything(web)
+    web.client.delete(USER)
+
+    found = [event for event in events(web) if event["type"].startswith("User")]
+
+    assert [(event["type"], event["subject"], event["data"]["changed"]) for event in found] == [
+        ("UserRegistered", "user-123", {"fields": ["email"]}),
+        ("UserChanged", "user-123", {"fields": ["postalAddress"]}),
+        ("UserErased", "user-123", {"fields": ["email", "postalAddress"]}),
+    ]
+    assert "Lane" not in json.dumps(events(web))
+
+
 def test_a_new_type_is_in_the_feed_without_its_fields_until_they_are_listed() -> None:
     """Published fields are listed by name, so that a new one, such as a hash, is not published by mistake."""
-    assert len(TYPES) == len(set(TYPES)) == 22
+    assert len(TYPES) == len(set(TYPES)) == 25
 
 
 def test_positions_are_dense_and_each_event_names_the_preceding_one(web: Web) -> None:
-    given_resets(web, 9)
+    given_resets(web, 8)
 
     pages, after = [], 0
     while page := events(web, after=after, limit=4):
@@ -188,10 +203,10 @@ def test_bad_input_is_400(web: Web, query: dict[str, str]) -> None:
 def test_beyond_the_end_is_404_since_the_ledger_must_have_been_restored(web: Web) -> None:
     given_resets(web, 1)
 
-    assert events(web, after=2) == []
-    answer = web.client.get(FEED, params={"after": 3})
+    assert events(web, after=3) == []
+    answer = web.client.get(FEED, params={"after": 4})
     assert answer.status_code == 404
-    assert "ends at position 2" in answer.json()["detail"]
+    assert "ends at position 3" in answer.json()["detail"]
 
 
 def test_a_client_without_events_has_an_empty_feed(web: Web) -> None:
@@ -214,20 +229,20 @@ def test_a_stream_with_a_bad_last_event_id_is_400(web: Web) -> None:
 def test_a_long_poll_returns_the_next_event(web: Web) -> None:
     given_resets(web, 1)
     found: list[Any] = []
-    waiting = threading.Thread(target=lambda: found.extend(events(web, after=2, wait=30)))
+    waiting = threading.Thread(target=lambda: found.extend(events(web, after=3, wait=30)))
     waiting.start()
 
     web.client.post(RESET)
     waiting.join(10)
 
-    assert [event["id"] for event in found] == ["3"]
+    assert [event["id"] for event in found] == ["4"]
 
 
 def test_a_long_poll_with_types_ignores_other_events(web: Web) -> None:
     given_resets(web, 1)
     found: list[Any] = []
     waiting = threading.Thread(
-        target=lambda: found.extend(events(web, after=2, wait=30, types="TicketDeleted"))
+        target=lambda: found.extend(events(web, after=3, wait=30, types="TicketDeleted"))
     )
     waiting.start()
 
@@ -236,14 +251,14 @@ def test_a_long_poll_with_types_ignores_other_events(web: Web) -> None:
     waiting.join(10)
 
     assert [(event["id"], event["type"], event["previous"]) for event in found] == [
-        ("4", "TicketDeleted", "0")
+        ("5", "TicketDeleted", "0")
     ]
 
 
 def test_a_long_poll_without_events_is_empty(web: Web) -> None:
     given_resets(web, 0)
 
-    assert events(web, after=1, wait=1) == []
+    assert events(web, after=2, wait=1) == []
 
 
 def test_each_client_has_a_separate_feed(web: Web) -> None:
@@ -252,14 +267,14 @@ def test_each_client_has_a_separate_feed(web: Web) -> None:
     web.client.put(other, json={"email": "x@example.com"})
     web.client.post(f"{other}/ticket")
 
-    (event,) = web.client.get(f"{BASE}/client-9/events").json()
+    (event, _) = web.client.get(f"{BASE}/client-9/events").json()
 
     assert (event["id"], event["source"]) == ("1", "tickets/client-9")
 
 
 def test_a_removed_event_is_visible_in_a_page(web: Web, database_url: str) -> None:
     """A lost event is visible: the next event does not name the last one received."""
-    given_resets(web, 3)
+    given_resets(web, 2)
     if database_url.startswith("sqlite"):
         web.service.store._run("DELETE FROM ledger WHERE position = ?", [(2,)])
     else:

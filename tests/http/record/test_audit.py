@@ -186,7 +186,7 @@ def test_the_search_finds_by_every_filter(web: Web) -> None:
 
     assert found(actor="anna") == ["TicketRegenerated"]
     assert found(type="TicketCreated") == ["TicketCreated", "TicketCreated"]
-    assert found(userExtId="other") == ["TicketCreated"]
+    assert found(userExtId="other") == ["UserRegistered", "TicketCreated"]
     assert found(correlationId=trace) == ["AccessNoted"]
     assert found(**{"from": "2026-11-23T10:00:00Z", "to": "2026-11-23T11:00:00Z"}) == ["TicketRegenerated"]
     assert found(actor="anna", type="TicketCreated") == []

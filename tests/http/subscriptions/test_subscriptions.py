@@ -121,7 +121,7 @@ def test_the_start_position(web: Web) -> None:
     web.given_a_ticket()
     web.client.post(RESET)
 
-    assert define(web).json()["acknowledged"] == 2
+    assert define(web).json()["acknowledged"] == 3
     web.client.delete(SIEM)
     assert define(web, after=0).json()["acknowledged"] == 0
     # Once it exists, only a replay moves it.
@@ -135,7 +135,7 @@ def test_a_replay_moves_the_position_within_the_ledger(web: Web) -> None:
     define(web)
 
     back = web.client.post(f"{SIEM}/replay", params={"from": 1}, json={"modificationComment": "lost"})
-    assert (back.status_code, back.json()["acknowledged"], back.json()["lag"]) == (200, 0, 3)
+    assert (back.status_code, back.json()["acknowledged"], back.json()["lag"]) == (200, 0, 4)
     assert web.client.post(f"{SIEM}/replay", params={"from": 99}).status_code == 404
     for bad in ({}, {"from": "0"}, {"from": "x"}, {"from": "-1"}):
         assert web.client.post(f"{SIEM}/replay", params=bad).status_code == 400, bad

@@ -29,6 +29,7 @@ from application.record.replay import (
     rebuild,
     stream_ranges,
     unless_unreadable,
+    unrecorded_rows,
 )
 from application.record.stream_heads import StreamHeads
 from application.record.streams import EVENTS, LedgerColumns, columns_of
@@ -45,6 +46,7 @@ from domain.subscriptions.subscription import Method, Status, subscription_strea
 from domain.tickets.events import TicketRegenerated, stream_id
 from domain.tickets.state import fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
+from domain.users.user import user_stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_store import PostgresStore
@@ -144,9 +146,10 @@ def record(database_url: str, tmp_path: Path) -> Iterator[Record]:
     with service_over(store) as service:
         keys = LedgerKeys(tmp_path / "ledger", "tickets", clock=service.clock, overlap=timedelta(days=30))
         record = Record(store, service, keys)
-        for number in range(USERS):
-            subject = SUBJECT._replace(user_ext_id=SUBJECT.user_ext_id if not number else f"user-{number}")
+        subjects = [SUBJECT, *(SUBJECT._replace(user_ext_id=f"user-{number}") for number in range(1, USERS))]
+        for subject in subjects:
             service.register(subject=subject)
+        for subject in subjects:
             service.create(subject=subject)
             for _ in range(RESETS):
                 service.regenerate(subject=subject)
@@ -161,7 +164,7 @@ def test_an_unchanged_record_has_no_faults(record: Record) -> None:
     findings = record.check()
 
     assert findings.faults == []
-    assert (findings.events, findings.rows, findings.checkpoints) == (16, 3, 2)
+    assert (findings.events, findings.rows, findings.checkpoints) == (19, 6, 2)
 
 
 class Busy:
@@ -204,7 +207,7 @@ def test_a_check_beside_a_writing_service_finds_differences(record: Record) -> N
     record.sql("UPDATE ledger_sizes SET size = size + 1 WHERE client_ext_id = ?", CLIENT)
 
     assert check_beside_a_service(record) == [
-        f"client {CLIENT!r}: position 17 is missing",
+        f"client {CLIENT!r}: position 20 is missing",
         f"client {CLIENT!r}, user 'user-1': the read row differs from the replayed one",
     ]
 
@@ -247,13 +250,13 @@ def test_the_history_names_a_missing_event(record: Record) -> None:
 def cut_off_the_newest(record: Record) -> None:
     size = record.store.size(CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_id = ? AND originator_version >= 5", STREAM)
-    for position in (5, size):
+    for position in (USERS + 5, size):
         record.sql("DELETE FROM ledger WHERE client_ext_id = ? AND position = ?", CLIENT, position)
     record.sql("UPDATE ledger_sizes SET size = ? WHERE client_ext_id = ?", size - 2, CLIENT)
 
 
 def cut_off_the_end_of_the_ledger(record: Record) -> None:
-    for position in (15, 16):
+    for position in (18, 19):
         _, stream, version = record.one(
             "SELECT client_ext_id, stream, version FROM ledger WHERE position = ?", position
         )
@@ -261,7 +264,7 @@ def cut_off_the_end_of_the_ledger(record: Record) -> None:
             "DELETE FROM ticket_events WHERE originator_id = ? AND originator_version = ?", stream, version
         )
         record.sql("DELETE FROM ledger WHERE client_ext_id = ? AND position = ?", CLIENT, position)
-    record.sql("UPDATE ledger_sizes SET size = 14 WHERE client_ext_id = ?", CLIENT)
+    record.sql("UPDATE ledger_sizes SET size = 17 WHERE client_ext_id = ?", CLIENT)
 
 
 def swap_two_events(record: Record) -> None:
@@ -338,18 +341,18 @@ def sign_with_another_key(record: Record, tmp: Path) -> None:
 TAMPERING: list[tuple[Callable[[Record], None], str]] = [
     (change_a_byte, "version 3: the event differs from the ledger"),
     (delete_an_event, "version 3: the event is missing"),
-    (delete_an_event_and_its_entry, "position 3 is missing"),
-    (cut_off_the_newest, "position 5 is missing"),
-    (cut_off_the_end_of_the_ledger, "a checkpoint covers 15 entries, but the ledger has only 14"),
+    (delete_an_event_and_its_entry, "position 6 is missing"),
+    (cut_off_the_newest, "position 8 is missing"),
+    (cut_off_the_end_of_the_ledger, "a checkpoint covers 18 entries, but the ledger has only 17"),
     (swap_two_events, "version 2: the event differs from the ledger"),
-    (swap_two_entries, "the first 15 entries differ from the signed ones"),
+    (swap_two_entries, "the first 18 entries differ from the signed ones"),
     (insert_an_event, "version 7: the event is in no ledger"),
-    (rewrite_a_stream_with_its_ledger_rows, "the first 15 entries differ from the signed ones"),
+    (rewrite_a_stream_with_its_ledger_rows, "the first 18 entries differ from the signed ones"),
     (change_the_read_row, f"user {SUBJECT.user_ext_id!r}: the read row differs from the replayed one"),
     (change_a_column_of_the_read_row, "the read row differs from the replayed one"),
     (
         rebuild_the_ledger_without_the_key,
-        "the checkpoint of 15 entries is not signed by a key of this service",
+        "the checkpoint of 18 entries is not signed by a key of this service",
     ),
 ]
 
@@ -365,21 +368,21 @@ def test_tampering_is_found_and_located(
 
 STREAMS = ("stream", "originator_id")
 FORGED = ClearTicket("forged")
-# The event at position 1 contains its client and user; that at position 3 of the same stream contains neither.
+# Version 1 of the stream contains its client and user; version 3 contains neither.
 COLUMNS: dict[str, tuple[Any, str]] = {
-    "client_ext_id": ("client-124", "client 'client-124', position {0}, stream {1}, version {0}: "),
-    "position": (900, "position 900, stream {1}, version {0}: the event differs from the ledger"),
-    "stream": (stream_id("client-124", "."), "position {0}, stream {2}, version {0}: the event is missing"),
+    "client_ext_id": ("client-124", "client 'client-124', position {0}, stream {1}, version {3}: "),
+    "position": (900, "position 900, stream {1}, version {3}: the event differs from the ledger"),
+    "stream": (stream_id("client-124", "."), "position {0}, stream {2}, version {3}: the event is missing"),
     "version": (900, "position {0}, stream {1}, version 900: the event is missing"),
-    "user_ext_id": (".", "position {0}, stream {1}, version {0}: column user_ext_id"),
-    "topic": ("TicketVerified", "position {0}, stream {1}, version {0}: column topic"),
+    "user_ext_id": (".", "position {0}, stream {1}, version {3}: column user_ext_id"),
+    "topic": ("TicketVerified", "position {0}, stream {1}, version {3}: column topic"),
     "occurred": (
         "2000-01-01T00:00:00.000000+00:00",
-        "position {0}, stream {1}, version {0}: column occurred",
+        "position {0}, stream {1}, version {3}: column occurred",
     ),
-    "actor": ("mallory", "position {0}, stream {1}, version {0}: column actor"),
-    "trace_id": ("0" * 32, "position {0}, stream {1}, version {0}: column trace_id"),
-    "leaf": (bytes(32), "position {0}, stream {1}, version {0}: the event differs from the ledger"),
+    "actor": ("mallory", "position {0}, stream {1}, version {3}: column actor"),
+    "trace_id": ("0" * 32, "position {0}, stream {1}, version {3}: column trace_id"),
+    "leaf": (bytes(32), "position {0}, stream {1}, version {3}: the event differs from the ledger"),
 }
 
 
@@ -419,12 +422,13 @@ def test_an_invalid_read_row_is_found(record: Record, row: bytes) -> None:
 
 
 def test_a_change_of_any_column_of_the_ledger_is_found(record: Record) -> None:
-    for position in (1, 3):
+    for version in (1, 3):
+        position = USERS + version
         for column, (value, reported) in COLUMNS.items():
             with record.changed(position, {column: value}):
                 faults = record.check().faults
 
-            assert any(reported.format(position, STREAM, value) in fault for fault in faults), faults
+            assert any(reported.format(position, STREAM, value, version) in fault for fault in faults), faults
             assert record.check().faults == []
 
 
@@ -609,6 +613,7 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
     def run(kind: Any, **changes: Any) -> None:
         service.execute(command(kind, **{"subject": of_client, **changes}))
 
+    service.register(email="new@example.com")
     policy = TicketPolicy(ticket_length=30)
     for name in ("one", "two"):
         service.define(name, policy=policy, is_default=True, subject=of_client)
@@ -627,6 +632,7 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
         "PolicyDefinition": policy_stream_id(CLIENT, "one"),
         "AccessLog": access_stream_id(CLIENT),
         "Subscription": subscription_stream_id(CLIENT, "siem"),
+        "User": user_stream_id(*SUBJECT),
     }
 
 
@@ -740,7 +746,9 @@ def test_a_missing_subscription_is_found_and_cannot_be_rebuilt(record: Record) -
     assert record.check().faults == [reported]
 
 
-@pytest.mark.parametrize(("table", "noun"), [("policies", "policy"), ("tickets", "user")])
+@pytest.mark.parametrize(
+    ("table", "noun"), [("policies", "policy"), ("tickets", "user"), ("recipients", "recipient")]
+)
 def test_a_row_without_events_is_found(record: Record, table: str, noun: str) -> None:
     given_every_kind(record)
     row = record.one(f"SELECT * FROM {table}")
@@ -748,6 +756,76 @@ def test_a_row_without_events_is_found(record: Record, table: str, noun: str) ->
     record.sql(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row[0], "forged", *row[2:])
 
     assert record.check().faults == [f"client {CLIENT!r}, {noun} 'forged': the read row has no events"]
+
+
+USER_ROWS = [
+    (b"user@example.com", b"evil@example.com"),
+    (b'"name":null', b'"name":"Eve"'),
+    (b'"postal_address":null', b'"postal_address":["Lane 1"]'),
+    (b'"created":"2026', b'"created":"2025'),
+    (b'"address_version":1', b'"address_version":2'),
+    (b'"salt":"', b'"salt":"AAAA'),
+    (b'"user_ext_id":"user-1"', b'"user_ext_id":"user-2"'),
+    (b'"version":1', b'"version":2'),
+    (b"{", b"["),
+]
+
+
+@pytest.mark.parametrize(("former", "new"), USER_ROWS)
+def test_a_changed_recipient_is_found_and_cannot_be_rebuilt(
+    record: Record, former: bytes, new: bytes
+) -> None:
+    [row] = record.one("SELECT row FROM recipients WHERE user_ext_id = 'user-1'")
+    changed = bytes(row).replace(former, new, 1)
+    assert changed != bytes(row)
+    record.sql("UPDATE recipients SET row = ? WHERE user_ext_id = 'user-1'", changed)
+
+    reported = f"client {CLIENT!r}, recipient 'user-1': the read row differs from the replayed one"
+    assert record.check().faults == [reported]
+    assert record.rebuild().faults == []
+    assert record.check().faults == [reported]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE recipients SET version = 2 WHERE user_ext_id = 'user-1'",
+        "DELETE FROM recipients WHERE user_ext_id = 'user-1'",
+        "UPDATE recipients SET row = (SELECT row FROM recipients WHERE user_ext_id = 'user-2') WHERE user_ext_id = 'user-1'",
+    ],
+)
+def test_a_replaced_or_missing_recipient_is_found(record: Record, statement: str) -> None:
+    record.sql(statement)
+
+    reported = f"client {CLIENT!r}, recipient 'user-1': the read row differs from the replayed one"
+    assert record.check().faults == [reported]
+
+
+def test_the_former_row_of_a_recipient_is_found(record: Record) -> None:
+    """Also that of an erased one."""
+    former = record.one("SELECT * FROM recipients WHERE user_ext_id = ?", SUBJECT.user_ext_id)
+    reported = f"client {CLIENT!r}, recipient 'user-123': the read row differs from the replayed one"
+    for change in (partial(record.service.register, email="new@example.com"), record.service.erase):
+        change()
+        assert record.check().faults == []
+        newest = record.store._fetch("SELECT * FROM recipients WHERE user_ext_id = 'user-123'", ())
+        record.sql("DELETE FROM recipients WHERE user_ext_id = 'user-123'")
+        record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?)", *former)
+
+        assert record.check().faults == [reported]
+        record.sql("DELETE FROM recipients WHERE user_ext_id = 'user-123'")
+        for row in newest:
+            record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?)", *row)
+
+
+def test_a_recipient_without_a_commitment_is_listed_and_not_a_fault(record: Record) -> None:
+    """Release 1.0 wrote such rows."""
+    [row] = record.one("SELECT row FROM recipients WHERE user_ext_id = 'user-1'")
+    of_release_1_0 = bytes(row).partition(b',"address_version"')[0] + b"}"
+    record.sql("UPDATE recipients SET row = ? WHERE user_ext_id = 'user-1'", of_release_1_0)
+
+    assert record.check().faults == []
+    assert unrecorded_rows(record.store) == [f"client {CLIENT!r}, recipient 'user-1'"]
 
 
 def change_the_topic(record: Record, stream: UUID, topic: str) -> None:
@@ -825,16 +903,16 @@ def test_a_client_whose_size_is_removed_is_checked(record: Record) -> None:
     faults = record.check().faults
 
     assert any("position 1, " in fault and "column actor" in fault for fault in faults)
-    assert f"client {CLIENT!r}: its stored size is wrong, there are 16 entries" in faults
+    assert f"client {CLIENT!r}: its stored size is wrong, there are 19 entries" in faults
 
 
 def test_a_client_with_only_checkpoints_left_is_checked(record: Record) -> None:
-    for table in ("ledger", "ledger_sizes", "tickets", "outbox"):
+    for table in ("ledger", "ledger_sizes", "tickets", "outbox", "recipients"):
         record.sql(f"DELETE FROM {table} WHERE client_ext_id = ?", CLIENT)
     record.sql("DELETE FROM ticket_events WHERE originator_version > 0")
 
     assert record.check().faults == [
-        f"client {CLIENT!r}: a checkpoint covers 15 entries, but the ledger has only 0"
+        f"client {CLIENT!r}: a checkpoint covers 18 entries, but the ledger has only 0"
     ]
 
 
@@ -846,6 +924,7 @@ def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
         "PolicyDefined",
         AccessNoted.TOPIC,
         "SubscriptionDefined",
+        *(topic for topic in EVENTS if topic.startswith("User")),
     }
 
     assert names_its_stream == {
@@ -884,7 +963,7 @@ def test_evidence_of_a_changed_event_does_not_verify(record: Record) -> None:
     record.sign(heads=StreamHeads())
     change_a_byte(record)
 
-    with pytest.raises(Wrong, match=r"event 3 \(position 3, TicketRegenerated\) is not in the signed ledger"):
+    with pytest.raises(Wrong, match=r"event 3 \(position 6, TicketRegenerated\) is not in the signed ledger"):
         verify(record.evidence(), record.public())
 
 
