@@ -23,6 +23,7 @@ from domain.policies.policy import SendingMethod
 from domain.tickets.ticket import ClearTicket
 
 ACTOR = "tickets deliver"
+_REDIRECTED = "recipient-changed"
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,12 @@ class Attempts:
             if pending.status is OutboxStatus.FAILED and pending.ticket:
                 await self._postpone(pending, retry_state, pending.ticket.valid_to)  # valid_to was extended
                 return
-            retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             began = time.monotonic()
+            if pending.is_redirected:
+                self._report(pending, method, _REDIRECTED, began, delivered=False)
+                await self._fail_redirected(pending, retry_state, method)
+                return
+            retry_state = replace(retry_state, attempts=retry_state.attempts + 1)
             try:
                 answer = await self._attempt_delivery(pending, method)
             except NotDelivered as failure:
@@ -113,11 +118,21 @@ class Attempts:
                 method=retry_state.method + 1,
                 attempts=retry_state.attempts,
                 last_error=retry_state.last_error,
+                address_version=retry_state.address_version,
             )
         await self._record(
             pending, retry_state, attempt=_attempt(pending, method, retry_state, failure.answer)
         )
         return None  # the sealed ticket is kept for a manual retry until the ticket expires
+
+    async def _fail_redirected(
+        self, pending: PendingDelivery, retry_state: RetryState, method: SendingMethod
+    ) -> None:
+        """Fail for all methods: the permission to change an address is not the permission to get a ticket."""
+        error = "the address changed after the ticket was minted: retry the delivery, or reset the ticket"
+        log.warning("ticket %s: %s", pending.delivery_id, error)
+        attempt = Attempt(method=method, attempt=retry_state.attempts, recipient=None, answer=_REDIRECTED)
+        await self._record(pending, replace(retry_state, last_error=error), attempt=attempt)
 
     async def _postpone(self, pending: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
         await asyncio.to_thread(self.outbox.postpone, pending.entry.key, self.lease, retry_state, next_try)

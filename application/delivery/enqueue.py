@@ -3,6 +3,7 @@
 from application.delivery.outbox import OUTBOX, OutboxEntry, delivery_id
 from application.shared.ports import Sealer
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USERS
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.tickets.state import TicketState
 from domain.tickets.ticket import ClearTicket
@@ -20,6 +21,7 @@ def enqueue_delivery(
     """Put the ticket into the outbox, sealed for this credential and version, unless the sending method is None."""
     if policy.sending_method == (SendingMethod.NONE,):
         return
+    recipient = unit.get(USERS, state.subject)
     entry = OutboxEntry(
         subject=state.subject,
         stream=state.stream,
@@ -30,5 +32,6 @@ def enqueue_delivery(
         created=state.created,
         reset_count=state.reset_count,
         correlation_id=correlation_id,
+        address_version=recipient.addressed_at if recipient else None,
     )
     unit.put(OUTBOX, entry.key, entry)

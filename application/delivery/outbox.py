@@ -36,7 +36,8 @@ class OutboxEntry:
     """A sealed ticket that awaits delivery.
 
     methods: the sending methods in order of preference. created, reset_count: of the credential at the time of minting.
-    correlation_id: of the minting command. The last three are None in rows of earlier releases.
+    correlation_id: of the minting command. address_version: Recipient.addressed_at at the time of minting. The last four
+    are None in rows of earlier releases.
     """
 
     subject: Subject
@@ -48,6 +49,7 @@ class OutboxEntry:
     created: datetime | None = None
     reset_count: int | None = None
     correlation_id: str | None = None
+    address_version: int | None = None
 
     @property
     def key(self) -> DeliveryKey:
@@ -61,13 +63,17 @@ class OutboxEntry:
 
 
 class RetryState(Struct, frozen=True, kw_only=True):
-    """The retry state of a ticket. method: the index of the current method; failures: its consecutive failures."""
+    """The retry state of a ticket. method: the index of the current method; failures: its consecutive failures.
+
+    address_version: Recipient.addressed_at when a retry was requested; None: none was requested.
+    """
 
     method: int = 0
     attempts: int = 0
     failures: int = 0
     failing_since: datetime | None = None
     last_error: str | None = None
+    address_version: int | None = None
 
 
 class OutboxStatus(StrEnum):
@@ -90,8 +96,8 @@ class DeliveryProgress(NamedTuple):
 
 OUTBOX = RecordSet[DeliveryKey, OutboxEntry]("outbox")
 DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
-RETRY_REQUESTS = RecordSet[Subject, bool]("retries")
-"""The users whose queued and failed tickets must be retried now."""
+RETRY_REQUESTS = RecordSet[Subject, RetryState]("retries")
+"""The new retry state of the tickets of users whose queued and failed tickets must be retried now."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,12 @@ class PendingDelivery:
         It includes the era, since a restored store assigns the versions after the backup again.
         """
         return f"{self.entry.delivery_id}~{self.era}" if self.era else self.entry.delivery_id
+
+    @property
+    def is_redirected(self) -> bool:
+        """Whether an address of the user changed after the ticket was minted or its retry was requested."""
+        accepted = self.retry_state.address_version or self.entry.address_version
+        return bool(accepted and self.recipient and accepted != self.recipient.addressed_at)
 
     def obsolete(self, now: datetime) -> Obsolete | None:
         """Return why the ticket must not be delivered any more; None: deliver it."""

@@ -12,6 +12,7 @@ from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import user
 from domain.delivery.ticket_delivery import (
     Attempt,
     DeliveryEvent,
@@ -45,7 +46,7 @@ class RecordDelivery(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class RetryDeliveries(TicketCommand):
-    """Retry the queued and failed tickets of the user now, starting with their first method."""
+    """Retry the queued and failed tickets of the user now, starting with their first method, to the current address."""
 
 
 def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) -> Answer:
@@ -88,5 +89,6 @@ def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryE
 def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
     """Request a retry of the user's deliveries. Raises UserNotFound, TicketNotFound."""
     ticket(unit, command.subject)
-    unit.put(RETRY_REQUESTS, command.subject, True)
+    address_version = user(unit, command.subject).addressed_at
+    unit.put(RETRY_REQUESTS, command.subject, RetryState(address_version=address_version))
     return command.done(Outcome.QUEUED, None, None)

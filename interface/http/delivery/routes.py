@@ -78,6 +78,8 @@ async def retry(
 ) -> Response:
     """Retries the delivery of a queued or failed ticket immediately, beginning with the first method.
 
+    It is sent to the current address of the user, also if that changed after the ticket was minted.
+
     A ticket that was sent is not sent again: reset the ticket instead.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView

@@ -39,6 +39,7 @@ class _Terms(msgspec.Struct):
     created: datetime | None = None
     reset_count: int | None = None
     correlation_id: str | None = None
+    address_version: int | None = None
 
 
 _terms = msgspec.json.Decoder(_Terms).decode
@@ -96,9 +97,8 @@ _END = """
 DELETE FROM outbox WHERE (client_ext_id, stream, version) IN (SELECT client_ext_id, stream, version FROM {new})
 """
 _RETRY = """
-UPDATE outbox SET standing = 'queued', trying = '{{}}', next_try = '' WHERE (client_ext_id, user_ext_id) IN (
-    SELECT client_ext_id, user_ext_id FROM {new}
-)
+UPDATE outbox SET standing = 'queued', trying = changed.trying, next_try = '' FROM {new} AS changed
+WHERE outbox.client_ext_id = changed.client_ext_id AND outbox.user_ext_id = changed.user_ext_id
 """
 
 
@@ -147,9 +147,9 @@ DELIVERY_TABLE = Table(
 RETRY_TABLE = Table(
     records=RETRY_REQUESTS,
     store=Storing(
-        columns={"client_ext_id": "text", "user_ext_id": "text"},
+        columns={"client_ext_id": "text", "user_ext_id": "text", "trying": "text"},
         statement=_RETRY,
-        write=lambda subject, _: tuple(subject),
+        write=lambda subject, change: (*subject, encode(change.row).decode()),
     ),
 )
 
@@ -232,7 +232,9 @@ def _values(keys: Sequence[Row]) -> tuple[str, list[Any]]:
 
 def outbox_columns(entry: OutboxEntry) -> Row:
     """Return an entry as its columns."""
-    terms = _Terms(entry.methods, entry.created, entry.reset_count, entry.correlation_id)
+    terms = _Terms(
+        entry.methods, entry.created, entry.reset_count, entry.correlation_id, entry.address_version
+    )
     return (
         *entry.subject,
         entry.stream.hex,
@@ -271,4 +273,5 @@ def _to_entry(columns: Row) -> OutboxEntry:
         fixed.created,
         fixed.reset_count,
         fixed.correlation_id,
+        fixed.address_version,
     )

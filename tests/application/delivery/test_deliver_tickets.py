@@ -54,6 +54,7 @@ from tests.support.server import until
 from tests.support.service import Service, command, service_over
 from tests.support.stores import temporary_store
 
+LINES = ("Bahnhofstrasse 1", "8001 Zürich")
 EMAIL, HTML, LETTER, WEBHOOK, NONE = (
     SendingMethod.EMAIL,
     SendingMethod.HTML_EMAIL,
@@ -87,7 +88,7 @@ def any_service(request: pytest.FixtureRequest) -> Iterator[Service]:
 def given_a_ticket(service: Service, *methods: SendingMethod) -> ClearTicket:
     if methods:
         service.define("default", policy=TicketPolicy(sending_method=methods))
-    service.register(postal_address=("Bahnhofstrasse 1", "8001 Zürich"))
+    service.register(postal_address=LINES)
     service.create()
     return service.newest()
 
@@ -289,6 +290,87 @@ def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None
     assert (event.delivery.method, event.delivery.attempt, event.originator_version) == (EMAIL, 2, 2)
     assert the_same(ticket, *letter.tickets, *mail.tickets)
     assert (len(letter.tickets), len(mail.tickets)) == (2, 2)
+
+
+def test_a_ticket_is_not_sent_to_an_address_that_is_newer_than_the_ticket(any_service: Service) -> None:
+    given_a_ticket(any_service, EMAIL, LETTER)
+    any_service.register(postal_address=LINES, email="thief@example.com")
+    mail, letter = FakeCourier(), FakeCourier()
+
+    with delivering(any_service, {EMAIL: mail, LETTER: letter}):
+        [event] = reported(any_service, 1)
+
+    assert isinstance(event, TicketDeliveryFailed)
+    assert event.delivery == Attempt(method=EMAIL, attempt=0, recipient=None, answer="recipient-changed")
+    assert (mail.tickets, letter.tickets) == ([], [])
+    assert pending_of(any_service)[0].status is OutboxStatus.FAILED
+    assert "the address changed" in (retry_state_of(any_service).last_error or "")
+
+
+def test_a_requested_retry_sends_a_ticket_to_the_current_address(any_service: Service) -> None:
+    ticket = given_a_ticket(any_service)
+    any_service.register(postal_address=LINES, email="moved@example.com")
+    courier = FakeCourier()
+
+    with delivering(any_service, {EMAIL: courier}) as running:
+        reported(any_service, 1)
+        any_service.execute(command(RetryDeliveries))
+        running.wake()
+        _, event = reported(any_service, 2)
+
+    assert isinstance(event, Delivered)
+    assert event.delivery.recipient == "m***@e***.com"
+    assert the_same(ticket, *courier.tickets)
+
+
+def test_an_address_that_changes_after_a_requested_retry_is_not_used(service: Service) -> None:
+    given_a_ticket(service)
+    service.register(postal_address=LINES, email="moved@example.com")
+    service.execute(command(RetryDeliveries))
+    service.register(postal_address=LINES, email="thief@example.com")
+    courier = FakeCourier()
+
+    with delivering(service, {EMAIL: courier}):
+        [event] = reported(service, 1)
+
+    assert isinstance(event, TicketDeliveryFailed)
+    assert courier.tickets == []
+
+
+def test_a_reset_replaces_a_ticket_whose_address_changed(service: Service) -> None:
+    given_a_ticket(service)
+    service.register(postal_address=LINES, email="moved@example.com")
+    service.regenerate()
+    courier = FakeCourier()
+
+    with delivering(service, {EMAIL: courier}):
+        reported(service, 2)
+
+    assert the_same(service.newest(), *courier.tickets)
+    assert ended(service) == [(Obsolete.REPLACED, 1)]
+
+
+def test_a_changed_name_or_language_does_not_stop_a_delivery(service: Service) -> None:
+    given_a_ticket(service)
+    service.register(postal_address=LINES, name="Ann", language="de")
+    courier = FakeCourier()
+
+    with delivering(service, {EMAIL: courier}):
+        [event] = reported(service, 1)
+
+    assert isinstance(event, Delivered)
+
+
+def test_a_ticket_queued_by_release_1_0_is_sent_to_the_current_address(service: Service) -> None:
+    given_a_ticket(service)
+    service.store._run("UPDATE outbox SET terms = '{}'", [()])
+    service.register(postal_address=LINES, email="moved@example.com")
+    courier = FakeCourier()
+
+    with delivering(service, {EMAIL: courier}):
+        [event] = reported(service, 1)
+
+    assert isinstance(event, Delivered)
 
 
 def test_a_requested_retry_ignores_the_next_try(service: Service) -> None:

@@ -15,6 +15,7 @@ from interface.composition.delivery import delivery_of
 from interface.composition.register import PERMISSIONS
 from interface.http.core.headers import Headers, preferred_wait
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
+from interface.http.users.routes import USER_MODIFY
 from interface.settings import Settings
 from tests.support.delivering import Delivering, FakeCourier, delivering, later, never
 from tests.support.evidence import open_store
@@ -223,6 +224,34 @@ def test_history_and_feed_have_each_delivery(web: Web) -> None:
         {"ticketVersion": 1, "delivery": {**attempt, "answer": "550"}},
         {"ticketVersion": 1, "delivery": {**attempt, "answer": "250"}},
     ]
+
+
+def test_a_waiting_ticket_is_not_redirected_by_a_change_of_the_address(any_web: Web, tmp_path: Path) -> None:
+    """The permission to change a user is not the permission to get a ticket."""
+    created(any_web)
+    thief = {"email": "thief@example.com"}
+    may_modify_users = any_web.as_caller(permissions=[USER_MODIFY])
+    assert any_web.client.put(USER, json=thief, headers=may_modify_users).status_code == 200
+    with mail_server(lambda *_: OK) as mails, sending(any_web, mails, tmp_path):
+        [item] = until_status(any_web, "failed")
+        assert any_web.client.post(RETRY, headers=may_modify_users).status_code == 403
+        assert mails.taken == []
+        retried(any_web)
+        until_status(any_web, "sent")
+        assert [mail.to for mail in mails.taken] == ["thief@example.com"]
+
+    assert (item["answer"], item["recipient"], item["attempt"]) == ("recipient-changed", None, 0)
+    assert "the address changed after the ticket was minted" in item["lastError"]
+    feed = any_web.client.get(f"{BASE}/client-123/events").json()
+    assert [event["type"] for event in feed] == [
+        "UserRegistered",
+        "TicketCreated",
+        "UserChanged",
+        "TicketDeliveryFailed",
+        "AccessNoted",
+        "TicketDelivered",
+    ]
+    assert feed[3]["data"]["changed"]["delivery"]["answer"] == "recipient-changed"
 
 
 def test_the_newest_deliveries_come_first_up_to_the_limit(web: Web) -> None:
