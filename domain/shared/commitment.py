@@ -4,8 +4,8 @@ A commitment is the hex SHA-256 of
 
     "tickets-commitment-v1" 0x00 || salt || canonical JSON of the fields
 
-The salt has 16 random bytes and is stored beside the values. Without it, the commitment does not let anybody test a guess,
-so nothing about the values is left once they are deleted together with the salt.
+The salt has 16 random bytes and is stored beside the values. Without it, no guess of the values can be tested,
+so nothing about them is left after they are deleted together with the salt.
 
 The canonical JSON is one object in UTF-8 without blanks: names in the order of their characters, fields without a value
 (null) left out, non-ASCII characters not escaped. A later release can therefore add a field whose default is null.

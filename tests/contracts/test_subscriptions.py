@@ -33,7 +33,7 @@ def run(service: Service, kind: type[Any], **changes: Any) -> None:
 
 
 def given_events(service: Service, count: int) -> None:
-    """Register a user, create the ticket and reset it, until there are so many events."""
+    """Register a user, create the ticket and reset it: `count` events."""
     service.register()
     service.create()
     for _ in range(count - 2):

@@ -34,7 +34,7 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
 
 
 def given_events(server: Server, count: int) -> None:
-    """Register a user, create the ticket and reset it, until there are so many events."""
+    """Register a user, create the ticket and reset it: `count` events."""
     server.client.put(USER, json={"email": "u@example.com"}).raise_for_status()
     server.client.post(f"{USER}/ticket").raise_for_status()
     reset(server, count - 2)
