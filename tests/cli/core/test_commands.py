@@ -189,7 +189,7 @@ def test_imported_users_are_recorded_already(tmp_path: Path) -> None:
 
     assert tickets(tmp_path, "users", "record").stdout == "0 users recorded.\n"
     exported = tickets(tmp_path, "audit", "export", "c").stdout.splitlines()
-    assert [json.loads(line)["type"] for line in exported] == ["UserRegistered"]
+    assert [json.loads(line)["type"] for line in exported] == ["UserRegistered", "AccessNoted"]
 
 
 def test_the_expiry_job_prints_its_result(tmp_path: Path) -> None:
