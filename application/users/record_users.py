@@ -49,6 +49,7 @@ def record_users(
     submit: Callable[[Command], Future[Answer]],
     new_command_id: Callable[[], str],
     correlation_id: str,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> int | None:
     """Record every user without a commitment; returns their number, None: another process is doing so.
 
@@ -59,7 +60,7 @@ def record_users(
         if not held:
             return None
         count, after = 0, Subject("")
-        while found := users.unrecorded_recipients(after, PAGE):
+        while not stopped() and (found := users.unrecorded_recipients(after, PAGE)):
             commands = [
                 RecordUser(
                     subject=recipient.subject,

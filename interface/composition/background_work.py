@@ -21,9 +21,11 @@ from interface.composition.service import RunningService
 from interface.composition.subscriptions import push
 from interface.composition.telemetry import Telemetry
 from interface.composition.tickets import expire
+from interface.composition.users import record
 
 log = logging.getLogger(__name__)
 _CHECKPOINTS_EVERY_SECONDS = 5
+_USERS_EVERY_SECONDS = 600
 # At a stop. A checkpoint whose sending is interrupted is sent again after the next start; witnesses accept that.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
@@ -31,7 +33,7 @@ _POLL_INTERVAL_SECONDS = 1
 
 
 class BackgroundWork:
-    """Expiry, signing, delivery and pushing; started and stopped with the application.
+    """Expiry, records of users, signing, delivery and pushing; started and stopped with the application.
 
     Raises InvalidSettings if the settings of the delivery are invalid.
     """
@@ -64,6 +66,11 @@ class BackgroundWork:
             "expiry",
             partial(expire, running, submit, stopped),
             every_seconds=settings.expiry_every_seconds,
+        )
+        self._recording = Periodic(
+            "unrecorded users",
+            partial(record, running, submit, stopped),
+            every_seconds=_USERS_EVERY_SECONDS,
         )
         self._signing = Periodic(
             "checkpoints",
@@ -100,6 +107,7 @@ class BackgroundWork:
             if isinstance(error, Exception):
                 log.error("background work ended with an error", exc_info=error)
         await asyncio.to_thread(self._expiry.close)
+        await asyncio.to_thread(self._recording.close)
         # The counts of requests that uvicorn did not wait for.
         await _flush(self._notes)
         await running.commands.close()

@@ -1,29 +1,41 @@
 """The actions of the commands for users."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
 
 import typer
 
+from application.transaction.command import Answer, Command
 from application.users.import_users import ImportReport, import_users
 from application.users.record_users import record_users
 from interface.cli.users import commands
-from interface.composition.service import in_background
+from interface.composition.service import RunningService, in_background
 from interface.settings import read_settings
 from interface.trace_context import new_traceparent
 
 
-def record() -> int | None:
-    """Record the users that no event commits to; None if another process does so. Raises Unavailable, InvalidSettings."""
+def record(
+    running: RunningService,
+    submit: Callable[[Command], Future[Answer]],
+    stopped: Callable[[], bool] = lambda: False,
+) -> int | None:
+    """Record the users that no event commits to; None if another process does so. Raises Unavailable."""
+    return record_users(
+        store=running.store,
+        users=running.store,
+        submit=submit,
+        new_command_id=lambda: secrets.token_hex(16),
+        correlation_id=new_traceparent(),
+        stopped=stopped,
+    )
+
+
+def record_now() -> int | None:
+    """Record the users now. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
-        return record_users(
-            store=running.store,
-            users=running.store,
-            submit=background.submit,
-            new_command_id=lambda: secrets.token_hex(16),
-            correlation_id=new_traceparent(),
-        )
+        return record(running, background.submit)
 
 
 def import_from(
@@ -48,4 +60,4 @@ def import_from(
 
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    commands.add_commands(cli, commands.UserActions(import_users=import_from, record_users=record))
+    commands.add_commands(cli, commands.UserActions(import_users=import_from, record_users=record_now))

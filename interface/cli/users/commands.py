@@ -65,7 +65,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
 
     @users.command()
     def record() -> None:
-        """Record the users that release 1.0 stored without an event. Run it when no process of 1.0 is left; it can be repeated."""
+        """Record the users that release 1.0 stored without an event; servers do so within ten minutes. It can be repeated."""
         count = actions.record_users()
         if count is None:
             Console().print("Another process records the users now.")
