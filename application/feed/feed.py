@@ -8,6 +8,7 @@ from urllib.parse import quote
 from application.feed.feed_event import FeedEvent, to_feed_event
 from application.record.eras import NO_ERAS, Eras, EventId, PositionNotFound
 from application.record.ledger import Ledger
+from application.record.objects import objects_of
 from application.record.streams import EVENTS
 
 PAGE = 1000
@@ -66,7 +67,10 @@ def read_feed(
         entries = ledger.entries_of_topics(query.client_ext_id, sorted(query.types), query.after, limit)
     source = f"{origin}/{quote(query.client_ext_id, safe='')}"
     eras = ledger.eras(query.client_ext_id) if entries else NO_ERAS
-    return [to_feed_event(entry, ledger.event(entry), source, public_url, eras) for entry in entries]
+    events = [ledger.event(entry) for entry in entries]
+    objects = objects_of(entries, events, ledger=ledger)
+    found = zip(entries, events, objects, strict=True)
+    return [to_feed_event(*parts, source, public_url, eras) for parts in found]
 
 
 def position_before(query: FeedQuery, *, ledger: Ledger) -> int:

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from application.record.eras import NO_ERAS, Eras, EventId
 from application.record.ledger import LedgerEntry
+from application.record.objects import EventObject
 from application.shared.wire import to_camel_case, utc_date
 from domain.shared.event import Event
 from domain.tickets.states import State
@@ -22,7 +23,7 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
     """An event; contains no hash, no ticket and no personal data.
 
     source: the origin of the client's ledger. schema: the URL of the JSON Schema of its data; empty: not named.
-    user_ext_id: empty if the event does not concern a single user. version: of the stream after the event. traceparent: of
+    user_ext_id: empty if the event does not concern a single user. version: of the object after the event. traceparent: of
     the request; empty: none. changed: the other fields, named as in the ticket response, with values for JSON. encoded: the
     event by the media type of a format, so that it is encoded once for all readers.
     """
@@ -37,6 +38,7 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
     reason: str | None
     traceparent: str
     changed: Mapping[str, Any]
+    object: EventObject
     schema: str = ""
     eras: Eras = NO_ERAS
     encoded: dict[str, bytes] = field(default_factory=dict)
@@ -52,8 +54,10 @@ def schema_path(topic: str) -> str:
     return f"/schemas/events/{topic}.json"
 
 
-def to_feed_event(entry: LedgerEntry, event: Event, source: str, public_url: str, eras: Eras) -> FeedEvent:
-    """Return the public fields of an entry and its event."""
+def to_feed_event(
+    entry: LedgerEntry, event: Event, changed: EventObject, source: str, public_url: str, eras: Eras
+) -> FeedEvent:
+    """Return the public fields of an entry, its event and its object."""
     return FeedEvent(
         position=entry.position,
         source=source,
@@ -65,6 +69,7 @@ def to_feed_event(entry: LedgerEntry, event: Event, source: str, public_url: str
         reason=event.reason,
         traceparent=event.correlation_id,
         changed=_published_values(event) | IMPLIED.get(entry.topic, {}),
+        object=changed,
         schema=f"{public_url}{schema_path(entry.topic)}" if public_url else "",
         eras=eras,
     )

@@ -11,6 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from application.record.ledger import HistoryQuery, Ledger, LedgerBroken, LedgerEntry
+from application.record.objects import EventObject, Kind, ObjectId, TicketExtId, objects_of
 from application.shared.errors import LaterRelease
 from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
@@ -18,7 +19,7 @@ from application.tickets.records import TicketNotFound
 from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
-from domain.tickets.events import stream_id
+from domain.tickets.events import AGGREGATE, stream_id
 from domain.tickets.state import TicketState, evolve
 
 PAGE = 500
@@ -47,6 +48,9 @@ class HistoryItem(TypedDict):
     reason: str | None
     correlationId: Annotated[str, Field(description="The traceparent of the request.")]
     changes: list[Change]
+    aggregate: Kind
+    aggregateId: ObjectId
+    ticketExtId: TicketExtId
 
 
 class LogItem(TypedDict):
@@ -55,7 +59,7 @@ class LogItem(TypedDict):
     position: Annotated[int, Field(description="Position of the event in the client's ledger: 1, 2, 3 …")]
     type: Annotated[str, Field(description="Type of the event.", examples=["TicketRegenerated"])]
     userExtId: Annotated[str | None, Field(description="The user concerned.")]
-    version: Annotated[Count, Field(description="The version of the stream after the event.")]
+    version: Annotated[Count, Field(description="The version of the aggregate after the event.")]
     time: UtcDate
     actor: str
     reason: str | None
@@ -63,6 +67,9 @@ class LogItem(TypedDict):
     details: Annotated[
         dict[str, Any], Field(description="Other fields of the event; hashes as fingerprints.")
     ]
+    aggregate: Kind
+    aggregateId: ObjectId
+    ticketExtId: TicketExtId
 
 
 def past_ticket(
@@ -127,6 +134,9 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
             "reason": event.reason,
             "correlationId": event.correlation_id,
             "changes": _changes(row, new, event.timestamp),
+            "aggregate": AGGREGATE,
+            "aggregateId": new.ext_id,
+            "ticketExtId": new.ext_id,
         }
         row = new
     if row is None:
@@ -156,11 +166,16 @@ def search_log(
 ) -> tuple[Sequence[LogItem], bool]:
     """Return the matching ledger entries by position, and whether more follow. Raises StoreUnavailable."""
     found = ledger.search(query, after, limit + 1)
-    return [log_item(entry, ledger.event(entry)) for entry in found[:limit]], len(found) > limit
+    return log_items(found[:limit], ledger=ledger), len(found) > limit
 
 
-def log_item(entry: LedgerEntry, event: Event) -> LogItem:
-    """Return the response for a ledger entry."""
+def log_items(entries: Sequence[LedgerEntry], *, ledger: Ledger) -> Sequence[LogItem]:
+    """Return the responses for ledger entries of one client. Raises StoreUnavailable."""
+    events = [ledger.event(entry) for entry in entries]
+    return list(map(_log_item, entries, events, objects_of(entries, events, ledger=ledger)))
+
+
+def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem:
     fields = vars(event).items()
     details = {name: value for name, value in fields if name not in _SHOWN_ELSEWHERE and value is not UNSET}
     return {
@@ -175,6 +190,9 @@ def log_item(entry: LedgerEntry, event: Event) -> LogItem:
         "details": {
             name: fingerprint(value) if name == "ticket_hash" else value for name, value in details.items()
         },
+        "aggregate": changed.kind,
+        "aggregateId": changed.name,
+        "ticketExtId": changed.ticket_ext_id,
     }
 
 

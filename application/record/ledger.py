@@ -170,6 +170,12 @@ class Ledger(Protocol):
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries of a stream by version; the state is empty if the event is missing."""
 
+    def naming_entries(self, client_ext_id: str, streams: Sequence[UUID], end: int) -> Sequence[LedgerEntry]:
+        """Return the entries that name the aggregates of streams, up to a position.
+
+        These are the first entry of each stream, and each further creation of a ticket, which gives it another extId.
+        """
+
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int
     ) -> Sequence[tuple[LedgerEntry, str]]:

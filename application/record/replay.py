@@ -187,7 +187,7 @@ class _Stream:
             return
         if kind != self._kind:
             self._break(entry, f"column topic: no {event.TOPIC} belongs to a stream of a {self._kind}")
-        stream, subject = named or self._origin
+        stream, subject, _ = named or self._origin
         if not matches(entry, event, subject) or entry.stream.int != stream.int:
             self._compare_columns(entry, columns_of(event, subject), stream)
 

@@ -63,7 +63,13 @@ class DeliveryEvent(Event):
     def origin(self) -> Origin:
         """The delivery of the ticket."""
         subject = Subject(self.client_ext_id, self.user_ext_id)
-        return Origin(delivery_stream_id(stream_id(*subject), self.ticket_version), subject)
+        stream, version = self.ticket
+        return Origin(delivery_stream_id(stream, version), subject, f"{stream}-{version}")
+
+    @property
+    def ticket(self) -> tuple[UUID, int]:
+        """The credential at the version that minted the ticket."""
+        return stream_id(self.client_ext_id, self.user_ext_id), self.ticket_version
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,8 @@ class PolicyDefined(PolicyEvent):
     @property
     def origin(self) -> Origin:
         """The policy."""
-        return Origin(policy_stream_id(self.client_ext_id, self.policy_ext_id), Subject(self.client_ext_id))
+        stream = policy_stream_id(self.client_ext_id, self.policy_ext_id)
+        return Origin(stream, Subject(self.client_ext_id), self.policy_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,8 @@ class AccessNoted(Event):
     @property
     def origin(self) -> Origin:
         """The access log of the client."""
-        return Origin(access_stream_id(self.client_ext_id), Subject(self.client_ext_id, self.user_ext_id))
+        subject = Subject(self.client_ext_id, self.user_ext_id)
+        return Origin(access_stream_id(self.client_ext_id), subject, self.client_ext_id)
 
 
 def next_access(

@@ -12,10 +12,11 @@ from domain.shared.subject import Subject
 
 
 class Origin(NamedTuple):
-    """The stream of an event, derived from the ids in it, and its subject."""
+    """The stream of an event, derived from the ids in it, its subject, and the id or name of its aggregate in the client."""
 
     stream: UUID
     subject: Subject
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class Event(CanMutateAggregate[UUID]):
     @property
     def origin(self) -> Origin | None:
         """The origin; None: the event contains no ids. The first event of a stream always contains them."""
+        return None
+
+    @property
+    def ticket(self) -> tuple[UUID, int] | None:
+        """The stream and version of the credential that the event concerns; None: it concerns no credential."""
         return None
 
     def apply(self, aggregate: Any) -> None:

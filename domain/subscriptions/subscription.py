@@ -91,7 +91,8 @@ class SubscriptionDefined(SubscriptionEvent):
     @property
     def origin(self) -> Origin:
         """The subscription."""
-        return Origin(subscription_stream_id(self.client_ext_id, self.name), Subject(self.client_ext_id))
+        stream = subscription_stream_id(self.client_ext_id, self.name)
+        return Origin(stream, Subject(self.client_ext_id), self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

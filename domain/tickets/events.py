@@ -31,6 +31,11 @@ class TicketEvent(Event):
 
     AGGREGATE = AGGREGATE
 
+    @property
+    def ticket(self) -> tuple[UUID, int]:
+        """The credential at the version of the event."""
+        return self.originator_id, self.originator_version
+
 
 @dataclass(frozen=True, kw_only=True)
 class TicketCreated(TicketEvent):
@@ -51,7 +56,7 @@ class TicketCreated(TicketEvent):
     def origin(self) -> Origin:
         """The user's credential."""
         subject = Subject(self.client_ext_id, self.user_ext_id)
-        return Origin(stream_id(*subject), subject)
+        return Origin(stream_id(*subject), subject, self.ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)

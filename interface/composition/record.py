@@ -17,7 +17,7 @@ import typer
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
-from application.record.history import HistoryItem, LogItem, history, log_item, past_ticket
+from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.replay import (
     Findings,
@@ -99,8 +99,7 @@ def export_log(
         size = ledger.size(client)
         query = HistoryQuery(client, begin=begin, end=end)
         while found := ledger.search(query, position, _EXPORT_PAGE):
-            for entry in found:
-                yield log_item(entry, ledger.event(entry))
+            yield from log_items(found, ledger=ledger)
             position = found[-1].position
             report(position, size)
 

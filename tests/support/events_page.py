@@ -9,6 +9,7 @@ from application.feed.feed_event import schema_path, to_feed_event
 from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import NO_ERAS
 from application.record.ledger import LedgerEntry
+from application.record.objects import EventObject
 from application.record.streams import EVENTS, columns_of
 from domain.shared.subject import Subject
 from domain.tickets.events import AGGREGATE
@@ -92,13 +93,15 @@ def _since(topic: str) -> str:
 
 def example(topic: str) -> Any:
     """Return the newest golden event of the type as a CloudEvent."""
-    lines = [line.split("\t") for line in GOLDEN.read_text().splitlines()]
-    state = [state for known, state in lines if known == topic][-1]
-    event = decoded(topic, state.encode())
+    golden = [line.split("\t") for line in GOLDEN.read_text().splitlines()]
+    events = [(decoded(known, state.encode()), state.encode()) for known, state in golden]
+    event, state = [(event, state) for event, state in events if topic == event.TOPIC][-1]
+    names_of = {event.AGGREGATE: event.origin.name for event, _ in events if event.origin}
+    changed = EventObject(event.AGGREGATE, names_of[event.AGGREGATE], event.ticket and names_of[AGGREGATE])
     subject = Subject("client-123", "user-123" if event.AGGREGATE == AGGREGATE else "")
     columns: Sequence[Any] = columns_of(event, subject)
-    entry = LedgerEntry._make(["client-123", 42, *columns[1:], b"", state.encode()])
-    found = to_feed_event(entry, event, "tickets/client-123", _PUBLIC_URL, NO_ERAS)
+    entry = LedgerEntry._make(["client-123", 42, *columns[1:], b"", state])
+    found = to_feed_event(entry, event, changed, "tickets/client-123", _PUBLIC_URL, NO_ERAS)
     return json.loads(CLOUD_EVENTS.encode_event(found, 41))
 
 

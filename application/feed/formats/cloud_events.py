@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from application.feed.feed_event import FeedEvent
 from application.feed.formats.format import Format
 from application.record.eras import EventId
+from application.record.objects import Kind, ObjectId, TicketExtId
 from application.shared.wire import utc_instant
 
 # Wide enough for every position, so that the text sorts numerically.
@@ -20,9 +21,10 @@ class EventData(TypedDict):
     """The data of an event; contains no hash, no ticket and no personal data."""
 
     userExtId: Annotated[str | None, Field(description="The user concerned.")]
-    version: Annotated[
-        int, Field(description="Version of the ticket, or of another stream, after the event.")
-    ]
+    version: Annotated[int, Field(description="Version of the `aggregate` after the event.")]
+    aggregate: Kind
+    aggregateId: ObjectId
+    ticketExtId: TicketExtId
     actor: Annotated[str, Field(description="The `sub` of the caller, or the job of the service.")]
     reason: Annotated[str | None, Field(description="The comment of the caller; null: none.")]
     changed: Annotated[
@@ -96,6 +98,9 @@ def _encode(event: FeedEvent) -> bytes:
     attributes["data"] = {
         "userExtId": event.user_ext_id or None,
         "version": event.version,
+        "aggregate": event.object.kind,
+        "aggregateId": event.object.name,
+        "ticketExtId": event.object.ticket_ext_id,
         "actor": event.actor,
         "reason": event.reason,
         "changed": event.changed,

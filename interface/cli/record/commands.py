@@ -29,7 +29,11 @@ Moment = Annotated[
         help="A date and time with its offset, such as 2026-03-03T12:00:00Z; includes every event of its second."
     ),
 ]
-_COLUMNS = ("position", "time", "type", "userExtId", "version", "actor", "reason", "correlationId", "details")
+# A column is only ever added at the end.
+_COLUMNS = (
+    *("position", "time", "type", "userExtId", "version", "actor", "reason", "correlationId", "details"),
+    *("aggregate", "aggregateId", "ticketExtId"),
+)
 _LISTED = 100
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 

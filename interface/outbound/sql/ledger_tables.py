@@ -33,6 +33,11 @@ _NEWEST_TIME = """
 SELECT max(occurred) FROM ledger_sizes AS known
 JOIN ledger ON ledger.client_ext_id = known.client_ext_id AND position = size
 """
+_NAMING = f"""
+{_ENTRY} WHERE client_ext_id = ? AND stream IN ({{streams}}) AND position <= ? AND version = 1
+UNION ALL {_ENTRY} WHERE client_ext_id = ? AND stream IN ({{streams}}) AND position <= ? AND version > 1
+    AND ledger.topic = 'TicketCreated'
+"""
 _COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
 SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
@@ -231,6 +236,17 @@ class SqlLedger(SqlDerivedRows):
         """Return the next entries of a stream by version; the state is empty if the event is missing."""
         condition = "AND stream = ? AND version > ? ORDER BY version LIMIT ?"
         return _entries(self._entries_or_gaps(condition, (subject.client_ext_id, stream, after, limit)))
+
+    def naming_entries(self, client_ext_id: str, streams: Sequence[UUID], end: int) -> Sequence[LedgerEntry]:
+        """Return the first entry of each stream, and each further creation of a ticket, up to a position."""
+        found: list[LedgerEntry] = []
+        for part in chunks(streams):
+            chunk = list(part)
+            # A power of two, so that few different statements are prepared.
+            chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+            statement = _NAMING.format(streams=",".join("?" * len(chunk)))
+            found += _entries(self._fetch(statement, 2 * (client_ext_id, *chunk, end)))
+        return found
 
     def entries_by_stream(
         self, client_ext_id: str, stream: UUID, version: int, end: UUID, limit: int

@@ -74,6 +74,10 @@ class StandbyReads(PostgresStore):
         # The standby cannot distinguish a missing stream from one that it has not replayed yet.
         return found if found or after else self._primary.entries_of(subject, stream, after, limit)
 
+    def naming_entries(self, client_ext_id: str, streams: Sequence[UUID], end: int) -> Sequence[LedgerEntry]:
+        """Return the first entry of each stream, and each further creation of a ticket, up to a position."""
+        return self._read(lambda store: store.naming_entries(client_ext_id, streams, end), client_ext_id, end)
+
     def sizes_of(self, client_ext_ids: Sequence[str]) -> Mapping[str, int]:
         """Return the ledger sizes of these clients, after the standby has caught up with those of the primary."""
         wanted = self._primary.sizes_of(client_ext_ids)

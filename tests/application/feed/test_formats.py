@@ -2,6 +2,7 @@ from application.feed.feed import Batch, FeedQuery
 from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS, FORMATS, Format
 from application.record.eras import Era, Eras
+from application.record.objects import EventObject
 from tests.support.fakes import NOW
 
 
@@ -17,6 +18,7 @@ def event(position: int) -> FeedEvent:
         reason=None,
         traceparent="",
         changed={"resetCount": 1},
+        object=EventObject("TicketCredential", "t-1", "t-1"),
         eras=Eras([Era("0a1b2c3d", 3, "")]),
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from application.feed.feed_event import FeedEvent
 from application.feed.follow import FollowedEvent
+from application.record.objects import EventObject
 from interface.cli.feed.commands import _reader
 from tests.bench.seed import CLIENT, seed
 from tests.support.command import Command, command
@@ -141,6 +142,7 @@ def test_a_line_is_readable_and_has_no_control_sequences() -> None:
         reason="[bold]lost\x1b[31m\nletter",
         traceparent="",
         changed={"resetCount": 1, "stateName": "active", "lockedUntil": None},
+        object=EventObject("TicketCredential", "t-1", "t-1"),
     )
 
     line = _reader()(FollowedEvent(event, 41)).decode()

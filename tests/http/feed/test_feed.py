@@ -71,6 +71,9 @@ def test_an_event_has_type_actor_reason_and_request_and_no_hash(web: Web) -> Non
                     "resetCount": 1,
                     "stateName": "active",
                 },
+                "aggregate": "TicketCredential",
+                "aggregateId": web.client.get(TICKET).json()["extId"],
+                "ticketExtId": web.client.get(TICKET).json()["extId"],
             },
             "previous": "2",
         }

@@ -7,3 +7,5 @@ CREATE TABLE ledger_times (
     latest text COLLATE "C" NOT NULL,
     PRIMARY KEY (client_ext_id, number)
 );
+-- Finds the extId of a ticket at any version. Only a creation adds to it.
+CREATE INDEX ledger_by_creation ON ledger (client_ext_id, stream, version) WHERE topic = 'TicketCreated';
