@@ -92,6 +92,8 @@ def test_after_kill_9_it_resumes_after_the_last_line_or_repeats_it(ledger: str, 
 def test_a_signal_ends_it_without_an_error_and_it_resumes(
     sqlite_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
+    with opened(sqlite_url):
+        pass  # without a store, the command would end
     for user in range(1, 4):
         with command(
             tmp_path, "follow", CLIENT, "--json", "--cursor", "c.json", TICKETS_DATABASE_URL=sqlite_url
