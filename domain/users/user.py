@@ -40,7 +40,7 @@ class UserEvent(Event):
     def origin(self) -> Origin:
         """The user."""
         subject = Subject(self.client_ext_id, self.user_ext_id)
-        return Origin(user_stream_id(*subject), subject)
+        return Origin(user_stream_id(*subject), subject, self.user_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)
