@@ -45,7 +45,8 @@ def given_a_life(web: Web) -> list[tuple[str, str, str | None]]:
     policies = [("PolicyDefinition", name, None) for name in ("letters", "mails", "letters")]
     subscription = [("Subscription", "siem", None)] * 2
     access = [("AccessLog", "client-123", None)]
-    return [*policies, *[OF_FIRST] * 3, *[OF_SECOND] * 2, *subscription, *access]
+    user = [("User", "user-123", None)]
+    return [*policies, *user, *[OF_FIRST] * 3, *[OF_SECOND] * 2, *subscription, *access]
 
 
 def object_of(item: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -68,7 +69,7 @@ def test_every_event_names_its_object(web: Web) -> None:
     assert [item["version"] for item in log if item["aggregate"] == "Subscription"] == [1, 2]
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_the_object_does_not_depend_on_the_page(web: Web, after: int) -> None:
     given_a_life(web)
     [*complete] = web.client.get(f"{CLIENT}/events").json()
