@@ -66,8 +66,8 @@ def test_the_evidence_among_thousands_of_checkpoints_has_a_bounded_number_of_pro
         service.regenerate()
     signed = make_checkpoint(CLIENT, ledger=store, signer=keys, clock=service.clock)
     assert signed is not None
-    row = "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) SELECT ?, ?, root, note, made, 1 FROM checkpoints WHERE size = 601"
-    store._run(row, [(CLIENT, size) for size in range(1, 601)])
+    row = "INSERT INTO checkpoints (client_ext_id, size, root, note, made, sent) SELECT ?, ?, root, note, made, 1 FROM checkpoints WHERE size = 602"
+    store._run(row, [(CLIENT, size) for size in range(1, 602)])
     more = [Checkpoint("other", size, b"r" * 32, "note", NOW) for size in range(1, 5)]
     for checkpoint in more:
         store.save_checkpoint(checkpoint)
@@ -78,7 +78,7 @@ def test_the_evidence_among_thousands_of_checkpoints_has_a_bounded_number_of_pro
     assert len(few) <= 64
     assert list(few) == sorted(set(few))
     assert list(few[:16]) == list(range(1, 17))
-    assert list(few[-32:]) == list(range(570, 602))
+    assert list(few[-32:]) == list(range(571, 603))
     gaps = [newer - older for older, newer in itertools.pairwise(few)]
     assert max(gaps) <= 40
 

@@ -73,7 +73,23 @@ def test_the_steps_of_the_auditor(server: Server) -> None:
             )
         )
 
-    _, history, found, log, entries, reads, past, then, check, checkpoints, *_, verified, changed = results
+    (
+        _,
+        history,
+        found,
+        log,
+        entries,
+        reads,
+        users,
+        of_users,
+        past,
+        then,
+        check,
+        checkpoints,
+        *_,
+        verified,
+        changed,
+    ) = results
     assert [done.returncode for done in results] == [0] * (len(results) - 1) + [1], results
     [permission] = re.findall(r"--permission (\S+)", DOC)
     assert permission == "AccessControl.HistoryView"
@@ -85,6 +101,8 @@ def test_the_steps_of_the_auditor(server: Server) -> None:
     assert "lost letter" in history.stdout
     assert [json.loads(line)["actor"] for line in log.stdout.splitlines()] == ["anna"]
     assert "tickets history" in reads.stdout
+    assert [json.loads(line)["details"]["changed"] for line in users.stdout.splitlines()] == [["email"]]
+    assert [item["type"] for item in json.loads(of_users.stdout)["items"]] == ["UserRegistered"]
     assert json.loads(past.stdout)["resetCount"] == 0
     assert "nothing differs" in check.stdout
     assert verified.stdout.startswith("VERIFIED")

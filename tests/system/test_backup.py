@@ -345,7 +345,7 @@ def test_an_unread_log_is_kept_with_the_previous_store(seeded: str, tmp_path: Pa
     assert run(tmp_path, "restore", "b.db", "--force", TICKETS_DATABASE_URL=seeded)[0] == 0
 
     [kept] = database.parent.glob("tickets.db.before-restore-*Z")
-    assert (size(seeded), size(f"sqlite:///{kept}")) == (100, 101)
+    assert (size(seeded), size(f"sqlite:///{kept}")) == (100, 102)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -423,7 +423,7 @@ def test_an_invalid_backup_is_refused_and_the_store_is_unchanged(
 
     assert status == 2
     assert words in reported
-    assert size(seeded) == 101
+    assert size(seeded) == 102
     assert not list((tmp_path / "var").glob("*before-restore*"))
     assert not list((tmp_path / "var").glob(".*"))
 
@@ -571,11 +571,11 @@ def test_the_recipe_for_postgres_does_the_same(
         assert run(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=restored_url)[0] == 0
         reset(restored_url, CLIENT, 3)
         found = ledgers(restored_url)[CLIENT]
-        status, reported = run(tmp_path, "follow", CLIENT, "--after", "5", TICKETS_DATABASE_URL=restored_url)
+        status, reported = run(tmp_path, "follow", CLIENT, "--after", "6", TICKETS_DATABASE_URL=restored_url)
 
-    assert found[:3] == lost[:3]
+    assert found[:4] == lost[:4]
     ids = [json.loads(event)["id"] for event in found]
-    assert ids[:3] == ["1", "2", "3"]
-    assert all(re.fullmatch(r"[456]~[0-9a-f]{8}", name) for name in ids[3:])
+    assert ids[:4] == ["1", "2", "3", "4"]
+    assert all(re.fullmatch(r"[567]~[0-9a-f]{8}", name) for name in ids[4:])
     assert status == 2
-    assert "Event 5 is no longer in the ledger of the client" in reported
+    assert "Event 6 is no longer in the ledger of the client" in reported

@@ -97,8 +97,9 @@ def test_a_failing_mail_server_that_echoes_leaves_no_clear_ticket(database_url: 
         }
         with (
             serving(tmp_path, database_url, module=TALKATIVE, **settings) as server,
-            command(tmp_path, "deliver", module=TALKATIVE, **settings),
+            command(tmp_path, "deliver", module=TALKATIVE, **settings) as worker,
         ):
+            worker.reported("talkative")
             seen.all_of(server.client)
             users = [f"/client-123/users/user-{number}" for number in range(USERS)]
             for user in users:

@@ -72,7 +72,7 @@ def test_each_command_succeeds_and_prints_the_text_below_it(server: Server, unus
             assert json.loads(last)[1]["previous"] == "1"
 
     seen = [json.loads(line)["id"] for line in (server.directory / "seen.jsonl").read_text().splitlines()]
-    assert seen == ["1", "2", "3"]
+    assert seen == ["1", "2", "3", "4"]
 
 
 def test_the_table_of_changes_is_the_code() -> None:

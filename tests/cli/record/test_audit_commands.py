@@ -114,7 +114,7 @@ def test_a_read_of_a_client_that_does_not_exist_makes_nothing(tmp_path: Path, da
         assert done.stderr.startswith("tickets: Client 'ghost-1'")
     with opened(database_url) as store:
         assert store.clients() == ["client-1"]
-        assert store.sizes() == [("client-1", 1)]
+        assert store.sizes() == [("client-1", 2)]
 
 
 def test_a_forged_ticket_whose_stream_names_another_user_is_found_and_rebuilt(
@@ -216,11 +216,11 @@ def test_nothing_that_a_terminal_interprets_is_printed(tmp_path: Path, sqlite_ur
         assert all(line.isprintable() for line in printed.split("\n")), command
 
     lines = tickets(tmp_path, "audit", "export", client).stdout.splitlines()
-    assert [json.loads(line)["reason"] for line in lines][1] == evil
+    assert [json.loads(line)["reason"] for line in lines][2] == evil
     table, raw = (
         list(csv.DictReader(io.StringIO(tickets(tmp_path, "audit", "export", client, "--csv", *more).stdout)))
         for more in ([], ["--raw"])
     )
-    assert table[1]["reason"] == "'=1+1\\u001b[2K\\u000d\\u000a\\u009b31m\\u007f\\u202e\\u2028"
-    assert [row["actor"] for row in table][2:7] == ["'+cmd", "'@cmd", "'-cmd", "'\\u0009cmd", "safe"]
-    assert [row["actor"] for row in raw][2:7] == ["+cmd", "@cmd", "-cmd", "\tcmd", "safe"]
+    assert table[2]["reason"] == "'=1+1\\u001b[2K\\u000d\\u000a\\u009b31m\\u007f\\u202e\\u2028"
+    assert [row["actor"] for row in table][3:8] == ["'+cmd", "'@cmd", "'-cmd", "'\\u0009cmd", "safe"]
+    assert [row["actor"] for row in raw][3:8] == ["+cmd", "@cmd", "-cmd", "\tcmd", "safe"]

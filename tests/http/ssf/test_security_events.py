@@ -114,7 +114,7 @@ def test_a_reset_is_a_credential_change_with_initiator_and_reason(web: Web) -> N
 
     assert claims == {
         "iss": ISSUER,
-        "jti": f"{stream['stream_id']}:3",
+        "jti": f"{stream['stream_id']}:4",
         "iat": 1763890920 + 365 * 86400,
         "aud": "helpdesk",
         "sub_id": {"format": "iss_sub", "iss": ISSUER, "sub": "user-123"},
@@ -172,13 +172,13 @@ def test_unacknowledged_events_are_sent_again(web: Web) -> None:
     one, two, three = first["sets"]
     # Only the second is acknowledged: the first and the later ones are sent again.
     rest = poll(web, stream, ack=[two])
-    assert [jti.rpartition(":")[2] for jti in rest["sets"]] == ["3", "5", "6", "7"]
+    assert [jti.rpartition(":")[2] for jti in rest["sets"]] == ["4", "6", "7", "8"]
     assert rest["moreAvailable"] is False
     # The first closes the gap; a refusal of the third counts as an acknowledgement, too.
     last = poll(web, stream, ack=[one], setErrs={three: {"err": "invalid_request", "description": "no"}})
-    assert [jti.rpartition(":")[2] for jti in last["sets"]] == ["6", "7"]
+    assert [jti.rpartition(":")[2] for jti in last["sets"]] == ["7", "8"]
     listed = web.client.get(f"{BASE}/client-123/subscriptions/{stream['stream_id']}").json()
-    assert (listed["acknowledged"], listed["lastError"]) == (5, "refused: invalid_request: no")
+    assert (listed["acknowledged"], listed["lastError"]) == (6, "refused: invalid_request: no")
 
 
 def test_an_acknowledgement_only_returns_nothing_and_unknown_ids_are_ignored(web: Web) -> None:

@@ -198,7 +198,7 @@ def test_a_ledger_is_signed_after_enough_entries_or_enough_time(sqlite_url: str,
         for _ in range(3):
             service.regenerate()
         assert sign() == 1
-        assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [1, 2, 5]
+        assert [one.size for one in store.checkpoints(SUBJECT.client_ext_id, 0, 10)] == [2, 3, 6]
         # A failed one is sent again, and does not delay the others.
         assert CheckpointSender(store, [CheckpointWebhook("http://127.0.0.1:1/")]).run() == 0
         assert CheckpointSender(store, [CheckpointDirectory(tmp_path / "outside")]).run() == 3
