@@ -86,18 +86,17 @@ class OutboxStatus(StrEnum):
 class DeliveryProgress(NamedTuple):
     """The progress of a delivery.
 
-    event_count: the number of its events. retry_state, until: of a failed delivery; the sealed ticket is kept until then.
+    event_count: the number of its events. until: of a failed delivery; the sealed ticket is kept until then.
     """
 
     event_count: int
-    retry_state: RetryState | None = None
+    status: OutboxStatus = OutboxStatus.QUEUED
+    retry_state: RetryState = RetryState()
     until: datetime | None = None
 
 
 OUTBOX = RecordSet[DeliveryKey, OutboxEntry]("outbox")
 DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
-RETRY_REQUESTS = RecordSet[Subject, RetryState]("retries")
-"""The new retry state of the tickets of users whose queued and failed tickets must be retried now."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from application.delivery.outbox import DELIVERIES, RETRY_REQUESTS, DeliveryKey, DeliveryProgress, RetryState
+from application.delivery.outbox import DELIVERIES, DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
 from application.shared.ports import Clock
 from application.tickets.records import TicketCommand, ticket
 from application.transaction.command import Answer, Command
@@ -20,8 +19,10 @@ from domain.delivery.ticket_delivery import (
     TicketDelivered,
     TicketDeliveryEnded,
     TicketDeliveryFailed,
+    TicketDeliveryRetried,
     next_event,
 )
+from domain.tickets.events import stream_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,20 @@ class RecordDelivery(Command):
     until: datetime | None = None
 
     def loads(self) -> Sequence[Load]:
-        """Return the progress of the delivery."""
-        return [Load(DELIVERIES, self.delivery_key)]
+        """Return the progress of the deliveries of the credential."""
+        return [Load(DELIVERIES, self.delivery_key[:2])]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryDeliveries(TicketCommand):
     """Retry the queued and failed tickets of the user now, starting with their first method, to the current address."""
+
+    def loads(self) -> Sequence[Load]:
+        """Return the rows of a command about the ticket, and the progress of its deliveries."""
+        return [
+            *super().loads(),
+            Load(DELIVERIES, (self.subject.client_ext_id, stream_id(*self.subject))),
+        ]
 
 
 def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) -> Answer:
@@ -58,37 +66,49 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     progress = unit.get(DELIVERIES, key)
     if progress is None:
         return command.done(Outcome.GONE, None, None)
-    event = _event(command, progress.event_count, clock)
+    if command.attempt is None:
+        event = _event(TicketDeliveryEnded, command, key, progress, clock, why=command.why)
+    else:
+        kind = TicketDelivered if command.delivered else TicketDeliveryFailed
+        event = _event(kind, command, key, progress, clock, delivery=command.attempt)
     unit.append([event], command.subject)
     if isinstance(event, TicketDeliveryFailed):
-        failed = DeliveryProgress(
-            event.originator_version, command.retry_state or RetryState(), command.until
-        )
+        retry_state = command.retry_state or RetryState()
+        failed = DeliveryProgress(event.originator_version, OutboxStatus.FAILED, retry_state, command.until)
         unit.put(DELIVERIES, key, failed)
     else:
         unit.remove(DELIVERIES, key)
     return command.done(Outcome.RECORDED, None, None)
 
 
-def _event(command: RecordDelivery, event_count: int, clock: Clock) -> DeliveryEvent:
-    key = command.delivery_key
-    following = partial(
-        next_event,
+def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Request a retry of each of the user's deliveries that is not over. Raises UserNotFound, TicketNotFound."""
+    ticket(unit, command.subject)
+    retry_state = RetryState(address_version=user(unit, command.subject).addressed_at)
+    stream = stream_id(*command.subject)
+    for key, progress in list(unit.all(DELIVERIES).items()):
+        if key.stream == stream:
+            event = _event(TicketDeliveryRetried, command, key, progress, clock)
+            unit.append([event], command.subject)
+            unit.put(DELIVERIES, key, DeliveryProgress(event.originator_version, retry_state=retry_state))
+    return command.done(Outcome.QUEUED, None, None)
+
+
+def _event(
+    kind: type[DeliveryEvent],
+    command: Command,
+    key: DeliveryKey,
+    progress: DeliveryProgress,
+    clock: Clock,
+    **fields: object,
+) -> DeliveryEvent:
+    return next_event(
+        kind,
         stream=key.stream,
         ticket_version=key.version,
-        event_count=event_count,
+        event_count=progress.event_count,
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
         by=command.attribution(clock()),
+        **fields,
     )
-    if command.attempt is None:
-        return following(TicketDeliveryEnded, why=command.why)
-    return following(TicketDelivered if command.delivered else TicketDeliveryFailed, delivery=command.attempt)
-
-
-def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork) -> Answer:
-    """Request a retry of the user's deliveries. Raises UserNotFound, TicketNotFound."""
-    ticket(unit, command.subject)
-    address_version = user(unit, command.subject).addressed_at
-    unit.put(RETRY_REQUESTS, command.subject, RetryState(address_version=address_version))
-    return command.done(Outcome.QUEUED, None, None)

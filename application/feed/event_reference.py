@@ -140,6 +140,8 @@ READ_MODEL = {
     "TicketDelivered": f"{_NO_STATE} The delivery of this ticket is sent. `version` counts the events of the delivery.",
     "TicketDeliveryFailed": f"{_NO_STATE} The delivery of this ticket failed, until it is retried. `version` counts the"
     " events of the delivery.",
+    "TicketDeliveryRetried": f"{_NO_STATE} The delivery of this ticket is queued again. `version` counts the events of the"
+    " delivery.",
     "TicketDeliveryEnded": f"{_NO_STATE} The delivery of this ticket ended. `version` counts the events of the delivery.",
     "PolicyDefined": f"{_NO_STATE} Insert or replace the policy.",
     "PolicyDefaultWithdrawn": f"{_NO_STATE} The policy is no longer the default: a `PolicyDefined` with `defaultPolicy`"

@@ -96,6 +96,13 @@ class TicketDeliveryEnded(DeliveryEvent):
     why: Obsolete
 
 
+@dataclass(frozen=True, kw_only=True)
+class TicketDeliveryRetried(DeliveryEvent):
+    """A caller requested the delivery again; it begins with the first sending method."""
+
+    TOPIC = "TicketDeliveryRetried"
+
+
 def next_event(
     event: type[DeliveryEvent],
     *,

@@ -12,7 +12,7 @@ import uvloop
 from application.delivery.attempts import Attempts
 from application.delivery.courier import Courier, DeliveryAttempt
 from application.delivery.deliver_tickets import Deliverer
-from application.delivery.outbox import OUTBOX, RETRY_REQUESTS
+from application.delivery.outbox import DELIVERIES, OUTBOX
 from application.shared.retries import Retries
 from domain.policies.policy import SendingMethod
 from interface.cli.delivery import commands
@@ -131,7 +131,7 @@ async def deliver(
         lease=lease,
         lease_for=timedelta(seconds=settings.delivery_lease_seconds),
     )
-    running.listeners.register(deliverer.wake, OUTBOX, RETRY_REQUESTS)
+    running.listeners.register(deliverer.wake, OUTBOX, DELIVERIES)
     try:
         await deliverer.run()
     finally:

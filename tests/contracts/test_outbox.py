@@ -17,6 +17,7 @@ from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import AnyStore, Service, command
 from tests.support.stores import history_of, state_of
 
+RETRIED = ("TicketDeliveryRetried",)
 OTHER = Subject("client-123", "user-456")
 SOON, LATER = NOW + timedelta(seconds=30), NOW + timedelta(hours=1)
 
@@ -153,10 +154,37 @@ def test_a_recorded_failure_keeps_the_sealed_ticket_for_a_retry(service: Service
     service.execute(command(RetryDeliveries))
 
     [again] = store.pending(SUBJECT)
-    assert (again.status, again.next_try, again.retry_state) == (OutboxStatus.QUEUED, None, RetryState())
+    assert (again.status, again.next_try) == (OutboxStatus.QUEUED, None)
+    assert again.retry_state == RetryState(address_version=1)
     assert taken(store) == [1]
     assert record(service) == "recorded"
     assert store.pending(SUBJECT) == []
+
+
+def test_each_retry_of_a_ticket_is_an_event_of_its_delivery(service: Service, store: AnyStore) -> None:
+    service.regenerate()
+    record(service)
+    for caller in ("anna", "bruno"):
+        service.execute(command(RetryDeliveries, actor=caller, reason="moved"))
+
+    events = [store.event(entry) for entry in store.entries_of_topics("client-123", RETRIED, 0, 10)]
+
+    # The first ticket is sent, so there is nothing to retry.
+    assert [(event.ticket, event.originator_version) for event in events] == [
+        ((stream_id(*SUBJECT), 2), 1),
+        ((stream_id(*SUBJECT), 2), 2),
+    ]
+    assert [(event.actor, event.reason) for event in events] == [("anna", "moved"), ("bruno", "moved")]
+    assert store.pending(SUBJECT)[0].event_count == 2
+
+
+def test_a_retry_keeps_the_lease_of_an_attempt_in_progress(service: Service, store: AnyStore) -> None:
+    assert taken(store) == [1]
+
+    service.execute(command(RetryDeliveries))
+
+    assert taken(store, "theirs") == []
+    assert record(service) == "recorded"
 
 
 def test_a_retry_affects_one_user(service: Service, store: AnyStore) -> None:

@@ -9,7 +9,7 @@ from application.delivery.record_delivery import (
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.room import Room
 from interface.http.delivery import routes
-from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, OUTBOX_TABLE, RETRY_TABLE
+from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, OUTBOX_TABLE
 
 
 def room(context: RouteContext) -> Room:
@@ -21,6 +21,6 @@ def room(context: RouteContext) -> Room:
 
 CAPABILITY = Capability(
     handlers={RecordDelivery: record_delivery, RetryDeliveries: retry_deliveries},
-    tables=(OUTBOX_TABLE, DELIVERY_TABLE, RETRY_TABLE),
+    tables=(OUTBOX_TABLE, DELIVERY_TABLE),
     room=room,
 )

@@ -12,7 +12,6 @@ import msgspec
 from application.delivery.outbox import (
     DELIVERIES,
     OUTBOX,
-    RETRY_REQUESTS,
     DeliveryKey,
     DeliveryProgress,
     OutboxEntry,
@@ -86,19 +85,17 @@ _COLUMNS = {
     "terms": "text",
 }
 _KEY_COLUMNS = {"client_ext_id": "text", "stream": "text", "version": "bigint"}
-_FAIL = """
-UPDATE outbox SET standing = 'failed', trying = changed.trying, next_try = changed.next_try, lease = '', leased_until = '',
-    so_far = changed.so_far
+# A retry keeps the lease of an attempt that is in progress.
+_PROGRESS = """
+UPDATE outbox SET standing = changed.standing, trying = changed.trying, next_try = changed.next_try, so_far = changed.so_far,
+    lease = CASE changed.standing WHEN 'failed' THEN '' ELSE lease END,
+    leased_until = CASE changed.standing WHEN 'failed' THEN '' ELSE leased_until END
 FROM {new} AS changed
 WHERE outbox.client_ext_id = changed.client_ext_id AND outbox.stream = changed.stream
     AND outbox.version = changed.version
 """
 _END = """
 DELETE FROM outbox WHERE (client_ext_id, stream, version) IN (SELECT client_ext_id, stream, version FROM {new})
-"""
-_RETRY = """
-UPDATE outbox SET standing = 'queued', trying = changed.trying, next_try = '' FROM {new} AS changed
-WHERE outbox.client_ext_id = changed.client_ext_id AND outbox.user_ext_id = changed.user_ext_id
 """
 
 
@@ -107,11 +104,11 @@ def _write_entry(_: DeliveryKey, change: Change[OutboxEntry]) -> Row:
     return outbox_columns(change.row)
 
 
-def _write_failure(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
+def _write_progress(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
     assert change.row  # noqa: S101 - this writes rows that are put
-    event_count, retry_state, until = change.row
-    kept = column_date(until) if until else ""
-    return (*key_columns(key), encode(retry_state).decode(), kept, event_count)
+    event_count, status, retry_state, until = change.row
+    next_try = column_date(until) if until else ""
+    return (*key_columns(key), status.value, encode(retry_state).decode(), next_try, event_count)
 
 
 def _read_delivery(
@@ -132,24 +129,22 @@ OUTBOX_TABLE = Table(
 DELIVERY_TABLE = Table(
     records=DELIVERIES,
     store=Storing(
-        columns={**_KEY_COLUMNS, "trying": "text", "next_try": "text", "so_far": "bigint"},
-        statement=_FAIL,
-        write=_write_failure,
+        columns={
+            **_KEY_COLUMNS,
+            "standing": "text",
+            "trying": "text",
+            "next_try": "text",
+            "so_far": "bigint",
+        },
+        statement=_PROGRESS,
+        write=_write_progress,
     ),
     remove=Storing(columns=_KEY_COLUMNS, statement=_END, write=lambda key, _: key_columns(key)),
     loading=Loading(
-        prefix=_KEY_COLUMNS,
+        prefix={"client_ext_id": "text", "stream": "text"},
         columns={**_KEY_COLUMNS, "so_far": "bigint"},
-        source="{wanted} JOIN outbox USING (client_ext_id, stream, version)",
+        source="{wanted} JOIN outbox USING (client_ext_id, stream)",
         read=_read_delivery,
-    ),
-)
-RETRY_TABLE = Table(
-    records=RETRY_REQUESTS,
-    store=Storing(
-        columns={"client_ext_id": "text", "user_ext_id": "text", "trying": "text"},
-        statement=_RETRY,
-        write=lambda subject, change: (*subject, encode(change.row).decode()),
     ),
 )
 

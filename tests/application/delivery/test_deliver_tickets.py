@@ -287,7 +287,7 @@ def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None
         _, event = reported(any_service, 2)
 
     assert isinstance(event, Delivered)
-    assert (event.delivery.method, event.delivery.attempt, event.originator_version) == (EMAIL, 2, 2)
+    assert (event.delivery.method, event.delivery.attempt, event.originator_version) == (EMAIL, 2, 3)
     assert the_same(ticket, *letter.tickets, *mail.tickets)
     assert (len(letter.tickets), len(mail.tickets)) == (2, 2)
 

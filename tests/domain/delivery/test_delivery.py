@@ -14,6 +14,7 @@ from domain.delivery.ticket_delivery import (
     TicketDelivered,
     TicketDeliveryEnded,
     TicketDeliveryFailed,
+    TicketDeliveryRetried,
     delivery_stream_id,
     next_event,
 )
@@ -33,6 +34,7 @@ REPORTED: list[tuple[type[DeliveryEvent], dict[str, Any]]] = [
     (Failed, {"delivery": ATTEMPT}),
     (Delivered, {"delivery": ATTEMPT}),
     (Ended, {"why": Obsolete.REPLACED}),
+    (TicketDeliveryRetried, {}),
 ]
 
 

@@ -77,13 +77,15 @@ def _outbox(row: Sequence[Any]) -> Any:
     *entry, event_count, status, retry_state, next_try, leased_until, lease = row
     delivery = to_pending((*entry, None, None, retry_state, event_count, status, next_try, None))
     key = DeliveryKey(row[0], UUID(row[2]), row[3])
-    progress = DeliveryProgress(delivery.event_count, delivery.retry_state, delivery.next_try)
-    *_, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
+    progress = DeliveryProgress(
+        delivery.event_count, delivery.status, delivery.retry_state, delivery.next_try
+    )
+    *_, status, written, next_try, event_count = _stored(DELIVERY_TABLE, key, progress)
     if delivery.retry_state == RetryState():
         written = "{}"  # the default of the column
     leased_until = leased_until and column_date(datetime.fromisoformat(leased_until))
     columns = outbox_columns(delivery.entry)
-    return *columns, event_count, delivery.status, written, next_try, leased_until, lease
+    return *columns, event_count, status, written, next_try, leased_until, lease
 
 
 def _subscriptions(row: Sequence[Any]) -> Any:
