@@ -207,7 +207,7 @@ def test_users_are_recorded_page_by_page_and_after_an_interruption(
     assert [len(events_of(service, subject)) for subject in subjects] == [1] * 5
 
 
-def test_only_one_process_records_at_a_time(service: Service) -> None:
+def test_two_processes_do_not_record_at_the_same_time(service: Service) -> None:
     with service.store.lease("record-users"):
         assert recorded(service) is None
 
