@@ -1,9 +1,10 @@
-"""Reads of a store for tests."""
+"""Reads of a store for tests, and rows as release 1.0 wrote them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from application.tickets.records import TICKETS, ticket, ticket_of
 from application.transaction.records import Load, LoadedState
@@ -15,7 +16,9 @@ from domain.tickets.events import stream_id
 from domain.tickets.state import TicketState
 from domain.users.recipient import Recipient
 from interface.composition.register import TABLES
+from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.service import AnyStore
 
 
 @contextmanager
@@ -47,6 +50,16 @@ def live_ticket(store: Store, subject: Subject) -> TicketState:
 def stored_user(store: Store, subject: Subject) -> Recipient:
     """Return a user. Raises UserNotFound."""
     return user(store.load([Load(USERS, subject)]), subject)
+
+
+def as_release_1_0_wrote(store: AnyStore, subject: Subject, **changes: Any) -> None:
+    """Store the row as a process of release 1.0 does, which drops the fields that it does not know."""
+    row = vars(stored_user(store, subject)) | changes
+    known = {name: value for name, value in row.items() if name not in ("salt", "address_version")}
+    store._run(
+        "UPDATE recipients SET row = ?, version = ? WHERE client_ext_id = ? AND user_ext_id = ?",
+        [(encode(known), known["version"], *subject)],
+    )
 
 
 def loaded(store: Store, *loads: Load) -> LoadedState:

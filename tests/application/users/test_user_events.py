@@ -14,11 +14,10 @@ from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketDeleted, stream_id
 from domain.users.user import UserChanged, UserErased, UserRegistered, user_stream_id
-from interface.outbound.sql.codec import encode
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT, TRACEPARENT
 from tests.support.service import Service, command, service_over
-from tests.support.stores import stored_user
+from tests.support.stores import as_release_1_0_wrote, stored_user
 
 ADDRESS = ("Bahnhofstrasse 1", "8001 Zürich")
 
@@ -35,20 +34,10 @@ def events_of(service: Service, subject: Subject = SUBJECT) -> Sequence[Event]:
     return service.store.events_of(user_stream_id(*subject))
 
 
-def as_release_1_0_wrote(service: Service, subject: Subject = SUBJECT, **changes: Any) -> None:
-    """Store the row as a process of release 1.0 does, which drops the fields that it does not know."""
-    row = vars(stored_user(service.store, subject)) | changes
-    known = {name: value for name, value in row.items() if name not in ("salt", "address_version")}
-    service.store._run(
-        "UPDATE recipients SET row = ?, version = ? WHERE client_ext_id = ? AND user_ext_id = ?",
-        [(encode(known), known["version"], *subject)],
-    )
-
-
 def without_events(service: Service, subject: Subject) -> None:
     """Register a user as release 1.0 did."""
     service.register(subject=subject)
-    as_release_1_0_wrote(service, subject)
+    as_release_1_0_wrote(service.store, subject)
     for statement in (
         "DELETE FROM ledger WHERE client_ext_id = ? AND user_ext_id = ?",
         "UPDATE ledger_sizes SET size = 0 WHERE client_ext_id = ? AND ? <> ''",
@@ -214,7 +203,7 @@ def test_two_processes_do_not_record_at_the_same_time(service: Service) -> None:
 
 def test_a_change_by_release_1_0_beside_this_release_is_recorded(service: Service) -> None:
     service.register()
-    as_release_1_0_wrote(service, email="old@example.com", version=2)
+    as_release_1_0_wrote(service.store, SUBJECT, email="old@example.com", version=2)
 
     assert recorded(service) == 1
     _, event = events_of(service)
