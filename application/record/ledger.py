@@ -12,6 +12,7 @@ from uuid import UUID
 from application.record.eras import Eras
 from application.record.merkle import EMPTY_ROOT, HASH_BYTES, LEAF_PREFIX, Frontier, cut, leaf_hash, node_hash
 from application.record.streams import LedgerColumns, column_date
+from application.transaction.details import Details
 from application.transaction.records import DerivedRecords
 from domain.shared.aggregate import Versioned
 from domain.shared.event import Event
@@ -30,7 +31,8 @@ _CACHED_SPAN = 16 * TILE
 class LedgerEntry(NamedTuple):
     """A row of the ledger with its event; see LedgerColumns.
 
-    timestamp: the column `occurred`. state: the exact stored bytes of the event.
+    timestamp: the column `occurred`. state: the exact stored bytes of the event. reason: the text to which the event has a
+    commitment; None: no comment, or an erased one.
     """
 
     client_ext_id: str
@@ -44,6 +46,7 @@ class LedgerEntry(NamedTuple):
     trace_id: str
     leaf: bytes
     state: bytes
+    reason: str | None = None
 
     @property
     def columns(self) -> LedgerColumns:
@@ -154,7 +157,10 @@ class Ledger(Protocol):
         """Store the hashes of full tiles, starting at a number; stored hashes are not overwritten."""
 
     def event(self, entry: LedgerEntry) -> Event:
-        """Return the event of an entry. Raises ValueError if the stored bytes are invalid."""
+        """Return the event of an entry, with its reason unless that was erased. Raises ValueError if the stored bytes are invalid."""
+
+    def details(self, client_ext_id: str, positions: Sequence[int]) -> Mapping[int, Details]:
+        """Return the texts of the entries at these positions, unless they have none or it was erased."""
 
     def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position."""

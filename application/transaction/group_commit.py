@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from application.shared.errors import Conflict, Overloaded, StoreUnavailable, Unavailable
+from application.shared.ports import Randomness
 from application.transaction.command import ANSWERS, Answer, Command, IdempotencyKeyReused
+from application.transaction.details import set_apart
 from application.transaction.records import Changes, Load, LoadedState
 from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
@@ -52,7 +54,7 @@ class Batch(NamedTuple):
 class GroupCommit:
     """Runs commands; see the module.
 
-    handlers: the handler of each type of command. after_commit, observe: listeners that receive the stored changes and
+    handlers: the handler of each type of command. randomness: of the salts of reasons. after_commit, observe: listeners that receive the stored changes and
     each batch; they must not block. Listener exceptions are logged and do not affect the response.
     max_waiting: the queue length at which `execute` raises Overloaded. max_batch: the maximum commands per transaction.
     """
@@ -61,6 +63,7 @@ class GroupCommit:
         self,
         store: Store,
         handlers: Mapping[type[Command], Handler],
+        randomness: Randomness,
         *,
         after_commit: Callable[[Changes], None] = lambda _: None,
         max_waiting: int = 2048,
@@ -68,6 +71,7 @@ class GroupCommit:
     ) -> None:
         self._store = store
         self._handlers = handlers
+        self._randomness = randomness
         self._after_commit = after_commit
         self.observe: Callable[[Batch], None] = lambda _: None
         self._began: float | None = None
@@ -207,6 +211,8 @@ class GroupCommit:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
         except Refusal as refusal:
             answer, changes = command.refused(refusal), Changes()
+        if command.reason:
+            set_apart(changes, self._randomness)
         if command.retryable:
             changes.put(ANSWERS, command.key, None, answer)
         return answer, changes

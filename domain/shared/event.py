@@ -1,13 +1,15 @@
 """The base class of all events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 from uuid import UUID
 
 from eventsourcing.domain import CanMutateAggregate
 from eventsourcing.utils import get_topic
+from msgspec import UNSET, UnsetType
 
+from domain.shared.commitment import SALT_BYTES, commitment
 from domain.shared.subject import Subject
 
 
@@ -21,8 +23,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Event(CanMutateAggregate[UUID]):
-    """A fact with its attribution; see Attribution for the last six fields.
+    """A fact with its attribution; see Attribution for the last six fields before `details`.
 
+    details: the commitment to the reason (domain/shared/commitment.py), which is stored apart from the event, so that it
+    can be erased; absent if there is no reason, and from events of release 1.0, whose stored form contains the reason.
     TOPIC: the stored name of the event, which never changes, even if the class is renamed.
     AGGREGATE: the stored name of the kind of stream to which the event belongs.
     """
@@ -37,6 +41,7 @@ class Event(CanMutateAggregate[UUID]):
     correlation_id: str
     command_id: str
     request_digest: str
+    details: str | UnsetType = UNSET
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -52,6 +57,19 @@ class Event(CanMutateAggregate[UUID]):
     def ticket(self) -> tuple[UUID, int] | None:
         """The stream and version of the credential that the event concerns; None: it concerns no credential."""
         return None
+
+    @property
+    def reason_erased(self) -> bool:
+        """Whether the event had a reason that was erased."""
+        return self.reason is None and self.details is not UNSET
+
+    def committed(self, salt: bytes) -> Self:
+        """Return the event with a commitment to its reason."""
+        return replace(self, details=commitment(salt, {"reason": self.reason}))
+
+    def commits_to(self, salt: bytes, reason: str) -> bool:
+        """Return whether the event has a commitment to this reason with this salt."""
+        return len(salt) == SALT_BYTES and self.details == commitment(salt, {"reason": reason})
 
     def apply(self, aggregate: Any) -> None:
         """Replace the aggregate's state by the evolved one."""

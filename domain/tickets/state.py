@@ -115,8 +115,9 @@ def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
 
 
 def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:
-    """Apply an event with an optional comment; without a comment the former one is kept."""
-    return _after(state, event, modification_comment=event.reason or state.modification_comment, **changes)
+    """Apply an event with an optional comment; without a comment the former one is kept, unless a later one was erased."""
+    former = None if event.reason_erased else state.modification_comment
+    return _after(state, event, modification_comment=event.reason or former, **changes)
 
 
 def _regenerated(state: TicketState, event: events.TicketRegenerated) -> TicketState:

@@ -147,6 +147,7 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     commands = GroupCommit(
         store,
         handlers(context),
+        context.randomness,
         after_commit=listeners,
         max_waiting=settings.max_waiting,
         max_batch=settings.max_batch,

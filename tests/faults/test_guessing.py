@@ -25,7 +25,7 @@ SUBJECT = Subject("client-123", "user-123")
 
 def commands_over(database_url: str) -> Background:
     context = HandlerContext(system_clock, SystemRandomness(), AesGcmSealer(lambda: [bytes(32)]), Settings())
-    return Background(GroupCommit(open_store(database_url), handlers(context)))
+    return Background(GroupCommit(open_store(database_url), handlers(context), context.randomness))
 
 
 def guess(database_url: str, guesses: int) -> int:

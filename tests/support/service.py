@@ -43,7 +43,7 @@ class Service:
         context = HandlerContext(
             self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1")
         )
-        self.group_commit = GroupCommit(self.store, handlers(context))
+        self.group_commit = GroupCommit(self.store, handlers(context), self.randomness)
         self.commands = Background(self.group_commit)
 
     def execute(self, command: Command) -> Answer:

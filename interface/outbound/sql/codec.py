@@ -1,14 +1,16 @@
 """The encoding of events and rows: JSON by msgspec, the same bytes in both stores."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic
+from msgspec import UNSET
 
 from application.record.streams import EVENTS
 from domain.shared.event import Event, UnknownEvent
@@ -18,6 +20,8 @@ encode = msgspec.json.Encoder().encode
 
 class JsonMapper(Mapper[UUID]):
     """Encodes an event as one JSON object of all its fields, and decodes it; unknown fields are ignored.
+
+    A reason to which the event has a commitment is left out: table `details` contains it.
 
     Nothing needs upcasting, since the shapes of events only grow by fields with defaults.
     """
@@ -31,12 +35,16 @@ class JsonMapper(Mapper[UUID]):
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
             topic=get_topic(type(domain_event)),
-            state=encode(domain_event),
+            state=encode(_without_reason(cast("Event", domain_event))),
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Return the decoded event. Raises msgspec.ValidationError if the bytes are not an event."""
         return decoded(stored_event.topic, stored_event.state)
+
+
+def _without_reason(event: Event) -> Event:
+    return event if event.details is UNSET else replace(event, reason=None)
 
 
 def decoded(topic: str, state: bytes) -> Event:

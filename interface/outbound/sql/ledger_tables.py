@@ -1,6 +1,6 @@
 """The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -9,11 +9,10 @@ from uuid import UUID
 from application.record.eras import Era, Eras
 from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
 from application.record.streams import column_date, parse_column_date
-from domain.shared.event import Event
 from domain.shared.subject import Subject
-from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.era_check import era_faults
+from interface.outbound.sql.event_tables import SqlEvents, uuid_of
 from interface.outbound.sql.table import Row, chunks
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
@@ -98,7 +97,6 @@ WITH RECURSIVE client (name) AS (
 )
 SELECT name FROM client WHERE name IS NOT NULL
 """
-_NO_STREAM = UUID(int=0)
 _topic_of_event = itemgetter(11)  # in a row of _ENTRY_OR_GAP
 # A client without a cut had no ledger at the start of the era.
 _ERAS = """
@@ -125,7 +123,7 @@ SELECT (
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
-class SqlLedger(SqlDerivedRows):
+class SqlLedger(SqlEvents, SqlDerivedRows):
     """Implements the port Ledger; the port documents the methods."""
 
     # Conditions of a row of `ledger`, and of `ticket_events`. Where a store accepts values of any type, the check and the
@@ -201,14 +199,10 @@ class SqlLedger(SqlDerivedRows):
         rows = [(client_ext_id, begin + index, tile) for index, tile in enumerate(hashes)]
         self._run(_KEEP_TILE, rows)
 
-    def event(self, entry: LedgerEntry) -> Event:
-        """Return the event of an entry. Raises ValueError if the stored bytes are not an event."""
-        return decoded(entry.topic, entry.state)
-
     def entries(self, client_ext_id: str, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries by position."""
         condition = "WHERE client_ext_id = ? AND position > ? ORDER BY position LIMIT ?"
-        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, after, limit)))
+        return self._entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, after, limit)))
 
     def entries_of_topics(
         self, client_ext_id: str, topics: Sequence[str], after: int, limit: int
@@ -224,7 +218,7 @@ class SqlLedger(SqlDerivedRows):
         found = f"{' UNION ALL '.join([of_one] * len(topics))} ORDER BY position LIMIT ?"
         ranges = [value for topic in topics for value in (client_ext_id, topic, after, limit)]
         condition = f"WHERE client_ext_id = ? AND position IN ({found}) ORDER BY position"
-        return _entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
+        return self._entries(self._fetch(f"{_ENTRY} {condition}", (client_ext_id, *ranges, limit)))
 
     def newest_of_topics(self, client_ext_id: str, topics: Sequence[str], end: int) -> int:
         """Return the newest position of these topics, up to and including `end`; 0 without one."""
@@ -235,7 +229,7 @@ class SqlLedger(SqlDerivedRows):
     def entries_of(self, subject: Subject, stream: UUID, after: int, limit: int) -> Sequence[LedgerEntry]:
         """Return the next entries of a stream by version; the state is empty if the event is missing."""
         condition = "AND stream = ? AND version > ? ORDER BY version LIMIT ?"
-        return _entries(self._entries_or_gaps(condition, (subject.client_ext_id, stream, after, limit)))
+        return self._entries(self._entries_or_gaps(condition, (subject.client_ext_id, stream, after, limit)))
 
     def naming_entries(self, client_ext_id: str, streams: Sequence[UUID], end: int) -> Sequence[LedgerEntry]:
         """Return the first entry of each stream, and each further creation of a ticket, up to a position."""
@@ -245,7 +239,7 @@ class SqlLedger(SqlDerivedRows):
             # A power of two, so that few different statements are prepared.
             chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
             statement = _NAMING.format(streams=",".join("?" * len(chunk)))
-            found += _entries(self._fetch(statement, 2 * (client_ext_id, *chunk, end)))
+            found += self._entries(self._fetch(statement, 2 * (client_ext_id, *chunk, end)))
         return found
 
     def entries_by_stream(
@@ -254,7 +248,7 @@ class SqlLedger(SqlDerivedRows):
         """Return the next entries by stream and version, up to a stream, each with the topic of its event."""
         condition = "AND (stream, version) > (?, ?) AND stream <= ? ORDER BY stream, version LIMIT ?"
         rows = self._entries_or_gaps(condition, (client_ext_id, stream, version, end, limit))
-        return list(zip(_entries(rows), map(_topic_of_event, rows), strict=True))
+        return list(zip(self._entries(rows), map(_topic_of_event, rows), strict=True))
 
     def _entries_or_gaps(self, condition: str, parameters: Sequence[Any]) -> Sequence[Any]:
         joined = _ENTRY_OR_GAP.format(is_event=self._is_event, is_readable=self._is_readable)
@@ -279,7 +273,7 @@ class SqlLedger(SqlDerivedRows):
         orphaned_rows = []
         if events != entries:
             orphaned_rows += [
-                f"stream {_uuid(s)}, version {v}: the event is in no ledger"
+                f"stream {uuid_of(s)}, version {v}: the event is in no ledger"
                 for s, v in self._fetch(_STRAYS, ())
             ]
         orphaned_rows += self.rows_without_events()
@@ -330,7 +324,7 @@ class SqlLedger(SqlDerivedRows):
         ]
         condition = " AND ".join(condition for condition, _ in wanted)
         parameters = [value for _, value in wanted]
-        return _entries(
+        return self._entries(
             self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
         )
 
@@ -357,7 +351,7 @@ class SqlLedger(SqlDerivedRows):
         """Return the newest entries of these topics that concern a user, newest first."""
         marks = ",".join("?" * len(topics))
         condition = f"WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic IN ({marks})"
-        return _entries(
+        return self._entries(
             self._fetch(f"{_ENTRY} {condition} ORDER BY position DESC LIMIT ?", (*subject, *topics, limit))
         )
 
@@ -373,7 +367,7 @@ class SqlLedger(SqlDerivedRows):
             " GROUP BY stream ORDER BY stream",
             (client_ext_id, after, size),
         )
-        return [(_uuid(stream), version) for stream, version in rows]
+        return [(uuid_of(stream), version) for stream, version in rows]
 
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
         """Return the next checkpoints by size."""
@@ -427,17 +421,6 @@ class SqlLedger(SqlDerivedRows):
         )
 
 
-def _entries(rows: Iterable[Any]) -> list[LedgerEntry]:
-    entries, known, stream = [], None, _NO_STREAM
-    # The rows of a stream often follow each other, and a UUID takes as long to parse as the rest of the row.
-    for client, position, stored, version, user, topic, occurred, actor, trace, leaf, state, *_ in rows:
-        if stored != known:
-            known, stream = stored, _uuid(stored)
-        columns = (client, position, stream, version, user, topic, occurred, actor, trace)
-        entries.append(LedgerEntry(*columns, bytes(leaf), bytes(state or b"")))
-    return entries
-
-
 def checkpoint_columns(checkpoint: Checkpoint) -> Row:
     """Return a checkpoint as the columns of its table, except `sent`."""
     made = column_date(checkpoint.made)
@@ -456,7 +439,3 @@ def _made(text: str) -> datetime:
         return parse_column_date(text)
     except ValueError:
         raise LedgerBroken(f"invalid checkpoint: {text!r} is not a time in UTC") from None
-
-
-def _uuid(stream: str | UUID) -> UUID:
-    return stream if isinstance(stream, UUID) else UUID(stream)

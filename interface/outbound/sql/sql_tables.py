@@ -3,13 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, Mapper
 
 from application.transaction.records import Changes
-from domain.shared.event import Event
 from interface.outbound.sql.table import Derived
 from interface.outbound.sql.tables import Tables
 
@@ -26,12 +25,6 @@ class SqlTables(ABC):
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
         with self._translated_failures():
             self._recorder.insert_events(stored, changes=changes, tables=self._tables)
-
-    def events_of(self, stream: UUID) -> Sequence[Event]:
-        """Return every event of a stream, oldest first."""
-        with self._translated_failures():
-            stored = self._recorder.select_events(stream)
-        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
     def is_empty(self) -> bool:
         """Return whether nothing was ever stored."""

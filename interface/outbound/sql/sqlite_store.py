@@ -334,7 +334,7 @@ def _store(cursor: SQLiteCursor, storing: Storing[Any, Any], rows: Sequence[Row]
     """Run a statement for these rows. Returns the number of changed rows."""
     new = f"WITH new ({', '.join(storing.columns)}) AS (VALUES {_marks(rows)})"
     statement = f"{new} {storing.statement.format(new='new')}"
-    cursor.execute(statement, [value for row in rows for value in row])
+    cursor.execute(statement, _hexed([value for row in rows for value in row]))
     cursor.execute("SELECT changes()")  # the cursor does not count rows behind a WITH
     return cast("int", cursor.fetchone()[0])
 

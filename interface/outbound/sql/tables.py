@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.sql.answer_table import ANSWER_TABLE
+from interface.outbound.sql.details_table import DETAILS_TABLE
 from interface.outbound.sql.table import Committed, Derived, Fetch, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
@@ -15,10 +16,10 @@ Wanted = Callable[[Mapping[str, str]], str]
 
 
 class Tables:
-    """The registered tables, and that of the answers to commands."""
+    """The registered tables, and those of the reasons of events and of the answers to commands."""
 
     def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
-        self._by_records = {table.records: table for table in (*tables, ANSWER_TABLE)}
+        self._by_records = {table.records: table for table in (*tables, DETAILS_TABLE, ANSWER_TABLE)}
 
     def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any] | Committed[Any]]:
         """Return the columns that events determine or commit to, by record set."""

@@ -93,7 +93,7 @@ def test_stored_events_contain_no_other_fields(kind: type[DeliveryEvent], report
 
     assert {field.name for field in fields(kind)} <= allowed | {
         *("originator_id", "originator_version", "timestamp", "actor", "reason"),
-        *("correlation_id", "command_id", "request_digest"),
+        *("correlation_id", "command_id", "request_digest", "details"),
     }
     assert {field.name for field in fields(Attempt)} == {"method", "attempt", "recipient", "answer"}
     found = JsonMapper().to_domain_event(

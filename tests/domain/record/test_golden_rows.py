@@ -22,6 +22,7 @@ from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
 from application.subscriptions.records import Target
 from application.transaction.command import CommandKey
+from application.transaction.details import DetailsKey
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Change
 from domain.delivery.ticket_delivery import Obsolete
@@ -36,6 +37,7 @@ from interface.outbound.files.cursor_file import _Content
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, to_answer
 from interface.outbound.sql.codec import decoded
+from interface.outbound.sql.details_table import DETAILS_TABLE, to_details
 from interface.outbound.sql.ledger_tables import checkpoint_columns, to_checkpoints
 from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, outbox_columns, to_pending
 from interface.outbound.sql.policy_table import POLICY_TABLE, to_policy
@@ -96,6 +98,12 @@ def _subscriptions(row: Sequence[Any]) -> Any:
     return *derived, sealed, pushed, deleted, acknowledged, progress, notice
 
 
+def _details(row: Sequence[Any]) -> Any:
+    key = DetailsKey(Subject(*row[:2]), UUID(row[2]), row[3])
+    *ids, stream, version, salt, reason = _stored(DETAILS_TABLE, key, to_details(*row[4:]))
+    return *ids, stream.hex, version, salt, reason
+
+
 def _ledger(row: Sequence[Any]) -> Any:
     topic, state = EVENTS[row[1] - 1]
     of_user = topic.startswith(("Ticket", "Wrong"))
@@ -122,6 +130,7 @@ AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
     "answers": _answers,
     "subscriptions": _subscriptions,
     "ledger": _ledger,
+    "details": _details,
     "checkpoints": _checkpoints,
     "eras": lambda row: (*row[:2], column_date(datetime.fromisoformat(row[2]))),
     # The content of `sealed` of a subscription, and the sealed forms of targets and tickets.
@@ -139,6 +148,7 @@ BYTES = {
     "answers": (2,),
     "subscriptions": (3, 4, 8),
     "ledger": (9,),
+    "details": (4, 5),
     "checkpoints": (2,),
     "target": (0,),
     "seal": (0,),

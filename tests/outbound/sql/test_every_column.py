@@ -62,6 +62,7 @@ POSSIBLE: dict[tuple[str, str], Any] = {
     ("outbox", "terms"): "{}",
     ("outbox", "trying"): '{"attempts":9}',
     ("ledger", "stream"): UUID(int=1),
+    ("details", "stream"): UUID(int=1),
     ("ticket_events", "originator_id"): UUID(int=1),
 }
 
@@ -70,7 +71,7 @@ POSSIBLE: dict[tuple[str, str], Any] = {
 def filled(record: Record) -> Record:
     """A record with rows in every table, and a tile."""
     given_every_kind(record)
-    record.service.regenerate(retryable=True)
+    record.service.regenerate(retryable=True, reason="lost letter")
     while record.store.size(CLIENT) < 256:
         record.service.regenerate()
     record.sign()

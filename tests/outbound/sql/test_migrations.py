@@ -9,7 +9,7 @@ from tests.support.service import service_over
 
 _TABLES = (
     *("ledger", "ledger_sizes", "ledger_tiles", "ledger_times", "checkpoints", "subscriptions"),
-    *("eras", "era_cuts"),
+    *("eras", "era_cuts", "details"),
 )
 _OUTBOX_COLUMNS = ("terms", "so_far", "standing", "trying", "next_try", "leased_until", "lease")
 
@@ -22,7 +22,7 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
             subject = SUBJECT._replace(client_ext_id=client)
             service.register(subject=subject)
             service.create(subject=subject)
-            service.regenerate(subject=subject, reason="ünïcode 'quoted'")
+            service.regenerate(subject=subject, actor="ünïcode 'quoted'")
             service.delete(subject=subject)
             service.create(subject=subject)
     clients = [client for client, _ in store.sizes()]

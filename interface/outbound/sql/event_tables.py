@@ -1,0 +1,82 @@
+"""The events, completed by their reasons, which another table contains until they are erased."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID
+
+from application.record.ledger import LedgerEntry
+from application.transaction.details import Details
+from domain.shared.event import Event
+from interface.outbound.sql.codec import decoded
+from interface.outbound.sql.details_table import to_details
+from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.table import chunks
+
+_NO_STREAM = UUID(int=0)
+# In the stored form of an event with a commitment, and in no other: within a JSON string, the quotes are escaped.
+_COMMITTED = b'"details":"'
+_DETAILS = """
+SELECT position, salt, reason FROM ledger JOIN details USING (client_ext_id, stream, version)
+WHERE client_ext_id = ? AND position IN ({marks})
+"""
+_OF_STREAM = "SELECT version, salt, reason FROM details WHERE client_ext_id = ? AND stream = ?"
+
+
+class SqlEvents(SqlTables):
+    """Implements the part of the ports Store and Ledger about events; the ports document the methods."""
+
+    def events_of(self, stream: UUID) -> Sequence[Event]:
+        """Return every event of a stream, oldest first."""
+        with self._translated_failures():
+            stored = self._recorder.select_events(stream)
+        events = [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+        origin = events[0].origin if events else None
+        if origin is None or not any(event.reason_erased for event in events):
+            return events
+        rows = self._fetch(_OF_STREAM, (origin.subject.client_ext_id, stream))
+        reasons = {version: to_details(salt, reason).reason for version, salt, reason in rows}
+        return [completed(event, reasons.get(event.originator_version)) for event in events]
+
+    def event(self, entry: LedgerEntry) -> Event:
+        """Return the event of an entry. Raises ValueError if the stored bytes are not an event."""
+        return completed(decoded(entry.topic, entry.state), entry.reason)
+
+    def details(self, client_ext_id: str, positions: Sequence[int]) -> Mapping[int, Details]:
+        """Return the texts of the entries at these positions, unless they have none or it was erased."""
+        found: dict[int, Details] = {}
+        for chunk in chunks(positions):
+            # A number of parameters that is a power of two, so that few different statements are prepared.
+            padded = [*chunk, *[chunk[-1]] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))]
+            statement = _DETAILS.format(marks=",".join("?" * len(padded)))
+            rows = self._fetch(statement, (client_ext_id, *padded))
+            found.update((position, to_details(salt, reason)) for position, salt, reason in rows)
+        return found
+
+    def _entries(self, rows: Iterable[Any]) -> list[LedgerEntry]:
+        """Return entries of one client from their columns and the state of their events, with the reasons."""
+        entries, known, stream = [], None, _NO_STREAM
+        # The rows of a stream often follow each other, and a UUID takes as long to parse as the rest of the row.
+        for client, position, stored, version, user, topic, occurred, actor, trace, leaf, state, *_ in rows:
+            if stored != known:
+                known, stream = stored, uuid_of(stored)
+            columns = (client, position, stream, version, user, topic, occurred, actor, trace)
+            entries.append(LedgerEntry(*columns, bytes(leaf), bytes(state or b"")))
+        committed = [entry.position for entry in entries if _COMMITTED in entry.state]
+        if not committed:
+            return entries
+        found = self.details(entries[0].client_ext_id, committed)
+        return [
+            entry._replace(reason=found[entry.position].reason) if entry.position in found else entry
+            for entry in entries
+        ]
+
+
+def completed(event: Event, reason: str | None) -> Event:
+    """Return the event with its reason; None: it has none, contains it, or it was erased."""
+    return event if reason is None or not event.reason_erased else replace(event, reason=reason)
+
+
+def uuid_of(stream: str | UUID) -> UUID:
+    """Return the id of a stream from its column."""
+    return stream if isinstance(stream, UUID) else UUID(stream)

@@ -1,0 +1,11 @@
+-- The free text of events. An event contains a commitment to it, so a row can be deleted without a change of the event.
+CREATE TABLE details (
+    client_ext_id TEXT NOT NULL,
+    user_ext_id TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    salt BLOB NOT NULL,
+    reason BLOB NOT NULL,
+    PRIMARY KEY (client_ext_id, stream, version)
+);
+CREATE INDEX details_by_user ON details (client_ext_id, user_ext_id);

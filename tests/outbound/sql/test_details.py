@@ -1,0 +1,141 @@
+"""The comment of a caller is a separate row; the event contains a commitment to it (both stores)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from application.record.history import history, past_ticket
+from domain.shared.commitment import commitment
+from domain.tickets.events import stream_id
+from domain.tickets.states import State
+from tests.support.evidence import open_store
+from tests.support.fakes import SUBJECT
+from tests.support.service import AnyStore, Service, service_over
+from tests.support.stores import history_of, state_of
+
+CLIENT = SUBJECT.client_ext_id
+COMMENT = "lost 'letter', ünïcode \x00"
+
+
+@pytest.fixture
+def service(database_url: str) -> Iterator[Service]:
+    with service_over(open_store(database_url)) as service:
+        service.register()
+        service.create()
+        yield service
+
+
+def erase_reasons(store: AnyStore) -> None:
+    store._run("DELETE FROM details", [()])
+
+
+def test_the_stored_event_contains_a_commitment_instead_of_the_comment(service: Service) -> None:
+    store = service.store
+    service.regenerate(reason=COMMENT)
+
+    [entry] = [entry for entry in store.entries(CLIENT, 0, 10) if entry.topic == "TicketRegenerated"]
+
+    details = store.details(CLIENT, [entry.position])[entry.position]
+    assert details.reason == COMMENT
+    expected = commitment(details.salt, {"reason": COMMENT})
+    assert b'"reason":null' in entry.state
+    assert f'"details":"{expected}"'.encode() in entry.state
+
+
+def test_an_event_without_a_comment_is_stored_as_before(service: Service) -> None:
+    drawn = service.randomness.drawn
+    service.modify(state=State.DISABLED)
+
+    entry = service.store.entries(CLIENT, 0, 10)[-1]
+
+    assert b"details" not in entry.state
+    assert service.store._fetch("SELECT 1 FROM details", ()) == []
+    assert service.randomness.drawn == drawn
+
+
+def test_every_reader_of_events_gets_the_comment(service: Service) -> None:
+    store = service.store
+    service.regenerate(reason=COMMENT)
+    service.define("letters", reason="of a policy")
+
+    by_position = [store.event(entry).reason for entry in store.entries(CLIENT, 1, 10)]
+    by_stream = [store.event(entry).reason for entry in store.entries_of(SUBJECT, stream_id(*SUBJECT), 0, 10)]
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=2)
+
+    assert by_position == [None, COMMENT, "of a policy"]
+    assert by_stream == [None, COMMENT]
+    assert [event.reason for event in history_of(store, SUBJECT)] == [None, COMMENT]
+    assert [item["reason"] for item in history(SUBJECT, ledger=store)] == [None, COMMENT]
+    assert past.modification_comment == COMMENT
+
+
+def test_several_changes_of_a_command_have_a_commitment_each(service: Service) -> None:
+    service.define("letters")
+    service.modify(policy_ext_id="letters", state=State.DISABLED, reason=COMMENT)
+
+    events = history_of(service.store, SUBJECT)[1:]
+
+    assert len(events) == 2
+    assert len({event.details for event in events}) == 2
+    assert state_of(service.store, SUBJECT).modification_comment == COMMENT
+
+
+def test_without_its_row_a_comment_is_erased(service: Service) -> None:
+    store = service.store
+    service.modify(state=State.DISABLED, reason="first")
+    service.modify(state=State.ACTIVE, reason="second")
+    erase_reasons(store)
+
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=3)
+
+    assert [event.reason_erased for event in history_of(store, SUBJECT)] == [False, True, True]
+    assert [store.event(entry).reason_erased for entry in store.entries(CLIENT, 1, 10)] == [False, True, True]
+    assert past.modification_comment is None
+
+
+def test_a_page_with_many_comments_has_them_all(service: Service) -> None:
+    for number in range(5):
+        service.regenerate(reason=f"reset {number}")
+
+    reasons = [service.store.event(entry).reason for entry in service.store.entries(CLIENT, 2, 10)]
+
+    assert reasons == [f"reset {number}" for number in range(5)]
+
+
+def test_an_erased_comment_is_not_replaced_by_a_former_one_that_is_stored(service: Service) -> None:
+    store = service.store
+    service.modify(state=State.DISABLED, reason="kept")
+    service.modify(state=State.ACTIVE, reason="erased")
+    store._run("DELETE FROM details WHERE version = ?", [(3,)])
+
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=3)
+
+    assert past.modification_comment is None
+
+
+@pytest.mark.parametrize(
+    ("forgery", "fault"),
+    [
+        ("UPDATE details SET reason = ?", "text or salt differ from the commitment in the event"),
+        ("UPDATE details SET salt = ?", "text or salt differ from the commitment in the event"),
+        (
+            "UPDATE details SET user_ext_id = 'user-1', reason = ?",
+            "column user_ext_id is 'user-1', not 'user-123'",
+        ),
+        (
+            "UPDATE details SET version = 1, reason = ?",
+            "text or salt differ from the commitment in the event",
+        ),
+        ("UPDATE details SET version = 9, reason = ?", "it belongs to no event"),
+    ],
+)
+def test_a_forged_text_is_found(service: Service, forgery: str, fault: str) -> None:
+    service.regenerate(reason=COMMENT)
+    before = service.store.orphaned_rows()
+    service.store._run(forgery, [(b"0123456789abcdef",)])
+
+    [found] = service.store.orphaned_rows()
+
+    assert before == []
+    assert found.endswith(f": {fault}")
+    assert found.startswith(f"client '{CLIENT}', reason of stream ")
