@@ -13,6 +13,7 @@ TYPES = {"TicketCreated", "TicketRegenerated", "TicketStateChanged", "TicketPoli
 TYPES |= {"TicketValidityChanged", "TicketCommented", "TicketVerified", "WrongTicketPresented"}
 TYPES |= {"TicketHashUpgraded", "TicketExpirySoon", "TicketExpired"}
 KEEPS_COMMENT = {"TicketStateChanged", "TicketPolicyAssigned", "TicketValidityChanged"}
+SETS_COMMENT = {"TicketCreated", "TicketRegenerated", "TicketCommented"}
 
 
 def apply(tickets: dict, event: dict) -> None:
@@ -32,7 +33,7 @@ def apply(tickets: dict, event: dict) -> None:
     ticket |= {"version": data["version"], "lastModified": time}
     ticket |= {name: new[name] for name in COPIED if name in new}
     ticket["validity"] |= {name[9:]: new[name] for name in new if name.startswith("validity.")}
-    if reason if kind in KEEPS_COMMENT else kind in ("TicketCreated", "TicketRegenerated", "TicketCommented"):
+    if kind in SETS_COMMENT or (kind in KEEPS_COMMENT and (reason or "reasonErased" in data)):
         ticket["modificationComment"] = reason
     if kind == "TicketCreated":
         ticket["stateChangeReason"] = "initialized"

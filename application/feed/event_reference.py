@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 from msgspec import UnsetType
 from pydantic.alias_generators import to_camel
@@ -62,17 +62,21 @@ def _object(hints: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {name: _schema_of(hint) for name, hint in hints.items()},
-        "required": [name for name, hint in hints.items() if UnsetType not in _parts(hint)],
+        "required": [name for name, hint in hints.items() if not _is_optional(hint)],
     }
 
 
-def _parts(hint: Any) -> tuple[Any, ...]:
-    """Return the alternatives of a type; UnsetType is one of them if the field may be absent."""
-    return get_args(get_args(hint)[0] if get_origin(hint) is Annotated else hint)
+def _is_optional(hint: Any) -> bool:
+    """Return whether the field may be absent."""
+    return get_origin(hint) is NotRequired or UnsetType in get_args(
+        get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    )
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:
     """Return the schema of a type as the feed encodes it. Raises KeyError for a type that the feed does not encode."""
+    if get_origin(hint) is NotRequired:
+        [hint] = get_args(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         [text] = [getattr(part, "description", part) for part in hint.__metadata__]
@@ -124,9 +128,9 @@ READ_MODEL = {
     "TicketRegenerated": "Set the fields, `stateChangeReason` `reset`, and `reason` as comment, also if it is null. Set"
     " `successfulLoginCount` and `failedLoginCount` to 0, and remove the lock.",
     "TicketStateChanged": "Set the state and `stateChangeReason` `changed-by-admin`, set `failedLoginCount` to 0, and"
-    " remove the lock. A `reason` is the new comment; null keeps the comment.",
-    "TicketPolicyAssigned": "Set the policy. A `reason` is the new comment; null keeps the comment.",
-    "TicketValidityChanged": "Set the validity. A `reason` is the new comment; null keeps the comment.",
+    " remove the lock. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
+    "TicketPolicyAssigned": "Set the policy. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
+    "TicketValidityChanged": "Set the validity. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
     "TicketCommented": "Set the comment to `reason`.",
     "TicketVerified": "Set the state; if it was `tmp-locked`, set `stateChangeReason` `unlock`. Add 1 to `successCount`"
     " and `successfulLoginCount`, set `lastSuccessfulLoginDate` to `time` and `failedLoginCount` to 0, and remove the lock.",

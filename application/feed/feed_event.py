@@ -36,6 +36,7 @@ class FeedEvent(Struct, frozen=True, kw_only=True):
     version: int
     actor: str
     reason: str | None
+    reason_erased: bool = False
     traceparent: str
     changed: Mapping[str, Any]
     object: EventObject
@@ -67,6 +68,7 @@ def to_feed_event(
         version=entry.version,
         actor=event.actor,
         reason=event.reason,
+        reason_erased=event.reason_erased,
         traceparent=event.correlation_id,
         changed=_published_values(event) | IMPLIED.get(entry.topic, {}),
         object=changed,

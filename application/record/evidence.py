@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from application.record.checkpoint import Signer, make_checkpoint
-from application.record.history import history, stream_entries
+from application.record.history import history, reason_text, stream_entries
 from application.record.ledger import Checkpoint, Ledger, LedgerTree
 from application.record.merkle import consistency_proof, inclusion_proof
 from application.record.stream_heads import HeadProof, StreamHeads
@@ -179,7 +179,7 @@ def _summary(subject: Subject, checkpoint: Checkpoint, ledger: Ledger, count: in
             item["time"],
             item["type"],
             item["actor"],
-            item["reason"] or "",
+            reason_text(item),
         )
         shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
         line_feed = "\n" if item["version"] > 1 else ""

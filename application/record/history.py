@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from msgspec import UNSET
 from pydantic import Field
@@ -23,9 +23,12 @@ from domain.tickets.events import AGGREGATE, stream_id
 from domain.tickets.state import TicketState, evolve
 
 PAGE = 500
+ERASED = "erased"
+"""The text for people in place of an erased comment."""
 _ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")
 _FINGERPRINT_DIGITS = 16
 
+ReasonErased = Annotated[bool, Field(description="Present and true if the comment was erased with its user.")]
 Change = TypedDict(
     "Change",
     {
@@ -46,6 +49,7 @@ class HistoryItem(TypedDict):
     time: UtcDate
     actor: str
     reason: str | None
+    reasonErased: NotRequired[ReasonErased]
     correlationId: Annotated[str, Field(description="The traceparent of the request.")]
     changes: list[Change]
     aggregate: Kind
@@ -63,6 +67,7 @@ class LogItem(TypedDict):
     time: UtcDate
     actor: str
     reason: str | None
+    reasonErased: NotRequired[ReasonErased]
     correlationId: Annotated[str, Field(description="The traceparent of the request.")]
     details: Annotated[
         dict[str, Any], Field(description="Other fields of the event; hashes as fingerprints.")
@@ -125,7 +130,7 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     for entry in stream_entries(subject, ledger=ledger):
         event = ledger.event(entry)
         new = _evolved(row, event)
-        yield {
+        item: HistoryItem = {
             "version": entry.version,
             "position": entry.position,
             "type": entry.topic,
@@ -138,6 +143,9 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
             "aggregateId": new.ext_id,
             "ticketExtId": new.ext_id,
         }
+        if event.reason_erased:
+            item["reasonErased"] = True
+        yield item
         row = new
     if row is None:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
@@ -178,7 +186,7 @@ def log_items(entries: Sequence[LedgerEntry], *, ledger: Ledger) -> Sequence[Log
 def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem:
     fields = vars(event).items()
     details = {name: value for name, value in fields if name not in _SHOWN_ELSEWHERE and value is not UNSET}
-    return {
+    item: LogItem = {
         "position": entry.position,
         "type": entry.topic,
         "userExtId": entry.user_ext_id or None,
@@ -194,6 +202,14 @@ def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem
         "aggregateId": changed.name,
         "ticketExtId": changed.ticket_ext_id,
     }
+    if event.reason_erased:
+        item["reasonErased"] = True
+    return item
+
+
+def reason_text(item: HistoryItem | LogItem) -> str:
+    """Return the comment for people; empty: none."""
+    return ERASED if item.get("reasonErased") else item["reason"] or ""
 
 
 def _evolved(state: TicketState | None, event: Event) -> TicketState:
@@ -264,6 +280,7 @@ _SHOWN_ELSEWHERE = (
     "correlation_id",
     "command_id",
     "request_digest",
+    "details",
     "client_ext_id",
     "user_ext_id",
 )

@@ -1,15 +1,16 @@
-"""Erase a user: the personal data and the ticket are deleted, the history is retained with ids only."""
+"""Erase a user: personal data, comments and the ticket are deleted, the history is retained with ids only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from application.shared.ports import Clock
-from application.tickets.records import TicketCommand, save, ticket_or_none
+from application.tickets.records import TICKETS, TicketCommand, save
 from application.transaction.command import Answer
+from application.transaction.details import erase_texts, texts_of
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
-from application.users.records import USER_STATES, USERS, user, user_state_of
+from application.users.records import USER_STATES, USERS, UserNotFound, user, user_state_of
 from domain.tickets.ticket_credential import TicketCredential
 from domain.users.user import User
 
@@ -19,17 +20,19 @@ class EraseUser(TicketCommand):
     """Erase the user and delete the ticket."""
 
     def loads(self) -> Sequence[Load]:
-        """Return the rows of a ticket command, and the state of the user's stream."""
-        return [*super().loads(), user_state_of(self.subject)]
+        """Return the rows of a ticket command, the state of the user's stream, and the comments on the user's events."""
+        return [*super().loads(), user_state_of(self.subject), *texts_of(self.subject)]
 
 
 def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Erase the user and delete the ticket in one transaction. Raises UserNotFound, PreconditionFailed."""
+    """Erase the user with all comments and delete the ticket in one transaction. Raises UserNotFound, PreconditionFailed."""
     recipient = user(unit, command.subject)
     command.precondition.check(recipient.version)
     by = command.attribution(clock())
-    state = ticket_or_none(unit, command.subject)
-    if state is not None:
+    state = unit.get(TICKETS, command.subject)
+    if state and state.deleted:
+        unit.put(TICKETS, command.subject, state)  # without the comment that release 1.0 kept
+    elif state:
         credential = TicketCredential.of(command.subject, state)
         credential.delete(by=by)
         save(unit, credential)
@@ -37,4 +40,5 @@ def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:
     recorded.erase(recipient, by=by)
     unit.save(USER_STATES, command.subject, recorded, command.subject)
     unit.remove(USERS, command.subject)
+    erase_texts(unit, command.subject, UserNotFound(f"User {command.subject.user_ext_id!r} was erased."))
     return command.done(Outcome.ERASED, None, None)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 from application.shared.wire import to_json
@@ -102,6 +103,7 @@ class Command:
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
             version=version,
+            user_ext_id=self.subject.user_ext_id,
         )
 
     def refused(self, refusal: Refusal) -> "Answer":
@@ -111,6 +113,7 @@ class Command:
             body=str(refusal),
             correlation_id=self.correlation_id,
             request_digest=self.request_digest,
+            user_ext_id=self.subject.user_ext_id,
         )
 
     def attribution(self, timestamp: datetime) -> Attribution:
@@ -129,7 +132,8 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     """The answer to a command; a retry returns it again byte for byte.
 
     outcome: an Outcome, or the code of a Refusal, whose message is then the body. version: the resulting version, None if
-    the response has no version. body: the response as JSON text. Raises ValueError for an unknown outcome, since it is
+    the response has no version. body: the response as JSON text. user_ext_id: of the command; empty also in rows of release
+    1.0. Raises ValueError for an unknown outcome, since it is
     unknown whether the command was executed.
     """
 
@@ -138,6 +142,7 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     correlation_id: str
     request_digest: str
     version: int | None = None
+    user_ext_id: str = ""
 
     def __post_init__(self) -> None:
         if self.outcome not in REFUSALS and self.outcome not in _OUTCOMES:
@@ -147,6 +152,10 @@ class Answer(Struct, frozen=True, kw_only=True, gc=False):
     def refusal(self) -> str | None:
         """The code of the Refusal; None: the command succeeded."""
         return self.outcome if self.outcome in REFUSALS else None
+
+    def replaced(self, refusal: Refusal) -> "Answer":
+        """Return this refusal as the answer to the same command."""
+        return replace(self, outcome=refusal.CODE, body=str(refusal), version=None)
 
     def unwrap(self) -> "Answer":
         """Return the answer, or raise its Refusal."""

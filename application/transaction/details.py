@@ -1,11 +1,15 @@
 """The free text of events, stored apart from them: an event contains a commitment to it, so the text can be erased."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
 from application.shared.ports import Randomness
-from application.transaction.records import Changes, RecordSet
+from application.transaction.command import ANSWERS, Answer, CommandKey
+from application.transaction.records import Changes, Load, RecordSet
+from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.commitment import SALT_BYTES
+from domain.shared.errors import Refusal
 from domain.shared.subject import Subject
 
 
@@ -25,6 +29,8 @@ class Details(NamedTuple):
 
 
 DETAILS = RecordSet[DetailsKey, Details]("details")
+ANSWERS_OF_USER = RecordSet[CommandKey, Answer]("answers_of_user")
+"""The stored answers to the commands of a user; a response contains a comment."""
 
 
 def set_apart(changes: Changes, randomness: Randomness) -> None:
@@ -35,3 +41,32 @@ def set_apart(changes: Changes, randomness: Randomness) -> None:
             changes.events[index] = event.committed(salt)
             key = DetailsKey(subject, event.originator_id, event.originator_version)
             changes.put(DETAILS, key, None, Details(salt, event.reason))
+
+
+def texts_of(subject: Subject) -> list[Load]:
+    """Load the texts of all events of a user, and the answers to the commands."""
+    return [Load(DETAILS, subject), Load(ANSWERS_OF_USER, subject)]
+
+
+def erase_texts(unit: UnitOfWork, subject: Subject, refusal: Refusal) -> None:
+    """Delete the loaded texts of a user's events, also those of the same batch.
+
+    refusal: replaces the responses to the user's commands, so that a retry is still not executed.
+    """
+    for key in unit.all(DETAILS):
+        if key.subject == subject:
+            unit.remove(DETAILS, key)
+    stored = unit.all(ANSWERS_OF_USER)
+    for command, answer in _of_user(subject, stored):
+        unit.put(ANSWERS_OF_USER, command, answer.replaced(refusal))
+    for command, answer in _of_user(subject, unit.all(ANSWERS)):
+        if command not in stored:
+            unit.put(ANSWERS, command, answer.replaced(refusal))
+
+
+def _of_user(subject: Subject, answers: Mapping[CommandKey, Answer]) -> list[tuple[CommandKey, Answer]]:
+    return [
+        (command, answer)
+        for command, answer in answers.items()
+        if (command.client_ext_id, answer.user_ext_id) == subject and not answer.refusal
+    ]

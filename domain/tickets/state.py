@@ -210,7 +210,7 @@ def _expired(state: TicketState, event: events.TicketExpired) -> TicketState:
 
 
 def _deleted(state: TicketState, event: events.TicketDeleted) -> TicketState:
-    return _after(state, event, deleted=True)
+    return _after(state, event, deleted=True, modification_comment=None)
 
 
 def _unknown(state: TicketState, event: UnknownEvent) -> TicketState:

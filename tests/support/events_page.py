@@ -100,7 +100,7 @@ def example(topic: str) -> Any:
     changed = EventObject(event.AGGREGATE, names_of[event.AGGREGATE], event.ticket and names_of[AGGREGATE])
     subject = Subject("client-123", "user-123" if event.AGGREGATE == AGGREGATE else "")
     columns: Sequence[Any] = columns_of(event, subject)
-    entry = LedgerEntry._make(["client-123", 42, *columns[1:], b"", state])
+    entry = LedgerEntry._make(["client-123", 42, *columns[1:], b"", state, None])
     found = to_feed_event(entry, event, changed, "tickets/client-123", _PUBLIC_URL, NO_ERAS)
     return json.loads(CLOUD_EVENTS.encode_event(found, 41))
 

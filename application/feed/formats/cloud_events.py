@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from application.feed.feed_event import FeedEvent
 from application.feed.formats.format import Format
 from application.record.eras import EventId
+from application.record.history import ReasonErased
 from application.record.objects import Kind, ObjectId, TicketExtId
 from application.shared.wire import utc_instant
 
@@ -26,7 +27,10 @@ class EventData(TypedDict):
     aggregateId: ObjectId
     ticketExtId: TicketExtId
     actor: Annotated[str, Field(description="The `sub` of the caller, or the job of the service.")]
-    reason: Annotated[str | None, Field(description="The comment of the caller; null: none.")]
+    reason: Annotated[
+        str | None, Field(description="The comment of the caller; null: none, or it was erased.")
+    ]
+    reasonErased: NotRequired[ReasonErased]
     changed: Annotated[
         dict[str, Any], Field(description="Other fields of the event, named as in the ticket response.")
     ]
@@ -105,6 +109,8 @@ def _encode(event: FeedEvent) -> bytes:
         "reason": event.reason,
         "changed": event.changed,
     }
+    if event.reason_erased:
+        attributes["data"]["reasonErased"] = True
     return msgspec.json.encode(attributes)[:-1]
 
 

@@ -22,6 +22,7 @@ from application.feed.feed_event import FeedEvent
 from application.feed.follow import FollowedEvent
 from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId, parse_event_id
+from application.record.history import ERASED
 from application.shared.wire import utc_date
 from interface.cli.core.messages import escaped_json, fail, print_notice
 from interface.verify_evidence import shown
@@ -160,7 +161,8 @@ def _reader() -> Callable[[FollowedEvent], bytes]:
 def _what(event: FeedEvent) -> str:
     """Return the user, actor, reason and changes of an event."""
     who = f"{event.user_ext_id} by {event.actor}".strip()
-    reason = f": {event.reason}" if event.reason else ""
+    text = ERASED if event.reason_erased else event.reason
+    reason = f": {text}" if text else ""
     changed = ", ".join(f"{name} {_value(value)}" for name, value in event.changed.items())
     return f"{who}{reason} [{changed}]" if changed else who + reason
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from application.record.history import reason_text
 from application.record.replay import Findings
 from application.shared.wire import to_json
 from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
@@ -78,7 +79,7 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
         table.add_column("changes", overflow="fold")
         for item in items:
             lines = [item["time"], item["type"], f"by {item['actor']}", f"position {item['position']}"]
-            reason = [f"reason: {item['reason']}"] if item["reason"] else []
+            reason = [f"reason: {text}"] if (text := reason_text(item)) else []
             changes = [f"{c['field']}: {_shown(c['from'])} → {_shown(c['to'])}" for c in item["changes"]]
             cells = ([str(item["version"])], lines, [*reason, *changes])
             table.add_row(*(Text("\n".join(map(shown, cell))) for cell in cells))
@@ -189,7 +190,8 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         with counting("exporting") as report:
             for item in actions.export(client, first, last, report):
                 if writer:
-                    row = {**item, "details": to_json(item["details"])}
+                    row = {**item, "reason": reason_text(item), "details": to_json(item["details"])}
+                    row.pop("reasonErased", None)
                     writer.writerow(row if raw else {name: _cell(value) for name, value in row.items()})
                 else:
                     print_line(escaped_json(to_json(item)))

@@ -7,7 +7,7 @@ from operator import or_
 from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
-from interface.outbound.sql.answer_table import ANSWER_TABLE
+from interface.outbound.sql.answer_table import ANSWER_TABLE, ANSWERS_OF_USER_TABLE
 from interface.outbound.sql.details_table import DETAILS_TABLE
 from interface.outbound.sql.table import Committed, Derived, Fetch, Loading, Row, Storing, Table
 
@@ -19,7 +19,8 @@ class Tables:
     """The registered tables, and those of the reasons of events and of the answers to commands."""
 
     def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
-        self._by_records = {table.records: table for table in (*tables, DETAILS_TABLE, ANSWER_TABLE)}
+        base = (DETAILS_TABLE, ANSWERS_OF_USER_TABLE, ANSWER_TABLE)
+        self._by_records = {table.records: table for table in (*tables, *base)}
 
     def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any] | Committed[Any]]:
         """Return the columns that events determine or commit to, by record set."""

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from application.record.streams import column_date
 from application.tickets.find_tickets import ExpiryPageKey, PageKey, TicketQuery
@@ -19,9 +20,15 @@ from interface.outbound.sql.policy_table import to_policy
 from interface.outbound.sql.sql_tables import SqlTables
 from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
 
-to_ticket = msgspec.json.Decoder(TicketState).decode
+_decode = msgspec.json.Decoder(TicketState).decode
 # The other columns are for searches. A deleted ticket has a separate state, so that no search finds it.
 _DELETED = "deleted"
+
+
+def to_ticket(row: bytes) -> TicketState:
+    """Return the state of a row. The row of a deleted ticket that release 1.0 wrote has a comment, which is ignored."""
+    state = _decode(row)
+    return replace(state, modification_comment=None) if state.deleted else state
 
 
 def _state_name(state: TicketState) -> str:
@@ -63,7 +70,12 @@ def _read(row: bytes) -> tuple[Subject, TicketState]:
 TICKET_TABLE = Table(
     records=TICKETS,
     store=Storing(
-        columns=DERIVED.types, statement=upsert("tickets", DERIVED.key, list(DERIVED.columns)), write=_write
+        columns=DERIVED.types,
+        # An erasure writes the row without an event, so without a conflict with another process.
+        statement=upsert(
+            "tickets", DERIVED.key, list(DERIVED.columns), "WHERE stored.version <= excluded.version"
+        ),
+        write=_write,
     ),
     loading=Loading(prefix=dict.fromkeys(DERIVED.key, "text"), columns={"row": "bytea"}, read=_read),
     derived=DERIVED,

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from application.tickets.erase_user import EraseUser
 from domain.tickets.events import stream_id
 from interface.outbound.sql.postgres_store import schema_version_at
 from tests.support.command import tickets
 from tests.support.fakes import SUBJECT
 from tests.support.ledgers import given_ticket, opened, reset
 from tests.support.schemas import make_unusable
+from tests.support.service import command as service_command
 from tests.support.service import service_over
 
 
@@ -224,3 +226,24 @@ def test_nothing_that_a_terminal_interprets_is_printed(tmp_path: Path, sqlite_ur
     assert table[2]["reason"] == "'=1+1\\u001b[2K\\u000d\\u000a\\u009b31m\\u007f\\u202e\\u2028"
     assert [row["actor"] for row in table][3:8] == ["'+cmd", "'@cmd", "'-cmd", "'\\u0009cmd", "safe"]
     assert [row["actor"] for row in raw][3:8] == ["+cmd", "@cmd", "-cmd", "\tcmd", "safe"]
+
+
+def test_an_erased_comment_is_displayed_as_erased(tmp_path: Path, sqlite_url: str) -> None:
+    with opened(sqlite_url) as store, service_over(store) as service:
+        service.register()
+        service.create(reason="of a person")
+        service.execute(service_command(EraseUser))
+    client, user = SUBJECT
+    history, exported, table = (
+        tickets(tmp_path, *arguments).stdout
+        for arguments in (
+            ["history", client, user],
+            ["audit", "export", client],
+            ["audit", "export", client, "--csv"],
+        )
+    )
+
+    assert "reason: erased" in history
+    assert json.loads(exported.splitlines()[1])["reasonErased"] is True
+    assert [row["reason"] for row in csv.DictReader(io.StringIO(table))][1] == "erased"
+    assert "of a person" not in history + exported + table
