@@ -20,7 +20,7 @@ from tests.support.server import ROOT, until
 
 DIRECTORY = ROOT / "tests" / "outbound" / "sql" / "stores"
 # The last commit whose program had that schema.
-SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490", 6: "338fd61"}
+SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490", 6: "338fd61", 7: "e131efd"}
 POSTGRES = {
     1: "b2e044f",
     2: "e367ee5",
@@ -30,6 +30,7 @@ POSTGRES = {
     6: "bb307e8",
     7: "aab2490",
     8: "338fd61",
+    9: "e131efd",
 }
 
 CLIENT, OTHER = "client-123", "ünï/cøde"
