@@ -19,6 +19,7 @@ from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
 from application.record.ledger import Checkpoint, HistoryQuery
+from application.record.permanent_comments import permanent_comments
 from application.record.replay import (
     Findings,
     check_ledger,
@@ -102,6 +103,13 @@ def export_log(
             yield from log_items(found, ledger=ledger)
             position = found[-1].position
             report(position, size)
+
+
+def list_permanent_comments(client: str, user: str | None) -> Iterator[LogItem]:
+    """Yield the entries whose comment cannot be erased. Raises UnknownClient, Unavailable, InvalidSettings."""
+    with in_background(_settings_of_a_store()) as (running, background):
+        _watched(background, client, user or "", "tickets audit permanent-comments")
+        yield from permanent_comments(client, user, ledger=running.store)
 
 
 def sign_now(client: str) -> str:
@@ -221,6 +229,7 @@ def add_commands(cli: typer.Typer) -> None:
         past_ticket=show_past,
         check=check_record,
         rebuild=rebuild_rows,
+        permanent_comments=list_permanent_comments,
         export=export_log,
         checkpoint=sign_now,
         evidence=export_evidence,

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from application.record.history import reason_text
+from application.record.history import LogItem, reason_text
 from application.record.replay import Findings
 from application.shared.wire import to_json
 from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
@@ -47,6 +47,7 @@ class RecordActions:
     past_ticket: Callable[[str, str, datetime | None, int | None], str]
     check: Callable[[Sequence[Path], Callable[[int, int], None]], Findings]
     rebuild: Callable[[Callable[[int, int], None]], Findings]
+    permanent_comments: Callable[[str, str | None], Iterator[LogItem]]
     export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
     evidence: Callable[[str, str, int | None, Path | None], BinaryIO]
@@ -161,6 +162,8 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
     def _() -> None:
         pass
 
+    _add_permanent_comments(audit, actions)
+
     @audit.command()
     def export(
         client: Client,
@@ -195,6 +198,29 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
                     writer.writerow(row if raw else {name: _cell(value) for name, value in row.items()})
                 else:
                     print_line(escaped_json(to_json(item)))
+
+
+def _add_permanent_comments(audit: typer.Typer, actions: RecordActions) -> None:
+    @audit.command()
+    def permanent_comments(
+        client: Client,
+        user: Annotated[str | None, typer.Option(help="Only the events of this user.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per event.")] = False,
+    ) -> None:
+        """List the events whose comment cannot be erased: release 1.0 stored it in the hashed bytes of the event."""
+        items = actions.permanent_comments(client, user)
+        if as_json:
+            for item in items:
+                print_line(escaped_json(to_json(item)))
+            return
+        table = Table(title=Text(shown(f"Permanent comments in {client}")), box=SIMPLE)
+        for column in ("position", "time", "event", "user", "comment"):
+            table.add_column(column, overflow="fold")
+        for item in items:
+            cells = (item["position"], item["time"], item["type"], item["userExtId"] or "", reason_text(item))
+            table.add_row(*(Text(shown(str(cell))) for cell in cells))
+        Console().print(table)
+        Console().print(f"Comments that cannot be erased: {table.row_count}", highlight=False)
 
 
 def _cell(value: object) -> object:

@@ -24,7 +24,7 @@ READS = {
     *("doctor", "evidence verify", "keys public"),
     *("templates check", "templates kinds", "templates render"),
     # Their reads are recorded in the access log, except those of the feed.
-    *("history", "replay", "audit export", "evidence export", "follow"),
+    *("history", "replay", "audit export", "audit permanent-comments", "evidence export", "follow"),
 }
 _INSTALLATION = "it changes a store or its keys, and no client: the ledger of the installation"
 UNRECORDED = {

@@ -247,3 +247,31 @@ def test_an_erased_comment_is_displayed_as_erased(tmp_path: Path, sqlite_url: st
     assert json.loads(exported.splitlines()[1])["reasonErased"] is True
     assert [row["reason"] for row in csv.DictReader(io.StringIO(table))][1] == "erased"
     assert "of a person" not in history + exported + table
+
+
+def test_comments_that_cannot_be_erased_are_listed(tmp_path: Path, sqlite_url: str) -> None:
+    with opened(sqlite_url) as store, service_over(store) as service:
+        service.register()
+        service.create(reason="erasable")
+        service.regenerate(reason="of release 1.0")
+        reason, state = (
+            bytes(store._fetch(f"SELECT {column} FROM {table} WHERE {version} = 2", ())[0][0])
+            for column, table, version in (
+                ("reason", "details", "version"),
+                ("state", "ticket_events", "originator_version"),
+            )
+        )
+        stored = re.sub(rb'"reason":null(.*),"details":"[0-9a-f]+"', rb'"reason":"%s"\1' % reason, state)
+        store._run("UPDATE ticket_events SET state = ? WHERE originator_version = 2", [(stored,)])
+    client, user = SUBJECT
+    table, lines, none = (
+        tickets(tmp_path, "audit", "permanent-comments", client, *more).stdout
+        for more in ([], ["--json", "--user", user], ["--user", "user-0"])
+    )
+
+    assert "TicketRegenerated" in table
+    assert "of release 1.0" in table
+    assert "erasable" not in table
+    assert table.endswith("Comments that cannot be erased: 1\n")
+    assert [json.loads(line)["position"] for line in lines.splitlines()] == [3]
+    assert none.endswith("Comments that cannot be erased: 0\n")
