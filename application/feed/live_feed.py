@@ -16,6 +16,7 @@ from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS, Format
 from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
+from domain.users.user import UserErased
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ class _Tail:
         return list(islice((event for event in newer if query.includes(event.type)), limit))
 
     def add(self, events: Sequence[FeedEvent]) -> None:
-        """Add newer events and notify the followers."""
+        """Add newer events and notify the followers. After an erasure, former events are read from the store again."""
+        if any(event.type == UserErased.TOPIC for event in events):
+            self.events.clear()  # they may have comments that were erased
         self.events.extend(events)
         if len(self.events) > 2 * _BUFFERED_EVENTS:
             del self.events[:-_BUFFERED_EVENTS]
