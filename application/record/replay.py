@@ -18,6 +18,7 @@ from application.transaction.records import CommittedRecords, DerivedRecords
 from application.users.records import USERS, Users
 from domain.shared.event import Event, Origin
 from domain.shared.subject import Subject
+from domain.users.user import UserErased
 
 PAGE = 2_000
 # The fields with times of each event type.
@@ -146,6 +147,7 @@ class _Stream:
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
+        self._erased_at: int | None = None
         self.records: DerivedRecords[Any, Any] | None = None
         self.state: Any = None
         self.is_intact = True
@@ -170,10 +172,22 @@ class _Stream:
             event = self._ledger.event(entry if topic == entry.topic else entry._replace(topic=topic))
             _check_times(event, _TIMES[topic])
             self._check_columns(entry, event)
+            if event.reason_erased and not self._is_erased(entry):
+                self._break(entry, "the comment is missing from table details, but its user was not erased")
             if self.records and self.is_intact:
                 self.state = self.records.aggregate.evolve(self.state, event)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
+
+    def _is_erased(self, entry: LedgerEntry) -> bool:
+        """Return whether the user of the entry was erased after it."""
+        subject = Subject(entry.client_ext_id, entry.user_ext_id)
+        if self._erased_at is None:
+            newest = (
+                self._ledger.newest_of_user(subject, (UserErased.TOPIC,), 1) if subject.user_ext_id else ()
+            )
+            self._erased_at = max((found.position for found in newest), default=0)
+        return self._erased_at > entry.position
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
         named, kind = event.origin, event.AGGREGATE

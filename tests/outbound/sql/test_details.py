@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from application.record.history import history, past_ticket
+from application.record.replay import check_streams, stream_ranges
+from application.tickets.erase_user import EraseUser
 from domain.shared.commitment import commitment
 from domain.tickets.events import stream_id
 from domain.tickets.states import State
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
-from tests.support.service import AnyStore, Service, service_over
+from tests.support.service import AnyStore, Service, command, service_over
 from tests.support.stores import history_of, state_of
 
 CLIENT = SUBJECT.client_ext_id
@@ -139,3 +141,31 @@ def test_a_forged_text_is_found(service: Service, forgery: str, fault: str) -> N
     assert before == []
     assert found.endswith(f": {fault}")
     assert found.startswith(f"client '{CLIENT}', reason of stream ")
+
+
+def test_a_deleted_comment_is_found_unless_its_user_was_erased(service: Service) -> None:
+    service.regenerate(reason=COMMENT)
+    service.store._run("DELETE FROM details", [()])
+    place = f"client '{CLIENT}', position 3, stream {stream_id(*SUBJECT)}, version 2"
+
+    assert faults_of(service) == [
+        f"{place}: the comment is missing from table details, but its user was not erased"
+    ]
+    service.execute(command(EraseUser))
+    assert faults_of(service) == []
+
+
+def test_the_comment_of_a_policy_cannot_be_erased_with_a_user(service: Service) -> None:
+    service.define("letters", reason=COMMENT)
+    service.execute(command(EraseUser))
+    service.store._run("DELETE FROM details", [()])
+
+    [fault] = faults_of(service)
+
+    assert "the comment is missing from table details" in fault
+
+
+def faults_of(service: Service) -> list[str]:
+    """Return the faults of the streams."""
+    [(begin, end)] = stream_ranges(1)
+    return check_streams(CLIENT, begin, end, ledger=service.store).faults
