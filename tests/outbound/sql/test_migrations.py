@@ -29,10 +29,11 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
     before = {client: store.entries(client, 0, 100) for client in clients}
     for table in _TABLES:
         store._run(f"DROP TABLE {table}", [()])
-    for index in ("outbox_by_next_try", "outbox_by_user"):
+    for index in ("outbox_by_next_try", "outbox_by_user", "answers_by_user"):
         store._run(f"DROP INDEX {index}", [()])
     for column in _OUTBOX_COLUMNS:
         store._run(f"ALTER TABLE outbox DROP COLUMN {column}", [()])
+    store._run("ALTER TABLE answers DROP COLUMN user_ext_id", [()])
     if database_url.startswith("sqlite:"):
         store._run("DROP TABLE schema_version", [()])
         store._run("PRAGMA user_version = 1", [()])
