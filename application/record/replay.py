@@ -147,7 +147,7 @@ class _Stream:
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
-        self._erased_at: int | None = None
+        self._erased_at = 0
         self.records: DerivedRecords[Any, Any] | None = None
         self.state: Any = None
         self.is_intact = True
@@ -182,10 +182,9 @@ class _Stream:
     def _is_erased(self, entry: LedgerEntry) -> bool:
         """Return whether the user of the entry was erased after it."""
         subject = Subject(entry.client_ext_id, entry.user_ext_id)
-        if self._erased_at is None:
-            newest = (
-                self._ledger.newest_of_user(subject, (UserErased.TOPIC,), 1) if subject.user_ext_id else ()
-            )
+        # A running service may erase the user during the check.
+        if subject.user_ext_id and self._erased_at < entry.position:
+            newest = self._ledger.newest_of_user(subject, (UserErased.TOPIC,), 1)
             self._erased_at = max((found.position for found in newest), default=0)
         return self._erased_at > entry.position
 

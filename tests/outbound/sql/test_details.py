@@ -155,6 +155,19 @@ def test_a_deleted_comment_is_found_unless_its_user_was_erased(service: Service)
     assert faults_of(service) == []
 
 
+def test_a_comment_of_an_erased_user_is_found(service: Service) -> None:
+    service.regenerate(reason=COMMENT)
+    [row] = service.store._fetch("SELECT * FROM details", ())
+    service.execute(command(EraseUser))
+    before = service.store.orphaned_rows()
+    service.store._run("INSERT INTO details VALUES (?, ?, ?, ?, ?, ?)", [tuple(row)])
+
+    [fault] = service.store.orphaned_rows()
+
+    assert before == []
+    assert fault.endswith(": it was not deleted, but its user was erased after the event")
+
+
 def test_the_comment_of_a_policy_cannot_be_erased_with_a_user(service: Service) -> None:
     service.define("letters", reason=COMMENT)
     service.execute(command(EraseUser))
