@@ -1,7 +1,8 @@
 """Record refused operations and reads in the client's ledger.
 
 The number of entries is bounded: of identical accesses of one caller in one minute, the first ones are recorded
-individually and the rest as one entry with the count, the users and the filters. Reads of current data are only counted,
+individually and the rest as one entry with the count, the users and the filters. The values of filters are the reason
+of an entry, which is stored apart from it. Reads of current data are only counted,
 so that they do not wait for a commit. The refusals of a caller are also bounded over all clients, since their paths are
 not authorised. A crash loses at most the counts of the current minute.
 """
@@ -24,6 +25,7 @@ MAX_INDIVIDUAL_ENTRIES = 20
 # Of one caller in one minute: as many are recorded individually, and of as many kinds the rest is counted.
 MAX_REFUSALS_OF_A_CALLER = 100
 MAX_USERS_OF_A_CALLER = 1000
+MAX_COUNTED_SEARCHES = 100
 READ = "read"
 ACCESS_LOG = RecordSet[str, int]("access_log")
 """The version of the access log of each client that exists, read from the ledger.
@@ -41,7 +43,7 @@ class UnknownClient(Refusal):
 
 @dataclass(frozen=True, kw_only=True)
 class NoteAccess(Command):
-    """Record an access; see AccessNoted."""
+    """Record an access; see AccessNoted. reason: the filters of a search with their values."""
 
     operation: str
     outcome: str
@@ -85,8 +87,8 @@ _PER_FLUSH = 64
 class _AccessGroup:
     """Identical accesses of one caller in one minute.
 
-    recorded: individually. counted: not recorded yet. users, filters: of the counted ones; the user "" stands for an
-    access without a user, or with a user above the limit.
+    recorded: individually. counted: not recorded yet. users, filters, searches: of the counted ones; the user "" stands for
+    an access without a user, or with a user above the limit. searches: their reasons, up to the limit.
     """
 
     first: NoteAccess
@@ -94,6 +96,7 @@ class _AccessGroup:
     counted: int = 0
     users: set[str] = field(default_factory=set)
     filters: set[str] = field(default_factory=set)
+    searches: set[str] = field(default_factory=set)
 
     def summary(self) -> NoteAccess:
         """Return the entry for the counted accesses."""
@@ -106,6 +109,7 @@ class _AccessGroup:
             count=self.counted,
             filters=tuple(sorted(self.filters)),
             users=() if only else tuple(users),
+            reason="\n".join(sorted(self.searches)) or None,
         )
 
     def add(self, other: "_AccessGroup") -> None:
@@ -113,6 +117,7 @@ class _AccessGroup:
         self.counted += other.counted
         self.users |= other.users
         self.filters |= other.filters
+        self.searches |= other.searches
 
 
 @dataclass
@@ -173,6 +178,8 @@ class AccessRecorder:
         )
         group.counted += 1
         group.filters.update(access.filters)
+        if access.reason and len(group.searches) < MAX_COUNTED_SEARCHES:
+            group.searches.add(access.reason)
         user = access.subject.user_ext_id
         if user and user not in group.users:
             if caller.users >= MAX_USERS_OF_A_CALLER:

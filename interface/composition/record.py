@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import typer
@@ -57,8 +58,9 @@ def _settings_of_a_store() -> Settings:
 
 
 def _watched(background: Background, client: str, user: str, operation: str, **filters: object) -> Subject:
-    """Record that a user of the command line reads a client's record, with the names of the filters that are set. Raises UnknownClient."""
+    """Record that a user of the command line reads a client's record, with the filters that are set. Raises UnknownClient."""
     subject = Subject(client, user)
+    values = {name: value for name, value in filters.items() if value is not None}
     background.execute(
         NoteAccess(
             subject=subject,
@@ -68,7 +70,8 @@ def _watched(background: Background, client: str, user: str, operation: str, **f
             request_digest="",
             operation=operation,
             outcome=READ,
-            filters=tuple(name for name, value in filters.items() if value is not None),
+            filters=tuple(values),
+            reason=urlencode(values) or None,
         )
     )
     return subject

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 from uuid import UUID
 
 import anyio.to_thread
@@ -155,8 +155,9 @@ class Call:
         self.service.accesses.count(self._read())
 
     def _read(self) -> NoteAccess:
-        filters = tuple(name for name in self.state["filters"] if name in self.query)
-        return access_of(self.service, self.state, READ, filters)
+        values = {name: self.query[name] for name in self.state["filters"] if name in self.query}
+        access = access_of(self.service, self.state, READ)
+        return replace(access, filters=tuple(values), reason=urlencode(values, doseq=True) or None)
 
     async def note(self, outcome: str) -> None:
         """Record the outcome of the call in the client's access log. Raises Unavailable."""
@@ -188,9 +189,7 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
         await service.accesses.note(access_of(service, state, outcome))
 
 
-def access_of(
-    service: Service, state: Mapping[str, Any], outcome: str, filters: tuple[str, ...] = ()
-) -> NoteAccess:
+def access_of(service: Service, state: Mapping[str, Any], outcome: str) -> NoteAccess:
     """Return the access that records the outcome of a request. state: of the request; see Call."""
     actor, subject = state["access"]
     return NoteAccess(
@@ -201,7 +200,6 @@ def access_of(
         request_digest="",
         operation=state.get("operation") or "",
         outcome=outcome,
-        filters=filters,
     )
 
 

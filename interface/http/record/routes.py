@@ -126,7 +126,7 @@ async def search(
 ) -> Response:
     """Returns the entries of the client's ledger that match every filter, by position: events and recorded accesses.
 
-    The request is recorded in the client's access log, with the names of its filters and the user that it names.
+    The request is recorded in the client's access log, with its filters and the user that it names.
 
     Required permission: AccessControl.HistoryView
     """

@@ -175,16 +175,41 @@ def test_a_flood_keeps_its_users_up_to_the_limit_and_then_the_count(
     assert (entry.user_ext_id, entry.users, entry.count) == ("", ("user-0", "user-1"), 4)
 
 
-def test_a_search_is_recorded_with_the_names_of_its_filters_and_its_user_only(web: Web) -> None:
+def searches_of(web: Web, actor: str) -> list[Any]:
+    """Return the recorded searches of a caller, as the history shows them."""
+    web.service.clock.advance(timedelta(minutes=1))
+    web.client.get(HISTORY)  # the first access of a minute records the counted ones
+    items = web.client.get(HISTORY, params={"type": "AccessNoted", "actor": actor}).json()["items"]
+    return [item for item in items if item["details"]["operation"] == "searchHistory"]
+
+
+def test_the_values_of_filters_are_shown_until_the_user_is_erased_and_never_in_an_event(web: Web) -> None:
     web.given_a_ticket()
     filters: dict[str, str | int] = {"actor": "dr.who@example.com", "userExtId": "user-123", "limit": 1}
 
     web.client.get(HISTORY, params=filters, headers=web.as_caller(subject="reader"))
 
-    [entry] = reads_of(web, "reader")
-    assert (entry.operation, entry.user_ext_id, entry.filters) == (
-        *("searchHistory", "user-123"),
-        ("actor", "userExtId"),
-    )
+    [item] = searches_of(web, "reader")
+    assert (item["userExtId"], item["details"]["filters"]) == ("user-123", ["actor", "userExtId"])
+    assert item["reason"] == "actor=dr.who%40example.com&userExtId=user-123"
     stored = web.service.store.entries("client-123", 0, 100)
     assert not any(b"dr.who" in entry.state for entry in stored)
+    assert web.client.delete(USER).status_code == 204
+    [item] = searches_of(web, "reader")
+    assert (item["reason"], item["reasonErased"]) == (None, True)
+    assert "dr.who" not in str(web.service.store._fetch("SELECT reason FROM details", ()))
+
+
+def test_counted_searches_keep_their_values_up_to_the_limit(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.record.access_log.MAX_INDIVIDUAL_ENTRIES", 1)
+    monkeypatch.setattr("application.record.access_log.MAX_COUNTED_SEARCHES", 2)
+    web.given_a_ticket()
+    for name in ("anna", "bruno", "anna", "carla", "dora"):
+        web.client.get(HISTORY, params={"actor": name}, headers=web.as_caller(subject="reader"))
+
+    first, counted = searches_of(web, "reader")
+
+    assert (first["reason"], first["details"]["count"]) == ("actor=anna", 1)
+    assert (counted["reason"], counted["details"]["count"]) == ("actor=anna\nactor=bruno", 4)
