@@ -12,6 +12,7 @@ from interface.composition import (
     backup,
     delivery,
     feed,
+    installation,
     keys,
     operations,
     record,
@@ -25,7 +26,19 @@ from interface.outbound.sql.sqlite_backup import BackupRefused
 from interface.settings import InvalidSettings
 
 # In this order the help lists their commands.
-ROOMS = (server, tickets, users, record, keys, feed, subscriptions, delivery, backup, operations)
+ROOMS = (
+    server,
+    tickets,
+    users,
+    record,
+    keys,
+    feed,
+    subscriptions,
+    delivery,
+    backup,
+    operations,
+    installation,
+)
 
 
 def command_line() -> typer.Typer:

@@ -106,7 +106,7 @@ FIELDS = {
     "defaultPolicy": "Whether the policy is the default of the client.",
     "parameters": "All parameters of the policy.",
     "operation": "The operationId, or the command of the command line.",
-    "outcome": "`read`, or the code of the refusal.",
+    "outcome": "`read`, or the code of the refusal; of maintenance `done`, `passed` or `failed`.",
     "count": "Number of equal accesses that the event represents.",
     "filters": "Names of the filters of a search; `reason` has their values, as in a query, a line for each search.",
     "fields": "Names of the changed fields of the user; never their values.",
@@ -118,10 +118,17 @@ FIELDS = {
     "ticketVersion": "Version of the credential at which the ticket was minted.",
     "delivery": "The last attempt.",
     "why": "Reason why the ticket was not delivered.",
+    "figures": "Numbers and names by their meaning.",
+    "number": "Number of the era; the first restore begins era 2.",
+    "era": "Name of the era, which is part of the ids of later events.",
+    "began": "Time of the restore, UTC.",
+    "cuts": "SHA-256 of the sizes of all ledgers at the restore, in hexadecimal.",
+    "seconds": "Time between the newest event and the clock.",
 }
 """The meaning and the unit of each published field, by its name in `changed`."""
 
 _NO_STATE = "No effect on the state of a ticket."
+_INSTALLATION = f"{_NO_STATE} Occurs only in the ledger of the installation, which is no client's."
 READ_MODEL = {
     "TicketCreated": "Insert the credential, with all counters 0, `stateChangeReason` `initialized`, and `reason` as"
     " comment. A credential deleted before is replaced; its versions continue.",
@@ -158,5 +165,6 @@ READ_MODEL = {
     "UserChanged": f"{_NO_STATE} Read the user again if you keep a copy of the data. `version` counts the events of the user.",
     "UserErased": f"{_NO_STATE} Delete every copy of the data of the user; a `TicketDeleted` follows if there is a ticket.",
     "AccessNoted": f"{_NO_STATE} Count it as `count` accesses by `actor`.",
+    **dict.fromkeys(("OperatorActed", "RecordChecked", "StoreRestored", "ClockSetBack"), _INSTALLATION),
 }
 """The effect of an event of each type on a read model of the tickets of a client."""

@@ -127,4 +127,10 @@ PUBLISHED_NAMES = {
     "ticket_version": "ticketVersion",
     "delivery": "delivery",
     "why": "why",
+    "figures": "figures",
+    "number": "number",
+    "era": "era",
+    "began": "began",
+    "cuts": "cuts",
+    "seconds": "seconds",
 }

@@ -16,6 +16,7 @@ from application.record.eras import PositionNotFound
 from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
 from application.transaction.store import Lease, Store
+from domain.record.installation import INSTALLATION
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def publish(
     """Publish until `backoff.stop` is set; failures of the store or the broker are retried.
 
     target: the name of the destination; one process at a time publishes to it. origin, public_url: see `read_feed`.
-    clients: empty for all. Raises PositionNotFound if the broker is ahead of a ledger.
+    clients: empty for all except the installation. Raises PositionNotFound if the broker is ahead of a ledger.
     """
     name = f"publish-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
     leading = True
@@ -103,7 +104,7 @@ class _Session:
         behind = [
             client
             for client, size in sizes
-            if (not self.clients or client in self.clients) and self.published.get(client, -1) < size
+            if self._is_chosen(client) and self.published.get(client, -1) < size
         ]
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -114,6 +115,9 @@ class _Session:
             await asyncio.to_thread(self.cursor.keep)
         self.backoff.reset()
         return sum(page.result() for page in pages)
+
+    def _is_chosen(self, client: str) -> bool:
+        return client in self.clients if self.clients else client != INSTALLATION.client_ext_id
 
     async def _publish_page(self, client: str) -> int:
         async with self.places:

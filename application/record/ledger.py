@@ -231,6 +231,9 @@ class Ledger(Protocol):
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of a user with these topics, newest first."""
 
+    def version_of(self, client_ext_id: str, stream: UUID) -> int:
+        """Return the newest version of a stream; 0: it has no entry."""
+
     def heads(self, client_ext_id: str, after: int, size: int) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of every stream with an entry among `after` + 1 to `size`, by stream."""
 

@@ -1,6 +1,7 @@
 """The actions of the commands for backups."""
 
 import shlex
+from contextlib import closing
 from pathlib import Path
 
 import typer
@@ -8,9 +9,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.shared.errors import Unavailable
 from interface.cli.operations import backup as commands
+from interface.composition.installation import installation_of, note_command
 from interface.composition.record import check_record
-from interface.composition.service import open_store
-from interface.outbound.sql.postgres_store import others_at
+from interface.composition.service import open_at, open_store
+from interface.outbound.sql.postgres_store import PostgresStore, others_at
 from interface.outbound.sql.sqlite_backup import (
     BackupRefused,
     ReportProgress,
@@ -19,6 +21,7 @@ from interface.outbound.sql.sqlite_backup import (
     write_backup,
 )
 from interface.outbound.sql.sqlite_lock import exclusive
+from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 
@@ -32,7 +35,9 @@ def back_up(file: Path, report: ReportProgress, *, replace: bool) -> int:
     if settings.sqlite_path is None:
         dump = f"pg_dump --format=custom --file={shlex.quote(str(file))} --dbname={_database(settings)}"
         raise BackupRefused(f"for PostgreSQL, run pg_dump: {dump}")
-    return write_backup(settings.sqlite_path, file, report, replace=replace)
+    size = write_backup(settings.sqlite_path, file, report, replace=replace)
+    note_command(settings, "tickets backup", bytes=size)
+    return size
 
 
 def restore(file: Path, report: ReportProgress, *, replace: bool) -> Restored:
@@ -44,22 +49,30 @@ def restore(file: Path, report: ReportProgress, *, replace: bool) -> Restored:
             "for PostgreSQL, run pg_restore into an empty database, and then record it:"
             f" {fill} --dbname={_database(settings)} {shlex.quote(str(file))} && tickets restored"
         )
-    return restore_backup(file, settings.sqlite_path, _new_era(), system_clock(), report, replace=replace)
+    return restore_backup(file, settings.sqlite_path, _begin_era_at, system_clock(), report, replace=replace)
+
+
+def _begin_era_at(database: Path) -> str:
+    with closing(open_at(f"sqlite:///{database}")) as store:
+        return _begin_era(store)
+
+
+def _begin_era(store: SqliteStore | PostgresStore) -> str:
+    era = SystemRandomness().octets(_ERA_BYTES).hex()
+    installation_of(store).begin_era(era)
+    return era
 
 
 def mark_restored() -> str:
     """Record that the store was restored by an external tool. Returns the new era. Raises BackupRefused, InvalidSettings."""
-    settings, era = read_settings(), _new_era()
+    settings = read_settings()
     try:
         _check_not_in_use(settings)
         store = open_store(settings)
     except (OSError, Unavailable) as error:
         raise InvalidSettings(str(error)) from error
-    try:
-        store.begin_era(era, system_clock())
-    finally:
-        store.close()
-    return era
+    with closing(store):
+        return _begin_era(store)
 
 
 def _check_not_in_use(settings: Settings) -> None:
@@ -78,10 +91,6 @@ def _check_not_in_use(settings: Settings) -> None:
             raise BackupRefused(f"{settings.sqlite_path} is in use: stop every process of the service first")
 
 
-def _new_era() -> str:
-    return SystemRandomness().octets(_ERA_BYTES).hex()
-
-
 def _database(settings: Settings) -> str:
     """Return the database as a quoted argument of PostgreSQL's tools, without a password, which the process list would show."""
     named = {
@@ -96,6 +105,6 @@ def add_commands(cli: typer.Typer) -> None:
         back_up=back_up,
         restore=restore,
         mark_restored=mark_restored,
-        check=lambda report: check_record([], report),
+        check=lambda report: check_record([], report, operation="tickets restore"),
     )
     commands.add_commands(cli, actions)

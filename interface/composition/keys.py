@@ -5,7 +5,9 @@ from collections.abc import Callable
 import typer
 
 from application.operations.reseal import ResealReport, reseal
+from domain.record.installation import OperatorActed
 from interface.cli.operations import keys as commands
+from interface.composition.installation import note, note_command
 from interface.composition.service import RunningService, in_background, ledger_keys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.settings import InvalidSettings, read_settings
@@ -19,7 +21,7 @@ def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
                 "the key of the outbox is not a file here: add the new key after the current one, then move it before, and"
                 " run `tickets keys reseal`"
             )
-        _reseal(running, report)  # tickets that are encrypted with the key to be removed
+        _seal(running, report)  # tickets that are encrypted with the key to be removed
         try:
             running.outbox_keys.rotate()
         except OSError as error:
@@ -27,16 +29,33 @@ def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
                 f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
                 " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
             ) from error
-        return _reseal(running, report)
+        return _reseal(running, report, "tickets keys rotate --outbox")
 
 
 def reseal_outbox(report: Callable[[int], None]) -> ResealReport:
     """Re-encrypt queued tickets with the first key. Raises InvalidSettings, Unavailable."""
     with in_background(read_settings(), with_outbox=True) as (running, _):
-        return _reseal(running, report)
+        return _reseal(running, report, "tickets keys reseal")
 
 
-def _reseal(running: RunningService, report: Callable[[int], None]) -> ResealReport:
+def rotate_ledger_key() -> str:
+    """Rotate the key that signs checkpoints and evidence. Returns the new verifier key. Raises InvalidSettings."""
+    settings = read_settings()
+    keys = ledger_keys(settings)
+    rotated = keys.rotate()
+    note_command(settings, "tickets keys rotate", fingerprint=keys.published()[0].fingerprint)
+    return rotated
+
+
+def _reseal(running: RunningService, report: Callable[[int], None], operation: str) -> ResealReport:
+    done = _seal(running, report)
+    lost = done.lost_tickets + done.lost_subscriptions
+    figures = {"tickets": done.tickets, "subscriptions": done.subscriptions, "lost": lost}
+    note(running.store, OperatorActed, operation, failed=bool(lost), **figures)
+    return done
+
+
+def _seal(running: RunningService, report: Callable[[int], None]) -> ResealReport:
     return reseal(
         outbox=running.store, subscriptions=running.store, sealer=running.sealer, report_progress=report
     )
@@ -46,7 +65,7 @@ def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
     actions = commands.KeyActions(
         public_keys=lambda: ledger_keys(read_settings()).published(),
-        rotate=lambda: ledger_keys(read_settings()).rotate(),
+        rotate=rotate_ledger_key,
         rotate_outbox=rotate_outbox_key,
         reseal=reseal_outbox,
     )

@@ -6,12 +6,14 @@ from contextlib import closing
 import typer
 
 from application.shared.errors import Unavailable
+from domain.record.installation import OperatorActed
 from interface.cli.operations import commands
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.doctor.delivery import check_delivery, check_mail_server
 from interface.composition.doctor.directory import check_checkpoints
 from interface.composition.doctor.keys import check_certificate_file, check_keys, check_permissions
 from interface.composition.doctor.store import check_standby, check_store
+from interface.composition.installation import note
 from interface.composition.service import open_at
 from interface.outbound.sql.postgres_store import schema_version_at
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
@@ -25,7 +27,11 @@ def migrate() -> tuple[int, int]:
     try:
         before = sqlite_version_at(path) if path else schema_version_at(settings.database_url)
         with closing(open_at(settings.database_url, migrate=True)) as store:
-            return before, store.schema_version()
+            after = store.schema_version()
+            if before != after:
+                figures = {"from": before, "to": after}
+                note(store, OperatorActed, "tickets migrate", failed=False, **figures)
+            return before, after
     except (OSError, RuntimeError, Unavailable) as error:
         raise InvalidSettings(str(error)) from error
 

@@ -1,6 +1,5 @@
 """The actions of the commands for the record."""
 
-import getpass
 import multiprocessing
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +33,11 @@ from application.shared.wire import to_json
 from application.tickets.records import TicketNotFound
 from application.tickets.response import to_response
 from application.transaction.group_commit import Background
+from domain.record.installation import OperatorActed
 from domain.shared.subject import Subject
 from interface.cli.record import commands
 from interface.composition.checkpoints import witnesses
+from interface.composition.installation import note, note_check, operator
 from interface.composition.service import in_background, ledger_keys, open_at, open_store, require_store
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
@@ -64,7 +65,7 @@ def _watched(background: Background, client: str, user: str, operation: str, **f
     background.execute(
         NoteAccess(
             subject=subject,
-            actor=f"command line: {getpass.getuser()}",
+            actor=operator(),
             correlation_id=new_traceparent(),
             command_id=secrets.token_hex(16),
             request_digest="",
@@ -122,6 +123,7 @@ def sign_now(client: str) -> str:
         if made is None:
             raise TicketNotFound(f"Client {client!r} has no ledger: it has no events.")
         CheckpointSender(running.store, witnesses(running.settings)).run()
+        note(running.store, OperatorActed, "tickets checkpoint", failed=False, client=client, size=made.size)
         return made.note
 
 
@@ -142,8 +144,15 @@ def export_evidence(client: str, user: str, since: int | None, checkpoint: Path 
         )
 
 
-def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]) -> Findings:
-    """Verify the complete record, and compare it with the signed checkpoints. Raises Unavailable, InvalidSettings."""
+def check_record(
+    checkpoints: Sequence[Path],
+    report: Callable[[int, int], None],
+    operation: str = "tickets replay --check",
+) -> Findings:
+    """Verify the complete record, and compare it with the signed checkpoints; the result is recorded.
+
+    Raises Unavailable, InvalidSettings.
+    """
     settings = _settings_of_a_store()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
@@ -160,9 +169,12 @@ def check_record(checkpoints: Sequence[Path], report: Callable[[int, int], None]
         entries = findings.entries
         for part in _in_parts(check_part, settings.database_url, clients, entries, report):
             findings.add(part)
-    # A running service may add events during the check.
-    if findings.events < findings.entries:
-        findings.faults.append(f"{findings.entries - findings.events} entries of the ledger are in no stream")
+        # A running service may add events during the check.
+        if findings.events < findings.entries:
+            findings.faults.append(
+                f"{findings.entries - findings.events} entries of the ledger are in no stream"
+            )
+        note_check(store, operation, findings)
     return findings
 
 
@@ -185,9 +197,11 @@ def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
         clients, entries = store.clients(), sum(size for _, size in store.sizes())
         if not findings.faults:
             store.rebuild_times()
-    if not findings.faults:
-        for part in _in_parts(rebuild_part, settings.database_url, clients, entries, report):
-            findings.add(part)
+        if not findings.faults:
+            for part in _in_parts(rebuild_part, settings.database_url, clients, entries, report):
+                findings.add(part)
+        faults = len(findings.faults)
+        note(store, OperatorActed, "tickets rebuild", failed=bool(faults), rows=findings.rows, faults=faults)
     return findings
 
 

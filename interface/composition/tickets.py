@@ -8,7 +8,9 @@ import typer
 
 from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
+from domain.record.installation import OperatorActed
 from interface.cli.tickets import commands
+from interface.composition.installation import note
 from interface.composition.service import RunningService, in_background
 from interface.outbound.system import system_clock
 from interface.settings import read_settings
@@ -35,7 +37,11 @@ def expire(
 def run_expiry() -> ExpiryReport | None:
     """Record the expiry of tickets now; None if another process runs the job."""
     with in_background(read_settings()) as (running, background):
-        return expire(running, background.submit)
+        report = expire(running, background.submit)
+        if report:
+            figures = {"soon": report.soon, "ended": report.ended}
+            note(running.store, OperatorActed, "tickets jobs expire", failed=False, **figures)
+        return report
 
 
 def add_commands(cli: typer.Typer) -> None:

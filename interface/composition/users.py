@@ -10,9 +10,11 @@ import typer
 from application.transaction.command import Answer, Command
 from application.users.import_users import ImportReport, import_users
 from application.users.record_users import record_users
+from domain.record.installation import INSTALLATION, OperatorActed
 from interface.cli.users import commands
+from interface.composition.installation import note, operator
 from interface.composition.service import RunningService, in_background
-from interface.settings import read_settings
+from interface.settings import InvalidSettings, read_settings
 from interface.trace_context import new_traceparent
 
 
@@ -35,18 +37,21 @@ def record(
 def record_now() -> int | None:
     """Record the users now. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
-        return record(running, background.submit)
+        count = record(running, background.submit)
+        if count is not None:
+            note(running.store, OperatorActed, "tickets users record", failed=False, users=count)
+        return count
 
 
-def import_from(
-    lines: Iterable[str], client_ext_id: str, *, actor: str, dry_run: bool, report: ImportReport
-) -> None:
+def import_from(lines: Iterable[str], client_ext_id: str, *, dry_run: bool, report: ImportReport) -> None:
     """Register the users of a CSV file. Raises InvalidImportFile, Unavailable, InvalidSettings."""
+    if client_ext_id == INSTALLATION.client_ext_id:
+        raise InvalidSettings(f"client {client_ext_id!r} is the installation, which has no users")
     importing = partial(
         import_users,
         lines,
         client_ext_id,
-        actor=actor,
+        actor=operator(),
         correlation_id=new_traceparent(),
         new_command_id=lambda: secrets.token_hex(16),
         report=report,

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from application.feed.feed import FeedQuery, read_feed
 from application.feed.formats import CLOUD_EVENTS
+from domain.record.installation import INSTALLATION
 from domain.shared.subject import Subject
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -55,6 +56,6 @@ def ledgers(database_url: str) -> dict[str, list[bytes]]:
 
 
 def size(database_url: str) -> int:
-    """Return the number of events."""
+    """Return the number of events of clients."""
     with opened(database_url) as store:
-        return sum(size for _, size in store.sizes())
+        return sum(size for client, size in store.sizes() if client != INSTALLATION.client_ext_id)

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from application.record.installation import Installation
 from application.tickets.records import TICKETS, ticket, ticket_of
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
 from application.users.records import USERS, user
+from domain.shared.attribution import Attribution
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
@@ -18,7 +21,25 @@ from domain.users.recipient import Recipient
 from interface.composition.register import TABLES
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.sqlite_store import SqliteStore
+from tests.support.fakes import TRACEPARENT
 from tests.support.service import AnyStore
+
+
+def begin_era(store: AnyStore, name: str, now: datetime) -> None:
+    """Record that the store was restored."""
+    Installation(store, lambda: maintenance_at(now)).begin_era(name)
+
+
+def maintenance_at(now: datetime) -> Attribution:
+    """Return the attribution of maintenance by an operator."""
+    return Attribution(
+        timestamp=now,
+        actor="os:alice",
+        reason=None,
+        correlation_id=TRACEPARENT,
+        command_id="",
+        request_digest="",
+    )
 
 
 @contextmanager

@@ -52,9 +52,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
                 _progress() as progress,
                 progress.open(file, "r", encoding="utf-8-sig", newline="", description=file.name) as lines,
             ):
-                actions.import_users(
-                    lines, client, actor="tickets users import", dry_run=dry_run, report=report
-                )
+                actions.import_users(lines, client, dry_run=dry_run, report=report)
         except (OSError, UnicodeDecodeError) as error:
             fail(f"{file} cannot be read: {error}")
         for fault in report.faults:

@@ -7,6 +7,7 @@ from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
 from interface.http.record import routes, well_known_routes
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
+from interface.outbound.sql.era_tables import ERA_CUT_TABLE, ERA_TABLE
 
 
 def room(context: RouteContext) -> Room:
@@ -22,5 +23,8 @@ def room(context: RouteContext) -> Room:
 
 
 CAPABILITY = Capability(
-    handlers={NoteAccess: note_access}, tables=(ACCESS_LOG_TABLE,), room=room, permissions=(HISTORY_VIEW,)
+    handlers={NoteAccess: note_access},
+    tables=(ACCESS_LOG_TABLE, ERA_TABLE, ERA_CUT_TABLE),
+    room=room,
+    permissions=(HISTORY_VIEW,),
 )

@@ -130,6 +130,8 @@ def _name(checkpoint: Checkpoint, directory: Path) -> str:
 
 def _short(client_ext_id: str, rest: str) -> str:
     name = quote(client_ext_id, safe="") + rest
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"  # a hidden file, which `ls` and `cp *` leave out
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(client_ext_id.encode()).hexdigest() + rest
 
 

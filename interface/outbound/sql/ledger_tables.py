@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from application.record.eras import Era, Eras
+from application.record.installation import EraRow
 from application.record.ledger import TILE, Checkpoint, HistoryQuery, LedgerBroken, LedgerEntry
 from application.record.streams import column_date, parse_column_date
 from domain.shared.subject import Subject
 from interface.outbound.sql.derived_rows import SqlDerivedRows
-from interface.outbound.sql.era_check import era_faults
+from interface.outbound.sql.era_tables import era_rows
 from interface.outbound.sql.event_tables import SqlEvents, uuid_of
 from interface.outbound.sql.table import Row, chunks
 
@@ -103,12 +104,6 @@ _ERAS = """
 SELECT name, coalesce(size, 0), began FROM eras
 LEFT JOIN era_cuts ON era_cuts.client_ext_id = ? AND era_cuts.number = eras.number ORDER BY eras.number
 """
-_CUT = """
-INSERT INTO era_cuts (client_ext_id, number, size)
-SELECT client_ext_id, (SELECT coalesce(max(number), 1) + 1 FROM eras), size FROM ledger_sizes
-WHERE size > 0 ON CONFLICT (client_ext_id, number) DO UPDATE SET size = excluded.size
-"""
-_BEGIN_ERA = "INSERT INTO eras (number, name, began) SELECT coalesce(max(number), 1) + 1, ?, ? FROM eras"
 _KEEP_TILE = "INSERT INTO ledger_tiles (client_ext_id, number, hash) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 # One index lookup per target, independent of the number of checkpoints.
 _SPREAD_SIZES = """
@@ -166,10 +161,9 @@ class SqlLedger(SqlEvents, SqlDerivedRows):
         """Return the eras of a client's ledger: the time of each restore, and the position that it restored."""
         return Eras([Era(*row) for row in map(tuple, self._fetch(_ERAS, (client_ext_id,)))])
 
-    def begin_era(self, name: str, now: datetime) -> None:
-        """Record that the store was restored to its current state. Cuts without an era have no effect."""
-        self._run(_CUT, [()])
-        self._run(_BEGIN_ERA, [(name, column_date(now))])
+    def era_rows(self) -> Sequence[tuple[EraRow, str]]:
+        """Return each era after the first one by number, with the digest of its cuts."""
+        return era_rows(self._fetch)
 
     def leaves(self, client_ext_id: str, begin: int, end: int) -> Sequence[bytes]:
         """Return the hashes of the leaves from index `begin` (from 0) up to, but excluding, `end`."""
@@ -277,7 +271,7 @@ class SqlLedger(SqlEvents, SqlDerivedRows):
                 for s, v in self._fetch(_STRAYS, ())
             ]
         orphaned_rows += self.rows_without_events()
-        for check in (*self._tables.checks(), era_faults):
+        for check in self._tables.checks():
             orphaned_rows += check(self._fetch)
         orphaned_rows += [
             f"client {client!r}: table {table} has {column} {number}, which is outside the ledger"
@@ -359,6 +353,11 @@ class SqlLedger(SqlEvents, SqlDerivedRows):
         """Return the newest of the times of the last entries of all clients; None: all ledgers are empty."""
         [(newest,)] = self._fetch(_NEWEST_TIME, ())
         return datetime.fromisoformat(newest) if newest else None
+
+    def version_of(self, client_ext_id: str, stream: UUID) -> int:
+        """Return the newest version of a stream; 0: it has no entry."""
+        statement = "SELECT max(version) FROM ledger WHERE client_ext_id = ? AND stream = ?"
+        return self._fetch(statement, (client_ext_id, stream))[0][0] or 0
 
     def heads(self, client_ext_id: str, after: int, size: int) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of every stream with an entry in a range of positions, by stream."""

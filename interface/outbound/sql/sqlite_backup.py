@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from application.shared.errors import Unavailable
 from interface.outbound.files.durable_file import copy_owner, fsync_directory
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.sqlite_lock import exclusive, lock_of, share
-from interface.outbound.sql.sqlite_store import SqliteStore
 
 # 4 MB: some milliseconds between reports of progress and checks for signals.
 _PAGES_PER_STEP = 1024
@@ -60,11 +60,17 @@ def write_backup(database: Path, file: Path, report: ReportProgress, *, replace:
 
 
 def restore_backup(
-    file: Path, database: Path, era: str, now: datetime, report: ReportProgress, *, replace: bool
+    file: Path,
+    database: Path,
+    begin_era: Callable[[Path], str],
+    now: datetime,
+    report: ReportProgress,
+    *,
+    replace: bool,
 ) -> Restored:
     """Restore the database from a backup, and begin a new era.
 
-    replace: even if the database contains data; the former database is kept beside it. The replacement is atomic.
+    begin_era: migrates the schema of a database, records the restore in it, and returns the name of the era. replace: even if the database contains data; the former database is kept beside it. The replacement is atomic.
     Raises BackupRefused.
     """
     if not file.is_file():
@@ -90,7 +96,7 @@ def restore_backup(
                 )
             with _draft_of(database) as (draft, descriptor):
                 _copy(file, draft, report)
-                _begin_era(draft, era, now)
+                era = _begin_era(draft, begin_era)
                 os.fsync(descriptor)
                 _merge_log(database)
                 kept = _keep(database, now) if full else None
@@ -221,15 +227,14 @@ def _has_data(database: Path) -> bool:
         return True  # unreadable, so its content is unknown
 
 
-def _begin_era(draft: Path, era: str, now: datetime) -> None:
-    """Migrate the schema, and record the restore."""
-    store = SqliteStore(draft)
+def _begin_era(draft: Path, begin_era: Callable[[Path], str]) -> str:
     try:
-        store.begin_era(era, now)
-    finally:
-        store.close()
+        era = begin_era(draft)
+    except (RuntimeError, Unavailable) as error:
+        raise BackupRefused(f"the restore cannot be recorded: {error}") from error
     with _connect(draft) as connection:
         _leave_no_log(connection)
+    return era
 
 
 def _merge_log(database: Path) -> None:

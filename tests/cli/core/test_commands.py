@@ -162,9 +162,11 @@ def test_users_are_imported_from_a_file_with_a_report(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("userExtId,email\na,a@example.com\nb,nonsense\n")
 
     dry = tickets(tmp_path, "users", "import", "users.csv", "--client", "c", "--dry-run")
+    refused = tickets(tmp_path, "users", "import", "users.csv", "--client", ".")
     done = tickets(tmp_path, "users", "import", "users.csv", "--client", "c")
 
-    assert (dry.returncode, done.returncode) == (1, 1)
+    assert (dry.returncode, refused.returncode, done.returncode) == (1, 2, 1)
+    assert "has no users" in refused.stderr
     assert "line 3: email:" in done.stderr
     assert "nothing changed" in dry.stdout
     assert re.search(r"│\s+1 │\s+1 │\s+1 │\s+0 │\s+0 │", done.stdout)

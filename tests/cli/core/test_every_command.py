@@ -24,18 +24,20 @@ READS = {
     *("doctor", "evidence verify", "keys public"),
     *("templates check", "templates kinds", "templates render"),
     # Their reads are recorded in the access log, except those of the feed.
-    *("history", "replay", "audit export", "audit permanent-comments", "evidence export", "follow"),
+    *("history", "installation history", "replay", "audit export", "audit permanent-comments"),
+    *("evidence export", "follow"),
 }
-_INSTALLATION = "it changes a store or its keys, and no client: the ledger of the installation"
 UNRECORDED = {
-    **dict.fromkeys(("migrate", "rebuild", "backup", "restore", "restored"), _INSTALLATION),
-    **dict.fromkeys(("keys rotate", "keys reseal", "checkpoint"), _INSTALLATION),
     "token": "it stores nothing; the events of a request name the subject of its token",
     "serve": "its operations leave their events (tests/http/record/test_every_change.py)",
     "push": "it reads events; a receiver that fails parks its subscription (tests/system/test_push.py)",
     "publish": "it reads events; its position is in the broker or a file",
 }
-RECORDED = {"users import", "users record", "jobs expire", "deliver"}
+RECORDED = {
+    *("users import", "users record", "jobs expire", "deliver"),
+    # In the ledger of the installation (tests/cli/operations/test_installation.py).
+    *("migrate", "rebuild", "backup", "restore", "restored", "keys rotate", "keys reseal", "checkpoint"),
+}
 
 
 def commands_of(group: Any, prefix: str = "") -> Iterator[str]:

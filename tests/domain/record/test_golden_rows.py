@@ -18,6 +18,7 @@ import pytest
 
 import interface.composition.register  # noqa: F401 - loads every refusal
 from application.delivery.outbox import DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
+from application.record.installation import EraRow
 from application.record.ledger import leaf_of
 from application.record.streams import column_date, columns_of
 from application.subscriptions.records import Target
@@ -38,6 +39,7 @@ from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, to_answer
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.details_table import DETAILS_TABLE, to_details
+from interface.outbound.sql.era_tables import ERA_TABLE
 from interface.outbound.sql.ledger_tables import checkpoint_columns, to_checkpoints
 from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, outbox_columns, to_pending
 from interface.outbound.sql.policy_table import POLICY_TABLE, to_policy
@@ -132,7 +134,7 @@ AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
     "ledger": _ledger,
     "details": _details,
     "checkpoints": _checkpoints,
-    "eras": lambda row: (*row[:2], column_date(datetime.fromisoformat(row[2]))),
+    "eras": lambda row: _stored(ERA_TABLE, row[0], EraRow(*row)),
     # The content of `sealed` of a subscription, and the sealed forms of targets and tickets.
     "target": lambda row: [Target.of_secret(Secret(row[0].decode())).to_secret().reveal()],
     "seal": _seal,

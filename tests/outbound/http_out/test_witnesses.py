@@ -64,6 +64,12 @@ def test_a_checkpoint_is_written_once_and_read_back(tmp_path: Path) -> None:
     assert (read.client_ext_id, read.size, read.note) == ("client/1", 7, CHECKPOINT.note)
 
 
+def test_the_checkpoints_of_the_installation_are_no_hidden_files(tmp_path: Path) -> None:
+    CheckpointDirectory(tmp_path).send(replace(CHECKPOINT, client_ext_id="."))
+
+    assert [file.name for file in tmp_path.iterdir()] == ["%2E-000000000007.checkpoint"]
+
+
 def test_a_webhook_gets_the_note() -> None:
     with http_server(lambda _: (204, b"")) as (url, sent):
         CheckpointWebhook(url).send(CHECKPOINT)

@@ -15,6 +15,7 @@ from application.feed.formats import CLOUD_EVENTS
 from application.feed.publish import publish
 from application.record.eras import EventId, PositionNotFound
 from application.subscriptions.security_event import event_of, jti_of
+from domain.record.installation import INSTALLATION
 from domain.tickets.events import stream_id
 from interface.outbound.files.cursor_file import open_cursor
 from interface.outbound.sql.postgres_store import PostgresStore
@@ -22,6 +23,7 @@ from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.evidence import open_store
 from tests.support.fakes import NOW, SUBJECT, FakeRandomness
 from tests.support.service import service_over
+from tests.support.stores import begin_era
 
 CLIENT = SUBJECT.client_ext_id
 FIRST, SECOND = "aaaaaaaa", "bbbbbbbb"
@@ -35,7 +37,7 @@ def store(database_url: str) -> Iterator[SqliteStore | PostgresStore]:
         service.register()
         service.create()
         service.regenerate()
-        store.begin_era(FIRST, NOW)
+        begin_era(store, FIRST, NOW)
         service.regenerate()
         service.delete()
     yield store
@@ -69,7 +71,7 @@ def test_a_client_created_after_a_restore_has_the_era_from_its_first_event(
     with service_over(store) as service:
         service.register(subject=other)
         service.create(subject=other)
-        store.begin_era(SECOND, NOW)
+        begin_era(store, SECOND, NOW)
         service.regenerate(subject=other)
 
     assert feed(store, "client-9") == [
@@ -125,7 +127,7 @@ def test_a_new_ticket_has_another_delivery_id_than_the_lost_one(database_url: st
         service.register()
         service.create()
         service.clock.advance(timedelta(hours=1))
-        store.begin_era(FIRST, service.clock.now)
+        begin_era(store, FIRST, service.clock.now)
         service.clock.advance(timedelta(hours=1))
         service.regenerate()
         until = service.clock.now + timedelta(minutes=1)
@@ -159,7 +161,12 @@ class FakeBroker:
         pass
 
 
-def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, cursor: Path) -> list[str]:
+def published_from(
+    store: SqliteStore | PostgresStore,
+    newest: EventId | None,
+    cursor: Path,
+    clients: Sequence[str] = (CLIENT,),
+) -> list[str]:
     """Publish from the broker's newest event, or from the cursor."""
 
     async def run() -> list[str]:
@@ -173,7 +180,7 @@ def published_from(store: SqliteStore | PostgresStore, newest: EventId | None, c
             target="broker",
             origin="tickets",
             public_url="",
-            clients=[CLIENT],
+            clients=clients,
             backoff=Backoff(stop, FakeRandomness()),
         )
         return broker.published
@@ -189,6 +196,16 @@ def test_a_publisher_continues_after_kept_events(store: SqliteStore | PostgresSt
     cursor.write_text(json.dumps({"of": "broker", "positions": {CLIENT: f"4~{FIRST}"}}))
     assert published_from(store, None, cursor) == [f"5~{FIRST}"]
     assert json.loads(cursor.read_text())["positions"] == {CLIENT: f"5~{FIRST}"}
+
+
+def test_without_a_choice_every_client_is_published_except_the_installation(
+    store: SqliteStore | PostgresStore, tmp_path: Path
+) -> None:
+    assert store.size(INSTALLATION.client_ext_id) == 1
+
+    published = published_from(store, None, tmp_path / "cursor.json", clients=())
+
+    assert published == ["1", "2", "3", f"4~{FIRST}", f"5~{FIRST}"]
 
 
 @pytest.mark.parametrize("newest", [EventId(4), EventId(5, SECOND), EventId(6)])
