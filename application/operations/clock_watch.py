@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 class ClockWatch:
     """Compares the time of each commit with the newest event before it.
 
-    newest: the time of the newest event; None: no event. observe: called for each jump.
+    newest: the time of the newest event; None: no event. observe: called for each jump with its length in seconds.
     """
 
     def __init__(self, newest: datetime | None = None) -> None:
         self.newest = newest
-        self.observe: Callable[[], None] = lambda: None
+        self.observe: Callable[[int], None] = lambda _: None
 
     def __call__(self, changes: Changes) -> None:
         """Log and report a clock that is behind the newest event by more than 5 seconds, once per jump."""
@@ -30,7 +30,7 @@ class ClockWatch:
         if self.newest is None or now >= self.newest:
             self.newest = now
         elif now < self.newest - _TOLERANCE:
-            seconds = (self.newest - now).total_seconds()
-            log.warning("the clock is %.0f seconds behind the newest event: it was set back", seconds)
+            seconds = round((self.newest - now).total_seconds())
+            log.warning("the clock is %d seconds behind the newest event: it was set back", seconds)
             self.newest = now
-            self.observe()
+            self.observe(seconds)

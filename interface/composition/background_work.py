@@ -16,6 +16,7 @@ from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
 from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
+from interface.composition.installation import note_clock_set_back
 from interface.composition.process import cancelled
 from interface.composition.service import RunningService
 from interface.composition.subscriptions import push
@@ -53,6 +54,7 @@ class BackgroundWork:
         self._probe = probe
         self._delivery = delivery_of(running.settings) if running.settings.deliver else None
         self._stopping = threading.Event()
+        self._clock_notes = set[asyncio.Task[None]]()
 
     def start(self) -> None:
         """Start the work on the running event loop."""
@@ -88,6 +90,14 @@ class BackgroundWork:
                 loop.create_task(deliver(running, self._delivery, telemetry.delivery_attempt))
             )
 
+    def clock_set_back(self, seconds: int) -> None:
+        """Count and record a clock that was set back; called on the event loop."""
+        self._telemetry.clock_set_back()
+        note = asyncio.to_thread(note_clock_set_back, self._running.store, seconds)
+        task = asyncio.get_running_loop().create_task(note)
+        self._clock_notes.add(task)
+        task.add_done_callback(self._clock_notes.discard)
+
     def prepare_stop(self) -> None:
         """End the streams and report that the server is not ready, so that open requests end."""
         self._stopping.set()
@@ -111,6 +121,7 @@ class BackgroundWork:
         # The counts of requests that uvicorn did not wait for.
         await _flush(self._notes)
         await running.commands.close()
+        await asyncio.gather(*self._clock_notes)
         await self._live.close()
         await asyncio.to_thread(self._signing.close)
         if self._sending:

@@ -66,8 +66,8 @@ def http_app(running: RunningService) -> FastAPI:
     notes = AccessRecorder(running.commands.execute, system_clock, telemetry.unrecorded_access)
     running.commands.observe = telemetry.batch
     running.listeners.clock.newest = running.store.newest_time()
-    running.listeners.clock.observe = telemetry.clock_set_back
     work = BackgroundWork(running, live, notes, telemetry, probe)
+    running.listeners.clock.observe = work.clock_set_back
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:

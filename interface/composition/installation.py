@@ -1,5 +1,6 @@
 """The ledger of the installation: commands record maintenance in the store, and show it."""
 
+import logging
 import os
 import pwd
 import secrets
@@ -18,6 +19,7 @@ from domain.record.installation import (
     FAILED,
     INSTALLATION,
     PASSED,
+    ClockSetBack,
     InstallationEvent,
     OperatorActed,
     RecordChecked,
@@ -32,6 +34,7 @@ from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
 
+log = logging.getLogger(__name__)
 _PAGE = 500
 _SUDO = "SUDO_UID"
 
@@ -83,6 +86,14 @@ def note(
         installation_of(store).note(kind, operation=operation, outcome=outcome, figures=figures)
     except Exception as error:  # noqa: BLE001 - in a damaged store, a value can be anything
         _print_not_recorded(error)
+
+
+def note_clock_set_back(store: SqliteStore | PostgresStore, seconds: int) -> None:
+    """Record that the clock of this server was set back, or log that it could not be recorded."""
+    try:
+        installation_of(store, "tickets serve").note(ClockSetBack, seconds=seconds)
+    except Unavailable as error:
+        log.warning("the clock is not recorded in the ledger of the installation: %s", error)
 
 
 def note_command(settings: Settings, operation: str, **figures: int | str) -> None:

@@ -12,15 +12,20 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from application.shared.errors import StoreUnavailable
+from domain.record.installation import INSTALLATION, INSTALLATION_STREAM, ClockSetBack
+from domain.shared.subject import Subject
 from interface.composition import telemetry
 from interface.composition.http_app import http_app
 from interface.composition.server import sign_token
 from interface.composition.service import RunningService, start
 from interface.http.health.routes import HealthPart
+from interface.outbound.system import system_clock
 from interface.settings import Settings
+from tests.support.ledgers import opened
 from tests.support.postgres import database_unreachable
 from tests.support.schemas import migrate_to_next_release, newest_schema, set_schema
-from tests.support.server import until
+from tests.support.server import given_outbox_key, until
+from tests.support.service import service_over
 from tests.support.web import BASE
 
 TOKEN = "s3cret-of-the-monitor"
@@ -242,3 +247,22 @@ def test_a_stopping_process_is_not_ready(sqlite_url: str) -> None:
         client.app.state.parts[HealthPart].readiness.stop()  # type: ignore[attr-defined]  # as a signal does
 
         assert_not_ready(client, "process", "is stopping")
+
+
+def test_a_clock_that_was_set_back_is_counted_and_recorded(database_url: str, tmp_path: Path) -> None:
+    given_outbox_key(tmp_path)
+    with opened(database_url) as store, service_over(store) as service:
+        service.clock.now = system_clock() + timedelta(hours=1)
+        service.register(subject=Subject("client-123", "user-1"))
+        service.create(subject=Subject("client-123", "user-1"))
+
+    with served(database_url) as (client, running):
+        client.post(f"{TICKET}/reset", headers=caller()).raise_for_status()
+        until(lambda: running.store.size(INSTALLATION.client_ext_id) == 1, "it is recorded")
+        [event] = running.store.events_of(INSTALLATION_STREAM)
+        metrics = client.get("/metrics").text
+
+    assert isinstance(event, ClockSetBack)
+    assert 3500 < event.seconds <= 3600
+    assert event.actor == "tickets serve"
+    assert "tickets_clock_set_back_total 1.0" in metrics
