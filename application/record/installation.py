@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -112,8 +114,15 @@ def _restored(era: EraRow, cuts: str) -> dict[str, Any]:
 
 
 def newest_check(ledger: Ledger) -> RecordChecked | None:
-    """Return the newest check of the record; None: there was no check. Raises StoreUnavailable, ValueError."""
+    """Return the newest check of the record; None: there was none, or its event is damaged. Raises StoreUnavailable."""
     client = INSTALLATION.client_ext_id
     position = ledger.newest_of_topics(client, [RecordChecked.TOPIC], _END)
     entries = ledger.entries(client, position - 1, 1) if position else []
-    return cast("RecordChecked", ledger.event(entries[0])) if entries else None
+    with suppress(ValueError):
+        return cast("RecordChecked", ledger.event(entries[0])) if entries else None
+    return None
+
+
+def is_recent(checked: RecordChecked | None, now: datetime, every: timedelta) -> bool:
+    """Return whether the newest check is younger than `every`; one from the future is not: the clock was set back."""
+    return checked is not None and timedelta() <= now - checked.timestamp < every

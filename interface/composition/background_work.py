@@ -14,6 +14,7 @@ from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
 from application.transaction.command import Answer, Command
+from interface.composition.check_job import check_job
 from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
 from interface.composition.installation import note_clock_set_back
@@ -80,6 +81,7 @@ class BackgroundWork:
             every_seconds=_CHECKPOINTS_EVERY_SECONDS,
         )
         self._sending = _witness_job(running, telemetry, stopped)
+        self._checking = check_job(running, stopped)
         self._observing = [
             loop.create_task(_flush_periodically(self._notes)),
             loop.create_task(_sample_periodically(telemetry)),
@@ -118,6 +120,8 @@ class BackgroundWork:
                 log.error("background work ended with an error", exc_info=error)
         await asyncio.to_thread(self._expiry.close)
         await asyncio.to_thread(self._recording.close)
+        if self._checking:
+            await asyncio.to_thread(self._checking.close)
         # The counts of requests that uvicorn did not wait for.
         await _flush(self._notes)
         await running.commands.close()

@@ -99,13 +99,13 @@ def note_clock_set_back(store: SqliteStore | PostgresStore, seconds: int) -> Non
 def note_command(settings: Settings, operation: str, **figures: int | str) -> None:
     """Record a command that has not opened the store, or print that it could not be recorded."""
     try:
-        with closing(_open_current(settings)) as store:
+        with closing(open_current(settings)) as store:
             note(store, OperatorActed, operation, failed=False, **figures)
     except (OSError, RuntimeError, InvalidSettings, Unavailable) as error:
         _print_not_recorded(error)
 
 
-def _open_current(settings: Settings) -> SqliteStore | PostgresStore:
+def open_current(settings: Settings) -> SqliteStore | PostgresStore:
     """Return the store without migrating it: processes of the former release may use it."""
     require_store(settings)
     path = settings.sqlite_path

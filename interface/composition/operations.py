@@ -9,6 +9,7 @@ from application.shared.errors import Unavailable
 from domain.record.installation import OperatorActed
 from interface.cli.operations import commands
 from interface.cli.operations.commands import Finding, Health
+from interface.composition.doctor.check import check_record_age
 from interface.composition.doctor.delivery import check_delivery, check_mail_server
 from interface.composition.doctor.directory import check_checkpoints
 from interface.composition.doctor.keys import check_certificate_file, check_keys, check_permissions
@@ -47,6 +48,7 @@ def examine() -> Iterator[Finding]:
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "store": check_store,
         "standby": check_standby,
+        "record": check_record_age,
         "keys": check_keys,
         "permissions": check_permissions,
         "certificate": check_certificate_file,

@@ -1,11 +1,12 @@
 """The actions of the commands for the record."""
 
 import multiprocessing
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,6 +19,7 @@ from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
+from application.record.installation import is_recent, newest_check
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.permanent_comments import permanent_comments
 from application.record.replay import (
@@ -46,6 +48,7 @@ from interface.trace_context import new_traceparent
 
 Result = TypeVar("Result")
 _EXPORT_PAGE = 500
+_LOWEST_PRIORITY = 19
 _PARTS = 16
 # Below this number of entries, the start of processes takes longer than the work.
 _FEW = 10_000
@@ -148,10 +151,11 @@ def check_record(
     checkpoints: Sequence[Path],
     report: Callable[[int, int], None],
     operation: str = "tickets replay --check",
+    processes: int | None = None,
 ) -> Findings:
     """Verify the complete record, and compare it with the signed checkpoints; the result is recorded.
 
-    Raises Unavailable, InvalidSettings.
+    processes: None for one per core. Raises Unavailable, InvalidSettings.
     """
     settings = _settings_of_a_store()
     keys, findings = ledger_keys(settings), Findings()
@@ -167,7 +171,7 @@ def check_record(
         findings.add(unless_unreadable("the rows", lambda: Findings(faults=[*store.orphaned_rows()])))
         findings.add(unless_unreadable("the users", lambda: Findings(unrecorded=unrecorded_rows(store))))
         entries = findings.entries
-        for part in _in_parts(check_part, settings.database_url, clients, entries, report):
+        for part in _in_parts(check_part, settings.database_url, clients, entries, report, processes):
             findings.add(part)
         # A running service may add events during the check.
         if findings.events < findings.entries:
@@ -187,6 +191,22 @@ def _checkpoints_in(places: Sequence[Path]) -> Sequence[Checkpoint]:
         return read_checkpoints(places)
     except (OSError, ValueError) as error:
         raise InvalidSettings(str(error)) from error
+
+
+def run_check(
+    every_seconds: int, processes: int | None, report: Callable[[int, int], None]
+) -> Findings | str:
+    """Check the record at the lowest priority. Returns the reason if it was not checked. Raises Unavailable, InvalidSettings.
+
+    every_seconds: do nothing if the newest check is younger. processes: None for one per core.
+    """
+    os.nice(_LOWEST_PRIORITY)
+    with closing(open_store(_settings_of_a_store())) as store, store.lease("check") as held:
+        if not held:
+            return "Another process runs this job now."
+        if is_recent(newest_check(store), system_clock(), timedelta(seconds=every_seconds)):
+            return f"The newest check is younger than {every_seconds} seconds."
+        return check_record([], report, "tickets jobs check", processes)
 
 
 def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
@@ -211,15 +231,16 @@ def _in_parts(
     clients: Sequence[str],
     entries: int,
     report: Callable[[int, int], None],
+    processes: int | None = None,
 ) -> Iterator[Result]:
-    """Do the work for every range of streams of every client, in as many processes as there are cores."""
-    if entries < _FEW:
-        for client in clients:
-            for streams in stream_ranges(1):
-                yield work(database_url, client, *streams)
+    """Do the work for every range of streams of every client. processes: None for one per core, 1 for this one."""
+    if entries < _FEW or processes == 1:
+        for done, client in enumerate(clients, start=1):
+            yield work(database_url, client, *stream_ranges(1)[0])
+            report(done, len(clients))
         return
     parts = [(client, *streams) for client in clients for streams in stream_ranges(_PARTS)]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(work, database_url, *part) for part in parts]
         for done, future in enumerate(futures, start=1):
             yield future.result()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING
 from cachetools import TTLCache, cached
 
 from application.delivery.courier import DeliveryAttempt
+from application.operations.figures import Figures
 from application.operations.readiness import NotReady, Probe
 from application.record.access_log import NoteAccess
+from application.record.installation import newest_check
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Batch
 from interface.composition.service import RunningService, key_files
 from interface.http.core.envelope import Exchange
 from interface.http.core.throttled_log import ThrottledLogger
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.outbound.sql.postgres_store import PostgresStore
+from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings
 from interface.telemetry.logs import log_request
@@ -36,7 +41,9 @@ class Telemetry:
     def __init__(self, running: RunningService) -> None:
         settings = running.settings
         kept = cached(TTLCache(1, _FIGURES_KEPT_SECONDS), lock=Lock())
-        metrics = Metrics(kept(running.store.figures), lambda: running.commands.queued, system_clock)
+        metrics = Metrics(
+            kept(partial(_figures, running.store)), lambda: running.commands.queued, system_clock
+        )
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]
@@ -87,6 +94,10 @@ class Telemetry:
     def close(self) -> None:
         """Export the remaining traces."""
         self._end()
+
+
+def _figures(store: SqliteStore | PostgresStore) -> Figures:
+    return replace(store.figures(), checked=newest_check(store))
 
 
 def probe_of(running: RunningService) -> Probe:

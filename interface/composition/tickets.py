@@ -11,6 +11,7 @@ from application.transaction.command import Answer, Command
 from domain.record.installation import OperatorActed
 from interface.cli.tickets import commands
 from interface.composition.installation import note
+from interface.composition.record import run_check
 from interface.composition.service import RunningService, in_background
 from interface.outbound.system import system_clock
 from interface.settings import read_settings
@@ -46,4 +47,4 @@ def run_expiry() -> ExpiryReport | None:
 
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    commands.add_commands(cli, commands.TicketActions(run_expiry=run_expiry))
+    commands.add_commands(cli, commands.TicketActions(run_expiry=run_expiry, run_check=run_check))

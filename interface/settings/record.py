@@ -57,6 +57,13 @@ class RecordSettings(Group):
     expiry_every_seconds: Annotated[
         int, Field(ge=1, description="interval between searches for tickets that expire soon or have expired")
     ] = 600
+    check_every_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="a server checks the record if the newest check is older than this time; 0: never",
+        ),
+    ] = 86_400
 
     @model_validator(mode="after")
     def _directory_for_stamps(self) -> Self:

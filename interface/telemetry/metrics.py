@@ -18,6 +18,7 @@ from application.shared.ports import Clock
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
+from domain.record.installation import RecordChecked
 from interface.http.core.envelope import Exchange
 
 # The directory of the counts of several server processes, so that a scrape of one reports all.
@@ -217,6 +218,21 @@ class _StoreCollector(Collector):
             "Age of the oldest event that no checkpoint covers.",
             figures.unsigned_since,
         )
+        yield from self._of_check(figures.checked)
+
+    def _of_check(self, checked: RecordChecked | None) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges of the newest check; without a value if there was no check."""
+        age = GaugeMetricFamily(
+            "tickets_check_age_seconds", "Age of the newest check of the record.", labels=[]
+        )
+        findings = GaugeMetricFamily(
+            "tickets_check_findings", "Findings of the newest check of the record.", labels=[]
+        )
+        if checked:
+            counts = [checked.figures.get(name, 0) for name in ("faults", "lost")]
+            age.add_metric([], (self._clock() - checked.timestamp).total_seconds())
+            findings.add_metric([], sum(count for count in counts if isinstance(count, int)))
+        yield from (age, findings)
 
     def _age(self, name: str, what: str, since: datetime | None) -> GaugeMetricFamily:
         return GaugeMetricFamily(name, what, (self._clock() - since).total_seconds() if since else 0)

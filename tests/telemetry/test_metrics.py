@@ -24,6 +24,7 @@ from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.policies.policy import SendingMethod
+from domain.record.installation import FAILED, INSTALLATION_STREAM, RecordChecked
 from domain.subscriptions.subscription import Status, SubscriptionKey
 from interface.composition.http_app import http_app
 from interface.composition.server import sign_token
@@ -36,6 +37,7 @@ from tests.support.fakes import NOW, TRACEPARENT, FakeClock
 from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
 from tests.support.sockets import connect, read_to_the_end
+from tests.support.stores import maintenance_at
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 USER = f"{BASE}/client-123/users/user-1"
@@ -379,6 +381,14 @@ def test_the_figures_of_the_store_are_reported() -> None:
         lags={SubscriptionKey('cli"ent\n', "siem\\"): 3},
         unsigned_since=NOW + timedelta(minutes=4),
         subscriptions={Status.ENABLED: 4, Status.PARKED: 1},
+        checked=RecordChecked(
+            originator_id=INSTALLATION_STREAM,
+            originator_version=1,
+            operation="tickets jobs check",
+            outcome=FAILED,
+            figures={"events": 9, "faults": 2, "lost": 1},
+            **vars(maintenance_at(NOW)),
+        ),
     )
 
     samples = parsed(metrics_of(figures, queue=12).exposition().decode())
@@ -391,12 +401,14 @@ def test_the_figures_of_the_store_are_reported() -> None:
     assert value(samples, "subscriptions", status="enabled") == 4
     assert value(samples, "subscriptions", status="parked") == 1
     assert value(samples, "queue_commands") == 12
+    assert (value(samples, "check_age_seconds"), value(samples, "check_findings")) == (300, 3)
 
 
 def test_ages_are_zero_without_pending_work() -> None:
     samples = parsed(metrics_of(Figures({}, None, {}, None, {})).exposition().decode())
 
     assert value(samples, "outbox_oldest_seconds") == value(samples, "checkpoint_age_seconds") == 0
+    assert value(samples, "check_age_seconds") is value(samples, "check_findings") is None
 
 
 def test_an_unavailable_store_does_not_affect_other_metrics() -> None:

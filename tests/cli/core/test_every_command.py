@@ -36,7 +36,17 @@ UNRECORDED = {
 RECORDED = {
     *("users import", "users record", "jobs expire", "deliver"),
     # In the ledger of the installation (tests/cli/operations/test_installation.py).
-    *("migrate", "rebuild", "backup", "restore", "restored", "keys rotate", "keys reseal", "checkpoint"),
+    *(
+        "migrate",
+        "rebuild",
+        "backup",
+        "restore",
+        "restored",
+        "keys rotate",
+        "keys reseal",
+        "checkpoint",
+        "jobs check",
+    ),
 }
 
 
