@@ -231,6 +231,9 @@ class Ledger(Protocol):
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of a user with these topics, newest first."""
 
+    def missing_answers(self, client_ext_id: str, command_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of these commands that have no stored answer."""
+
     def version_of(self, client_ext_id: str, stream: UUID) -> int:
         """Return the newest version of a stream; 0: it has no entry."""
 

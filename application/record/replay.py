@@ -27,6 +27,8 @@ _TIMES = {
     for topic, event in EVENTS.items()
 }
 UNRECORDED_LISTED = 100
+# The length of a command id that is the digest of an Idempotency-Key; others are random and shorter.
+_COMMAND_WITH_KEY = 64
 _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
 
 
@@ -82,10 +84,35 @@ def check_streams(client_ext_id: str, begin: UUID, end: UUID, *, ledger: Ledger)
     Uses constant memory. Raises StoreUnavailable.
     """
     findings = Findings()
-    replayed = _replayed(client_ext_id, begin, end, ledger, findings)
+    answers = _Answers(client_ext_id, ledger, findings)
+    replayed = _replayed(client_ext_id, begin, end, ledger, findings, answers.take)
     while page := list(islice(replayed, PAGE)):
         _compare(page, findings, ledger)
+    answers.check()
     return findings
+
+
+class _Answers:
+    """Finds the events of requests with an Idempotency-Key whose answer is missing: answers are never deleted."""
+
+    def __init__(self, client_ext_id: str, ledger: Ledger, findings: Findings) -> None:
+        self._client_ext_id, self._ledger, self._findings = client_ext_id, ledger, findings
+        self._positions: dict[str, int] = {}
+
+    def take(self, event: Event, position: int) -> None:
+        """Add an event."""
+        if len(event.command_id) == _COMMAND_WITH_KEY:
+            self._positions[event.command_id] = position
+            if len(self._positions) == PAGE:
+                self.check()
+
+    def check(self) -> None:
+        """Look for the answers to the events that were added."""
+        ids = list(self._positions)
+        for command_id in self._ledger.missing_answers(self._client_ext_id, ids) if ids else ():
+            place = f"client {self._client_ext_id!r}, position {self._positions[command_id]}"
+            self._findings.faults.append(f"{place}: the answer to command {command_id!r} is missing")
+        self._positions.clear()
 
 
 class _Replayed(NamedTuple):
@@ -103,13 +130,21 @@ def unrecorded_rows(users: Users) -> list[str]:
 
 
 def _replayed(
-    client_ext_id: str, begin: UUID, end: UUID, ledger: Ledger, findings: Findings
+    client_ext_id: str,
+    begin: UUID,
+    end: UUID,
+    ledger: Ledger,
+    findings: Findings,
+    observe: Callable[[Event, int], None] = lambda *_: None,
 ) -> Iterator[_Replayed]:
-    """Yield the state of each stream with a row whose events match the ledger; add the faults to the findings."""
+    """Yield the state of each stream with a row whose events match the ledger; add the faults to the findings.
+
+    observe: called with each event that can be decoded, and its position.
+    """
     kinds = {records.aggregate.TOPIC: records for records in ledger.derived_records()}
     entries = _entries(client_ext_id, begin, end, ledger)
     for stream_id, group in groupby(entries, key=lambda found: found[0].stream):
-        stream = _Stream(findings, ledger, kinds)
+        stream = _Stream(findings, ledger, kinds, observe)
         for entry, topic in group:
             stream.take(entry, topic)
         if stream.records and stream.state and stream.is_intact:
@@ -139,8 +174,13 @@ class _Stream:
     """
 
     def __init__(
-        self, findings: Findings, ledger: Ledger, kinds: Mapping[str, DerivedRecords[Any, Any]]
+        self,
+        findings: Findings,
+        ledger: Ledger,
+        kinds: Mapping[str, DerivedRecords[Any, Any]],
+        observe: Callable[[Event, int], None],
     ) -> None:
+        self._observe = observe
         self._findings = findings
         self._ledger = ledger
         self._kinds = kinds
@@ -171,6 +211,7 @@ class _Stream:
         try:
             event = self._ledger.event(entry if topic == entry.topic else entry._replace(topic=topic))
             _check_times(event, _TIMES[topic])
+            self._observe(event, entry.position)
             self._check_columns(entry, event)
             if event.reason_erased and not self._is_erased(entry):
                 self._break(entry, "the comment is missing from table details, but its user was not erased")

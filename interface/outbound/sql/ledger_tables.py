@@ -354,6 +354,15 @@ class SqlLedger(SqlEvents, SqlDerivedRows):
         [(newest,)] = self._fetch(_NEWEST_TIME, ())
         return datetime.fromisoformat(newest) if newest else None
 
+    def missing_answers(self, client_ext_id: str, command_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of these commands that have no stored answer."""
+        found: set[str] = set()
+        for chunk in chunks(command_ids):
+            marks = ",".join("?" * len(chunk))
+            statement = f"SELECT command_id FROM answers WHERE client_ext_id = ? AND command_id IN ({marks})"
+            found.update(command_id for (command_id,) in self._fetch(statement, (client_ext_id, *chunk)))
+        return [command_id for command_id in command_ids if command_id not in found]
+
     def version_of(self, client_ext_id: str, stream: UUID) -> int:
         """Return the newest version of a stream; 0: it has no entry."""
         statement = "SELECT max(version) FROM ledger WHERE client_ext_id = ? AND stream = ?"

@@ -21,14 +21,9 @@ from tests.support.stores import begin_era
 
 record = test_tampering.record
 
-WITHOUT_EVENT = (
-    "an answer to a request that changed nothing, or to a registration in release 1.0, has no event"
-)
 PROGRESS = "progress of the service; a wrong value repeats, delays or skips sending"
 SEALED = "authenticated encryption, bound to the row; it does not open after a change"
 UNCHECKED = {
-    ("answers", "client_ext_id"): WITHOUT_EVENT,
-    ("answers", "command_id"): WITHOUT_EVENT,
     ("checkpoints", "made"): "a clock may be set back; a time-stamp of a witness proves it",
     ("checkpoints", "sent"): PROGRESS,
     ("subscriptions", "sealed"): SEALED,
@@ -46,6 +41,8 @@ UNCHECKED = {
 }
 # A program refuses a store with a schema that it does not know.
 NOT_CHANGED = "schema_version"
+# The id of a command whose request had an Idempotency-Key.
+WITH_KEY = "a" * 64
 # Values that a row could have; by default, a number grows, a text gets longer, and the last byte of others differs.
 POSSIBLE: dict[tuple[str, str], Any] = {
     ("eras", "name"): "0badcafe",
@@ -68,7 +65,7 @@ POSSIBLE: dict[tuple[str, str], Any] = {
 def filled(record: Record) -> Record:
     """A record with rows in every table, and a tile."""
     given_every_kind(record)
-    record.service.regenerate(retryable=True, reason="lost letter")
+    record.service.regenerate(retryable=True, reason="lost letter", command_id=WITH_KEY)
     while record.store.size(CLIENT) < 256:
         record.service.regenerate()
     record.sign()
@@ -159,6 +156,18 @@ def test_a_delivery_during_the_check_is_no_fault(record: Record) -> None:
 
     assert OUTBOX_TABLE.check
     assert list(OUTBOX_TABLE.check(fetch)) == []
+
+
+def test_an_answer_that_is_missing_is_found(record: Record) -> None:
+    record.service.regenerate(retryable=True, command_id=WITH_KEY)
+    record.service.regenerate()
+    assert record.check().faults == []
+
+    record.sql("DELETE FROM answers")
+
+    position = record.store.size(CLIENT) - 1
+    fault = f"client {CLIENT!r}, position {position}: the answer to command {WITH_KEY!r} is missing"
+    assert record.check().faults == [fault]
 
 
 def test_an_answer_with_another_request_is_found(record: Record) -> None:
