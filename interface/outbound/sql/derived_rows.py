@@ -1,7 +1,7 @@
 """The rows that events determine: compared with the replayed states, rebuilt from them, or without events."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,10 +32,8 @@ class SqlDerivedRows(SqlTables):
         derived = self._tables.derived()[records]
         differing: list[Key] = []
         for states in chunks(expected):
-            marks = ",".join(["(?, ?)"] * len(states))
             rows = self._fetch(
-                f"SELECT {', '.join(derived.columns)} FROM {records.name}"
-                f" WHERE ({', '.join(derived.key)}) IN (VALUES {marks})",
+                _of_keys(records.name, derived.columns, derived.key, len(states)),
                 [text for state in states for text in state.key],
             )
             found = {row[:2]: row for row in map(tuple, rows)}
@@ -73,13 +71,21 @@ class SqlDerivedRows(SqlTables):
         keys = self._fetch(f"SELECT {', '.join(derived.key)} FROM {records.name}", ())
         for chunk in chunks([tuple(key) for key in keys]):
             streams = {records.aggregate.of(key, None).id: key for key in chunk}
-            marks = ",".join(["(?, ?)"] * len(chunk))
             rows = self._fetch(
-                f"SELECT stream FROM ledger WHERE (client_ext_id, stream) IN (VALUES {marks}) AND version = 1",
+                f"{_of_keys('ledger', ['stream'], ('client_ext_id', 'stream'), len(chunk))} WHERE version = 1",
                 [value for stream, key in streams.items() for value in (key[0], stream)],
             )
             found = {UUID(str(stream)) for (stream,) in rows}
             yield from (key for stream, key in streams.items() if stream not in found)
+
+
+def _of_keys(table: str, columns: Iterable[str], key: Sequence[str], count: int) -> str:
+    """Return the statement for the rows with these keys of two columns; its parameters are their values."""
+    # Not `IN (VALUES …)`, for which SQLite reads the complete table.
+    marks = ",".join(["(?, ?)"] * count)
+    selected = ", ".join(f"{table}.{name}" for name in columns)
+    matching = f"{table}.{key[0]} = wanted.first AND {table}.{key[1]} = wanted.second"
+    return f"WITH wanted (first, second) AS (VALUES {marks}) SELECT {selected} FROM wanted JOIN {table} ON {matching}"
 
 
 def _without_events(records: DerivedRecords[Any, Any], key: Sequence[str]) -> str:

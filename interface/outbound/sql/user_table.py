@@ -24,11 +24,12 @@ WHERE stored.version = (
 )
 """
 _TOPICS = ", ".join(f"'{event.TOPIC}'" for event in (UserRegistered, UserChanged, UserErased))
+# One pass over the ledger: SQLite would search all entries of the client for each user.
 _UNEXPLAINED = f"""
-SELECT client_ext_id, user_ext_id, version, row FROM recipients WHERE NOT EXISTS (
-    SELECT 1 FROM ledger WHERE ledger.client_ext_id = recipients.client_ext_id
-        AND ledger.user_ext_id = recipients.user_ext_id AND topic IN ({_TOPICS})
-)
+SELECT client_ext_id, user_ext_id, version, row FROM recipients JOIN (
+    SELECT client_ext_id, user_ext_id FROM recipients
+    EXCEPT SELECT client_ext_id, user_ext_id FROM ledger WHERE topic IN ({_TOPICS})
+) AS unexplained USING (client_ext_id, user_ext_id)
 """
 _NEWEST_EVENT = """
 {wanted} JOIN ledger USING (client_ext_id, stream)
