@@ -187,7 +187,7 @@ class _Stream:
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
-        self._erased_at = 0
+        self._erased_at: dict[Subject, int] = {}
         self.records: DerivedRecords[Any, Any] | None = None
         self.state: Any = None
         self.is_intact = True
@@ -223,11 +223,11 @@ class _Stream:
     def _is_erased(self, entry: LedgerEntry) -> bool:
         """Return whether the user of the entry was erased after it."""
         subject = Subject(entry.client_ext_id, entry.user_ext_id)
-        # A running service may erase the user during the check.
-        if subject.user_ext_id and self._erased_at < entry.position:
+        # Only the stream of an access log concerns several users. A running service may erase the user during the check.
+        if subject.user_ext_id and self._erased_at.get(subject, 0) < entry.position:
             newest = self._ledger.newest_of_user(subject, (UserErased.TOPIC,), 1)
-            self._erased_at = max((found.position for found in newest), default=0)
-        return self._erased_at > entry.position
+            self._erased_at[subject] = max((found.position for found in newest), default=0)
+        return self._erased_at.get(subject, 0) > entry.position
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
         named, kind = event.origin, event.AGGREGATE

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from application.record.access_log import READ, NoteAccess
 from application.record.history import history, past_ticket
 from application.record.replay import check_streams, stream_ranges
 from application.tickets.erase_user import EraseUser
 from domain.shared.commitment import commitment
+from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from domain.tickets.states import State
 from tests.support.evidence import open_store
@@ -176,6 +178,22 @@ def test_the_comment_of_a_policy_cannot_be_erased_with_a_user(service: Service) 
     [fault] = faults_of(service)
 
     assert "the comment is missing from table details" in fault
+
+
+def test_a_deleted_text_of_a_search_is_found_beside_those_of_an_erased_user(service: Service) -> None:
+    other = Subject(CLIENT, "user-4")
+    for subject in (SUBJECT, other):
+        search = command(
+            NoteAccess, subject=subject, operation="searchHistory", outcome=READ, reason="actor=anna"
+        )
+        service.execute(search)
+    service.execute(command(EraseUser))
+    assert faults_of(service) == []
+    service.store._run("DELETE FROM details WHERE user_ext_id = ?", [(other.user_ext_id,)])
+
+    [fault] = faults_of(service)
+
+    assert "version 2: the comment is missing from table details" in fault
 
 
 def faults_of(service: Service) -> list[str]:
