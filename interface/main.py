@@ -3,7 +3,7 @@
 import typer
 
 from application.record.ledger import LedgerBroken
-from application.shared.errors import Unavailable
+from application.shared.errors import RowRefused, Unavailable
 from application.users.import_users import InvalidImportFile
 from domain.shared.errors import Refusal
 from interface.cli.core.commands import build_cli
@@ -59,6 +59,7 @@ def main() -> None:
         Unavailable,
         Refusal,
         LedgerBroken,
+        RowRefused,
         CursorRefused,
         BackupRefused,
     ) as error:

@@ -46,6 +46,9 @@ class Attempts:
     async def deliver(self, pending: PendingDelivery) -> None:
         """Deliver the ticket, postpone it, or end its delivery. Raises Unavailable."""
         retry_state = pending.retry_state
+        if pending.is_refused:
+            await self._wait_for_repair(pending, retry_state)
+            return
         while True:
             why, method = pending.obsolete(self.clock()), pending.entry.methods[retry_state.method]
             if why or method is SendingMethod.NONE:
@@ -133,6 +136,15 @@ class Attempts:
         log.warning("ticket %s: %s", pending.delivery_id, error)
         attempt = Attempt(method=method, attempt=retry_state.attempts, recipient=None, answer=_REDIRECTED)
         await self._record(pending, replace(retry_state, last_error=error), attempt=attempt)
+
+    async def _wait_for_repair(self, pending: PendingDelivery, retry_state: RetryState) -> None:
+        """Postpone the ticket without an end: a refused row shows neither the address nor whether the ticket is obsolete."""
+        retry_state = replace(
+            retry_state,
+            failures=retry_state.failures + 1,
+            last_error="a row of the user is refused: run `tickets replay --check`",
+        )
+        await self._postpone(pending, retry_state, self.clock() + self.retries.delay(retry_state.failures))
 
     async def _postpone(self, pending: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
         await asyncio.to_thread(self.outbox.postpone, pending.entry.key, self.lease, retry_state, next_try)

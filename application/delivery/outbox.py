@@ -103,7 +103,8 @@ DELIVERIES = RecordSet[DeliveryKey, DeliveryProgress]("deliveries")
 class PendingDelivery:
     """A ticket in the outbox with its recipient (None: erased) and the current state of its credential.
 
-    event_count: the number of events of its delivery. next_try: None for now. era: the era of its minting.
+    event_count: the number of events of its delivery. next_try: None for now. era: the era of its minting. is_refused: the row
+    of the recipient or of the credential is refused, and both are None.
     """
 
     entry: OutboxEntry
@@ -114,6 +115,7 @@ class PendingDelivery:
     status: OutboxStatus
     next_try: datetime | None
     era: str = ""
+    is_refused: bool = False
 
     @property
     def delivery_id(self) -> str:

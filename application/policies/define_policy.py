@@ -58,8 +58,8 @@ def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> A
 
 
 def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyState]:
-    """Return the policies of the client, sorted by id. Raises StoreUnavailable."""
-    policies = store.load([policies_of(client_ext_id)]).all(POLICIES)
+    """Return the policies of the client, sorted by id. Raises StoreUnavailable, RowRefused."""
+    policies = store.load([policies_of(client_ext_id)]).of_client(POLICIES, client_ext_id)
     return [policies[key] for key in sorted(policies)]
 
 

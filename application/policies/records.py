@@ -32,7 +32,7 @@ def policy(unit: UnitOfWork, key: PolicyKey) -> TicketPolicy:
 
 def default_policy(unit: UnitOfWork, client_ext_id: str) -> PolicyKey:
     """Return the policy that applies to a new ticket if the request names no policy."""
-    for key, state in unit.all(POLICIES).items():
-        if key.client_ext_id == client_ext_id and state.is_default:
+    for key, state in unit.of_client(POLICIES, client_ext_id).items():
+        if state.is_default:
             return key
     return PolicyKey(client_ext_id, DEFAULT_POLICY_ID)

@@ -32,3 +32,7 @@ class Overloaded(Unavailable):
 
 class SealBroken(Exception):
     """A sealed secret cannot be opened: it was sealed with another key, or its row was changed or moved."""
+
+
+class RowRefused(Exception):
+    """A stored row was not written by this service, or not in this place: its seal does not match."""

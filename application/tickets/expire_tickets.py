@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from application.policies.records import policy
+from application.shared.errors import RowRefused
 from application.shared.ports import Clock
 from application.tickets.find_tickets import ExpiryPageKey, Tickets
 from application.tickets.records import TicketCommand, credential, save
@@ -80,9 +82,10 @@ def expire_tickets(
                 for row in rows
             ]
             for future in [submit(command) for command in commands]:
-                outcome = future.result().outcome
-                report.soon += outcome == Outcome.SOON
-                report.ended += outcome == Outcome.ENDED
+                with suppress(RowRefused):  # logged by the store; the others must not wait for a repair
+                    outcome = future.result().outcome
+                    report.soon += outcome == Outcome.SOON
+                    report.ended += outcome == Outcome.ENDED
             last = rows[-1]
             place = ExpiryPageKey(last.valid_to, last.client_ext_id, last.user_ext_id)
         return report

@@ -2,8 +2,9 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+from application.shared.errors import RowRefused
 from domain.shared.aggregate import Aggregate
 from domain.shared.event import Event
 from domain.shared.subject import Subject
@@ -56,19 +57,37 @@ class Change(NamedTuple, Generic[Row]):
 
 
 class LoadedState:
-    """Loaded rows, including the changes of the earlier commands of a batch."""
+    """Loaded rows, including the changes of the earlier commands of a batch.
+
+    A refused row fails only the commands that read it, since a batch has the rows of several callers.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[RecordSet[Any, Any], dict[Any, Any]] = {}
+        self._refused: set[tuple[RecordSet[Any, Any], tuple[Any, ...]]] = set()
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
-        """Return a loaded row; None: it does not exist."""
+        """Return a loaded row; None: it does not exist. Raises RowRefused."""
         rows = self._rows.get(records)
-        return rows.get(key) if rows else None
+        row = rows.get(key) if rows else None
+        if row is None and self._refused and (records, key) in self._refused:
+            raise RowRefused(f"a row of table {records.name} is refused: run `tickets replay --check`")
+        return row
 
     def all(self, records: RecordSet[Key, Row]) -> dict[Key, Row]:
-        """Return every loaded row of a record set."""
+        """Return every loaded row of a record set that is not refused."""
         return self._rows.setdefault(records, {})
+
+    def of_client(self, records: RecordSet[Key, Row], client_ext_id: str) -> dict[Key, Row]:
+        """Return every loaded row of a client, whose id is the first part of the key. Raises RowRefused."""
+        for refused, key in self._refused:
+            if refused is records and key[0] == client_ext_id:
+                self.get(records, cast("Key", key))
+        return {key: row for key, row in self.all(records).items() if cast("Any", key)[0] == client_ext_id}
+
+    def refuse(self, records: RecordSet[Any, Any], key: tuple[Any, ...]) -> None:
+        """Refuse a row: reading it raises RowRefused."""
+        self._refused.add((records, key))
 
     def put(self, records: RecordSet[Key, Row], key: Key, row: Row) -> None:
         """Set a row."""

@@ -22,14 +22,18 @@ class UnitOfWork:
         self.changes = Changes()
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
-        """Return a row, including own changes; None: it does not exist."""
+        """Return a row, including own changes; None: it does not exist. Raises RowRefused."""
         changed = self.changes.rows.get(records)
         change = changed.get(key) if changed else None
         return change.row if change else self._loaded.get(records, key)
 
     def all(self, records: RecordSet[Key, Row]) -> Mapping[Key, Row]:
-        """Return every loaded row of a record set, without own changes."""
+        """Return every loaded row of a record set that is not refused, without own changes."""
         return self._loaded.all(records)
+
+    def of_client(self, records: RecordSet[Key, Row], client_ext_id: str) -> Mapping[Key, Row]:
+        """Return every loaded row of a client, without own changes. Raises RowRefused."""
+        return self._loaded.of_client(records, client_ext_id)
 
     def put(self, records: RecordSet[Key, Row], key: Key, row: Row) -> None:
         """Add or replace a row."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from application.shared.errors import RowRefused
 from application.shared.ports import Clock, Randomness
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
@@ -72,7 +74,8 @@ def record_users(
                 )
                 for recipient in found
             ]
-            answers = [future.result() for future in [submit(command) for command in commands]]
-            count += sum(answer.outcome == Outcome.RECORDED for answer in answers)
+            for future in [submit(command) for command in commands]:
+                with suppress(RowRefused):  # logged by the store; the others must not wait for a repair
+                    count += future.result().outcome == Outcome.RECORDED
             after = found[-1].subject
         return count

@@ -19,6 +19,7 @@ from interface.composition.checkpoints import send_signed, sign_ledgers, witness
 from interface.composition.delivery import deliver, delivery_of
 from interface.composition.installation import note_clock_set_back
 from interface.composition.process import cancelled
+from interface.composition.row_seals import RowSealing
 from interface.composition.service import RunningService
 from interface.composition.subscriptions import push
 from interface.composition.telemetry import Telemetry
@@ -31,11 +32,13 @@ _USERS_EVERY_SECONDS = 600
 # At a stop. A checkpoint whose sending is interrupted is sent again after the next start; witnesses accept that.
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
+_SEAL_ROWS_EVERY_SECONDS = 60
+_PAUSE_BETWEEN_PAGES_SECONDS = 0.1
 _POLL_INTERVAL_SECONDS = 1
 
 
 class BackgroundWork:
-    """Expiry, records of users, signing, delivery and pushing; started and stopped with the application.
+    """Expiry, records of users, signing, sealing of rows, delivery and pushing; started and stopped with the application.
 
     Raises InvalidSettings if the settings of the delivery are invalid.
     """
@@ -79,6 +82,11 @@ class BackgroundWork:
             "checkpoints",
             partial(sign_ledgers, running, stopped),
             every_seconds=_CHECKPOINTS_EVERY_SECONDS,
+        )
+        # A pause after each page leaves the processor to requests.
+        pausing = partial(self._stopping.wait, _PAUSE_BETWEEN_PAGES_SECONDS)
+        self._sealing = Periodic(
+            "row seals", RowSealing(running, pausing).run, every_seconds=_SEAL_ROWS_EVERY_SECONDS
         )
         self._sending = _witness_job(running, telemetry, stopped)
         self._checking = check_job(running, stopped)
@@ -128,6 +136,7 @@ class BackgroundWork:
         await asyncio.gather(*self._clock_notes)
         await self._live.close()
         await asyncio.to_thread(self._signing.close)
+        await asyncio.to_thread(self._sealing.close)
         if self._sending:
             await asyncio.to_thread(self._sending.close, _WAIT_FOR_WITNESSES_SECONDS)
         await asyncio.to_thread(running.close)

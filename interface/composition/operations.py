@@ -16,6 +16,7 @@ from interface.composition.doctor.keys import check_certificate_file, check_keys
 from interface.composition.doctor.store import check_standby, check_store
 from interface.composition.installation import note
 from interface.composition.service import open_at
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.postgres_store import schema_version_at
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
 from interface.settings import InvalidSettings, Settings, read_settings
@@ -27,7 +28,8 @@ def migrate() -> tuple[int, int]:
     path = settings.sqlite_path
     try:
         before = sqlite_version_at(path) if path else schema_version_at(settings.database_url)
-        with closing(open_at(settings.database_url, migrate=True)) as store:
+        # A key must not be created here: a new store only gets the mark that its rows are sealed.
+        with closing(open_at(settings.database_url, RowSealer(list), migrate=True)) as store:
             after = store.schema_version()
             if before != after:
                 figures = {"from": before, "to": after}

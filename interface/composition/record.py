@@ -40,7 +40,14 @@ from domain.shared.subject import Subject
 from interface.cli.record import commands
 from interface.composition.checkpoints import witnesses
 from interface.composition.installation import note, note_check, operator
-from interface.composition.service import in_background, ledger_keys, open_at, open_store, require_store
+from interface.composition.service import (
+    in_background,
+    ledger_keys,
+    open_at,
+    open_store,
+    require_store,
+    row_sealer,
+)
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
@@ -256,7 +263,7 @@ def check_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findin
 
 def rebuild_part(database_url: str, client: str, begin: UUID, end: UUID) -> Findings:
     """Rebuild a range of streams, in a separate process."""
-    with closing(open_at(database_url)) as store:
+    with closing(open_at(database_url, row_sealer(read_settings()))) as store:
         return rebuild(client, begin, end, ledger=store)
 
 

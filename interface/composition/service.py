@@ -19,6 +19,7 @@ from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
 from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql.postgres_store import PostgresStore, schema_version_at
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -212,20 +213,28 @@ def require_store(settings: Settings) -> None:
 def open_store(settings: Settings) -> SqliteStore | PostgresStore:
     """Return the store of the settings. Raises StoreUnavailable, InvalidSettings."""
     try:
-        return open_at(settings.database_url, migrate=settings.migrate_at_start)
+        return open_at(settings.database_url, row_sealer(settings), migrate=settings.migrate_at_start)
     except (OSError, RuntimeError) as error:
         raise InvalidSettings(str(error)) from error
 
 
-def open_at(database_url: str, *, migrate: bool = False) -> SqliteStore | PostgresStore:
-    """Return the store at a URL; a SQLite file is always migrated.
+def row_sealer(settings: Settings) -> RowSealer:
+    """Return the sealer of rows, which reads the ledger keys on first use."""
+    keys = cache(lambda: ledger_keys(settings))
+    return RowSealer(lambda: keys().row_keys(), is_required=settings.row_seals == "required")
+
+
+def open_at(
+    database_url: str, sealer: RowSealer | None = None, *, migrate: bool = False
+) -> SqliteStore | PostgresStore:
+    """Return the store at a URL; a SQLite file is always migrated. sealer: None: rows are neither sealed nor checked.
 
     Raises StoreUnavailable, OSError, RuntimeError if this program cannot use the schema.
     """
     path = database_url.removeprefix("sqlite:///")
     if path == database_url:
-        return PostgresStore(database_url, TABLES, migrate=migrate)
-    return SqliteStore(Path(path), TABLES)
+        return PostgresStore(database_url, TABLES, sealer, migrate=migrate)
+    return SqliteStore(Path(path), TABLES, sealer)
 
 
 def ledger_keys(settings: Settings) -> LedgerKeys:

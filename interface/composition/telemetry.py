@@ -44,6 +44,8 @@ class Telemetry:
         metrics = Metrics(
             kept(partial(_figures, running.store)), lambda: running.commands.queued, system_clock
         )
+        if sealer := running.store.row_sealer:
+            sealer.observe = metrics.row_unsealed
         traces = _traces(settings)
         self._requests: list[Callable[[Exchange], None]] = [metrics.request]
         self._batches: list[Callable[[Batch], None]] = [metrics.batch]

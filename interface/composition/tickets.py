@@ -1,4 +1,4 @@
-"""The job that records the expiry of tickets, and the actions of its command."""
+"""The job that records the expiry of tickets, and the actions of the commands for jobs."""
 
 import secrets
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from domain.record.installation import OperatorActed
 from interface.cli.tickets import commands
 from interface.composition.installation import note
 from interface.composition.record import run_check
+from interface.composition.row_seals import seal_now
 from interface.composition.service import RunningService, in_background
 from interface.outbound.system import system_clock
 from interface.settings import read_settings
@@ -47,4 +48,5 @@ def run_expiry() -> ExpiryReport | None:
 
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    commands.add_commands(cli, commands.TicketActions(run_expiry=run_expiry, run_check=run_check))
+    actions = commands.TicketActions(run_expiry=run_expiry, run_check=run_check, seal_rows=seal_now)
+    commands.add_commands(cli, actions)

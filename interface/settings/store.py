@@ -1,7 +1,7 @@
 """The database, and the queue of commands before it."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import psycopg
 from pydantic import Field, field_validator, model_validator
@@ -31,6 +31,13 @@ class StoreSettings(Group):
             description="migrate PostgreSQL at the start instead of by `tickets migrate`; SQLite always migrates at the start"
         ),
     ] = False
+    row_seals: Annotated[
+        Literal["automatic", "required"],
+        Field(
+            description="`required`: refuse every row without a valid seal, also if table `row_seals` was changed; only for a store"
+            " that this release created, or after `tickets jobs seal --finish`"
+        ),
+    ] = "automatic"
     max_waiting: Annotated[
         int, Field(ge=1, description="maximum number of queued commands; beyond it, callers get a 503")
     ] = 2048

@@ -64,6 +64,12 @@ class Metrics:
         self._set_back = Counter(
             "tickets_clock_set_back", "How often the clock was set back by more than 5 s.", registry=registry
         )
+        self._unsealed = Counter(
+            "tickets_rows_unsealed",
+            "Loaded rows without a valid seal: accepted, since equal to their events, or refused.",
+            ["table", "outcome"],
+            registry=registry,
+        )
         self._tries = Counter(
             "tickets_delivery_tries",
             "Delivery attempts, by method and response.",
@@ -118,6 +124,10 @@ class Metrics:
     def clock_set_back(self) -> None:
         """Count a clock that was set back."""
         self._set_back.inc()
+
+    def row_unsealed(self, table: str, outcome: str) -> None:
+        """Count a loaded row without a valid seal."""
+        self._unsealed.labels(table, outcome).inc()
 
     def delivery_attempt(self, attempt: DeliveryAttempt) -> None:
         """Count a delivery attempt."""

@@ -20,7 +20,16 @@ from tests.support.server import ROOT, until
 
 DIRECTORY = ROOT / "tests" / "outbound" / "sql" / "stores"
 # The last commit whose program had that schema.
-SQLITE = {1: "e367ee5", 2: "28a8121", 3: "eaa5688", 4: "bb307e8", 5: "aab2490", 6: "338fd61", 7: "e131efd"}
+SQLITE = {
+    1: "e367ee5",
+    2: "28a8121",
+    3: "eaa5688",
+    4: "bb307e8",
+    5: "aab2490",
+    6: "338fd61",
+    7: "e131efd",
+    8: "e514dbd",
+}
 POSTGRES = {
     1: "b2e044f",
     2: "e367ee5",
@@ -31,6 +40,7 @@ POSTGRES = {
     7: "aab2490",
     8: "338fd61",
     9: "e131efd",
+    10: "e514dbd",
 }
 
 CLIENT, OTHER = "client-123", "ünï/cøde"

@@ -33,6 +33,7 @@ from interface.http.core.envelope import Exchange
 from interface.outbound.keys.token_key import TokenKey
 from interface.settings import Settings
 from interface.telemetry.metrics import Metrics, remove_ended_processes
+from tests.support.evidence import open_store
 from tests.support.fakes import NOW, TRACEPARENT, FakeClock
 from tests.support.server import BASE, NO_DELIVERY, ROOT, Server, serving, until
 from tests.support.service import command
@@ -139,6 +140,16 @@ def test_a_refusal_that_is_not_recorded_is_counted_and_logged(
 
     assert value(scraped(client), "access_unrecorded_total", reason="unknown-client") == 1
     assert "access not recorded (unknown-client): getTicket by 'stranger' in client 'ghost-1'" in caplog.text
+
+
+def test_a_row_without_a_valid_seal_is_counted_by_table(client: TestClient, database_url: str) -> None:
+    given_a_ticket(client)
+    with closing(open_store(database_url)) as store:
+        store._run("UPDATE tickets SET seal = NULL", [()])
+
+    assert client.get(TICKET).status_code == 500
+
+    assert value(scraped(client), "rows_unsealed_total", table="tickets", outcome="refused") == 1
 
 
 def test_refused_tokens_are_counted_by_issuer_and_reason_and_logged(

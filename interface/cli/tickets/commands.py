@@ -2,15 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.console import Console
 
+from application.operations.seal_rows import SealReport
 from application.record.replay import Findings
 from application.tickets.expire_tickets import ExpiryReport
-from interface.cli.core.messages import counting
+from interface.cli.core.messages import counting, print_report
 from interface.cli.record.commands import report_findings
+
+
+class SealRows(Protocol):
+    """Seals the rows of earlier releases."""
+
+    def __call__(self, report: Callable[[int], None], *, finish: bool) -> SealReport | None:
+        """Seal them; None: another process is doing so. report: receives the number of checked rows."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class TicketActions:
 
     run_expiry: Callable[[], ExpiryReport | None]
     run_check: Callable[[int, int | None, Callable[[int, int], None]], Findings | str]
+    seal_rows: SealRows
 
 
 def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
@@ -58,4 +67,40 @@ def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
             return
         report_findings(found)
         if found.faults or found.lost:
+            raise SystemExit(1)
+
+    _add_seal(jobs, actions)
+
+
+def _add_seal(jobs: typer.Typer, actions: TicketActions) -> None:
+    @jobs.command()
+    def seal(
+        finish: Annotated[
+            bool,
+            typer.Option(
+                "--finish",
+                help="No process of a release before 1.1 uses the store any more: from now on, refuse each row without a valid"
+                " seal.",
+            ),
+        ] = False,
+    ) -> None:
+        """Seal the rows that a release before 1.1 wrote, if they are equal to their events.
+
+        With --finish, also in a store whose rows were all sealed before, such as after its keys were lost. Exits with
+        status 1 if rows differ from their events; then nothing is finished.
+        """
+        with counting("sealing") as show_progress:
+            report = actions.seal_rows(lambda done: show_progress(done, done), finish=finish)
+        if report is None:
+            Console().print("Another process runs this job now.")
+            return
+        for place in report.refused:
+            print_report(f"{place}: the read row differs from its events")
+        is_finished = finish and not report.refused
+        Console().print(
+            f"{report.sealed} of {report.rows} rows sealed, {len(report.refused)} refused."
+            + (" From now on, each row needs a valid seal." if is_finished else ""),
+            highlight=False,
+        )
+        if report.refused:
             raise SystemExit(1)

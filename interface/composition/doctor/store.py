@@ -12,11 +12,13 @@ import psycopg
 from application.shared.errors import Unavailable
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.doctor.directory import writable
+from interface.composition.register import TABLES
 from interface.composition.service import open_at
 from interface.outbound.sql.postgres_connections import connection_options
 from interface.outbound.sql.schema import check_usable
 from interface.outbound.sql.sqlite_store import SqliteStore, stored_schema_at, uri_of
 from interface.outbound.sql.standby_reads import standby_status_at
+from interface.outbound.sql.tables import Tables
 from interface.settings import Settings
 
 _SKEW_SECONDS = 2
@@ -39,9 +41,13 @@ def check_store(settings: Settings) -> Iterator[Finding]:
                 yield _clock_beside(_newest_of_sqlite(path)) or Finding(
                     "clock", Health.GOOD, "not behind the newest event"
                 )
+                yield _row_seals(_complete_of_sqlite(path), settings)
         else:
             with closing(open_at(settings.database_url)) as store:
                 yield Finding("store", Health.GOOD, f"reachable, schema version {store.schema_version()}")
+                yield _row_seals(
+                    {table for table in store.sealed_tables() if store.is_complete(table)}, settings
+                )
             yield from _clock(settings)
     except RuntimeError as error:
         fault, _, advice = str(error).rpartition(": ")
@@ -66,6 +72,24 @@ def _sqlite(path: Path) -> Finding:
             "the next start migrates it: make a backup first",
         )
     return Finding("store", Health.GOOD, f"readable, schema version {version}")
+
+
+def _complete_of_sqlite(path: Path) -> set[str]:
+    with closing(sqlite3.connect(f"{uri_of(path)}?mode=ro", uri=True)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM row_seals")}
+
+
+def _row_seals(complete: set[str], settings: Settings) -> Finding:
+    if settings.row_seals == "required":
+        return Finding("row seals", Health.GOOD, "required in every table")
+    if missing := sorted(set(Tables(TABLES).sealed()) - complete):
+        return Finding(
+            "row seals",
+            Health.WARNING,
+            f"rows without a seal are accepted in {', '.join(missing)} if they are equal to their events",
+            "once no process of a release before 1.1 runs: tickets jobs seal --finish",
+        )
+    return Finding("row seals", Health.GOOD, "every row is sealed")
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
 _ED25519 = b"\x01"
 _FILE = re.compile(r"(\d{8}T\d{6}Z)\.pem")
 _FILE_DATE = "%Y%m%dT%H%M%SZ"
+# Within this time, a new key reaches every machine, so that each can check the rows that another one has sealed.
+_SEALS_AFTER = timedelta(hours=1)
 
 
 class LedgerKeys:
@@ -71,6 +73,18 @@ class LedgerKeys:
             found.append(PublishedKey(key, fingerprint(key), since, until))
             newer = since
         return found
+
+    def row_keys(self) -> list[bytes]:
+        """Return the secret of each key for the seals of rows; the first seals. Raises OSError, ValueError, KeyMissing.
+
+        The newest key seals from an hour after its creation, and the oldest before.
+        """
+        files = _named_as_keys(_files_in(self._directory))
+        if not files:
+            raise KeyMissing(f"no key in {self._directory}")
+        settled = [file for file in files if self._clock() - _date_of(file) >= _SEALS_AFTER]
+        sealing = settled[-1] if settled else files[0]
+        return [_load(file).private_bytes_raw() for file in dict.fromkeys([sealing, *files])]
 
     def rotate(self) -> str:
         """Create a new key, which is current immediately. Returns its verifier key.

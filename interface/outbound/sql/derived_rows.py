@@ -8,14 +8,14 @@ from uuid import UUID
 from application.record.streams import EVENTS
 from application.transaction.records import DerivedRecords
 from domain.shared.aggregate import Versioned
-from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import Committed, Derived, chunks, upsert
+from interface.outbound.sql.row_seals import SqlRowSeals
+from interface.outbound.sql.table import SEAL, Committed, Derived, chunks, upsert
 
 Key = tuple[str, str]
 _STREAMS = "SELECT topic, count(*) FROM ledger WHERE version = 1 GROUP BY topic"
 
 
-class SqlDerivedRows(SqlTables):
+class SqlDerivedRows(SqlRowSeals):
     """Implements the part of the port Ledger about derived record sets; the port documents the methods."""
 
     def derived_records(self) -> Sequence[DerivedRecords[Any, Any]]:
@@ -46,8 +46,12 @@ class SqlDerivedRows(SqlTables):
         """Store the rows of these states, except those that are newer in the store. Not for CommittedRecords."""
         derived = self._tables.derived()[records]
         assert isinstance(derived, Derived)  # noqa: S101 - documented
-        statement, names = _rewriting(records.name, derived)
-        rows = [dict(zip(derived.columns, derived.row(state), strict=True)) for state in states]
+        is_sealed = records.name in self._tables.sealed()
+        statement, names = _rewriting(records.name, derived, [SEAL] if is_sealed else [])
+        rows = [
+            {**dict(zip(derived.columns, row, strict=True)), SEAL: self._tables.seal(records.name, row)}
+            for row in map(derived.row, states)
+        ]
         self._run(statement, [tuple(row[name] for name in names) for row in rows])
 
     def rows_without_events(self) -> Iterator[str]:
@@ -92,9 +96,9 @@ def _without_events(records: DerivedRecords[Any, Any], key: Sequence[str]) -> st
     return f"client {key[0]!r}, {records.noun} {key[1]!r}: the read row has no events"
 
 
-def _rewriting(table: str, derived: Derived[Any]) -> tuple[str, Sequence[str]]:
+def _rewriting(table: str, derived: Derived[Any], further: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Return the statement that stores a row unless a newer one is stored, and the columns of its parameters."""
-    names, key = list(derived.columns), derived.key
+    names, key = [*derived.columns, *further], derived.key
     changed = [name for name in names if name not in key]
     if derived.is_complete:
         values = f"VALUES ({', '.join('?' * len(names))})"

@@ -28,13 +28,25 @@ class SqlEvents(SqlTables):
 
     def events_of(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first."""
-        with self._translated_failures():
-            stored = self._recorder.select_events(stream)
-        events = [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+        events = self._without_reasons(stream)
         origin = events[0].origin if events else None
-        if origin is None or not any(event.reason_erased for event in events):
+        return self._with_reasons(events, origin.subject.client_ext_id, stream) if origin else events
+
+    def _events_between(self, client_ext_id: str, stream: UUID, after: int, last: int) -> Sequence[Event]:
+        """Return the events of a stream of a client after a version, up to and including the last one."""
+        return self._with_reasons(self._without_reasons(stream, after, last), client_ext_id, stream)
+
+    def _without_reasons(
+        self, stream: UUID, after: int | None = None, last: int | None = None
+    ) -> Sequence[Event]:
+        with self._translated_failures():
+            stored = self._recorder.select_events(stream, gt=after, lte=last)
+        return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+
+    def _with_reasons(self, events: Sequence[Event], client_ext_id: str, stream: UUID) -> Sequence[Event]:
+        if not any(event.reason_erased for event in events):
             return events
-        rows = self._fetch(_OF_STREAM, (origin.subject.client_ext_id, stream))
+        rows = self._fetch(_OF_STREAM, (client_ext_id, stream))
         reasons = {version: to_details(salt, reason).reason for version, salt, reason in rows}
         return [completed(event, reasons.get(event.originator_version)) for event in events]
 

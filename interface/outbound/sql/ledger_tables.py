@@ -13,7 +13,7 @@ from application.record.streams import column_date, parse_column_date
 from domain.shared.subject import Subject
 from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.era_tables import era_rows
-from interface.outbound.sql.event_tables import SqlEvents, uuid_of
+from interface.outbound.sql.event_tables import uuid_of
 from interface.outbound.sql.table import Row, chunks
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
@@ -118,7 +118,7 @@ SELECT (
 _CHECKPOINT = "SELECT client_ext_id, size, root, note, made FROM checkpoints"
 
 
-class SqlLedger(SqlEvents, SqlDerivedRows):
+class SqlLedger(SqlDerivedRows):
     """Implements the port Ledger; the port documents the methods."""
 
     # Conditions of a row of `ledger`, and of `ticket_events`. Where a store accepts values of any type, the check and the
@@ -271,6 +271,7 @@ class SqlLedger(SqlEvents, SqlDerivedRows):
                 for s, v in self._fetch(_STRAYS, ())
             ]
         orphaned_rows += self.rows_without_events()
+        orphaned_rows += self.unsealed_rows()
         for check in self._tables.checks():
             orphaned_rows += check(self._fetch)
         orphaned_rows += [

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,12 +21,14 @@ from application.delivery.outbox import (
     RetryState,
 )
 from application.record.streams import column_date
+from application.tickets.records import TICKETS
 from application.transaction.records import Change
+from application.users.records import USERS
 from domain.policies.policy import SendingMethod
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.outbox_check import outbox_faults
-from interface.outbound.sql.sql_tables import SqlTables
+from interface.outbound.sql.row_seals import SqlRowSeals
 from interface.outbound.sql.table import Loading, Row, Storing, Table
 from interface.outbound.sql.ticket_table import to_ticket
 from interface.outbound.sql.user_table import to_recipient
@@ -47,8 +50,8 @@ _to_retry_state = msgspec.json.Decoder(RetryState).decode
 _KEY = "client_ext_id = ? AND stream = ? AND version = ?"
 _ENTRY = "client_ext_id, user_ext_id, stream, version, sealed, minted, terms"
 _PENDING = """
-SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, o.terms, r.row, t.row, o.trying,
-       o.so_far, o.standing, o.next_try,
+SELECT o.client_ext_id, o.user_ext_id, o.stream, o.version, o.sealed, o.minted, o.terms,
+       r.version, r.row, r.seal, t.version, t.row, t.seal, o.trying, o.so_far, o.standing, o.next_try,
        (SELECT name FROM eras WHERE began <= o.minted ORDER BY number DESC LIMIT 1)
 FROM outbox o
 LEFT JOIN recipients r ON r.client_ext_id = o.client_ext_id AND r.user_ext_id = o.user_ext_id
@@ -149,10 +152,8 @@ DELIVERY_TABLE = Table(
 )
 
 
-class SqlOutbox(SqlTables):
+class SqlOutbox(SqlRowSeals):
     """Implements the port Outbox; the port documents the methods."""
-
-    _skipping = ""
 
     @abstractmethod
     def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
@@ -170,7 +171,17 @@ class SqlOutbox(SqlTables):
         values, columns = _values([tuple(key) for key in taken])
         condition = f"WHERE (o.client_ext_id, o.stream, o.version) IN ({values})"
         rows = self._fetch(f"{_PENDING} {condition}", columns)
-        return [to_pending(tuple(row)) for row in rows]
+        return [self._pending(tuple(row)) for row in rows]
+
+    def _pending(self, columns: Row) -> PendingDelivery:
+        """Return the pending delivery of these columns of `_PENDING`; without a recipient and a ticket if one is refused."""
+        entry, recipient, ticket, others = columns[:7], columns[7:10], columns[10:13], columns[13:]
+        is_refused = not all(
+            row[1] is None or self._accepts(records, (*entry[:2], *row))
+            for records, row in ((USERS, recipient), (TICKETS, ticket))
+        )
+        contents = (None, None) if is_refused else (recipient[1], ticket[1])
+        return replace(to_pending((*entry, *contents, *others)), is_refused=is_refused)
 
     def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
         """Store the state of the attempts, and release the lease until the next one."""
@@ -197,7 +208,7 @@ class SqlOutbox(SqlTables):
     def pending(self, subject: Subject) -> Sequence[PendingDelivery]:
         """Return the queued and failed tickets of a user, newest first."""
         condition = "WHERE o.client_ext_id = ? AND o.user_ext_id = ? ORDER BY o.version DESC"
-        return [to_pending(tuple(row)) for row in self._fetch(f"{_PENDING} {condition}", subject)]
+        return [self._pending(tuple(row)) for row in self._fetch(f"{_PENDING} {condition}", subject)]
 
     def outbox_page(self, after: DeliveryKey | None, limit: int) -> Sequence[OutboxEntry]:
         """Return the next entries of all clients, by key."""

@@ -8,7 +8,7 @@ from application.policies.records import POLICIES
 from application.transaction.records import Change
 from domain.policies.policy_definition import PolicyKey, PolicyState
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.table import SEAL, Column, Derived, Loading, Row, Storing, Table, sealed, upsert
 
 to_policy = msgspec.json.Decoder(PolicyState).decode
 _DERIVED = Derived(
@@ -20,6 +20,8 @@ _DERIVED = Derived(
     },
     decode=to_policy,
 )
+
+POLICY_COLUMNS = ", ".join(sealed(_DERIVED.key))
 
 
 def _write(_: PolicyKey, change: Change[PolicyState]) -> Row:
@@ -35,10 +37,12 @@ def _read(row: bytes) -> tuple[PolicyKey, PolicyState]:
 POLICY_TABLE = Table(
     records=POLICIES,
     store=Storing(
-        columns=_DERIVED.types,
-        statement=upsert("policies", _DERIVED.key, list(_DERIVED.columns)),
+        columns={**_DERIVED.types, SEAL: "bytea"},
+        statement=upsert("policies", _DERIVED.key, [*_DERIVED.columns, SEAL]),
         write=_write,
     ),
-    loading=Loading(prefix={"client_ext_id": "text"}, columns={"row": "bytea"}, read=_read),
+    loading=Loading(
+        prefix={"client_ext_id": "text"}, columns=sealed(_DERIVED.key), read=_read, is_sealed=True
+    ),
     derived=_DERIVED,
 )

@@ -1,5 +1,6 @@
 """The schema of a PostgreSQL store: its version and its migration."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import psycopg
@@ -35,23 +36,27 @@ def check(connection: psycopg.Connection[Any]) -> None:
     schema.check_usable(stored_schema(connection), len(schema.POSTGRES))
 
 
-def migrate(connection: psycopg.Connection[Any]) -> None:
-    """Migrate the schema. Raises RuntimeError if it is too new, StoreUnavailable if a table is in use."""
+def migrate(connection: psycopg.Connection[Any], sealed: Iterable[str] = ()) -> None:
+    """Migrate the schema. Raises RuntimeError if it is too new, StoreUnavailable if a table is in use.
+
+    sealed: the tables of a new store in which every row must have a seal.
+    """
     # Several processes can start concurrently on an empty database: one creates the tables, the others wait.
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
     # A migration that waits for a table blocks all later users of the table.
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_SECONDS}s'")
     try:
-        _migrate(connection)
+        _migrate(connection, sealed)
     except (LockNotAvailable, DeadlockDetected) as error:
         raise StoreUnavailable(
             "another session, such as a backup, locks the tables: run `tickets migrate` again when it has ended"
         ) from error
 
 
-def _migrate(connection: psycopg.Connection[Any]) -> None:
+def _migrate(connection: psycopg.Connection[Any], sealed: Iterable[str]) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
-    for migration in schema.pending(schema.POSTGRES, schema.RELEASED_POSTGRES, stored_schema(connection)):
+    stored = stored_schema(connection)
+    for migration in schema.pending(schema.POSTGRES, schema.RELEASED_POSTGRES, stored):
         for statement in migration.statements:
             connection.execute(cast("Any", statement))
         connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (migration.version,))
@@ -60,6 +65,8 @@ def _migrate(connection: psycopg.Connection[Any]) -> None:
                 "UPDATE schema_version SET usable_from = %s WHERE version = %s",
                 (migration.usable_from, migration.version),
             )
+    for name in sealed if not stored.version else ():
+        connection.execute("INSERT INTO row_seals (name) VALUES (%s)", (name,))
 
 
 def _one(connection: psycopg.Connection[Any], statement: str) -> int | None:

@@ -20,6 +20,7 @@ from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Load, LoadedState
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_commit import columns, commit_query, guarded_queries, unnest
@@ -56,6 +57,7 @@ class PostgresStore(SqlQueries):
     """Implements every port of the store; the ports document the methods.
 
     url: in the libpq format, `postgresql://user:password@host:port/database?…`. tables: of the record sets that it stores.
+    sealer: None: rows are neither sealed nor checked.
     Raises StoreUnavailable, RuntimeError.
     """
 
@@ -64,10 +66,18 @@ class PostgresStore(SqlQueries):
     _skipping = "FOR UPDATE SKIP LOCKED"
     _has_salt = """position('"salt":"'::bytea IN row) > 0"""
 
-    def __init__(self, url: str, tables: Iterable[Table[Any, Any]] = (), *, migrate: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        tables: Iterable[Table[Any, Any]] = (),
+        sealer: RowSealer | None = None,
+        *,
+        migrate: bool = True,
+    ) -> None:
+        known = Tables(tables, sealer)
         with _failures():
-            _prepare(url, migrate=migrate)
-            self._use(Connections.to(url, open_datastore(url)), Tables(tables))
+            _prepare(url, known.sealed() if sealer else (), migrate=migrate)
+            self._use(Connections.to(url, open_datastore(url)), known)
 
     def _use(self, connections: Connections, tables: Tables) -> None:
         self.connections = connections
@@ -103,7 +113,8 @@ class PostgresStore(SqlQueries):
             for array in columns([_of_types(names, prefix) for prefix in prefixes], len(names))
         ]
         with _failures(), self._datastore.get_connection() as connection:
-            return query.read(_query(connection, query.statement, parameters))
+            rows = _query(connection, query.statement, parameters).fetchall()
+        return query.read(rows, self._accepts)
 
     def _translated_failures(self) -> AbstractContextManager[None]:
         return _failures()
@@ -166,8 +177,10 @@ class PostgresStandby(PostgresStore):
     client_ext_id, position: a read raises Behind if the client's ledger does not reach this position yet.
     """
 
-    def __init__(self, connections: Connections, client_ext_id: str = "", position: int = 0) -> None:
-        self._use(connections, Tables(()))
+    def __init__(
+        self, connections: Connections, tables: Tables, client_ext_id: str = "", position: int = 0
+    ) -> None:
+        self._use(connections, tables)
         self._needed = (client_ext_id, position)
 
     def has(self, place: str) -> bool:
@@ -177,7 +190,7 @@ class PostgresStandby(PostgresStore):
 
     def having(self, client_ext_id: str, position: int) -> "PostgresStandby":
         """Return the standby, whose reads raise Behind if the client's ledger does not reach this position yet."""
-        return PostgresStandby(self.connections, client_ext_id, position)
+        return PostgresStandby(self.connections, self.tables, client_ext_id, position)
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         client, position = self._needed
@@ -256,9 +269,12 @@ def others_at(url: str) -> list[int]:
         return [pid for (pid,) in found]
 
 
-def _prepare(url: str, *, migrate: bool) -> None:
+def _prepare(url: str, sealed: Iterable[str], *, migrate: bool) -> None:
     with psycopg.connect(**connection_options(url)) as connection:
-        (postgres_schema.migrate if migrate else postgres_schema.check)(connection)
+        if migrate:
+            postgres_schema.migrate(connection, sealed)
+        else:
+            postgres_schema.check(connection)
 
 
 def _query(

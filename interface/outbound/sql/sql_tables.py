@@ -9,6 +9,7 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Mapper
 
 from application.transaction.records import Changes
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.table import Derived
 from interface.outbound.sql.tables import Tables
 
@@ -19,6 +20,11 @@ class SqlTables(ABC):
     _tables: Tables
     _mapper: Mapper[UUID]
     _recorder: ApplicationRecorder
+
+    @property
+    def row_sealer(self) -> RowSealer | None:
+        """The sealer of the rows; None: they are neither sealed nor checked."""
+        return self._tables.sealer
 
     def commit(self, changes: Changes) -> None:
         """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -28,8 +29,10 @@ def stored_schema(connection: sqlite3.Connection) -> StoredSchema:
     return StoredSchema(version, found[0] if found else version)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, sealed: Iterable[str] = ()) -> None:
     """Migrate the schema in one transaction. Raises RuntimeError if it is too new.
+
+    sealed: the tables of a new store in which every row must have a seal.
 
     The connection is in autocommit mode (isolation_level None).
     """
@@ -38,7 +41,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.create_function("column_date", 1, _column_date, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for migration in schema.pending(schema.SQLITE, schema.RELEASED_SQLITE, stored_schema(connection)):
+        stored = stored_schema(connection)
+        for migration in schema.pending(schema.SQLITE, schema.RELEASED_SQLITE, stored):
             for statement in migration.statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {migration.version}")
@@ -47,21 +51,23 @@ def migrate(connection: sqlite3.Connection) -> None:
                     "INSERT INTO schema_version (version, usable_from) VALUES (?, ?)",
                     (migration.version, migration.usable_from),
                 )
+        if not stored.version:
+            connection.executemany("INSERT INTO row_seals (name) VALUES (?)", [(name,) for name in sealed])
     except BaseException:
         connection.rollback()
         raise
     connection.commit()
 
 
-def prepare(path: Path, timeout_seconds: float) -> None:
-    """Prepare the database: write-ahead logging and the newest schema.
+def prepare(path: Path, timeout_seconds: float, sealed: Iterable[str] = ()) -> None:
+    """Prepare the database: write-ahead logging and the newest schema. sealed: see `migrate`.
 
     Raises RuntimeError if its schema is too new, sqlite3.Error.
     """
     connection = sqlite3.connect(path, timeout=timeout_seconds, isolation_level=None)
     with closing(connection):
         _switch_to_wal(connection, time.monotonic() + timeout_seconds)
-        migrate(connection)
+        migrate(connection, sealed)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:

@@ -35,6 +35,7 @@ from application.record.ledger import leaf_of
 from application.record.streams import columns_of
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.queries import SqlQueries
@@ -83,7 +84,8 @@ _MISTYPED = 100
 class SqliteStore(SqlQueries):
     """Implements every port of the store; the ports document the methods.
 
-    path: the database file, created with mode 0600 if it is missing. tables: of the record sets that it stores.
+    path: the database file, created with mode 0600 if it is missing. tables: of the record sets that it stores. sealer: None:
+    rows are neither sealed nor checked.
     Raises StoreUnavailable, RuntimeError.
     """
 
@@ -92,9 +94,11 @@ class SqliteStore(SqlQueries):
     _is_readable = _READABLE
     _is_event = "AND typeof(state) = 'blob'"
 
-    def __init__(self, path: Path, tables: Iterable[Table[Any, Any]] = ()) -> None:
+    def __init__(
+        self, path: Path, tables: Iterable[Table[Any, Any]] = (), sealer: RowSealer | None = None
+    ) -> None:
         self._path = path
-        self._tables = Tables(tables)
+        self._tables = Tables(tables, sealer)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _failures():
             self._shared = share(path)
@@ -102,7 +106,7 @@ class SqliteStore(SqlQueries):
                 # An existing file must not be opened here: closing it drops the locks that SQLite has in this process.
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-                sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS)
+                sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS, self._tables.sealed() if sealer else ())
                 self._datastore = _Datastore(uri_of(path))
             except BaseException:
                 os.close(self._shared)
@@ -124,7 +128,7 @@ class SqliteStore(SqlQueries):
         if query is None:
             return LoadedState()
         parameters = [json.dumps([_hexed(prefix) for prefix in prefixes]) for prefixes in query.prefixes]
-        return query.read(self._fetch(query.statement, parameters))
+        return query.read(self._fetch(query.statement, parameters), self._accepts)
 
     def _translated_failures(self) -> AbstractContextManager[None]:
         return _failures()

@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 
 from application.record.ledger import HistoryQuery, LedgerEntry
-from application.shared.errors import StoreUnavailable
+from application.shared.errors import RowRefused, StoreUnavailable
 from application.tickets.find_tickets import PageKey, TicketQuery
 from domain.shared.event import Event
 from domain.shared.subject import Subject
@@ -46,7 +46,8 @@ class StandbyReads(PostgresStore):
     def __init__(self, primary: PostgresStore, url: str) -> None:
         self._use(primary.connections, primary.tables)
         self._primary = primary
-        self._standby = PostgresStandby(Connections.to(url, open_datastore(url, _PATIENCE_SECONDS)))
+        connections = Connections.to(url, open_datastore(url, _PATIENCE_SECONDS))
+        self._standby = PostgresStandby(connections, primary.tables)
         # The largest returned ledger size of each client.
         self._returned_sizes: dict[str, int] = {}
         self._checked_at = self._suspended_until = -math.inf
@@ -128,8 +129,8 @@ class StandbyReads(PostgresStore):
                 return read(self._standby.having(client_ext_id, position) if position else self._standby)
             except StoreUnavailable as error:
                 self._suspend(str(error))
-            except Behind:
-                pass
+            except (Behind, RowRefused):
+                pass  # of several standbys, the next one may lack events of a row without a seal
         return read(self._primary)
 
     def _is_usable(self) -> bool:

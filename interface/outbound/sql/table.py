@@ -16,6 +16,14 @@ Fetch = Callable[[str, Sequence[Any]], list[Any]]
 State = TypeVar("State", bound=Versioned)
 Item = TypeVar("Item")
 _ROWS_PER_STATEMENT = 500
+SEAL = "seal"
+# The position of the content in a sealed row.
+CONTENT = 3
+
+
+def sealed(key: Sequence[str]) -> Mapping[str, str]:
+    """Return the columns that are loaded to check the seal of a row, which covers those before it, with their types."""
+    return {**dict.fromkeys(key, "text"), "version": "bigint", "row": "bytea", SEAL: "bytea"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,13 +32,14 @@ class Loading(Generic[Key, Value]):
 
     prefix: the columns of `{wanted}` with their types (text, bigint, uuid). columns: the expressions to select, with their
     types (text, bigint, bytea). read: gets their values. source: the FROM clause, by default the table joined with
-    `{wanted}` by the prefix.
+    `{wanted}` by the prefix. is_sealed: the columns are those of `sealed`, and `read` gets the content of a row only.
     """
 
     prefix: Mapping[str, str]
     columns: Mapping[str, str]
     read: Callable[..., tuple[Key, Value]]
     source: str = ""
+    is_sealed: bool = False
 
     def statement(self, name: str, wanted: str, types: Sequence[str]) -> str:
         """Return the query for the table with this name; it returns the name, and a column of each of these types.
@@ -64,6 +73,11 @@ class Storing(Generic[Key, Value]):
     columns: Mapping[str, str]
     statement: str
     write: Callable[[Key, Change[Value]], Row]
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the last column is the seal of the row, which `write` does not return."""
+        return SEAL in self.columns
 
 
 class Column(NamedTuple):
@@ -169,6 +183,11 @@ class Table(Generic[Key, Value]):
         if found is None:
             raise LookupError(f"no events determine {self.records}")
         return found
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether its rows have a seal."""
+        return self.store is not None and self.store.is_sealed
 
     def steps(self, changes: Mapping[Key, Change[Value]]) -> list[tuple[Storing[Key, Value], list[Row]]]:
         """Return the statements that store the changes, each with its rows."""

@@ -7,20 +7,49 @@ from operator import or_
 from typing import Any, NamedTuple
 
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, ANSWERS_OF_USER_TABLE
 from interface.outbound.sql.details_table import DETAILS_TABLE
-from interface.outbound.sql.table import Committed, Derived, Fetch, Loading, Row, Storing, Table
+from interface.outbound.sql.table import CONTENT, Committed, Derived, Fetch, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
 """Returns the relation of prefixes with such columns."""
+Accepts = Callable[[Any, Row], bool]
+"""Returns whether a row was written by this service, by its record set and the columns of `sealed`."""
+
+# The states that are kept; a row without a seal is rare after an upgrade.
+_FOLDED = 1_000
 
 
 class Tables:
-    """The registered tables, and those of the reasons of events and of the answers to commands."""
+    """The registered tables, and those of the reasons of events and of the answers to commands.
 
-    def __init__(self, tables: Iterable[Table[Any, Any]]) -> None:
+    sealer: None: rows are neither sealed nor checked.
+    """
+
+    def __init__(self, tables: Iterable[Table[Any, Any]], sealer: RowSealer | None = None) -> None:
         base = (DETAILS_TABLE, ANSWERS_OF_USER_TABLE, ANSWER_TABLE)
         self._by_records = {table.records: table for table in (*tables, *base)}
+        self.sealer = sealer
+        self.folded: dict[tuple[str, str, str], Any] = {}
+
+    def keep_folded(self, place: tuple[str, str, str], state: Any) -> None:
+        """Keep the state that the events of a row without a seal determine, by table and key, for its next check."""
+        if len(self.folded) >= _FOLDED:
+            self.folded.clear()
+        self.folded[place] = state
+
+    def sealed(self) -> Mapping[str, DerivedRecords[Any, Any]]:
+        """Return the record sets whose rows have a seal, by the names of their tables."""
+        return {
+            records.name: records
+            for records, table in self._by_records.items()
+            if table.is_sealed and isinstance(records, DerivedRecords)
+        }
+
+    def seal(self, table: str, row: Row) -> bytes | None:
+        """Return the seal of a row that begins with key, version and content; None without a sealer."""
+        return self.sealer.seal(table, row) if self.sealer else None
 
     def derived(self) -> Mapping[DerivedRecords[Any, Any], Derived[Any] | Committed[Any]]:
         """Return the columns that events determine or commit to, by record set."""
@@ -37,10 +66,10 @@ class Tables:
     def steps(self, changes: Changes, *, guarded: bool) -> list[tuple[Storing[Any, Any], list[Row]]]:
         """Return the statements that store the changed rows of the guarded or of the other tables, with the rows."""
         return [
-            step
+            (storing, [(*row, self.seal(records.name, row)) for row in rows] if storing.is_sealed else rows)
             for records, table in self._by_records.items()
             if records in changes.rows and table.guarded is guarded
-            for step in table.steps(changes.rows[records])
+            for storing, rows in table.steps(changes.rows[records])
         ]
 
     def load_query(self, loads: Sequence[Load], wanted: Wanted) -> "LoadQuery | None":
@@ -74,12 +103,19 @@ class LoadQuery(NamedTuple):
         """The columns of the prefixes of each table."""
         return [loading.prefix for _, loading, _ in self.sources.values()]
 
-    def read(self, rows: Iterable[Any]) -> LoadedState:
-        """Return the state with the rows that the statement found."""
+    def read(self, rows: Iterable[Any], accepts: Accepts) -> LoadedState:
+        """Return the state with the rows that the statement found; those that are not accepted are refused."""
         state = LoadedState()
         for row in rows:
             records, loading, places = self.sources[row[0]]
-            key, loaded = loading.read(*[row[place] for place in places])
+            columns = tuple([row[place] for place in places])
+            if not loading.is_sealed:
+                key, loaded = loading.read(*columns)
+            elif accepts(records, columns):
+                key, loaded = loading.read(columns[CONTENT])
+            else:
+                state.refuse(records, columns[:2])
+                continue
             state.put(records, key, loaded)
         return state
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from application.policies.records import POLICIES
 from application.record.streams import column_date
 from application.tickets.find_tickets import ExpiryPageKey, PageKey, TicketQuery
 from application.tickets.records import TICKETS
@@ -16,9 +17,20 @@ from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.policy_table import to_policy
-from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import Column, Derived, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.policy_table import POLICY_COLUMNS, to_policy
+from interface.outbound.sql.row_seals import SqlRowSeals
+from interface.outbound.sql.table import (
+    CONTENT,
+    SEAL,
+    Column,
+    Derived,
+    Loading,
+    Row,
+    Storing,
+    Table,
+    sealed,
+    upsert,
+)
 
 _decode = msgspec.json.Decoder(TicketState).decode
 # The other columns are for searches. A deleted ticket has a separate state, so that no search finds it.
@@ -70,48 +82,52 @@ def _read(row: bytes) -> tuple[Subject, TicketState]:
 TICKET_TABLE = Table(
     records=TICKETS,
     store=Storing(
-        columns=DERIVED.types,
+        columns={**DERIVED.types, SEAL: "bytea"},
         # An erasure writes the row without an event, so without a conflict with another process.
         statement=upsert(
-            "tickets", DERIVED.key, list(DERIVED.columns), "WHERE stored.version <= excluded.version"
+            "tickets", DERIVED.key, [*DERIVED.columns, SEAL], "WHERE stored.version <= excluded.version"
         ),
         write=_write,
     ),
-    loading=Loading(prefix=dict.fromkeys(DERIVED.key, "text"), columns={"row": "bytea"}, read=_read),
+    loading=Loading(
+        prefix=dict.fromkeys(DERIVED.key, "text"), columns=sealed(DERIVED.key), read=_read, is_sealed=True
+    ),
     derived=DERIVED,
 )
 # Step 0: TicketExpirySoon is due. Step 1: TicketExpired is due. Each part is a range of one index.
-_EXPIRING = """
-SELECT row FROM (
-    SELECT row, valid_to, client_ext_id, user_ext_id FROM tickets WHERE expiry_step = 0 AND valid_to <= ?
+_SEALED = ", ".join(sealed(DERIVED.key))
+_EXPIRING = f"""
+SELECT {_SEALED} FROM (
+    SELECT {_SEALED}, valid_to FROM tickets WHERE expiry_step = 0 AND valid_to <= ?
     UNION ALL
-    SELECT row, valid_to, client_ext_id, user_ext_id FROM tickets WHERE expiry_step = 1 AND valid_to <= ?
+    SELECT {_SEALED}, valid_to FROM tickets WHERE expiry_step = 1 AND valid_to <= ?
 ) AS expiring
 WHERE (valid_to, client_ext_id, user_ext_id) > (?, ?, ?)
 ORDER BY valid_to, client_ext_id, user_ext_id LIMIT ?
 """
 
 
-class SqlTickets(SqlTables):
+class SqlTickets(SqlRowSeals):
     """Implements the port Tickets."""
 
     def find_tickets(self, query: TicketQuery, after: PageKey | None, limit: int) -> Sequence[TicketState]:
         """Return the next matching tickets, in the query's order."""
         condition, parameters = _conditions(query, after)
-        rows = self._fetch(f"SELECT row FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
-        return [to_ticket(row) for (row,) in rows]
+        rows = self._fetch(f"SELECT {_SEALED} FROM tickets WHERE {condition} LIMIT ?", (*parameters, limit))
+        return [to_ticket(row) for row in self._contents(TICKETS, rows)]
 
     def expiring(
         self, ended: datetime, soon: datetime, after: ExpiryPageKey | None, limit: int
     ) -> Sequence[TicketState]:
-        """Return the next live tickets with a due expiry event."""
+        """Return the next live tickets with a due expiry event, without a check of their seals: a command loads them again."""
         place = (column_date(after.valid_to), *after[1:]) if after else ("", "", "")
         rows = self._fetch(_EXPIRING, (column_date(soon), column_date(ended), *place, limit))
-        return [to_ticket(row) for (row,) in rows]
+        return [to_ticket(row[CONTENT]) for row in rows]
 
     def longest_warning_days(self) -> int:
-        """Return the longest closeToExpirationThreshold of any policy; -1 without policies."""
-        policies = [to_policy(row).policy for (row,) in self._fetch("SELECT row FROM policies", ())]
+        """Return the longest closeToExpirationThreshold of any policy that is not refused; -1 without policies."""
+        rows = map(tuple, self._fetch(f"SELECT {POLICY_COLUMNS} FROM policies", ()))
+        policies = [to_policy(row[CONTENT]).policy for row in rows if self._accepts(POLICIES, row)]
         return max((policy.close_to_expiration_threshold for policy in policies), default=-1)
 
 

@@ -10,8 +10,8 @@ from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
 from domain.users.user import UserChanged, UserErased, UserRegistered, UserState, evolve
 from interface.outbound.sql.codec import decoded, encode
-from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import Committed, Loading, Row, Storing, Table, upsert
+from interface.outbound.sql.row_seals import SqlRowSeals
+from interface.outbound.sql.table import SEAL, Committed, Loading, Row, Storing, Table, sealed, upsert
 
 to_recipient = msgspec.json.Decoder(Recipient).decode
 _KEY = ("client_ext_id", "user_ext_id")
@@ -82,8 +82,8 @@ def _differs(row: Row, state: UserState | None) -> bool:
 USER_TABLE = Table(
     records=USERS,
     store=Storing(
-        columns={**_COLUMNS, "expected": "bigint"},
-        statement=upsert("recipients", _KEY, list(_COLUMNS), _EXPECTED),
+        columns={**_COLUMNS, "expected": "bigint", SEAL: "bytea"},
+        statement=upsert("recipients", _KEY, [*_COLUMNS, SEAL], _EXPECTED),
         write=_write,
     ),
     remove=Storing(
@@ -92,7 +92,7 @@ USER_TABLE = Table(
         " (SELECT client_ext_id, user_ext_id, version FROM {new})",
         write=_write,
     ),
-    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), columns={"row": "bytea"}, read=_read),
+    loading=Loading(prefix=dict.fromkeys(_KEY, "text"), columns=sealed(_KEY), read=_read, is_sealed=True),
     guarded=True,
     committed=Committed(columns=list(_COLUMNS), differs=_differs, unexplained=_UNEXPLAINED),
 )
@@ -112,15 +112,19 @@ USER_STATE_TABLE = Table(
 )
 
 
-class SqlUsers(SqlTables):
+class SqlUsers(SqlRowSeals):
     """Implements the port Users."""
 
     _has_salt = """instr(row, CAST('"salt":"' AS BLOB)) > 0"""
 
     def list_recipients(self, client_ext_id: str, after: str, limit: int) -> Sequence[Recipient]:
         """Return the next users of a client, by their ids."""
-        statement = "SELECT row FROM recipients WHERE client_ext_id = ? AND user_ext_id > ? ORDER BY user_ext_id LIMIT ?"
-        return [to_recipient(row) for (row,) in self._fetch(statement, (client_ext_id, after, limit))]
+        statement = (
+            f"SELECT {', '.join(sealed(_KEY))} FROM recipients"
+            " WHERE client_ext_id = ? AND user_ext_id > ? ORDER BY user_ext_id LIMIT ?"
+        )
+        rows = self._fetch(statement, (client_ext_id, after, limit))
+        return [to_recipient(row) for row in self._contents(USERS, rows)]
 
     def unrecorded_recipients(self, after: Subject, limit: int) -> Sequence[Recipient]:
         """Return the next users of all clients, by their ids, whose row has no salt."""

@@ -46,6 +46,7 @@ RECORDED = {
         "keys reseal",
         "checkpoint",
         "jobs check",
+        "jobs seal",
     ),
 }
 

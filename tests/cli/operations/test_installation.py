@@ -39,6 +39,7 @@ def test_each_command_of_an_operator_leaves_an_entry(database_url: str, tmp_path
         ["replay", "--check"],
         ["restored"],
         ["checkpoint", "."],
+        ["jobs", "seal"],
     ):
         done = tickets(tmp_path, *arguments, **settings)
         assert done.returncode == 0, done.stderr
@@ -57,6 +58,7 @@ def test_each_command_of_an_operator_leaves_an_entry(database_url: str, tmp_path
         "tickets replay --check",
         "StoreRestored",
         "tickets checkpoint",
+        "tickets jobs seal",
     ]
     assert {item["actor"] for item in found} == {f"os:{USER} (sudo: 4242)"}
     assert found[3]["details"]["figures"]["fingerprint"].count(" ") == 7

@@ -57,7 +57,10 @@ EVENTS = [
 ]
 KEY = bytes(range(32))
 # Tables that contain only ids, numbers and hashes; and the events, which have a separate file.
-PLAIN = {"schema_version", "era_cuts", "ledger_sizes", "ledger_tiles", "ledger_times", "ticket_events"}
+PLAIN = {
+    *("schema_version", "era_cuts", "row_seals"),
+    *("ledger_sizes", "ledger_tiles", "ledger_times", "ticket_events"),
+}
 
 
 def _stored(table: Table[Any, Any], key: Any, row: Any) -> Any:

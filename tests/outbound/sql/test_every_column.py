@@ -9,8 +9,10 @@ import pytest
 
 from application.delivery.outbox import DeliveryKey
 from application.delivery.record_delivery import RecordDelivery
+from application.operations.seal_rows import seal_rows
 from domain.delivery.ticket_delivery import Attempt
 from domain.policies.policy import SendingMethod
+from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.outbox_tables import OUTBOX_TABLE
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.outbound.sql import test_tampering
@@ -36,6 +38,7 @@ UNCHECKED = {
     ("outbox", "next_try"): PROGRESS,
     ("outbox", "leased_until"): PROGRESS,
     ("outbox", "lease"): PROGRESS,
+    ("row_seals", "name"): "read once by each process; `TICKETS_ROW_SEALS=required` replaces it",
     ("ticket_events", "rowid"): "a number that nothing reads",
     ("ticket_events", "notification_id"): "a number that nothing reads",
 }
@@ -63,7 +66,7 @@ POSSIBLE: dict[tuple[str, str], Any] = {
 
 @pytest.fixture
 def filled(record: Record) -> Record:
-    """A record with rows in every table, and a tile."""
+    """A record with rows in every table, all sealed, and a tile."""
     given_every_kind(record)
     record.service.regenerate(retryable=True, reason="lost letter", command_id=WITH_KEY)
     while record.store.size(CLIENT) < 256:
@@ -71,6 +74,8 @@ def filled(record: Record) -> Record:
     record.sign()
     record.store.keep_times()
     begin_era(record.store, "0a1b2c3d", NOW)
+    record.store._tables.sealer = RowSealer(record.keys.row_keys)
+    seal_rows(store=record.store, seals=record.store, finish=True)
     return record
 
 

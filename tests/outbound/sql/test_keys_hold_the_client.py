@@ -6,13 +6,14 @@ import psycopg
 
 from interface.outbound.sql.postgres_store import PostgresStore
 
-# The keys of the library's table, whose events get their client from the ledger, of the schema's version,
-# and of the restores from a backup. docs/scale.md describes the changes that they would need.
+# The keys of the library's table, whose events get their client from the ledger, of the schema's version, of the restores from
+# a backup, and of the tables with seals. docs/scale.md describes the changes that they would need.
 WITHOUT_CLIENT = {
     "ticket_events_pkey",
     "ticket_events_notification_id_idx",
     "schema_version_pkey",
     "eras_pkey",
+    "row_seals_pkey",
 }
 _KEYS = """
 SELECT key.relname, array_agg(attname ORDER BY array_position(indkey, attnum))

@@ -9,7 +9,7 @@ from tests.support.service import service_over
 
 _TABLES = (
     *("ledger", "ledger_sizes", "ledger_tiles", "ledger_times", "checkpoints", "subscriptions"),
-    *("eras", "era_cuts", "details"),
+    *("eras", "era_cuts", "details", "row_seals"),
 )
 _OUTBOX_COLUMNS = ("terms", "so_far", "standing", "trying", "next_try", "leased_until", "lease")
 
@@ -34,6 +34,8 @@ def test_an_old_store_gets_its_ledger(database_url: str) -> None:
     for column in _OUTBOX_COLUMNS:
         store._run(f"ALTER TABLE outbox DROP COLUMN {column}", [()])
     store._run("ALTER TABLE answers DROP COLUMN user_ext_id", [()])
+    for table in ("tickets", "policies", "recipients"):
+        store._run(f"ALTER TABLE {table} DROP COLUMN seal", [()])
     if database_url.startswith("sqlite:"):
         store._run("DROP TABLE schema_version", [()])
         store._run("PRAGMA user_version = 1", [()])
