@@ -4,7 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, NotRequired
+from uuid import UUID
 
 from msgspec import UNSET
 from pydantic import Field
@@ -98,7 +100,7 @@ def past_ticket(
     row, moment = None, at
     for expected, event in enumerate(events, start=1):
         if event.originator_version != expected:
-            raise _missing(subject, expected)
+            raise _missing(_named(subject), subject.client_ext_id, expected)
         if version is not None and event.originator_version > version:
             break
         row = _evolved(row, event)
@@ -127,7 +129,8 @@ def read_history(
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield the events of the user's credential, oldest first. Raises TicketNotFound, LedgerBroken."""
     row: TicketState | None = None
-    for entry in stream_entries(subject, ledger=ledger):
+    pages = stream_pages(subject.client_ext_id, stream_id(*subject), _named(subject), ledger=ledger)
+    for entry in chain.from_iterable(pages):
         event = ledger.event(entry)
         new = _evolved(row, event)
         item: HistoryItem = {
@@ -151,22 +154,27 @@ def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
 
 
-def stream_entries(subject: Subject, *, ledger: Ledger) -> Iterator[LedgerEntry]:
-    """Yield the ledger entries of the user's credential, by version. Raises LedgerBroken if a version is missing."""
-    stream, version = stream_id(*subject), 0
+def stream_pages(
+    client_ext_id: str, stream: UUID, named: str, *, ledger: Ledger
+) -> Iterator[Sequence[LedgerEntry]]:
+    """Yield the ledger entries of a stream, by version. named: for messages. Raises LedgerBroken if a version is missing."""
+    version, subject = 0, Subject(client_ext_id, "")
     while page := ledger.entries_of(subject, stream, version, PAGE):
         for entry in page:
             version += 1
             if entry.version != version or not entry.state:
-                raise _missing(subject, version)
-            yield entry
+                raise _missing(named, client_ext_id, version)
+        yield page
 
 
-def _missing(subject: Subject, version: int) -> LedgerBroken:
+def _missing(named: str, client_ext_id: str, version: int) -> LedgerBroken:
     return LedgerBroken(
-        f"version {version} of the ticket of user {subject.user_ext_id!r} in client {subject.client_ext_id!r} is missing"
-        " from the record: run `tickets replay --check`"
+        f"version {version} of {named} in client {client_ext_id!r} is missing from the record: run `tickets replay --check`"
     )
+
+
+def _named(subject: Subject) -> str:
+    return f"the ticket of user {subject.user_ext_id!r}"
 
 
 def search_log(

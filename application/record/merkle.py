@@ -4,7 +4,8 @@ Own code, since no maintained Python library exists (ADR 7); tested with the vec
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 HASH_BYTES = 32
 LEAF_PREFIX = b"\x00"
@@ -102,6 +103,25 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
             root = node_hash(root, sibling)
         position, last = position // 2, last // 2
     return root if last == 0 else None
+
+
+def shared_proof(leaves: Sequence[int], sizes: Sequence[int], size: int, subtree: Subtree) -> Iterator[bytes]:
+    """Yield the nodes that lead from these leaves to the root, and to the roots of these smaller sizes, from left to right.
+
+    leaves: their positions, from 1; sizes: both sorted. The result shares the nodes of all proofs: it contains a node
+    unless a leaf is below it or one of the sizes ends within it (docs/evidence.md).
+    """
+    remaining = [(0, size)]
+    while remaining:
+        begin, end = remaining.pop()
+        below = bisect_right(leaves, end) - bisect_right(leaves, begin)
+        if below == end - begin:
+            continue
+        if not below and bisect_right(sizes, begin) == bisect_left(sizes, end):
+            yield subtree(begin, end)
+        else:
+            middle = cut(begin, end)
+            remaining += (middle, end), (begin, middle)
 
 
 def consistency_proof(old: int, size: int, subtree: Subtree) -> list[bytes]:

@@ -18,6 +18,7 @@ import typer
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
+from application.record.evidence_scope import life_of
 from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
 from application.record.installation import is_recent, newest_check
 from application.record.ledger import Checkpoint, HistoryQuery
@@ -150,7 +151,11 @@ def export_evidence(client: str, user: str, since: int | None, checkpoint: Path 
     with in_background(_settings_of_a_store()) as (running, background):
         subject = _watched(background, client, user, "tickets evidence export")
         return make_evidence(
-            subject, ledger=running.store, signer=running.keys, clock=system_clock, since=since
+            life_of("user", *subject),
+            ledger=running.store,
+            signer=running.keys,
+            clock=system_clock,
+            since=since,
         )
 
 

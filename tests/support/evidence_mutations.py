@@ -1,6 +1,5 @@
 """Evidence with random faults, signed or not, to compare verifiers."""
 
-import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -9,14 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.record.checkpoint import make_checkpoint
-from application.record.evidence import FILES
+from application.record.evidence_scope import entries_of
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import unzip
 from tests.support.evidence import open_store
-from tests.support.evidence_zip import evidence_of, zipped
+from tests.support.evidence_zip import evidence_of, manifest_of, zipped
 from tests.support.fakes import SUBJECT
 from tests.support.service import service_over
 
+MORE = Path(__file__).parents[2] / "docs" / "evidence-vectors" / "more"
 _ODD = [
     "\x00",
     "\x1b",
@@ -49,8 +49,8 @@ class Case:
     sign: Callable[[str], str]
 
 
-def evidence(directory: Path) -> Case:
-    """Return good evidence, whose user and client have ids outside of ASCII."""
+def evidence(directory: Path) -> list[Case]:
+    """Return good evidence of each version and scope, whose user and client have ids outside of ASCII."""
     store = open_store(f"sqlite:///{directory}/tickets.db")
     subject = SUBJECT._replace(client_ext_id="Zürich (1)", user_ext_id="a/b+c ~é😀")
     try:
@@ -63,11 +63,27 @@ def evidence(directory: Path) -> Case:
                 service.regenerate(subject=one, reason="verloren \u202e")
             old = make_checkpoint(subject.client_ext_id, ledger=store, signer=keys, clock=clock)
             service.regenerate(subject=subject)
-            content = evidence_of(subject, ledger=store, signer=keys, clock=clock)
+            contents = [
+                evidence_of(scope, ledger=store, signer=keys, clock=clock)
+                for scope in (subject, entries_of(subject.client_ext_id, 2, 4))
+            ]
     finally:
         store.close()
     assert old is not None
-    return Case(content, keys.public()[0][1], old.note.encode(), keys.sign)
+    public = keys.public()[0][1]
+    of_version_1 = _signed_again((MORE / "deleted-and-created-again.zip").read_bytes(), keys)
+    older = _text((MORE / "before-deletion.checkpoint").read_bytes())
+    return [
+        *(Case(content, public, old.note.encode(), keys.sign) for content in contents),
+        Case(of_version_1, public, keys.sign(older).encode(), keys.sign),
+    ]
+
+
+def _signed_again(content: bytes, keys: LedgerKeys) -> bytes:
+    """Return published evidence, signed by other keys: the private key of the published one does not exist any more."""
+    files = unzip(content)
+    files["checkpoint"] = keys.sign(_text(files["checkpoint"])).encode()
+    return zipped(files | {"manifest": manifest_of(files, keys.sign)})
 
 
 def mutated(good: Case, chance: random.Random) -> Case:
@@ -84,7 +100,7 @@ def mutated(good: Case, chance: random.Random) -> Case:
     if kind == "signed old":
         return replace(good, old=_signed(_text(good.old), good, chance))
     files = unzip(good.content)
-    name = chance.choice(FILES)
+    name = chance.choice(list(files))
     if kind == "member" or name == "manifest":
         signed = kind == "signed"
         files[name] = _signed(_text(files[name]), good, chance) if signed else _changed(files[name], chance)
@@ -92,9 +108,7 @@ def mutated(good: Case, chance: random.Random) -> Case:
     files[name] = (
         _signed(_text(files[name]), good, chance) if name == "checkpoint" else _changed(files[name], chance)
     )
-    digests = "".join(f"sha256 {hashlib.sha256(files[one]).hexdigest()} {one}\n" for one in FILES[1:])
-    head = _text(files["manifest"]).split("sha256 ")[0]
-    return replace(good, content=zipped(files | {"manifest": good.sign(head + digests).encode()}))
+    return replace(good, content=zipped(files | {"manifest": manifest_of(files, good.sign)}))
 
 
 def _text(note: bytes) -> str:
@@ -107,11 +121,12 @@ def _signed(text: str, good: Case, chance: random.Random) -> bytes:
 
 
 def _changed(content: bytes, chance: random.Random) -> bytes:
-    place = chance.randrange(len(content))
+    place = chance.randrange(len(content) or 1)
     odd = chance.choice(_ODD).encode()
     match chance.randrange(7):
         case 0:
-            middle, after = bytes([content[place] ^ (1 << chance.randrange(8))]), place + 1
+            changed = content[place : place + 1] or b"0"
+            middle, after = bytes([changed[0] ^ (1 << chance.randrange(8))]), place + 1
         case 1:
             middle, after = b"", len(content)
         case 2:
@@ -123,8 +138,8 @@ def _changed(content: bytes, chance: random.Random) -> bytes:
             chance.shuffle(lines)
             place, middle, after = 0, b"".join(lines), len(content)
         case 5:
-            found = chance.choice(list(re.finditer(rb"\d+", content)))
-            place, after = found.span()
+            found = [match.span() for match in re.finditer(rb"\d+", content)]
+            place, after = chance.choice(found or [(0, 0)])
             middle = str(chance.choice([0, 1, 2, 3, 7, 10**14, 2**53, 10**400])).encode()
         case _:
             middle, after = odd, place + 1

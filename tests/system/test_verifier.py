@@ -9,17 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from interface.verify_evidence import MAX_BYTES, Wrong, parse_keys, verify
+from interface.verify_evidence import MAX_BYTES, Wrong, parse_keys, table, verify
 from tests.support.evidence_mutations import evidence, mutated
 from tests.support.lanes import forms
 from tests.support.server import ROOT
 
 VECTORS = ROOT / "docs" / "evidence-vectors"
 REPORTED: dict[str, str | None] = json.loads((VECTORS / "vectors.json").read_text())
-
-
-MORE = VECTORS / "more"
-
 VERIFIED = "VERIFIED: all 3 events of user 'user-123' in client 'client-123', in a ledger of 7 entries"
 KEY = ("--key", str(VECTORS / "key.txt"))
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="requires Node.js")
@@ -27,14 +23,15 @@ LANGUAGES = ["py", pytest.param("mjs", marks=needs_node)]
 # Verifies a line of JSON after the other, and prints the result of each.
 MANY = """
 import { createInterface } from 'node:readline';
-import { Wrong, parseKeys, summary, verify } from '%s';
+import { Wrong, parseKeys, summary, table, verify } from '%s';
 const bytes = (text) => (text === null ? null : new Uint8Array(Buffer.from(text, 'hex')));
 for await (const line of createInterface({ input: process.stdin })) {
   const { content, keys, old } = JSON.parse(line);
   try {
-    console.log(summary(await verify(bytes(content), await parseKeys(keys), bytes(old))));
+    const found = await verify(bytes(content), await parseKeys(keys), bytes(old));
+    console.log(JSON.stringify(`${summary(found)}\\n${await table(found)}`));
   } catch (error) {
-    console.log(error instanceof Wrong ? error.message : error.stack);
+    console.log(JSON.stringify(error instanceof Wrong ? error.message : error.stack));
   }
 }
 """
@@ -64,12 +61,16 @@ def test_the_vectors_verify_or_are_refused_with_the_fault(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_vectors_of_less_common_ledgers_have_the_listed_results(tmp_path: Path, language: str) -> None:
-    for case in json.loads((MORE / "vectors.json").read_text()):
-        older = ("--checkpoint", str(MORE / case["checkpoint"])) if case["checkpoint"] else ()
-        key = ("--key", str(MORE / case["key"]))
+@pytest.mark.parametrize("directory", ["more", "v2"])
+def test_the_vectors_of_more_ledgers_and_scopes_have_the_listed_results(
+    tmp_path: Path, directory: str, language: str
+) -> None:
+    vectors = VECTORS / directory
+    for case in json.loads((vectors / "vectors.json").read_text()):
+        older = ("--checkpoint", str(vectors / case["checkpoint"])) if case["checkpoint"] else ()
+        key = ("--key", str(vectors / case["key"]))
 
-        status, reported = run(tmp_path, MORE / case["evidence"], *key, *older, language=language)
+        status, reported = run(tmp_path, vectors / case["evidence"], *key, *older, language=language)
 
         assert (status, reported) == (case["result"].startswith("NOT"), f"{case['result']}\n")
 
@@ -148,14 +149,15 @@ def test_both_verifiers_agree_word_for_word_on_mutated_evidence(
     tmp_path: Path, chance: random.Random, count: int
 ) -> None:
     good = evidence(tmp_path)
-    tried = [mutated(good, chance) for _ in range(count)]
+    tried = [*good, *(mutated(chance.choice(good), chance) for _ in range(count))]
     lines = [
         json.dumps({"content": one.content.hex(), "keys": one.keys, "old": one.old.hex()}) for one in tried
     ]
     expected = []
     for one in tried:
         try:
-            expected.append(str(verify(one.content, parse_keys(one.keys), one.old)))
+            found = verify(one.content, parse_keys(one.keys), one.old)
+            expected.append(f"{found}\n{table(found)}")
         except Wrong as wrong:
             expected.append(str(wrong))
 
@@ -168,7 +170,8 @@ def test_both_verifiers_agree_word_for_word_on_mutated_evidence(
         check=True,
     )
 
-    assert done.stdout.split("\n")[:-1] == expected
+    assert [json.loads(line) for line in done.stdout.split("\n")[:-1]] == expected
+    assert [one[:4] for one in expected[: len(good)]] == ["all "] * len(good)
     assert len(set(expected)) > 15
 
 

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from application.record.checkpoint import PublishedKey, Signer
 from application.record.evidence import make_evidence
+from application.record.evidence_scope import life_of
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.record.stream_heads import StreamHeads
@@ -184,8 +185,8 @@ async def evidence(
 ) -> Response:
     """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
 
-    It contains the events with their stored bytes and proofs, a signed checkpoint, a proof that no event is missing,
-    and a readable summary. It proves consistency with the stored checkpoints, or with 256 of them if there are more; with
+    It contains the events with their stored bytes, the texts to which they commit unless they were erased, a signed
+    checkpoint, and a proof that no event is missing. It proves consistency with the stored checkpoints, or with 256 of them if there are more; with
     `checkpoint` or `since`, also with that one. Format: docs/evidence.md. The request is recorded in the client's access
     log.
 
@@ -202,7 +203,7 @@ async def evidence(
         heads=part.heads,
         since=size,
     )
-    file = await run_in_threadpool(make, call.subject)
+    file = await run_in_threadpool(make, life_of("user", *call.subject))
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
     headers = {

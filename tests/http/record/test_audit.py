@@ -235,7 +235,7 @@ def test_the_evidence_verifies_and_extends_an_older_checkpoint(web: Web, tmp_pat
 
     assert newer.headers["content-type"] == "application/zip"
     verified = verify(newer.content, parse_keys(keys(web, tmp_path)), checkpoint["note"].encode())
-    assert (verified.client, verified.user, verified.events) == ("client-123", "user-123", 5)
+    assert (verified.client, verified.scope.name, verified.events) == ("client-123", "user-123", 5)
     assert verify(older.content, parse_keys(keys(web, tmp_path))).events == 3
     newest = items(web, f"{BASE}/client-123/checkpoints")[-1]["note"].encode()
     with pytest.raises(Wrong, match="entries were removed"):
