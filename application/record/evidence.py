@@ -8,7 +8,6 @@ import zipfile
 from array import array
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from itertools import starmap
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from application.record.merkle import shared_proof
 from application.record.stream_heads import HeadProof, StreamHeads
 from application.shared.ports import Clock
 from application.tickets.records import TicketNotFound
+from application.transaction.details import Details
 
 FORMAT = "tickets-evidence-v2"
 # The evidence has a proof from each stored checkpoint, or from this number of them; `since` adds another.
@@ -59,7 +59,8 @@ def make_evidence(
         for page in scope.pages(ledger, checkpoint.size):
             positions.extend(entry.position for entry in page)
             events.writelines(map(_event, page))
-            details.writelines(starmap(_detail, _details_of(page).items()))
+            texts = ledger.details(client, [entry.position for entry in page])
+            details.writelines(_details(position, texts[position]) for position in sorted(texts))
         if not positions:
             raise TicketNotFound(scope.absent)
         tree = LedgerTree(ledger, client)
@@ -121,20 +122,10 @@ def _older_sizes(
     return sorted(size for size in {*stored, since or 0} if 0 < size < checkpoint.size)
 
 
-def _details_of(page: Sequence[LedgerEntry]) -> Mapping[int, tuple[bytes, str]]:
-    """Return salt and text of each position whose event commits to a text: no event does yet."""
-    del page
-    return {}
-
-
-def _detail(position: int, salt_and_reason: tuple[bytes, str]) -> bytes:
-    salt, reason = salt_and_reason
+def _details(position: int, details: Details) -> bytes:
+    salt, reason = base64.b64encode(details.salt), msgspec.json.encode(details.reason)
     # The text exactly as in the bytes of the commitment: a verifier does not have to encode it again.
-    return b'{"position":%d,"salt":"%s","reason":%s}\n' % (
-        position,
-        base64.b64encode(salt),
-        msgspec.json.encode(reason),
-    )
+    return b'{"position":%d,"salt":"%s","reason":%s}\n' % (position, salt, reason)
 
 
 def _event(entry: LedgerEntry) -> bytes:

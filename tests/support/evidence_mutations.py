@@ -61,8 +61,9 @@ def evidence(directory: Path) -> list[Case]:
                 service.register(subject=one)
                 service.create(subject=one)
                 service.regenerate(subject=one, reason="verloren \u202e")
+            store._run("DELETE FROM details WHERE user_ext_id = ?", [("other",)])
             old = make_checkpoint(subject.client_ext_id, ledger=store, signer=keys, clock=clock)
-            service.regenerate(subject=subject)
+            service.regenerate(subject=subject, reason='"again"\n')
             contents = [
                 evidence_of(scope, ledger=store, signer=keys, clock=clock)
                 for scope in (subject, entries_of(subject.client_ext_id, 2, 4))

@@ -94,6 +94,8 @@ def _each_scope(ledger: _Ledger) -> None:
     for reason in ("lost letter", "lost again"):
         service.regenerate(reason=reason)
     service.define("letters", reason="as asked")
+    ledger.evidence("text-present.zip")
+    ledger.store._run("DELETE FROM details WHERE version = 2", [()])
     files = unzip(ledger.evidence("user.zip"))
     ledger.evidence("policy.zip", life_of("policy", CLIENT, "letters"))
     ledger.evidence("subscription.zip", life_of("subscription", CLIENT, "siem"))
@@ -104,7 +106,7 @@ def _each_scope(ledger: _Ledger) -> None:
     lines, sizes = files["events.jsonl"].splitlines(keepends=True), json.loads(files["consistency.json"])
     positions = [json.loads(line)["position"] for line in lines]
     proof = shared_proof(positions[:-1], sizes, 6, LedgerTree(ledger.store, CLIENT).subtree)
-    fewer = {**files, "events.jsonl": b"".join(lines[:-1]), "nodes": b"".join(proof)}
+    fewer = {**files, "events.jsonl": b"".join(lines[:-1]), "nodes": b"".join(proof), "details.jsonl": b""}
     for name, changed in {"newest-event-missing.zip": fewer, **_invalid(files, entries)}.items():
         signed = changed | {"manifest": manifest_of(changed, ledger.keys.sign)}
         (DIRECTORY / name).write_bytes(zipped(signed))
@@ -122,13 +124,14 @@ def _invalid(files: Mapping[str, bytes], entries: Mapping[str, bytes]) -> Mappin
         "event-of-another-stream.zip": of_another,
         "changed-event.zip": {
             **files,
-            "events.jsonl": files["events.jsonl"].replace(b"lost letter", b"lost ticket"),
+            "events.jsonl": files["events.jsonl"].replace(b'"reset_count":1', b'"reset_count":9'),
         },
         "changed-node.zip": {**files, "nodes": bytes([files["nodes"][0] ^ 1]) + files["nodes"][1:]},
         "node-missing.zip": {**files, "nodes": files["nodes"][:-32]},
         "node-too-many.zip": {**files, "nodes": files["nodes"] + bytes(32)},
         "false-head.zip": {**files, "heads.json": false_head},
         "text-without-commitment.zip": {**files, "details.jsonl": text},
+        "changed-text.zip": {**files, "details.jsonl": files["details.jsonl"].replace(b"lost", b"Lost")},
         "size-too-large.zip": {**files, "consistency.json": b"[4,1000]"},
         "blank.zip": {**files, "consistency.json": b"[4, 5]"},
         "entry-missing-between.zip": {**entries, "events.jsonl": listed[0] + b"".join(listed[2:])},
@@ -170,7 +173,7 @@ def _thousand_leaves(ledger: _Ledger) -> None:
 def _encoded(ledger: _Ledger) -> None:
     ledger.service.register(subject=ENCODED)
     ledger.service.create(subject=ENCODED)
-    ledger.service.regenerate(subject=ENCODED, reason="verloren \u202e")
+    ledger.service.regenerate(subject=ENCODED, reason='"verloren"\n\\ \x01\x7f\u202e')
     ledger.evidence("encoded-ids.zip", ENCODED)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interface.verify_evidence import MAX_BYTES, Wrong, parse_keys, table, verify
+from interface.verify_evidence import MAX_BYTES, Event, Scope, Verified, Wrong, parse_keys, table, verify
 from tests.support.evidence_mutations import evidence, mutated
 from tests.support.lanes import forms
 from tests.support.server import ROOT
@@ -185,6 +186,38 @@ def test_the_verified_events_are_shown(tmp_path: Path) -> None:
     assert "2         2026-11-23 09:42:00 UTC  Ticket regenerated  helpdesk  lost letter\n" in reported
     assert "SSHA256} 8fd88949cc33997b; reset count: 1;" in reported
     assert "<td>lost letter</td>" in page.read_text()
+
+
+@needs_node
+def test_both_verifiers_show_the_same_events_and_which_text_was_erased(tmp_path: Path) -> None:
+    cases = json.loads((VECTORS / "v2" / "vectors.json").read_text())
+    key = ("--key", str(VECTORS / "v2" / "first-key.txt"), "--show")
+    for name in {case["evidence"] for case in cases}:
+        reported = [run(tmp_path, VECTORS / "v2" / name, *key, language=one) for one in ("py", "mjs")]
+
+        assert reported[0] == reported[1], name
+    _, shown = run(tmp_path, VECTORS / "v2" / "user.zip", *key)
+    texts = re.findall("Ticket regenerated  helpdesk  (.*)", shown)
+    assert texts == ["erased", "lost again"]
+
+
+@needs_node
+def test_both_verifiers_show_every_type_of_event_in_the_same_words() -> None:
+    lines = (ROOT / "tests" / "domain" / "record" / "golden_events.jsonl").read_text().splitlines()
+    events = [
+        {"position": number, "topic": topic, "stored": json.loads(stored), "reason": "as asked"}
+        for number, (topic, stored) in enumerate((line.split("\t") for line in lines), start=1)
+    ]
+    script = (
+        f"import {{ table }} from '{(ROOT / 'interface' / 'verify_evidence.mjs').as_uri()}';"
+        f"console.log(await table({{ scope: {{ kind: 'entries' }}, history: {json.dumps(events)} }}));"
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "--eval", script], capture_output=True, text=True, check=True
+    )
+
+    history = [Event(**event) for event in events]
+    assert done.stdout == f"{table(Verified('c', Scope('entries', '1 9', None), history, 9))}\n"
 
 
 def test_the_verifier_shares_no_code_with_the_service() -> None:
