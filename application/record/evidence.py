@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from array import array
 from collections.abc import Mapping, Sequence
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 from urllib.parse import quote
@@ -22,13 +22,23 @@ from application.record.stream_heads import HeadProof, StreamHeads
 from application.shared.ports import Clock
 from application.tickets.records import TicketNotFound
 from application.transaction.details import Details
+from domain.shared.errors import Kind, Refusal
 
+# A verifier reads at most 1 GiB; the rest of the file needs less than 1 MiB.
+MAX_BYTES = 2**30 - 2**20
 FORMAT = "tickets-evidence-v2"
 # The evidence has a proof from each stored checkpoint, or from this number of them; `since` adds another.
 _MAX_OLDER_CHECKPOINTS = 256
 _MAX_BYTES_IN_MEMORY = 1024 * 1024
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
+
+
+class EvidenceTooLarge(Refusal):
+    """The evidence would have more bytes than a verifier reads."""
+
+    CODE = "EvidenceTooLarge"
+    KIND = Kind.INVALID
 
 
 def make_evidence(
@@ -39,12 +49,13 @@ def make_evidence(
     clock: Clock,
     heads: StreamHeads | None = None,
     since: int | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> BinaryIO:
     """Return the evidence file, a ZIP; the caller closes it.
 
     The memory does not depend on the number of events, except for eight bytes of each: a large file is on disk. heads:
     kept between calls; without them, the complete ledger is read. since: the size of an older checkpoint to prove
-    consistency with. Raises TicketNotFound if there are no such events or the ledger is smaller than that, LedgerBroken,
+    consistency with. Raises TicketNotFound if there are no such events or the ledger is smaller than that, EvidenceTooLarge, LedgerBroken,
     StoreUnavailable, OSError.
     """
     client = scope.client_ext_id
@@ -61,10 +72,12 @@ def make_evidence(
             events.writelines(map(_event, page))
             texts = ledger.details(client, [entry.position for entry in page])
             details.writelines(_details(position, texts[position]) for position in sorted(texts))
+            _limit(max_bytes, events, details)
         if not positions:
             raise TicketNotFound(scope.absent)
         tree = LedgerTree(ledger, client)
         nodes.writelines(shared_proof(positions, sizes, checkpoint.size, tree.subtree))
+        _limit(max_bytes, events, details, nodes)
         files: dict[str, BinaryIO] = {
             "checkpoint": BytesIO(checkpoint.note.encode()),
             "events.jsonl": events,
@@ -76,6 +89,13 @@ def make_evidence(
             files["heads.json"] = BytesIO(_heads(*heads.proof(client, checkpoint.size, scope.stream, ledger)))
         manifest = signer.sign(_manifest(scope, checkpoint, files)).encode()
         return zip_of({"manifest": BytesIO(manifest), **files})
+
+
+def _limit(max_bytes: int, *files: BinaryIO) -> None:
+    if sum(file.seek(0, SEEK_CUR) for file in files) > max_bytes:
+        raise EvidenceTooLarge(
+            f"The evidence has more than {max_bytes:,} bytes. Export fewer entries at a time."
+        )
 
 
 def zip_of(files: Mapping[str, BinaryIO]) -> BinaryIO:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -13,8 +12,7 @@ from domain.policies.policy_definition import policy_stream_id
 from domain.subscriptions.subscription import subscription_stream_id
 from domain.tickets.events import stream_id
 
-Life = Literal["user", "policy", "subscription"]
-_STREAMS: dict[Life, Callable[[str, str], UUID]] = {
+_STREAMS: dict[str, Callable[[str, str], UUID]] = {
     "user": stream_id,
     "policy": policy_stream_id,
     "subscription": subscription_stream_id,
@@ -65,23 +63,47 @@ class EvidenceScope:
             yield found
 
 
-def life_of(kind: Life, client_ext_id: str, name: str) -> EvidenceScope:
-    """Return the events of a user's ticket, of a policy or of a subscription."""
+def evidence_scope(
+    client_ext_id: str,
+    *,
+    user: str | None = None,
+    policy: str | None = None,
+    subscription: str | None = None,
+    stream: str | None = None,
+    first: int | None = None,
+    last: int | None = None,
+) -> EvidenceScope:
+    """Return the events of a user's ticket, of a policy, of a subscription, of a stream, or the entries at these positions.
+
+    Without any of them, it is the complete ledger. Raises ValueError with a message if they are wrong.
+    """
+    of_streams = {"user": user, "policy": policy, "subscription": subscription, "stream": stream}
+    given = [(kind, name) for kind, name in of_streams.items() if name is not None]
+    if len(given) + (first is not None or last is not None) > 1:
+        raise ValueError("give only one of a user, a policy, a subscription, a stream, or positions")
+    if not given:
+        return _entries(client_ext_id, first or 1, last)
+    [(kind, name)] = given
+    if kind == "stream":
+        named = f"stream {_uuid(name)}"
+        return EvidenceScope(client_ext_id, named, named, f"There is no event of {named}.", _uuid(name))
     named, absent = f"{kind} {name!r}", f"There is no event of {kind} {name!r}."
     if kind == "user":
         named, absent = f"the ticket of {named}", f"User {name!r} never had a ticket."
-    stream = _STREAMS[kind](client_ext_id, name)
-    return EvidenceScope(client_ext_id, f"{kind} {quote(name, safe='')}", named, absent, stream)
+    line = f"{kind} {quote(name, safe='')}"
+    return EvidenceScope(client_ext_id, line, named, absent, _STREAMS[kind](client_ext_id, name))
 
 
-def stream_of(client_ext_id: str, stream: UUID) -> EvidenceScope:
-    """Return the events of a stream."""
-    named = f"stream {stream}"
-    return EvidenceScope(client_ext_id, named, named, f"There is no event of {named}.", stream)
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError("the stream must be a UUID") from None
 
 
-def entries_of(client_ext_id: str, first: int = 1, last: int | None = None) -> EvidenceScope:
-    """Return the entries at these positions; without `last`, up to the newest."""
+def _entries(client_ext_id: str, first: int, last: int | None) -> EvidenceScope:
+    if last is not None and last < first:
+        raise ValueError("the last position must not be before the first")
     named = f"the entries from position {first} to {last or 'the newest'}"
     absent = f"The ledger of client {client_ext_id!r} does not have {named}."
     return EvidenceScope(client_ext_id, "", named, absent, None, first, last)

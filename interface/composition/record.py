@@ -1,15 +1,16 @@
 """The actions of the commands for the record."""
 
+import base64
 import multiprocessing
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -18,7 +19,7 @@ import typer
 from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
-from application.record.evidence_scope import life_of
+from application.record.evidence_scope import EvidenceScope
 from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
 from application.record.installation import is_recent, newest_check
 from application.record.ledger import Checkpoint, HistoryQuery
@@ -106,16 +107,26 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
 
 
 def export_log(
-    client: str, begin: datetime | None, end: datetime | None, report: Callable[[int, int], None]
-) -> Iterator[LogItem]:
-    """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings."""
+    client: str,
+    begin: datetime | None,
+    end: datetime | None,
+    with_bytes: bool,
+    report: Callable[[int, int], None],
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings.
+
+    with_bytes: each with its stream and the stored bytes.
+    """
     with in_background(_settings_of_a_store()) as (running, background):
         _watched(background, client, "", "tickets audit export", **{"from": begin, "to": end})
         ledger, position = running.store, 0
         size = ledger.size(client)
         query = HistoryQuery(client, begin=begin, end=end)
         while found := ledger.search(query, position, _EXPORT_PAGE):
-            yield from log_items(found, ledger=ledger)
+            items = log_items(found, ledger=ledger)
+            for entry, item in zip(found, items, strict=True):
+                stored = {"stream": str(entry.stream), "state": base64.b64encode(entry.state).decode()}
+                yield {**item, **(stored if with_bytes else {})}
             position = found[-1].position
             report(position, size)
 
@@ -138,20 +149,24 @@ def sign_now(client: str) -> str:
         return made.note
 
 
-def export_evidence(client: str, user: str, since: int | None, checkpoint: Path | None) -> BinaryIO:
-    """Return the evidence of a user's ticket, consistent with a checkpoint or one of that size.
+def export_evidence(
+    scope: EvidenceScope, given: Mapping[str, object], since: int | None, checkpoint: Path | None
+) -> BinaryIO:
+    """Return evidence that is consistent with a checkpoint or one of that size. given: the parts of the scope by name.
 
     Raises TicketNotFound, LedgerBroken, Unavailable, InvalidSettings.
     """
     if checkpoint:
         [older] = _checkpoints_in([checkpoint])
-        if older.client_ext_id != client:
+        if older.client_ext_id != scope.client_ext_id:
             raise InvalidSettings(f"{checkpoint} is a checkpoint of client {older.client_ext_id!r}")
         since = older.size
     with in_background(_settings_of_a_store()) as (running, background):
-        subject = _watched(background, client, user, "tickets evidence export")
+        filters = {**given}
+        user = str(filters.pop("user") or "")
+        _watched(background, scope.client_ext_id, user, "tickets evidence export", **filters)
         return make_evidence(
-            life_of("user", *subject),
+            scope,
             ledger=running.store,
             signer=running.keys,
             clock=system_clock,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from application.record.checkpoint import checkpoint_text, make_checkpoint
+from application.record.evidence import EvidenceTooLarge
 from application.record.ledger import Checkpoint, LedgerTree
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.sql.postgres_store import PostgresStore
@@ -57,6 +58,15 @@ def test_the_evidence_is_consistent_with_each_of_70_checkpoints(
     public = parse_keys(keys.public()[0][1])
     for note in kept:
         assert verify(content, public, note).events == 72
+
+
+def test_evidence_that_a_verifier_would_not_read_is_refused(
+    store: SqliteStore | PostgresStore, service: Service, keys: LedgerKeys
+) -> None:
+    ports = {"ledger": store, "signer": keys, "clock": service.clock}
+
+    with pytest.raises(EvidenceTooLarge, match="has more than 500 bytes"):
+        evidence_of(SUBJECT, max_bytes=500, **ports)
 
 
 def test_the_evidence_among_thousands_of_checkpoints_has_a_bounded_number_of_proofs(

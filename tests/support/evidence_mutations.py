@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.record.checkpoint import make_checkpoint
-from application.record.evidence_scope import entries_of
+from application.record.evidence_scope import evidence_scope
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import unzip
 from tests.support.evidence import open_store
@@ -66,7 +66,7 @@ def evidence(directory: Path) -> list[Case]:
             service.regenerate(subject=subject, reason='"again"\n')
             contents = [
                 evidence_of(scope, ledger=store, signer=keys, clock=clock)
-                for scope in (subject, entries_of(subject.client_ext_id, 2, 4))
+                for scope in (subject, evidence_scope(subject.client_ext_id, first=2, last=4))
             ]
     finally:
         store.close()

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.record.checkpoint import checkpoint_text, make_checkpoint
-from application.record.evidence_scope import EvidenceScope, entries_of, life_of, stream_of
+from application.record.evidence_scope import EvidenceScope, evidence_scope
 from application.record.ledger import LedgerTree
 from application.record.merkle import EMPTY_ROOT, shared_proof
 from application.subscriptions.define_subscription import DefineSubscription
@@ -28,6 +28,7 @@ from tests.support.evidence import open_store
 from tests.support.evidence_zip import evidence_of, manifest_of, zipped
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
+from tests.support.stores import begin_era
 
 VECTORS = Path(__file__).parents[2] / "docs" / "evidence-vectors"
 DIRECTORY = VECTORS / "v2"
@@ -97,12 +98,12 @@ def _each_scope(ledger: _Ledger) -> None:
     ledger.evidence("text-present.zip")
     ledger.store._run("DELETE FROM details WHERE version = 2", [()])
     files = unzip(ledger.evidence("user.zip"))
-    ledger.evidence("policy.zip", life_of("policy", CLIENT, "letters"))
-    ledger.evidence("subscription.zip", life_of("subscription", CLIENT, "siem"))
-    ledger.evidence("stream.zip", stream_of(CLIENT, policy_stream_id(CLIENT, "letters")))
-    ledger.evidence("one-entry.zip", entries_of(CLIENT, 5, 5))
-    ledger.evidence("all-entries.zip", entries_of(CLIENT))
-    entries = unzip(ledger.evidence("entries.zip", entries_of(CLIENT, 3, 6)))
+    ledger.evidence("policy.zip", evidence_scope(CLIENT, policy="letters"))
+    ledger.evidence("subscription.zip", evidence_scope(CLIENT, subscription="siem"))
+    ledger.evidence("stream.zip", evidence_scope(CLIENT, stream=str(policy_stream_id(CLIENT, "letters"))))
+    ledger.evidence("one-entry.zip", evidence_scope(CLIENT, first=5, last=5))
+    ledger.evidence("all-entries.zip", evidence_scope(CLIENT))
+    entries = unzip(ledger.evidence("entries.zip", evidence_scope(CLIENT, first=3, last=6)))
     lines, sizes = files["events.jsonl"].splitlines(keepends=True), json.loads(files["consistency.json"])
     positions = [json.loads(line)["position"] for line in lines]
     proof = shared_proof(positions[:-1], sizes, 6, LedgerTree(ledger.store, CLIENT).subtree)
@@ -167,7 +168,7 @@ def _thousand_leaves(ledger: _Ledger) -> None:
         if number == 299:
             ledger.checkpoint("600-leaves.checkpoint")
     ledger.evidence("1000-leaves.zip")
-    ledger.evidence("leaves-250-to-270.zip", entries_of(CLIENT, 250, 270))
+    ledger.evidence("leaves-250-to-270.zip", evidence_scope(CLIENT, first=250, last=270))
 
 
 def _encoded(ledger: _Ledger) -> None:
@@ -190,7 +191,7 @@ def _restored(directory: Path) -> None:
         ledger.service.regenerate()
         ledger.checkpoint("lost-entry.checkpoint")
     with _ledger(keys, restored) as ledger:
-        ledger.store.begin_era("restored", ledger.service.clock())
+        begin_era(ledger.store, "restored", ledger.service.clock())
         for _ in range(2):
             ledger.service.regenerate()
         ledger.evidence("restored.zip", since=3)

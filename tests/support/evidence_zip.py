@@ -6,14 +6,14 @@ from io import BytesIO
 from typing import Any
 
 from application.record.evidence import make_evidence, zip_of
-from application.record.evidence_scope import EvidenceScope, life_of
+from application.record.evidence_scope import EvidenceScope, evidence_scope
 from domain.shared.subject import Subject
 
 
 def evidence_of(scope: Subject | EvidenceScope, **ports: Any) -> bytes:
     """Return the evidence of a scope, or of a user's ticket."""
     if isinstance(scope, Subject):
-        scope = life_of("user", *scope)
+        scope = evidence_scope(scope.client_ext_id, user=scope.user_ext_id)
     with make_evidence(scope, **ports) as file:
         return file.read()
 

@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from application.record.evidence_scope import EvidenceScope, evidence_scope
 from application.record.history import LogItem, reason_text
 from application.record.replay import Findings
 from application.shared.wire import to_json
@@ -35,6 +36,7 @@ _COLUMNS = (
     *("position", "time", "type", "userExtId", "version", "actor", "reason", "correlationId", "details"),
     *("aggregate", "aggregateId", "ticketExtId"),
 )
+_BYTES = ("stream", "state")
 _LISTED = 100
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -48,9 +50,9 @@ class RecordActions:
     check: Callable[[Sequence[Path], Callable[[int, int], None]], Findings]
     rebuild: Callable[[Callable[[int, int], None]], Findings]
     permanent_comments: Callable[[str, str | None], Iterator[LogItem]]
-    export: Callable[[str, datetime | None, datetime | None, Callable[[int, int], None]], Iterator[Any]]
+    export: Callable[[str, datetime | None, datetime | None, bool, Callable[[int, int], None]], Iterator[Any]]
     checkpoint: Callable[[str], str]
-    evidence: Callable[[str, str, int | None, Path | None], BinaryIO]
+    evidence: Callable[[EvidenceScope, Mapping[str, object], int | None, Path | None], BinaryIO]
 
 
 def add_commands(cli: typer.Typer, actions: RecordActions) -> None:
@@ -178,6 +180,13 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
                 "--raw", help="With --csv: the values as they are, for a program instead of a spreadsheet."
             ),
         ] = False,
+        with_bytes: Annotated[
+            bool,
+            typer.Option(
+                "--with-bytes",
+                help="Also the stream and the stored bytes (base64), which determine the root.",
+            ),
+        ] = False,
     ) -> None:
         """Write every entry of a client's ledger to standard output, by position.
 
@@ -187,11 +196,12 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         first, last = _moment(begin), _moment(end)
         if first and last and first > last:
             fail("--from must not be after --to")
-        writer = csv.DictWriter(sys.stdout, _COLUMNS) if as_csv else None
+        columns = (*_COLUMNS, *(_BYTES if with_bytes else ()))
+        writer = csv.DictWriter(sys.stdout, columns) if as_csv else None
         if writer:
             writer.writeheader()
         with counting("exporting") as report:
-            for item in actions.export(client, first, last, report):
+            for item in actions.export(client, first, last, with_bytes, report):
                 if writer:
                     row = {**item, "reason": reason_text(item), "details": to_json(item["details"])}
                     row.pop("reasonErased", None)
@@ -236,13 +246,12 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         """Sign the current state of a client's ledger, and print the checkpoint."""
         sys.stdout.write(actions.checkpoint(client))
 
-    evidence = typer.Typer(help="Evidence of the history of a ticket.", no_args_is_help=True)
+    evidence = typer.Typer(help="Evidence of events.", no_args_is_help=True)
     cli.add_typer(evidence, name="evidence")
 
     @evidence.command()
     def export(
         client: Client,
-        user: User,
         output: Annotated[Path, typer.Option("--output", "-o", help="The ZIP to write.", dir_okay=False)],
         checkpoint: Annotated[
             Path | None,
@@ -251,11 +260,36 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         since: Annotated[
             int | None, typer.Option(min=1, help="The size of that checkpoint, instead of its file.")
         ] = None,
+        user: Annotated[
+            str | None, typer.Argument(help="User, for the evidence of the user's ticket.")
+        ] = None,
+        policy: Annotated[str | None, typer.Option(help="Only the events of this policy.")] = None,
+        subscription: Annotated[
+            str | None, typer.Option(help="Only the events of this subscription.")
+        ] = None,
+        stream: Annotated[
+            str | None, typer.Option(help="Only the events of the stream with this UUID.")
+        ] = None,
+        first: Annotated[
+            int | None, typer.Option(min=1, help="Only the entries from this position on.")
+        ] = None,
+        last: Annotated[int | None, typer.Option(min=1, help="Only the entries up to this position.")] = None,
     ) -> None:
-        """Write the evidence of a user's ticket to a ZIP file."""
+        """Write evidence to a ZIP file: of a user's ticket, of a policy and so on, or of the complete ledger."""
         if checkpoint and since:
             fail("--checkpoint and --since exclude each other")
-        with actions.evidence(client, user, since, checkpoint) as content:
+        given = {
+            "policy": policy,
+            "subscription": subscription,
+            "stream": stream,
+            "first": first,
+            "last": last,
+        }
+        try:
+            scope = evidence_scope(client, user=user, **given)  # type: ignore[arg-type]
+        except ValueError as error:
+            fail(str(error))
+        with actions.evidence(scope, {"user": user, **given}, since, checkpoint) as content:
             try:
                 with output.open("wb") as file:
                     shutil.copyfileobj(content, file)

@@ -5,7 +5,8 @@ from application.record.stream_heads import StreamHeads
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
-from interface.http.record import routes, well_known_routes
+from interface.http.record import evidence_routes, routes, well_known_routes
+from interface.http.record.export_limit import ExportLimit
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 from interface.outbound.sql.era_tables import ERA_CUT_TABLE, ERA_TABLE
 
@@ -17,9 +18,10 @@ def room(context: RouteContext) -> Room:
         history=context.reads,
         signer=context.signer,
         heads=StreamHeads(),
+        exports=ExportLimit(),
         published_keys=context.signer.published,
     )
-    return Room([routes.router, well_known_routes.router], part)
+    return Room([routes.router, evidence_routes.router, well_known_routes.router], part)
 
 
 CAPABILITY = Capability(

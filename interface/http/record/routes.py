@@ -1,20 +1,17 @@
 """The record of a client: history, ledger, checkpoints and evidence."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from application.record.checkpoint import PublishedKey, Signer
-from application.record.evidence import make_evidence
-from application.record.evidence_scope import life_of
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.record.stream_heads import StreamHeads
@@ -22,30 +19,28 @@ from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends, depends_for_client
-from interface.http.core.openapi import lists, returns
+from interface.http.core.openapi import lists
 from interface.http.core.paging import (
     ContinuationToken,
     Limit,
     numbered_page,
     numbered_page_response,
     query_value,
-    single_param,
 )
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
 from interface.http.core.schemas import Date
+from interface.http.record.export_limit import ExportLimit
 from interface.http.record.schemas import (
     ActorFilter,
     CorrelationFilter,
     FromFilter,
-    OlderCheckpoint,
-    Since,
     ToFilter,
     TypeFilter,
     UserFilter,
     event_type,
-    older_size,
+    text_of,
     trace_id,
 )
 
@@ -53,9 +48,6 @@ router = APIRouter(prefix=BASE_PATH, tags=["Audit"], route_class=CallRoute)
 TICKET = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
 HISTORY = "/{clientExtId:segment}/history"
 CHECKPOINTS = "/{clientExtId:segment}/checkpoints"
-ZIP = "application/zip"
-_LONGEST = 255
-_CHUNK_BYTES = 256 * 1024
 HistoryPage = Page[HistoryItem]
 LogPage = Page[LogItem]
 
@@ -68,6 +60,7 @@ class RecordPart:
     history: Ledger
     signer: Signer
     heads: StreamHeads
+    exports: ExportLimit
     published_keys: Callable[[], Sequence[PublishedKey]]
 
 
@@ -134,8 +127,8 @@ async def search(
     wanted, after = numbered_page(call)
     query = HistoryQuery(
         client_ext_id=call.subject.client_ext_id,
-        user_ext_id=_text(call, "userExtId"),
-        actor=_text(call, "actor"),
+        user_ext_id=text_of(call, "userExtId"),
+        actor=text_of(call, "actor"),
         topic=event_type(call),
         trace_id=trace_id(call),
         begin=query_value(call, "from", Date),
@@ -172,54 +165,6 @@ async def checkpoints(
     return numbered_page_response(wanted, shown, shown[-1]["size"] if len(found) > wanted.limit else None)
 
 
-@router.get(
-    f"{TICKET}/evidence",
-    summary="Get the evidence of a ticket",
-    operation_id="getEvidence",
-    responses=returns({ZIP: {"type": "string", "format": "binary"}}, "The evidence of the ticket"),
-)
-async def evidence(
-    call: Annotated[Call, depends(HISTORY_VIEW, media_types=[ZIP])],
-    checkpoint: OlderCheckpoint = None,
-    since: Since = None,
-) -> Response:
-    """Returns the evidence of a user's ticket: a ZIP file that can be verified without this service.
-
-    It contains the events with their stored bytes, the texts to which they commit unless they were erased, a signed
-    checkpoint, and a proof that no event is missing. It proves consistency with the stored checkpoints, or with 256 of them if there are more; with
-    `checkpoint` or `since`, also with that one. Format: docs/evidence.md. The request is recorded in the client's access
-    log.
-
-    Required permission: AccessControl.HistoryView
-    """
-    size = older_size(call)
-    await call.note_read()
-    part = call.part(RecordPart)
-    make = partial(
-        make_evidence,
-        ledger=part.ledger,
-        signer=part.signer,
-        clock=call.service.clock,
-        heads=part.heads,
-        since=size,
-    )
-    file = await run_in_threadpool(make, life_of("user", *call.subject))
-    length = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    headers = {
-        "Cache-Control": "no-store",
-        "Content-Disposition": 'attachment; filename="evidence.zip"',
-        "Content-Length": str(length),
-    }
-    return StreamingResponse(_chunks(file), 200, headers, ZIP)
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
-
-
 def _shown(checkpoint: Checkpoint) -> CheckpointItem:
     return {
         "size": checkpoint.size,
@@ -227,12 +172,3 @@ def _shown(checkpoint: Checkpoint) -> CheckpointItem:
         "note": checkpoint.note,
         "made": utc_date(checkpoint.made),
     }
-
-
-def _text(call: Call, name: str) -> str | None:
-    text = single_param(call, name, "")
-    if name not in call.query:
-        return None
-    if not text or "\x00" in text or len(text) > _LONGEST:
-        raise Malformed(f"{name} must have 1 to {_LONGEST} characters.")
-    return text

@@ -12,6 +12,7 @@ from interface.http.core.call import Call
 from interface.http.core.paging import POSITIVE, integer_param, single_param
 from interface.http.core.problems import Malformed
 
+_LONGEST = 255
 _CORRELATION = r"^(?:[0-9a-f]{2}-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?$"
 FromFilter = Annotated[
     str | None,
@@ -47,6 +48,20 @@ OlderCheckpoint = Annotated[
     Query(description="That checkpoint instead of its size: the text of the signed note."),
 ]
 
+PolicyScope = Annotated[str | None, _TEXT, Query(description="Only the events of this policy.")]
+SubscriptionScope = Annotated[
+    str | None, _TEXT, Query(description="Only the events of the subscription of this name.")
+]
+StreamScope = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+    Query(description="Only the events of this stream."),
+]
+First = Annotated[str | None, POSITIVE, Query(description="Only the entries from this position on.")]
+Last = Annotated[
+    str | None, POSITIVE, Query(description="Only the entries up to this position; not before `first`.")
+]
+
 
 def older_size(call: Call) -> int | None:
     """Return the size of the older checkpoint of `checkpoint` or `since`, None without either. Raises Malformed."""
@@ -62,6 +77,16 @@ def older_size(call: Call) -> int | None:
     if client != call.subject.client_ext_id:
         raise Malformed("checkpoint is of another client.")
     return size
+
+
+def text_of(call: Call, name: str) -> str | None:
+    """Return a text parameter, None where that is absent. Raises Malformed."""
+    text = single_param(call, name, "")
+    if name not in call.query:
+        return None
+    if not text or "\x00" in text or len(text) > _LONGEST:
+        raise Malformed(f"{name} must have 1 to {_LONGEST} characters.")
+    return text
 
 
 def event_type(call: Call) -> str | None:

@@ -1,6 +1,8 @@
 """The audit commands report wrong input and faults of the record."""
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import re
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from application.tickets.erase_user import EraseUser
+from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from interface.outbound.sql.postgres_store import schema_version_at
 from tests.support.command import tickets
@@ -192,6 +195,58 @@ def test_the_evidence_is_consistent_with_the_checkpoint_in_a_file(tmp_path: Path
         "tickets: client-2.checkpoint is a checkpoint of client 'client-2'\n",
     )
     assert (both.returncode, both.stderr) == (2, "tickets: --checkpoint and --since exclude each other\n")
+
+
+@pytest.mark.parametrize(
+    ("scope", "verified"),
+    [
+        (["--policy", "letters"], "all 1 events of policy 'letters'"),
+        (["--first", "1", "--last", "2"], "all 2 events at positions 1 to 2"),
+        ([], "all 4 events at positions 1 to 4"),
+    ],
+)
+def test_the_evidence_of_each_scope_is_exported(
+    tmp_path: Path, sqlite_url: str, scope: list[str], verified: str
+) -> None:
+    given_ticket(sqlite_url, "client-1")
+    reset(sqlite_url, "client-1")
+    with opened(sqlite_url) as store, service_over(store) as service:
+        service.define("letters", subject=Subject("client-1", ""))
+    (tmp_path / "key.txt").write_text(tickets(tmp_path, "keys", "public").stdout)
+
+    done = tickets(tmp_path, "evidence", "export", "client-1", *scope, "-o", "e.zip")
+    shown = tickets(tmp_path, "evidence", "verify", "e.zip", "--key", "key.txt")
+
+    assert done.returncode == 0, done.stderr
+    assert shown.stdout.startswith(f"VERIFIED: {verified} in client 'client-1', in a ledger of 4 entries")
+    both = tickets(tmp_path, "evidence", "export", "client-1", "user-0", "--first", "1", "-o", "e.zip")
+    assert (both.returncode, both.stderr[:28]) == (2, "tickets: give only one of a ")
+
+
+def test_an_export_with_bytes_determines_the_root(tmp_path: Path, database_url: str) -> None:
+    """With hashlib alone, as docs/evidence.md describes it."""
+    given_ticket(database_url, "client-1")
+    reset(database_url, "client-1", count=5)
+    settings = {"TICKETS_DATABASE_URL": database_url}
+
+    exported = tickets(tmp_path, "audit", "export", "client-1", "--with-bytes", **settings).stdout
+    checkpoint = tickets(tmp_path, "checkpoint", "client-1", **settings).stdout.split("\n")
+
+    leaves = []
+    for line in map(json.loads, exported.splitlines()):
+        fields = [b"tickets-leaf-v1", b"client-1", line["position"].to_bytes(8, "big")]
+        fields += [bytes.fromhex(line["stream"].replace("-", "")), line["version"].to_bytes(8, "big")]
+        fields += [line["type"].encode(), base64.b64decode(line["state"])]
+        framed = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
+        leaves.append(hashlib.sha256(b"\x00" + framed).digest())
+    assert [checkpoint[1], checkpoint[2]] == ["7", base64.b64encode(root_over(leaves)).decode()]
+
+
+def root_over(leaves: list[bytes]) -> bytes:
+    if len(leaves) == 1:
+        return leaves[0]
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + root_over(leaves[:left]) + root_over(leaves[left:])).digest()
 
 
 def test_nothing_that_a_terminal_interprets_is_printed(tmp_path: Path, sqlite_url: str) -> None:

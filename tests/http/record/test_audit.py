@@ -151,7 +151,15 @@ def test_a_malformed_query_is_refused(web: Web, path: str, query: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    "path", [HISTORY, SEARCH, f"{BASE}/client-123/checkpoints", f"{TICKET}/evidence", f"{TICKET}?atVersion=1"]
+    "path",
+    [
+        HISTORY,
+        SEARCH,
+        f"{BASE}/client-123/checkpoints",
+        f"{TICKET}/evidence",
+        f"{BASE}/client-123/evidence",
+        f"{TICKET}?atVersion=1",
+    ],
 )
 # Refused before the store is asked.
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
