@@ -16,8 +16,9 @@ import msgspec
 
 from application.record.checkpoint import Signer, make_checkpoint
 from application.record.evidence_scope import EvidenceScope
-from application.record.ledger import Checkpoint, Ledger, LedgerEntry, LedgerTree
+from application.record.ledger import Checkpoint, Ledger, LedgerEntry
 from application.record.merkle import shared_proof
+from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import HeadProof, StreamHeads
 from application.shared.ports import Clock
 from application.tickets.records import TicketNotFound
@@ -48,13 +49,14 @@ def make_evidence(
     signer: Signer,
     clock: Clock,
     heads: StreamHeads | None = None,
+    kept_nodes: ProofNodes | None = None,
     since: int | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> BinaryIO:
     """Return the evidence file, a ZIP; the caller closes it.
 
-    The memory does not depend on the number of events, except for eight bytes of each: a large file is on disk. heads:
-    kept between calls; without them, the complete ledger is read. since: the size of an older checkpoint to prove
+    The memory does not depend on the number of events, except for eight bytes of each: a large file is on disk. heads,
+    kept_nodes: kept between calls; without heads, the complete ledger is read. since: the size of an older checkpoint to prove
     consistency with. Raises TicketNotFound if there are no such events or the ledger is smaller than that, EvidenceTooLarge, LedgerBroken,
     StoreUnavailable, OSError.
     """
@@ -75,8 +77,8 @@ def make_evidence(
             _limit(max_bytes, events, details)
         if not positions:
             raise TicketNotFound(scope.absent)
-        tree = LedgerTree(ledger, client)
-        nodes.writelines(shared_proof(positions, sizes, checkpoint.size, tree.subtree))
+        subtree = (kept_nodes or ProofNodes()).of(client, checkpoint.size, ledger)
+        nodes.writelines(shared_proof(positions, sizes, checkpoint.size, subtree))
         _limit(max_bytes, events, details, nodes)
         files: dict[str, BinaryIO] = {
             "checkpoint": BytesIO(checkpoint.note.encode()),

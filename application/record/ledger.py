@@ -301,7 +301,9 @@ class LedgerTree:
         """Return the hash of a full tile: the stored one, or a computed one after them."""
         known = self._tiles
         if number >= len(known):
-            known += self._ledger.tiles(self._client_ext_id, len(known), max(number + 1, len(known) + TILE))
+            known += self._ledger.tiles(
+                self._client_ext_id, len(known), max(number + 1, 2 * len(known) + TILE)
+            )
             known += [self.computed_tile(missing) for missing in range(len(known), number + 1)]
         return known[number]
 

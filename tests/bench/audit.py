@@ -1,24 +1,33 @@
 """The cost of the record: the ledger's share of a reset, and the times of history, replay and evidence."""
 
+import os
 import re
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import httpx
 import psycopg
 
+from application.record.evidence import make_evidence
+from application.record.evidence_scope import evidence_scope
+from application.record.proof_nodes import ProofNodes
 from application.record.replay import check_streams, stream_ranges
+from application.record.stream_heads import StreamHeads
 from interface import verify_evidence
+from interface.outbound.keys.ledger_keys import LedgerKeys
+from interface.outbound.system import system_clock
 from tests.bench.results import Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
 from tests.bench.stage import Stage, staged
 from tests.support.evidence import open_store
 
+_LONG = 10**9
 _OF_THE_LEDGER = re.compile(r"INSERT INTO ledger(_sizes)? [^;]*;")
 
 
@@ -73,6 +82,7 @@ def audit(store: str, size: Size, results: Results) -> None:
             f"{store}: events replayed and checked per second of a core", speed, 50_000, at_most=False
         )
         _evidence(store, stage, size, results)
+        evidence_cost(store, stage, size, results)
 
 
 def _waits(store: str, stage: Stage, size: Size, results: Results) -> None:
@@ -114,3 +124,40 @@ def _evidence(store: str, stage: Stage, size: Size, results: Results) -> None:
     name = f"{store}: evidence from {size.leaves:,} leaves"
     results.target(f"{name}, verified in seconds", verified, 5, at_most=True)
     results.target(f"{name}, made in seconds", made - before, 30, at_most=True)
+
+
+def evidence_cost(store: str, stage: Stage, size: Size, results: Results) -> None:
+    """Measure the CPU time of small evidence in a server, which keeps heads and nodes, and the size of large evidence."""
+    progress.print(f"{store}: evidence in a server")
+    opened = open_store(stage.url)
+    keys = LedgerKeys(stage.directory / "bench-keys", "tickets", clock=system_clock, overlap=timedelta())
+    make = partial(
+        make_evidence,
+        ledger=opened,
+        signer=keys,
+        clock=system_clock,
+        heads=StreamHeads(),
+        kept_nodes=ProofNodes(),
+    )
+
+    def made(number: int) -> tuple[float, int]:
+        before = time.process_time()
+        with make(evidence_scope(CLIENT, user=subject(number).user_ext_id)) as file:
+            return (time.process_time() - before) * 1000, file.seek(0, os.SEEK_END)
+
+    seed(opened, [_LONG], length=size.long_history)
+    made(2)
+    users = f"http://127.0.0.1:{stage.server.port}/nevisidm/api/core/v1/{CLIENT}/users"
+    costs = []
+    for _ in range(size.reads):
+        # A recorded read, so that each evidence is of another ledger.
+        assert (
+            stage.server.client.get(f"{users}/{subject(2).user_ext_id}/ticket/history").status_code
+            == httpx.codes.OK
+        )
+        costs.append(made(2)[0])
+    name = f"{store}: evidence from {opened.size(CLIENT):,} leaves"
+    results.target(f"{name}, made again in a server, ms of CPU", median(costs), 50, at_most=True)
+    mebibytes = made(_LONG)[1] / 2**20
+    results.target(f"{store}: evidence of {size.long_history:,} events, MiB", mebibytes, 16, at_most=True)
+    opened.close()

@@ -17,7 +17,7 @@ class Size:
 
     seconds, rounds, connections: of each load. credentials: of the small and of the large store. leaves: of the ledger
     that evidence is made from. mail_servers: those beside which resets are measured. history: events of the credential
-    that is read. page: events of a page of the feed.
+    that is read. long_history: events of the credential whose evidence is large. page: events of a page of the feed.
     """
 
     seconds: float
@@ -34,6 +34,7 @@ class Size:
     stream_length: int = 10_000
     commands: int = 1_000
     history: int = 1_000
+    long_history: int = 20_000
     reads: int = 100
     streams: int = 100
     idle_streams: int = 1_000
@@ -52,7 +53,7 @@ FULL = Size(
     on_slow_disk=("reset", "textbook"),
     mail_servers=("off", "hangs", "takes"),
     mails=5_000,
-    leaves=100_000,
+    leaves=1_000_000,
 )
 QUICK = Size(
     seconds=1,
@@ -83,6 +84,7 @@ TINY = Size(
     stream_length=20,
     commands=10,
     history=10,
+    long_history=20,
     reads=2,
     streams=2,
     idle_streams=2,

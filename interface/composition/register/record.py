@@ -1,6 +1,7 @@
 """Registers the handlers, tables and routes of the record."""
 
 from application.record.access_log import NoteAccess, note_access
+from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
 from interface.composition.register.contexts import Capability, RouteContext
 from interface.http.core.permissions import HISTORY_VIEW
@@ -18,6 +19,7 @@ def room(context: RouteContext) -> Room:
         history=context.reads,
         signer=context.signer,
         heads=StreamHeads(),
+        kept_nodes=ProofNodes(),
         exports=ExportLimit(),
         published_keys=context.signer.published,
     )

@@ -110,6 +110,7 @@ async def _respond(call: Call, scope: EvidenceScope) -> Response:
             signer=part.signer,
             clock=call.service.clock,
             heads=part.heads,
+            kept_nodes=part.kept_nodes,
             since=since,
         )
         file = await run_in_threadpool(make, scope)

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from application.record.checkpoint import PublishedKey, Signer
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
+from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
@@ -60,6 +61,7 @@ class RecordPart:
     history: Ledger
     signer: Signer
     heads: StreamHeads
+    kept_nodes: ProofNodes
     exports: ExportLimit
     published_keys: Callable[[], Sequence[PublishedKey]]
 

@@ -1,6 +1,6 @@
 """The ledger's tables: the same statements on both stores, with `?` for parameters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -371,11 +371,16 @@ class SqlLedger(SqlDerivedRows):
 
     def heads(self, client_ext_id: str, after: int, size: int) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of every stream with an entry in a range of positions, by stream."""
-        rows = self._fetch(
-            "SELECT stream, max(version) FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ?"
-            " GROUP BY stream ORDER BY stream",
-            (client_ext_id, after, size),
-        )
+        entries = "FROM ledger WHERE client_ext_id = ? AND position > ? AND position <= ?"
+        if after:
+            # With GROUP BY, SQLite reads every entry of the client by stream, also for a few new ones.
+            found = self._fetch(
+                f"SELECT stream, version {entries} ORDER BY position", (client_ext_id, after, size)
+            )
+            rows: Iterable[Any] = sorted(dict(found).items())
+        else:
+            grouped = f"SELECT stream, max(version) {entries} GROUP BY stream ORDER BY stream"
+            rows = self._fetch(grouped, (client_ext_id, after, size))
         return [(uuid_of(stream), version) for stream, version in rows]
 
     def checkpoints(self, client_ext_id: str, after: int, limit: int) -> Sequence[Checkpoint]:
