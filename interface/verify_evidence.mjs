@@ -28,7 +28,7 @@ const HEADS = new RegExp(
 const OLDER = new RegExp(`^\\{"size": ?(${NUMBER}), ?"proof": ?${PROOF}\\}$`);
 const UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
 const ENTRY = new RegExp(
-  `^\\{"position":(${NUMBER}),"stream":"(${UUID})","version":(${NUMBER}),"topic":"([A-Za-z0-9]{1,100})",` +
+  `^\\{"position":(${NUMBER})(?:,"stream":"(${UUID})")?,"version":(${NUMBER}),"topic":"([A-Za-z0-9]{1,100})",` +
     '"state":(\\{.*\\})\\}$',
   's',
 );
@@ -258,14 +258,13 @@ function checkEntries(content, scope) {
   const entries = [];
   for (const [number, line] of linesOf(content, 'events.jsonl').entries()) {
     const found = ENTRY.exec(line);
-    if (!found) throw new Wrong(`line ${number + 1} of events.jsonl is not written as documented`);
+    if (!found || (found[2] === undefined) !== (scope.stream !== null)) {
+      throw new Wrong(`line ${number + 1} of events.jsonl is not written as documented`);
+    }
     const [position, version, topic] = [Number(found[1]), Number(found[3]), found[4]];
-    const stream = hexBytes(found[2].replaceAll('-', ''));
+    const stream = scope.stream ?? hexBytes(found[2].replaceAll('-', ''));
     if (!scope.stream && position !== first + number) {
       throw new Wrong(`position ${first + number} is missing: there is position ${position} in its place`);
-    }
-    if (scope.stream && !same(stream, scope.stream)) {
-      throw new Wrong(`the event at position ${position} belongs to another stream`);
     }
     if (scope.stream && version !== number + 1) {
       throw new Wrong(`event ${number + 1} is missing: there is version ${version} in its place`);

@@ -60,7 +60,7 @@ HEADS = re.compile(
 OLDER = re.compile(rf'\{{"size": ?({NUMBER}), ?"proof": ?{PROOF}\}}')
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ENTRY = re.compile(
-    rf'\{{"position":({NUMBER}),"stream":"({UUID})","version":({NUMBER}),"topic":"([A-Za-z0-9]{{1,100}})",'
+    rf'\{{"position":({NUMBER})(?:,"stream":"({UUID})")?,"version":({NUMBER}),"topic":"([A-Za-z0-9]{{1,100}})",'
     r'"state":(\{.*\})\}',
     re.DOTALL,
 )
@@ -495,14 +495,13 @@ def check_entries(content: bytes, scope: Scope) -> Sequence[Entry]:
     first, last = scope.positions if scope.stream is None else (1, 0)
     for number, line in enumerate(lines_of(content, "events.jsonl")):
         found = ENTRY.fullmatch(line)
-        if not found:
+        if not found or (found[2] is None) != (scope.stream is not None):
             raise Wrong(f"line {number + 1} of events.jsonl is not written as documented")
         position, version = int(found[1]), int(found[3])
-        entry = Entry(position, uuid.UUID(found[2]), version, found[4], found[5].encode("latin-1"))
+        stream = scope.stream or uuid.UUID(found[2])
+        entry = Entry(position, stream, version, found[4], found[5].encode("latin-1"))
         if scope.stream is None and position != first + number:
             raise Wrong(f"position {first + number} is missing: there is position {position} in its place")
-        if scope.stream and entry.stream != scope.stream:
-            raise Wrong(f"the event at position {position} belongs to another stream")
         if scope.stream and version != number + 1:
             raise Wrong(f"event {number + 1} is missing: there is version {version} in its place")
         if position <= (entries[-1].position if entries else 0):

@@ -71,7 +71,7 @@ def make_evidence(
         positions = array("q")
         for page in scope.pages(ledger, checkpoint.size):
             positions.extend(entry.position for entry in page)
-            events.writelines(map(_event, page))
+            events.writelines(_event(entry, scope) for entry in page)
             texts = ledger.details(client, [entry.position for entry in page])
             details.writelines(_details(position, texts[position]) for position in sorted(texts))
             _limit(max_bytes, events, details)
@@ -150,9 +150,10 @@ def _details(position: int, details: Details) -> bytes:
     return b'{"position":%d,"salt":"%s","reason":%s}\n' % (position, salt, reason)
 
 
-def _event(entry: LedgerEntry) -> bytes:
-    columns = f'"stream":"{entry.stream}","version":{entry.version},"topic":"{entry.topic}"'
-    return b'{"position":%d,%s,"state":%s}\n' % (entry.position, columns.encode(), entry.state)
+def _event(entry: LedgerEntry, scope: EvidenceScope) -> bytes:
+    stream = "" if scope.stream else f',"stream":"{entry.stream}"'
+    columns = f'{stream},"version":{entry.version},"topic":"{entry.topic}"'
+    return b'{"position":%d%s,"state":%s}\n' % (entry.position, columns.encode(), entry.state)
 
 
 def _heads(count: int, head: HeadProof) -> bytes:
