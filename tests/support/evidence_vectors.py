@@ -106,7 +106,8 @@ def _each_scope(ledger: _Ledger) -> None:
     entries = unzip(ledger.evidence("entries.zip", evidence_scope(CLIENT, first=3, last=6)))
     lines, sizes = files["events.jsonl"].splitlines(keepends=True), json.loads(files["consistency.json"])
     positions = [json.loads(line)["position"] for line in lines]
-    proof = shared_proof(positions[:-1], sizes, 6, LedgerTree(ledger.store, CLIENT).subtree)
+    size, tree = ledger.store.size(CLIENT), LedgerTree(ledger.store, CLIENT)
+    proof = shared_proof(positions[:-1], sizes, size, tree.subtree)
     fewer = {**files, "events.jsonl": b"".join(lines[:-1]), "nodes": b"".join(proof), "details.jsonl": b""}
     for name, changed in {"newest-event-missing.zip": fewer, **_invalid(files, entries)}.items():
         signed = changed | {"manifest": manifest_of(changed, ledger.keys.sign)}
@@ -118,7 +119,7 @@ def _invalid(files: Mapping[str, bytes], entries: Mapping[str, bytes]) -> Mappin
     listed = entries["events.jsonl"].splitlines(keepends=True)
     heads = json.loads(files["heads.json"])
     false_head = json.dumps({**heads, "version": 4}, separators=(",", ":")).encode()
-    text = b'{"position":1,"salt":"AAAAAAAAAAAAAAAAAAAAAA==","reason":"lost letter"}\n'
+    text = b'{"position":%d,"salt":"AAAAAAAAAAAAAAAAAAAAAA==","reason":"lost letter"}\n'
     of_another = {**files, "manifest": files["manifest"].replace(b"user user-123", b"user user-124")}
     return {
         "event-missing-between.zip": {**files, "events.jsonl": events[0] + events[2]},
@@ -131,7 +132,10 @@ def _invalid(files: Mapping[str, bytes], entries: Mapping[str, bytes]) -> Mappin
         "node-missing.zip": {**files, "nodes": files["nodes"][:-32]},
         "node-too-many.zip": {**files, "nodes": files["nodes"] + bytes(32)},
         "false-head.zip": {**files, "heads.json": false_head},
-        "text-without-commitment.zip": {**files, "details.jsonl": text},
+        "text-without-commitment.zip": {
+            **files,
+            "details.jsonl": text % json.loads(events[0])["position"],
+        },
         "changed-text.zip": {**files, "details.jsonl": files["details.jsonl"].replace(b"lost", b"Lost")},
         "size-too-large.zip": {**files, "consistency.json": b"[4,1000]"},
         "blank.zip": {**files, "consistency.json": b"[4, 5]"},

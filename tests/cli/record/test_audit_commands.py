@@ -202,7 +202,7 @@ def test_the_evidence_is_consistent_with_the_checkpoint_in_a_file(tmp_path: Path
     [
         (["--policy", "letters"], "all 1 events of policy 'letters'"),
         (["--first", "1", "--last", "2"], "all 2 events at positions 1 to 2"),
-        ([], "all 4 events at positions 1 to 4"),
+        ([], "all 5 events at positions 1 to 5"),
     ],
 )
 def test_the_evidence_of_each_scope_is_exported(
@@ -218,7 +218,7 @@ def test_the_evidence_of_each_scope_is_exported(
     shown = tickets(tmp_path, "evidence", "verify", "e.zip", "--key", "key.txt")
 
     assert done.returncode == 0, done.stderr
-    assert shown.stdout.startswith(f"VERIFIED: {verified} in client 'client-1', in a ledger of 4 entries")
+    assert shown.stdout.startswith(f"VERIFIED: {verified} in client 'client-1', in a ledger of 5 entries")
     both = tickets(tmp_path, "evidence", "export", "client-1", "user-0", "--first", "1", "-o", "e.zip")
     assert (both.returncode, both.stderr[:28]) == (2, "tickets: give only one of a ")
 
@@ -239,7 +239,7 @@ def test_an_export_with_bytes_determines_the_root(tmp_path: Path, database_url: 
         fields += [line["type"].encode(), base64.b64decode(line["state"])]
         framed = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
         leaves.append(hashlib.sha256(b"\x00" + framed).digest())
-    assert [checkpoint[1], checkpoint[2]] == ["7", base64.b64encode(root_over(leaves)).decode()]
+    assert [checkpoint[1], checkpoint[2]] == ["8", base64.b64encode(root_over(leaves)).decode()]
 
 
 def root_over(leaves: list[bytes]) -> bytes:
