@@ -60,17 +60,18 @@ class _NamingEvents:
 
     def object_of(self, entry: LedgerEntry, event: Event) -> EventObject:
         naming = event if event.origin else self._at(entry.stream, entry.version)
-        if naming is None or naming.origin is None:
+        origin = naming.origin if naming else None  # derives a UUID, so it is read once
+        if naming is None or origin is None:
             return EventObject(None, None, None)
         ticket = event.ticket or naming.ticket
         if ticket is None:
             ticket_ext_id = None
         elif ticket[0] == entry.stream:
-            ticket_ext_id = naming.origin.name
+            ticket_ext_id = origin.name
         else:
             minted = self._at(*ticket)
             ticket_ext_id = minted.origin.name if minted and minted.origin else None
-        return EventObject(naming.AGGREGATE, naming.origin.name, ticket_ext_id)
+        return EventObject(naming.AGGREGATE, origin.name, ticket_ext_id)
 
     def _at(self, stream: UUID, version: int) -> Event | None:
         """Return the last event up to a version that names the object of the stream; None: no such event is known."""
