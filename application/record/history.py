@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from application.record.ledger import HistoryQuery, Ledger, LedgerBroken, LedgerEntry
 from application.record.objects import EventObject, Kind, ObjectId, TicketExtId, objects_of
+from application.record.past_states import Fold, PastStates
 from application.shared.errors import LaterRelease
 from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
@@ -111,54 +112,70 @@ def past_ticket(
 
 
 def read_history(
-    subject: Subject, after: int, limit: int, *, ledger: Ledger
+    subject: Subject, after: int, limit: int, *, ledger: Ledger, kept: PastStates
 ) -> tuple[Sequence[HistoryItem], bool]:
     """Return the events after a version, oldest first, and whether more follow.
 
-    Raises TicketNotFound if there is no history, StoreUnavailable.
+    kept: the states at the ends of earlier pages. Raises TicketNotFound if there is no history, StoreUnavailable.
     """
     items: list[HistoryItem] = []
-    for item in history(subject, ledger=ledger):
-        if item["version"] > after + limit:
+    for former, entry, event, fold in _folded(subject, kept.at(subject, after, ledger), ledger):
+        if entry.version > after + limit:
             return items, True
-        if item["version"] > after:
-            items.append(item)
+        if entry.version > after:
+            items.append(_item(former, entry, event, fold.state))
+        if entry.version == after + limit:
+            kept.keep(subject, fold)
     return items, False
 
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield the events of the user's credential, oldest first. Raises TicketNotFound, LedgerBroken."""
-    row: TicketState | None = None
-    pages = stream_pages(subject.client_ext_id, stream_id(*subject), _named(subject), ledger=ledger)
+    for former, entry, event, fold in _folded(subject, Fold(), ledger):
+        yield _item(former, entry, event, fold.state)
+
+
+def _folded(
+    subject: Subject, fold: Fold, ledger: Ledger
+) -> Iterator[tuple[TicketState | None, LedgerEntry, Event, Fold]]:
+    """Yield each entry after a fold, with the state before it and the fold after it."""
+    stream, named = stream_id(*subject), _named(subject)
+    pages = stream_pages(subject.client_ext_id, stream, named, ledger=ledger, after=fold.version)
     for entry in chain.from_iterable(pages):
-        event = ledger.event(entry)
-        new = _evolved(row, event)
-        item: HistoryItem = {
-            "version": entry.version,
-            "position": entry.position,
-            "type": entry.topic,
-            "time": _date(event),
-            "actor": event.actor,
-            "reason": event.reason,
-            "correlationId": event.correlation_id,
-            "changes": _changes(row, new, event.timestamp),
-            "aggregate": AGGREGATE,
-            "aggregateId": new.ext_id,
-            "ticketExtId": new.ext_id,
-        }
-        if event.reason_erased:
-            item["reasonErased"] = True
-        yield item
-        row = new
-    if row is None:
+        event, former = ledger.event(entry), fold.state
+        fold = fold.after(entry, event, _evolved(former, event))
+        yield former, entry, event, fold
+    if fold.state is None:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
 
 
+def _item(
+    former: TicketState | None, entry: LedgerEntry, event: Event, state: TicketState | None
+) -> HistoryItem:
+    ext_id = state.ext_id if state else None
+    item: HistoryItem = {
+        "version": entry.version,
+        "position": entry.position,
+        "type": entry.topic,
+        "time": _date(event),
+        "actor": event.actor,
+        "reason": event.reason,
+        "correlationId": event.correlation_id,
+        "changes": _changes(former, state, event.timestamp),
+        "aggregate": AGGREGATE,
+        "aggregateId": ext_id,
+        "ticketExtId": ext_id,
+    }
+    if event.reason_erased:
+        item["reasonErased"] = True
+    return item
+
+
 def stream_pages(
-    client_ext_id: str, stream: UUID, named: str, *, ledger: Ledger
+    client_ext_id: str, stream: UUID, named: str, *, ledger: Ledger, after: int = 0
 ) -> Iterator[Sequence[LedgerEntry]]:
-    """Yield the ledger entries of a stream, by version. named: for messages. Raises LedgerBroken if a version is missing."""
-    version, subject = 0, Subject(client_ext_id, "")
+    """Yield the ledger entries of a stream after a version. named: for messages. Raises LedgerBroken if a version is missing."""
+    version, subject = after, Subject(client_ext_id, "")
     while page := ledger.entries_of(subject, stream, version, PAGE):
         for entry in page:
             version += 1

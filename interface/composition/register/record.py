@@ -1,6 +1,7 @@
 """Registers the handlers, tables and routes of the record."""
 
 from application.record.access_log import NoteAccess, note_access
+from application.record.past_states import PastStates
 from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
 from interface.composition.register.contexts import Capability, RouteContext
@@ -18,6 +19,7 @@ def room(context: RouteContext) -> Room:
         ledger=context.store,
         history=context.reads,
         signer=context.signer,
+        past_states=PastStates(),
         heads=StreamHeads(),
         kept_nodes=ProofNodes(),
         exports=ExportLimit(),

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from application.record.checkpoint import PublishedKey, Signer
 from application.record.history import HistoryItem, LogItem, read_history, search_log
 from application.record.ledger import Checkpoint, HistoryQuery, Ledger
+from application.record.past_states import PastStates
 from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
 from application.shared.paging import Page
@@ -60,6 +61,7 @@ class RecordPart:
     ledger: Ledger
     history: Ledger
     signer: Signer
+    past_states: PastStates
     heads: StreamHeads
     kept_nodes: ProofNodes
     exports: ExportLimit
@@ -98,8 +100,9 @@ async def history(
     """
     wanted, after = numbered_page(call)
     await call.note_read()
-    read = partial(read_history, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
-    items, more = await run_in_threadpool(read, call.subject)
+    part = call.part(RecordPart)
+    read = partial(read_history, ledger=part.history, kept=part.past_states)
+    items, more = await run_in_threadpool(read, call.subject, after, wanted.limit)
     return numbered_page_response(wanted, list(items), items[-1]["version"] if more else None)
 
 

@@ -15,6 +15,7 @@ from application.feed.feed import FeedQuery
 from application.feed.live_feed import LiveFeed
 from application.record.history import read_history
 from application.record.ledger import HistoryQuery
+from application.record.past_states import PastStates
 from application.shared.errors import StoreUnavailable
 from application.tickets.find_tickets import TicketQuery
 from interface.composition.register import TABLES
@@ -69,7 +70,7 @@ def versions(reads: StandbyReads) -> list[int]:
     return [
         row.version,
         history_of(reads, SUBJECT)[-1].originator_version,
-        read_history(SUBJECT, 0, 100, ledger=reads)[0][-1]["version"],
+        read_history(SUBJECT, 0, 100, ledger=reads, kept=PastStates())[0][-1]["version"],
         reads.search(HistoryQuery(CLIENT), 0, 100)[-1].version,
         reads.entries(CLIENT, 0, 100)[-1].version,
     ]
