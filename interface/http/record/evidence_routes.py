@@ -15,7 +15,7 @@ from application.record.evidence_scope import EvidenceScope, evidence_scope
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.openapi import returns
-from interface.http.core.paging import integer_param, single_param
+from interface.http.core.paging import integer_param
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
@@ -90,7 +90,7 @@ async def ledger_evidence(
             call.subject.client_ext_id,
             policy=text_of(call, "policyExtId"),
             subscription=text_of(call, "subscription"),
-            stream=single_param(call, "stream", "") or None,
+            stream=text_of(call, "stream"),
             first=integer_param(call, "first"),
             last=integer_param(call, "last"),
         )

@@ -120,6 +120,8 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
         b"checkpoint and since exclude each other",
         b"checkpoint must be the text of a signed checkpoint",
         b"checkpoint is of another client",
+        b"give only one of a user",
+        b"the last position must not be before the first",
     )
     return fits and not any(text in response.content for text in of_the_domain)
 

@@ -810,12 +810,12 @@ def test_the_former_row_of_a_recipient_is_found(record: Record) -> None:
         assert record.check().faults == []
         newest = record.store._fetch("SELECT * FROM recipients WHERE user_ext_id = 'user-123'", ())
         record.sql("DELETE FROM recipients WHERE user_ext_id = 'user-123'")
-        record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?)", *former)
+        record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?, ?)", *former)
 
         assert record.check().faults == [reported]
         record.sql("DELETE FROM recipients WHERE user_ext_id = 'user-123'")
         for row in newest:
-            record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?)", *row)
+            record.sql("INSERT INTO recipients VALUES (?, ?, ?, ?, ?)", *row)
 
 
 def test_a_recipient_without_a_commitment_is_listed_and_not_a_fault(record: Record) -> None:
