@@ -17,7 +17,6 @@ from domain.shared.subject import Subject
 from domain.users.user import User
 
 ACTOR = "tickets users record"
-REASON = "recorded after an upgrade"
 PAGE = 500
 
 
@@ -67,7 +66,7 @@ def record_users(
                 RecordUser(
                     subject=recipient.subject,
                     actor=ACTOR,
-                    reason=REASON,
+                    reason=None,
                     correlation_id=correlation_id,
                     command_id=new_command_id(),
                     request_digest="",

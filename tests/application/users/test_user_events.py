@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.transaction.command import Precondition, PreconditionFailed
-from application.users.record_users import ACTOR, REASON, RecordUser, record_users
+from application.users.record_users import ACTOR, RecordUser, record_users
 from application.users.register_user import RegisterUser
 from domain.shared.commitment import commitment
 from domain.shared.event import Event
@@ -179,7 +179,7 @@ def test_users_of_release_1_0_are_recorded_once_each(service: Service) -> None:
         [event] = events_of(service, subject)
         row = stored_user(service.store, subject)
         assert isinstance(event, UserRegistered)
-        assert (event.actor, event.reason, event.changed) == (ACTOR, REASON, ("email",))
+        assert (event.actor, event.reason, event.changed) == (ACTOR, None, ("email",))
         assert (event.recipient, row.version) == (row.commitment, 1)
 
 
@@ -209,7 +209,7 @@ def test_a_change_by_release_1_0_beside_this_release_is_recorded(service: Servic
     _, event = events_of(service)
     row = stored_user(service.store, SUBJECT)
     assert isinstance(event, UserChanged)
-    assert (event.changed, event.recipient, event.reason) == ((), row.commitment, REASON)
+    assert (event.changed, event.recipient, event.reason) == ((), row.commitment, None)
     assert (row.version, row.addressed_at) == (2, 2)
 
 
