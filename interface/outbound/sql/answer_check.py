@@ -16,10 +16,12 @@ _PAGE = """
 SELECT client_ext_id, command_id, row, user_ext_id FROM answers
 WHERE (client_ext_id, command_id) > (?, ?) ORDER BY client_ext_id, command_id LIMIT ?
 """
+# The range chooses the index by trace: otherwise SQLite reads every entry of the client.
 _EVENTS = """
 SELECT ticket_events.topic, state, user_ext_id FROM ledger
 JOIN ticket_events ON originator_id = stream AND originator_version = version
-WHERE client_ext_id = ? AND trace_id = ? AND ledger.topic <> ? ORDER BY position LIMIT ?
+WHERE client_ext_id = ? AND trace_id = ? AND ledger.topic <> ? AND position > 0
+ORDER BY position LIMIT ?
 """
 _to_answer = msgspec.json.Decoder(Answer).decode
 

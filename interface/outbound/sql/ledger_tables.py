@@ -40,6 +40,11 @@ _NAMING = f"""
 UNION ALL {_NAMED} WHERE client_ext_id = ? AND stream = column1 AND version > 1 AND +position <= ?
     AND ledger.topic = 'TicketCreated'
 """
+# The expression and the range choose the index by user: otherwise SQLite reads every entry of the client.
+_NEWEST_OF_USER = f"""
+{_ENTRY} WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic || '' IN ({{marks}}) AND position > 0
+ORDER BY position DESC LIMIT ?
+"""
 _NO_STREAM = UUID(int=0)
 _COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
@@ -316,7 +321,8 @@ class SqlLedger(SqlDerivedRows):
                 ("occurred >= ?", query.begin and column_date(query.begin)),
                 ("occurred < ?", query.end and column_date(query.end)),
                 ("position > ?", begin),
-                ("position <= ?", end),
+                # Only to the end of a period: with both ends, SQLite prefers the range of positions to every other index.
+                ("position <= ?", None if end == _NO_END else end),
             )
             if value is not None
         ]
@@ -347,11 +353,8 @@ class SqlLedger(SqlDerivedRows):
 
     def newest_of_user(self, subject: Subject, topics: Sequence[str], limit: int) -> Sequence[LedgerEntry]:
         """Return the newest entries of these topics that concern a user, newest first."""
-        marks = ",".join("?" * len(topics))
-        condition = f"WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic IN ({marks})"
-        return self._entries(
-            self._fetch(f"{_ENTRY} {condition} ORDER BY position DESC LIMIT ?", (*subject, *topics, limit))
-        )
+        statement = _NEWEST_OF_USER.format(marks=",".join("?" * len(topics)))
+        return self._entries(self._fetch(statement, (*subject, *topics, limit)))
 
     def newest_time(self) -> datetime | None:
         """Return the newest of the times of the last entries of all clients; None: all ledgers are empty."""

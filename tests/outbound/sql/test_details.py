@@ -1,6 +1,7 @@
 """The comment of a caller is a separate row; the event contains a commitment to it (both stores)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from domain.shared.commitment import commitment
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from domain.tickets.states import State
+from interface.outbound.sql.details_check import details_faults
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
 from tests.support.service import AnyStore, Service, command, service_over
@@ -168,6 +170,18 @@ def test_a_comment_of_an_erased_user_is_found(service: Service) -> None:
 
     assert before == []
     assert fault.endswith(": it was not deleted, but its user was erased after the event")
+
+
+def test_a_user_who_is_erased_during_the_check_is_no_fault(service: Service) -> None:
+    service.regenerate(reason=COMMENT)
+
+    def fetch(statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if "max(position)" in statement:
+            service.execute(command(EraseUser))
+        return service.store._fetch(statement, parameters)
+
+    assert list(details_faults(fetch)) == []
+    assert service.store._fetch("SELECT 1 FROM details", ()) == []
 
 
 def test_the_comment_of_a_policy_cannot_be_erased_with_a_user(service: Service) -> None:

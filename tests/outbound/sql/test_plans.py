@@ -1,11 +1,16 @@
 """The statements of the check find rows by an index: its time does not grow with the square of the rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from application.record.ledger import HistoryQuery
 from interface.composition.register import TABLES
+from interface.outbound.sql.answer_check import _EVENTS
 from interface.outbound.sql.derived_rows import _of_keys
+from interface.outbound.sql.details_check import _ERASED
+from interface.outbound.sql.ledger_tables import _NEWEST_OF_USER
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.sql.tables import Tables
 from interface.outbound.sql.user_table import _UNEXPLAINED
@@ -45,3 +50,46 @@ def test_streams_are_found_by_their_key(store: SqliteStore) -> None:
 
 def test_users_without_events_are_found_in_one_pass(store: SqliteStore) -> None:
     assert not any("CORRELATED" in step for step in plan(store, _UNEXPLAINED))
+
+
+@pytest.mark.parametrize(
+    ("statement", "column"),
+    [
+        (_ERASED, "user_ext_id"),
+        (_NEWEST_OF_USER.format(marks="?"), "user_ext_id"),
+        (_NEWEST_OF_USER.format(marks="?, ?"), "user_ext_id"),
+        (_EVENTS, "trace_id"),
+    ],
+)
+def test_entries_of_a_user_or_of_a_request_are_found_by_their_index(
+    store: SqliteStore, statement: str, column: str
+) -> None:
+    steps = plan(store, statement, *["a"] * statement.count("?"))
+
+    assert f"(client_ext_id=? AND {column}=? AND position>?)" in steps[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "column"),
+    [
+        (HistoryQuery("client-1", actor="a"), "actor"),
+        (HistoryQuery("client-1", topic="a"), "topic"),
+        (HistoryQuery("client-1", trace_id="a"), "trace_id"),
+        (HistoryQuery("client-1", user_ext_id="a"), "user_ext_id"),
+    ],
+)
+def test_a_search_without_a_period_finds_entries_by_their_index(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, query: HistoryQuery, column: str
+) -> None:
+    fetch, asked = store._fetch, list[tuple[str, Sequence[Any]]]()
+
+    def asking(statement: str, parameters: Sequence[Any]) -> list[Any]:
+        asked.append((statement, parameters))
+        return fetch(statement, parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_fetch", asking)
+        store.search(query, 0, 10)
+
+    [(statement, parameters)] = asked
+    assert f"(client_ext_id=? AND {column}=? AND position>?)" in plan(store, statement, *parameters)[0]
