@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from application.shared.ports import Clock
 from application.tickets.records import TICKETS, TicketCommand, save
 from application.transaction.command import Answer
-from application.transaction.details import erase_texts, texts_of
+from application.transaction.details import answers_of, erase_texts
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
@@ -20,8 +20,8 @@ class EraseUser(TicketCommand):
     """Erase the user and delete the ticket."""
 
     def loads(self) -> Sequence[Load]:
-        """Return the rows of a ticket command, the state of the user's stream, and the comments on the user's events."""
-        return [*super().loads(), user_state_of(self.subject), *texts_of(self.subject)]
+        """Return the rows of a ticket command, the state of the user's stream, and the answers to the user's commands."""
+        return [*super().loads(), user_state_of(self.subject), answers_of(self.subject)]
 
 
 def erase_user(command: EraseUser, unit: UnitOfWork, *, clock: Clock) -> Answer:

@@ -1,7 +1,7 @@
 """The free text of events, stored apart from them: an event contains a commitment to it, so the text can be erased."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Never
 from uuid import UUID
 
 from application.shared.ports import Randomness
@@ -29,6 +29,8 @@ class Details(NamedTuple):
 
 
 DETAILS = RecordSet[DetailsKey, Details]("details")
+TEXTS_OF_USER = RecordSet[Subject, Never]("texts_of_user")
+"""The texts of all events of a user before the newest erasure. They are only removed, when no process can add another one."""
 ANSWERS_OF_USER = RecordSet[CommandKey, Answer]("answers_of_user")
 """The stored answers to the commands of a user; a response contains a comment."""
 
@@ -43,19 +45,17 @@ def set_apart(changes: Changes, randomness: Randomness) -> None:
             changes.put(DETAILS, key, None, Details(salt, event.reason))
 
 
-def texts_of(subject: Subject) -> list[Load]:
-    """Load the texts of all events of a user, and the answers to the commands."""
-    return [Load(DETAILS, subject), Load(ANSWERS_OF_USER, subject)]
+def answers_of(subject: Subject) -> Load:
+    """Load the answers to the commands of a user."""
+    return Load(ANSWERS_OF_USER, subject)
 
 
 def erase_texts(unit: UnitOfWork, subject: Subject, refusal: Refusal) -> None:
-    """Delete the loaded texts of a user's events, also those of the same batch.
+    """Delete the texts of a user's events, also those of the same batch and of other processes.
 
     refusal: replaces the responses to the user's commands, so that a retry is still not executed.
     """
-    for key in unit.all(DETAILS):
-        if key.subject == subject:
-            unit.remove(DETAILS, key)
+    unit.remove(TEXTS_OF_USER, subject)
     stored = unit.all(ANSWERS_OF_USER)
     for command, answer in _of_user(subject, stored):
         unit.put(ANSWERS_OF_USER, command, answer.replaced(refusal))

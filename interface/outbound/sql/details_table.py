@@ -1,39 +1,30 @@
 """The table of the free text of events, as bytes, since PostgreSQL accepts no NUL in a text."""
 
 from typing import Any
-from uuid import UUID
 
-from application.transaction.details import DETAILS, Details, DetailsKey
+from application.transaction.details import DETAILS, TEXTS_OF_USER, Details, DetailsKey
 from application.transaction.records import Change
-from domain.shared.subject import Subject
+from domain.users.user import UserErased
 from interface.outbound.sql.details_check import details_faults
-from interface.outbound.sql.table import Loading, Row, Storing, Table
+from interface.outbound.sql.table import Row, Storing, Table
 
 _USER = {"client_ext_id": "text", "user_ext_id": "text"}
-_KEY = {**_USER, "stream": "uuid", "version": "bigint"}
-_COLUMNS = {**_KEY, "salt": "bytea", "reason": "bytea"}
-_LOADED = {
-    **_USER,
-    "CAST(stream AS text)": "text",
-    "details.version": "bigint",
-    "salt": "bytea",
-    "reason": "bytea",
-}
-
-
-def _key_columns(key: DetailsKey) -> Row:
-    return *key.subject, key.stream, key.version
+_COLUMNS = {**_USER, "stream": "uuid", "version": "bigint", "salt": "bytea", "reason": "bytea"}
+# Of events before the erasure: a later command of the same batch may have registered the user again.
+_DELETE_OF_USER = f"""
+DELETE FROM details WHERE (client_ext_id, user_ext_id) IN (SELECT client_ext_id, user_ext_id FROM {{new}}) AND (
+    SELECT position FROM ledger AS entry WHERE entry.client_ext_id = details.client_ext_id
+        AND entry.stream = details.stream AND entry.version = details.version
+) < (
+    SELECT max(position) FROM ledger AS erasure WHERE erasure.client_ext_id = details.client_ext_id
+        AND erasure.user_ext_id = details.user_ext_id AND topic || '' = '{UserErased.TOPIC}' AND position > 0
+)
+"""
 
 
 def _write(key: DetailsKey, change: Change[Details]) -> Row:
     assert change.row  # noqa: S101 - this writes rows that are put
-    return *_key_columns(key), change.row.salt, change.row.reason.encode()
-
-
-def _read(
-    client: str, user: str, stream: str, version: int, salt: Any, reason: Any
-) -> tuple[DetailsKey, Details]:
-    return DetailsKey(Subject(client, user), UUID(stream), version), to_details(salt, reason)
+    return *key.subject, key.stream, key.version, change.row.salt, change.row.reason.encode()
 
 
 def to_details(salt: Any, reason: Any) -> Details:
@@ -52,12 +43,12 @@ DETAILS_TABLE = Table(
         statement=f"INSERT INTO details ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} FROM {{new}}",
         write=_write,
     ),
-    remove=Storing(
-        columns=_KEY,
-        statement="DELETE FROM details WHERE (client_ext_id, user_ext_id, stream, version) IN"
-        " (SELECT client_ext_id, user_ext_id, stream, version FROM {new})",
-        write=lambda key, _: _key_columns(key),
-    ),
-    loading=Loading(prefix=_USER, columns=_LOADED, read=_read),
     check=details_faults,
+)
+TEXTS_OF_USER_TABLE = Table(
+    records=TEXTS_OF_USER,
+    remove=Storing(
+        columns=_USER, statement=_DELETE_OF_USER, write=lambda subject, _: tuple(subject), is_counted=False
+    ),
+    guarded=True,
 )

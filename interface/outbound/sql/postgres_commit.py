@@ -62,13 +62,13 @@ def commit_query(events: Sequence[StoredEvent], changes: Changes, tables: Tables
     return _statement(bool(ledger), tuple(storing for storing, _ in steps)), parameters
 
 
-def guarded_queries(changes: Changes, tables: Tables) -> list[tuple[str, list[Any], int]]:
-    """Return a statement for each step of the guarded tables, with its parameters and how many rows it must change."""
+def guarded_queries(changes: Changes, tables: Tables) -> list[tuple[str, list[Any], int | None]]:
+    """Return a statement for each step of the guarded tables, with its parameters and how many rows it must change (None: any)."""
     return [
         (
             f"WITH {_new('new', storing)} {storing.statement.format(new='new')}",
             columns(sorted(rows), len(storing.columns)),
-            len(rows),
+            len(rows) if storing.is_counted else None,
         )
         for storing, rows in tables.steps(changes, guarded=True)
     ]

@@ -245,7 +245,7 @@ class _Recorder(SQLiteApplicationRecorder):
             for guarded in (False, True):
                 for storing, rows in tables.steps(changes, guarded=guarded):
                     changed = sum(_store(cursor, storing, chunk) for chunk in _chunks(rows))
-                    if guarded and changed != len(rows):
+                    if guarded and storing.is_counted and changed != len(rows):
                         raise Conflict
         return None
 

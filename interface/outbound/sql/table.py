@@ -67,12 +67,14 @@ class Loading(Generic[Key, Value]):
 class Storing(Generic[Key, Value]):
     """A statement for changed rows, which it reads from the relation `{new}`.
 
-    columns: of that relation, with their types (text, bigint, bytea).
+    columns: of that relation, with their types (text, bigint, bytea). is_counted: in a guarded table, it must change as many
+    rows as it reads, or the transaction conflicts.
     """
 
     columns: Mapping[str, str]
     statement: str
     write: Callable[[Key, Change[Value]], Row]
+    is_counted: bool = True
 
     @property
     def is_sealed(self) -> bool:
@@ -155,7 +157,8 @@ class Table(Generic[Key, Value]):
     """The table of a record set.
 
     loading: None if its rows are never loaded for a command. store, remove: for rows that are put and removed.
-    guarded: each row must be unchanged since it was loaded, or the transaction conflicts. derived: for
+    guarded: each row must be unchanged since it was loaded, or the transaction conflicts; its statements run when the ledgers
+    are locked and all other rows are stored. derived: for
     DerivedRecords. committed: for CommittedRecords. check: yields a message for each row that differs from the events, for
     other record sets.
     """

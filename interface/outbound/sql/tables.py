@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from application.transaction.records import Changes, DerivedRecords, Load, LoadedState, RecordSet
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, ANSWERS_OF_USER_TABLE
-from interface.outbound.sql.details_table import DETAILS_TABLE
+from interface.outbound.sql.details_table import DETAILS_TABLE, TEXTS_OF_USER_TABLE
 from interface.outbound.sql.table import CONTENT, Committed, Derived, Fetch, Loading, Row, Storing, Table
 
 Wanted = Callable[[Mapping[str, str]], str]
@@ -28,7 +28,7 @@ class Tables:
     """
 
     def __init__(self, tables: Iterable[Table[Any, Any]], sealer: RowSealer | None = None) -> None:
-        base = (DETAILS_TABLE, ANSWERS_OF_USER_TABLE, ANSWER_TABLE)
+        base = (DETAILS_TABLE, TEXTS_OF_USER_TABLE, ANSWERS_OF_USER_TABLE, ANSWER_TABLE)
         self._by_records = {table.records: table for table in (*tables, *base)}
         self.sealer = sealer
         self.folded: dict[tuple[str, str, str], Any] = {}

@@ -9,6 +9,7 @@ from application.record.access_log import READ, NoteAccess
 from application.record.history import history, past_ticket
 from application.record.replay import check_streams, stream_ranges
 from application.tickets.erase_user import EraseUser
+from application.transaction.records import Changes
 from domain.shared.commitment import commitment
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
@@ -182,6 +183,38 @@ def test_a_user_who_is_erased_during_the_check_is_no_fault(service: Service) -> 
 
     assert list(details_faults(fetch)) == []
     assert service.store._fetch("SELECT 1 FROM details", ()) == []
+
+
+def test_a_text_that_another_process_stores_during_an_erasure_is_deleted(
+    service: Service, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = service.store.commit
+    search = command(NoteAccess, operation="searchHistory", outcome=READ, reason="actor=anna")
+
+    def commit_later(changes: Changes) -> None:
+        monkeypatch.undo()
+        with service_over(open_store(database_url)) as other:
+            other.execute(search)
+        commit(changes)
+
+    monkeypatch.setattr(service.store, "commit", commit_later)
+    service.execute(command(EraseUser))
+
+    assert service.store._fetch("SELECT 1 FROM details", ()) == []
+    assert (service.store.orphaned_rows(), faults_of(service)) == ([], [])
+
+
+def test_an_erasure_keeps_the_texts_of_later_events_and_of_other_users(service: Service) -> None:
+    other = Subject(CLIENT, "user-4")
+    service.register(subject=other, reason="of another user")
+    service.regenerate(reason=COMMENT)
+    service.erase(reason="left")
+    service.register(reason="joined again")
+
+    texts = service.store._fetch("SELECT reason FROM details", ())
+
+    assert {bytes(text) for (text,) in texts} == {b"of another user", b"left", b"joined again"}
+    assert (service.store.orphaned_rows(), faults_of(service)) == ([], [])
 
 
 def test_the_comment_of_a_policy_cannot_be_erased_with_a_user(service: Service) -> None:

@@ -5,14 +5,25 @@ from contextlib import closing
 
 import psycopg
 
+from application.tickets.erase_user import EraseUser
 from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.server import until
-from tests.support.service import service_over
+from tests.support.service import command, service_over
 
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+
+NEW_ENTRY = """
+WITH grown AS (UPDATE ledger_sizes SET size = size + 1 RETURNING client_ext_id, size)
+INSERT INTO ledger (client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id, leaf)
+SELECT client_ext_id, size, gen_random_uuid(), 1, 'user-123', 'AccessNoted', '', '', '', '' FROM grown
+"""
+NEW_TEXT = """
+INSERT INTO details (client_ext_id, user_ext_id, stream, version, salt, reason)
+SELECT client_ext_id, user_ext_id, stream, version, '', '' FROM ledger WHERE topic = 'AccessNoted'
+"""
 
 
 def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
@@ -37,3 +48,22 @@ def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
 
         assert locked == (1,)
         assert reset.result(60).unwrap().body
+
+
+def test_an_erasure_deletes_a_text_that_is_committed_while_it_waits_for_the_ledger(postgres_url: str) -> None:
+    with (
+        closing(PostgresStore(postgres_url, TABLES)) as store,
+        service_over(store) as service,
+        psycopg.connect(postgres_url) as holder,
+        psycopg.connect(postgres_url, autocommit=True) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        service.register()
+        holder.execute(NEW_ENTRY)
+        holder.execute(NEW_TEXT)
+        erasure = pool.submit(service.execute, command(EraseUser))
+        until(lambda: other.execute(WAITING).fetchone() == (1,), "the erasure waits for the ledger")
+        holder.commit()
+        erasure.result(60)
+
+        assert other.execute("SELECT count(*) FROM details").fetchone() == (0,)
