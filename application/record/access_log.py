@@ -2,8 +2,8 @@
 
 The number of entries is bounded: of identical accesses of one caller in one minute, the first ones are recorded
 individually and the rest as one entry with the count, the users and the filters. The values of filters are the reason
-of an entry, which is stored apart from it. Reads of current data are only counted,
-so that they do not wait for a commit. The refusals of a caller are also bounded over all clients, since their paths are
+of an entry, which is stored apart from it and erased with its user, so an entry that concerns several users has none.
+Reads of current data are only counted, so that they do not wait for a commit. The refusals of a caller are also bounded over all clients, since their paths are
 not authorised. A crash loses at most the counts of the current minute.
 """
 
@@ -109,7 +109,7 @@ class _AccessGroup:
             count=self.counted,
             filters=tuple(sorted(self.filters)),
             users=() if only else tuple(users),
-            reason="\n".join(sorted(self.searches)) or None,
+            reason=("\n".join(sorted(self.searches)) or None) if only or not users else None,
         )
 
     def add(self, other: "_AccessGroup") -> None:
@@ -178,8 +178,6 @@ class AccessRecorder:
         )
         group.counted += 1
         group.filters.update(access.filters)
-        if access.reason and len(group.searches) < MAX_COUNTED_SEARCHES:
-            group.searches.add(access.reason)
         user = access.subject.user_ext_id
         if user and user not in group.users:
             if caller.users >= MAX_USERS_OF_A_CALLER:
@@ -187,6 +185,9 @@ class AccessRecorder:
             else:
                 caller.users += 1
         group.users.add(user)
+        is_named = user == access.subject.user_ext_id
+        if access.reason and is_named and len(group.searches) < MAX_COUNTED_SEARCHES:
+            group.searches.add(access.reason)
 
     async def flush(self) -> None:
         """Record the counted accesses; those that cannot be stored stay counted. Raises Unavailable."""

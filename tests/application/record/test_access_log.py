@@ -1,6 +1,7 @@
 """Counted accesses survive a store that is unavailable."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -41,3 +42,50 @@ def test_accesses_that_cannot_be_stored_stay_counted() -> None:
     [access] = noted
     assert isinstance(access, NoteAccess)
     assert (access.users, access.count) == (("user-123", "user-2"), 2)
+
+
+def summary_of(accesses: Sequence[NoteAccess]) -> NoteAccess:
+    """Return the entry for accesses that are counted together."""
+    noted: list[Command] = []
+
+    async def execute(access: Command) -> Answer:
+        noted.append(access)
+        return Answer(outcome="noted", body="", correlation_id="", request_digest="")
+
+    async def run() -> None:
+        recorder = AccessRecorder(execute, FakeClock())
+        for access in accesses:
+            recorder.count(access)
+        await recorder.flush()
+
+    asyncio.run(run())
+    [access] = noted
+    assert isinstance(access, NoteAccess)
+    return access
+
+
+def search(user: str, values: str) -> NoteAccess:
+    """Return a search of a user, or of no user, by these values."""
+    return replace(ACCESS, subject=Subject("client-123", user), filters=("actor",), reason=values)
+
+
+@pytest.mark.parametrize("others", [["user-2"], [""], ["", "user-2"]])
+def test_an_entry_of_several_users_has_no_values_which_no_erasure_would_delete(others: list[str]) -> None:
+    entry = summary_of([search("user-1", "actor=anna"), *(search(user, "actor=bruno") for user in others)])
+
+    assert (entry.subject.user_ext_id, entry.filters, entry.reason) == ("", ("actor",), None)
+
+
+@pytest.mark.parametrize("user", ["user-1", ""])
+def test_an_entry_of_one_user_or_of_none_has_the_values_of_its_searches(user: str) -> None:
+    entry = summary_of([search(user, "actor=bruno"), search(user, "actor=anna")])
+
+    assert (entry.subject.user_ext_id, entry.reason) == (user, "actor=anna\nactor=bruno")
+
+
+def test_the_values_of_a_search_for_a_user_above_the_limit_are_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("application.record.access_log.MAX_USERS_OF_A_CALLER", 0)
+
+    assert summary_of([search("user-1", "userExtId=user-1")]).reason is None
