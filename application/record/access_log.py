@@ -17,6 +17,7 @@ from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load, RecordSet
 from application.transaction.unit_of_work import UnitOfWork
+from application.users.records import USER_STATES, user_state_of
 from domain.record.access_log import access_stream_id, next_access
 from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
@@ -52,17 +53,22 @@ class NoteAccess(Command):
     users: tuple[str, ...] = ()
 
     def loads(self) -> Sequence[Load]:
-        """Return the version of the client's access log."""
+        """Return the version of the client's access log, and the state of the user whose erasure deletes the reason."""
         client_ext_id = self.subject.client_ext_id
-        return [Load(ACCESS_LOG, (client_ext_id, access_stream_id(client_ext_id)))]
+        version = Load(ACCESS_LOG, (client_ext_id, access_stream_id(client_ext_id)))
+        return [version, user_state_of(self.subject)] if self.reason else [version]
 
 
 def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Add an entry to the client's access log. Raises UnknownClient."""
+    """Add an entry to the client's access log, without a reason if the user was erased. Raises UnknownClient."""
     client_ext_id, user_ext_id = command.subject
     version = unit.get(ACCESS_LOG, client_ext_id)
     if version is None:
         raise UnknownClient(f"Client {client_ext_id!r} does not exist: it has no events and no users.")
+    known = unit.get(USER_STATES, command.subject)
+    by = command.attribution(clock())
+    if known and known.recipient is None:
+        by = replace(by, reason=None)
     entry = next_access(
         client_ext_id,
         version,
@@ -72,7 +78,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
         count=command.count,
         filters=command.filters,
         users=command.users,
-        by=command.attribution(clock()),
+        by=by,
     )
     unit.append([entry], command.subject)
     unit.put(ACCESS_LOG, client_ext_id, entry.originator_version)

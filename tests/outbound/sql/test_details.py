@@ -10,6 +10,7 @@ from application.record.history import history, past_ticket
 from application.record.replay import check_streams, stream_ranges
 from application.tickets.erase_user import EraseUser
 from application.transaction.records import Changes
+from domain.record.access_log import AccessNoted
 from domain.shared.commitment import commitment
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
@@ -202,6 +203,19 @@ def test_a_text_that_another_process_stores_during_an_erasure_is_deleted(
 
     assert service.store._fetch("SELECT 1 FROM details", ()) == []
     assert (service.store.orphaned_rows(), faults_of(service)) == ([], [])
+
+
+def test_a_read_that_is_recorded_after_the_erasure_of_its_user_has_no_values(service: Service) -> None:
+    search = command(
+        NoteAccess, operation="searchHistory", outcome=READ, filters=("actor",), reason="actor=anna"
+    )
+    service.execute(command(EraseUser))
+    service.execute(search)
+
+    event = service.store.event(service.store.entries(CLIENT, 0, 10)[-1])
+    assert isinstance(event, AccessNoted)
+    assert (event.filters, event.reason, event.reason_erased) == (("actor",), None, False)
+    assert service.store._fetch("SELECT 1 FROM details", ()) == []
 
 
 def test_an_erasure_keeps_the_texts_of_later_events_and_of_other_users(service: Service) -> None:
