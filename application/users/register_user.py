@@ -11,7 +11,7 @@ from application.users.records import USER_STATES, USERS, UserCommand
 from application.users.response import to_response
 from domain.shared.commitment import SALT_BYTES
 from domain.users.recipient import Contact, Recipient
-from domain.users.user import User
+from domain.users.user import User, UserState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,9 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock, rand
     if known and known.contact == command.contact:
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     by = command.attribution(clock())
-    recipient = _recipient(command, known, by.timestamp, randomness.octets(SALT_BYTES))
-    recorded = User.of(command.subject, unit.get(USER_STATES, command.subject))
+    state = unit.get(USER_STATES, command.subject)
+    recipient = _recipient(command, known, state, by.timestamp, randomness.octets(SALT_BYTES))
+    recorded = User.of(command.subject, state)
     if known:
         recorded.change(known.contact, recipient, by=by)
     else:
@@ -41,17 +42,21 @@ def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock, rand
     )
 
 
-def _recipient(command: RegisterUser, known: Recipient | None, now: datetime, salt: bytes) -> Recipient:
-    version = address_version = known.version + 1 if known else 1
+def _recipient(
+    command: RegisterUser, known: Recipient | None, state: UserState | None, now: datetime, salt: bytes
+) -> Recipient:
     if known and known.addresses == command.contact.addresses:
         address_version = known.addressed_at
+    else:
+        # The versions of a user who is registered again begin at 1, but not the events.
+        address_version = max(known.addressed_at if known else 0, state.version if state else 0) + 1
     return Recipient(
         client_ext_id=command.subject.client_ext_id,
         user_ext_id=command.subject.user_ext_id,
         **vars(command.contact),
         created=known.created if known else now,
         last_modified=now,
-        version=version,
+        version=known.version + 1 if known else 1,
         address_version=address_version,
         salt=salt,
     )

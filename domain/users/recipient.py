@@ -38,8 +38,8 @@ class _User:
 class Recipient(Contact, _User):
     """A user; an erasable row of table `recipients`. `version` is incremented by each change.
 
-    address_version: the version that last changed an address. salt: of the commitment to the row. Both are None in rows
-    that release 1.0 wrote.
+    address_version: increases with each change of an address, also if the user is erased and registered again. salt: of the
+    commitment to the row. Both are None in rows that release 1.0 wrote.
     """
 
     created: datetime
@@ -55,7 +55,7 @@ class Recipient(Contact, _User):
 
     @property
     def addressed_at(self) -> int:
-        """The version that last changed an address, as far as it is known."""
+        """The number of the last change of an address, as far as it is known."""
         return self.address_version or self.version
 
     @property

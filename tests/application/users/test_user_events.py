@@ -46,6 +46,10 @@ def without_events(service: Service, subject: Subject) -> None:
     service.store._run("DELETE FROM ticket_events WHERE originator_id = ?", [(user_stream_id(*subject),)])
 
 
+def without_row(service: Service) -> None:
+    service.store._run("DELETE FROM recipients WHERE client_ext_id = ? AND user_ext_id = ?", [tuple(SUBJECT)])
+
+
 def recorded(service: Service, **options: Any) -> int | None:
     numbers = iter(range(10_000))
     return record_users(
@@ -167,6 +171,19 @@ def test_an_address_version_changes_with_an_address_only(service: Service) -> No
         versions.append(stored_user(service.store, SUBJECT).addressed_at)
 
     assert versions == [1, 1, 1, 4, 5]
+
+
+def test_a_user_who_is_registered_again_continues_the_address_versions(service: Service) -> None:
+    versions = []
+    for end in (service.erase, lambda: without_row(service)):
+        service.register()
+        service.register(email="new@example.com")
+        versions.append(stored_user(service.store, SUBJECT).addressed_at)
+        end()
+    service.register()
+
+    row = stored_user(service.store, SUBJECT)
+    assert (versions, row.version, row.addressed_at) == ([2, 5], 1, 6)
 
 
 def test_users_of_release_1_0_are_recorded_once_each(service: Service) -> None:
