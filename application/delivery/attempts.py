@@ -18,6 +18,7 @@ from application.shared.errors import SealBroken
 from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
 from application.transaction.command import Answer, Command
+from application.transaction.outcomes import Outcome
 from domain.delivery.ticket_delivery import Attempt, Obsolete
 from domain.policies.policy import SendingMethod
 from domain.tickets.ticket import ClearTicket
@@ -147,7 +148,8 @@ class Attempts:
         await self._postpone(pending, retry_state, self.clock() + self.retries.delay(retry_state.failures))
 
     async def _postpone(self, pending: PendingDelivery, retry_state: RetryState, next_try: datetime) -> None:
-        await asyncio.to_thread(self.outbox.postpone, pending.entry.key, self.lease, retry_state, next_try)
+        entry, count = pending.entry, pending.event_count
+        await asyncio.to_thread(self.outbox.postpone, entry.key, self.lease, count, retry_state, next_try)
 
     async def _record(
         self,
@@ -165,13 +167,16 @@ class Attempts:
             command_id=self.new_command_id(),
             request_digest="",
             delivery_key=pending.entry.key,
+            event_count=pending.event_count,
             attempt=attempt,
             delivered=delivered,
             why=why,
             retry_state=retry_state,
             until=pending.ticket.valid_to if pending.ticket else None,
         )
-        (await self.execute(command)).unwrap()
+        if (await self.execute(command)).unwrap().outcome is Outcome.QUEUED:
+            # The requested retry begins now.
+            await asyncio.to_thread(self.outbox.release_leases, self.lease, [pending.entry.key])
 
 
 def _attempt(

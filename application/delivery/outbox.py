@@ -162,8 +162,13 @@ class Outbox(Protocol):
         name.
         """
 
-    def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
-        """Save the retry state and release the lease until the next attempt, unless the lease was lost."""
+    def postpone(
+        self, key: DeliveryKey, lease: str, event_count: int, retry_state: RetryState, next_try: datetime
+    ) -> None:
+        """Save the retry state and release the lease until the next attempt, unless the lease was lost.
+
+        event_count: of the delivery when the attempt began. If a retry was requested since, only the lease is released.
+        """
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
         """Extend the leases that were not lost."""

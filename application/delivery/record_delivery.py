@@ -29,11 +29,12 @@ from domain.tickets.events import stream_id
 class RecordDelivery(Command):
     """Record the outcome of a delivery.
 
-    attempt: the last attempt; None: the ticket is obsolete, `why` is the reason. retry_state, until: of a failed delivery;
-    the sealed ticket is kept until then.
+    event_count: of the delivery when the attempt began. attempt: the last attempt; None: the ticket is obsolete, `why` is the
+    reason. retry_state, until: of a failed delivery; the sealed ticket is kept until then.
     """
 
     delivery_key: DeliveryKey
+    event_count: int = 0
     attempt: Attempt | None = None
     delivered: bool = False
     why: Obsolete | None = None
@@ -58,7 +59,7 @@ class RetryDeliveries(TicketCommand):
 
 
 def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) -> Answer:
-    """Record the outcome of a delivery, unless another process has recorded one.
+    """Record the outcome of a delivery, unless another process has recorded one, or it failed and a retry was requested since.
 
     The sealed ticket is deleted in the same transaction, unless the delivery failed.
     """
@@ -66,6 +67,8 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     progress = unit.get(DELIVERIES, key)
     if progress is None:
         return command.done(Outcome.GONE, None, None)
+    if command.attempt and not command.delivered and progress.event_count != command.event_count:
+        return command.done(Outcome.QUEUED, None, None)
     if command.attempt is None:
         event = _event(TicketDeliveryEnded, command, key, progress, clock, why=command.why)
     else:

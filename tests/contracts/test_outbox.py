@@ -83,7 +83,7 @@ def test_a_leased_ticket_is_not_taken_until_the_lease_expires(
     assert taken(other, "theirs") == []
     assert taken(other, "theirs", SOON) == [1, 1]
     # A worker that has lost its lease changes nothing.
-    store.postpone(key_of(), "mine", RetryState(attempts=9), LATER)
+    store.postpone(key_of(), "mine", 0, RetryState(attempts=9), LATER)
     store.release_leases("mine", [key_of()])
     store.extend("mine", [key_of()], LATER)
     assert store.pending(SUBJECT)[-1].retry_state == RetryState()
@@ -95,7 +95,7 @@ def test_a_ticket_is_not_leased_while_its_predecessor_is(service: Service, store
     service.regenerate()
     assert taken(store, "theirs") == []
 
-    store.postpone(key_of(), "mine", RetryState(), LATER)
+    store.postpone(key_of(), "mine", 0, RetryState(), LATER)
 
     assert taken(store, "theirs") == [2]
     assert sorted(taken(store, now=LATER)) == [1, 2]
@@ -116,7 +116,7 @@ def test_a_postponed_ticket_is_taken_when_due_with_its_retry_state(
 ) -> None:
     retry_state = RetryState(method=0, attempts=3, failures=2, failing_since=NOW, last_error="a refusal")
     taken(store)
-    store.postpone(key_of(), "mine", retry_state, SOON)
+    store.postpone(key_of(), "mine", 0, retry_state, SOON)
 
     assert taken(store, "theirs") == []
     [found] = store.take("theirs", SOON, LATER, 10)
@@ -127,8 +127,8 @@ def test_the_oldest_due_ticket_is_taken_first(service: Service, store: AnyStore)
     service.register(subject=OTHER)
     service.create(subject=OTHER)
     store.take("mine", NOW, LATER, 10)
-    store.postpone(key_of(), "mine", RetryState(), SOON)
-    store.postpone(key_of(OTHER), "mine", RetryState(), NOW)
+    store.postpone(key_of(), "mine", 0, RetryState(), SOON)
+    store.postpone(key_of(OTHER), "mine", 0, RetryState(), NOW)
 
     [first] = store.take("theirs", LATER, LATER, 1)
 
@@ -185,6 +185,25 @@ def test_a_retry_keeps_the_lease_of_an_attempt_in_progress(service: Service, sto
 
     assert taken(store, "theirs") == []
     assert record(service) == "recorded"
+
+
+def test_a_retry_during_an_attempt_replaces_its_result(service: Service, store: AnyStore) -> None:
+    [attempted] = store.take("mine", NOW, SOON, 1)
+    service.register(email="new@example.com")
+    service.execute(command(RetryDeliveries))
+
+    store.postpone(key_of(), "mine", attempted.event_count, RetryState(attempts=1), LATER)
+
+    [again] = store.take("mine", NOW, SOON, 1)
+    assert (again.retry_state, again.is_redirected) == (RetryState(address_version=2), False)
+
+    service.execute(command(RetryDeliveries))
+    assert record(service, delivered=False, event_count=again.event_count, until=LATER) == "queued"
+
+    store.release_leases("mine", [key_of()])
+    [last] = store.take("mine", NOW, SOON, 1)
+    assert (last.status, last.retry_state) == (OutboxStatus.QUEUED, RetryState(address_version=2))
+    assert record(service, delivered=False, event_count=last.event_count, until=LATER) == "recorded"
 
 
 def test_a_retry_affects_one_user(service: Service, store: AnyStore) -> None:

@@ -88,6 +88,12 @@ _COLUMNS = {
     "terms": "text",
 }
 _KEY_COLUMNS = {"client_ext_id": "text", "stream": "text", "version": "bigint"}
+# A retry that was requested during the attempt is an event, and has set both columns.
+_POSTPONE = f"""
+UPDATE outbox SET trying = CASE so_far WHEN ? THEN ? ELSE trying END,
+    next_try = CASE so_far WHEN ? THEN ? ELSE next_try END, lease = '', leased_until = ''
+WHERE {_KEY} AND lease = ?
+"""
 # A retry keeps the lease of an attempt that is in progress.
 _PROGRESS = """
 UPDATE outbox SET standing = changed.standing, trying = changed.trying, next_try = changed.next_try, so_far = changed.so_far,
@@ -183,11 +189,12 @@ class SqlOutbox(SqlRowSeals):
         contents = (None, None) if is_refused else (recipient[1], ticket[1])
         return replace(to_pending((*entry, *contents, *others)), is_refused=is_refused)
 
-    def postpone(self, key: DeliveryKey, lease: str, retry_state: RetryState, next_try: datetime) -> None:
-        """Store the state of the attempts, and release the lease until the next one."""
-        statement = f"UPDATE outbox SET trying = ?, next_try = ?, lease = '', leased_until = '' WHERE {_KEY} AND lease = ?"
-        row = (encode(retry_state).decode(), column_date(next_try), *key_columns(key), lease)
-        self._run(statement, [row])
+    def postpone(
+        self, key: DeliveryKey, lease: str, event_count: int, retry_state: RetryState, next_try: datetime
+    ) -> None:
+        """Store the state of the attempts, and release the lease until the next one; the port documents it."""
+        changes = (event_count, encode(retry_state).decode(), event_count, column_date(next_try))
+        self._run(_POSTPONE, [(*changes, *key_columns(key), lease)])
 
     def extend(self, lease: str, keys: Sequence[DeliveryKey], until: datetime) -> None:
         """Extend the lease of those of these tickets that it still covers."""

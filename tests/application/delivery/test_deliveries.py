@@ -66,9 +66,11 @@ def record(service: Service, version: int = 1, *, subject: Subject = SUBJECT, **
 
 
 def fail(service: Service, version: int = 1) -> None:
+    [pending] = [found for found in outbox_of(service).pending(SUBJECT) if found.entry.version == version]
     record(
         service,
         version,
+        event_count=pending.event_count,
         delivered=False,
         retry_state=RetryState(attempts=3, last_error="unknown"),
         until=LATER,
@@ -102,7 +104,7 @@ def test_a_queued_ticket_shows_its_attempts_and_the_next_try(any_service: Servic
     outbox = outbox_of(any_service)
     outbox.take("mine", NOW, LATER, 1)
     retry_state = RetryState(attempts=2, failures=2, failing_since=NOW, last_error="busy")
-    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", retry_state, LATER)
+    outbox.postpone(DeliveryKey("client-123", stream_id(*SUBJECT), 1), "mine", 0, retry_state, LATER)
 
     [tried] = deliveries(any_service)
     assert tried == {**item, "attempt": 2, "lastError": "busy", "nextTry": "2026-11-23T10:42:00Z"}
