@@ -163,7 +163,7 @@ READ_MODEL = {
     "SubscriptionDeleted": f"{_NO_STATE} Remove the subscription.",
     "UserRegistered": f"{_NO_STATE} Insert the user. `version` counts the events of the user.",
     "UserChanged": f"{_NO_STATE} Read the user again if you keep a copy of the data. `version` counts the events of the user.",
-    "UserErased": f"{_NO_STATE} Delete every copy of the data of the user; a `TicketDeleted` follows if there is a ticket.",
+    "UserErased": f"{_NO_STATE} Delete every copy of the data of the user; a `TicketDeleted` precedes it if there is a ticket.",
     "AccessNoted": f"{_NO_STATE} Count it as `count` accesses by `actor`.",
     **dict.fromkeys(("OperatorActed", "RecordChecked", "StoreRestored", "ClockSetBack"), _INSTALLATION),
 }
