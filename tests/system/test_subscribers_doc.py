@@ -10,12 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from application.record.streams import EVENTS
 from application.subscriptions.security_event import _CHANGES
 from tests.support.command import install_tickets
 from tests.support.server import NO_DELIVERY, ROOT, Server, serving
 
 DOC = (ROOT / "docs" / "subscribers.md").read_text()
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
+
+
+def test_every_kind_of_object_is_listed() -> None:
+    table = DOC.partition("| `aggregate` |")[2].partition("\n\n")[0]
+
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(
+        {event.AGGREGATE for event in EVENTS.values()}
+    )
 
 
 @pytest.fixture
