@@ -1,4 +1,4 @@
-"""The objects of a page are named by two index lookups for each stream, whatever the size of the ledger."""
+"""The objects of a page are named by two index lookups for each stream, in a ledger of any size."""
 
 from interface.outbound.sql.ledger_tables import _NAMING
 from tests.support.ledgers import opened
