@@ -202,6 +202,14 @@ def search_log(
     return log_items(found[:limit], ledger=ledger), len(found) > limit
 
 
+def log_pages(query: HistoryQuery, *, ledger: Ledger) -> Iterator[Sequence[LedgerEntry]]:
+    """Yield all matching ledger entries by position, in pages. Raises StoreUnavailable."""
+    position = 0
+    while page := ledger.search(query, position, PAGE):
+        yield page
+        position = page[-1].position
+
+
 def log_items(entries: Sequence[LedgerEntry], *, ledger: Ledger) -> Sequence[LogItem]:
     """Return the responses for ledger entries of one client. Raises StoreUnavailable."""
     events = [ledger.event(entry) for entry in entries]

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import typer
 
-from application.record.history import LogItem, log_items
+from application.record.history import LogItem, log_items, log_pages
 from application.record.installation import Installation
 from application.record.ledger import HistoryQuery
 from application.record.replay import Findings
@@ -35,7 +35,6 @@ from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
 
 log = logging.getLogger(__name__)
-_PAGE = 500
 _SUDO = "SUDO_UID"
 
 
@@ -135,10 +134,8 @@ def note_check(store: SqliteStore | PostgresStore, operation: str, findings: Fin
 
 def entries(store: SqliteStore | PostgresStore) -> Iterable[LogItem]:
     """Return the entries of the ledger of the installation, oldest first."""
-    query, position = HistoryQuery(INSTALLATION.client_ext_id), 0
-    while found := store.search(query, position, _PAGE):
-        yield from log_items(found, ledger=store)
-        position = found[-1].position
+    for page in log_pages(HistoryQuery(INSTALLATION.client_ext_id), ledger=store):
+        yield from log_items(page, ledger=store)
 
 
 def show_history() -> list[LogItem]:

@@ -20,7 +20,7 @@ from application.record.access_log import READ, NoteAccess
 from application.record.checkpoint import CheckpointSender, make_checkpoint
 from application.record.evidence import make_evidence
 from application.record.evidence_scope import EvidenceScope
-from application.record.history import HistoryItem, LogItem, history, log_items, past_ticket
+from application.record.history import HistoryItem, LogItem, history, log_items, log_pages, past_ticket
 from application.record.installation import is_recent, newest_check
 from application.record.ledger import Checkpoint, HistoryQuery
 from application.record.permanent_comments import permanent_comments
@@ -56,7 +56,6 @@ from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
 
 Result = TypeVar("Result")
-_EXPORT_PAGE = 500
 _LOWEST_PRIORITY = 19
 _PARTS = 16
 # Below this number of entries, the start of processes takes longer than the work.
@@ -119,16 +118,14 @@ def export_log(
     """
     with in_background(_settings_of_a_store()) as (running, background):
         _watched(background, client, "", "tickets audit export", **{"from": begin, "to": end})
-        ledger, position = running.store, 0
+        ledger = running.store
         size = ledger.size(client)
-        query = HistoryQuery(client, begin=begin, end=end)
-        while found := ledger.search(query, position, _EXPORT_PAGE):
-            items = log_items(found, ledger=ledger)
-            for entry, item in zip(found, items, strict=True):
+        for page in log_pages(HistoryQuery(client, begin=begin, end=end), ledger=ledger):
+            items = log_items(page, ledger=ledger)
+            for entry, item in zip(page, items, strict=True):
                 stored = {"stream": str(entry.stream), "state": base64.b64encode(entry.state).decode()}
                 yield {**item, **(stored if with_bytes else {})}
-            position = found[-1].position
-            report(position, size)
+            report(page[-1].position, size)
 
 
 def list_permanent_comments(client: str, user: str | None) -> Iterator[LogItem]:
