@@ -9,7 +9,7 @@ import pytest
 
 from domain.policies.policy_definition import policy_stream_id
 from interface.http.core.problems import TooManyRequests
-from interface.http.record.export_limit import MOST
+from interface.http.record.export_limit import MOST, MOST_OF_ALL, ExportLimit
 from interface.http.record.routes import RecordPart
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import parse_keys, verify
@@ -106,3 +106,14 @@ def test_exports_of_a_client_at_the_same_time_are_bounded(web: Web) -> None:
     assert web.client.get(EVIDENCE).status_code == 200
     with pytest.raises(TooManyRequests):
         [limit.begin(CLIENT) for _ in range(2)]
+
+
+def test_exports_of_all_clients_at_the_same_time_are_bounded() -> None:
+    limit = ExportLimit()
+    for number in range(MOST_OF_ALL):
+        limit.begin(f"client-{number}")
+
+    with pytest.raises(TooManyRequests, match="At most 8"):
+        limit.begin(CLIENT)
+    limit.end("client-0")
+    limit.begin(CLIENT)
