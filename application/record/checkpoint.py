@@ -83,7 +83,8 @@ def make_checkpoint(
 ) -> Checkpoint | None:
     """Sign the current ledger of a client and store the checkpoint; None: the ledger is empty.
 
-    heads: also sign the newest version of every stream, which makes completeness provable. Raises LedgerBroken, without signing, if the ledger does not extend the newest checkpoint; StoreUnavailable.
+    heads: also sign the newest version of every stream, which makes completeness provable. Raises LedgerBroken, without
+    signing, if the ledger does not extend the newest checkpoint; StoreUnavailable.
     """
     # In this order: another process may sign more entries in between.
     newest = ledger.newest_checkpoint(client_ext_id)

@@ -56,9 +56,9 @@ def make_evidence(
     """Return the evidence file, a ZIP; the caller closes it.
 
     The memory does not depend on the number of events, except for eight bytes of each: a large file is on disk. heads,
-    kept_nodes: kept between calls; without heads, the complete ledger is read. since: the size of an older checkpoint to prove
-    consistency with. Raises TicketNotFound if there are no such events or the ledger is smaller than that, EvidenceTooLarge, LedgerBroken,
-    StoreUnavailable, OSError.
+    kept_nodes: kept between calls; without heads, the complete ledger is read. since: the size of an older checkpoint
+    to prove consistency with. Raises TicketNotFound if there are no such events or the ledger is smaller than that,
+    EvidenceTooLarge, LedgerBroken, StoreUnavailable, OSError.
     """
     client = scope.client_ext_id
     heads = (heads or StreamHeads()) if scope.stream else None

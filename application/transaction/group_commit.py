@@ -54,9 +54,10 @@ class Batch(NamedTuple):
 class GroupCommit:
     """Runs commands; see the module.
 
-    handlers: the handler of each type of command. randomness: of the salts of reasons. after_commit, observe: listeners that receive the stored changes and
-    each batch; they must not block. Listener exceptions are logged and do not affect the response.
-    max_waiting: the queue length at which `execute` raises Overloaded. max_batch: the maximum commands per transaction.
+    handlers: the handler of each type of command. randomness: of the salts of reasons. after_commit, observe: listeners
+    that receive the stored changes and each batch; they must not block. Listener exceptions are logged and do not
+    affect the response. max_waiting: the queue length at which `execute` raises Overloaded. max_batch: the maximum
+    commands per transaction.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Event(CanMutateAggregate[UUID]):
-    """A fact with its attribution; see Attribution for the last six fields before `details`.
+    """A fact with its attribution; see Attribution for the fields from `timestamp` to `request_digest`.
 
     details: the commitment to the reason (domain/shared/commitment.py), which is stored apart from the event, so that it
     can be erased; absent if there is no reason, and from events of release 1.0, whose stored form contains the reason.

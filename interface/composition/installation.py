@@ -41,7 +41,7 @@ _SUDO = "SUDO_UID"
 def operator() -> str:
     """Return the actor of a command line: the operating system's user, which no environment variable changes.
 
-    The user who called sudo is appended, as sudo reports it in an environment variable.
+    The claimed caller of sudo is appended: sudo sets the environment variable, but so can the user.
     """
     name, caller = _user_name(os.getuid()), os.environ.get(_SUDO, "")
     return f"os:{name} (sudo: {_user_name(int(caller))})" if caller.isdecimal() else f"os:{name}"

@@ -74,7 +74,10 @@ class RowSealer:
             return False  # in SQLite, a value can have any type
 
     def is_complete(self, table: str, ask: Callable[[str], bool]) -> bool:
-        """Return whether every row of a table must have a seal. ask: reads it from the store; at most once a second until it has."""
+        """Return whether every row of a table must have a seal.
+
+        ask: reads it from the store; called at most once a second, and no more after it returned True.
+        """
         asked = self._asked.get(table, -inf)
         if self._is_required or asked == inf:
             return True
