@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_args, get_type_hints
 from uuid import UUID
 
 from application.record.checkpoint import Verifier
@@ -18,7 +18,7 @@ from application.transaction.records import CommittedRecords, DerivedRecords
 from application.users.records import USERS, Users
 from domain.shared.event import Event, Origin
 from domain.shared.subject import Subject
-from domain.users.user import UserErased
+from domain.users.user import UserErased, user_stream_id
 
 PAGE = 2_000
 # The fields with times of each event type.
@@ -27,6 +27,9 @@ _TIMES = {
     for topic, event in EVENTS.items()
 }
 UNRECORDED_LISTED = 100
+_WITHOUT_COMMITMENT = (
+    ": the user has events, but the row has no commitment; release 1.0 or a writer to the database changed it"
+)
 # The length of a command id that is the digest of an Idempotency-Key; others are random and shorter.
 _COMMAND_WITH_KEY = 64
 _FIRST_STREAM, _LAST_STREAM = UUID(int=0), UUID(int=2**128 - 1)
@@ -123,10 +126,19 @@ class _Replayed(NamedTuple):
     state: Any
 
 
-def unrecorded_rows(users: Users) -> list[str]:
+class UserLedger(Users, Ledger, Protocol):
+    """The users and the ledgers of a store."""
+
+
+def unrecorded_rows(store: UserLedger) -> list[str]:
     """Return a message per row that no event commits to yet, up to UNRECORDED_LISTED. Raises StoreUnavailable."""
-    found = users.unrecorded_recipients(Subject(""), UNRECORDED_LISTED)
-    return [f"client {client!r}, {USERS.noun} {user!r}" for client, user in (row.subject for row in found)]
+    messages = []
+    for client, user in (row.subject for row in store.unrecorded_recipients(Subject(""), UNRECORDED_LISTED)):
+        has_events = store.version_of(client, user_stream_id(client, user))
+        messages.append(
+            f"client {client!r}, {USERS.noun} {user!r}{_WITHOUT_COMMITMENT if has_events else ''}"
+        )
+    return messages
 
 
 def _replayed(

@@ -24,7 +24,7 @@ from interface.composition.service import RunningService
 from interface.composition.subscriptions import push
 from interface.composition.telemetry import Telemetry
 from interface.composition.tickets import expire
-from interface.composition.users import record
+from interface.composition.users import UserRecording
 
 log = logging.getLogger(__name__)
 _CHECKPOINTS_EVERY_SECONDS = 5
@@ -75,7 +75,7 @@ class BackgroundWork:
         )
         self._recording = Periodic(
             "unrecorded users",
-            partial(record, running, submit, stopped),
+            UserRecording(running, submit, stopped).run,
             every_seconds=_USERS_EVERY_SECONDS,
         )
         self._signing = Periodic(

@@ -1,5 +1,6 @@
 """The actions of the commands for users."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ import typer
 
 from application.transaction.command import Answer, Command
 from application.users.import_users import ImportReport, import_users
-from application.users.record_users import record_users
+from application.users.record_users import RecordReport, record_users
 from domain.record.installation import INSTALLATION, OperatorActed
 from interface.cli.users import commands
 from interface.composition.installation import note, operator
@@ -17,12 +18,38 @@ from interface.composition.service import RunningService, in_background
 from interface.settings import InvalidSettings, read_settings
 from interface.trace_context import new_traceparent
 
+log = logging.getLogger(__name__)
+
+
+class UserRecording:
+    """Records the users of release 1.0, until nothing is left in the life of a process."""
+
+    def __init__(
+        self,
+        running: RunningService,
+        submit: Callable[[Command], Future[Answer]],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._running, self._submit, self._stopped = running, submit, stopped
+
+    def run(self) -> None:
+        """Record the users without events, unless another process is doing so. Raises Unavailable."""
+        report = record(self._running, self._submit, stopped=self._stopped)
+        if report and report.left:
+            log.warning(
+                "%d users have events, but their rows have no commitment: see `tickets replay --check`, and"
+                " `tickets users record` if a process of release 1.0 changed them",
+                report.left,
+            )
+
 
 def record(
     running: RunningService,
     submit: Callable[[Command], Future[Answer]],
+    *,
+    operator: str | None = None,
     stopped: Callable[[], bool] = lambda: False,
-) -> int | None:
+) -> RecordReport | None:
     """Record the users that no event commits to; None if another process does so. Raises Unavailable."""
     return record_users(
         store=running.store,
@@ -30,6 +57,7 @@ def record(
         submit=submit,
         new_command_id=lambda: secrets.token_hex(16),
         correlation_id=new_traceparent(),
+        operator=operator,
         stopped=stopped,
     )
 
@@ -37,10 +65,11 @@ def record(
 def record_now() -> int | None:
     """Record the users now. Raises Unavailable, InvalidSettings."""
     with in_background(read_settings()) as (running, background):
-        count = record(running, background.submit)
-        if count is not None:
-            note(running.store, OperatorActed, "tickets users record", failed=False, users=count)
-        return count
+        report = record(running, background.submit, operator=operator())
+        if report is None:
+            return None
+        note(running.store, OperatorActed, "tickets users record", failed=False, users=report.recorded)
+        return report.recorded
 
 
 def import_from(lines: Iterable[str], client_ext_id: str, *, dry_run: bool, report: ImportReport) -> None:

@@ -63,7 +63,12 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
 
     @users.command()
     def record() -> None:
-        """Record the users that release 1.0 stored without an event; servers do so within ten minutes. It can be repeated."""
+        """Record the users that release 1.0 stored without an event; servers do so within ten minutes. It can be repeated.
+
+        It also records, under your name, users with events whose row has no commitment, which servers do not:
+        `tickets replay --check` lists them. Run it only if a process of release 1.0 changed them, and not a writer to the
+        database.
+        """
         count = actions.record_users()
         if count is None:
             Console().print("Another process records the users now.")

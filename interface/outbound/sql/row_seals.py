@@ -68,7 +68,7 @@ class SqlRowSeals(SqlEvents):
         records = self._tables.sealed()[table]
         for page in self._pages(records):
             unsealed = [row for row in page if not self._is_sealed(records, row)]
-            old = [row for row in unsealed if self._is_determined(records, row)]
+            old = [row for row in unsealed if self._is_determined(records, row, is_sealed_next=True)]
             self._seal(records, old)
             refused = [row[:2] for row in unsealed if row not in old]
             yield SealedPage(len(page), len(old), [_place(records, key) for key in refused])
@@ -106,8 +106,13 @@ class SqlRowSeals(SqlEvents):
     def _key(self, records: DerivedRecords[Any, Any]) -> Sequence[str]:
         return self._tables.derived()[records].key
 
-    def _is_determined(self, records: DerivedRecords[Any, Any], row: Row) -> bool:
-        """Return whether the events of a row determine it, or commit to it, at some version."""
+    def _is_determined(
+        self, records: DerivedRecords[Any, Any], row: Row, *, is_sealed_next: bool = False
+    ) -> bool:
+        """Return whether the events of a row determine it, or commit to it, at some version.
+
+        is_sealed_next: a row without a commitment is then accepted only if no event commits to its user (ADR 16).
+        """
         checked = self._tables.derived()[records]
         try:
             stream = records.aggregate.of(row[:2], None).id
@@ -115,6 +120,8 @@ class SqlRowSeals(SqlEvents):
                 states = [None]
                 for event in self.events_of(stream):
                     states.append(records.aggregate.evolve(states[-1], event))
+                if is_sealed_next and len(states) > 1 and not checked.differs(row[: CONTENT + 1], None):
+                    return False
                 return any(not checked.differs(row[: CONTENT + 1], state) for state in states)
             return self._is_folded(records, checked, stream, row)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError):

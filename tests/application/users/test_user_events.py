@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.transaction.command import Precondition, PreconditionFailed
-from application.users.record_users import ACTOR, RecordUser, record_users
+from application.users.record_users import ACTOR, RecordReport, RecordUser, record_users
 from application.users.register_user import RegisterUser
 from domain.shared.commitment import commitment
 from domain.shared.event import Event
@@ -50,7 +50,7 @@ def without_row(service: Service) -> None:
     service.store._run("DELETE FROM recipients WHERE client_ext_id = ? AND user_ext_id = ?", [tuple(SUBJECT)])
 
 
-def recorded(service: Service, **options: Any) -> int | None:
+def recorded(service: Service, **options: Any) -> RecordReport | None:
     numbers = iter(range(10_000))
     return record_users(
         store=service.store,
@@ -191,7 +191,7 @@ def test_users_of_release_1_0_are_recorded_once_each(service: Service) -> None:
     for subject in subjects:
         without_events(service, subject)
 
-    assert (recorded(service), recorded(service)) == (3, 0)
+    assert (recorded(service), recorded(service)) == ((3, 0), (0, 0))
     for subject in subjects:
         [event] = events_of(service, subject)
         row = stored_user(service.store, subject)
@@ -209,7 +209,7 @@ def test_users_are_recorded_page_by_page_and_after_an_interruption(
         without_events(service, subject)
     service.commands.execute(command(RecordUser, subject=subjects[3]))
 
-    assert recorded(service) == 4
+    assert recorded(service) == (4, 0)
     assert [len(events_of(service, subject)) for subject in subjects] == [1] * 5
 
 
@@ -218,15 +218,35 @@ def test_two_processes_do_not_record_at_the_same_time(service: Service) -> None:
         assert recorded(service) is None
 
 
-def test_a_change_by_release_1_0_beside_this_release_is_recorded(service: Service) -> None:
+@pytest.mark.parametrize("erased", [False, True])
+def test_the_job_does_not_record_a_row_without_a_commitment_of_a_user_with_events(
+    service: Service, erased: bool
+) -> None:
+    service.register()
+    row = service.store._fetch("SELECT * FROM recipients", ())
+    if erased:
+        service.erase()
+        service.store._run(f"INSERT INTO recipients VALUES ({', '.join('?' * len(row[0]))})", row)
+    as_release_1_0_wrote(service.store, SUBJECT, email="mallory@example.com")
+    before = len(events_of(service))
+
+    assert recorded(service) == (0, 1)
+    assert recorded(service) == (0, 1)
+
+    assert len(events_of(service)) == before
+    assert stored_user(service.store, SUBJECT).salt is None
+
+
+def test_the_operator_records_a_change_by_release_1_0_beside_this_release(service: Service) -> None:
     service.register()
     as_release_1_0_wrote(service.store, SUBJECT, email="old@example.com", version=2)
 
-    assert recorded(service) == 1
+    assert recorded(service, operator="os:alice") == (1, 0)
     _, event = events_of(service)
     row = stored_user(service.store, SUBJECT)
     assert isinstance(event, UserChanged)
     assert (event.changed, event.recipient, event.reason) == ((), row.commitment, None)
+    assert event.actor == "os:alice"
     assert (row.version, row.addressed_at) == (2, 2)
 
 

@@ -329,6 +329,17 @@ def test_the_job_seals_every_row_that_is_equal_to_its_events(old_store: AnyStore
     assert not any(map(old_store.is_complete, old_store.sealed_tables()))
 
 
+def test_the_job_does_not_seal_a_row_without_the_commitment_of_its_user(old_store: AnyStore) -> None:
+    as_release_1_0_wrote(old_store, SUBJECT, email="mallory@example.com")
+    assert stored_user(old_store, SUBJECT).email == "mallory@example.com"
+
+    report = sealed(old_store, finish=True)
+
+    assert report.refused == [f"client {CLIENT!r}, recipient {SUBJECT.user_ext_id!r}"]
+    assert seals(old_store, "recipients").count(None) == 1
+    assert not any(map(old_store.is_complete, old_store.sealed_tables()))
+
+
 def test_after_the_job_is_finished_a_row_without_a_seal_is_refused(
     old_store: AnyStore, open_sealed: Callable[..., AnyStore]
 ) -> None:

@@ -825,7 +825,10 @@ def test_a_recipient_without_a_commitment_is_listed_and_not_a_fault(record: Reco
     record.sql("UPDATE recipients SET row = ? WHERE user_ext_id = 'user-1'", of_release_1_0)
 
     assert record.check().faults == []
-    assert unrecorded_rows(record.store) == [f"client {CLIENT!r}, recipient 'user-1'"]
+    [listed] = unrecorded_rows(record.store)
+    assert listed.startswith(
+        f"client {CLIENT!r}, recipient 'user-1': the user has events, but the row has no commitment"
+    )
 
 
 def change_the_topic(record: Record, stream: UUID, topic: str) -> None:
