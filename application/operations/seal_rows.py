@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from time import sleep
 from typing import NamedTuple, Protocol
 
 from application.transaction.store import Store
 
+_PAUSE_SECONDS = 0.1
+
 
 class SealedPage(NamedTuple):
-    """A page of rows. refused: the places of those that differ from their events."""
+    """A page of rows.
+
+    sealed: the number of those that got a seal, or that another transaction locks. refused: the places of those that differ
+    from their events.
+    """
 
     rows: int
     sealed: int
@@ -47,11 +54,13 @@ def seal_rows(
     finish: bool = False,
     stopped: Callable[[], bool] = lambda: False,
     report_progress: Callable[[int], None] = lambda _: None,
+    wait: Callable[[float], object] = sleep,
 ) -> SealReport | None:
     """Seal the rows of earlier releases in each table that is not complete; None: another process is doing so.
 
     finish: no process of an earlier release uses the store any more; all tables, and afterwards every table is complete
-    unless a row is refused. stopped: called after each page. Raises StoreUnavailable.
+    unless a row is refused. Since a locked row is skipped, a table is read again until no row is without a seal. stopped: called
+    after each page. Raises StoreUnavailable.
     """
     with store.lease("row-seals") as held:
         if not held:
@@ -59,14 +68,35 @@ def seal_rows(
         report = SealReport()
         for table in seals.sealed_tables():
             if finish or not seals.is_complete(table):
-                for page in seals.seal_pages(table):
-                    report.rows += page.rows
-                    report.sealed += page.sealed
-                    report.refused += page.refused
-                    report_progress(report.rows)
-                    if stopped():
-                        return report
+                found = _seal_once(table, seals, stopped, report.rows, report_progress)
+                report.rows += found.rows
+                report.sealed += found.sealed
+                report.refused += found.refused
+                while finish and found.sealed and not stopped():
+                    wait(_PAUSE_SECONDS)
+                    found = _seal_once(table, seals, stopped)
+                    report.refused += sorted({*found.refused}.difference(report.refused))
+            if stopped():
+                return report
         if finish and not report.refused:
             for table in seals.sealed_tables():
                 seals.set_complete(table)
         return report
+
+
+def _seal_once(
+    table: str,
+    seals: RowSeals,
+    stopped: Callable[[], bool],
+    counted: int = 0,
+    report_progress: Callable[[int], None] = lambda _: None,
+) -> SealReport:
+    report = SealReport()
+    for page in seals.seal_pages(table):
+        report.rows += page.rows
+        report.sealed += page.sealed
+        report.refused += page.refused
+        report_progress(counted + report.rows)
+        if stopped():
+            break
+    return report

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from application.delivery.outbox import PendingDelivery
@@ -338,6 +339,31 @@ def test_the_job_does_not_seal_a_row_without_the_commitment_of_its_user(old_stor
     assert report.refused == [f"client {CLIENT!r}, recipient {SUBJECT.user_ext_id!r}"]
     assert seals(old_store, "recipients").count(None) == 1
     assert not any(map(old_store.is_complete, old_store.sealed_tables()))
+
+
+def test_a_locked_row_is_sealed_before_the_job_is_finished(postgres_url: str, tmp_path: Path) -> None:
+    with closing(open_at(postgres_url, migrate=True)) as unsealed, service_over(unsealed) as service:
+        given_rows(service)
+    keys = LedgerKeys(tmp_path / "ledger", "tickets", clock=FakeClock(), overlap=timedelta(days=30))
+    waits: list[float] = []
+    with (
+        closing(open_at(postgres_url, RowSealer(keys.row_keys))) as store,
+        psycopg.connect(postgres_url) as holder,
+    ):
+        holder.execute("SELECT 1 FROM tickets WHERE user_ext_id = %s FOR UPDATE", (OTHER.user_ext_id,))
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            assert not store.is_complete("tickets")
+            if len(waits) == 3:
+                holder.rollback()
+
+        report = sealed(store, finish=True, wait=wait)
+
+        assert (report.rows, report.sealed, report.refused) == (5, 5, [])
+        assert len(waits) > 3
+        assert [seals(store, table).count(None) for table in store.sealed_tables()] == [0, 0, 0]
+        assert all(map(store.is_complete, store.sealed_tables()))
 
 
 def test_after_the_job_is_finished_a_row_without_a_seal_is_refused(
