@@ -34,6 +34,9 @@ class RowSeals(Protocol):
     def set_complete(self, table: str) -> None:
         """Record that every row of a table must have a valid seal."""
 
+    def set_incomplete(self) -> None:
+        """Record for each table that it may have rows without a seal; no effect on processes that have read the opposite."""
+
     def seal_pages(self, table: str) -> Iterator[SealedPage]:
         """Seal the rows without a valid seal that are equal to their events, in pages by key."""
 
@@ -82,6 +85,17 @@ def seal_rows(
             for table in seals.sealed_tables():
                 seals.set_complete(table)
         return report
+
+
+def reopen_tables(*, store: Store, seals: RowSeals) -> bool:
+    """Accept rows without a seal again, for a return to a release before 1.1; False: another process seals rows now.
+
+    Raises StoreUnavailable.
+    """
+    with store.lease("row-seals") as held:
+        if held:
+            seals.set_incomplete()
+        return held is not None
 
 
 def _seal_once(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from application.operations.seal_rows import SealReport, seal_rows
+from application.operations.seal_rows import SealReport, reopen_tables, seal_rows
 from domain.record.installation import OperatorActed
 from interface.composition.installation import note
 from interface.composition.service import RunningService, in_background
@@ -31,6 +31,15 @@ class RowSealing:
             log.info("%d rows of an earlier release are sealed now", report.sealed)
         if report.refused:
             log.error("%d rows differ from their events: run `tickets replay --check`", len(report.refused))
+
+
+def reopen_now() -> bool:
+    """Accept rows without a seal again; False if another process seals rows. Raises InvalidSettings, Unavailable."""
+    with in_background(read_settings()) as (running, _):
+        is_done = reopen_tables(store=running.store, seals=running.store)
+        if is_done:
+            note(running.store, OperatorActed, "tickets jobs seal --reopen", failed=False)
+        return is_done
 
 
 def seal_now(report: Callable[[int], None], *, finish: bool) -> SealReport | None:

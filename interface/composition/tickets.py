@@ -12,7 +12,7 @@ from domain.record.installation import OperatorActed
 from interface.cli.tickets import commands
 from interface.composition.installation import note
 from interface.composition.record import run_check
-from interface.composition.row_seals import seal_now
+from interface.composition.row_seals import reopen_now, seal_now
 from interface.composition.service import RunningService, in_background
 from interface.outbound.system import system_clock
 from interface.settings import read_settings
@@ -48,5 +48,7 @@ def run_expiry() -> ExpiryReport | None:
 
 def add_commands(cli: typer.Typer) -> None:
     """Add the commands."""
-    actions = commands.TicketActions(run_expiry=run_expiry, run_check=run_check, seal_rows=seal_now)
+    actions = commands.TicketActions(
+        run_expiry=run_expiry, run_check=run_check, seal_rows=seal_now, reopen_seals=reopen_now
+    )
     commands.add_commands(cli, actions)

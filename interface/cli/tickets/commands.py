@@ -13,6 +13,9 @@ from application.tickets.expire_tickets import ExpiryReport
 from interface.cli.core.messages import counting, print_report
 from interface.cli.record.commands import report_findings
 
+_BUSY = "Another process runs this job now."
+_REOPENED = "From now on, rows without a valid seal are accepted if they are equal to their events."
+
 
 class SealRows(Protocol):
     """Seals the rows of earlier releases."""
@@ -28,6 +31,7 @@ class TicketActions:
     run_expiry: Callable[[], ExpiryReport | None]
     run_check: Callable[[int, int | None, Callable[[int, int], None]], Findings | str]
     seal_rows: SealRows
+    reopen_seals: Callable[[], bool]
 
 
 def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
@@ -44,7 +48,7 @@ def add_commands(cli: typer.Typer, actions: TicketActions) -> None:
         """Record, once for each ticket, that it expires soon and that it has expired."""
         report = actions.run_expiry()
         if report is None:
-            Console().print("Another process runs this job now.")
+            Console().print(_BUSY)
         else:
             Console().print(
                 f"{report.soon} tickets expire soon, {report.ended} have expired.", highlight=False
@@ -83,16 +87,30 @@ def _add_seal(jobs: typer.Typer, actions: TicketActions) -> None:
                 " seal.",
             ),
         ] = False,
+        reopen: Annotated[
+            bool,
+            typer.Option(
+                "--reopen",
+                help="Seal nothing, and accept rows without a valid seal again: before a return to a release before 1.1.",
+            ),
+        ] = False,
     ) -> None:
         """Seal the rows that a release before 1.1 wrote, if they are equal to their events.
 
         With --finish, also in a store whose rows were all sealed before, such as after its keys were lost. Exits with
-        status 1 if rows differ from their events; then nothing is finished.
+        status 1 if rows differ from their events; then nothing is finished. --reopen is the opposite of --finish; it has no
+        effect on running servers, and none with TICKETS_ROW_SEALS=required.
         """
+        if finish and reopen:
+            raise typer.BadParameter("--finish and --reopen exclude each other")
+        if reopen:
+            is_done = actions.reopen_seals()
+            Console().print(_REOPENED if is_done else _BUSY, highlight=False)
+            return
         with counting("sealing") as show_progress:
             report = actions.seal_rows(lambda done: show_progress(done, done), finish=finish)
         if report is None:
-            Console().print("Another process runs this job now.")
+            Console().print(_BUSY)
             return
         for place in report.refused:
             print_report(f"{place}: the read row differs from its events")

@@ -14,6 +14,7 @@ from interface.outbound.sql.table import CONTENT, Committed, Derived, Row, pages
 
 _IS_COMPLETE = "SELECT 1 FROM row_seals WHERE name = ?"
 _SET_COMPLETE = "INSERT INTO row_seals (name) VALUES (?) ON CONFLICT DO NOTHING"
+_SET_INCOMPLETE = "DELETE FROM row_seals"
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,10 @@ class SqlRowSeals(SqlEvents):
         self._run(_SET_COMPLETE, [(table,)])
         if sealer := self._tables.sealer:
             sealer.set_complete(table)
+
+    def set_incomplete(self) -> None:
+        """Record for each table that it may have rows without a seal; no effect on processes that have read the opposite."""
+        self._run(_SET_INCOMPLETE, [()])
 
     def seal_pages(self, table: str) -> Iterator[SealedPage]:
         """Seal the rows without a valid seal that are equal to their events, in pages by key."""

@@ -62,6 +62,17 @@ def test_the_command_seals_rows_and_ends_the_time_without_seals(old_url: str, tm
     assert tickets(tmp_path, "replay", "--check", TICKETS_DATABASE_URL=old_url).returncode == 0
 
 
+def test_the_command_reopens_tables_and_records_that(old_url: str, tmp_path: Path) -> None:
+    assert seal(old_url, tmp_path, "--finish")[0] == 0
+    reopened = "From now on, rows without a valid seal are accepted if they are equal to their events.\n"
+    assert seal(old_url, tmp_path, "--reopen") == (0, reopened, "")
+
+    assert reported(old_url).health is Health.WARNING
+    assert seal(old_url, tmp_path, "--reopen", "--finish")[0] == 2
+    history = tickets(tmp_path, "installation", "history", "--json", TICKETS_DATABASE_URL=old_url)
+    assert '"tickets jobs seal --reopen"' in history.stdout.splitlines()[-1]
+
+
 def test_the_command_names_a_row_that_differs_from_its_events(old_url: str, tmp_path: Path) -> None:
     sql(old_url, "UPDATE tickets SET row = replace(row, '\"version\":1', '\"version\":2')")
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from application.delivery.outbox import PendingDelivery
-from application.operations.seal_rows import SealReport, seal_rows
+from application.operations.seal_rows import SealReport, reopen_tables, seal_rows
 from application.policies.define_policy import read_policies
 from application.shared.errors import RowRefused
 from application.tickets.find_tickets import TicketQuery
@@ -390,6 +390,30 @@ def test_the_operator_can_seal_again_after_the_keys_were_lost(
             live_ticket(later, SUBJECT)
         assert sealed(later, finish=True).sealed == 5
         assert live_ticket(later, SUBJECT)
+
+
+def test_after_a_return_to_an_earlier_release_its_rows_are_accepted_if_the_tables_were_reopened(
+    database_url: str, store: AnyStore, open_sealed: Callable[..., AnyStore]
+) -> None:
+    with service_over(store) as service:
+        given_rows(service)
+    with store.lease("row-seals"):
+        assert not reopen_tables(store=store, seals=store)
+
+    assert reopen_tables(store=store, seals=store)
+    [(stale,)] = store._fetch(f"SELECT seal FROM tickets WHERE {OF_USER}", SUBJECT)
+    with closing(open_at(database_url)) as earlier, service_over(earlier) as service:
+        service.regenerate()
+    run(store, f"UPDATE tickets SET seal = ? WHERE {OF_USER}", stale, *SUBJECT)
+
+    with pytest.raises(RowRefused):
+        live_ticket(open_sealed(is_required=True), SUBJECT)
+    later = open_sealed()
+    with service_over(later) as service:
+        service.regenerate()
+    assert state_of(later, SUBJECT).reset_count == 3
+    assert sealed(later, finish=True).refused == []
+    assert all(map(later.is_complete, later.sealed_tables()))
 
 
 def test_a_setting_can_require_seals_in_every_store(
