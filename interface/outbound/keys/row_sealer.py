@@ -19,6 +19,8 @@ _LABEL = b"tickets row seal v1"
 _REREAD_SECONDS = 60.0
 _UNKNOWN_KEY_SECONDS = 1.0
 _ASK_SECONDS = 1.0
+_NAMED_EVERY_SECONDS = 60.0
+_NAMED_AT_MOST = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ class RowSealer:
         # By the header of the seals, of which the first is that of new seals.
         self._macs: dict[bytes, hmac.HMAC] = {}
         self._read_at = -inf
+        # The refused rows that were logged, since a time.
+        self._named: set[str] = set()
+        self._named_since = -inf
 
     def __repr__(self) -> str:
         return "RowSealer(***)"
@@ -91,6 +96,17 @@ class RowSealer:
     def set_complete(self, table: str) -> None:
         """Require a seal of every row of a table."""
         self._asked[table] = inf
+
+    def is_to_be_named(self, place: str) -> bool:
+        """Return whether to log a refused row: once a minute for each, for at most 1,000 rows a minute."""
+        now = self._clock()
+        if now - self._named_since >= _NAMED_EVERY_SECONDS:
+            self._named.clear()
+            self._named_since = now
+        if place in self._named or len(self._named) >= _NAMED_AT_MOST:
+            return False
+        self._named.add(place)
+        return True
 
     def _read(self, at_most_every: float) -> None:
         now = self._clock()

@@ -35,8 +35,9 @@ class SqlRowSeals(SqlEvents):
             return True
         is_old = not self.is_complete(records.name) and self._is_determined(records, row)
         sealer.observe(records.name, "accepted" if is_old else "refused")
-        if not is_old:
-            log.error("a row of table %s is refused: its seal does not match", records.name)
+        place = _place(records, row[:2])
+        if not is_old and sealer.is_to_be_named(place):
+            log.error("%s: the row of table %s is refused: its seal does not match", place, records.name)
         return is_old
 
     def _contents(self, records: DerivedRecords[Any, Any], rows: Iterable[Any]) -> list[Any]:

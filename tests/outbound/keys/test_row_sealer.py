@@ -96,3 +96,19 @@ def test_keys_that_disappear_are_kept_by_a_running_process(
 
 def test_a_key_is_never_printed(keys: LedgerKeys, clock: FakeClock) -> None:
     assert repr(sealer_of(keys, clock)) == "RowSealer(***)"
+
+
+def test_a_refused_row_is_named_once_a_minute_and_at_most_a_thousand_are(
+    keys: LedgerKeys, clock: FakeClock
+) -> None:
+    sealer = sealer_of(keys, clock)
+    places = [f"user {number}" for number in range(2_000)]
+
+    named = [place for place in places * 2 if sealer.is_to_be_named(place)]
+    clock.advance(timedelta(seconds=59))
+    assert not sealer.is_to_be_named("user 0")
+    clock.advance(timedelta(seconds=1))
+    later = [place for place in ("user 0", "user 0", "user 1999") if sealer.is_to_be_named(place)]
+
+    assert named == places[:1_000]
+    assert later == ["user 0", "user 1999"]

@@ -255,10 +255,10 @@ def test_a_caller_gets_a_500_for_a_changed_row_only(
         for answer in (web.client.get(TICKET), web.client.post(f"{TICKET}/reset")):
             assert (answer.status_code, answer.json()["errors"][0]["code"]) == (500, "errors.fatalError")
         assert web.client.get(USER).status_code == web.client.get(other).status_code == 200
-    assert "a row of table tickets is refused" in caplog.text
-    assert SUBJECT.user_ext_id not in " ".join(
-        record.getMessage() for record in caplog.records if record.name.startswith("interface.outbound")
-    )
+    place = f"client {CLIENT!r}, user {SUBJECT.user_ext_id!r}"
+    refused = f"{place}: the row of table tickets is refused: its seal does not match"
+    logged = [record.getMessage() for record in caplog.records]
+    assert [line for line in logged if "the row of table" in line] == [refused]
 
 
 def test_rows_of_an_earlier_release_are_accepted_and_sealed_when_they_change(old_store: AnyStore) -> None:
