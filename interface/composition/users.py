@@ -11,6 +11,7 @@ import typer
 from application.transaction.command import Answer, Command
 from application.users.import_users import ImportReport, import_users
 from application.users.record_users import RecordReport, record_users
+from application.users.records import USERS
 from domain.record.installation import INSTALLATION, OperatorActed
 from interface.cli.users import commands
 from interface.composition.installation import note, operator
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class UserRecording:
-    """Records the users of release 1.0, until nothing is left in the life of a process."""
+    """Records the users of release 1.0, until a run has found nothing in the life of a process."""
 
     def __init__(
         self,
@@ -31,11 +32,18 @@ class UserRecording:
         stopped: Callable[[], bool],
     ) -> None:
         self._running, self._submit, self._stopped = running, submit, stopped
+        self._is_done = False
 
     def run(self) -> None:
         """Record the users without events, unless another process is doing so. Raises Unavailable."""
+        # Without rows of release 1.0, a run would read every row in vain.
+        if self._is_done or self._running.store.is_complete(USERS.name):
+            return
         report = record(self._running, self._submit, stopped=self._stopped)
-        if report and report.left:
+        if report is None or self._stopped():
+            return
+        self._is_done = not any(report)
+        if report.left:
             log.warning(
                 "%d users have events, but their rows have no commitment: see `tickets replay --check`, and"
                 " `tickets users record` if a process of release 1.0 changed them",
