@@ -133,7 +133,7 @@ class BackgroundWork:
         # The counts of requests that uvicorn did not wait for.
         await _flush(self._notes)
         await running.commands.close()
-        await asyncio.gather(*self._clock_notes)
+        await asyncio.gather(*self._clock_notes, return_exceptions=True)
         await self._live.close()
         await asyncio.to_thread(self._signing.close)
         await asyncio.to_thread(self._sealing.close)

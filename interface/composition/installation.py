@@ -91,7 +91,7 @@ def note_clock_set_back(store: SqliteStore | PostgresStore, seconds: int) -> Non
     """Record that the clock of this server was set back, or log that it could not be recorded."""
     try:
         installation_of(store, "tickets serve").note(ClockSetBack, seconds=seconds)
-    except Unavailable as error:
+    except Exception as error:  # noqa: BLE001 - as in `note`; an error would end the stop of the server early
         log.warning("the clock is not recorded in the ledger of the installation: %s", error)
 
 

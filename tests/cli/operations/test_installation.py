@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from interface.composition import installation
 from interface.composition.installation import operator
 from tests.support.command import tickets
+from tests.support.evidence import open_store
 from tests.support.ledgers import given_ticket
 from tests.support.schemas import make_unusable
 
@@ -102,6 +104,21 @@ def test_a_command_works_without_a_store_and_prints_that_it_is_not_recorded(tmp_
     assert done.stderr.startswith(f"{NOT_RECORDED}there is no store in var/tickets.db")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "var/tickets.db").exists()
+
+
+def test_a_clock_that_cannot_be_recorded_is_logged(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unusable_clock() -> Any:
+        raise ValueError("year 10000 is out of range")
+
+    monkeypatch.setattr(installation, "system_clock", unusable_clock)
+    with closing(open_store(sqlite_url)) as store:
+        installation.note_clock_set_back(store, 60)
+
+    assert caplog.messages == [
+        "the clock is not recorded in the ledger of the installation: year 10000 is out of range"
+    ]
 
 
 def test_a_command_works_if_the_store_cannot_be_used(sqlite_url: str, tmp_path: Path) -> None:
