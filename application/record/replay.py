@@ -27,7 +27,7 @@ _TIMES = {
     for topic, event in EVENTS.items()
 }
 UNRECORDED_LISTED = 100
-_WITHOUT_COMMITMENT = (
+WITHOUT_COMMITMENT = (
     ": the user has events, but the row has no commitment; release 1.0 or a writer to the database changed it"
 )
 # The length of a command id that is the digest of an Idempotency-Key; others are random and shorter.
@@ -135,9 +135,7 @@ def unrecorded_rows(store: UserLedger) -> list[str]:
     messages = []
     for client, user in (row.subject for row in store.unrecorded_recipients(Subject(""), UNRECORDED_LISTED)):
         has_events = store.version_of(client, user_stream_id(client, user))
-        messages.append(
-            f"client {client!r}, {USERS.noun} {user!r}{_WITHOUT_COMMITMENT if has_events else ''}"
-        )
+        messages.append(f"client {client!r}, {USERS.noun} {user!r}{WITHOUT_COMMITMENT if has_events else ''}")
     return messages
 
 

@@ -1,5 +1,6 @@
 """A server checks the record by schedule, in another process (both stores)."""
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,18 +10,22 @@ from typing import Any
 import pytest
 
 from application.record.installation import is_recent, newest_check
+from application.record.replay import WITHOUT_COMMITMENT
 from domain.record.installation import FAILED, PASSED, RecordChecked
+from domain.shared.subject import Subject
 from interface.cli.operations.commands import Health
 from interface.composition import check_job
 from interface.composition.check_job import check_if_due
 from interface.composition.doctor.check import check_record_age
 from interface.composition.installation import installation_of
 from interface.composition.service import RunningService, start
+from interface.outbound.sql.codec import encode
 from interface.settings import Settings
 from tests.support.command import tickets
 from tests.support.fakes import NOW
 from tests.support.ledgers import given_ticket
 from tests.support.server import given_outbox_key
+from tests.support.stores import as_release_1_0_wrote
 
 
 @pytest.fixture
@@ -66,6 +71,32 @@ def test_the_findings_of_a_due_check_are_logged(
     checked = newest_check(running.store)
     assert checked
     assert (checked.outcome, checked.figures["faults"]) == (FAILED, 1)
+
+
+def test_users_that_are_not_recorded_yet_are_one_line_of_information(
+    running: RunningService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="interface.composition")
+    insert = "INSERT INTO recipients (client_ext_id, user_ext_id, version, row) VALUES (?, ?, 1, ?)"
+    rows = []
+    for number in range(3):
+        user = {"client_ext_id": "client-1", "user_ext_id": f"of 1.0 {number}", "version": 1}
+        row = {**user, "email": None, "created": NOW, "last_modified": NOW}
+        rows.append((user["client_ext_id"], user["user_ext_id"], encode(row)))
+    running.store._run("DELETE FROM row_seals", [()])
+    running.store._run(insert, rows)
+    as_release_1_0_wrote(running.store, Subject("client-1", "user-0"))
+
+    check_if_due(running, never)
+
+    of_check = [record for record in caplog.records if record.getMessage().startswith("record check: ")]
+    assert [(record.levelname, record.getMessage()) for record in of_check] == [
+        (
+            "WARNING",
+            f"record check: not recorded yet: client 'client-1', recipient 'user-0'{WITHOUT_COMMITMENT}",
+        ),
+        ("INFO", "record check: 3 users of release 1.0 are not recorded yet"),
+    ]
 
 
 def test_a_check_that_another_server_runs_is_not_started(

@@ -38,6 +38,7 @@ _COLUMNS = (
 )
 _BYTES = ("stream", "state")
 _LISTED = 100
+NOT_RECORDED = "not recorded yet: "
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -143,7 +144,7 @@ def report_findings(findings: Findings) -> None:
     for loss in findings.lost:
         print_report(f"lost: {loss}")
     for row in findings.unrecorded:
-        print_report(f"not recorded yet: {row}")
+        print_report(f"{NOT_RECORDED}{row}")
     looked = f"{findings.events:,} events, {findings.rows:,} rows, {findings.checkpoints:,} checkpoints"
     lost = ", but signed entries are lost" if findings.lost else ""
     Console().print(f"{looked}: {len(findings.faults) or 'nothing'} differs{lost}", highlight=False)
