@@ -108,7 +108,7 @@ FIELDS = {
     "operation": "The operationId, or the command of the command line.",
     "outcome": "`read`, or the code of the refusal; of maintenance `done`, `passed` or `failed`.",
     "count": "Number of equal accesses that the event represents.",
-    "filters": "Names of the filters of a search; `reason` has their values, as in a query, a line for each search.",
+    "filters": "Names of the filters of a search; `reason` has their values, as in a query, a line for each search, unless several users are concerned or the user was erased.",
     "fields": "Names of the changed fields of the user; never their values.",
     "users": "The users whose data were read, if there are several.",
     "name": "Name of the subscription.",
