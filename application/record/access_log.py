@@ -184,14 +184,11 @@ class AccessRecorder:
         )
         group.counted += 1
         group.filters.update(access.filters)
-        user = access.subject.user_ext_id
-        if user and user not in group.users:
-            if caller.users >= MAX_USERS_OF_A_CALLER:
-                user = ""
-            else:
-                caller.users += 1
-        group.users.add(user)
-        is_named = user == access.subject.user_ext_id
+        for user in access.users or (access.subject.user_ext_id,):
+            is_left_out = user and user not in group.users and caller.users >= MAX_USERS_OF_A_CALLER
+            caller.users += bool(user) and user not in group.users and not is_left_out
+            group.users.add("" if is_left_out else user)
+        is_named = access.subject.user_ext_id in {"", *group.users}
         if access.reason and is_named and len(group.searches) < MAX_COUNTED_SEARCHES:
             group.searches.add(access.reason)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -150,9 +150,12 @@ class Call:
             access = replace(access, subject=Subject(self.subject.client_ext_id, user_ext_id))
         await self.service.accesses.note(access)
 
-    def count_read(self) -> None:
-        """Count a successful read; it is recorded later, so the response does not wait for a commit."""
-        self.service.accesses.count(self._read())
+    def count_read(self, users: Iterable[str] = ()) -> None:
+        """Count a successful read; it is recorded later, so the response does not wait for a commit.
+
+        users: the users in the response to a list.
+        """
+        self.service.accesses.count(replace(self._read(), users=tuple(dict.fromkeys(users))))
 
     def _read(self) -> NoteAccess:
         values = {name: self.query[name] for name in self.state["filters"] if name in self.query}

@@ -62,7 +62,7 @@ async def find(
         last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
-    call.count_read()
+    call.count_read(row.user_ext_id for row in found.items)
     place = page_key_of(found.items[-1], query) if found.more else None
     items = [to_response(row, now) for row in found.items]
     return page_response(TicketPage(items=items, pagination=wanted.next(place)))

@@ -88,7 +88,7 @@ async def find(
     wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
-    call.count_read()
+    call.count_read(recipient.user_ext_id for recipient in found.items)
     place = PageKey("", found.items[-1].user_ext_id) if found.more else None
     items = [to_response(recipient) for recipient in found.items]
     return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -45,7 +45,7 @@ DETAILS_TABLE = Table(
     ),
     check=details_faults,
 )
-TEXTS_OF_USER_TABLE = Table(
+TEXTS_OF_USER_TABLE: Table[Any, Any] = Table(
     records=TEXTS_OF_USER,
     remove=Storing(
         columns=_USER, statement=_DELETE_OF_USER, write=lambda subject, _: tuple(subject), is_counted=False

@@ -162,6 +162,20 @@ def test_reads_of_current_data_are_recorded_as_a_set_without_a_commit_each(web: 
     assert found[0]["details"] == {"operation": "getDeliveries", "outcome": "read", "count": 1}
 
 
+def test_a_list_is_recorded_with_the_users_in_it(web: Web) -> None:
+    for user in ("user-1", "user-2"):
+        web.client.put(f"{BASE}/client-123/users/{user}", json={"email": "u@example.com"})
+        web.client.post(f"{BASE}/client-123/users/{user}/ticket").raise_for_status()
+    reader = web.as_caller(subject="reader")
+    for path in ("users", "tickets"):
+        web.client.get(f"{BASE}/client-123/{path}", headers=reader).raise_for_status()
+
+    assert {entry.operation: entry.users for entry in reads_of(web, "reader")} == {
+        "listUsers": ("user-1", "user-2"),
+        "findTickets": ("user-1", "user-2"),
+    }
+
+
 def test_a_flood_keeps_its_users_up_to_the_limit_and_then_the_count(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
