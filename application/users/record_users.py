@@ -18,7 +18,7 @@ from domain.shared.errors import Refusal
 from domain.shared.subject import Subject
 from domain.users.user import User
 
-ACTOR = "tickets serve"
+ACTOR = "tickets users record"
 PAGE = 500
 
 

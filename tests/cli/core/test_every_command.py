@@ -9,6 +9,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from domain.shared.subject import Subject
+from interface.composition.installation import operator
 from interface.main import command_line
 from tests.support.command import command, tickets
 from tests.support.deliveries import minting, smtp
@@ -121,4 +122,4 @@ def test_the_record_of_users_of_release_1_0_leaves_an_event_for_each(
 
     assert tickets(tmp_path, "users", "record", TICKETS_DATABASE_URL=database_url).returncode == 0
 
-    assert changes(database_url)[len(known) :] == [("UserChanged", "anna", "tickets users record")]
+    assert changes(database_url)[len(known) :] == [("UserChanged", "anna", operator())]
