@@ -10,6 +10,7 @@ from interface.composition.register import TABLES
 from interface.outbound.sql.answer_check import _EVENTS
 from interface.outbound.sql.derived_rows import _of_keys
 from interface.outbound.sql.details_check import _ERASED
+from interface.outbound.sql.details_table import _DELETE_OF_USER
 from interface.outbound.sql.ledger_tables import _NEWEST_OF_USER
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.sql.tables import Tables
@@ -93,3 +94,13 @@ def test_a_search_without_a_period_finds_entries_by_their_index(
 
     [(statement, parameters)] = asked
     assert f"(client_ext_id=? AND {column}=? AND position>?)" in plan(store, statement, *parameters)[0]
+
+
+def test_an_erasure_finds_the_texts_and_its_event_by_their_indexes(store: SqliteStore) -> None:
+    new = "WITH new (client_ext_id, user_ext_id) AS (VALUES (?, ?))"
+
+    steps = plan(store, f"{new} {_DELETE_OF_USER.format(new='new')}", *"ab")
+
+    by_user = "(client_ext_id=? AND user_ext_id=?"
+    assert any(step.startswith("SEARCH details USING INDEX") and by_user in step for step in steps)
+    assert any(step.startswith("SEARCH erasure USING INDEX") and by_user in step for step in steps)
