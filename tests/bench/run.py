@@ -29,7 +29,7 @@ from tests.bench.audit import audit, ledger_cost
 from tests.bench.delivery import delivering
 from tests.bench.results import FULL, QUICK, TINY, Results, Size, progress
 from tests.bench.seed import CLIENT, seed, subject
-from tests.bench.stage import STORES, Stage, environment, staged
+from tests.bench.stage import STORES, Stage, environment, seal_rows, staged
 from tests.bench.subscribers import depths, subscribers
 from tests.support.evidence import open_store
 from tests.support.server import keys_of
@@ -97,6 +97,7 @@ def flatness(store: str, size: Size, results: Results) -> None:
             seed(opened, range(many, many + _STREAMS), length=size.stream_length)
             seed(opened, range(many + _STREAMS, many + 2 * _STREAMS))
             opened.close()
+            seal_rows(stage.directory, stage.url)
         lengths = Costs(small)
         long, short = range(many, many + _STREAMS), range(many + _STREAMS, many + 2 * _STREAMS)
         ratio = _interleaved_ratio(

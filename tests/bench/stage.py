@@ -17,6 +17,7 @@ import pytest
 from tests.bench import load, textbook
 from tests.bench.load import Figures, Request
 from tests.bench.seed import CLIENT, TICKET, seed, seed_policy, subject
+from tests.support.command import tickets
 from tests.support.evidence import open_store
 from tests.support.postgres import fresh_database, running_server
 from tests.support.server import BASE, Server, given_outbox_key, serving
@@ -122,6 +123,7 @@ def staged(
         url, database = stack.enter_context(_database(store, directory, preload))
         fill(url, credentials)
         given_outbox_key(directory)
+        seal_rows(directory, url)
         if with_textbook:
             credentials_app = textbook.open_textbook(url)
             for number in range(USERS):
@@ -134,6 +136,12 @@ def staged(
         arguments = ("--workers", str(workers))
         server = stack.enter_context(serving(directory, url, *arguments, module=module, **environment))
         yield Stage(store, url, directory, server, database)
+
+
+def seal_rows(directory: Path, url: str) -> None:
+    """Seal the rows that were written without the service, as in production: otherwise requests compare them with their events."""
+    done = tickets(directory, "jobs", "seal", "--finish", TICKETS_DATABASE_URL=url)
+    assert done.returncode == 0, done.stderr
 
 
 def delivery(smtp_port: int | None) -> dict[str, str]:
