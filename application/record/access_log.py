@@ -3,8 +3,8 @@
 The number of entries is bounded: of identical accesses of one caller in one minute, the first ones are recorded
 individually and the rest as one entry with the count, the users and the filters. The values of filters are the reason
 of an entry, which is stored apart from it and erased with its user, so an entry that concerns several users has none.
-Reads of current data are only counted, so that they do not wait for a commit. The refusals of a caller are also bounded over all clients, since their paths are
-not authorised. A crash loses at most the counts of the current minute.
+Reads of current data are only counted, so that they do not wait for a commit. The refusals of a caller are also bounded
+over all clients, since their paths are not authorised. A crash loses at most the counts of the current minute.
 """
 
 import asyncio
@@ -188,9 +188,10 @@ class AccessRecorder:
             is_left_out = user and user not in group.users and caller.users >= MAX_USERS_OF_A_CALLER
             caller.users += bool(user) and user not in group.users and not is_left_out
             group.users.add("" if is_left_out else user)
-        is_named = access.subject.user_ext_id in {"", *group.users}
-        if access.reason and is_named and len(group.searches) < MAX_COUNTED_SEARCHES:
-            group.searches.add(access.reason)
+        if access.reason and len(group.searches) < MAX_COUNTED_SEARCHES:
+            user = access.subject.user_ext_id
+            if not user or user in group.users:
+                group.searches.add(access.reason)
 
     async def flush(self) -> None:
         """Record the counted accesses; those that cannot be stored stay counted. Raises Unavailable."""

@@ -155,12 +155,17 @@ class Call:
 
         users: the users in the response to a list.
         """
-        self.service.accesses.count(replace(self._read(), users=tuple(dict.fromkeys(users))))
+        self.service.accesses.count(self._read(users))
 
-    def _read(self) -> NoteAccess:
+    def _read(self, users: Iterable[str] = ()) -> NoteAccess:
         values = {name: self.query[name] for name in self.state["filters"] if name in self.query}
         access = access_of(self.service, self.state, READ)
-        return replace(access, filters=tuple(values), reason=urlencode(values, doseq=True) or None)
+        named = tuple(dict.fromkeys(users))
+        if not values and not named:
+            return access
+        return replace(
+            access, filters=tuple(values), reason=urlencode(values, doseq=True) or None, users=named
+        )
 
     async def note(self, outcome: str) -> None:
         """Record the outcome of the call in the client's access log. Raises Unavailable."""
