@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from application.record.ledger import Ledger, LedgerEntry
-from domain.shared.event import Event
+from domain.shared.event import Event, Origin
 
 Kind = Annotated[
     str | None,
@@ -38,29 +38,34 @@ def objects_of(
 
     Later events of a stream do not repeat its name, so the events that name it are read, too.
     """
-    wanted = {event.originator_id for event in events if not event.origin}
-    wanted |= {
-        event.ticket[0]
-        for event in events
-        if event.ticket and not (event.origin and event.ticket[0] == event.originator_id)
-    }
+    # Each origin derives a UUID, which takes as long as the rest.
+    origins = [event.origin for event in events]
+    wanted = set()
+    for event, origin in zip(events, origins, strict=True):
+        ticket = event.ticket
+        if not origin:
+            wanted.add(event.originator_id)
+        if ticket and not (origin and ticket[0] == event.originator_id):
+            wanted.add(ticket[0])
     named = _NamingEvents(entries, sorted(wanted), ledger)
-    return [named.object_of(entry, event) for entry, event in zip(entries, events, strict=True)]
+    return list(map(named.object_of, entries, events, origins))
 
 
 class _NamingEvents:
     """The events that name the objects of some streams."""
 
     def __init__(self, entries: Sequence[LedgerEntry], streams: Sequence[UUID], ledger: Ledger) -> None:
-        self._by_stream: dict[UUID, list[Event]] = {}
+        self._by_stream: dict[UUID, list[tuple[Event, Origin | None]]] = {}
         if not streams:
             return
         for entry in ledger.naming_entries(entries[0].client_ext_id, streams, entries[-1].position):
-            self._by_stream.setdefault(entry.stream, []).append(ledger.event(entry))
+            event = ledger.event(entry)
+            self._by_stream.setdefault(entry.stream, []).append((event, event.origin))
 
-    def object_of(self, entry: LedgerEntry, event: Event) -> EventObject:
-        naming = event if event.origin else self._at(entry.stream, entry.version)
-        origin = naming.origin if naming else None  # derives a UUID, so it is read once
+    def object_of(self, entry: LedgerEntry, event: Event, origin: Origin | None) -> EventObject:
+        naming: Event | None = event
+        if origin is None:
+            naming, origin = self._at(entry.stream, entry.version)
         if naming is None or origin is None:
             return EventObject(None, None, None)
         ticket = event.ticket or naming.ticket
@@ -69,11 +74,12 @@ class _NamingEvents:
         elif ticket[0] == entry.stream:
             ticket_ext_id = origin.name
         else:
-            minted = self._at(*ticket)
-            ticket_ext_id = minted.origin.name if minted and minted.origin else None
+            _, minted = self._at(*ticket)
+            ticket_ext_id = minted.name if minted else None
         return EventObject(naming.AGGREGATE, origin.name, ticket_ext_id)
 
-    def _at(self, stream: UUID, version: int) -> Event | None:
-        """Return the last event up to a version that names the object of the stream; None: no such event is known."""
-        found = [event for event in self._by_stream.get(stream, ()) if event.originator_version <= version]
-        return max(found, key=lambda event: event.originator_version, default=None)
+    def _at(self, stream: UUID, version: int) -> tuple[Event | None, Origin | None]:
+        """Return the last event up to a version that names the object of the stream, and its origin; None: not known."""
+        named = self._by_stream.get(stream, ())
+        found = [(event, origin) for event, origin in named if event.originator_version <= version]
+        return max(found, key=lambda pair: pair[0].originator_version, default=(None, None))
