@@ -6,12 +6,13 @@ Stored shapes only grow; see domain/tickets/events.py.
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain.policies.policy import TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import named_stream_id
 from domain.shared.subject import Subject
 
 AGGREGATE = "PolicyDefinition"
@@ -27,7 +28,7 @@ class PolicyKey(NamedTuple):
 
 def policy_stream_id(client_ext_id: str, policy_ext_id: str) -> UUID:
     """Return the id of the policy's event stream."""
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{policy_ext_id}")
+    return named_stream_id(_STREAMS, client_ext_id, policy_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import named_stream_id
 from domain.shared.subject import Subject
 
 AGGREGATE = "Subscription"
@@ -48,7 +49,7 @@ class SubscriptionKey(NamedTuple):
 
 def subscription_stream_id(client_ext_id: str, name: str) -> UUID:
     """Return the id of the subscription's event stream."""
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{name}")
+    return named_stream_id(_STREAMS, client_ext_id, name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ never change; tests/domain/record/golden_events.jsonl contains the stored bytes 
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import named_stream_id
 from domain.shared.subject import Subject
 from domain.tickets.states import State
 
@@ -17,12 +18,8 @@ _STREAMS = UUID("6f5fd1b7-2f0b-5a52-8c1e-5d3b1d1f3a60")
 
 
 def stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
-    """Return the id of the credential's event stream.
-
-    One stream per user lets the store enforce that a user has one ticket. Ids contain no control characters, so the
-    separator distinguishes ("a", "bc") from ("ab", "c").
-    """
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{user_ext_id}")
+    """Return the id of the credential's event stream: one per user lets the store enforce that a user has one ticket."""
+    return named_stream_id(_STREAMS, client_ext_id, user_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ Stored shapes only grow; see domain/tickets/events.py.
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import named_stream_id
 from domain.shared.subject import Subject
 from domain.users.recipient import Contact, Recipient
 
@@ -20,7 +21,7 @@ _STREAMS = UUID("c3a5e1f4-8d27-5b60-a1c9-3f0e6b7d9258")
 
 def user_stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
     """Return the id of the user's event stream; it continues if an erased user is registered again."""
-    return uuid5(_STREAMS, f"{client_ext_id}\x1f{user_ext_id}")
+    return named_stream_id(_STREAMS, client_ext_id, user_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)
