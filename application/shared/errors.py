@@ -36,3 +36,6 @@ class SealBroken(Exception):
 
 class RowRefused(Exception):
     """A stored row was not written by this service, or not in this place: its seal does not match."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"a row of table {table} is refused: run `tickets replay --check`")

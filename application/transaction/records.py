@@ -71,7 +71,7 @@ class LoadedState:
         rows = self._rows.get(records)
         row = rows.get(key) if rows else None
         if row is None and self._refused and (records, key) in self._refused:
-            raise RowRefused(f"a row of table {records.name} is refused: run `tickets replay --check`")
+            raise RowRefused(records.name)
         return row
 
     def all(self, records: RecordSet[Key, Row]) -> dict[Key, Row]:

@@ -44,7 +44,7 @@ class SqlRowSeals(SqlEvents):
         """Return the contents of rows with the columns of `sealed`. Raises RowRefused."""
         found = [tuple(row) for row in rows]
         if not all(self._accepts(records, row) for row in found):
-            raise RowRefused(f"a row of table {records.name} is refused: run `tickets replay --check`")
+            raise RowRefused(records.name)
         return [row[CONTENT] for row in found]
 
     def sealed_tables(self) -> Sequence[str]:
@@ -73,11 +73,17 @@ class SqlRowSeals(SqlEvents):
         """Seal the rows without a valid seal that are equal to their events, in pages by key."""
         records = self._tables.sealed()[table]
         for page in self._pages(records):
-            unsealed = [row for row in page if not self._is_sealed(records, row)]
-            old = [row for row in unsealed if self._is_determined(records, row, is_sealed_next=True)]
+            old: list[Row] = []
+            refused: list[str] = []
+            for row in page:
+                if self._is_sealed(records, row):
+                    continue
+                if self._is_determined(records, row, is_sealed_next=True):
+                    old.append(row)
+                else:
+                    refused.append(_place(records, row[:2]))
             self._seal(records, old)
-            refused = [row[:2] for row in unsealed if row not in old]
-            yield SealedPage(len(page), len(old), [_place(records, key) for key in refused])
+            yield SealedPage(len(page), len(old), refused)
 
     def unsealed_rows(self) -> Iterator[str]:
         """Yield a text for each row without a valid seal in a table whose rows must have one."""
