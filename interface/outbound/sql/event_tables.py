@@ -11,9 +11,9 @@ from domain.shared.event import Event
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.details_table import to_details
 from interface.outbound.sql.sql_tables import SqlTables
-from interface.outbound.sql.table import chunks
+from interface.outbound.sql.table import chunks, padded
 
-_NO_STREAM = UUID(int=0)
+NO_STREAM = UUID(int=0)
 # In the stored form of an event with a commitment, and in no other: within a JSON string, the quotes are escaped.
 _COMMITTED = b'"details":"'
 _DETAILS = """
@@ -58,16 +58,15 @@ class SqlEvents(SqlTables):
         """Return the texts of the entries at these positions, unless they have none or it was erased."""
         found: dict[int, Details] = {}
         for chunk in chunks(positions):
-            # A number of parameters that is a power of two, so that few different statements are prepared.
-            padded = [*chunk, *[chunk[-1]] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))]
-            statement = _DETAILS.format(marks=",".join("?" * len(padded)))
-            rows = self._fetch(statement, (client_ext_id, *padded))
+            wanted = padded(chunk, chunk[-1])
+            statement = _DETAILS.format(marks=",".join("?" * len(wanted)))
+            rows = self._fetch(statement, (client_ext_id, *wanted))
             found.update((position, to_details(salt, reason)) for position, salt, reason in rows)
         return found
 
     def _entries(self, rows: Iterable[Any]) -> list[LedgerEntry]:
         """Return entries of one client from their columns and the state of their events, with the reasons."""
-        entries, known, stream = [], None, _NO_STREAM
+        entries, known, stream = [], None, NO_STREAM
         # The rows of a stream often follow each other, and a UUID takes as long to parse as the rest of the row.
         for client, position, stored, version, user, topic, occurred, actor, trace, leaf, state, *_ in rows:
             if stored != known:

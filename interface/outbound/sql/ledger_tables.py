@@ -13,8 +13,8 @@ from application.record.streams import column_date, parse_column_date
 from domain.shared.subject import Subject
 from interface.outbound.sql.derived_rows import SqlDerivedRows
 from interface.outbound.sql.era_tables import era_rows
-from interface.outbound.sql.event_tables import uuid_of
-from interface.outbound.sql.table import Row, chunks
+from interface.outbound.sql.event_tables import NO_STREAM, uuid_of
+from interface.outbound.sql.table import Row, chunks, padded
 
 _BEFORE_ALL_DATES, _AFTER_ALL_DATES = "", "~"
 _NO_END = 2**62
@@ -45,7 +45,6 @@ _NEWEST_OF_USER = f"""
 {_ENTRY} WHERE client_ext_id = ? AND user_ext_id = ? AND ledger.topic || '' IN ({{marks}}) AND position > 0
 ORDER BY position DESC LIMIT ?
 """
-_NO_STREAM = UUID(int=0)
 _COUNTS = "SELECT (SELECT count(*) FROM ticket_events), (SELECT count(*) FROM ledger)"
 _STRAYS = """
 SELECT originator_id, originator_version FROM ticket_events EXCEPT SELECT stream, version FROM ledger
@@ -237,10 +236,8 @@ class SqlLedger(SqlDerivedRows):
         """Return the first entry of each stream, and each further creation of a ticket, up to a position."""
         found: list[LedgerEntry] = []
         for part in chunks(streams):
-            # A power of two, so that few different statements are prepared.
-            count = 1 << (len(part) - 1).bit_length()
-            wanted = [*part, *[_NO_STREAM] * (count - len(part))]
-            statement = _NAMING.format(marks=",".join(["(?)"] * count))
+            wanted = padded(part, NO_STREAM)
+            statement = _NAMING.format(marks=",".join(["(?)"] * len(wanted)))
             found += self._entries(self._fetch(statement, 2 * (*wanted, client_ext_id, end)))
         return found
 

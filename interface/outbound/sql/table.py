@@ -227,6 +227,11 @@ def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield items[begin : begin + _ROWS_PER_STATEMENT]
 
 
+def padded(chunk: Sequence[Item], filler: Item) -> Sequence[Item]:
+    """Return the items with fillers up to a power of two, so that few different statements are prepared."""
+    return [*chunk, *[filler] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))]
+
+
 def pages(fetch: Fetch, statement: str, place: Row) -> Iterator[list[Row]]:
     """Yield all rows in pages. statement: returns the rows after a key, which are its first columns; place: before all."""
     while page := [tuple(row) for row in fetch(statement, (*place, _ROWS_PER_STATEMENT))]:
