@@ -22,7 +22,7 @@ from application.record.evidence import make_evidence
 from application.record.evidence_scope import EvidenceScope
 from application.record.history import HistoryItem, LogItem, history, log_items, log_pages, past_ticket
 from application.record.installation import is_recent, newest_check
-from application.record.ledger import Checkpoint, HistoryQuery
+from application.record.ledger import Checkpoint, HistoryQuery, LedgerEntry
 from application.record.permanent_comments import permanent_comments
 from application.record.replay import (
     Findings,
@@ -123,9 +123,12 @@ def export_log(
         for page in log_pages(HistoryQuery(client, begin=begin, end=end), ledger=ledger):
             items = log_items(page, ledger=ledger)
             for entry, item in zip(page, items, strict=True):
-                stored = {"stream": str(entry.stream), "state": base64.b64encode(entry.state).decode()}
-                yield {**item, **(stored if with_bytes else {})}
+                yield {**item, **_bytes_of(entry)} if with_bytes else item
             report(page[-1].position, size)
+
+
+def _bytes_of(entry: LedgerEntry) -> Mapping[str, str]:
+    return {"stream": str(entry.stream), "state": base64.b64encode(entry.state).decode()}
 
 
 def list_permanent_comments(client: str, user: str | None) -> Iterator[LogItem]:

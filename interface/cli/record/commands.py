@@ -279,7 +279,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
         """Write evidence to a ZIP file: of a user's ticket, of a policy and so on, or of the complete ledger."""
         if checkpoint and since:
             fail("--checkpoint and --since exclude each other")
-        given = {
+        given: dict[str, Any] = {
             "policy": policy,
             "subscription": subscription,
             "stream": stream,
@@ -287,7 +287,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
             "last": last,
         }
         try:
-            scope = evidence_scope(client, user=user, **given)  # type: ignore[arg-type]
+            scope = evidence_scope(client, user=user, **given)
         except ValueError as error:
             fail(str(error))
         with actions.evidence(scope, {"user": user, **given}, since, checkpoint) as content:
