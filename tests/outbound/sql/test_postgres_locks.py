@@ -1,7 +1,9 @@
 """The order in which a commit locks rows on PostgreSQL: commits that lock in one order cannot deadlock."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg
 
@@ -9,7 +11,9 @@ from application.tickets.erase_user import EraseUser
 from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.server import until
-from tests.support.service import command, service_over
+from tests.support.service import Service, command, service_over
+
+Contending = tuple[Service, psycopg.Connection[Any], psycopg.Connection[Any], ThreadPoolExecutor]
 
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -26,7 +30,9 @@ SELECT client_ext_id, user_ext_id, stream, version, '', '' FROM ledger WHERE top
 """
 
 
-def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
+@contextmanager
+def contending(postgres_url: str) -> Iterator[Contending]:
+    """Yield the service, a connection that holds locks, one that observes them, and a thread for the service."""
     with (
         closing(PostgresStore(postgres_url, TABLES)) as store,
         service_over(store) as service,
@@ -34,6 +40,11 @@ def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
         psycopg.connect(postgres_url, autocommit=True) as other,
         ThreadPoolExecutor(1) as pool,
     ):
+        yield service, holder, other, pool
+
+
+def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
+    with contending(postgres_url) as (service, holder, other, pool):
         service.register()
         service.create()
         holder.execute("SELECT 1 FROM ledger_sizes FOR UPDATE")
@@ -51,13 +62,7 @@ def test_a_commit_locks_its_ledger_before_its_rows(postgres_url: str) -> None:
 
 
 def test_an_erasure_deletes_a_text_that_is_committed_while_it_waits_for_the_ledger(postgres_url: str) -> None:
-    with (
-        closing(PostgresStore(postgres_url, TABLES)) as store,
-        service_over(store) as service,
-        psycopg.connect(postgres_url) as holder,
-        psycopg.connect(postgres_url, autocommit=True) as other,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with contending(postgres_url) as (service, holder, other, pool):
         service.register()
         holder.execute(NEW_ENTRY)
         holder.execute(NEW_TEXT)
