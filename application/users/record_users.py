@@ -82,8 +82,8 @@ def record_users(
 ) -> RecordReport | None:
     """Record every user without events; None: another process is doing so.
 
-    operator: the actor, who records users with events, too; None: a job. An event and the salt of its row are stored together, so a run that was interrupted can be repeated. Raises
-    StoreUnavailable.
+    operator: the actor, who records users with events, too; None: a job. An event and the salt of its row are stored
+    together, so a run that was interrupted can be repeated. Raises StoreUnavailable.
     """
     with store.lease("record-users") as held:
         if not held:

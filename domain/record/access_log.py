@@ -28,7 +28,8 @@ class AccessNoted(Event):
     operation: the operationId, or the command of the command line. outcome: `read`, or the code of the refusal, such
     as `errors.policyViolation`. count: the number of identical accesses that the entry represents. filters: the names
     of the filters of a search; their values may be personal data, so they are the reason, which can be erased: as in a
-    query (`actor=anna&userExtId=u-1`), a line for each search; without them if several users are concerned. users: the users concerned, if they are several. Both are absent from the stored event if they are empty, as in release 1.0.0.
+    query (`actor=anna&userExtId=u-1`), a line for each search; without them if several users are concerned. users: the
+    users concerned, if they are several. Both are absent from the stored event if they are empty, as in release 1.0.0.
     """
 
     TOPIC = "AccessNoted"

@@ -70,8 +70,8 @@ def restore_backup(
 ) -> Restored:
     """Restore the database from a backup, and begin a new era.
 
-    begin_era: migrates the schema of a database, records the restore in it, and returns the name of the era. replace: even if the database contains data; the former database is kept beside it. The replacement is atomic.
-    Raises BackupRefused.
+    begin_era: migrates the schema of a database, records the restore in it, and returns the name of the era. replace: even
+    if the database contains data; the former database is kept beside it. The replacement is atomic. Raises BackupRefused.
     """
     if not file.is_file():
         raise BackupRefused(f"no file {file}")
