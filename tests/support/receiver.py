@@ -63,6 +63,9 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        if self.stopping.is_set():  # accepted before the stop, after `run` aborted the others
+            writer.transport.abort()
+            return
         self.writers.add(writer)
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             while await self._answered(reader, writer):
@@ -91,11 +94,14 @@ class Receiver:
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self.stopping.wait()
-        server.close()
+        # Closing comes last: Python 3.11 leaves a connection open that it accepts after the close.
+        self.loop.remove_reader(server.sockets[0].fileno())
         for writer in list(self.writers):
             writer.transport.abort()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
+        # A task that accepts a connection starts the task that serves it: look until none is left.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        server.close()
         await server.wait_closed()
 
     def stop(self) -> None:
