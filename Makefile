@@ -86,6 +86,7 @@ faults: $(READY) ## Fill disks, stop databases, set clocks back, and more: requi
 
 soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mails, at length (about two and a half hours)
 	TICKETS_TEST_SOAK_MINUTES=20 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_soak.py
+	TICKETS_TEST_SOAK_MINUTES=10 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_shared_file.py
 	TICKETS_TEST_CRASHES=100 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_crashes.py
 	TICKETS_TEST_SUBSCRIBER_ROUNDS=50 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_subscribers.py
 	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
