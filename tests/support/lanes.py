@@ -1,5 +1,6 @@
 """The two lanes of the tests: `make test`, in at most 8 minutes, and `make test-slow`."""
 
+import os
 from typing import Any
 
 import pytest
@@ -8,3 +9,7 @@ import pytest
 def forms(*, short: Any, full: Any) -> list[Any]:
     """Return the values of a parameter: the short form of a test is for `make test`, the full one for `make test-slow`."""
     return [pytest.param(short, id="short"), pytest.param(full, id="full", marks=pytest.mark.slow)]
+
+
+# The number of cases of a fuzz test; `make fuzz` sets more.
+FUZZ_CASES = forms(short=30, full=int(os.environ.get("TICKETS_TEST_FUZZ_CASES", "10000")))

@@ -48,6 +48,6 @@ def _error(content: bytes) -> str:
     """Return the error code of RFC 8935, section 2.3, if there is one."""
     try:
         found = json.loads(content)["err"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return f": {found}" if isinstance(found, str) and _ERROR.fullmatch(found) else ""

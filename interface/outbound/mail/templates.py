@@ -102,7 +102,7 @@ class Templates:
             source = self._environment.loader.get_source(self._environment, name)[0]  # type: ignore[union-attr]
             parsed = self._environment.parse(source, name)
             used = meta.find_undeclared_variables(parsed)
-        except (TemplateSyntaxError, UnicodeDecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - the parser also raises ValueError and RecursionError
             yield _describe(name, error)
             return
         for unknown in sorted(used - set(PLACEHOLDERS)):
