@@ -240,14 +240,16 @@ def open_at(
 def ledger_keys(settings: Settings) -> LedgerKeys:
     """Return the keys that sign ledgers. Raises InvalidSettings."""
     try:
-        return LedgerKeys(
+        keys = LedgerKeys(
             settings.ledger_key_dir,
             settings.ledger_name,
             clock=system_clock,
             overlap=timedelta(days=settings.ledger_key_overlap_days),
         )
+        keys.public()  # an unusable key is reported now, not when it signs
     except (OSError, ValueError) as error:
         raise InvalidSettings(str(error)) from error
+    return keys
 
 
 def outbox_keys(

@@ -132,7 +132,11 @@ def _newest_of_sqlite(path: Path) -> datetime | None:
 
 
 def _newest_time(states: Iterable[tuple[str]]) -> datetime | None:
-    return max((datetime.fromisoformat(json.loads(state)["timestamp"]) for (state,) in states), default=None)
+    times = (datetime.fromisoformat(json.loads(state)["timestamp"]) for (state,) in states)
+    try:
+        return max((time.astimezone(UTC) for time in times), default=None)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None  # the check of the record reports an event that was changed
 
 
 def check_standby(settings: Settings) -> Iterator[Finding]:

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 
 from application.record.checkpoint import PublishedKey, parse_checkpoint_text
 from application.record.ledger import Checkpoint
 from application.shared.errors import KeyMissing
 from interface.outbound.files.durable_file import locked_directory, replace_durably
+from interface.outbound.keys.private_key import parse_private_key
 from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
 
 _ED25519 = b"\x01"
@@ -218,11 +218,14 @@ def _new_key() -> bytes:
 
 
 def _load(file: Path) -> Ed25519PrivateKey:
-    return _key(file.read_bytes())
+    try:
+        return _key(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def _key(pem: bytes) -> Ed25519PrivateKey:
-    key = load_pem_private_key(pem, None)
+    key = parse_private_key(pem)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("a ledger key must be an Ed25519 key")  # noqa: TRY004 - the file's content is wrong
     return key

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from jwt.algorithms import RSAAlgorithm
 
 from interface.outbound.files.durable_file import read_or_create
+from interface.outbound.keys.private_key import parse_private_key
 
 _BITS = 3072
 _LEAST_BITS = 2048
@@ -52,7 +52,7 @@ class SetKeys:
     @cached_property
     def _keys(self) -> list[rsa.RSAPrivateKey]:
         parts = read_or_create(self._path, _new_key).split(_END)[:-1]
-        keys = [load_pem_private_key(part + _END + b"\n", password=None) for part in parts]
+        keys = [parse_private_key(part + _END + b"\n") for part in parts]
         found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_BITS]
         if not keys or len(found) < len(keys):
             raise ValueError(f"{self._path} must contain PEM-encoded RSA keys of at least {_LEAST_BITS} bits")

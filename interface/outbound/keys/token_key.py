@@ -11,18 +11,18 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from jwt.algorithms import OKPAlgorithm
 
 from interface.outbound.files.durable_file import read_or_create
+from interface.outbound.keys.private_key import parse_private_key
 
 
 class TokenKey:
     """An Ed25519 key in a PEM file of mode 0600, created if it is missing. Raises OSError, ValueError."""
 
     def __init__(self, path: Path) -> None:
-        key = load_pem_private_key(read_or_create(path, _new_key), password=None)
+        key = parse_private_key(read_or_create(path, _new_key))
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"{path} does not contain an Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
         self._key = key

@@ -391,6 +391,22 @@ def test_a_clock_before_the_newest_event_is_reported(
     assert "NTP" in finding.advice
 
 
+@pytest.mark.parametrize(
+    "state", ["{", "[]", '{"timestamp": 7}', '{"timestamp": "9999-12-31T23:59:59-14:00"}']
+)
+def test_an_event_that_was_changed_is_left_to_the_check_of_the_record(
+    set_up: str, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    with closing(open_store(set_up)) as store, service_over(store) as service:
+        service.register()
+    with closing(sqlite3.connect(set_up.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE ticket_events SET state = ?", (state.encode(),))
+
+    [finding] = of(found(monkeypatch), "clock")
+
+    assert finding.health is Health.GOOD
+
+
 @pytest.mark.usefixtures("set_up")
 def test_the_status_of_a_standby_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
