@@ -19,24 +19,24 @@ class NotReady(Exception):
 
 @dataclass(frozen=True)
 class Readiness:
-    """The result of the checks: `ok` or the fault, by name."""
+    """The result of the checks by name: `ok`, `ok: ` and a degradation, or the fault."""
 
     checks: Mapping[str, str]
 
     @property
     def ready(self) -> bool:
         """Whether every check succeeded."""
-        return all(result == "ok" for result in self.checks.values())
+        return all(result == "ok" or result.startswith("ok: ") for result in self.checks.values())
 
 
 class Probe:
     """Runs the checks at most once a second, each with a time-out of three seconds.
 
-    checks: each raises NotReady if it fails. They run in separate threads: they may block, and other blocked threads (such
+    checks: each raises NotReady if it fails, and may return a text about a degradation. They run in separate threads: they may block, and other blocked threads (such
     as writing letters to a full disk) must not make the process unready. A check that hangs is not started again.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, checks: Mapping[str, Callable[[], str | None]]) -> None:
         self._checks = checks
         self._threads = ThreadPoolExecutor(max(1, len(checks)), "readiness")
         self._running: dict[str, asyncio.Task[str]] = {}
@@ -77,10 +77,10 @@ class Probe:
 
     async def _run(self, name: str) -> str:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._checks[name])
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, self._checks[name])
         except NotReady as error:
             return str(error)
         except Exception:
             log.exception("readiness check %r failed", name)
             return "failed; see the log"
-        return "ok"
+        return f"ok: {found}" if found else "ok"

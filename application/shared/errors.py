@@ -26,6 +26,10 @@ class KeyMissing(Unavailable):
     """A signing key is missing."""
 
 
+class KeysUnavailable(Unavailable):
+    """The key that verifies a token is currently unknown, since the key set of its issuer cannot be fetched."""
+
+
 class Overloaded(Unavailable):
     """The command queue is full."""
 

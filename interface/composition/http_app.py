@@ -1,10 +1,11 @@
 """The HTTP application over the service, composed."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import jwt
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
@@ -12,35 +13,45 @@ from application.record.access_log import AccessRecorder
 from application.tickets.slow_hashing import SlowHashing
 from application.transaction.group_read import GroupRead
 from interface.composition.background_work import BackgroundWork
-from interface.composition.process import freeze_gc, install_signal_handlers
+from interface.composition.process import cancelled, freeze_gc, install_signal_handlers
 from interface.composition.register import RouteContext, rooms
 from interface.composition.service import RunningService
 from interface.composition.telemetry import Telemetry, probe_of
 from interface.http.core.app import create_app
-from interface.http.core.authentication import KeyFinder, TokenVerifier, keys_from_set, keys_from_url
+from interface.http.core.authentication import TokenVerifier
 from interface.http.core.bounded_protocol import OBSERVE
 from interface.http.core.call import Service
 from interface.http.core.rate_limits import RateLimits, parse_limit
 from interface.outbound.keys.argon2_hash import Argon2Hash
+from interface.outbound.keys.issuer_keys import IssuerKeys
+from interface.outbound.keys.key_set import KeySet, read_key_set
 from interface.outbound.keys.token_key import TokenKey
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import InvalidSettings, Settings
 
+log = logging.getLogger(__name__)
 
-def key_finder(settings: Settings) -> KeyFinder:
-    """Return the function that finds the keys of tokens. Raises InvalidSettings."""
+
+def token_keys(settings: Settings, observe: Callable[[float], None] = lambda _: None) -> KeySet | IssuerKeys:
+    """Return the keys that verify tokens. observe: see IssuerKeys. Raises InvalidSettings."""
     if settings.jwks_url:
-        return keys_from_url(
+        return IssuerKeys(
             settings.jwks_url,
             lifespan_seconds=settings.jwks_lifespan_seconds,
             cooldown_seconds=settings.jwks_cooldown_seconds,
+            stale_seconds=settings.jwks_stale_seconds,
+            observe=observe,
         )
     try:
-        if settings.jwks_file:
-            return keys_from_set(jwt.PyJWKSet.from_json(settings.jwks_file.read_text()))
-        return keys_from_set(TokenKey(settings.token_key_file).key_set())
-    except (OSError, ValueError, jwt.PyJWTError) as error:
+        if not settings.jwks_file:
+            return TokenKey(settings.token_key_file).key_set()
+        found = read_key_set(settings.jwks_file.read_bytes())
+    except (OSError, ValueError) as error:
         raise InvalidSettings(f"the keys for tokens cannot be read: {error}") from error
+    if not found.keys:
+        faults = "; ".join(found.refused) or "it is empty"
+        raise InvalidSettings(f"{settings.jwks_file} has no accepted key: {faults}")
+    return found
 
 
 def rate_limits_of(settings: Settings) -> RateLimits:
@@ -62,7 +73,11 @@ def http_app(running: RunningService) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
     settings = running.settings
     live = LiveFeed(running.reads, settings.ledger_name, settings.public_url)
-    telemetry, probe = Telemetry(running), probe_of(running)
+    telemetry = Telemetry(running)
+    keys = token_keys(settings, telemetry.token_keys_age)
+    for message in keys.refused if isinstance(keys, KeySet) else ():
+        log.warning("in TICKETS_JWKS_FILE, %s", message)
+    probe = probe_of(running, keys)
     notes = AccessRecorder(running.commands.execute, system_clock, telemetry.unrecorded_access)
     running.commands.observe = telemetry.batch
     running.listeners.clock.newest = running.store.newest_time()
@@ -73,9 +88,12 @@ def http_app(running: RunningService) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         freeze_gc()
         work.start()
+        fetching = asyncio.create_task(keys.run()) if isinstance(keys, IssuerKeys) else None
         install_signal_handlers(work.prepare_stop, settings.grace_seconds)
         yield {OBSERVE: telemetry.request}
         await work.stop()
+        if fetching:
+            await cancelled(fetching)
 
     context = RouteContext(
         settings=settings,
@@ -91,7 +109,7 @@ def http_app(running: RunningService) -> FastAPI:
         exposition=telemetry.exposition,
     )
     return create_app(
-        _service(running, notes, telemetry),
+        _service(running, notes, telemetry, keys),
         rooms(context),
         lifespan,
         telemetry.request,
@@ -100,7 +118,9 @@ def http_app(running: RunningService) -> FastAPI:
     )
 
 
-def _service(running: RunningService, notes: AccessRecorder, telemetry: Telemetry) -> Service:
+def _service(
+    running: RunningService, notes: AccessRecorder, telemetry: Telemetry, keys: KeySet | IssuerKeys
+) -> Service:
     settings = running.settings
     return Service(
         execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
@@ -109,10 +129,9 @@ def _service(running: RunningService, notes: AccessRecorder, telemetry: Telemetr
         accesses=notes,
         clock=system_clock,
         verifier=TokenVerifier(
-            key_finder(settings),
+            keys,
             issuer=settings.token_issuer,
             audience=settings.token_audience,
-            trust_seconds=settings.jwks_lifespan_seconds,
             refused=telemetry.token_refused,
         ),
         rate_limits=rate_limits_of(settings),

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from interface.cli.operations import server as commands
 from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
-from interface.composition.http_app import http_app, key_finder, rate_limits_of
+from interface.composition.http_app import http_app, rate_limits_of, token_keys
 from interface.composition.register import PERMISSIONS
 from interface.composition.service import configure_logging, in_background, start
 from interface.composition.tls import check_certificate, tls_context
@@ -60,7 +60,7 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     here = f"{'https' if settings.tls_cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Detect here, once, every error that would prevent the start of the workers.
     with in_background(settings, with_outbox=True) as (running, background):
-        key_finder(settings)
+        token_keys(settings)
         rate_limits_of(settings)
         delivery_of(settings)
         check_certificate(settings)

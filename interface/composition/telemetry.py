@@ -19,6 +19,8 @@ from application.transaction.group_commit import Batch
 from interface.composition.service import RunningService, key_files
 from interface.http.core.envelope import Exchange
 from interface.http.core.throttled_log import ThrottledLogger
+from interface.outbound.keys.issuer_keys import IssuerKeys
+from interface.outbound.keys.key_set import KeySet
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
 from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
@@ -60,6 +62,7 @@ class Telemetry:
             self._end = traces.close
         self._unrecorded = metrics.unrecorded
         self._token_refused = metrics.token_refused
+        self.token_keys_age = metrics.token_keys_age
         self._throttled_log = ThrottledLogger(logging.getLogger(__name__))
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
@@ -102,7 +105,7 @@ def _figures(store: SqliteStore | PostgresStore) -> Figures:
     return replace(store.figures(), checked=newest_check(store))
 
 
-def probe_of(running: RunningService) -> Probe:
+def probe_of(running: RunningService, token_keys: KeySet | IssuerKeys) -> Probe:
     """Return the readiness probe."""
 
     def store() -> None:
@@ -118,7 +121,21 @@ def probe_of(running: RunningService) -> Probe:
         if busy > _STUCK_SECONDS:
             raise NotReady(f"the current commit has taken {busy:.0f} seconds")
 
-    return Probe({"store": store, "keys": partial(_check_keys, running), "writer": writer})
+    checks: dict[str, Callable[[], str | None]] = {
+        "store": store,
+        "keys": partial(_check_keys, running),
+        "writer": writer,
+    }
+    if isinstance(token_keys, IssuerKeys):
+        checks["issuer"] = partial(_check_issuer, token_keys)
+    return Probe(checks)
+
+
+def _check_issuer(keys: IssuerKeys) -> str:
+    usable, text = keys.status()
+    if not usable:
+        raise NotReady(text)
+    return text
 
 
 def _check_keys(running: RunningService) -> None:

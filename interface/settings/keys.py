@@ -42,9 +42,16 @@ class KeySettings(Group):
     jwks_file: Annotated[
         Path | None, Field(description="file of the token issuer's key set; replaces the service's own key")
     ] = None
-    jwks_lifespan_seconds: Annotated[int, Field(ge=1, description="cache lifetime of a fetched key set")] = (
-        300
-    )
+    jwks_lifespan_seconds: Annotated[
+        int, Field(ge=1, description="a fetched key set is fetched again before this age")
+    ] = 300
+    jwks_stale_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="how long the keys are accepted beyond that age while the key set cannot be fetched",
+        ),
+    ] = 86_400
     jwks_cooldown_seconds: Annotated[
         int, Field(ge=0, description="minimum interval between fetches of the key set for unknown keys")
     ] = 30

@@ -82,6 +82,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._token_keys = Gauge(
+            "tickets_token_keys_age_seconds",
+            "Age of the token issuer's key set after the newest attempt to fetch it; 0: fetched, or no TICKETS_JWKS_URL.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._waiting = Gauge(
             "tickets_queue_commands",
             "Queued commands.",
@@ -136,6 +142,10 @@ class Metrics:
     def unsent(self, since: datetime | None) -> None:
         """Record the time of the oldest checkpoint that this process has to send, or None."""
         self._unsent.set((self._clock() - since).total_seconds() if since else 0)
+
+    def token_keys_age(self, seconds: float) -> None:
+        """Record the age of the token issuer's key set."""
+        self._token_keys.set(seconds)
 
     def sample(self) -> None:
         """Record the queue's length, periodically, so that other processes can report it."""

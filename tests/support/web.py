@@ -21,7 +21,7 @@ from application.transaction.command import Answer, Command
 from application.transaction.group_read import GroupRead
 from interface.composition.register import PERMISSIONS, RouteContext, rooms
 from interface.http.core.app import create_app
-from interface.http.core.authentication import TokenVerifier, keys_from_set
+from interface.http.core.authentication import TokenVerifier
 from interface.http.core.call import Service as HttpService
 from interface.http.core.rate_limits import RateLimits
 from interface.outbound.keys.ledger_keys import LedgerKeys
@@ -105,9 +105,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
 
     live = LiveFeed(store, "tickets", PUBLIC_URL)
     key = TokenKey(keys / "token.pem")
-    verifier = TokenVerifier(
-        keys_from_set(key.key_set()), issuer="tickets", audience="tickets", trust_seconds=300
-    )
+    verifier = TokenVerifier(key.key_set(), issuer="tickets", audience="tickets")
     unrecorded: list[tuple[NoteAccess, str]] = []
     with service_over(store) as service:
 

@@ -1,20 +1,20 @@
 """Checks of keys, permissions and the certificate."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import jwt
 
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.service import open_files, outbox_keys
 from interface.composition.tls import check_certificate, days_left
+from interface.outbound.keys.issuer_keys import fetch_key_set
+from interface.outbound.keys.key_set import KeySet, read_key_set
 from interface.outbound.keys.ledger_keys import ledger_key_files, public_ledger_keys
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.keys.token_key import TokenKey
 from interface.settings import InvalidSettings, Settings
 
 _ENDS_SOON_DAYS = 14
-_JWKS_SECONDS = 5
 
 
 def check_keys(settings: Settings) -> Iterator[Finding]:
@@ -26,7 +26,7 @@ def check_keys(settings: Settings) -> Iterator[Finding]:
         lambda _: f"{len(outbox_keys(settings)())} in the file",
     )
     if settings.jwks_file:
-        yield _key("token issuer", settings.jwks_file, _key_set)
+        yield _key_set_in(settings.jwks_file)
     elif settings.jwks_url:
         yield _key_set_at(settings.jwks_url)
     else:
@@ -54,11 +54,29 @@ def _ledger_keys(settings: Settings) -> Finding:
 
 def _key_set_at(url: str) -> Finding:
     try:
-        found = jwt.PyJWKClient(url, timeout=_JWKS_SECONDS).get_jwk_set()
-    except (OSError, ValueError, jwt.PyJWTError) as error:
+        found = asyncio.run(fetch_key_set(url))
+    except (OSError, ValueError) as error:
         advice = "check TICKETS_JWKS_URL, and that this machine can reach its server: no token is accepted without it"
         return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
-    return Finding("token issuer", Health.GOOD, f"{len(found.keys)} keys")
+    return _accepted(found)
+
+
+def _key_set_in(path: Path) -> Finding:
+    try:
+        return _accepted(read_key_set(path.read_bytes()))
+    except OSError as error:
+        found = str(error)
+    except ValueError as error:
+        found = f"{path}: {error}"
+    return Finding("token issuer", Health.BAD, found, "correct TICKETS_JWKS_FILE, or the file")
+
+
+def _accepted(found: KeySet) -> Finding:
+    text = "; ".join([f"{len(found.keys)} keys", *found.refused])
+    if found.keys and not found.refused:
+        return Finding("token issuer", Health.GOOD, text)
+    advice = "have the issuer replace the refused keys: their tokens are not accepted"
+    return Finding("token issuer", Health.WARNING if found.keys else Health.BAD, text, advice)
 
 
 def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
@@ -71,7 +89,7 @@ def _key(name: str, path: Path | None, read: Callable[[Path], str]) -> Finding:
         )
     try:
         return Finding(name, Health.GOOD, read(path or Path()))
-    except (OSError, ValueError, jwt.PyJWTError) as error:
+    except (OSError, ValueError) as error:
         found = str(error) if path is None or str(path) in str(error) else f"{path}: {error}"
         return Finding(name, Health.BAD, found, "restore the key from your backup")
 
@@ -82,10 +100,6 @@ def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
         return f"{path} can be used"
 
     return read
-
-
-def _key_set(path: Path) -> str:
-    return f"{len(jwt.PyJWKSet.from_json(path.read_text()).keys)} keys in {path}"
 
 
 def check_permissions(settings: Settings) -> Iterator[Finding]:

@@ -45,10 +45,6 @@ class InvalidToken(Unauthenticated):
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="tickets", error="invalid_token"'}
 
 
-class KeysUnavailable(Unavailable):
-    """The key set that verifies tokens is currently unavailable."""
-
-
 class PermissionDenied(HttpError):
     """The caller's token lacks a permission."""
 

@@ -1,7 +1,5 @@
 """The RSA keys that sign security event tokens: the CAEP interoperability profile requires RS256."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import RSAAlgorithm
 
 from interface.outbound.files.durable_file import read_or_create
+from interface.outbound.keys.key_set import key_fault, thumbprint
 from interface.outbound.keys.private_key import parse_private_key
 
 _BITS = 3072
-_LEAST_BITS = 2048
 _END = b"-----END PRIVATE KEY-----"
 
 
@@ -53,9 +51,14 @@ class SetKeys:
     def _keys(self) -> list[rsa.RSAPrivateKey]:
         parts = read_or_create(self._path, _new_key).split(_END)[:-1]
         keys = [parse_private_key(part + _END + b"\n") for part in parts]
-        found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_BITS]
+        found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
         if not keys or len(found) < len(keys):
-            raise ValueError(f"{self._path} must contain PEM-encoded RSA keys of at least {_LEAST_BITS} bits")
+            raise ValueError(f"{self._path} must contain PEM-encoded RSA keys")
+        for key in found:
+            if fault := key_fault(key.public_key()):
+                raise ValueError(
+                    f"{self._path}: the key with thumbprint {_public(key)['kid']} is refused: {fault}"
+                )
         return found
 
 
@@ -67,10 +70,4 @@ def _new_key() -> bytes:
 def _public(key: rsa.RSAPrivateKey) -> dict[str, Any]:
     public: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
     shown = {name: public[name] for name in ("kty", "n", "e")}
-    return shown | {"alg": "RS256", "use": "sig", "kid": _thumbprint(shown)}
-
-
-def _thumbprint(public: Mapping[str, str]) -> str:
-    """Return the thumbprint of a public key (RFC 7638)."""
-    canonical = json.dumps(public, separators=(",", ":"), sort_keys=True).encode()
-    return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).decode().rstrip("=")
+    return shown | {"alg": "RS256", "use": "sig", "kid": thumbprint(shown)}

@@ -1,6 +1,5 @@
 """The service's own token key: the default without an identity provider."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import OKPAlgorithm
 
 from interface.outbound.files.durable_file import read_or_create
+from interface.outbound.keys.key_set import KeySet, read_key_set
 from interface.outbound.keys.private_key import parse_private_key
 
 
@@ -30,10 +30,9 @@ class TokenKey:
     def __repr__(self) -> str:
         return "TokenKey(***)"
 
-    def key_set(self) -> jwt.PyJWKSet:
+    def key_set(self) -> KeySet:
         """Return the public half as a key set."""
-        public = json.loads(OKPAlgorithm.to_jwk(self._key.public_key()))
-        return jwt.PyJWKSet.from_dict({"keys": [{**public, "use": "sig", "alg": "EdDSA"}]})
+        return read_key_set(f'{{"keys": [{OKPAlgorithm.to_jwk(self._key.public_key())}]}}')
 
     def sign(
         self,

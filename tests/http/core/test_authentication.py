@@ -1,13 +1,10 @@
-"""Tokens are verified by the service's own key, a key set in a file, and a key set behind a URL."""
+"""Access tokens: their signature, claims and type, and the cache of verified ones."""
 
 import asyncio
-import hashlib
 import json
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import jwt
@@ -15,22 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from interface.http.core.authentication import (
-    CLOCK_SKEW_SECONDS,
-    Caller,
-    KeyFinder,
-    TokenVerifier,
-    keys_from_set,
-    keys_from_url,
-)
-from interface.http.core.problems import (
-    ClientDenied,
-    InvalidToken,
-    KeysUnavailable,
-    PermissionDenied,
-    Unauthenticated,
-)
+from interface.http.core.access_token import CLOCK_SKEW_SECONDS
+from interface.http.core.authentication import Caller, TokenVerifier
+from interface.http.core.problems import ClientDenied, InvalidToken, PermissionDenied, Unauthenticated
+from interface.outbound.keys.key_set import VerificationKey, read_key_set
 
+ISSUER = "https://issuer.example"
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
@@ -51,7 +38,7 @@ def key_set(*algorithms: str) -> dict[str, Any]:
 
 def token(algorithm: str, kid: str | None = None, **changes: Any) -> str:
     claims = {
-        "iss": "https://issuer.example",
+        "iss": ISSUER,
         "aud": "tickets",
         "sub": "alice",
         "exp": datetime.now(UTC) + timedelta(minutes=5),
@@ -64,17 +51,18 @@ def token(algorithm: str, kid: str | None = None, **changes: Any) -> str:
     return jwt.encode(claims, key, algorithm, headers={"kid": kid or algorithm})
 
 
-def verifier(find_key: KeyFinder) -> TokenVerifier:
-    return TokenVerifier(find_key, issuer="https://issuer.example", audience="tickets", trust_seconds=300)
+def verifier(**options: Any) -> TokenVerifier:
+    keys = read_key_set(json.dumps(key_set("RS256", "ES256", "EdDSA")))
+    return TokenVerifier(keys, issuer=ISSUER, audience="tickets", **options)
 
 
 @pytest.fixture
 def everything() -> TokenVerifier:
-    return verifier(keys_from_set(jwt.PyJWKSet.from_dict(key_set("RS256", "ES256", "EdDSA"))))
+    return verifier()
 
 
 def caller(verifier: TokenVerifier, token: str) -> Caller:
-    return verifier._verify(token)[0]
+    return asyncio.run(verifier.caller([f"Bearer {token}"]))
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
@@ -119,7 +107,7 @@ def test_a_token_signed_with_another_key_of_the_set_is_not_accepted(everything: 
         caller(everything, token("RS256", kid="ES256"))
 
 
-@pytest.mark.parametrize("garbage", ["", "x", "a.b.c", "ey.ey.ey", "é", "a" * 10_000])
+@pytest.mark.parametrize("garbage", ["x", "a.b.c", "ey.ey.ey", "é", "a" * 10_000])
 def test_a_malformed_token_is_not_accepted(everything: TokenVerifier, garbage: str) -> None:
     with pytest.raises(InvalidToken):
         caller(everything, garbage)
@@ -146,128 +134,57 @@ def test_a_caller_needs_every_permission_and_the_client() -> None:
     Caller("root", frozenset({"A"}), frozenset({"*"})).demand("client-9", ("A",))
 
 
-class KeyServer(HTTPServer):
-    """Serves a key set that the test may change, or fails."""
+class Keys:
+    """A set that a test may change, and the key ids that were looked up in it."""
 
-    keys = key_set("RS256")
-    fetches = 0
-    broken = False
+    def __init__(self) -> None:
+        self.set = read_key_set(json.dumps(key_set("EdDSA")))
+        self.asked: list[str | None] = []
 
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        self.asked.append(kid)
+        return self.set.candidates(kid, algorithm)
 
-class _Handler(BaseHTTPRequestHandler):
-    server: KeyServer
-
-    def do_GET(self) -> None:
-        self.server.fetches += 1
-        self.send_response(500 if self.server.broken else 200)
-        self.end_headers()
-        self.wfile.write(json.dumps(self.server.keys).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
+    def holds(self, thumbprint: str) -> bool:
+        return self.set.holds(thumbprint)
 
 
-@pytest.fixture
-def key_server() -> Iterator[KeyServer]:
-    with KeyServer(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def over_url(server: KeyServer, cooldown_seconds: int) -> TokenVerifier:
-    url = f"http://127.0.0.1:{server.server_port}/jwks.json"
-    return verifier(keys_from_url(url, lifespan_seconds=300, cooldown_seconds=cooldown_seconds))
-
-
-def test_a_key_set_behind_a_url_is_fetched_once(key_server: KeyServer) -> None:
-    verifier = over_url(key_server, 30)
-
-    for _ in range(5):
-        caller(verifier, token("RS256"))
-
-    assert key_server.fetches == 1
-
-
-def test_a_key_that_is_new_in_the_set_is_found(key_server: KeyServer) -> None:
-    verifier = over_url(key_server, 0)
-    caller(verifier, token("RS256"))
-    key_server.keys = key_set("ES256")
-
-    assert caller(verifier, token("ES256")).actor == "alice"
-    with pytest.raises(InvalidToken):
-        caller(verifier, token("RS256"))
-
-
-def test_unknown_key_ids_do_not_cause_repeated_fetches(key_server: KeyServer) -> None:
-    verifier = over_url(key_server, 30)
-    caller(verifier, token("RS256"))
-
-    for number in range(10):
-        with pytest.raises(InvalidToken):
-            caller(verifier, token("RS256", kid=f"made-up-{number}"))
-
-    assert key_server.fetches == 1
-
-
-def test_an_unreachable_key_set_is_a_503_and_not_the_callers_fault(key_server: KeyServer) -> None:
-    key_server.broken = True
-
-    with pytest.raises(KeysUnavailable):
-        caller(over_url(key_server, 30), token("RS256"))
-
-
-def cached(trust_seconds: float) -> tuple[TokenVerifier, list[str], list[float]]:
-    """A verifier, the tokens for which it looked for a key, and its clock."""
-    asked: list[str] = []
-    now = [time.time()]
-    keys = keys_from_set(jwt.PyJWKSet.from_dict(key_set("EdDSA")))
-
-    def find_key(token: str) -> Any:
-        asked.append(token)
-        return keys(token)
-
-    found = TokenVerifier(
-        find_key,
-        issuer="https://issuer.example",
-        audience="tickets",
-        trust_seconds=trust_seconds,
-        timer=lambda: now[0],
-    )
-    return found, asked, now
+def cached() -> tuple[TokenVerifier, Keys, list[float]]:
+    """A verifier, its keys, and its clock."""
+    keys, now = Keys(), [time.time()]
+    return TokenVerifier(keys, issuer=ISSUER, audience="tickets", timer=lambda: now[0]), keys, now
 
 
 def test_a_token_is_verified_once_and_then_known() -> None:
-    verifier, asked, _ = cached(300)
+    verifier, keys, _ = cached()
     known = token("EdDSA")
 
-    callers = [asyncio.run(verifier.caller([f"Bearer {known}"])) for _ in range(3)]
+    callers = [caller(verifier, known) for _ in range(3)]
 
-    assert len(asked) == 1
+    assert keys.asked == ["EdDSA"]
     assert len(set(callers)) == 1
     content, signature_of_another = known.rpartition(".")[0], token("EdDSA", sub="bob").rpartition(".")[2]
     with pytest.raises(InvalidToken):
-        asyncio.run(verifier.caller([f"Bearer {content}.{signature_of_another}"]))
+        caller(verifier, f"{content}.{signature_of_another}")
 
 
 def test_a_known_token_is_refused_once_it_has_expired() -> None:
-    verifier, _, now = cached(10**6)
+    verifier, _, now = cached()
     short = token("EdDSA", exp=int(now[0]) + 1)
-    asyncio.run(verifier.caller([f"Bearer {short}"]))
+    caller(verifier, short)
 
     now[0] += CLOCK_SKEW_SECONDS + 2
 
-    assert hashlib.sha256(short.encode()).digest() not in verifier._known
+    with pytest.raises(InvalidToken, match="expired"):
+        caller(verifier, short)
 
 
-def test_a_known_token_is_verified_again_after_the_key_sets_lifespan() -> None:
-    verifier, asked, now = cached(300)
+def test_a_known_token_is_refused_once_its_key_is_withdrawn() -> None:
+    verifier, keys, _ = cached()
     known = token("EdDSA")
-    asyncio.run(verifier.caller([f"Bearer {known}"]))
+    caller(verifier, known)
 
-    now[0] += 301
-    asyncio.run(verifier.caller([f"Bearer {known}"]))
+    keys.set = read_key_set(json.dumps(key_set("RS256")))
 
-    assert len(asked) == 2
+    with pytest.raises(InvalidToken):
+        caller(verifier, known)
