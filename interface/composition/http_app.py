@@ -132,6 +132,7 @@ def _service(
             keys,
             issuer=settings.token_issuer,
             audience=settings.token_audience,
+            typed_only=settings.token_type != "any",  # noqa: S105 - not a secret
             refused=telemetry.token_refused,
         ),
         rate_limits=rate_limits_of(settings),

@@ -1,7 +1,7 @@
 """The keys of the outbox, of tokens and of security event tokens."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -55,6 +55,13 @@ class KeySettings(Group):
     jwks_cooldown_seconds: Annotated[
         int, Field(ge=0, description="minimum interval between fetches of the key set for unknown keys")
     ] = 30
+    token_type: Annotated[
+        Literal["any", "at+jwt"],
+        Field(
+            description="accepted `typ` of tokens: `at+jwt` only, or `any`: also `JWT` or none, unless claims show another"
+            " kind of token"
+        ),
+    ] = "any"  # noqa: S105 - not a secret
     token_issuer: Annotated[str, Field(min_length=1, description="required `iss` of tokens")] = _OWN
     token_audience: Annotated[str, Field(min_length=1, description="required `aud` of tokens")] = _OWN
     set_key_file: Annotated[

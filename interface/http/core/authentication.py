@@ -65,8 +65,8 @@ class _Known:
 class TokenVerifier:
     """Turns a bearer token into its Caller.
 
-    A verified token is cached by its SHA-256 until it expires, and is refused once its key is withdrawn.
-    refused: called for each refused token with its issuer and the reason; the issuer
+    A verified token is cached by its SHA-256 until it expires, and is refused once its key is withdrawn. typed_only: refuse
+    tokens without the type `at+jwt`. refused: called for each refused token with its issuer and the reason; the issuer
     is that of the service, `other`, or `none`, since callers could invent any number.
     """
 
@@ -76,12 +76,14 @@ class TokenVerifier:
         *,
         issuer: str,
         audience: str,
+        typed_only: bool = False,
         timer: Callable[[], float] = time.time,
         refused: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._typed_only = typed_only
         self._timer = timer
         self._refused = refused
 
@@ -115,7 +117,7 @@ class TokenVerifier:
         return self._issuer if issuer == self._issuer else "other"
 
     async def _verified(self, token: str) -> _Known:
-        header = read_header(token)
+        header = read_header(token, typed_only=self._typed_only)
         keys = await self._keys.find(header.kid, header.algorithm)
         if not keys:
             raise InvalidToken("The token is not valid for this service.", "key")

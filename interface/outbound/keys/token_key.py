@@ -45,7 +45,7 @@ class TokenKey:
         now: datetime,
         lifetime: timedelta,
     ) -> str:
-        """Return a signed token for the subject, valid from now for its lifetime."""
+        """Return a signed access token (RFC 9068) for the subject, valid from now for its lifetime."""
         claims = {
             "sub": subject,
             "iss": issuer,
@@ -55,7 +55,7 @@ class TokenKey:
             "clients": list(clients),
             "permissions": list(permissions),
         }
-        return jwt.encode(claims, self._key, algorithm="EdDSA")
+        return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"typ": "at+jwt"})
 
 
 def _new_key() -> bytes:

@@ -1,6 +1,7 @@
 """Access tokens: their signature, claims and type, and the cache of verified ones."""
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def key_set(*algorithms: str) -> dict[str, Any]:
     }
 
 
-def token(algorithm: str, kid: str | None = None, **changes: Any) -> str:
+def token(algorithm: str, kid: str | None = None, typ: object = "JWT", **changes: Any) -> str:
     claims = {
         "iss": ISSUER,
         "aud": "tickets",
@@ -48,7 +49,7 @@ def token(algorithm: str, kid: str | None = None, **changes: Any) -> str:
     }
     claims = {name: value for name, value in claims.items() if value is not None}
     key = next(key for name, key, _ in KEYS if name == algorithm)
-    return jwt.encode(claims, key, algorithm, headers={"kid": kid or algorithm})
+    return jwt.encode(claims, key, algorithm, headers={"kid": kid or algorithm, "typ": typ})
 
 
 def verifier(**options: Any) -> TokenVerifier:
@@ -63,6 +64,31 @@ def everything() -> TokenVerifier:
 
 def caller(verifier: TokenVerifier, token: str) -> Caller:
     return asyncio.run(verifier.caller([f"Bearer {token}"]))
+
+
+def signed(header: bytes, claims: bytes) -> str:
+    """Return a token with these bytes, correctly signed."""
+    parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims)]
+    signature = base64.urlsafe_b64encode(ED.sign(b".".join(parts))).rstrip(b"=")
+    return b".".join([*parts, signature]).decode()
+
+
+# As a number of seconds: in milliseconds, beyond any calendar, before 1970, or no number.
+NO_TIMES = [
+    10**400,
+    10**5000 // 10**701,
+    1.8e12,
+    -1,
+    "2000000000",
+    True,
+    [],
+    {},
+    "NaN",
+    float("nan"),
+    float("inf"),
+]
+TYPED = ["at+jwt", "AT+JWT", "application/at+jwt"]
+UNTYPED = ["JWT", "jwt", None]
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
@@ -87,12 +113,120 @@ def test_the_three_algorithms_are_accepted(everything: TokenVerifier, algorithm:
         {"clients": {"client-123": True}},
         {"exp": 1},
         {"nbf": 2**40},
+        *({claim: value} for claim in ("exp", "nbf", "iat") for value in NO_TIMES),
+        {"aud": []},
+        {"aud": ["tickets", 1]},
+        {"aud": {"tickets": True}},
+        {"sub": 1},
+        {"sub": " "},
+        {"sub": "a" * 256},
+        {"sub": "a\u202eb"},
+        {"sub": "a\u200bb"},
+        {"sub": "\ud800"},
+        {"permissions": None, "clients": "*"},
+        {"clients": [""]},
+        {"clients": ["\ud800"]},
+        {"unused": "\ud800"},
     ],
     ids=str,
 )
 def test_a_token_with_a_wrong_claim_is_not_accepted(everything: TokenVerifier, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         caller(everything, token("EdDSA", **wrong))
+
+
+@pytest.mark.parametrize(
+    "times", [{"exp": 2e9 + 0.5}, {"exp": 253_402_300_799, "iat": 0, "nbf": 1.5}], ids=str
+)
+def test_times_may_have_a_fraction(everything: TokenVerifier, times: dict[str, Any]) -> None:
+    """RFC 7519, section 2."""
+    assert caller(everything, token("EdDSA", **times)).actor == "alice"
+
+
+def test_an_audience_may_be_one_of_several(everything: TokenVerifier) -> None:
+    assert caller(everything, token("EdDSA", aud=["other", "tickets"])).actor == "alice"
+
+
+def test_a_subject_has_at_most_255_characters(everything: TokenVerifier) -> None:
+    assert caller(everything, token("EdDSA", sub="é" * 255)).actor == "é" * 255
+
+
+DEEP = b"[" * 60_000
+CLAIMS = json.dumps({"iss": ISSUER, "aud": "tickets", "sub": "a", "exp": 2_000_000_000}).encode()
+BAD_BYTES = {
+    "deep claims": (b'{"alg":"EdDSA"}', b'{"a":' + DEEP),
+    "deep claims, closed": (b'{"alg":"EdDSA"}', b'{"a":' + DEEP + b"]" * len(DEEP) + b"}"),
+    "deep header": (b'{"alg":"EdDSA","a":' + DEEP + b"]" * len(DEEP) + b"}", CLAIMS),
+    "long integer": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"a":' + b"9" * 10_000 + b"}"),
+    "NaN": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"a":NaN}'),
+    "exp of 1e999": (b'{"alg":"EdDSA"}', CLAIMS.replace(b"2000000000", b"1e999")),
+    "a claim twice": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"sub":"b"}'),
+    "an inner name twice": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"a":{"b":1,"b":2}}'),
+    "alg twice": (b'{"alg":"none","alg":"EdDSA"}', CLAIMS),
+    "lone surrogate": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"a":["\\ud800"]}'),
+    "latin-1": (b'{"alg":"EdDSA"}', CLAIMS[:-1] + b',"a":"\xe9"}'),
+    "a list": (b'{"alg":"EdDSA"}', b"[1]"),
+    "a list of issuers": (
+        b'{"alg":"EdDSA"}',
+        CLAIMS.replace(b'"https://issuer.example"', b'["https://issuer.example"]'),
+    ),
+    "a header list": (b'["alg"]', CLAIMS),
+    "alg is a list": (b'{"alg":["EdDSA"]}', CLAIMS),
+    "kid is a number": (b'{"alg":"EdDSA","kid":1}', CLAIMS),
+    "typ is a list": (b'{"alg":"EdDSA","typ":["at+jwt"]}', CLAIMS),
+    "unknown crit": (b'{"alg":"EdDSA","crit":["x"],"x":1}', CLAIMS),
+    "unencoded payload": (b'{"alg":"EdDSA","crit":["b64"],"b64":false}', CLAIMS),
+}
+
+
+@pytest.mark.parametrize(("header", "claims"), BAD_BYTES.values(), ids=BAD_BYTES)
+def test_a_signed_token_with_malformed_parts_is_not_accepted(
+    everything: TokenVerifier, header: bytes, claims: bytes
+) -> None:
+    assert caller(everything, signed(b'{"alg":"EdDSA"}', CLAIMS)).actor == "a"
+    with pytest.raises(InvalidToken):
+        caller(everything, signed(header, claims))
+
+
+@pytest.mark.parametrize("typ", [*TYPED, *UNTYPED])
+def test_access_tokens_of_each_accepted_type_are_accepted(everything: TokenVerifier, typ: str | None) -> None:
+    assert caller(everything, token("EdDSA", typ=typ)).actor == "alice"
+
+
+@pytest.mark.parametrize(
+    "typ", ["", "logout+jwt", "secevent+jwt", "dpop+jwt", "id_token", "at", 1, []], ids=str
+)
+def test_other_types_are_refused(everything: TokenVerifier, typ: object) -> None:
+    with pytest.raises(InvalidToken, match="typ"):
+        caller(everything, signed(json.dumps({"alg": "EdDSA", "typ": typ}).encode(), CLAIMS))
+
+
+@pytest.mark.parametrize("typ", UNTYPED)
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"c_hash": "h"},
+        {"sid": "s", "events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"events": {"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {}}},
+    ],
+    ids=str,
+)
+def test_id_tokens_logout_tokens_and_events_are_refused(
+    everything: TokenVerifier, typ: str | None, other: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidToken, match="not an access token"):
+        caller(everything, token("EdDSA", typ=typ, **other))
+
+
+def test_only_typed_tokens_are_accepted_on_demand() -> None:
+    typed_only = verifier(typed_only=True)
+
+    assert [caller(typed_only, token("EdDSA", typ=typ)).actor for typ in TYPED] == ["alice"] * 3
+    for typ in UNTYPED:
+        with pytest.raises(InvalidToken, match="typ"):
+            caller(typed_only, token("EdDSA", typ=typ))
 
 
 def test_an_unsigned_token_is_not_accepted(everything: TokenVerifier) -> None:
@@ -107,7 +241,7 @@ def test_a_token_signed_with_another_key_of_the_set_is_not_accepted(everything: 
         caller(everything, token("RS256", kid="ES256"))
 
 
-@pytest.mark.parametrize("garbage", ["x", "a.b.c", "ey.ey.ey", "é", "a" * 10_000])
+@pytest.mark.parametrize("garbage", ["x", "a.b.c", "ey.ey.ey", "é", "\ud800", "?", "..", "a" * 10_000])
 def test_a_malformed_token_is_not_accepted(everything: TokenVerifier, garbage: str) -> None:
     with pytest.raises(InvalidToken):
         caller(everything, garbage)

@@ -591,6 +591,16 @@ BAD_CLAIMS: list[dict[str, Any]] = [
     {"permissions": {"AccessControl.CredentialModify": True}},
     {"clients": "*"},
     {"clients": [["*"]]},
+    *(
+        {claim: value}
+        for claim in ("exp", "iat", "nbf")
+        for value in (10**400, "2000000000", True, float("nan"))
+    ),
+    {"aud": {"tickets": True}},
+    {"sub": "a" * 256},
+    {"nonce": "n"},
+    {"at_hash": "h"},
+    {"sid": "s", "events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
 ]
 
 
