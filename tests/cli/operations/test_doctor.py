@@ -238,6 +238,15 @@ def test_the_keys_of_a_token_issuer_are_read(tmp_path: Path, monkeypatch: pytest
 
     assert only_bad(found(monkeypatch, **issuer)).check == "token issuer"
 
+    [good] = SetKeys(Path("var/keys/set.pem")).key_set()["keys"]
+    path.write_text(json.dumps({"keys": [good, {**good, "use": "enc", "kid": "enc-1"}]}))
+    [finding] = of(found(monkeypatch, **issuer), "token issuer")
+    assert finding.health is Health.WARNING
+    assert finding.found.startswith("1 keys; key 'enc-1' (thumbprint ")
+
+    path.write_text(json.dumps({"keys": [{**good, "use": "enc"}]}))
+    assert only_bad(found(monkeypatch, **issuer)).check == "token issuer"
+
 
 @pytest.mark.usefixtures("set_up")
 def test_the_keys_of_a_token_issuer_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from interface.composition.http_app import http_app
@@ -18,6 +20,7 @@ from interface.outbound.keys.issuer_keys import IssuerKeys
 from interface.outbound.keys.key_set import read_key_set, thumbprint
 from interface.outbound.keys.set_keys import SetKeys
 from interface.settings import InvalidSettings, Settings
+from tests.support.lanes import forms
 from tests.support.receiver import answer, receiving
 
 ED = ed25519.Ed25519PrivateKey.generate()
@@ -91,6 +94,33 @@ def test_a_weak_or_wrong_key_is_refused_by_name_and_the_others_are_kept(bad: obj
 def test_other_documents_are_no_key_set(content: str | bytes) -> None:
     with pytest.raises(ValueError, match="it is not"):
         read_key_set(content)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None))
+    | st.just("sig"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+MEMBERS = st.dictionaries(
+    st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e", "d"]), JSON, max_size=4
+)
+KEYS = st.builds(lambda key, changes: {**key, **changes}, st.sampled_from([GOOD, RSA, EC]), MEMBERS) | JSON
+
+
+@pytest.mark.parametrize("examples", forms(short=50, full=10_000))
+def test_any_key_is_either_accepted_or_refused(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(st.lists(KEYS, max_size=3))
+    def check(keys: list[object]) -> None:
+        found = read_key_set(json.dumps({"keys": keys}))
+        assert len(found.keys) + len(found.refused) == len(keys)
+
+    check()
 
 
 def test_a_key_needs_neither_kid_nor_use_nor_alg() -> None:
