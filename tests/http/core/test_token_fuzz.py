@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from interface.http.core.authentication import TokenVerifier
 from interface.http.core.problems import Unauthenticated
 from tests.http.core.test_authentication import ISSUER, signed, verifier
-from tests.support.lanes import forms
+from tests.support.lanes import FUZZ_CASES
 
 VERIFIER = verifier()
 GOOD: dict[str, Any] = {"iss": ISSUER, "aud": "tickets", "sub": "alice", "exp": 2_000_000_000}
@@ -55,7 +55,7 @@ async def _caller(verifier: TokenVerifier, token: str) -> None:
         assert all(isinstance(name, str) and name.encode() for name in names)
 
 
-@pytest.mark.parametrize("examples", forms(short=100, full=10_000))
+@pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_token_is_either_valid_or_a_401(examples: int) -> None:
     with asyncio.Runner() as runner:
 

@@ -20,7 +20,7 @@ from interface.outbound.keys.issuer_keys import IssuerKeys
 from interface.outbound.keys.key_set import read_key_set, thumbprint
 from interface.outbound.keys.set_keys import SetKeys
 from interface.settings import InvalidSettings, Settings
-from tests.support.lanes import forms
+from tests.support.lanes import FUZZ_CASES
 from tests.support.receiver import answer, receiving
 
 ED = ed25519.Ed25519PrivateKey.generate()
@@ -112,7 +112,7 @@ MEMBERS = st.dictionaries(
 KEYS = st.builds(lambda key, changes: {**key, **changes}, st.sampled_from([GOOD, RSA, EC]), MEMBERS) | JSON
 
 
-@pytest.mark.parametrize("examples", forms(short=50, full=10_000))
+@pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_key_is_either_accepted_or_refused(examples: int) -> None:
     @settings(max_examples=examples)
     @given(st.lists(KEYS, max_size=3))
