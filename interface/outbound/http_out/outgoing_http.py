@@ -7,17 +7,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
 import aiohttp
 from aiohappyeyeballs import AddrInfoType
 from yarl import URL
 
 from application.subscriptions.push_ports import DeliveryRejected
+from interface.outbound.http_out.public_address import is_public
 
 _MAX_RESPONSE_BYTES = 64 * 1024
-# RFC 6052: addresses that embed an IPv4 address, to which a translator would connect.
-_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class OutgoingHttp:
@@ -85,19 +84,8 @@ class AddressForbidden(OSError):
         super().__init__("the host has a private address, which only the operator can allow")
 
 
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address, and any IPv4 address that it embeds, is public."""
-    if isinstance(address, IPv6Address):
-        embedded = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if address in _NAT64:
-            embedded = IPv4Address(int(address) & 0xFFFF_FFFF)
-        if embedded:
-            return is_public(embedded)
-    return address.is_global and not address.is_multicast
-
-
 def _public_socket(info: AddrInfoType) -> socket.socket:
-    if not is_public(ip_address(str(info[4][0]).partition("%")[0])):
+    if not is_public(ip_address(str(info[4][0]))):
         raise AddressForbidden
     return _socket(info)
 

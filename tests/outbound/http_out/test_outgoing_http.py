@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Coroutine
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import aiohttp
 import pytest
 
 from application.subscriptions.push_ports import DeliveryRejected
-from interface.outbound.http_out.outgoing_http import OutgoingHttp, is_public
+from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from tests.support.certificates import self_signed, server_context
 from tests.support.receiver import HANGS, Received, answer, receiving
 
@@ -151,23 +150,6 @@ def test_the_address_is_checked_at_connection_time_despite_earlier_dns_responses
 
     assert "private address" in str(refusal)
     assert receiver.received == []
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1",
-    ],
-)  # fmt: skip
-def test_embedded_private_addresses_are_recognised(address: str) -> None:
-    assert not is_public(ip_address(address))
-
-
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"])
-def test_public_addresses_are_public(address: str) -> None:
-    assert is_public(ip_address(address))
 
 
 def test_a_hanging_request_does_not_delay_others() -> None:
