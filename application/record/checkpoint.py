@@ -15,6 +15,7 @@ from application.shared.ports import Clock
 _PAGE = 500
 # The maximum of checkpoints tracked per witness; beyond it, witnesses receive some checkpoints again.
 _MAX_REMEMBERED = 20_000
+_LONGEST_PAUSE = 64
 
 log = logging.getLogger(__name__)
 
@@ -163,16 +164,20 @@ class CheckpointSender:
         self._ledger = ledger
         self._witnesses = witnesses
         self._have: dict[Checkpoint, set[int]] = {}
+        self._failures: dict[int, int] = {}
+        self._pauses: dict[int, int] = {}
         self._place: tuple[str, int] | None = None
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Send a page of unsent checkpoints. Returns the number of checkpoints that every witness now has.
 
-        A failing witness is skipped for the rest of the run, so that a time-out occurs once. The next run continues after
-        the last checkpoint of this one, so that a rejected checkpoint does not block later ones. `stopped` is called
-        before each send. Raises StoreUnavailable.
+        A failing witness is skipped for the rest of the run, so that a time-out occurs once, and after its second
+        consecutive failure also for the next runs: 1, 3, 7 … 63 of them. The next run continues after the last checkpoint
+        of this one, so that a rejected checkpoint does not block later ones. `stopped` is called before each send. Raises
+        StoreUnavailable.
         """
-        done, failing = 0, set[int]()
+        done, failing = 0, {number for number, pause in self._pauses.items() if pause}
+        self._pauses = {number: self._pauses[number] - 1 for number in failing}
         for checkpoint in self._next():
             for number, witness in enumerate(self._witnesses):
                 if stopped() or len(failing) == len(self._witnesses):
@@ -202,6 +207,12 @@ class CheckpointSender:
             witness.send(checkpoint)
         except OSError as error:
             log.warning("a checkpoint of %r could not be sent: %s", checkpoint.client_ext_id, error)
-            return False
-        holders.add(number)
-        return True
+        except Exception:  # the response is foreign; another witness must get its checkpoints
+            log.exception("a checkpoint of %r could not be sent", checkpoint.client_ext_id)
+        else:
+            self._failures.pop(number, None)
+            holders.add(number)
+            return True
+        failures = self._failures[number] = self._failures.get(number, 0) + 1
+        self._pauses[number] = min(_LONGEST_PAUSE, 2 ** (failures - 1)) - 1
+        return False

@@ -99,7 +99,7 @@ class SubscriptionWorker:
         while True:
             await self._wait_for_next_try()
             try:
-                await sender.send(target, message)
+                await _send(sender, target, message)
             except DeliveryRejected as refusal:
                 if not await self._schedule_retry(refusal):
                     return False
@@ -142,6 +142,19 @@ class SubscriptionWorker:
     def _record_progress(self, progress: Progress) -> None:
         self._progress = progress
         self._recorder.record(self._head, progress)
+
+
+async def _send(sender: Sender, target: Target, message: Message) -> None:
+    """Send a message. Raises DeliveryRejected for any fault, so that a response that cannot be parsed is a failed attempt."""
+    try:
+        await sender.send(target, message)
+    except DeliveryRejected:
+        raise
+    except Exception as error:
+        log.exception("a message cannot be sent")
+        raise DeliveryRejected(
+            f"internal error ({type(error).__name__}); see the log of the service"
+        ) from None
 
 
 def _parts(batch: Batch, size: int) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from interface.composition.service import RunningService, configure_logging, sta
 from interface.composition.telemetry import Telemetry
 from interface.composition.templates import check_templates, render_template, templates
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
-from interface.outbound.http_out.outgoing_http import OutgoingHttp
+from interface.outbound.http_out.outgoing_http import OutgoingHttp, to_named_host
 from interface.outbound.letters.letter import Window
 from interface.outbound.mail.couriers import LetterStore, MailCourier, MailSpool, MailTransport
 from interface.outbound.mail.mail_composer import Letters, MailComposer, parse_sender
@@ -74,8 +74,7 @@ def _delivery(settings: Settings) -> Delivery:
         settings.delivery_webhook_secret,
     )
     if url and key_file and secret:
-        # The operator has named the host, so it may be in the private network.
-        http = OutgoingHttp(any_host=True, timeout_seconds=settings.push_timeout_seconds)
+        http = to_named_host(url, timeout_seconds=settings.push_timeout_seconds)
         closing.append(http)
         couriers[SendingMethod.WEBHOOK] = MailerWebhook(
             http, url=url, key=MailerKey(key_file), secret=secret.get_secret_value(), clock=system_clock

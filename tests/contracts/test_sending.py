@@ -19,13 +19,14 @@ class Witness:
 
     refuses: str = ""
     down: bool = False
+    fault: Exception = field(default_factory=lambda: OSError("not now"))
     asked: int = 0
     has: list[tuple[str, int]] = field(default_factory=list)
 
     def send(self, checkpoint: Checkpoint) -> None:
         self.asked += 1
         if self.down or checkpoint.client_ext_id == self.refuses:
-            raise OSError("not now")
+            raise self.fault
         self.has.append((checkpoint.client_ext_id, checkpoint.size))
 
 
@@ -57,6 +58,29 @@ def test_an_unavailable_witness_is_tried_once_and_does_not_block_the_other(
     for _ in range(2):
         sending.run()
     assert sorted(down.has) == well.has  # received nothing twice
+    assert store.unsent_since() is None
+
+
+@pytest.mark.parametrize("fault", [OSError("not now"), RecursionError(), ValueError("nonsense")])
+def test_a_witness_that_keeps_failing_is_tried_less_and_less_often(
+    store: SqliteStore | PostgresStore, fault: Exception
+) -> None:
+    for size in (1, 2):
+        keep(store, "a", size)
+    down, well = Witness(down=True, fault=fault), Witness()
+    sending = CheckpointSender(store, [down, well])
+
+    tries = []
+    for _ in range(16):
+        sending.run()
+        tries.append(down.asked)
+    assert tries == [1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 5]
+    assert well.has == [("a", 1), ("a", 2)]
+
+    down.down = False
+    for _ in range(17):
+        sending.run()
+    assert sorted(down.has) == well.has
     assert store.unsent_since() is None
 
 

@@ -299,6 +299,26 @@ def test_the_reason_for_a_refused_security_event_is_shown(server: Server) -> Non
     assert state(server, made["stream_id"])["lastError"] == "responded with 400: invalid_audience"
 
 
+@pytest.mark.parametrize("body", [b"[" * 60_000, b"\xff"], ids=["deep", "no text"])
+def test_a_response_that_cannot_be_parsed_is_a_failed_attempt(
+    sqlite_url: str, tmp_path: Path, body: bytes
+) -> None:
+    quick = QUICK | {"TICKETS_PUSH_GIVE_UP_HOURS": str(1 / 3600)}
+    with (
+        serving(tmp_path, sqlite_url, **quick) as server,
+        receiving(lambda _: answer(400, body=body)) as receiver,
+    ):
+        given_events(server, 2)
+        delivery = {"method": "urn:ietf:rfc:8935", "endpoint_url": receiver.url("/sets")}
+        made = server.client.post("/client-123/ssf/streams", json={"delivery": delivery})
+        reset(server, 1)
+        name = made.raise_for_status().json()["stream_id"]
+        until(lambda: state(server, name)["status"] == "parked", "it is parked")
+        log = server.log.read_text()
+
+    assert "Traceback" not in log
+
+
 def test_a_separate_process_pushes_beside_servers_that_do_not(database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver, serving(tmp_path, database_url, **QUICK, TICKETS_PUSH="False") as server:
         given_events(server, 2)

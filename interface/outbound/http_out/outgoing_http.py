@@ -20,31 +20,51 @@ _MAX_RESPONSE_BYTES = 64 * 1024
 
 
 class OutgoingHttp:
-    """Sends by POST.
+    """Sends requests and follows no redirect.
 
-    private_hosts: hosts that may have private addresses; any_host: all may. timeout_seconds: of a complete request.
-    The address is checked when the socket is created for it, so DNS rebinding cannot bypass the check.
+    private_hosts: hosts that may have private addresses. timeout_seconds: of a complete request. proxies: use the proxy of
+    the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY). The address is checked when the socket is created for it, so DNS
+    rebinding cannot bypass the check.
     """
 
     def __init__(
-        self, private_hosts: Collection[str] = (), *, any_host: bool = False, timeout_seconds: float
+        self,
+        private_hosts: Collection[str] = (),
+        *,
+        timeout_seconds: float,
+        max_response_bytes: int = _MAX_RESPONSE_BYTES,
+        proxies: bool = False,
     ) -> None:
         self._private_hosts = private_hosts
-        self._any_host = any_host
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._timeout_seconds = timeout_seconds
+        self._max_response_bytes = max_response_bytes
+        self._proxies = proxies
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
-    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> None:
-        """Send the content. Raises Refused for a response other than 2xx, DeliveryRejected for no response."""
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> bytes:
+        """Send the content and return the response, truncated after the limit.
+
+        Raises Refused for a response other than 2xx, DeliveryRejected for every other fault.
+        """
+        return await self.request("POST", url, headers, content)
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> bytes:
+        """Send a request of any method; see `post`."""
         try:
-            async with self._session(url).post(
-                URL(url), data=content, headers=headers, allow_redirects=False
+            async with self._session(url).request(
+                method, URL(url), data=content, headers=headers, allow_redirects=False
             ) as response:
-                _check(response, await _read_limited(response))
+                received = await _read_limited(response, self._max_response_bytes)
+                _check(response, received)
+                return received
+        except DeliveryRejected:
+            raise
         except TimeoutError:
             raise DeliveryRejected(f"no response within {self._timeout_seconds:g} seconds") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the response is foreign: a parser can raise any exception for it
             raise DeliveryRejected(_describe(error)) from None
 
     async def close(self) -> None:
@@ -54,7 +74,7 @@ class OutgoingHttp:
         self._sessions.clear()
 
     def _session(self, url: str) -> aiohttp.ClientSession:
-        private = self._any_host or URL(url).host in self._private_hosts
+        private = URL(url).host in self._private_hosts
         if private not in self._sessions:
             connector = aiohttp.TCPConnector(
                 limit=0,  # each subscription has one request at a time, which must not delay those of others
@@ -63,9 +83,40 @@ class OutgoingHttp:
                 socket_factory=_socket if private else _public_socket,
             )
             self._sessions[private] = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity"},
+                auto_decompress=False,  # a compressed response can be larger than the limit
+                trust_env=self._proxies,
             )
         return self._sessions[private]
+
+
+def to_named_host(
+    url: str, *, timeout_seconds: float, max_response_bytes: int = _MAX_RESPONSE_BYTES, proxies: bool = False
+) -> OutgoingHttp:
+    """Return a client for the URL of a setting: the operator has named its host, which may have a private address."""
+    return OutgoingHttp(
+        (URL(url).host or "",),
+        timeout_seconds=timeout_seconds,
+        max_response_bytes=max_response_bytes,
+        proxies=proxies,
+    )
+
+
+def request_once(
+    http: OutgoingHttp, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+) -> bytes:
+    """Send a request from a thread without an event loop, and close the client; see `OutgoingHttp.request`."""
+
+    async def send() -> bytes:
+        try:
+            return await http.request(method, url, headers, content)
+        finally:
+            await http.close()
+
+    return asyncio.run(send())
 
 
 class Refused(DeliveryRejected):
@@ -95,13 +146,11 @@ def _socket(info: AddrInfoType) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
+async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Read the body up to the limit. The status decides: a truncated or endless body is no error."""
     read = b""
     with suppress(aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
-        while len(read) < _MAX_RESPONSE_BYTES and (
-            more := await response.content.read(_MAX_RESPONSE_BYTES - len(read))
-        ):
+        while len(read) < limit and (more := await response.content.read(limit - len(read))):
             read += more
     if not response.content.at_eof():
         response.close()
@@ -124,7 +173,7 @@ def _check(response: aiohttp.ClientResponse, content: bytes) -> None:
 def _retry_after(value: str | None) -> timedelta:
     if value is None:
         return timedelta()
-    with suppress(ValueError, OverflowError, TypeError):
+    with suppress(Exception):  # a parser can raise any exception for a foreign header
         if value.isdecimal():
             return timedelta(seconds=int(value[:9]))
         return max(timedelta(), parsedate_to_datetime(value) - datetime.now(UTC))
@@ -145,4 +194,6 @@ def _describe(error: Exception) -> str:
         case aiohttp.InvalidURL() | ValueError():
             return "the URL is invalid"
         case _:
-            return f"the connection was lost ({type(error).__name__})"
+            lost = isinstance(error, aiohttp.ClientError | OSError)
+            what = "the connection was lost" if lost else "the response is invalid"
+            return f"{what} ({type(error).__name__})"

@@ -1,22 +1,21 @@
 """Witnesses: they store checkpoints outside the operator's control."""
 
 import hashlib
-import urllib.error
-import urllib.request
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 from rfc3161_client import (
     HashAlgorithm,
     TimestampRequestBuilder,
-    VerificationError,
     VerifierBuilder,
     decode_timestamp_response,
 )
 
 from application.record.ledger import Checkpoint
+from application.subscriptions.push_ports import DeliveryRejected
 from interface.outbound.files.durable_file import locked_directory, replace_durably, write_durably
+from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 
 _TIMEOUT_SECONDS = 10
 _MAX_RESPONSE_BYTES = 1024 * 1024
@@ -100,8 +99,8 @@ class TimeStampAuthority:
                 return "it is the response to another request"
             if self._roots:
                 VerifierBuilder(roots=self._roots).build().verify_message(stamp, note)
-        except (ValueError, VerificationError) as error:
-            return str(error)
+        except Exception as error:  # noqa: BLE001 - a parser can raise any exception for a foreign response
+            return str(error) or type(error).__name__
         return None
 
 
@@ -140,12 +139,10 @@ def _root_line(note: str) -> list[str]:
 
 
 def _post(url: str, content: bytes, media_type: str) -> bytes:
-    request = urllib.request.Request(url, content, {"Content-Type": media_type}, method="POST")  # noqa: S310
+    http = to_named_host(
+        url, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=_MAX_RESPONSE_BYTES, proxies=True
+    )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            content = bytes(response.read(_MAX_RESPONSE_BYTES + 1))
-    except urllib.error.URLError as error:
-        raise OSError(f"{url.partition('?')[0]}: {error}") from error
-    if len(content) > _MAX_RESPONSE_BYTES:
-        raise OSError(f"{url.partition('?')[0]}: the response has more than {_MAX_RESPONSE_BYTES} bytes")
-    return content
+        return request_once(http, "POST", url, {"Content-Type": media_type}, content)
+    except DeliveryRejected as error:
+        raise OSError(f"{urlsplit(url).hostname}: {error}") from None

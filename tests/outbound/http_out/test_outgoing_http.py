@@ -1,6 +1,7 @@
 """Allowed addresses, and the handling of any response."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -18,11 +19,11 @@ from tests.support.receiver import HANGS, Received, answer, receiving
 SECRET_PATH = "/hooks/t0k3n"
 
 
-def post(url: str, *, private: bool = True, timeout_seconds: float = 5) -> None:
-    async def run() -> None:
+def post(url: str, *, private: bool = True, timeout_seconds: float = 5) -> bytes:
+    async def run() -> bytes:
         http = OutgoingHttp({"127.0.0.1", "localhost"} if private else (), timeout_seconds=timeout_seconds)
         try:
-            await http.post(url, {"Content-Type": "text/plain"}, b"content")
+            return await http.post(url, {"Content-Type": "text/plain"}, b"content")
         finally:
             await http.close()
 
@@ -94,6 +95,40 @@ def test_any_other_response_is_a_rejection(reported: bytes, message: str, gone: 
     assert len(receiver.received) == 1
 
 
+def test_a_compressed_response_is_not_expanded() -> None:
+    bomb = gzip.compress(b"0" * 50_000_000)
+    with receiving(lambda _: answer(200, "Content-Encoding: gzip", body=bomb)) as receiver:
+        assert post(receiver.url(SECRET_PATH)) == bomb[: 64 * 1024]
+
+    assert receiver.received[0].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Retry-After: Mon, 99 Foo 99999999999999999999 99:99:99 +9999999999",
+        f"Retry-After: {'9' * 5000}",
+        "Retry-After: ,",
+        "Set-Cookie: \x01;=;;" + "a=b;" * 500,
+        "Content-Type: \xff/\xff; charset=\x00",
+        "Link: <" * 200,
+    ],
+    ids=range(6),
+)
+def test_a_malformed_header_is_no_fault_of_the_service(header: str) -> None:
+    with receiving(lambda _: answer(503, header)) as receiver:
+        not_taken(receiver.url(SECRET_PATH))
+
+
+def test_any_fault_of_a_parser_is_a_rejection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(aiohttp.StreamReader, "read", fail)
+    with receiving(lambda _: answer(200, body=b"x")) as receiver:
+        assert str(not_taken(receiver.url(SECRET_PATH))) == "the response is invalid (RecursionError)"
+
+
 def test_a_silent_server_is_bounded_by_the_time_limit() -> None:
     with receiving(lambda _: HANGS) as receiver:
         refusal = not_taken(receiver.url(SECRET_PATH), timeout_seconds=0.2)
@@ -159,7 +194,7 @@ def test_a_hanging_request_does_not_delay_others() -> None:
     async def run(port: int) -> None:
         http = OutgoingHttp({"127.0.0.1"}, timeout_seconds=20)
 
-        def send(path: str) -> Coroutine[Any, Any, None]:
+        def send(path: str) -> Coroutine[Any, Any, bytes]:
             return http.post(f"http://127.0.0.1:{port}{path}", {}, b"")
 
         hanging = [asyncio.create_task(send("/hangs")) for _ in range(150)]

@@ -20,6 +20,7 @@ from interface.outbound.http_out.witnesses import CheckpointDirectory, Checkpoin
 from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import NOW, SUBJECT
+from tests.support.receiver import OK, answer, receiving
 from tests.support.service import service_over
 
 CHECKPOINT = Checkpoint("client/1", 7, b"r" * 32, "tickets/client%2F1\n7\ncm9vdA==\n\n— tickets c2ln\n", NOW)
@@ -82,6 +83,49 @@ def test_a_failing_or_missing_webhook_is_an_error() -> None:
         CheckpointWebhook(url).send(CHECKPOINT)
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
         CheckpointWebhook(url + "?token=secret").send(CHECKPOINT)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_witness_that_redirects_has_no_checkpoint(tmp_path: Path, status: int) -> None:
+    with receiving(
+        lambda request: (
+            answer(status, "Location: /elsewhere", "Connection: close") if request.path == "/hook" else OK
+        )
+    ) as receiver:
+        url = receiver.url("/hook")
+        for send in (CheckpointWebhook(url).send, TimeStampAuthority(url, tmp_path).send):
+            with pytest.raises(OSError, match=f"{status}: redirects are not followed"):
+                send(CHECKPOINT)
+
+    assert [request.path for request in receiver.received] == ["/hook"] * 2
+    assert not list(tmp_path.glob("*.tsr"))
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        answer(200, "Content-Encoding: gzip", body=b"0" * 100),
+        answer(200, body=b"\x30\x80" * 100_000),
+        answer(200, body=b"0" * 2_000_000),
+        answer(200),
+    ],
+    ids=range(8),
+)
+def test_any_nonsense_of_a_time_stamp_authority_is_an_error(tmp_path: Path, reported: bytes) -> None:
+    with receiving(lambda _: reported) as receiver, pytest.raises(OSError, match=r"invalid|lost"):
+        TimeStampAuthority(receiver.url("/tsa"), tmp_path).send(CHECKPOINT)
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url("/"))
+        CheckpointWebhook("http://outside.invalid/hook").send(CHECKPOINT)
+
+    assert [request.path for request in proxy.received] == ["http://outside.invalid/hook"]
 
 
 def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
