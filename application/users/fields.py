@@ -3,22 +3,28 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from application.shared.fields import NO_CONTROL_CHARACTERS, PRINTABLE, mismatch
 from application.shared.wire import from_camel_case
+from application.users.email_address import MAX_LENGTH, parse_mailbox
 from domain.users.recipient import Contact
 
-# An address that is valid in an SMTP envelope: ASCII, one @, no blanks, quotes or brackets; at most 254 (RFC 5321).
-# No question mark: =?…?= would be decoded in a header (RFC 2047).
+
+def _checked(email: str) -> str:
+    try:
+        parse_mailbox(email)
+    except ValueError as error:
+        message = "must be an address such as user@example.com. {rule}"
+        raise PydanticCustomError("email", message, {"rule": str(error)}) from None
+    return email
+
+
 Email = Annotated[
     str,
-    StringConstraints(
-        max_length=254,
-        pattern=r"^[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}(\.[A-Za-z0-9!#$%&'*+/=^_`{|}~-]{1,30}){0,3}"
-        r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,3}[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$",
-    ),
-    mismatch("must be an address such as user@example.com, in ASCII and without quotation marks"),
-    Field(examples=["user@example.com"]),
+    StringConstraints(max_length=MAX_LENGTH),
+    AfterValidator(_checked),
+    Field(examples=["user@example.com"], json_schema_extra={"format": "idn-email"}),
 ]
 # The limits are those of a window envelope.
 AddressLine = Annotated[

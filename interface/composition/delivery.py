@@ -93,6 +93,7 @@ def _transport(settings: Settings, sender: str) -> MailTransport:
         return SmtpTransport(
             url,
             sender=sender,
+            helo=settings.smtp_helo,
             ca_file=settings.smtp_ca_file,
             timeout_seconds=settings.smtp_timeout_seconds,
         )

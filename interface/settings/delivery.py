@@ -6,6 +6,7 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from application.shared.fields import mismatch
 from application.users.fields import Language
 from interface.settings.base import NOT_EMPTY, Group, HttpUrl
 
@@ -22,6 +23,16 @@ class DeliverySettings(Group):
         Field(
             description="`smtp://user:password@host:587` (STARTTLS), `smtps://…` (TLS) or `smtp+plain://host:25` (unencrypted)"
         ),
+    ] = None
+    smtp_helo: Annotated[
+        str | None,
+        Field(
+            max_length=255,
+            pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f.:IPv]+\])$",
+            description="name of this host for the mail server (EHLO); default: its full domain name, or else the domain of"
+            " `TICKETS_MAIL_FROM`",
+        ),
+        mismatch("must be a domain name such as tickets.bank.example, or an address such as [192.0.2.1]"),
     ] = None
     smtp_ca_file: Annotated[
         Path | None,

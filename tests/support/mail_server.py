@@ -21,7 +21,7 @@ _HANG_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Mail:
-    """A received mail. encrypted: by TLS. by: the number of the connection."""
+    """A received mail. encrypted: by TLS. by: the number of the connection. helo: the name of its sender."""
 
     sender: str
     to: str
@@ -30,6 +30,7 @@ class Mail:
     encrypted: bool
     user: str | None
     by: int
+    helo: str
 
     @property
     def ticket(self) -> str:
@@ -109,6 +110,7 @@ def _mail(server: SMTP, session: Session, envelope: Envelope, to: str) -> Mail:
         server.transport.get_extra_info("ssl_object") is not None,
         session.auth_data.login.decode() if session.auth_data else None,
         server.connection_number,  # type: ignore[attr-defined]
+        session.host_name or "",
     )
 
 
@@ -125,6 +127,7 @@ def mail_server(
     starttls: ssl.SSLContext | None = None,
     tls: ssl.SSLContext | None = None,
     login: tuple[str, str] | None = None,
+    smtputf8: bool = False,
 ) -> Iterator[MailServer]:
     """Yield a mail server. login: the required user and password."""
     box = MailServer(answer_to)
@@ -151,6 +154,7 @@ def mail_server(
             auth_require_tls=True,
             authenticator=authenticated,
             loop=loop,
+            enable_SMTPUTF8=smtputf8,
         )
         made.connection_number = box.connections  # type: ignore[attr-defined]
         return made

@@ -45,7 +45,8 @@ class MailCourier:
         if pending.recipient is None or pending.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
         message = await _render(self._compose, ticket, pending)
-        return await self._transport.send(message, pending.recipient.email, pending.delivery_id)
+        [to] = message["To"].addresses
+        return await self._transport.send(message, to.addr_spec, pending.delivery_id)
 
 
 class MailSpool:

@@ -8,8 +8,10 @@ from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
+from typing import Any
 
 from application.delivery.outbox import PendingDelivery
+from application.users.email_address import parse_mailbox
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.letters.letter import Window, render_letter
 from interface.outbound.mail.templates import Templates
@@ -25,19 +27,34 @@ Compose = Callable[[ClearTicket, PendingDelivery], EmailMessage]
 
 
 class _MailPolicy(EmailPolicy):
-    """Python's policy, except for subjects, where it can lose blanks between encoded words (CPython issue 92081)."""
+    """Python's policy, except for long headers.
 
-    def fold(self, name: str, value: str) -> str:
+    Python loses blanks between the encoded words of a subject (CPython issue 92081), and the quotation marks of a long name,
+    whose commas then separate addresses (issues 80222 and 100884); and it encodes a long id.
+    """
+
+    def fold(self, name: str, value: Any) -> str:
         """Return the header as sent."""
         line = f"{name}: {value}"
-        if name != "Subject" or (line.isascii() and len(line) <= _LONGEST_LINE):
+        if line.isascii() and (len(line) <= _LONGEST_LINE or name == "Message-ID"):
+            return f"{line}{self.linesep}"
+        if name == "Subject":
+            return f"{name}: {self._encoded(name, value)}{self.linesep}"
+        if name not in ("From", "To"):
             return str(super().fold(name, value))
-        encoded = Header(str(value), "utf-8", maxlinelen=_LONGEST_LINE, header_name=name)
-        return f"{name}: {encoded.encode(linesep=self.linesep)}{self.linesep}"
+        [address] = value.addresses
+        if not address.display_name:
+            return f"{name}: {address.addr_spec}{self.linesep}"
+        encoded = self._encoded(name, address.display_name)
+        return f"{name}: {encoded}{self.linesep} <{address.addr_spec}>{self.linesep}"
 
     def fold_binary(self, name: str, value: str) -> bytes:
-        """Return the header in bytes."""
-        return self.fold(name, value).encode("ascii")
+        """Return the header in bytes. Only a local part of an address can be other than ASCII (RFC 6532)."""
+        return self.fold(name, value).encode()
+
+    def _encoded(self, name: str, text: str) -> str:
+        header = Header(str(text), "utf-8", maxlinelen=_LONGEST_LINE, header_name=name)
+        return header.encode(linesep=self.linesep)
 
 
 # 7bit, so that no server needs to support 8BITMIME.
@@ -100,13 +117,11 @@ class MailComposer:
         return message
 
     def _message(self, pending: PendingDelivery) -> EmailMessage:
-        address = pending.recipient and pending.recipient.email
-        if not address or not _ADDRESS.fullmatch(address):
-            raise InvalidAddress("the user's email address is invalid")
+        address = _address((pending.recipient and pending.recipient.email) or "")
         message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
         # Without a display name: it is the caller's text and could inject header syntax.
-        message["To"] = Address(addr_spec=address)
+        message["To"] = address
         message["Subject"] = _one_line(self.templates.render("subject.txt", None, pending))
         message["Date"] = _without_fraction(pending.entry.minted)
         # The same for every attempt, so that duplicates are recognisable.
@@ -122,6 +137,16 @@ def parse_sender(text: str) -> Address:
     if not _ADDRESS.fullmatch(address) or not name.isprintable() or "=?" in name:
         raise ValueError("must be an address such as Tickets <tickets@bank.example>")
     return Address(display_name=name, addr_spec=address)
+
+
+def _address(text: str) -> Address:
+    if _ADDRESS.fullmatch(text):  # also an address that was stored under other limits of length
+        return Address(addr_spec=text)
+    try:
+        local, domain = parse_mailbox(text)
+    except ValueError:
+        raise InvalidAddress("the user's email address is invalid") from None
+    return Address(username=local, domain=domain)
 
 
 def _one_line(subject: str) -> str:

@@ -1,6 +1,8 @@
 """SMTP: sends mails to the operator's mail server, over pooled connections."""
 
 import asyncio
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,13 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
     SMTP,
-    SMTPAuthenticationError,
     SMTPConnectError,
     SMTPDataError,
     SMTPException,
+    SMTPHeloError,
     SMTPRecipientRefused,
     SMTPResponseException,
-    SMTPSenderRefused,
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
@@ -35,12 +36,19 @@ _PERMANENT = 500
 _QUIT_SECONDS = 2
 _PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 _ABOUT_THE_MAIL = (SMTPRecipientRefused, SMTPDataError)
-_ANSWERS_TO = {
-    SMTPRecipientRefused: "the recipient",
-    SMTPDataError: "the mail",
-    SMTPSenderRefused: "the sender",
-    SMTPAuthenticationError: "the login",
-}
+_DOMAIN_NAME = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+class Step(StrEnum):
+    """A step of sending a mail, as named in errors."""
+
+    CONNECTION = "the connection"
+    EHLO = "EHLO"
+    TLS = "STARTTLS"
+    AUTH = "AUTH"
+    MAIL = "MAIL FROM"
+    RCPT = "RCPT TO"
+    DATA = "DATA"
 
 
 class Tls(StrEnum):
@@ -106,16 +114,26 @@ class _Connection:
     used_at: float = 0
 
 
+@dataclass
+class _Progress:
+    """The current step; errors name it."""
+
+    step: Step = Step.CONNECTION
+
+
 class SmtpTransport:
     """Sends mails. Of the server's responses only the codes are kept: the texts can contain an address.
 
-    sender: of the envelope. ca_file: CA certificates for the server, instead of the system's.
-    timeout_seconds: of a complete mail.
+    sender: of the envelope. helo: the name of this host for the server; None: the host's domain name, or else the domain of
+    the sender. ca_file: CA certificates for the server, instead of the system's. timeout_seconds: of a complete mail.
     """
 
-    def __init__(self, url: SmtpUrl, *, sender: str, ca_file: Path | None, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: SmtpUrl, *, sender: str, helo: str | None, ca_file: Path | None, timeout_seconds: float
+    ) -> None:
         self._url = url
         self._sender = sender
+        self._helo = helo
         self._timeout_seconds = timeout_seconds
         self._tls = None if url.tls is Tls.NONE else ssl.create_default_context(cafile=ca_file)
         self._idle: list[_Connection] = []
@@ -124,13 +142,13 @@ class SmtpTransport:
     async def send(self, message: EmailMessage, to: str, _name: str) -> str:
         """Send a mail and return the server's response code. Raises NotDelivered."""
         content = message.as_bytes()
-        async with self._free, self._bounded("accept the mail"):
-            return await self._send(content, to)
+        async with self._free, self._bounded("accept the mail") as progress:
+            return await self._send(content, to, progress)
 
     async def check(self) -> None:
         """Connect and log in without sending a mail. Raises NotDelivered."""
-        async with self._bounded("respond"):
-            await _quit(await self._new())
+        async with self._bounded("respond") as progress:
+            await _quit(await self._new(progress))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -138,27 +156,31 @@ class SmtpTransport:
         await asyncio.gather(*(_quit(connection) for connection in idle))
 
     @asynccontextmanager
-    async def _bounded(self, action: str) -> AsyncIterator[None]:
+    async def _bounded(self, action: str) -> AsyncIterator[_Progress]:
         """Limit the time that the server may take. Raises NotDelivered for any error of it."""
+        progress = _Progress()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                yield
+                yield progress
         except (TimeoutError, SMTPTimeoutError):
-            message = f"the mail server did not {action} within {self._timeout_seconds:g} seconds"
-            raise NotDelivered(message, "timeout") from None
+            limit = f"within {self._timeout_seconds:g} seconds: no response to {progress.step}"
+            raise NotDelivered(f"the mail server did not {action} {limit}", "timeout") from None
         except SMTPResponseException as error:
-            raise _rejected(error) from None
+            raise _rejected(error, progress.step) from None
         except (SMTPException, OSError, ValueError) as error:
-            raise _no_response(error) from None
+            raise _no_response(error, progress.step) from None
 
-    async def _send(self, content: bytes, to: str) -> str:
-        connection = await self._kept() or await self._new()
+    async def _send(self, content: bytes, to: str, progress: _Progress) -> str:
+        connection = await self._kept() or await self._new(progress)
         smtp = connection.smtp
         try:
-            await smtp.mail(self._sender)
-            await smtp.rcpt(to)
+            progress.step = Step.MAIL
+            await smtp.mail(self._sender, options=_options(smtp, to))
+            progress.step = Step.RCPT
+            await smtp.rcpt(to, encoding="utf-8")
+            progress.step = Step.DATA
             code = (await smtp.data(content)).code
-        except SMTPResponseException:
+        except (SMTPResponseException, NotDelivered):
             await self._keep(connection)
             raise
         except BaseException:
@@ -167,20 +189,48 @@ class SmtpTransport:
         await self._keep(connection)
         return str(code)
 
-    async def _new(self) -> _Connection:
+    async def _new(self, progress: _Progress) -> _Connection:
         url = self._url
+        # Servers refuse names without a dot, such as localhost or the name of a container.
+        self._helo = self._helo or await asyncio.to_thread(_own_name, self._sender.rpartition("@")[2])
         smtp = _Smtp(
             hostname=url.host,
             port=url.port,
-            username=url.username,
-            password=url.password,
+            local_hostname=self._helo,
             use_tls=url.tls is Tls.IMPLICIT,
-            start_tls=url.tls is Tls.STARTTLS,
+            start_tls=False,
             tls_context=self._tls,
             timeout=self._timeout_seconds,
         )
         await smtp.connect()
+        try:
+            await self._introduce(smtp, progress)
+        except BaseException:
+            smtp.close()
+            raise
         return _Connection(smtp)
+
+    async def _introduce(self, smtp: SMTP, progress: _Progress) -> None:
+        """Send EHLO, encrypt the connection and log in, as the URL requires."""
+        url = self._url
+        progress.step = Step.EHLO
+        try:
+            await smtp.ehlo()
+        except SMTPHeloError as refused:
+            if url.tls is not Tls.NONE:
+                raise
+            try:  # a server without extensions
+                await smtp.helo()
+            except SMTPHeloError:
+                raise refused from None
+        if url.tls is Tls.STARTTLS:
+            progress.step = Step.TLS
+            await smtp.starttls()
+            progress.step = Step.EHLO
+            await smtp.ehlo()
+        if url.username is not None and url.password is not None:
+            progress.step = Step.AUTH
+            await smtp.login(url.username, url.password)
 
     async def _kept(self) -> _Connection | None:
         """Return an idle connection that still works."""
@@ -203,14 +253,34 @@ class SmtpTransport:
             await _quit(connection)
 
 
-def _rejected(error: SMTPResponseException) -> NotDelivered:
+def _options(smtp: SMTP, to: str) -> list[str]:
+    """Return the options of a mail (RFC 6531). Raises NotDelivered if the server cannot send to the address."""
+    if to.isascii():
+        return []
+    if not smtp.supports_extension("smtputf8"):
+        raise NotDelivered(
+            "the user's email address needs SMTPUTF8, which the mail server does not offer",
+            "no-smtputf8",
+            final=True,
+        )
+    return ["SMTPUTF8", "BODY=8BITMIME"]
+
+
+def _own_name(domain: str) -> str:
+    """Return the domain name of this host, or else the given domain."""
+    name = socket.getfqdn()
+    return name if _DOMAIN_NAME.fullmatch(name) and not name.endswith(".localdomain") else domain
+
+
+def _rejected(error: SMTPResponseException, step: Step) -> NotDelivered:
     """Return the error of a response; a permanent rejection of the recipient or the mail is final."""
-    to = next((to for kind, to in _ANSWERS_TO.items() if isinstance(error, kind)), "the connection")
     final = isinstance(error, _ABOUT_THE_MAIL) and error.code >= _PERMANENT
-    return NotDelivered(f"the mail server responded with {error.code} to {to}", str(error.code), final=final)
+    return NotDelivered(
+        f"the mail server responded with {error.code} to {step}", str(error.code), final=final
+    )
 
 
-def _no_response(error: Exception) -> NotDelivered:
+def _no_response(error: Exception, step: Step) -> NotDelivered:
     match error.__cause__ or error:
         case ssl.SSLCertVerificationError() as fault:
             return NotDelivered(
@@ -219,7 +289,7 @@ def _no_response(error: Exception) -> NotDelivered:
         case ssl.SSLError():
             return NotDelivered("no acceptable TLS version of the mail server", "no-tls")
         case SMTPServerDisconnected() | ConnectionResetError():
-            return NotDelivered("the mail server closed the connection", "disconnected")
+            return NotDelivered(f"the mail server closed the connection at {step}", "disconnected")
         case SMTPException() as fault if "STARTTLS" in str(fault):
             return NotDelivered("the mail server does not support STARTTLS", "no-tls")
         case SMTPException() as fault if not isinstance(fault, SMTPConnectError):

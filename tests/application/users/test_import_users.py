@@ -146,7 +146,7 @@ def test_an_invalid_postal_address_is_reported_with_its_line_number(
     [
         (
             "nonsense,,",
-            "email: must be an address such as user@example.com, in ASCII and without quotation marks",
+            "email: must be an address such as user@example.com. An email address must have an @-sign.",
         ),
         ("a@example.com,\x00,", "name: must not contain control characters"),
         ("a@example.com,,german!", "language: must be a language tag such as en or de-CH"),

@@ -537,7 +537,7 @@ def test_a_mail_server_that_refuses_the_login_is_reported(
 
     assert bad(let_in) == []
     assert untrusted.found.startswith("the mail server's certificate was rejected")
-    assert refused.found == "the mail server responded with 535 to the login"
+    assert refused.found == "the mail server responded with 535 to AUTH"
     assert gone.found == "cannot connect to the mail server"
     assert {finding.check for finding in (untrusted, refused, gone)} == {"mail server"}
     assert len({untrusted.advice, refused.advice, gone.advice}) == 1

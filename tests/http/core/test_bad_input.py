@@ -211,7 +211,7 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
         "a@example.com\r\nBcc: evil@example.com",
         "a@example.com\n",
         "a..b@example.com",
-        "ä@example.com",
+        "ä\u202e@example.com",
         "=?utf-8?q?a=0d=0aBcc:_evil?=@example.com",
         f"{LONG}@example.com",
     ],

@@ -106,7 +106,7 @@ def given_a_policy(web: Web, *methods: str) -> None:
 
 def test_a_ticket_is_queued_retried_failed_and_sent_after_a_requested_retry(any_web: Web) -> None:
     web = any_web
-    courier = FakeCourier([later("the mail server responded with 451 to the mail"), never("unknown", "550")])
+    courier = FakeCourier([later("the mail server responded with 451 to DATA"), never("unknown", "550")])
     created(web)
     queued = {
         "ticketVersion": 1,
@@ -127,7 +127,7 @@ def test_a_ticket_is_queued_retried_failed_and_sent_after_a_requested_retry(any_
         tried = {
             **queued,
             "attempt": 1,
-            "lastError": "the mail server responded with 451 to the mail",
+            "lastError": "the mail server responded with 451 to DATA",
             "nextTry": "2026-11-23T09:42:30Z",
         }
         assert items(web) == [tried]
@@ -411,7 +411,7 @@ def test_a_rejected_recipient_is_answered_as_failed(web: Web, tmp_path: Path) ->
         answer = created(web, Prefer="wait=20")
 
     assert answer.headers["Ticket-Delivery"] == 'failed;method="Email";answer="550"'
-    assert items(web)[0]["lastError"] == "the mail server responded with 550 to the recipient"
+    assert items(web)[0]["lastError"] == "the mail server responded with 550 to RCPT TO"
 
 
 def test_the_delivery_is_in_the_response_only_with_the_preference(web: Web) -> None:

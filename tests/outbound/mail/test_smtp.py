@@ -37,9 +37,19 @@ async def sent(transport: SmtpTransport, to: str = TO) -> str:
         return f"{error.answer}{'!' if error.final else ''}: {str(error).replace(to, 'an address')}"
 
 
-def transport_to(url: str, *, ca_file: Path | None = None, timeout_seconds: float = 10) -> SmtpTransport:
+def transport_to(
+    url: str,
+    *,
+    ca_file: Path | None = None,
+    timeout_seconds: float = 10,
+    helo: str | None = "tickets.bank.example",
+) -> SmtpTransport:
     return SmtpTransport(
-        parse_smtp_url(url), sender="tickets@bank.example", ca_file=ca_file, timeout_seconds=timeout_seconds
+        parse_smtp_url(url),
+        sender="tickets@bank.example",
+        helo=helo,
+        ca_file=ca_file,
+        timeout_seconds=timeout_seconds,
     )
 
 
@@ -107,14 +117,14 @@ def test_a_connection_is_renewed_after_a_hundred_mails() -> None:
         (
             "RCPT",
             "550 5.1.1 una@example.com is unknown",
-            "550!: the mail server responded with 550 to the recipient",
+            "550!: the mail server responded with 550 to RCPT TO",
         ),
-        ("RCPT", "450 4.2.1 busy", "450: the mail server responded with 450 to the recipient"),
-        ("DATA", "554 5.7.1 spam", "554!: the mail server responded with 554 to the mail"),
-        ("DATA", "451 4.3.0 later", "451: the mail server responded with 451 to the mail"),
-        ("DATA", "421 going down", "421: the mail server responded with 421 to the mail"),
-        ("DATA", DROPS, "disconnected: the mail server closed the connection"),
-        ("RCPT", DROPS, "disconnected: the mail server closed the connection"),
+        ("RCPT", "450 4.2.1 busy", "450: the mail server responded with 450 to RCPT TO"),
+        ("DATA", "554 5.7.1 spam", "554!: the mail server responded with 554 to DATA"),
+        ("DATA", "451 4.3.0 later", "451: the mail server responded with 451 to DATA"),
+        ("DATA", "421 going down", "421: the mail server responded with 421 to DATA"),
+        ("DATA", DROPS, "disconnected: the mail server closed the connection at DATA"),
+        ("RCPT", DROPS, "disconnected: the mail server closed the connection at RCPT TO"),
     ],
 )
 def test_responses_are_reported_by_code_and_5xx_to_the_mail_is_final(
@@ -127,12 +137,99 @@ def test_responses_are_reported_by_code_and_5xx_to_the_mail_is_final(
         assert send(url, TO, "other@example.com", timeout_seconds=60) == [expected, "250"]
 
 
-@pytest.mark.parametrize(("step", "does"), [("RCPT", HANGS), ("DATA", HANGS), ("DATA", DRIPS)])
-def test_a_slow_server_is_bounded_by_the_time_limit(step: str, does: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "does", "named"), [("RCPT", HANGS, "RCPT TO"), ("DATA", HANGS, "DATA"), ("DATA", DRIPS, "DATA")]
+)
+def test_a_slow_server_is_bounded_by_the_time_limit(step: str, does: str, named: str) -> None:
     with plain(lambda at, _to: does if at == step else OK) as (_, url):
         assert send(url, timeout_seconds=0.5) == [
-            "timeout: the mail server did not accept the mail within 0.5 seconds"
+            f"timeout: the mail server did not accept the mail within 0.5 seconds: no response to {named}"
         ]
+
+
+def scripted(responses: dict[str, str]) -> Callable[[socket.socket], None]:
+    """Serve one connection by the script: the response to each command, or 250."""
+
+    def serve(line: socket.socket) -> None:
+        with line, line.makefile("rwb") as file:
+            file.write((responses.get("", "220 here") + "\r\n").encode())
+            file.flush()
+            while command := file.readline().decode().split(" ")[0].strip():
+                file.write((responses.get(command, "250 fine") + "\r\n").encode())
+                file.flush()
+
+    return serve
+
+
+@contextmanager
+def serves_once(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Yield the port of a server for one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=lambda: serve(listening.accept()[0]))
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "responses", "expected"),
+    [
+        ("smtp+plain", {"": "554 no"}, "554: the mail server responded with 554 to the connection"),
+        (
+            "smtp+plain",
+            {"EHLO": "504 need a name with a dot", "HELO": "504 no"},
+            "504: the mail server responded with 504 to EHLO",
+        ),
+        ("smtp", {"EHLO": "504 no"}, "504: the mail server responded with 504 to EHLO"),
+        (
+            "smtp",
+            {"EHLO": "250-here\r\n250 STARTTLS", "STARTTLS": "454 later"},
+            "454: the mail server responded with 454 to STARTTLS",
+        ),
+        ("smtp+plain", {"MAIL": "530 no"}, "530: the mail server responded with 530 to MAIL FROM"),
+        ("smtp+plain", {"RCPT": "450 no"}, "450: the mail server responded with 450 to RCPT TO"),
+        ("smtp+plain", {"DATA": "451 no"}, "451: the mail server responded with 451 to DATA"),
+    ],
+)
+def test_the_refused_step_is_named(scheme: str, responses: dict[str, str], expected: str) -> None:
+    with serves_once(scripted(responses)) as port:
+        assert send(f"{scheme}://127.0.0.1:{port}") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("own", "helo", "expected"),
+    [
+        ("localhost", None, "bank.example"),
+        ("3f9c0a1b2c3d", None, "bank.example"),
+        ("localhost.localdomain", None, "bank.example"),
+        ("web_1.net_1", None, "bank.example"),
+        ("host.bank.example", None, "host.bank.example"),
+        ("host.bank.example", "tickets.example", "tickets.example"),
+        ("localhost", "[192.0.2.1]", "[192.0.2.1]"),
+    ],
+)
+def test_the_name_for_ehlo_is_a_domain(
+    monkeypatch: pytest.MonkeyPatch, own: str, helo: str | None, expected: str
+) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: own)
+    with plain() as (server, url):
+        assert send(url, helo=helo) == ["250"]
+
+    assert server.taken[0].helo == expected
+
+
+def test_a_local_part_beyond_ascii_is_sent_by_smtputf8_only() -> None:
+    to = "jörg@xn--zrich-kva.ch"
+    with mail_server(smtputf8=True) as server:
+        assert send(f"smtp+plain://127.0.0.1:{server.port}", to, TO) == ["250", "250"]
+    assert [mail.to for mail in server.taken] == [to, TO]
+
+    with plain() as (server, url):
+        assert send(url, to, TO) == [
+            "no-smtputf8!: the user's email address needs SMTPUTF8, which the mail server does not offer",
+            "250",
+        ]
+    assert [mail.to for mail in server.taken] == [TO]
 
 
 def test_a_closed_port_is_reported() -> None:
@@ -235,7 +332,7 @@ def test_without_starttls_nothing_is_sent_in_clear() -> None:
 def test_a_wrong_password_is_retried_later(certificate: Path) -> None:
     with mail_server(starttls=server_context(certificate), login=("tickets", "right")) as server:
         url = f"smtp://tickets:wrong@localhost:{server.port}"
-        assert send(url, ca_file=certificate) == ["535: the mail server responded with 535 to the login"]
+        assert send(url, ca_file=certificate) == ["535: the mail server responded with 535 to AUTH"]
 
 
 def test_at_most_eight_mails_are_sent_concurrently() -> None:
