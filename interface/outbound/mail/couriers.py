@@ -1,8 +1,9 @@
 """Deliver tickets to their users, by mail or as a printed letter."""
 
 import asyncio
+import logging
+import traceback
 from collections.abc import Callable
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -13,6 +14,8 @@ from interface.outbound.files.durable_file import remove_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
 from interface.outbound.mail.mail_composer import Compose, InvalidAddress, Letters
 from interface.outbound.mail.templates import InvalidTemplate
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 _REASONS = {
@@ -26,10 +29,10 @@ _REASONS = {
 class MailTransport(Protocol):
     """Sends mails."""
 
-    async def send(self, message: EmailMessage, to: str, name: str) -> str:
+    async def send(self, content: bytes, to: str, name: str) -> str:
         """Send a mail durably and return the response code. Raises NotDelivered.
 
-        name: identifies the mail.
+        content: the mail as sent. name: identifies the mail.
         """
 
 
@@ -44,9 +47,14 @@ class MailCourier:
         """Send the mail and return the response code. Raises NotDelivered."""
         if pending.recipient is None or pending.recipient.email is None:
             raise NotDelivered("the user has no email address", "no-address", final=True)
-        message = await _render(self._compose, ticket, pending)
+        content, to = await _render(self._content, ticket, pending)
+        return await self._transport.send(content, to, pending.delivery_id)
+
+    def _content(self, ticket: ClearTicket, pending: PendingDelivery) -> tuple[bytes, str]:
+        """Return the mail as sent, and its address."""
+        message = self._compose(ticket, pending)
         [to] = message["To"].addresses
-        return await self._transport.send(message, to.addr_spec, pending.delivery_id)
+        return message.as_bytes(), to.addr_spec
 
 
 class MailSpool:
@@ -56,9 +64,9 @@ class MailSpool:
         remove_drafts(directory)
         self._directory = directory
 
-    async def send(self, message: EmailMessage, _to: str, name: str) -> str:
+    async def send(self, content: bytes, _to: str, name: str) -> str:
         """Write the mail to disk; a repeated mail has the same file. Raises NotDelivered."""
-        await _write(self._directory / f"{name}.eml", message.as_bytes())
+        await _write(self._directory / f"{name}.eml", content)
         return "spooled"
 
 
@@ -83,10 +91,26 @@ async def _render(
     make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
 ) -> Made:
     """Render in a thread, since a letter would block the event loop for milliseconds."""
+    return await asyncio.to_thread(_rendered, make, ticket, pending)
+
+
+def _rendered(
+    make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
+) -> Made:
+    """Render. Raises NotDelivered for any fault: a retry would have the same one."""
     try:
-        return await asyncio.to_thread(make, ticket, pending)
+        return make(ticket, pending)
     except tuple(_REASONS) as error:
         raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - libraries render foreign texts, and can raise any exception for them
+        # The message is not logged, since it may contain the ticket.
+        kind, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+        log.error("ticket %s: %s in\n%s", pending.delivery_id, kind, where)  # noqa: TRY400
+        raise NotDelivered(
+            f"the text cannot be rendered ({kind}); see the log of the service", "not-rendered", final=True
+        ) from None
 
 
 async def _write(path: Path, content: bytes) -> None:

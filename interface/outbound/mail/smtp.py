@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -139,9 +138,8 @@ class SmtpTransport:
         self._idle: list[_Connection] = []
         self._free = asyncio.Semaphore(_CONNECTIONS)
 
-    async def send(self, message: EmailMessage, to: str, _name: str) -> str:
+    async def send(self, content: bytes, to: str, _name: str) -> str:
         """Send a mail and return the server's response code. Raises NotDelivered."""
-        content = message.as_bytes()
         async with self._free, self._bounded("accept the mail") as progress:
             return await self._send(content, to, progress)
 

@@ -518,3 +518,34 @@ def test_a_rendering_error_falls_to_the_next_method_with_a_reason_without_person
         "letter-not-printable!: the letter's font lacks U+738B"
     )
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", [OverflowError, RecursionError, UnicodeError, KeyError, AssertionError])
+def test_any_fault_of_rendering_is_final_and_named_without_its_message(
+    fault: type[Exception], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> Any:
+        raise fault(TICKET.reveal())
+
+    monkeypatch.setattr("interface.outbound.mail.templates.format_date", fails)
+    monkeypatch.setattr("interface.outbound.mail.mail_composer.render_letter", fails)
+    couriers: list[Courier] = [
+        MailCourier(compose, MailSpool(tmp_path)) for compose in kinds(mails()).values()
+    ]
+
+    for courier in [*couriers, LetterStore(letters(), tmp_path)]:
+        assert not_delivered(courier) == (
+            f"not-rendered!: the text cannot be rendered ({fault.__name__}); see the log of the service"
+        )
+    assert fault.__name__ in caplog.text
+    assert TICKET.reveal() not in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_of_writing_a_header_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise IndexError
+
+    monkeypatch.setattr(EmailMessage, "as_bytes", fails)
+
+    assert not_delivered(MailCourier(mails().text, MailSpool(tmp_path))).startswith("not-rendered!: ")

@@ -49,7 +49,7 @@ def mail(text: str = TEXT) -> EmailMessage:
 
 async def sent(transport: SmtpTransport, message: EmailMessage, to: str) -> str:
     try:
-        return await transport.send(message, to, "name")
+        return await transport.send(message.as_bytes(), to, "name")
     except NotDelivered as error:
         return f"{error.answer}{'!' if error.final else ''}: {error}"
 

@@ -32,7 +32,7 @@ def mail() -> EmailMessage:
 async def sent(transport: SmtpTransport, to: str = TO) -> str:
     """Return the response, or the code and message of a rejection, without an address; `!`: final."""
     try:
-        return await transport.send(mail(), to, "name")
+        return await transport.send(mail().as_bytes(), to, "name")
     except NotDelivered as error:
         return f"{error.answer}{'!' if error.final else ''}: {str(error).replace(to, 'an address')}"
 
