@@ -19,13 +19,16 @@ from interface.settings import InvalidSettings, Settings, read_settings
 
 
 def templates(settings: Settings) -> Templates:
-    """Return the templates of mails and letters."""
+    """Return the templates of mails and letters. Raises InvalidSettings, also for an invalid link in their directory."""
     if settings.template_dir and not settings.template_dir.is_dir():
         raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir} is not a directory")
     texts = Templates(
         settings.template_dir, language=settings.language, time_zone=ZoneInfo(settings.time_zone)
     )
-    known = sorted({name.split("/")[1] for name in texts.names() if "/" in name})
+    try:
+        known = sorted({name.split("/")[1] for name in texts.names() if "/" in name})
+    except (InvalidTemplate, OSError) as error:
+        raise InvalidSettings(f"TICKETS_TEMPLATE_DIR {settings.template_dir}: {error}") from None
     # A language such as de-CH falls back to de.
     if not any(f"{settings.language}-".lower().startswith(f"{name}-".lower()) for name in known):
         raise InvalidSettings(

@@ -16,26 +16,26 @@ def readable_by_others(paths: Iterable[Path]) -> Iterator[str]:
     """
     for path in paths:
         try:
-            found, parent = path.stat(), path.parent.stat()
+            found = path.stat()
         except OSError:
             continue
         if _is_open(found, _OTHERS, _GROUP):
             yield f"other users can read {path}: chmod 600 {path}"
-        if _may_be_emptied(path.parent, parent):
-            yield f"other users can replace files in {path.parent}: chmod 700 {path.parent}"
+        for directory in filter(_may_be_emptied, _directories(path)):
+            yield f"other users can replace files in {directory}: chmod 700 {directory}"
 
 
 def writable_by_others(paths: Iterable[Path]) -> Iterator[str]:
     """Yield a finding with a remedy for each file or directory that others can change or replace."""
     for path in paths:
         try:
-            found, parent = path.stat(), path.parent.stat()
+            found = path.stat()
         except OSError:
             continue
         if _is_open(found, _OTHERS_WRITE, _GROUP_WRITE) and not _is_read_only(path):
             yield f"other users can change {path}: chmod go-w {path}"
-        if _may_be_emptied(path.parent, parent):
-            yield f"other users can replace files in {path.parent}: chmod go-w {path.parent}"
+        for directory in filter(_may_be_emptied, _directories(path)):
+            yield f"other users can replace files in {directory}: chmod go-w {directory}"
 
 
 def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
@@ -52,7 +52,19 @@ def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
             yield f"other users can create files in {path}: chmod 700 {path}"
 
 
-def _may_be_emptied(directory: Path, found: os.stat_result) -> bool:
+def _directories(path: Path) -> Iterator[Path]:
+    """Yield the directory of an existing file and, if it is a symbolic link, the directory of each target."""
+    yield path.parent
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+        yield path.parent
+
+
+def _may_be_emptied(directory: Path) -> bool:
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
     sticky = found.st_mode & stat.S_ISVTX
     return not sticky and _is_open(found, _OTHERS_WRITE, _GROUP_WRITE) and not _is_read_only(directory)
 

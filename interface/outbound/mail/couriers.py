@@ -97,12 +97,12 @@ async def _render(
 def _rendered(
     make: Callable[[ClearTicket, PendingDelivery], Made], ticket: ClearTicket, pending: PendingDelivery
 ) -> Made:
-    """Render. Raises NotDelivered for any fault: a retry would have the same one."""
+    """Render. Raises NotDelivered for any fault, since a retry would have the same one, except those of the machine."""
     try:
         return make(ticket, pending)
     except tuple(_REASONS) as error:
         raise NotDelivered(str(error), _REASONS[type(error)], final=True) from None
-    except MemoryError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - libraries render foreign texts, and can raise any exception for them
         # The message is not logged, since it may contain the ticket.

@@ -25,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from application.delivery.outbox import PendingDelivery
 from domain.tickets.ticket import ClearTicket
+from interface.outbound.mail.template_files import InvalidLink, check_inside, template_files
 
 BUILT_IN = Path(__file__).with_name("templates")
 LANGUAGES = ("de", "en", "fr", "it")
@@ -51,7 +52,7 @@ class Templates:
     """Finds and renders texts.
 
     directory: contains `<client>/<language>/<kind>`, or `_/<language>/<kind>` for all clients, which override the built-in
-    templates; None: built-in templates only. language: for users without a language, or with one without a template.
+    templates, also as symbolic links inside of it; None: built-in templates only. language: for users without a language, or with one without a template.
     """
 
     def __init__(self, directory: Path | None, *, language: str, time_zone: ZoneInfo) -> None:
@@ -86,11 +87,10 @@ class Templates:
         return [fault for name in self.names() for fault in self._faults(name)]
 
     def names(self) -> Sequence[str]:
-        """Return the names of the existing and the required templates."""
+        """Return the names of the existing and the required templates. Raises InvalidTemplate for an invalid link."""
         found = [f"{_EVERY_CLIENT}/{language}/{kind}" for language in LANGUAGES for kind in KINDS]
         if self._directory:
-            files = (path for path in self._directory.rglob("*") if path.is_file())
-            found += [path.relative_to(self._directory).as_posix() for path in files]
+            found += _DirectoryLoader(self._directory).list_templates()
         return sorted(set(found))
 
     def _faults(self, name: str) -> Iterator[str]:
@@ -176,7 +176,7 @@ class Templates:
 
     @cached_property
     def _environment(self) -> Environment:
-        directories = [FileSystemLoader(self._directory)] if self._directory else []
+        directories = [_DirectoryLoader(self._directory)] if self._directory else []
         return ImmutableSandboxedEnvironment(
             loader=ChoiceLoader([*directories, _BuiltInLoader(BUILT_IN)]),
             autoescape=lambda name: bool(name and name.endswith(".html")),
@@ -201,6 +201,25 @@ def _locale(language: str) -> Locale:
         return Locale.parse("en-GB" if language == "en" else language, sep="-")
     except (UnknownLocaleError, ValueError):
         return Locale.parse("en-GB", sep="-")
+
+
+class _DirectoryLoader(FileSystemLoader):
+    """The texts of a directory, also through symbolic links inside of it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._directory = directory
+
+    def get_source(self, environment: Environment, template: str) -> Any:
+        found = super().get_source(environment, template)
+        check_inside(self._directory, template)
+        return found
+
+    def list_templates(self) -> list[str]:
+        try:
+            return list(template_files(self._directory))
+        except InvalidLink as error:
+            raise InvalidTemplate(str(error)) from None
 
 
 class _BuiltInLoader(FileSystemLoader):

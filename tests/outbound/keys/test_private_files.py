@@ -69,6 +69,25 @@ def test_a_trusted_file_that_others_can_replace_is_reported(key: Path, mode: int
     ]
 
 
+@pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
+def test_the_directory_of_each_target_of_a_link_is_checked(key: Path, tmp_path: Path, mode: int) -> None:
+    between = tmp_path / "between"
+    between.mkdir(mode=0o700)
+    (between / "link").symlink_to(key)
+    (tmp_path / "first").symlink_to("between/link")
+    assert [*readable_by_others([tmp_path / "first"]), *writable_by_others([tmp_path / "first"])] == []
+
+    for directory in (between, key.parent):
+        directory.chmod(mode)
+        assert list(readable_by_others([tmp_path / "first"])) == [
+            f"other users can replace files in {directory}: chmod 700 {directory}"
+        ]
+        assert list(writable_by_others([tmp_path / "first"])) == [
+            f"other users can replace files in {directory}: chmod go-w {directory}"
+        ]
+        directory.chmod(0o700)
+
+
 def test_a_trusted_file_may_be_readable_by_all(key: Path) -> None:
     key.chmod(0o644)
     key.parent.chmod(0o755)
@@ -139,6 +158,26 @@ def test_a_file_that_others_can_replace_stops_the_start(
             start(settings)
         path.chmod(mode)
     start(settings).close()
+
+
+def test_a_linked_template_that_others_can_replace_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = made(tmp_path / "templates" / "..v1" / "c1" / "en" / "mail.txt", "{{ ticket }}")
+    (tmp_path / "templates" / "..data").symlink_to("..v1")
+    (tmp_path / "templates" / "c1").symlink_to("..data/c1")
+    settings = Settings(
+        database_url=f"sqlite:///{tmp_path}/var/tickets.db", template_dir=tmp_path / "templates"
+    )
+    start(settings).close()
+
+    for path in (text, text.parent, text.parents[1], text.parents[2], tmp_path / "templates"):
+        mode = path.stat().st_mode
+        path.chmod(0o777)
+        with pytest.raises(InvalidSettings, match=r"other users can (change|replace files in) "):
+            start(settings)
+        path.chmod(mode)
 
 
 def test_a_secret_file_that_others_can_read_stops_the_start(

@@ -1,6 +1,7 @@
 """The texts of mails and letters: built in for four languages, overridable per client and language, checked, sandboxed."""
 
 import dataclasses
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from application.delivery.outbox import PendingDelivery
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
+from interface.composition.templates import templates as of_settings
 from interface.outbound.mail.templates import (
     BUILT_IN,
     KINDS,
@@ -20,6 +22,7 @@ from interface.outbound.mail.templates import (
     InvalidTemplate,
     Templates,
 )
+from interface.settings import InvalidSettings, Settings
 from tests.support.pending import TICKET, sample_pending
 
 CLEAR = TICKET.reveal()
@@ -39,7 +42,9 @@ def render(
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return tmp_path / "templates"
+    made = tmp_path / "templates"
+    made.mkdir()
+    return made
 
 
 def write(directory: Path, name: str, content: str | bytes) -> None:
@@ -142,6 +147,83 @@ def test_custom_texts_override_built_in_ones_and_those_of_a_client_override_gene
     text = render(texts(directory), language="de-CH")
 
     assert text.replace("Guten Tag Una Üser", "built in de").startswith(expected)
+
+
+def config_map(directory: Path) -> None:
+    """As Kubernetes mounts one."""
+    write(directory, "..v1/client-123/en/mail.txt", "own {{ ticket }}")
+    (directory / "..data").symlink_to("..v1")
+    (directory / "client-123").symlink_to("..data/client-123")
+
+
+def test_the_texts_of_a_config_map_are_used_checked_and_updated(directory: Path) -> None:
+    config_map(directory)
+    templates = texts(directory)
+
+    assert render(templates) == f"own {CLEAR}"
+    assert [name for name in templates.names() if not name.startswith("_/")] == ["client-123/en/mail.txt"]
+    assert templates.check() == []
+
+    write(directory, "..v2/client-123/en/mail.txt", "{{ oops }}")
+    (directory / "..draft").symlink_to("..v2")
+    (directory / "..draft").rename(directory / "..data")
+    assert texts(directory).check() == [
+        "client-123/en/mail.txt, line 1: unknown placeholder 'oops'; expected one of ticket, name, user, client, valid_until"
+    ]
+
+
+def test_a_linked_text_inside_the_directory_is_used(directory: Path) -> None:
+    write(directory, "_/en/mail.txt", "own {{ ticket }}")
+    (directory / "_" / "rm").symlink_to(directory / "_" / "en")
+    (directory / "client-123" / "fr").mkdir(parents=True)
+    (directory / "client-123" / "fr" / "mail.txt").symlink_to("../../_/en/mail.txt")
+    link = directory.with_name("linked")
+    link.symlink_to(directory)
+
+    for language in ("en", "rm", "fr"):
+        assert render(texts(link), language=language) == f"own {CLEAR}"
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "fault"),
+    [
+        ("_/en/mail.txt", "../../../outside.txt", "_/en/mail.txt: the link leaves the directory"),
+        ("_/en", "../../other", "_/en: the link leaves the directory"),
+        ("client-123", "/etc", "client-123: the link leaves the directory"),
+        ("_/en/mail.txt", "none.txt", "_/en/mail.txt: the target of the link does not exist"),
+        ("_/en/mail.txt", "mail.txt", "_/en/mail.txt: the target of the link does not exist"),
+        ("_/en", "..", "_/en: the link leads to a directory that contains it"),
+        ("_/en", "../../templates", "_/en: the link leads to a directory that contains it"),
+    ],
+)
+def test_any_other_link_is_refused(
+    directory: Path, tmp_path: Path, name: str, target: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "outside.txt", "outside {{ ticket }}")
+    write(tmp_path, "other/mail.txt", "outside {{ ticket }}")
+    (directory / name).parent.mkdir(parents=True, exist_ok=True)
+    (directory / name).symlink_to(target)
+
+    with pytest.raises(InvalidTemplate, match=f"^{fault}"):
+        render(texts(directory))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidSettings, match=f"^TICKETS_TEMPLATE_DIR {directory}: {fault}"):
+        of_settings(Settings(template_dir=directory))
+
+
+def test_a_link_that_leaves_the_directory_after_the_start_is_not_read(
+    directory: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, "outside.txt", "outside {{ ticket }}")
+    write(directory, MAIL, "own {{ ticket }}")
+    templates = texts(directory)
+    assert "own" in render(templates)
+
+    (directory / MAIL).unlink()
+    (directory / MAIL).symlink_to(tmp_path / "outside.txt")
+    os.utime(tmp_path / "outside.txt", (1, 1))
+    with pytest.raises(InvalidTemplate):
+        render(templates)
 
 
 def test_each_text_is_looked_up_on_its_own(directory: Path) -> None:
