@@ -41,7 +41,8 @@ def apply(tickets: dict, event: dict) -> None:
         ticket |= {"stateChangeReason": "reset", "lockedUntil": None}
         ticket |= {"successfulLoginCount": 0, "failedLoginCount": 0}
     elif kind == "TicketStateChanged":
-        ticket |= {"stateChangeReason": "changed-by-admin", "lockedUntil": None, "failedLoginCount": 0}
+        ticket |= {"stateChangeReason": "changed-by-admin", "lockedUntil": None}
+        ticket["failedLoginCount"] = new.get("failedLoginCount", 0)
     elif kind == "TicketVerified":
         ticket |= {"stateChangeReason": "unlock"} if was_locked else {}
         ticket |= {"lastSuccessfulLoginDate": time, "lockedUntil": None, "failedLoginCount": 0}

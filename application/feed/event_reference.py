@@ -99,6 +99,7 @@ FIELDS = {
     "extId": "External ID of the credential.",
     "policyExtId": "External ID of the policy.",
     "stateName": "State of the credential after the event.",
+    "failedLoginCount": "Wrong tickets in a row after the event; absent from events of release 1.0: 0.",
     "lockedUntil": "End of the temporary lock, UTC, in seconds; null: no temporary lock.",
     "validity.from": "Start of the validity, UTC, in seconds.",
     "validity.to": "End of the validity, UTC, in seconds.",
@@ -134,8 +135,8 @@ READ_MODEL = {
     " comment. A credential deleted before is replaced; its versions continue.",
     "TicketRegenerated": "Set the fields, `stateChangeReason` `reset`, and `reason` as comment, also if it is null. Set"
     " `successfulLoginCount` and `failedLoginCount` to 0, and remove the lock.",
-    "TicketStateChanged": "Set the state and `stateChangeReason` `changed-by-admin`, set `failedLoginCount` to 0, and"
-    " remove the lock. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
+    "TicketStateChanged": "Set the state and `stateChangeReason` `changed-by-admin`, set `failedLoginCount` to the field, or"
+    " to 0 without it, and remove the lock. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
     "TicketPolicyAssigned": "Set the policy. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
     "TicketValidityChanged": "Set the validity. A `reason` is the new comment; null keeps the comment, unless `reasonErased`.",
     "TicketCommented": "Set the comment to `reason`.",

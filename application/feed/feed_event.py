@@ -108,6 +108,7 @@ PUBLISHED_NAMES = {
     "ext_id": "extId",
     "policy_ext_id": "policyExtId",
     "state_name": "stateName",
+    "failed_login_count": "failedLoginCount",
     "locked_until": "lockedUntil",
     "valid_from": "validity.from",
     "valid_to": "validity.to",

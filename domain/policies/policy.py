@@ -14,8 +14,9 @@ OFF = -1
 # NIST SP 800-63B: a look-up secret has at least 20 bits; below 112 it is stored by a password hash (ASVS 6.5.2).
 MIN_BITS = 20
 FAST_HASH_BITS = 112
-# NIST SP 800-63B: at most 100 consecutive failures.
+# NIST SP 800-63B-4: at most 100 consecutive failures.
 MAX_FAILURES = 100
+MIN_LOCK_MS = 1_000
 MAX_LENGTH = 200
 MAX_LIFETIME_MS = 100 * 366 * 86_400_000
 
@@ -78,7 +79,7 @@ class TicketPolicy:
         default=432_000_000, metadata={"description": "Validity of a new ticket, in milliseconds."}
     )
     max_cred_failure_count: int = field(
-        default=3, metadata={"description": "Wrong tickets in a row until the permanent lock; -1: off."}
+        default=3, metadata={"description": "Wrong tickets in a row until the permanent lock; -1: 100."}
     )
     tmp_locking_threshold: int = field(
         default=2, metadata={"description": "Wrong tickets in a row until a temporary lock; -1: off."}
@@ -155,12 +156,12 @@ class TicketPolicy:
                 f"tmpLockingThreshold must be -1 (off) or 1 to {MAX_FAILURES}",
             ),
             (
-                not 1 <= self.tmp_locking_duration <= MAX_LIFETIME_MS,
-                "tmpLockingDuration must be 1 ms to 100 years",
+                not MIN_LOCK_MS <= self.tmp_locking_duration <= MAX_LIFETIME_MS,
+                f"tmpLockingDuration must be {MIN_LOCK_MS} ms to 100 years: a shorter lock does not slow guessing",
             ),
             (
                 self.max_cred_failure_count == OFF == self.tmp_locking_threshold,
-                "maxCredFailureCount and tmpLockingThreshold must not both be -1: guessing would be unlimited",
+                f"maxCredFailureCount and tmpLockingThreshold must not both be -1: a lock is needed within {MAX_FAILURES} wrong tickets (NIST SP 800-63B-4)",
             ),
             (
                 self.close_to_expiration_threshold != OFF

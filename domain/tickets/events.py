@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
+
 from domain.shared.event import Event, Origin
 from domain.shared.stream_ids import named_stream_id
 from domain.shared.subject import Subject
@@ -69,10 +71,15 @@ class TicketRegenerated(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketStateChanged(TicketEvent):
-    """The credential was activated, disabled or archived."""
+    """The credential was activated, disabled or archived.
+
+    failed_login_count: the wrong tickets in a row, which remain; absent from events of release 1.0, which set them
+    to 0.
+    """
 
     TOPIC = "TicketStateChanged"
     state_name: State
+    failed_login_count: int | UnsetType = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)

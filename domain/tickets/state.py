@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from domain.shared.event import Event, UnknownEvent
@@ -145,7 +145,7 @@ def _state_changed(state: TicketState, event: events.TicketStateChanged) -> Tick
         event,
         state_name=event.state_name,
         state_change_reason="changed-by-admin",
-        failed_login_count=0,
+        failed_login_count=0 if event.failed_login_count is UNSET else event.failed_login_count,
         locked_until=None,
     )
 

@@ -45,11 +45,23 @@ UNLOCK = Transition("lock expires", (State.TMP_LOCKED,), (State.ACTIVE,))
 ACTIVATE = Transition(
     "activate", (State.TMP_LOCKED, State.FAIL_LOCKED, State.DISABLED, *_OTHERS), (State.ACTIVE,)
 )
+ACTIVATE_LOCKED = Transition("activate after 100 wrong tickets", (State.DISABLED,), (State.FAIL_LOCKED,))
 DISABLE = Transition("disable", (*_LIVE, *_OTHERS), (State.DISABLED,))
 ARCHIVE = Transition("archive", (*_LIVE, State.DISABLED, *_OTHERS), (State.ARCHIVED,))
 DELETE = Transition("delete", (*_LIVE, State.DISABLED, State.ARCHIVED, *_OTHERS), (None,))
 
-TRANSITIONS = (CREATE, REGENERATE, VERIFY, WRONG_TICKET, UNLOCK, ACTIVATE, DISABLE, ARCHIVE, DELETE)
+TRANSITIONS = (
+    CREATE,
+    REGENERATE,
+    VERIFY,
+    WRONG_TICKET,
+    UNLOCK,
+    ACTIVATE,
+    ACTIVATE_LOCKED,
+    DISABLE,
+    ARCHIVE,
+    DELETE,
+)
 
 
 def mermaid() -> str:

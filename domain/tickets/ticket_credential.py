@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from domain.policies.policy import OFF, TicketPolicy
+from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
@@ -33,6 +33,12 @@ class CredentialFinal(Refusal):
     """An archived credential cannot be changed, only deleted."""
 
     CODE = "CredentialFinal"
+
+
+class CredentialLocked(Refusal):
+    """After 100 wrong tickets in a row a credential cannot be activated, only reset (NIST SP 800-63B-4)."""
+
+    CODE = "CredentialLocked"
 
 
 class Verdict(StrEnum):
@@ -110,10 +116,21 @@ class TicketCredential(Aggregate[TicketState]):
         return ticket
 
     def change_state(self, state: State, *, by: Attribution) -> None:
-        """Activate, disable or archive the credential. Raises CredentialFinal."""
+        """Activate, disable or archive the credential; the wrong tickets in a row remain counted.
+
+        A disabled credential with 100 of them becomes fail-locked instead of active, so that it can be reset. Raises
+        CredentialFinal, CredentialLocked.
+        """
         current = self._changeable_state()
+        if state is State.ACTIVE and self._is_guessed_out():
+            if current.state_name is not State.DISABLED:
+                raise CredentialLocked(
+                    f"{MAX_FAILURES} wrong tickets in a row were presented (NIST SP 800-63B-4). Reset the ticket."
+                )
+            state = State.FAIL_LOCKED
         if state is not current.state_at(by.timestamp) or state is not current.state_name:
-            self.emit(events.TicketStateChanged, state_name=state, by=by)
+            misses = current.failed_login_count
+            self.emit(events.TicketStateChanged, state_name=state, failed_login_count=misses, by=by)
 
     def assign_policy(self, policy_ext_id: str, *, by: Attribution) -> None:
         """Assign another policy, which applies from the next operation. Raises CredentialFinal."""
@@ -136,7 +153,7 @@ class TicketCredential(Aggregate[TicketState]):
         current, name = self.current, self.current.state_at(now)
         for verdict, holds in (
             (Verdict.DISABLED, name in (State.DISABLED, State.ARCHIVED)),
-            (Verdict.LOCKED, name not in states.VERIFY.sources or name is State.TMP_LOCKED),
+            (Verdict.LOCKED, name is not State.ACTIVE or self._is_guessed_out()),
             (Verdict.NOT_YET_VALID, now < current.valid_from),
             (Verdict.EXPIRED, now >= current.valid_to),
             (Verdict.USED, current.successful_login_count > 0 and not policy.reusable),
@@ -185,11 +202,16 @@ class TicketCredential(Aggregate[TicketState]):
 
     def _state_after_wrong_ticket(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
         failures = self.current.failed_login_count + 1
-        if policy.max_cred_failure_count != OFF and failures >= policy.max_cred_failure_count:
+        limit = MAX_FAILURES if policy.max_cred_failure_count == OFF else policy.max_cred_failure_count
+        if failures >= min(limit, MAX_FAILURES):
             return State.FAIL_LOCKED, None
         if policy.tmp_locking_threshold != OFF and failures >= policy.tmp_locking_threshold:
             return State.TMP_LOCKED, now + policy.lock_duration
         return State.ACTIVE, None
+
+    def _is_guessed_out(self) -> bool:
+        """Return whether only a reset makes the ticket acceptable again, for any policy and any number of activations."""
+        return self.current.failed_login_count >= MAX_FAILURES
 
     def _changeable_state(self) -> TicketState:
         """Return the current state. Raises CredentialFinal if the credential is archived."""

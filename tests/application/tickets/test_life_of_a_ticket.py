@@ -17,7 +17,7 @@ from application.users.records import UserNotFound
 from domain.policies.policy import HashAlgorithm, InvalidPolicy, TicketPolicy
 from domain.shared.subject import Subject
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import CredentialDisabled, CredentialFinal
+from domain.tickets.ticket_credential import CredentialDisabled, CredentialFinal, CredentialLocked
 from domain.tickets.validity import InvalidValidity
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command
@@ -230,6 +230,69 @@ def test_activation_removes_a_lock(ticket: Service) -> None:
 
     ticket.modify(state=State.ACTIVE)
 
+    assert ticket.verify(ticket.newest())["verified"]
+
+
+def test_an_activation_keeps_the_misses(ticket: Service) -> None:
+    for _ in range(2):
+        ticket.verify(WRONG)
+    ticket.modify(state=State.ACTIVE)
+    ticket.verify(WRONG)
+
+    for number in range(3, 6):
+        assert (row(ticket).state_name, row(ticket).failed_login_count) == ("fail-locked", number)
+        ticket.modify(state=State.DISABLED)
+        ticket.modify(state=State.ACTIVE)
+        assert ticket.verify(WRONG)["reason"] == "wrong-ticket"
+
+    ticket.modify(state=State.ACTIVE)
+    assert ticket.verify(ticket.newest())["verified"]
+    assert row(ticket).failed_login_count == 0
+
+
+def missed(ticket: Service, count: int) -> None:
+    """Present wrong tickets, and activate the ticket after each."""
+    for _ in range(count - 1):
+        ticket.verify(WRONG)
+        ticket.modify(state=State.ACTIVE)
+    ticket.verify(WRONG)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        TicketPolicy(),
+        TicketPolicy(max_cred_failure_count=-1, tmp_locking_threshold=100, tmp_locking_duration=1_000),
+        TicketPolicy(max_cred_failure_count=-1, tmp_locking_threshold=1),
+    ],
+    ids=["default", "late lock", "temporary locks"],
+)
+def test_after_100_misses_only_a_reset_makes_a_ticket_verify(ticket: Service, policy: TicketPolicy) -> None:
+    ticket.define("default", policy=policy)
+    missed(ticket, 100)
+
+    assert (row(ticket).state_name, row(ticket).locked_until) == ("fail-locked", None)
+    with pytest.raises(CredentialLocked, match=r"100 wrong tickets in a row .* Reset the ticket"):
+        ticket.modify(state=State.ACTIVE)
+    ticket.modify(state=State.DISABLED)
+    ticket.modify(state=State.ACTIVE)
+    ticket.clock.advance(timedelta(hours=1))
+    assert row(ticket).state_name == "fail-locked"
+    assert ticket.verify(ticket.newest()) == {"verified": False, "reason": "locked", "lockedUntil": None}
+
+    ticket.regenerate()
+
+    assert ticket.verify(ticket.newest())["verified"]
+
+
+def test_99_misses_and_the_right_ticket_begin_a_new_count(ticket: Service) -> None:
+    ticket.define("default", policy=TicketPolicy(reusable=True))
+    missed(ticket, 99)
+    ticket.modify(state=State.ACTIVE)
+
+    assert ticket.verify(ticket.newest())["verified"]
+    missed(ticket, 99)
+    ticket.modify(state=State.ACTIVE)
     assert ticket.verify(ticket.newest())["verified"]
 
 

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from domain.policies.policy import TicketPolicy
+from domain.policies.policy import MAX_FAILURES, TicketPolicy
+from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
 from domain.tickets import states
 from domain.tickets.states import SETTABLE, State, Transition
@@ -19,8 +21,8 @@ ACTIONS = {
     states.REGENERATE: "regenerate",
     states.VERIFY: "right",
     states.WRONG_TICKET: "wrong",
-    states.UNLOCK: "wait",
     states.ACTIVATE: State.ACTIVE,
+    states.ACTIVATE_LOCKED: "activate",
     states.DISABLE: State.DISABLED,
     states.ARCHIVE: State.ARCHIVED,
 }
@@ -34,7 +36,7 @@ POLICIES = [
 @given(
     st.sampled_from(SETTABLE),
     st.sampled_from(POLICIES),
-    st.lists(st.sampled_from(list(ACTIONS)), max_size=25),
+    st.lists(st.sampled_from([*ACTIONS, states.UNLOCK]), max_size=25),
 )
 def test_every_step_is_a_transition_of_the_table(
     first: State, policy: TicketPolicy, steps: list[Transition]
@@ -51,20 +53,21 @@ def test_every_step_is_a_transition_of_the_table(
         validity=validity,
         by=attribution(),
     )
-    for step in steps:
+    for chosen in steps:
+        step = chosen
         by = attribution(timestamp=now)
         before, version = credential.current.state_at(now), credential.version
         stored = credential.current.state_name
+        if step is states.ACTIVATE_LOCKED and before in step.sources:
+            guessed_out = replace(credential.current, failed_login_count=MAX_FAILURES)
+            credential = TicketCredential.of(SUBJECT, guessed_out)
+        if step is states.ACTIVATE and credential.current.failed_login_count >= MAX_FAILURES:
+            step = states.ACTIVATE_LOCKED
         try:
-            match ACTIONS[step]:
-                case "regenerate":
-                    credential.regenerate(policy, lambda: (ClearTicket("t"), "h"), by=by)
-                case "right" | "wrong":
-                    credential.verify(policy, matches=ACTIONS[step] == "right", by=by)
-                case "wait":
-                    now += timedelta(minutes=2)
-                case State() as state:
-                    credential.change_state(state, by=by)
+            if step is states.UNLOCK:
+                now += timedelta(minutes=2)
+            else:
+                act(credential, policy, step, by)
         except Refusal:
             assert before not in step.sources
         after = credential.current.state_at(now)
@@ -72,6 +75,18 @@ def test_every_step_is_a_transition_of_the_table(
         if happened:
             assert before in step.sources or stored in step.sources
             assert after in step.targets
+
+
+def act(credential: TicketCredential, policy: TicketPolicy, step: Transition, by: Attribution) -> None:
+    match ACTIONS[step]:
+        case "regenerate":
+            credential.regenerate(policy, lambda: (ClearTicket("t"), "h"), by=by)
+        case "right" | "wrong":
+            credential.verify(policy, matches=ACTIONS[step] == "right", by=by)
+        case "activate" if credential.current.failed_login_count >= MAX_FAILURES:
+            credential.change_state(State.ACTIVE, by=by)
+        case State() as state:
+            credential.change_state(state, by=by)
 
 
 def test_the_diagram_in_the_docs_matches_the_table() -> None:

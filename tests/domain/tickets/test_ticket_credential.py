@@ -1,17 +1,23 @@
 """The aggregate: given (events) / when (a method) / then (an event or a refusal)."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace as replace_struct
 
 from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
-from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
+from domain.tickets.events import TicketCreated, TicketRegenerated, TicketStateChanged, stream_id
+from domain.tickets.state import evolve
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import (
     CredentialArchived,
     CredentialDisabled,
+    CredentialLocked,
     TicketCredential,
+    Verdict,
 )
 from domain.tickets.validity import InvalidValidity, Validity
 from tests.support.fakes import NOW, SUBJECT, attribution
@@ -110,6 +116,39 @@ def test_a_disabled_or_archived_credential_cannot_be_reset(state: State, refusal
 
     assert credential.collect_events() == []
     assert (credential.version, credential.current.ticket_hash) == (1, "{SSHA256}first")
+
+
+def test_a_state_change_of_release_1_0_ends_the_count_of_misses() -> None:
+    credential = created()
+    credential.verify(POLICY, matches=False, by=attribution())
+    credential.change_state(State.DISABLED, by=attribution())
+    *_, event = credential.collect_events()
+    assert isinstance(event, TicketStateChanged)
+
+    of_release_1_0 = replace(event, failed_login_count=UNSET)
+
+    assert credential.current.failed_login_count == event.failed_login_count == 1
+    assert evolve(credential.current, of_release_1_0).failed_login_count == 0
+
+
+def test_a_stored_policy_that_locks_for_a_millisecond_permits_100_guesses() -> None:
+    policy = TicketPolicy(max_cred_failure_count=-1, tmp_locking_threshold=100, tmp_locking_duration=1)
+    credential = created()
+    verdicts = [
+        credential.verify(policy, matches=False, by=attribution(timestamp=NOW + timedelta(seconds=second)))
+        for second in range(200)
+    ]
+
+    assert verdicts == [Verdict.WRONG_TICKET] * 100 + [Verdict.LOCKED] * 100
+
+
+def test_a_ticket_with_more_misses_in_a_store_of_release_1_0_is_locked() -> None:
+    credential = created()
+    found = TicketCredential.of(SUBJECT, replace_struct(credential.current, failed_login_count=5_000))
+
+    assert found.verify(POLICY, matches=True, by=attribution()) is Verdict.LOCKED
+    with pytest.raises(CredentialLocked):
+        found.change_state(State.ACTIVE, by=attribution())
 
 
 def test_a_validity_must_end_after_its_start() -> None:
