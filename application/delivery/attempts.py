@@ -118,12 +118,7 @@ class Attempts:
             await self._postpone(pending, retry_state, next_try)
             return None
         if retry_state.method + 1 < len(pending.entry.methods):
-            return RetryState(
-                method=retry_state.method + 1,
-                attempts=retry_state.attempts,
-                last_error=retry_state.last_error,
-                address_version=retry_state.address_version,
-            )
+            return replace(retry_state, method=retry_state.method + 1, failures=0, failing_since=None)
         await self._record(
             pending, retry_state, attempt=_attempt(pending, method, retry_state, failure.answer)
         )

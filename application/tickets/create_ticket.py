@@ -30,11 +30,18 @@ class CreateTicket(MintingCommand):
 
 
 def create_ticket(
-    command: CreateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
+    command: CreateTicket,
+    unit: UnitOfWork,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    enqueue: Enqueue,
+    max_daily_deliveries: int,
 ) -> Answer:
     """Create the credential with its first ticket, and queue the ticket for delivery.
 
-    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork.
+    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork,
+    DailyLimitReached.
     """
     user(unit, command.subject)
     credential = new_credential(unit, command.subject)
@@ -51,6 +58,7 @@ def create_ticket(
         state=command.state,
         ticket_hash=ticket_hash,
         validity=validity,
+        daily_limit=command.daily_limit(current_policy, max_daily_deliveries),
         by=by,
     )
     state = save(unit, credential)

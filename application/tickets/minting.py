@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from application.shared.ports import Randomness
-from application.tickets.records import TicketCommand
+from application.tickets.records import SendingCommand
 from application.transaction.command import Command
 from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.tickets.state import TicketState
@@ -52,7 +52,7 @@ class HashComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MintingCommand(TicketCommand):
+class MintingCommand(SendingCommand):
     """A command that mints or hashes a ticket."""
 
     prepared: PreparedHash | None = None

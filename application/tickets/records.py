@@ -1,13 +1,14 @@
 """The record set of ticket credentials, and lookups on it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from application.policies.records import policies_of
 from application.transaction.command import Command
 from application.transaction.records import DerivedRecords, Load, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS, user, user_of
-from domain.policies.policy import TicketPolicy
+from domain.policies.policy import OFF, TicketPolicy
 from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
@@ -39,6 +40,20 @@ class TicketCommand(Command):
     def loads(self) -> Sequence[Load]:
         """Return the user, the ticket, and the client's policies."""
         return [*ticket_of(self.subject), policies_of(self.subject.client_ext_id)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendingCommand(TicketCommand):
+    """A command that sends a ticket. overrides_limit: the caller may exceed the daily limit."""
+
+    overrides_limit: bool = False
+
+    def daily_limit(self, policy: TicketPolicy, max_daily_deliveries: int) -> int:
+        """Return the tickets that the user may get per UTC day; -1: no limit. max_daily_deliveries: without one in the policy."""
+        if self.overrides_limit:
+            return OFF
+        limit = policy.max_daily_delivery_count
+        return max_daily_deliveries if limit is None else limit
 
 
 def ticket_of(subject: Subject) -> list[Load]:

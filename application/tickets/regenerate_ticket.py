@@ -20,11 +20,18 @@ class RegenerateTicket(MintingCommand):
 
 
 def regenerate_ticket(
-    command: RegenerateTicket, unit: UnitOfWork, *, clock: Clock, randomness: Randomness, enqueue: Enqueue
+    command: RegenerateTicket,
+    unit: UnitOfWork,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    enqueue: Enqueue,
+    max_daily_deliveries: int,
 ) -> Answer:
     """Mint a new ticket under the current policy; the former one is no longer accepted.
 
-    Raises UserNotFound, TicketNotFound, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork.
+    Raises UserNotFound, TicketNotFound, PreconditionFailed, CredentialDisabled, CredentialArchived, SlowWork,
+    DailyLimitReached.
     """
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
@@ -32,7 +39,8 @@ def regenerate_ticket(
     current_policy = policy(unit, key)
     by = command.attribution(clock())
     mint = partial(mint_and_hash, command, current_policy, randomness)
-    ticket = ticket_credential.regenerate(current_policy, mint, by=by)
+    limit = command.daily_limit(current_policy, max_daily_deliveries)
+    ticket = ticket_credential.regenerate(current_policy, mint, daily_limit=limit, by=by)
     state = save(unit, ticket_credential)
     enqueue(unit, state, ticket, current_policy, command.correlation_id)
     return command.done(Outcome.CHANGED, state.version, to_response(state, by.timestamp))

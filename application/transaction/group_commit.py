@@ -25,7 +25,7 @@ from application.transaction.details import set_apart
 from application.transaction.records import Changes, Load, LoadedState
 from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
-from domain.shared.errors import Refusal
+from domain.shared.errors import Kind, Refusal
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -212,6 +212,8 @@ class GroupCommit:
             answer, changes = self._handlers[type(command)](command, unit), unit.changes
         except Refusal as refusal:
             answer, changes = command.refused(refusal), Changes()
+            if refusal.KIND is Kind.LIMIT:
+                return answer, changes  # not stored: a retry with the same key succeeds later
         if command.reason:
             set_apart(changes, self._randomness)
         if command.retryable:

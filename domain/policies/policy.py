@@ -17,6 +17,7 @@ FAST_HASH_BITS = 112
 # NIST SP 800-63B-4: at most 100 consecutive failures.
 MAX_FAILURES = 100
 MIN_LOCK_MS = 1_000
+MAX_DAILY_DELIVERIES = 10_000
 MAX_LENGTH = 200
 MAX_LIFETIME_MS = 100 * 366 * 86_400_000
 
@@ -100,6 +101,13 @@ class TicketPolicy:
             "description": "Days before the end of the validity at which `TicketExpirySoon` is recorded; -1: off."
         },
     )
+    max_daily_delivery_count: int | None = field(
+        default=None,
+        metadata={
+            "description": "Tickets of a user per UTC day, by creations, resets and retries of deliveries; -1: off; null:"
+            " as the service is set, by default 20."
+        },
+    )
 
     @property
     def lifetime(self) -> timedelta:
@@ -167,6 +175,12 @@ class TicketPolicy:
                 self.close_to_expiration_threshold != OFF
                 and not 0 <= self.close_to_expiration_threshold <= 36_600,  # noqa: PLR2004
                 "closeToExpirationThreshold must be -1 (off) or 0 to 36600 days",
+            ),
+            (
+                self.max_daily_delivery_count is not None
+                and self.max_daily_delivery_count != OFF
+                and not 1 <= self.max_daily_delivery_count <= MAX_DAILY_DELIVERIES,
+                f"maxDailyDeliveryCount must be null, -1 (off) or 1 to {MAX_DAILY_DELIVERIES}",
             ),
             (
                 not self.sending_method or len(set(self.sending_method)) != len(self.sending_method),

@@ -1,5 +1,6 @@
 """The base class of refusals. interface/http/core/problems.py maps their kinds to HTTP; each is declared in its room."""
 
+from datetime import datetime
 from enum import Enum, auto
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ class Kind(Enum):
     POLICY = auto()
     TICKET_EXISTS = auto()
     KEY_REUSED = auto()
+    LIMIT = auto()
 
 
 class Refusal(Exception):
@@ -24,6 +26,11 @@ class Refusal(Exception):
 
     CODE: ClassVar[str]
     KIND: ClassVar[Kind] = Kind.POLICY
+
+    @property
+    def retry_from(self) -> datetime | None:
+        """The time from which the command can succeed; None: unknown."""
+        return None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -26,9 +26,13 @@ def stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
 
 @dataclass(frozen=True, kw_only=True)
 class TicketEvent(Event):
-    """An event of a ticket credential."""
+    """An event of a ticket credential.
+
+    daily_delivery_count: the tickets of the UTC day of the event, up to it; absent: none, and from events of release 1.0.
+    """
 
     AGGREGATE = AGGREGATE
+    daily_delivery_count: int | UnsetType = UNSET
 
     @property
     def ticket(self) -> tuple[UUID, int]:

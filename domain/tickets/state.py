@@ -17,7 +17,8 @@ from domain.tickets.states import State
 class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     """The state of a credential at a version; the row of table `tickets` (stored as JSON, so the shape only grows).
 
-    Times are aware UTC. Fields are named as in the response, in snake case.
+    Times are aware UTC. Fields are named as in the response, in snake case. daily_delivery_count: the tickets of the UTC
+    day of last_modified.
     """
 
     client_ext_id: str
@@ -46,6 +47,7 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     expiry_warned: bool = False
     expiry_recorded: bool = False
     deleted: bool = False
+    daily_delivery_count: int = 0
 
     @property
     def subject(self) -> Subject:
@@ -63,6 +65,10 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
         if self.deleted or self.expiry_recorded or self.state_name in (State.DISABLED, State.ARCHIVED):
             return 2
         return int(self.expiry_warned)
+
+    def deliveries_on(self, now: datetime) -> int:
+        """Return the number of tickets that were minted on the UTC day of a time."""
+        return self.daily_delivery_count if self.last_modified.date() == now.date() else 0
 
     def state_at(self, now: datetime) -> State:
         """Return the state name at a given time: a temporary lock expires."""
@@ -107,11 +113,25 @@ def _created(_: TicketState | None, event: events.TicketCreated) -> TicketState:
         valid_from=event.valid_from,
         valid_to=event.valid_to,
         modification_comment=event.reason,
+        daily_delivery_count=_daily_deliveries(event),
     )
 
 
+def _daily_deliveries(event: events.TicketEvent) -> int:
+    return 0 if event.daily_delivery_count is UNSET else event.daily_delivery_count
+
+
 def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
-    return replace(state, version=event.originator_version, last_modified=event.timestamp, **changes)
+    # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
+    return replace(
+        state,
+        version=event.originator_version,
+        last_modified=event.timestamp,
+        daily_delivery_count=_daily_deliveries(event)
+        if isinstance(event, events.TicketEvent)
+        else state.deliveries_on(event.timestamp),
+        **changes,
+    )
 
 
 def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:

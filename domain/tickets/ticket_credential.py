@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from msgspec import UNSET
 
 from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
+from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets import events, state, states
-from domain.tickets.events import stream_id
+from domain.tickets.daily_limit import check_daily_limit
+from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
@@ -72,9 +77,11 @@ class TicketCredential(Aggregate[TicketState]):
         state: State,
         ticket_hash: str,
         validity: Validity,
+        daily_limit: int = OFF,
         by: Attribution,
     ) -> None:
-        """Create the credential, possibly again after a deletion."""
+        """Create the credential, possibly again after a deletion. Raises DailyLimitReached."""
+        self._check_daily_limit(daily_limit, by)
         self.emit(
             events.TicketCreated,
             client_ext_id=subject.client_ext_id,
@@ -89,12 +96,18 @@ class TicketCredential(Aggregate[TicketState]):
         )
 
     def regenerate(
-        self, policy: TicketPolicy, mint: Callable[[], tuple[ClearTicket, str]], *, by: Attribution
+        self,
+        policy: TicketPolicy,
+        mint: Callable[[], tuple[ClearTicket, str]],
+        *,
+        daily_limit: int = OFF,
+        by: Attribution,
     ) -> ClearTicket:
         """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
 
         mint: returns the new ticket and its hash, which may be slow, so it is called after the checks
-        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, and the errors of mint.
+        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, DailyLimitReached, and
+        the errors of mint.
         """
         current = self.current
         if current.state_name is State.DISABLED:
@@ -103,6 +116,7 @@ class TicketCredential(Aggregate[TicketState]):
             raise CredentialArchived(
                 "The ticket is archived and cannot be reset. Delete it and create a new one."
             )
+        self._check_daily_limit(daily_limit, by)
         ticket, ticket_hash = mint()
         validity = Validity.by(policy, by.timestamp)
         self.emit(
@@ -194,6 +208,17 @@ class TicketCredential(Aggregate[TicketState]):
     def delete(self, *, by: Attribution) -> None:
         """Delete the credential; its history is retained."""
         self.emit(events.TicketDeleted, by=by)
+
+    def emit(self, event: type[Event], *, by: Attribution, **fields: Any) -> None:
+        """Trigger the next event, with the tickets of the day."""
+        sent = self._sent_today(by) + (event in (TicketCreated, TicketRegenerated))
+        super().emit(event, by=by, daily_delivery_count=sent or UNSET, **fields)
+
+    def _sent_today(self, by: Attribution) -> int:
+        return self.state.deliveries_on(by.timestamp) if self.state else 0
+
+    def _check_daily_limit(self, limit: int, by: Attribution) -> None:
+        check_daily_limit(self._sent_today(by), limit, by.timestamp)
 
     def _warning_due(self, policy: TicketPolicy) -> datetime:
         """Return when TicketExpirySoon becomes due: valid_to if the policy has no threshold."""

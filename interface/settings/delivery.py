@@ -91,6 +91,15 @@ class DeliverySettings(Group):
         float, Field(ge=1, description="delivery lease; an interrupted delivery is retried after it")
     ] = 30
 
+    max_daily_deliveries: Annotated[
+        int,
+        Field(
+            ge=-1,
+            description="tickets of a user per UTC day, by creations, resets and retries, unless the policy sets"
+            " `maxDailyDeliveryCount`; -1: no limit",
+        ),
+    ] = 20
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:

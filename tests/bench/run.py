@@ -141,6 +141,7 @@ class Costs:
             correlation_id="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             command_id=f"{self._number:032x}",
             request_digest="0" * 64,
+            overrides_limit=True,
         )
         begin = time.perf_counter()
         self._commands.execute(command)

@@ -82,7 +82,7 @@ def unbatched_router(running: RunningService) -> APIRouter:
     @routes.post("/unbatched/{clientExtId:segment}/users/{userExtId:segment}")
     async def unbatched(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
         call.count()
-        return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.command_context())))
+        return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.sending_context())))
 
     return routes
 

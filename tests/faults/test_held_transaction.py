@@ -60,6 +60,7 @@ def held_open(database_url: str) -> Iterator[None]:
         clock=FakeClock(),
         randomness=FakeRandomness(),
         enqueue=partial(enqueue_delivery, sealer=FakeSealer()),
+        max_daily_deliveries=20,
     )
     changes: Changes = unit.changes
     stored = [JsonMapper().to_stored_event(event) for event in changes.events]

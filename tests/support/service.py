@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from application.delivery.record_delivery import RetryDeliveries
 from application.policies.define_policy import DefinePolicy
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.erase_user import EraseUser
@@ -32,17 +33,17 @@ _ids = itertools.count()
 
 @dataclass
 class Service:
-    """Runs commands and waits for their responses."""
+    """Runs commands and waits for their responses. max_daily_deliveries: the setting; -1: no limit."""
 
     store: AnyStore
     clock: FakeClock = field(default_factory=FakeClock)
     randomness: FakeRandomness = field(default_factory=FakeRandomness)
     sealer: FakeSealer = field(default_factory=FakeSealer)
+    max_daily_deliveries: int = -1
 
     def __post_init__(self) -> None:
-        context = HandlerContext(
-            self.clock, self.randomness, self.sealer, Settings(push_private_hosts="127.0.0.1")
-        )
+        settings = Settings(push_private_hosts="127.0.0.1", max_daily_deliveries=self.max_daily_deliveries)
+        context = HandlerContext(self.clock, self.randomness, self.sealer, settings)
         self.group_commit = GroupCommit(self.store, handlers(context), self.randomness)
         self.commands = Background(self.group_commit)
 
@@ -86,11 +87,14 @@ class Service:
     def regenerate(self, **changes: Any) -> Answer:
         return self.execute(command(RegenerateTicket, **changes))
 
+    def retry(self, **changes: Any) -> Answer:
+        return self.execute(command(RetryDeliveries, **changes))
+
 
 @contextmanager
-def service_over(store: AnyStore) -> Iterator[Service]:
+def service_over(store: AnyStore, *, max_daily_deliveries: int = -1) -> Iterator[Service]:
     """Yield the service; it stops, but the store stays open."""
-    service = Service(store)
+    service = Service(store, max_daily_deliveries=max_daily_deliveries)
     try:
         yield service
     finally:

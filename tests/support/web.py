@@ -107,7 +107,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
     key = TokenKey(keys / "token.pem")
     verifier = TokenVerifier(key.key_set(), issuer="tickets", audience="tickets")
     unrecorded: list[tuple[NoteAccess, str]] = []
-    with service_over(store) as service:
+    with service_over(store, max_daily_deliveries=20) as service:
 
         async def execute(command: Command) -> Answer:
             return await asyncio.wrap_future(service.commands.submit(command))

@@ -12,6 +12,7 @@ from interface.http.core.permissions import (
     CREDENTIAL_MODIFY,
     CREDENTIAL_VERIFY,
     CREDENTIAL_VIEW,
+    DELIVERY_OVERRIDE,
 )
 from interface.http.core.room import Room
 from interface.http.tickets import find, regenerate, routes, verify
@@ -40,5 +41,6 @@ CAPABILITY = Capability(
         CREDENTIAL_MODIFY,
         CREDENTIAL_VERIFY,
         CREDENTIAL_VIEW,
+        DELIVERY_OVERRIDE,
     ),
 )

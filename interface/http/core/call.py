@@ -21,6 +21,7 @@ from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
 from interface.http.core.path import path_id
+from interface.http.core.permissions import DELIVERY_OVERRIDE
 from interface.http.core.problems import Malformed, UnsupportedMediaType
 from interface.http.core.rate_limits import RateLimits
 from interface.http.core.room import Part, Parts
@@ -114,6 +115,11 @@ class Call:
             "former_digests": tuple(map(self._request_digest, former)) if retryable else (),
             "precondition": precondition(self.headers),
         }
+
+    def sending_context(self) -> dict[str, Any]:
+        """Return the fields that every command that sends a ticket takes from the call."""
+        overrides_limit = DELIVERY_OVERRIDE in self.caller.permissions
+        return self.command_context() | {"overrides_limit": overrides_limit}
 
     def count(self) -> None:
         """Count the request against its caller and its credential. Raises TooManyRequests."""

@@ -1,7 +1,9 @@
 """Errors as problem details (RFC 9457): the only place that maps errors to statuses."""
 
 import logging
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -112,6 +114,7 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     UnsupportedMediaType: Status(415, "Unsupported media type", "errors.unsupportedMediaType"),
     Kind.POLICY: Status(422, "Not possible", "errors.policyViolation"),
     Kind.TICKET_EXISTS: Status(422, "Not possible", "errors.ticketExists"),
+    Kind.LIMIT: Status(429, "Too many requests", "errors.tooManyRequests"),
     Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
     TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
     Unavailable: Status(503, "Temporarily unavailable", "errors.unavailable"),
@@ -153,6 +156,9 @@ def problem_response(error: Exception) -> Response:
     kind = status_of(error)
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if isinstance(error, Refusal) and error.retry_from:
+        seconds = (error.retry_from - datetime.now(UTC)).total_seconds()
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if isinstance(error, Unavailable):
         # Internal faults are for the operator only.
         _throttled_log(type(error).__name__, f"responded with 503: {error}")

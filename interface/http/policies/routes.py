@@ -30,8 +30,10 @@ PolicyExtId = Annotated[
     str, Path(description="External ID of the policy.", examples=["letters"], json_schema_extra=ID_SCHEMA)
 ]
 # A signed 64-bit number, as every store keeps it; the rules of the policy are narrower, and have separate messages.
-_TYPES = {
-    int: Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(integral)],
+_INTEGER = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True), BeforeValidator(integral)]
+_TYPES: dict[Any, Any] = {
+    int: _INTEGER,
+    int | None: _INTEGER | None,
     bool: Annotated[bool, Field(strict=True)],
 }
 

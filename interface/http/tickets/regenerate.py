@@ -47,9 +47,12 @@ async def regenerate(
     is sent to the user, never returned to the caller. The previous ticket becomes invalid immediately; a lock is
     removed. A disabled or archived ticket is not reset: 422.
 
+    At most 20 tickets are sent to a user per UTC day, or as many as `maxDailyDeliveryCount` of the policy permits; more are
+    429. The permission AccessControl.DeliveryOverride lifts this limit.
+
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
     call.count()
     comment = call.optional_body(ResetBody).modificationComment
-    answer = await call.execute(RegenerateTicket(**call.command_context(), reason=comment))
+    answer = await call.execute(RegenerateTicket(**call.sending_context(), reason=comment))
     return json_response(answer, 200, **await delivery_headers(call, answer))

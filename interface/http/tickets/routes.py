@@ -96,12 +96,15 @@ async def create(
 
     The ticket is generated and sent to the user, never returned to the caller.
 
+    At most 20 tickets are sent to a user per UTC day, or as many as `maxDailyDeliveryCount` of the policy permits; more are
+    429. The permission AccessControl.DeliveryOverride lifts this limit.
+
     Required permission: AccessControl.CredentialCreate
     """
     wanted = call.optional_body(CreateBody)
     validity = wanted.validity or ValidityBody()
     command = CreateTicket(
-        **call.command_context(),
+        **call.sending_context(),
         reason=wanted.modificationComment,
         ext_id=wanted.extId,
         policy_ext_id=wanted.policyExtId,

@@ -121,9 +121,10 @@ def _write_progress(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
 
 
 def _read_delivery(
-    client: str, stream: str, version: int, count: int
+    client: str, stream: str, version: int, count: int, retry_state: str
 ) -> tuple[DeliveryKey, DeliveryProgress]:
-    return DeliveryKey(client, UUID(stream), version), DeliveryProgress(count)
+    progress = DeliveryProgress(count, retry_state=_to_retry_state(retry_state))
+    return DeliveryKey(client, UUID(stream), version), progress
 
 
 OUTBOX_TABLE = Table(
@@ -151,7 +152,7 @@ DELIVERY_TABLE = Table(
     remove=Storing(columns=_KEY_COLUMNS, statement=_END, write=lambda key, _: key_columns(key)),
     loading=Loading(
         prefix={"client_ext_id": "text", "stream": "text"},
-        columns={**_KEY_COLUMNS, "so_far": "bigint"},
+        columns={**_KEY_COLUMNS, "so_far": "bigint", "trying": "text"},
         source="{wanted} JOIN outbox USING (client_ext_id, stream)",
         read=_read_delivery,
     ),

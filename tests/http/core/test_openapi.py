@@ -44,7 +44,7 @@ READ = {200, 304, 400, 401, 403, 404, 406, 413, 500, 503}
 WRITE = {400, 401, 403, 404, 406, 412, 413, 415, 422, 500, 503}
 STATUSES = {
     ("post", f"{TICKET}/reset"): WRITE | {200, 429},
-    ("post", TICKET): WRITE | {201},
+    ("post", TICKET): WRITE | {201, 429},
     ("get", TICKET): READ,
     ("put", USER): WRITE - {404, 422} | {200, 201},
     ("get", USER): READ,

@@ -142,6 +142,7 @@ def test_the_complete_response_to_defining_a_policy(web: Web) -> None:
                 "reusable": False,
                 "sendingMethod": ["PDFstore", "Email"],
                 "closeToExpirationThreshold": 10,
+                "maxDailyDeliveryCount": None,
             },
         }
     )
@@ -163,6 +164,29 @@ def test_a_policy_is_refused_with_one_message_per_fault(web: Web) -> None:
         ]
     )
     assert web.client.get(POLICY).status_code == 404
+
+
+def test_the_daily_limit_is_a_429_that_a_supervisor_exceeds(web: Web) -> None:
+    web.client.put(POLICY, json={"parameters": {"maxDailyDeliveryCount": 2}})
+    web.given_a_ticket(policyExtId="letters")
+    desk = web.as_caller(permissions=["AccessControl.CredentialModify", "AccessControl.CredentialView"])
+    assert web.client.post(RESET, headers=desk).status_code == 200
+
+    for path in (RESET, f"{TICKET}/deliveries/retry"):
+        refused = web.client.post(path, headers=desk)
+        assert (refused.status_code, code(refused)) == (429, "errors.tooManyRequests")
+        assert "2 tickets per user and UTC day" in refused.text
+        assert "2026-11-24T00:00:00Z" in refused.text
+        assert int(refused.headers["Retry-After"]) > 0
+    assert web.client.post(RESET).status_code == 200
+
+
+@pytest.mark.parametrize("count", [0, -2, 10_001, "20", 2.5, True])
+def test_an_impossible_daily_limit_is_refused(web: Web, count: object) -> None:
+    answer = web.client.put(POLICY, json={"parameters": {"maxDailyDeliveryCount": count}})
+
+    assert answer.status_code == (422 if type(count) is int else 400)
+    assert "maxDailyDeliveryCount" in answer.text
 
 
 def test_a_policy_honours_if_match(web: Web) -> None:
