@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 
 from application.feed.live_feed import LiveFeed
+from application.operations.caller_watch import Activity, CallerWatch
 from application.record.access_log import AccessRecorder
 from application.tickets.slow_hashing import SlowHashing
 from application.transaction.group_read import GroupRead
@@ -83,6 +84,7 @@ def http_app(running: RunningService) -> FastAPI:
     running.listeners.clock.newest = running.store.newest_time()
     work = BackgroundWork(running, live, notes, telemetry, probe)
     running.listeners.clock.observe = work.clock_set_back
+    running.listeners.callers = CallerWatch(_thresholds(settings), telemetry.sudden_activity)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -116,6 +118,14 @@ def http_app(running: RunningService) -> FastAPI:
         cors_origins=settings.origins,
         hsts_seconds=settings.hsts_max_age,
     )
+
+
+def _thresholds(settings: Settings) -> Mapping[Activity, int]:
+    return {
+        Activity.RESETS: settings.alert_resets_per_hour,
+        Activity.REFUSALS: settings.alert_refusals_per_hour,
+        Activity.ADDRESS_CHANGES: settings.alert_address_changes_per_hour,
+    }
 
 
 def _service(

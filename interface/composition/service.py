@@ -63,6 +63,7 @@ class CommitListeners:
 
     def __init__(self) -> None:
         self.clock = ClockWatch()
+        self.callers: Callable[[Changes], None] = lambda _: None
         self._by_records: dict[RecordSet[Any, Any], Callable[[], None]] = {}
 
     def register(self, listener: Callable[[], None], *records: RecordSet[Any, Any]) -> None:
@@ -72,6 +73,7 @@ class CommitListeners:
     def __call__(self, changes: Changes) -> None:
         """Call the listeners, each once."""
         self.clock(changes)
+        self.callers(changes)
         for listener in {
             self._by_records[records] for records in changes.rows if records in self._by_records
         }:

@@ -67,6 +67,7 @@ class Telemetry:
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
         self.clock_set_back = metrics.clock_set_back
+        self.sudden_activity = metrics.sudden_activity
         self.sample = metrics.sample
 
     def request(self, exchange: Exchange) -> None:

@@ -66,6 +66,20 @@ class ServerSettings(Group):
             description="limit on verifications and resets per credential and process, such as `10/minute`, or `off`"
         ),
     ] = "600/minute"
+    alert_resets_per_hour: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="resets of one caller in a client per hour and process that are logged (`sudden resets`) and counted"
+            " in `tickets_caller_alerts_total`; 0: never",
+        ),
+    ] = 1000
+    alert_refusals_per_hour: Annotated[
+        int, Field(ge=0, description="likewise for refused requests (`sudden refusals`)")
+    ] = 500
+    alert_address_changes_per_hour: Annotated[
+        int, Field(ge=0, description="likewise for changed addresses of users (`sudden address-changes`)")
+    ] = 500
     request_patience_seconds: Annotated[
         int, Field(ge=1, description="time limit for receiving a request; slower connections are closed")
     ] = 20

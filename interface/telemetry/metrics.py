@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from application.delivery.courier import DeliveryAttempt
+from application.operations.caller_watch import Activity
 from application.operations.figures import Figures
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
@@ -64,6 +65,14 @@ class Metrics:
         self._set_back = Counter(
             "tickets_clock_set_back", "How often the clock was set back by more than 5 s.", registry=registry
         )
+        self._sudden = Counter(
+            "tickets_caller_alerts",
+            "Callers with sudden resets, refusals or changes of addresses, each once per hour.",
+            ["activity"],
+            registry=registry,
+        )
+        for activity in Activity:
+            self._sudden.labels(activity)
         self._unsealed = Counter(
             "tickets_rows_unsealed",
             "Loaded rows without a valid seal: accepted, since equal to their events, or refused.",
@@ -130,6 +139,10 @@ class Metrics:
     def clock_set_back(self) -> None:
         """Count a clock that was set back."""
         self._set_back.inc()
+
+    def sudden_activity(self, activity: Activity) -> None:
+        """Count a caller with a sudden activity."""
+        self._sudden.labels(activity).inc()
 
     def row_unsealed(self, table: str, outcome: str) -> None:
         """Count a loaded row without a valid seal."""

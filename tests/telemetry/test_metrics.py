@@ -142,6 +142,31 @@ def test_a_refusal_that_is_not_recorded_is_counted_and_logged(
     assert "access not recorded (unknown-client): getTicket by 'stranger' in client 'ghost-1'" in caplog.text
 
 
+def test_sudden_activities_of_a_caller_are_counted_and_logged(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    thresholds = {
+        "alert_resets_per_hour": 2,
+        "alert_address_changes_per_hour": 1,
+        "alert_refusals_per_hour": 3,
+    }
+    with served(sqlite_url, deliver=False, **thresholds) as client:
+        given_a_ticket(client)
+        for _ in range(3):
+            client.post(f"{TICKET}/reset").raise_for_status()
+            assert client.post(TICKET).status_code == 422
+        client.put(USER, json={"email": "eve@example.com"}).raise_for_status()
+        until(lambda: "sudden refusals" in caplog.text, "refusals are recorded")
+        samples = scraped(client)
+
+    for activity in ("resets", "refusals", "address-changes"):
+        assert value(samples, "caller_alerts_total", activity=activity) == 1
+    found = [text for text in caplog.messages if text.startswith("sudden")]
+    assert "sudden resets: 2 within an hour by caller 'helpdesk' in client 'client-123'" in found
+    assert len(found) == 3
+
+
 def test_a_row_without_a_valid_seal_is_counted_by_table(client: TestClient, database_url: str) -> None:
     given_a_ticket(client)
     with closing(open_store(database_url)) as store:
