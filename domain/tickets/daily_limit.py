@@ -1,4 +1,9 @@
-"""The limit on the tickets that are sent to a user per day, which bounds the mails of a caller that resets tickets."""
+"""The limit on the tickets that are sent to a user per day, which bounds the mails of a caller that resets tickets.
+
+A day is a UTC day: its count is one number of the credential, and its end is the same for every reader of a refusal. In any
+24 hours, at most twice the limit is sent. The permission that lifts it is separate, since CredentialModify, which a reset
+requires, is that of every help desk.
+"""
 
 from datetime import UTC, datetime, timedelta
 

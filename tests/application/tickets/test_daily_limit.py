@@ -2,15 +2,18 @@
 
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import UNSET
 
 from application.tickets.regenerate_ticket import RegenerateTicket
 from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
 from domain.tickets.daily_limit import DailyLimitReached
-from domain.tickets.state import fold
+from domain.tickets.events import WrongTicketPresented
+from domain.tickets.state import evolve, fold
 from interface.settings import Settings
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
@@ -99,6 +102,18 @@ def test_every_ticket_of_the_day_counts(ticket: Service, way: Callable[[Service]
         way(ticket)
 
     assert fold(None, history_of(ticket.store, SUBJECT)) == state_of(ticket.store, SUBJECT)
+
+
+def test_an_event_of_release_1_0_leads_to_the_default_as_its_row_does(ticket: Service) -> None:
+    ticket.regenerate()
+    ticket.verify("wrong")
+    *former, newest = history_of(ticket.store, SUBJECT)
+    state = fold(None, former)
+    assert isinstance(newest, WrongTicketPresented)
+    assert state
+
+    assert (state.daily_delivery_count, newest.daily_delivery_count) == (2, 2)
+    assert evolve(state, replace(newest, daily_delivery_count=UNSET)).daily_delivery_count == 0
 
 
 def test_a_retry_of_a_delivery_counts_until_the_delivery_is_over(ticket: Service) -> None:
