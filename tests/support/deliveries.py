@@ -51,7 +51,9 @@ def address(subject: Subject) -> str:
 @contextmanager
 def minting(directory: Path, database_url: str) -> Iterator["Minting"]:
     """Yield a minter of tickets with the keys of the servers in a directory, without delivery."""
-    settings = Settings(database_url=database_url, migrate_at_start=True, **keys_of(directory))
+    settings = Settings(
+        database_url=database_url, migrate_at_start=True, max_daily_deliveries=-1, **keys_of(directory)
+    )
     with in_background(settings) as (_, commands):
         yield Minting(commands)
 
