@@ -34,6 +34,12 @@ class Overloaded(Unavailable):
     """The command queue is full."""
 
 
+class ShareUsed(Exception):
+    """A client has more requests waiting than its share; others are answered. The message is for the caller."""
+
+    retry_after_seconds = 1
+
+
 class SealBroken(Exception):
     """A sealed secret cannot be opened: it was sealed with another key, or its row was changed or moved."""
 

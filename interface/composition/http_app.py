@@ -133,7 +133,7 @@ def _service(
 ) -> Service:
     settings = running.settings
     return Service(
-        execute=SlowHashing(running.commands.execute, Argon2Hash()).execute,
+        execute=SlowHashing(running.commands.execute, Argon2Hash(), telemetry.slow_hash).execute,
         load=GroupRead(running.store).load,
         store=running.reads,
         accesses=notes,

@@ -64,6 +64,7 @@ class Telemetry:
         self._token_refused = metrics.token_refused
         self.token_keys_age = metrics.token_keys_age
         self._throttled_log = ThrottledLogger(logging.getLogger(__name__))
+        self.slow_hash = metrics.slow_hash
         self.exposition = metrics.exposition
         self.unsent = metrics.unsent
         self.clock_set_back = metrics.clock_set_back

@@ -17,6 +17,7 @@ from application.operations.figures import Figures
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
 from application.tickets.regenerate_ticket import RegenerateTicket
+from application.tickets.slow_hashing import SlowHashObserver
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
 from domain.record.installation import RecordChecked
@@ -62,6 +63,7 @@ class Metrics:
             registry=registry,
         )
         self._batch, self._commit, self._failed = _of_batches(registry)
+        self.slow_hash = _SlowHashMetrics(registry)
         self._set_back = Counter(
             "tickets_clock_set_back", "How often the clock was set back by more than 5 s.", registry=registry
         )
@@ -206,6 +208,29 @@ def _of_batches(registry: CollectorRegistry) -> tuple[Histogram, Histogram, Coun
         ),
         Counter("tickets_batches_failed", "Batches that could not be stored.", registry=registry),
     )
+
+
+class _SlowHashMetrics(SlowHashObserver):
+    """Measures the requests that need a slow hash."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waits = Histogram(
+            "tickets_slow_hash_wait_seconds",
+            "From a request for a slow hash to its turn.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "tickets_slow_hash_refused",
+            "Requests that were refused, since too many wait for a slow hash.",
+            registry=registry,
+        )
+
+    def waited(self, seconds: float) -> None:
+        self._waits.observe(seconds)
+
+    def refused(self) -> None:
+        self._refused.inc()
 
 
 class _StoreCollector(Collector):

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan
 
-from application.shared.errors import Unavailable
+from application.shared.errors import ShareUsed, Unavailable
 from domain.shared.errors import Refusal
 from interface import version
 from interface.http.core import openapi
@@ -95,7 +95,7 @@ def create_app(
     app.state.service = service
     app.state.parts = parts_of(rooms)
     app.openapi = lambda: openapi.document(app, routers)  # type: ignore[method-assign]
-    for kind in (HttpError, Refusal, Unavailable):
+    for kind in (HttpError, Refusal, ShareUsed, Unavailable):
         app.add_exception_handler(kind, _problem)
     app.add_exception_handler(HTTPException, partial(_no_route, routers))
     for router in routers:

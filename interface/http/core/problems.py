@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from application.shared.errors import Unavailable
+from application.shared.errors import ShareUsed, Unavailable
 from domain.shared.errors import Kind, Refusal
 from interface.http.core.throttled_log import ThrottledLogger
 
@@ -117,6 +117,7 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     Kind.LIMIT: Status(429, "Too many requests", "errors.tooManyRequests"),
     Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
     TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
+    ShareUsed: Status(429, "Too many requests", "errors.tooManyRequests"),
     Unavailable: Status(503, "Temporarily unavailable", "errors.unavailable"),
 }
 INTERNAL = Status(500, "Internal error", "errors.fatalError")
@@ -159,6 +160,8 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, Refusal) and error.retry_from:
         seconds = (error.retry_from - datetime.now(UTC)).total_seconds()
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    if isinstance(error, ShareUsed):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unavailable):
         # Internal faults are for the operator only.
         _throttled_log(type(error).__name__, f"responded with 503: {error}")
