@@ -59,6 +59,7 @@ def rate_limits_of(settings: Settings) -> RateLimits:
     """Return the rate limits. Raises InvalidSettings."""
     limits = {
         "per_caller": settings.rate_limit_per_caller,
+        "per_client": settings.rate_limit_per_client,
         "per_credential": settings.rate_limit_per_credential,
     }
     for name, limit in limits.items():

@@ -57,14 +57,19 @@ class ServerSettings(Group):
     rate_limit_per_caller: Annotated[
         str,
         Field(
-            description="limit on verifications and resets per caller and process, such as `100/second`, or `off`"
+            description="limit on writes (POST, PUT, PATCH, DELETE) per caller and process, such as `100/second`, or `off`;"
+            " all processes together allow it times workers times hosts"
         ),
     ] = "60000/minute"
-    rate_limit_per_credential: Annotated[
+    rate_limit_per_client: Annotated[
         str,
         Field(
-            description="limit on verifications and resets per credential and process, such as `10/minute`, or `off`"
+            description="limit on writes of all callers together per client and process, such as `100/second`, or `off`"
         ),
+    ] = "120000/minute"
+    rate_limit_per_credential: Annotated[
+        str,
+        Field(description="limit on writes about one user per process, such as `10/minute`, or `off`"),
     ] = "600/minute"
     alert_resets_per_hour: Annotated[
         int,

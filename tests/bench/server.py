@@ -62,8 +62,7 @@ def no_op_router() -> APIRouter:
     answer = Answer(outcome="changed", body=_BODY, correlation_id="", request_digest="", version=1)
 
     @routes.post("/no-op/{clientExtId:segment}/users/{userExtId:segment}")
-    async def no_op(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
-        call.count()
+    async def no_op(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:  # noqa: ARG001
         return json_response(answer)
 
     return routes
@@ -81,7 +80,6 @@ def unbatched_router(running: RunningService) -> APIRouter:
 
     @routes.post("/unbatched/{clientExtId:segment}/users/{userExtId:segment}")
     async def unbatched(call: Annotated[Call, depends(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)]) -> Response:
-        call.count()
         return json_response(await run_in_threadpool(reset, RegenerateTicket(**call.sending_context())))
 
     return routes

@@ -134,7 +134,9 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 accesses=accesses,
                 clock=service.clock,
                 verifier=verifier,
-                rate_limits=RateLimits(per_caller="1000/minute", per_credential="50/minute"),
+                rate_limits=RateLimits(
+                    per_caller="1000/minute", per_client="off", per_credential="50/minute"
+                ),
                 new_uuid=service.randomness.uuid,
                 digest_keys=lambda: [b"key"],
             ),

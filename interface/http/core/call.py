@@ -121,10 +121,6 @@ class Call:
         overrides_limit = DELIVERY_OVERRIDE in self.caller.permissions
         return self.command_context() | {"overrides_limit": overrides_limit}
 
-    def count(self) -> None:
-        """Count the request against its caller and its credential. Raises TooManyRequests."""
-        self.service.rate_limits.count(self.caller.actor, self.subject)
-
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
         answer = await self.service.execute(command)

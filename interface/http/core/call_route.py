@@ -16,12 +16,13 @@ from interface.http.core.problems import NotAcceptable
 
 JSON = "application/json"
 _PAGING = ("limit", "continuationToken")
+_READS = ("GET", "HEAD")
 
 
 class Permitted:
     """The dependency that requires all of these permissions for the path's client.
 
-    The order is fixed: 401 before anything, then 400 for the path, 403, 406.
+    The order is fixed: 401 before anything, then 400 for the path, 403, 406, and 429 for a write.
     """
 
     def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_types: Sequence[str]) -> None:
@@ -42,6 +43,8 @@ class Permitted:
         if preferred_type(headers, self._media_types) is None:
             types = " or ".join(self._media_types)
             raise NotAcceptable(f"The response is {types}, which the Accept header excludes.")
+        if scope["method"] not in _READS:
+            service.rate_limits.count(caller.actor, subject)
         return Call(
             method=scope["method"],
             path=scope["path"],

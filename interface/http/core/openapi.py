@@ -45,7 +45,7 @@ def reads(schema: type, description: str) -> Responses:
 
 def writes(schema: type, description: str, *more: int) -> Responses:
     """Declare the responses of a POST that changes an existing resource."""
-    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 500, 503)
+    statuses = (400, 401, 403, 404, 406, 412, 413, 415, 422, *more, 429, 500, 503)
     return {200: _success(schema, description)} | _problems(*statuses)
 
 
@@ -56,7 +56,7 @@ def patches(schema: type, description: str) -> Responses:
 
 def plain_writes(schema: type, description: str) -> Responses:
     """Declare the responses of a POST without an entity tag."""
-    responses = writes(schema, description, 429)
+    responses = writes(schema, description)
     del responses[200]["headers"]["ETag"]
     return responses
 
@@ -78,12 +78,12 @@ def returns(schemas: Mapping[str, dict[str, Any]], description: str, *more: int)
 def deletes(description: str = "Deleted", *more: int) -> Responses:
     """Declare the responses of a DELETE, or of another operation without response content."""
     gone = {"description": description, "headers": {"traceparent": _TRACEPARENT}}
-    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 500, 503)
+    return {204: gone} | _problems(400, 401, 403, 404, 406, 412, 413, *more, 429, 500, 503)
 
 
 def queues(schema: type, description: str) -> Responses:
     """Declare the responses of a POST that queues work."""
-    responses = writes(schema, description, 429)
+    responses = writes(schema, description)
     accepted = responses.pop(200)
     del accepted["headers"]["ETag"], responses[412], responses[415]
     return {202: accepted} | responses
@@ -107,7 +107,7 @@ def creates(schema: type, description: str, *, links: dict[str, Any]) -> Respons
 
 def puts(schema: type, description: str, *more: int, links: dict[str, Any]) -> Responses:
     """Declare the responses of a PUT that creates or replaces, and the operations to continue with."""
-    problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 500, 503)
+    problems = _problems(400, 401, 403, 406, 412, 413, 415, *more, 429, 500, 503)
     replaced, new = _success(schema, f"{description}, replaced"), _success(schema, f"{description}, new")
     return {200: replaced | {"links": links}, 201: new | {"links": links}} | problems
 

@@ -87,7 +87,6 @@ async def retry(
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
-    call.count()
     await call.execute(RetryDeliveries(**call.sending_context()))
     return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
 

@@ -32,7 +32,7 @@ class ResetBody(StrictBody):
     f"{PATH}/reset",
     summary="Regenerate a ticket",
     operation_id="regenerateTicket",
-    responses=with_delivery_headers(writes(TicketResponse, "Ticket regenerated successfully", 429)),
+    responses=with_delivery_headers(writes(TicketResponse, "Ticket regenerated successfully")),
     openapi_extra=body(ResetBody, required=False),
 )
 async def regenerate(
@@ -52,7 +52,6 @@ async def regenerate(
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
-    call.count()
     comment = call.optional_body(ResetBody).modificationComment
     answer = await call.execute(RegenerateTicket(**call.sending_context(), reason=comment))
     return json_response(answer, 200, **await delivery_headers(call, answer))

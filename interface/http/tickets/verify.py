@@ -47,7 +47,6 @@ async def verify(
 
     Required permission: AccessControl.CredentialVerify
     """
-    call.count()
     ticket = ClearTicket(call.body(VerifyBody).ticket.get_secret_value())
     answer = await call.execute(VerifyTicket(**call.command_context(), ticket=ticket))
     if answer.outcome == Outcome.LOCKED:

@@ -40,6 +40,7 @@ def api(tmp_path: Path, chance: random.Random, request: pytest.FixtureRequest) -
         mail_dir=tmp_path / "mail",
         letter_dir=tmp_path / "letters",
         rate_limit_per_caller="off",
+        rate_limit_per_client="off",
         rate_limit_per_credential="off",
         outbox_key_file=tmp_path / "outbox.key",
         token_key_file=tmp_path / "token.pem",

@@ -204,8 +204,8 @@ def test_the_search_finds_by_every_filter(web: Web) -> None:
 
 def test_refusals_and_reads_are_recorded_and_a_flood_is_counted(web: Web) -> None:
     given_a_life(web)
-    for _ in range(49):
-        assert web.client.post(RESET).status_code in (422, 429)
+    for _ in range(46):  # with the writes above, as many as the limit of the credential allows
+        assert web.client.post(RESET).status_code == 422
     items(web, HISTORY)
 
     notes = items(web, SEARCH, type="AccessNoted", limit=1000)
@@ -219,7 +219,7 @@ def test_refusals_and_reads_are_recorded_and_a_flood_is_counted(web: Web) -> Non
     web.service.clock.advance(timedelta(minutes=1))
     items(web, HISTORY)
     counted = [note["details"] for note in items(web, SEARCH, type="AccessNoted", limit=1000)]
-    assert [note["count"] for note in counted if note["count"] > 1] == [29]
+    assert [note["count"] for note in counted if note["count"] > 1] == [26]
 
 
 def test_an_attempt_at_a_locked_ticket_is_recorded(web: Web) -> None:
