@@ -7,6 +7,8 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
+# A page ends before it is larger, unless its first item is.
+PAGE_BYTES = 2**20
 
 
 class Pagination(BaseModel):

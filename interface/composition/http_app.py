@@ -22,6 +22,8 @@ from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier
 from interface.http.core.bounded_protocol import OBSERVE
 from interface.http.core.call import Service
+from interface.http.core.concurrency_limit import ConcurrencyLimit
+from interface.http.core.large_answers import LargeAnswers
 from interface.http.core.rate_limits import RateLimits, parse_limit
 from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.issuer_keys import IssuerKeys
@@ -147,6 +149,15 @@ def _service(
             refused=telemetry.token_refused,
         ),
         rate_limits=rate_limits_of(settings),
+        large_answers=LargeAnswers(
+            ConcurrencyLimit("lists", per_client=settings.lists_per_client, setting="TICKETS_LISTS"),
+            ConcurrencyLimit(
+                "live streams and long polls",
+                per_client=settings.followers_per_client,
+                per_caller=settings.followers_per_caller,
+                setting="TICKETS_FOLLOWERS",
+            ),
+        ),
         new_uuid=SystemRandomness().uuid,
         digest_keys=running.digest_keys,
     )

@@ -85,6 +85,21 @@ class ServerSettings(Group):
     alert_address_changes_per_hour: Annotated[
         int, Field(ge=0, description="likewise for changed addresses of users (`sudden address-changes`)")
     ] = 500
+    lists_per_client: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="maximum number of lists, histories and pages of the feed of one client that a process reads or sends at the same time",
+        ),
+    ] = 64
+    followers_per_caller: Annotated[
+        int,
+        Field(ge=1, description="maximum number of live streams and long polls of one caller in a process"),
+    ] = 2000
+    followers_per_client: Annotated[
+        int,
+        Field(ge=1, description="maximum number of live streams and long polls of one client in a process"),
+    ] = 4000
     request_patience_seconds: Annotated[
         int, Field(ge=1, description="time limit for receiving a request; slower connections are closed")
     ] = 20

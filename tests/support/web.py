@@ -23,6 +23,8 @@ from interface.composition.register import PERMISSIONS, RouteContext, rooms
 from interface.http.core.app import create_app
 from interface.http.core.authentication import TokenVerifier
 from interface.http.core.call import Service as HttpService
+from interface.http.core.concurrency_limit import ConcurrencyLimit
+from interface.http.core.large_answers import LargeAnswers
 from interface.http.core.rate_limits import RateLimits
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
@@ -36,6 +38,8 @@ PUBLIC_URL = "https://tickets.example"
 USER = f"{BASE}/client-123/users/user-123"
 TICKET = f"{USER}/ticket"
 RESET = f"{TICKET}/reset"
+# The limits of the requests at the same time.
+LISTS, FOLLOWERS = 8, 4
 
 
 @dataclass
@@ -136,6 +140,15 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 verifier=verifier,
                 rate_limits=RateLimits(
                     per_caller="1000/minute", per_client="off", per_credential="50/minute"
+                ),
+                large_answers=LargeAnswers(
+                    ConcurrencyLimit("lists", per_client=LISTS, setting="TICKETS_LISTS"),
+                    ConcurrencyLimit(
+                        "live streams and long polls",
+                        per_client=FOLLOWERS + 1,
+                        per_caller=FOLLOWERS,
+                        setting="TICKETS_FOLLOWERS",
+                    ),
                 ),
                 new_uuid=service.randomness.uuid,
                 digest_keys=lambda: [b"key"],

@@ -5,12 +5,16 @@ from application.record.past_states import PastStates
 from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
 from interface.composition.register.contexts import Capability, RouteContext
+from interface.http.core.concurrency_limit import ConcurrencyLimit
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
 from interface.http.record import evidence_routes, routes, well_known_routes
-from interface.http.record.export_limit import ExportLimit
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 from interface.outbound.sql.era_tables import ERA_CUT_TABLE, ERA_TABLE
+
+# Each needs temporary files.
+EXPORTS_PER_CLIENT = 4
+EXPORTS = 8
 
 
 def room(context: RouteContext) -> Room:
@@ -22,7 +26,9 @@ def room(context: RouteContext) -> Room:
         past_states=PastStates(),
         heads=StreamHeads(),
         kept_nodes=ProofNodes(),
-        exports=ExportLimit(),
+        exports=ConcurrencyLimit(
+            "exports of evidence", per_client=EXPORTS_PER_CLIENT, of_all=EXPORTS, retry_after_seconds=5
+        ),
         published_keys=context.signer.published,
     )
     return Room([routes.router, evidence_routes.router, well_known_routes.router], part)

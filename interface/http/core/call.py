@@ -20,6 +20,7 @@ from application.transaction.store import Store
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
+from interface.http.core.large_answers import LargeAnswers
 from interface.http.core.path import path_id
 from interface.http.core.permissions import DELIVERY_OVERRIDE
 from interface.http.core.problems import Malformed, UnsupportedMediaType
@@ -45,6 +46,7 @@ class Service:
     clock: Clock
     verifier: TokenVerifier
     rate_limits: RateLimits
+    large_answers: LargeAnswers
     new_uuid: Callable[[], UUID]
     digest_keys: Callable[[], Sequence[bytes]]
 

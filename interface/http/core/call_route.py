@@ -17,6 +17,9 @@ from interface.http.core.problems import NotAcceptable
 JSON = "application/json"
 _PAGING = ("limit", "continuationToken")
 _READS = ("GET", "HEAD")
+# Lists of all items, and responses that wait for events.
+_WITHOUT_LIMIT = ("listPolicies", "listSubscriptions", "getStreams")
+_FOLLOWING = ("streamEvents", "pollStream")
 
 
 class Permitted:
@@ -101,6 +104,11 @@ class CallRoute(APIRoute):
         }
         declared |= {parameter.name: None for parameter in self.dependant.header_params}
         endpoint = partial(self.endpoint, **declared)
+        queried = {parameter.alias for parameter in self.dependant.query_params}
+        is_page = "GET" in (self.methods or ()) and (
+            "limit" in queried or self.operation_id in _WITHOUT_LIMIT
+        )
+        follows, waits = self.operation_id in _FOLLOWING, "wait" in queried
         filters = tuple(
             parameter.alias for parameter in self.dependant.query_params if parameter.alias not in _PAGING
         )
@@ -108,7 +116,13 @@ class CallRoute(APIRoute):
         async def handle(request: Request) -> Response:
             state = request.scope["state"]
             state["operation"], state["filters"] = self.operation_id, filters
-            response: Response = await endpoint(call=await permitted.call(request))
+            call = await permitted.call(request)
+            of, respond = (call.subject.client_ext_id, call.caller.actor), partial(endpoint, call=call)
+            if follows or (waits and "wait" in call.query):
+                return await call.service.large_answers.follow(*of, respond)
+            if is_page:
+                return await call.service.large_answers.page(*of, respond)
+            response: Response = await respond()
             return response
 
         return handle

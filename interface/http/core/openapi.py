@@ -65,14 +65,14 @@ def lists(schema: type, description: str, *more: int) -> Responses:
     """Declare the responses of a GET of a list, without an entity tag."""
     responses = reads(schema, description)
     del responses[304], responses[404], responses[200]["headers"]["ETag"]
-    return responses | _problems(*more)
+    return responses | _problems(*more, 429)
 
 
 def returns(schemas: Mapping[str, dict[str, Any]], description: str, *more: int) -> Responses:
     """Declare the responses of a GET with media types other than JSON. schemas: by media type."""
     content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
     found = {"description": description, "content": content, "headers": {"traceparent": _TRACEPARENT}}
-    return {200: found} | _problems(400, 401, 403, 404, 406, 413, *more, 500, 503)
+    return {200: found} | _problems(400, 401, 403, 404, 406, 413, *more, 429, 500, 503)
 
 
 def deletes(description: str = "Deleted", *more: int) -> Responses:

@@ -3,14 +3,15 @@
 import base64
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, TypeAdapter, ValidationError, WithJsonSchema
 from starlette.responses import Response
 
-from application.shared.paging import Pagination
+from application.shared.paging import PAGE_BYTES, Pagination
 from application.shared.wire import to_json
 from application.tickets.find_tickets import PageKey
 from interface.http.core.call import Call, message_of
@@ -18,11 +19,12 @@ from interface.http.core.problems import Malformed
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
+Item = TypeVar("Item", bound=BaseModel | Mapping[str, Any])
 
 Limit = Annotated[
     str | None,
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
-    Query(description="The maximum number of items of the page."),
+    Query(description="The maximum number of items of the page; a page of 1 MiB ends earlier."),
 ]
 ContinuationToken = Annotated[
     str | None, WithJsonSchema({"type": "string"}), Query(description="From the previous page; opaque.")
@@ -81,6 +83,16 @@ def numbered_page_response(wanted: WantedPage, items: list[Any], last: int | Non
     place = None if last is None else PageKey(str(last), "")
     content = {"items": items, "_pagination": wanted.next(place).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def fitting(items: Sequence[Item]) -> list[Item]:
+    """Return the first items that fit into a page; at least one of them."""
+    size = 0
+    for number, item in enumerate(items):
+        size += len(to_json(item).encode())
+        if size > PAGE_BYTES and number:
+            return list(items[:number])
+    return list(items)
 
 
 def single_param(call: Call, name: str, default: str) -> str:

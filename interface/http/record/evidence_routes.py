@@ -43,7 +43,7 @@ _CHUNK_BYTES = 256 * 1024
     f"{TICKET}/evidence",
     summary="Get the evidence of a ticket",
     operation_id="getEvidence",
-    responses=returns(_FILE, "The evidence of the ticket", 429),
+    responses=returns(_FILE, "The evidence of the ticket"),
 )
 async def evidence(
     call: Annotated[Call, depends(HISTORY_VIEW, media_types=[ZIP])],
@@ -67,7 +67,7 @@ async def evidence(
     EVIDENCE,
     summary="Get the evidence of the ledger of a client, or of a part of it",
     operation_id="getLedgerEvidence",
-    responses=returns(_FILE, "The evidence", 429),
+    responses=returns(_FILE, "The evidence"),
 )
 async def ledger_evidence(
     call: Annotated[Call, depends_for_client(HISTORY_VIEW, media_types=[ZIP])],

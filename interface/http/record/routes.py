@@ -21,10 +21,12 @@ from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends, depends_for_client
+from interface.http.core.concurrency_limit import ConcurrencyLimit
 from interface.http.core.openapi import lists
 from interface.http.core.paging import (
     ContinuationToken,
     Limit,
+    fitting,
     numbered_page,
     numbered_page_response,
     query_value,
@@ -33,7 +35,6 @@ from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
 from interface.http.core.schemas import Date
-from interface.http.record.export_limit import ExportLimit
 from interface.http.record.schemas import (
     ActorFilter,
     CorrelationFilter,
@@ -64,7 +65,7 @@ class RecordPart:
     past_states: PastStates
     heads: StreamHeads
     kept_nodes: ProofNodes
-    exports: ExportLimit
+    exports: ConcurrencyLimit
     published_keys: Callable[[], Sequence[PublishedKey]]
 
 
@@ -103,7 +104,9 @@ async def history(
     part = call.part(RecordPart)
     read = partial(read_history, ledger=part.history, kept=part.past_states)
     items, more = await run_in_threadpool(read, call.subject, after, wanted.limit)
-    return numbered_page_response(wanted, list(items), items[-1]["version"] if more else None)
+    shown = fitting(items)
+    more = more or len(shown) < len(items)
+    return numbered_page_response(wanted, shown, shown[-1]["version"] if more else None)
 
 
 @router.get(
@@ -144,7 +147,9 @@ async def search(
     await call.note_read(query.user_ext_id)
     read = partial(search_log, after=after, limit=wanted.limit, ledger=call.part(RecordPart).history)
     items, more = await run_in_threadpool(read, query)
-    return numbered_page_response(wanted, list(items), items[-1]["position"] if more else None)
+    shown = fitting(items)
+    more = more or len(shown) < len(items)
+    return numbered_page_response(wanted, shown, shown[-1]["position"] if more else None)
 
 
 @router.get(

@@ -15,7 +15,15 @@ from domain.tickets.states import State
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.openapi import lists
-from interface.http.core.paging import ContinuationToken, DateFilter, Limit, page, page_response, query_value
+from interface.http.core.paging import (
+    ContinuationToken,
+    DateFilter,
+    Limit,
+    fitting,
+    page,
+    page_response,
+    query_value,
+)
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import CREDENTIAL_VIEW
 from interface.http.core.schemas import Date
@@ -62,7 +70,9 @@ async def find(
         last_modified_after=query_value(call, "lastModifiedAfter", Date),
     )
     found = await call.find(partial(find_tickets, after=wanted.place, limit=wanted.limit), query)
-    call.count_read(row.user_ext_id for row in found.items)
-    place = page_key_of(found.items[-1], query) if found.more else None
-    items = [to_response(row, now) for row in found.items]
+    items = fitting([to_response(row, now) for row in found.items])
+    shown = found.items[: len(items)]
+    call.count_read(row.user_ext_id for row in shown)
+    more = found.more or len(shown) < len(found.items)
+    place = page_key_of(shown[-1], query) if more else None
     return page_response(TicketPage(items=items, pagination=wanted.next(place)))

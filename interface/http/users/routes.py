@@ -19,7 +19,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts, reads
-from interface.http.core.paging import ContinuationToken, Limit, page, page_response
+from interface.http.core.paging import ContinuationToken, Limit, fitting, page, page_response
 from interface.http.core.path import BASE_PATH
 from interface.http.core.responses import found, json_response, no_content
 
@@ -88,7 +88,9 @@ async def find(
     wanted = page(call)
     after = wanted.place.user_ext_id if wanted.place else ""
     found = await call.find(partial(find_users, after=after, limit=wanted.limit), call.subject.client_ext_id)
-    call.count_read(recipient.user_ext_id for recipient in found.items)
-    place = PageKey("", found.items[-1].user_ext_id) if found.more else None
-    items = [to_response(recipient) for recipient in found.items]
+    items = fitting([to_response(recipient) for recipient in found.items])
+    shown = found.items[: len(items)]
+    call.count_read(recipient.user_ext_id for recipient in shown)
+    more = found.more or len(shown) < len(found.items)
+    place = PageKey("", shown[-1].user_ext_id) if more else None
     return page_response(UserPage(items=items, pagination=wanted.next(place)))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from domain.policies.policy_definition import policy_stream_id
+from interface.composition.register.record import EXPORTS_PER_CLIENT
 from interface.http.core.problems import TooManyRequests
-from interface.http.record.export_limit import MOST, MOST_OF_ALL, ExportLimit
 from interface.http.record.routes import RecordPart
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.verify_evidence import parse_keys, verify
@@ -93,9 +93,11 @@ def test_a_scope_that_is_wrong_or_empty_is_refused(web: Web, query: dict[str, st
 
 
 def test_exports_of_a_client_at_the_same_time_are_bounded(web: Web) -> None:
-    assert [web.client.get(EVIDENCE).status_code for _ in range(MOST + 1)] == [200] * (MOST + 1)
+    assert [web.client.get(EVIDENCE).status_code for _ in range(EXPORTS_PER_CLIENT + 1)] == [200] * (
+        EXPORTS_PER_CLIENT + 1
+    )
     limit = web.client.app.state.parts[RecordPart].exports  # type: ignore[attr-defined]
-    for _ in range(MOST):
+    for _ in range(EXPORTS_PER_CLIENT):
         limit.begin(CLIENT)
 
     for path in (EVIDENCE, f"{TICKET}/evidence"):
@@ -106,14 +108,3 @@ def test_exports_of_a_client_at_the_same_time_are_bounded(web: Web) -> None:
     assert web.client.get(EVIDENCE).status_code == 200
     with pytest.raises(TooManyRequests):
         [limit.begin(CLIENT) for _ in range(2)]
-
-
-def test_exports_of_all_clients_at_the_same_time_are_bounded() -> None:
-    limit = ExportLimit()
-    for number in range(MOST_OF_ALL):
-        limit.begin(f"client-{number}")
-
-    with pytest.raises(TooManyRequests, match="At most 8"):
-        limit.begin(CLIENT)
-    limit.end("client-0")
-    limit.begin(CLIENT)
