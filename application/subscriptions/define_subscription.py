@@ -24,8 +24,6 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Subscription, Terms
 
-MAX_PER_CLIENT = 100
-
 
 @dataclass(frozen=True, kw_only=True)
 class DefineSubscription(SubscriptionCommand):
@@ -56,10 +54,13 @@ def define_subscription(
     clock: Clock,
     sealer: Sealer,
     private_hosts: frozenset[str],
+    subscriptions_per_client: int,
+    streams_per_caller: int,
 ) -> Answer:
     """Create or replace a subscription; idempotent.
 
-    private_hosts: the hosts that may be reached by plain HTTP. Raises PreconditionFailed, TargetRefused,
+    private_hosts: the hosts that may be reached by plain HTTP. subscriptions_per_client: the limit of subscriptions and
+    streams. streams_per_caller: the limit of the streams of a receiver. Raises PreconditionFailed, TargetRefused,
     PositionNotFound, TooManySubscriptions.
     """
     key, by = command.subscription, command.attribution(clock())
@@ -68,6 +69,8 @@ def define_subscription(
     command.precondition.check(live.row.version if live else None)
     if live and (live.row.terms.method is Method.WEBHOOK) is not (command.method is Method.WEBHOOK):
         raise TargetRefused(f"Subscription {command.name!r} exists with another kind. Choose another name.")
+    if live is None:
+        _check_limits(command, unit, subscriptions_per_client, streams_per_caller)
     former = _open_target(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(
@@ -115,10 +118,19 @@ def _target(command: DefineSubscription, former: Target | None, now: datetime) -
     return target
 
 
+def _check_limits(command: DefineSubscription, unit: UnitOfWork, per_client: int, per_caller: int) -> None:
+    rows = [subscribed.row for subscribed in unit.all(SUBSCRIPTIONS).values() if not subscribed.row.deleted]
+    if len(rows) >= per_client:
+        raise TooManySubscriptions(
+            f"A client may have {per_client} subscriptions and streams (TICKETS_SUBSCRIPTIONS_PER_CLIENT). Delete one first."
+        )
+    if command.audience and sum(row.terms.audience == command.audience for row in rows) >= per_caller:
+        raise TooManySubscriptions(
+            f"A caller may have {per_caller} streams of a client (TICKETS_STREAMS_PER_CALLER). Delete one first."
+        )
+
+
 def _start_position(command: DefineSubscription, unit: UnitOfWork) -> int:
-    known = unit.all(SUBSCRIPTIONS).values()
-    if sum(not subscribed.row.deleted for subscribed in known) >= MAX_PER_CLIENT:
-        raise TooManySubscriptions(f"A client may have {MAX_PER_CLIENT} subscriptions. Delete one first.")
     client = command.subject.client_ext_id
     return (
         ledger_size(unit, client) if command.after is None else checked_position(command.after, command, unit)

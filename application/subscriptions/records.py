@@ -29,9 +29,10 @@ class SubscriptionNotFound(Refusal):
 
 
 class TooManySubscriptions(Refusal):
-    """The client has reached the maximum number of subscriptions."""
+    """The client or the caller has reached the maximum number of subscriptions or streams."""
 
     CODE = "TooManySubscriptions"
+    KIND = Kind.LIMIT
 
 
 class TargetRefused(Refusal):

@@ -30,6 +30,13 @@ class SubscriptionSettings(Group):
         float, Field(gt=0, description="time after which a failing subscription is parked")
     ] = 72
 
+    subscriptions_per_client: Annotated[
+        int, Field(ge=1, description="maximum number of subscriptions and security event streams of a client")
+    ] = 100
+    streams_per_caller: Annotated[
+        int, Field(ge=1, description="maximum number of security event streams of a caller in a client")
+    ] = 50
+
     @property
     def private_hosts(self) -> frozenset[str]:
         """Return the hosts of push_private_hosts."""

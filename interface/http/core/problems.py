@@ -14,6 +14,8 @@ from domain.shared.errors import Kind, Refusal
 from interface.http.core.throttled_log import ThrottledLogger
 
 MEDIA_TYPE = "application/problem+json"
+# A limit of stored rows: the caller has to delete one first.
+_FREED_AFTER_SECONDS = 60
 _throttled_log = ThrottledLogger(logging.getLogger(__name__))
 
 
@@ -114,8 +116,8 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     UnsupportedMediaType: Status(415, "Unsupported media type", "errors.unsupportedMediaType"),
     Kind.POLICY: Status(422, "Not possible", "errors.policyViolation"),
     Kind.TICKET_EXISTS: Status(422, "Not possible", "errors.ticketExists"),
-    Kind.LIMIT: Status(429, "Too many requests", "errors.tooManyRequests"),
     Kind.KEY_REUSED: Status(422, "Not possible", "errors.idempotencyKeyReused"),
+    Kind.LIMIT: Status(429, "Too many requests", "errors.tooManyRequests"),
     TooManyRequests: Status(429, "Too many requests", "errors.tooManyRequests"),
     ShareUsed: Status(429, "Too many requests", "errors.tooManyRequests"),
     Unavailable: Status(503, "Temporarily unavailable", "errors.unavailable"),
@@ -157,9 +159,10 @@ def problem_response(error: Exception) -> Response:
     kind = status_of(error)
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if isinstance(error, Refusal) and error.retry_from:
-        seconds = (error.retry_from - datetime.now(UTC)).total_seconds()
-        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    if isinstance(error, Refusal) and error.KIND is Kind.LIMIT:
+        now = datetime.now(UTC)
+        wait = (error.retry_from - now).total_seconds() if error.retry_from else _FREED_AFTER_SECONDS
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
     if isinstance(error, ShareUsed):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unavailable):

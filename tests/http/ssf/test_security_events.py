@@ -73,6 +73,19 @@ def claims_of(web: Web, polled: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_caller_may_have_fifty_streams(web: Web) -> None:
+    streams = [create(web) for _ in range(50)]
+
+    refused = web.client.post(STREAMS, json={})
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert "TICKETS_STREAMS_PER_CALLER). Delete one first" in refused.json()["detail"]
+    other = web.as_caller(subject="another receiver")
+    assert web.client.post(STREAMS, json={}, headers=other).status_code == 201
+    web.client.delete(f"{STREAMS}?stream_id={streams[0]['stream_id']}")
+    create(web)
+
+
 def test_the_transmitter_is_found_without_a_token(web: Web) -> None:
     found = web.client.get(f"/.well-known/ssf-configuration{BASE}/client-123", headers={"Authorization": ""})
 

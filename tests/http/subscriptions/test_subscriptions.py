@@ -266,8 +266,8 @@ def test_a_client_may_have_a_hundred(web: Web) -> None:
 
     refused = web.client.put(SIEM, json={"url": URL})
 
-    assert refused.status_code == 422
-    assert "Delete one first" in refused.json()["detail"]
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert "TICKETS_SUBSCRIPTIONS_PER_CLIENT). Delete one first" in refused.json()["detail"]
     web.client.delete(f"{LIST}/7")
     assert web.client.put(SIEM, json={"url": URL}).status_code == 201
 
