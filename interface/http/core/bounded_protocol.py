@@ -1,9 +1,11 @@
 """Limits on a connection: a client that is too slow, or sends without an end, is disconnected.
 
-uvicorn itself has no time limit for the rest of a request or for a stalled reader, and no limit on the header.
+uvicorn itself has no time limit for the rest of a request or for a stalled reader, no limit on the header, and accepts
+trailers as headers and a request without a host.
 """
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -15,16 +17,31 @@ from interface.http.core.secure_headers import Headers
 from interface.trace_context import new_traceparent
 
 HEAD_LIMIT_BYTES = 64 * 1024
+HEADER_LIMIT = 128
 # The key under which the lifespan yields the function called for every request rejected here.
 OBSERVE = "observe"
 # More than the application reads of any body: the rest is trailers, or the body of a request with a response.
 _REQUEST_LIMIT_BYTES = 4 * 1024 * 1024
+# RFC 3986, section 3.2.2 and 3.2.3: a name, an IPv4 or a bracketed IPv6 address, and a port. It may be empty.
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:._-]+\])(?::[0-9]*)?")
 _PROBLEMS = {
     400: ("The request is not valid HTTP", "errors.invalidData"),
     408: ("The request took too long", "errors.invalidData"),
     413: ("The body is too large", "errors.payloadTooLarge"),
     431: ("The request header is too large", "errors.invalidData"),
 }
+
+
+_NOT_HTTP = (400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
+_HEAD_TOO_LARGE = (
+    431,
+    f"A request header may have {HEAD_LIMIT_BYTES // 1024} KiB and {HEADER_LIMIT} fields at most.",
+)
+_NO_HOST = (400, "Send exactly one Host header, with the name of the server (RFC 9112, section 3.2).")
+
+
+class _RefusedHead(Exception):
+    """The head of a request breaks a rule; httptools turns it into a parser error."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -48,6 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader_patience_seconds = reader_patience_seconds
         self._headers_of_refusals = headers
         self._received = 0
+        self._head_bytes = 0
+        self._fault = _NOT_HTTP
         self._began = 0.0
         self._request_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
@@ -70,16 +89,43 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._received += len(data)
         if not head_is_complete and self._received > HEAD_LIMIT_BYTES:
-            self._cut_off(431, "A request header may have 64 KiB at most.")
+            self._cut_off(*_HEAD_TOO_LARGE)
         elif self._received > _REQUEST_LIMIT_BYTES:
             self._cut_off(413, "The request is too large.")
         elif self._request_timer is None:
             self._await_the_rest()
 
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header without the blanks around its value (RFC 9110, section 5.5); a trailer is dropped (6.5.1)."""
+        if self._head_is_complete:
+            return
+        self._count(len(name) + len(value))
+        super().on_header(name, value.strip(b" \t"))
+        if len(self.headers) > HEADER_LIMIT:
+            self._reject(_HEAD_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Begin the request, if it has the host that its version requires."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        required = self.parser.get_http_version() != "1.0"
+        if len(hosts) > 1 or (required and not hosts) or not all(map(_HOST.fullmatch, hosts)):
+            self._reject(_NO_HOST)
+        super().on_headers_complete()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's message, in plain text
         """Respond with 400 to bytes that are not HTTP, unless that would corrupt a response being sent."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self._refuse(400, "This cannot be read as HTTP/1.1: check the method, the path and the headers.")
+            self._refuse(*self._fault)
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -113,6 +159,15 @@ class BoundedProtocol(HttpToolsProtocol):
     @property
     def _body_is_complete(self) -> bool:
         return bool(self.cycle) and not self.cycle.more_body and not self.cycle.response_complete
+
+    def _count(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > HEAD_LIMIT_BYTES:
+            self._reject(_HEAD_TOO_LARGE)
+
+    def _reject(self, fault: tuple[int, str]) -> None:
+        self._fault = fault
+        raise _RefusedHead
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
