@@ -80,18 +80,21 @@ def record_now() -> int | None:
         return report.recorded
 
 
-def import_from(lines: Iterable[str], client_ext_id: str, *, dry_run: bool, report: ImportReport) -> None:
+def import_from(
+    chunks: Iterable[bytes], client_ext_id: str, *, dry_run: bool, ignore_columns: bool, report: ImportReport
+) -> None:
     """Register the users of a CSV file. Raises InvalidImportFile, Unavailable, InvalidSettings."""
     if client_ext_id == INSTALLATION.client_ext_id:
         raise InvalidSettings(f"client {client_ext_id!r} is the installation, which has no users")
     importing = partial(
         import_users,
-        lines,
+        chunks,
         client_ext_id,
         actor=operator(),
         correlation_id=new_traceparent(),
         new_command_id=lambda: secrets.token_hex(16),
         report=report,
+        ignore_columns=ignore_columns,
     )
     if dry_run:
         importing(submit=None)

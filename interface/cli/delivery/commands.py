@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from interface.cli.core.ids import checked_id
 from interface.cli.core.messages import fail, print_report
 
 LETTER = "letter.pdf"
@@ -95,7 +96,7 @@ def _add_render(templates: typer.Typer, actions: DeliveryActions) -> None:
             str, typer.Argument(help=f"Kind such as mail.html, or {LETTER} for the printed letter.")
         ],
         language: Annotated[str, typer.Option(help="Language of the user.")] = "en",
-        client: Annotated[str, typer.Option(help="Client of the user.")] = "client-123",
+        client: Annotated[str, typer.Option(help="Client of the user.", callback=checked_id)] = "client-123",
         output: Annotated[
             Path | None,
             typer.Option("--output", "-o", help="File to write; default: standard output.", dir_okay=False),

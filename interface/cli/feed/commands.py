@@ -24,6 +24,7 @@ from application.feed.formats import CLOUD_EVENTS
 from application.record.eras import EventId, parse_event_id
 from application.record.history import ERASED
 from application.shared.wire import utc_date
+from interface.cli.core.ids import checked_client
 from interface.cli.core.messages import escaped_json, fail, print_notice
 from interface.verify_evidence import shown
 
@@ -50,7 +51,7 @@ def add_commands(cli: typer.Typer, actions: FeedActions) -> None:
 def _add_follow(cli: typer.Typer, actions: FeedActions) -> None:
     @cli.command()
     def follow(
-        client: Annotated[str, typer.Argument(help="Client (tenant).")],
+        client: Annotated[str, typer.Argument(help="Client (tenant).", callback=checked_client)],
         after: Annotated[
             str | None, typer.Option(help="Id of the last event that you received.", metavar="ID")
         ] = None,
@@ -92,7 +93,11 @@ def _add_publish(cli: typer.Typer, actions: FeedActions) -> None:
         ],
         client: Annotated[
             list[str] | None,
-            typer.Option(help="Only the events of this client. Repeatable.", show_default="all"),
+            typer.Option(
+                help="Only the events of this client. Repeatable.",
+                show_default="all",
+                callback=checked_client,
+            ),
         ] = None,
         topic: Annotated[
             str,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from interface.cli.core.ids import checked_client_of_token
 from interface.cli.core.messages import fail
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -46,7 +47,10 @@ def add_commands(cli: typer.Typer, actions: ServerActions) -> None:
     def token(
         sub: Annotated[str, typer.Option(help="Subject of the token: the actor in the history.")],
         client: Annotated[
-            list[str], typer.Option(help="Client that the token allows; * for all. Repeatable.")
+            list[str],
+            typer.Option(
+                help="Client that the token allows; * for all. Repeatable.", callback=checked_client_of_token
+            ),
         ],
         permission: Annotated[
             list[str] | None,

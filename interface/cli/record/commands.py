@@ -20,11 +20,12 @@ from application.record.evidence_scope import EvidenceScope, evidence_scope
 from application.record.history import LogItem, reason_text
 from application.record.replay import Findings
 from application.shared.wire import to_json
+from interface.cli.core.ids import checked_client, checked_id
 from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
 from interface.verify_evidence import Wrong, parse_keys, shown, table, verify
 
-Client = Annotated[str, typer.Argument(help="Client (tenant).")]
-User = Annotated[str, typer.Argument(help="User.")]
+Client = Annotated[str, typer.Argument(help="Client (tenant).", callback=checked_client)]
+User = Annotated[str, typer.Argument(help="User.", callback=checked_id)]
 Moment = Annotated[
     str | None,
     typer.Option(
@@ -93,8 +94,10 @@ def _add_history(cli: typer.Typer, actions: RecordActions) -> None:
 def _add_replay(cli: typer.Typer, actions: RecordActions) -> None:
     @cli.command()
     def replay(
-        client: Annotated[str | None, typer.Argument(help="Client (tenant).")] = None,
-        user: Annotated[str | None, typer.Argument(help="User.")] = None,
+        client: Annotated[
+            str | None, typer.Argument(help="Client (tenant).", callback=checked_client)
+        ] = None,
+        user: Annotated[str | None, typer.Argument(help="User.", callback=checked_id)] = None,
         at: Moment = None,
         at_version: Annotated[int | None, typer.Option(min=1, help="The version to show.")] = None,
         check: Annotated[
@@ -215,7 +218,9 @@ def _add_permanent_comments(audit: typer.Typer, actions: RecordActions) -> None:
     @audit.command()
     def permanent_comments(
         client: Client,
-        user: Annotated[str | None, typer.Option(help="Only the events of this user.")] = None,
+        user: Annotated[
+            str | None, typer.Option(help="Only the events of this user.", callback=checked_id)
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="A line of JSON per event.")] = False,
     ) -> None:
         """List the events whose comment cannot be erased: release 1.0 stored it in the hashed bytes of the event."""
@@ -262,11 +267,14 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
             int | None, typer.Option(min=1, help="The size of that checkpoint, instead of its file.")
         ] = None,
         user: Annotated[
-            str | None, typer.Argument(help="User, for the evidence of the user's ticket.")
+            str | None,
+            typer.Argument(help="User, for the evidence of the user's ticket.", callback=checked_id),
         ] = None,
-        policy: Annotated[str | None, typer.Option(help="Only the events of this policy.")] = None,
+        policy: Annotated[
+            str | None, typer.Option(help="Only the events of this policy.", callback=checked_id)
+        ] = None,
         subscription: Annotated[
-            str | None, typer.Option(help="Only the events of this subscription.")
+            str | None, typer.Option(help="Only the events of this subscription.", callback=checked_id)
         ] = None,
         stream: Annotated[
             str | None, typer.Option(help="Only the events of the stream with this UUID.")

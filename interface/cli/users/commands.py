@@ -11,7 +11,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from application.users.import_users import COLUMNS, ImportReport
+from interface.cli.core.ids import checked_id
 from interface.cli.core.messages import fail, print_report
+
+_CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,17 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         file: Annotated[
             Path,
             typer.Argument(
-                help=f"CSV in UTF-8: {','.join(COLUMNS)}, with | between the lines of an address.",
+                help=f"CSV in UTF-8 or UTF-16, with commas, semicolons or tabs: {','.join(COLUMNS)} in any order, with |"
+                " between the lines of an address.",
                 dir_okay=False,
             ),
         ],
-        client: Annotated[str, typer.Option(help="Client of the users.")],
+        client: Annotated[str, typer.Option(help="Client of the users.", callback=checked_id)],
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Check every line, and change nothing.")
+        ] = False,
+        ignore_columns: Annotated[
+            bool, typer.Option("--ignore-columns", help="Ignore the columns with other names.")
         ] = False,
     ) -> None:
         """Register the users of a CSV file. Bad lines are reported and skipped; a second run changes nothing."""
@@ -50,15 +57,20 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         try:
             with (
                 _progress() as progress,
-                progress.open(file, "r", encoding="utf-8-sig", newline="", description=file.name) as lines,
+                progress.open(file, "rb", description=file.name) as content,
             ):
-                actions.import_users(lines, client, dry_run=dry_run, report=report)
-        except (OSError, UnicodeDecodeError) as error:
+                chunks = iter(lambda: content.read(_CHUNK_BYTES), b"")
+                actions.import_users(
+                    chunks, client, dry_run=dry_run, ignore_columns=ignore_columns, report=report
+                )
+        except OSError as error:
             fail(f"{file} cannot be read: {error}")
         for fault in report.faults:
-            print_report(str(fault))
+            print_report(fault)
+        if report.bad > len(report.faults):
+            print_report(f"… and {report.bad - len(report.faults)} more bad lines")
         _print_report(report, dry_run=dry_run)
-        if report.faults:
+        if report.bad:
             raise SystemExit(1)
 
     @users.command()
@@ -84,7 +96,7 @@ def _progress() -> Progress:
 
 def _print_report(report: ImportReport, *, dry_run: bool) -> None:
     table = Table(title="Checked, nothing changed" if dry_run else "Imported")
-    counts = {"good lines": report.good, "bad lines": len(report.faults)}
+    counts = {"good lines": report.good, "bad lines": report.bad}
     if not dry_run:
         counts |= {"new": report.created, "changed": report.changed, "unchanged": report.unchanged}
     for title in counts:

@@ -8,14 +8,13 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Path
 from starlette.convertors import Convertor, register_url_convertor
 
+from domain.shared.identifiers import ID_MAX_LENGTH, fault_of_id
 from interface.http.core.problems import Malformed
 
 # "." and ".." are not ids: browsers and proxies resolve them as steps in the path.
 ID_PATTERN = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$"
-ID_MAX_LENGTH = 50
 BASE_PATH = "/nevisidm/api/core/v1"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 ID_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
@@ -52,8 +51,6 @@ def path_id(params: Mapping[str, str], name: str) -> str:
         text = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
         raise Malformed(f"{name} is not UTF-8.") from None
-    if not 1 <= len(text) <= ID_MAX_LENGTH:
-        raise Malformed(f"{name} has {len(text)} characters; it must have 1 to {ID_MAX_LENGTH}.")
-    if _CONTROL.search(text) or text in (".", ".."):
-        raise Malformed(f"{name} has a control character, or is a dot segment.")
+    if fault := fault_of_id(text):
+        raise Malformed(f"{name} {fault}.")
     return text

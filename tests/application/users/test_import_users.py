@@ -1,4 +1,7 @@
+import codecs
 import itertools
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,16 +15,19 @@ HEADER = "userExtId,email,name,language\n"
 _ids = itertools.count()
 
 
-def imported(service: Service, *lines: str, dry_run: bool = False) -> ImportReport:
+def imported(
+    service: Service, *lines: str | bytes, dry_run: bool = False, client: str = "client-123", **options: Any
+) -> ImportReport:
     report = ImportReport()
     import_users(
-        lines,
-        "client-123",
+        [line if isinstance(line, bytes) else line.encode() for line in lines],
+        client,
         actor="import",
         correlation_id=TRACEPARENT,
         new_command_id=lambda: f"import-{next(_ids)}",
         submit=None if dry_run else service.commands.submit,
         report=report,
+        **options,
     )
     return report
 
@@ -159,11 +165,165 @@ def test_a_field_that_breaks_a_rule_is_reported_by_a_sentence(
 
 
 @pytest.mark.parametrize(
-    "header", ["", "email,userExtId\n", "userExtId,email,phone\n", "userExtId,email,name,name\n"]
+    "header",
+    [
+        "",
+        "\n",
+        "userExtId,name\n",
+        "userExtId,email,name,name\n",
+        "extId,userExtId,email\n",
+        "userExtId|email\n",
+        "userExtId,email\n".encode("utf-16-le"),
+    ],
 )
-def test_a_file_with_another_header_is_not_imported(service: Service, header: str) -> None:
-    with pytest.raises(InvalidImportFile, match="the first line must be"):
+def test_a_file_with_another_header_is_not_imported(service: Service, header: str | bytes) -> None:
+    with pytest.raises(InvalidImportFile, match="the first line must name"):
         imported(service, header, "a,a@example.com\n")
+
+
+def test_a_broken_header_is_refused_with_its_line(service: Service) -> None:
+    with pytest.raises(InvalidImportFile, match="line 1: a quotation mark is not closed"):
+        imported(service, '"userExtId,email\n', "a,a@example.com\n")
+
+
+def test_unknown_columns_are_named_and_ignored_on_demand(service: Service) -> None:
+    lines = ("phone,userExtId,email,,dept\n", "1,a,a@example.com,2,3\n")
+
+    with pytest.raises(
+        InvalidImportFile, match="unknown columns: phone, column 4 without a name, dept"
+    ) as refused:
+        imported(service, *lines)
+    assert "--ignore-columns" in str(refused.value)
+
+    assert imported(service, *lines, ignore_columns=True).created == 1
+    assert users(service) == [("a", "a@example.com", None, None)]
+
+
+TABLE = [["email", "extId", "name"], ["a@example.com", "a", 'Änne, Jr; "Ä"'], ["b@example.com", "b", ""]]
+
+
+def written(separator: str, end: str = "\r\n", blank: str = "") -> str:
+    """Return the table as spreadsheets write it."""
+    quoted = [
+        [f'"{cell.replace(chr(34), 2 * chr(34))}"' if "Ä" in cell else cell for cell in row] for row in TABLE
+    ]
+    return "".join((separator + blank).join(row) + end for row in quoted)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            written(separator).encode(encoding)
+            for separator in ",;\t"
+            for encoding in ("utf-8", "utf-8-sig", "utf-16")
+        ),
+        codecs.BOM_UTF16_BE + written(";").encode("utf-16-be"),
+        written(",", "\n").encode(),
+        written(",", blank=" ").encode(),
+        (written(";") + "\r\n;;\r\n\r\n").encode(),
+        written(",").rstrip("\r\n").encode(),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 7, 10_000])
+def test_a_file_is_read_as_spreadsheets_write_it(service: Service, content: bytes, chunk: int) -> None:
+    report = imported(service, *(content[place : place + chunk] for place in range(0, len(content), chunk)))
+
+    assert report.faults == []
+    assert users(service) == [
+        ("a", "a@example.com", 'Änne, Jr; "Ä"', None),
+        ("b", "b@example.com", None, None),
+    ]
+
+
+ADDRESS = "userExtId,email,name,language,postalAddress\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault", "stored"),
+    [
+        (
+            [
+                'r-1,r1@example.com,Ann,en,"Lane 1|8000 Town\n',
+                'r-2,r2@example.com,Bob,en,"Road 2|8001 Town"\n',
+            ],
+            "line 2: a q",
+            0,
+        ),
+        (
+            ["r-0,r0@example.com,,,\n", 'r-1,r1@example.com,Ann,en,"Lane 1\n'],
+            "line 3: a quotation mark is not closed",
+            1,
+        ),
+        (
+            ['r-1,r1@example.com,,,"Lane 1\n', 'r-2,r2@example.com,,,""\n', 'r-3,r3@example.com,,,"\n'],
+            "line 2: a",
+            0,
+        ),
+        (
+            ['r-1,r1@example.com,,,"Lane 1\n', 'r-2,r2@example.com,,,"\n'],
+            "line 2: a field contains the line of",
+            0,
+        ),
+        (['r-1,r1@example.com,,,Lane "1"\n'], "line 2: a quotation mark is inside a field", 0),
+        (['r-1,r1@example.com,,,"Lane" 1\n'], "line 2: a quotation mark is inside a field", 0),
+        (
+            ["r-1,r1@example.com,,,Lane\rr-2,r2@example.com,,,\n"],
+            "line 2: a carriage return is inside the row",
+            0,
+        ),
+        (
+            ['r-1,r1@example.com,,,"', *["x" * 1000 + "\n"] * 70],
+            "line 2: the row has over 65536 characters",
+            0,
+        ),
+        (["r-1,r1@example.com,,,", *["x" * 1000] * 70], "line 2: the row has over 65536 characters", 0),
+        (
+            ["r-0,r0@example.com,,,\n", "r-1,r1@example.com,M\xfcller,,\n".encode("latin-1")],
+            "line 3: not UTF-8",
+            1,
+        ),
+        ([b"r-1,r1@example.com,\xed\xa0\x80,,\n"], "line 2: not UTF-8", 0),
+        (["r-1,r1@example.com,\xe4".encode()[:-1]], "line 2: not UTF-8", 0),
+    ],
+)
+def test_a_broken_file_is_not_read_beyond_the_line(
+    service: Service, lines: list[str | bytes], fault: str, stored: int
+) -> None:
+    report = imported(service, ADDRESS, *lines)
+
+    assert [found[: len(fault)] for found in report.faults] == [fault]
+    assert report.faults[0].endswith("The rest of the file is not read")
+    assert len(users(service)) == stored
+
+
+def test_the_memory_of_an_import_is_bounded() -> None:
+    def endless() -> Iterator[bytes]:
+        yield HEADER.encode()
+        yield b'a,a@example.com,"'
+        for _ in range(100_000):
+            yield b"x" * 65_536
+
+    report = ImportReport()
+    tracemalloc.start()
+    import_users(endless(), "c", actor="a", correlation_id="", new_command_id=str, submit=None, report=report)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert report.bad == 1
+    assert peak < 2 * 1024 * 1024
+
+
+def test_only_the_first_faults_are_kept(service: Service) -> None:
+    report = imported(service, HEADER, *["a\n"] * 1500, dry_run=True)
+
+    assert (report.bad, len(report.faults)) == (1500, 1000)
+
+
+@pytest.mark.parametrize("client", ["", "x" * 51, "..", "a\n", "\udcff"])
+def test_a_client_that_no_path_reaches_gets_no_users(service: Service, client: str) -> None:
+    with pytest.raises(InvalidImportFile, match=r"^client "):
+        imported(service, HEADER, "a,a@example.com,,\n", client=client)
 
 
 def test_more_users_than_the_queue_holds_are_imported(service: Service) -> None:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+import typer
 import typer.main
 from typer.core import TyperGroup
 
@@ -123,3 +125,57 @@ def test_the_record_of_users_of_release_1_0_leaves_an_event_for_each(
     assert tickets(tmp_path, "users", "record", TICKETS_DATABASE_URL=database_url).returncode == 0
 
     assert changes(database_url)[len(known) :] == [("UserChanged", "anna", operator())]
+
+
+def parameters(group: Any) -> Iterator[Any]:
+    """Yield the parameters of every command, each with its command."""
+    if isinstance(group, TyperGroup):
+        for inner in group.commands.values():
+            yield from parameters(inner)
+    else:
+        yield from ((group, parameter) for parameter in group.params)
+
+
+IDS = [
+    pytest.param(*found, id=f"{found[0].name}-{found[1].name}")
+    for found in parameters(typer.main.get_command(command_line()))
+    if found[1].name in ("client", "clients", "user", "policy", "subscription")
+]
+
+
+@pytest.mark.parametrize(("of", "parameter"), IDS)
+@pytest.mark.parametrize("text", ["", "x" * 51, "..", "a\n", "a\udcff"], ids=ascii)
+def test_every_command_refuses_an_id_that_no_path_reaches(
+    of: Any, parameter: Any, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = [text] if parameter.multiple else text
+
+    with pytest.raises(SystemExit) as exit_:
+        parameter.process_value(typer.Context(of), value)
+
+    assert exit_.value.code == 2
+    assert f"{parameter.opts[0]} {text!a}" in capsys.readouterr().err
+
+
+def test_some_commands_take_an_id() -> None:
+    assert len(IDS) == 17
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "status", "message"),
+    [
+        (['r-1,r1@example.com,"Ann', 'r-2,r2@example.com,"Bob"'], [], 1, "line 2: a quotation mark"),
+        (["r-1,r1@example.com,Ann"], ["--client", ""], 2, "--client '' has 0 characters"),
+        (["r-1,r1@example.com,Ann"], [], 0, ""),
+    ],
+)
+def test_an_import_is_refused_with_the_line_or_the_option(
+    tmp_path: Path, lines: list[str], options: list[str], status: int, message: str
+) -> None:
+    (tmp_path / "users.csv").write_text("\n".join(["userExtId,email,name", *lines, ""]))
+
+    done = tickets(tmp_path, "users", "import", "users.csv", "--client", CLIENT, "--dry-run", *options)
+
+    assert done.returncode == status, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
