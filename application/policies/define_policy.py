@@ -7,6 +7,7 @@ from application.policies.records import POLICIES, default_policy, policies_of
 from application.policies.response import to_response
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
+from application.transaction.new_ids import check_new_id_in_client, client_of_new_id
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.store import Store
@@ -33,18 +34,21 @@ class DefinePolicy(Command):
     is_default: bool = False
 
     def loads(self) -> Sequence[Load]:
-        """Return every policy of the client."""
-        return [policies_of(self.subject.client_ext_id)]
+        """Return every policy of the client, and whether the client exists, where a policy could not create it."""
+        client_ext_id = self.subject.client_ext_id
+        return [policies_of(client_ext_id), *client_of_new_id(client_ext_id)]
 
 
 def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Create or replace a policy; if it is the new default, the former default loses its flag.
 
-    Raises PreconditionFailed, InvalidPolicy with one message per fault.
+    Raises PreconditionFailed, InvalidIdentifier, InvalidPolicy with one message per fault.
     """
     key = PolicyKey(command.subject.client_ext_id, command.policy_ext_id)
     known = unit.get(POLICIES, key)
     command.precondition.check(known.version if known else None)
+    if not known:
+        check_new_id_in_client(unit, key.client_ext_id, "policyExtId", key.policy_ext_id)
     by = command.attribution(clock())
     definition = PolicyDefinition.of(key, known)
     definition.define(key, command.policy, is_default=command.is_default, by=by)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
+from application.transaction.new_ids import ACCESS_LOG, access_log_of
 from application.transaction.outcomes import Outcome
-from application.transaction.records import Load, RecordSet
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USER_STATES, user_state_of
-from domain.record.access_log import access_stream_id, next_access
+from domain.record.access_log import next_access
 from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
 
@@ -28,11 +29,6 @@ MAX_REFUSALS_OF_A_CALLER = 100
 MAX_USERS_OF_A_CALLER = 1000
 MAX_COUNTED_SEARCHES = 100
 READ = "read"
-ACCESS_LOG = RecordSet[str, int]("access_log")
-"""The version of the access log of each client that exists, read from the ledger.
-
-A client exists if it has a ledger or a user: policies and subscriptions are never stored without an event.
-"""
 
 
 class UnknownClient(Refusal):
@@ -55,7 +51,7 @@ class NoteAccess(Command):
     def loads(self) -> Sequence[Load]:
         """Return the version of the client's access log, and the state of the user whose erasure deletes the reason."""
         client_ext_id = self.subject.client_ext_id
-        version = Load(ACCESS_LOG, (client_ext_id, access_stream_id(client_ext_id)))
+        version = access_log_of(client_ext_id)
         return [version, user_state_of(self.subject)] if self.reason else [version]
 
 

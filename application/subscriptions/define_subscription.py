@@ -1,6 +1,6 @@
 """Create or replace a subscription."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -19,7 +19,9 @@ from application.subscriptions.records import (
 )
 from application.subscriptions.subscription_command import SubscriptionCommand, checked_position, to_answer
 from application.transaction.command import Answer
+from application.transaction.new_ids import check_new_id_in_client, client_of_new_id
 from application.transaction.outcomes import Outcome
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Subscription, Terms
@@ -46,6 +48,10 @@ class DefineSubscription(SubscriptionCommand):
     description: str | None = None
     after: int | None = None
 
+    def loads(self) -> Sequence[Load]:
+        """Return also whether the client exists, where a subscription could not create it."""
+        return [*super().loads(), *client_of_new_id(self.subject.client_ext_id)]
+
 
 def define_subscription(
     command: DefineSubscription,
@@ -61,7 +67,7 @@ def define_subscription(
 
     private_hosts: the hosts that may be reached by plain HTTP. subscriptions_per_client: the limit of subscriptions and
     streams. streams_per_caller: the limit of the streams of a receiver. Raises PreconditionFailed, TargetRefused,
-    PositionNotFound, TooManySubscriptions.
+    PositionNotFound, TooManySubscriptions, InvalidIdentifier.
     """
     key, by = command.subscription, command.attribution(clock())
     known = unit.all(SUBSCRIPTIONS).get(key)
@@ -71,6 +77,8 @@ def define_subscription(
         raise TargetRefused(f"Subscription {command.name!r} exists with another kind. Choose another name.")
     if live is None:
         _check_limits(command, unit, subscriptions_per_client, streams_per_caller)
+    if not known:
+        check_new_id_in_client(unit, key.client_ext_id, "name", command.name)
     former = _open_target(live, sealer) if live else None
     target = _target(command, former, by.timestamp)
     terms = Terms(

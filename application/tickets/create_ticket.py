@@ -14,6 +14,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import user
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
+from domain.shared.identifiers import check_new_id
 from domain.tickets.states import State
 from domain.tickets.validity import Validity
 
@@ -40,10 +41,12 @@ def create_ticket(
 ) -> Answer:
     """Create the credential with its first ticket, and queue the ticket for delivery.
 
-    Raises UserNotFound, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork,
+    Raises UserNotFound, InvalidIdentifier, TicketExists, PreconditionFailed, UnknownPolicy, InvalidValidity, SlowWork,
     DailyLimitReached.
     """
     user(unit, command.subject)
+    if command.ext_id is not None:
+        check_new_id("extId", command.ext_id)
     credential = new_credential(unit, command.subject)
     command.precondition.check(None)
     key = _policy_key(command, unit)

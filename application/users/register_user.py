@@ -1,11 +1,14 @@
 """Register a user."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from application.shared.ports import Clock, Randomness
 from application.transaction.command import Answer
+from application.transaction.new_ids import check_new_id_in_client, client_of_new_id
 from application.transaction.outcomes import Outcome
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USER_STATES, USERS, UserCommand
 from application.users.response import to_response
@@ -20,15 +23,21 @@ class RegisterUser(UserCommand):
 
     contact: Contact
 
+    def loads(self) -> Sequence[Load]:
+        """Return also whether the client exists, where a new user could not create it."""
+        return [*super().loads(), *client_of_new_id(self.subject.client_ext_id)]
+
 
 def register_user(command: RegisterUser, unit: UnitOfWork, *, clock: Clock, randomness: Randomness) -> Answer:
-    """Create or replace a user; idempotent. Raises PreconditionFailed."""
+    """Create or replace a user; idempotent. Raises PreconditionFailed, InvalidIdentifier."""
     known = unit.get(USERS, command.subject)
     command.precondition.check(known.version if known else None)
     if known and known.contact == command.contact:
         return command.done(Outcome.UNCHANGED, known.version, to_response(known))
     by = command.attribution(clock())
     state = unit.get(USER_STATES, command.subject)
+    if not known and not state:
+        check_new_id_in_client(unit, command.subject.client_ext_id, "userExtId", command.subject.user_ext_id)
     recipient = _recipient(command, known, state, by.timestamp, randomness.octets(SALT_BYTES))
     recorded = User.of(command.subject, state)
     if known:
