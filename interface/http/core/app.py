@@ -41,7 +41,7 @@ _DARK_MODE = (
     ".toggle('dark-mode', matchMedia('(prefers-color-scheme: dark)').matches)</script>"
 )
 # The methods and headers of other origins' pages, if CORS is on.
-_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+_METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
 _SENT_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"),
     *("Last-Event-ID", "traceparent"),
@@ -136,6 +136,8 @@ async def _no_route(routers: Sequence[APIRouter], request: Request, _: Exception
         if route.matches(request.scope)[0] is not Match.NONE
         for method in getattr(route, "methods", None) or ()
     }
+    if "GET" in allowed:
+        allowed.add("HEAD")
     if allowed:
         return problem_response(
             MethodNotAllowed(f"{request.method} is not allowed on this path.", sorted(allowed))

@@ -21,7 +21,7 @@ from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
 from interface.http.core.large_answers import LargeAnswers
-from interface.http.core.path import path_id
+from interface.http.core.path import BAD_PERCENT, path_id
 from interface.http.core.permissions import DELIVERY_OVERRIDE
 from interface.http.core.problems import Malformed, UnsupportedMediaType
 from interface.http.core.rate_limits import RateLimits
@@ -73,8 +73,14 @@ class Call:
 
     @cached_property
     def query(self) -> Mapping[str, Sequence[str]]:
-        """The values of each query parameter, decoded."""
-        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+        """The values of each query parameter, decoded. Raises Malformed."""
+        try:
+            text = self.query_string.decode("ascii")
+            if BAD_PERCENT.search(text):
+                raise Malformed("The query has an invalid percent-encoding.")
+            return parse_qs(text, keep_blank_values=True, errors="strict")
+        except UnicodeDecodeError:
+            raise Malformed("The query is not UTF-8 in percent-encoding.") from None
 
     def path_id(self, name: str) -> str:
         """Return an id of the path, decoded. Raises Malformed."""

@@ -52,7 +52,7 @@ class Envelope:
     around: middleware around all responses, including those to unhandled exceptions.
 
     It also routes by the path as sent, still percent-encoded, so that an id may contain any character, an
-    encoded slash too, and is decoded once, after routing.
+    encoded slash too, and is decoded once, after routing. A HEAD is a GET whose response has no body (RFC 9110, section 9.3.2).
     """
 
     def __init__(
@@ -77,6 +77,10 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            # In a copy, since the server reads the method from the original scope.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         state = scope.setdefault("state", {})
         given = _given_traceparent(scope)
@@ -102,7 +106,7 @@ class Envelope:
                 seconds, operation = time.monotonic() - began, state.get("operation")
                 self._observe(
                     Exchange(
-                        *(operation, scope["method"], status, seconds, traceparent, not given, actor, client),
+                        *(operation, method, status, seconds, traceparent, not given, actor, client),
                         address=address and address[0],
                     )
                 )
@@ -131,6 +135,17 @@ class Envelope:
             if started:
                 raise
             await internal_error_response(instance)(scope, receive, send_and_note)
+
+
+def _without_body(send: Send) -> Send:
+    """Send the head of a response only. The response is then complete, so an endless body ends as after a disconnection."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_head
 
 
 def _given_traceparent(scope: Scope) -> str | None:

@@ -15,7 +15,7 @@ from interface.http.core.problems import Malformed
 ID_PATTERN = r"^(?!\.{1,2}$)[^\x00-\x1f\x7f-\x9f]+$"
 BASE_PATH = "/nevisidm/api/core/v1"
 
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 ID_SCHEMA = {"minLength": 1, "maxLength": ID_MAX_LENGTH, "pattern": ID_PATTERN}
 ClientExtId = Annotated[
@@ -45,7 +45,7 @@ register_url_convertor("segment", _Segment())
 def path_id(params: Mapping[str, str], name: str) -> str:
     """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
     raw = params[name]
-    if _BAD_PERCENT.search(raw):
+    if BAD_PERCENT.search(raw):
         raise Malformed(f"{name} has an invalid percent-encoding.")
     try:
         text = unquote_to_bytes(raw).decode()

@@ -9,7 +9,7 @@ from pydantic import WithJsonSchema
 from application.record.checkpoint import parse_checkpoint_text
 from application.record.streams import EVENTS
 from interface.http.core.call import Call
-from interface.http.core.paging import POSITIVE, integer_param, single_param
+from interface.http.core.paging import MOST, POSITIVE, integer_param, single_param
 from interface.http.core.problems import Malformed
 
 _LONGEST = 255
@@ -74,6 +74,8 @@ def older_size(call: Call) -> int | None:
         client, size, _ = parse_checkpoint_text(text)
     except ValueError:
         raise Malformed("checkpoint must be the text of a signed checkpoint.") from None
+    if size > MOST:
+        raise Malformed("checkpoint must be the text of a signed checkpoint.")
     if client != call.subject.client_ext_id:
         raise Malformed("checkpoint is of another client.")
     return size

@@ -394,7 +394,7 @@ def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
     server.refuses(404, "noRecord", "GET", path)
 
 
-ALLOWED = {RESET: "POST", f"{USER}/ticket": "DELETE, GET, PATCH, POST", USER: "DELETE, GET, PUT"}
+ALLOWED = {RESET: "POST", f"{USER}/ticket": "DELETE, GET, HEAD, PATCH, POST", USER: "DELETE, GET, HEAD, PUT"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
