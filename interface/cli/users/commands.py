@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from application.users.import_users import COLUMNS, ImportReport
-from interface.cli.core.ids import checked_id
+from interface.cli.core.ids import checked_client
 from interface.cli.core.messages import fail, print_report
 
 _CHUNK_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
                 dir_okay=False,
             ),
         ],
-        client: Annotated[str, typer.Option(help="Client of the users.", callback=checked_id)],
+        client: Annotated[str, typer.Option(help="Client of the users.", callback=checked_client)],
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Check every line, and change nothing.")
         ] = False,

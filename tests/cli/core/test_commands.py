@@ -172,7 +172,7 @@ def test_users_are_imported_from_a_file_with_a_report(tmp_path: Path) -> None:
     assert re.search(r"│\s+1 │\s+1 │\s+1 │\s+0 │\s+0 │", done.stdout)
 
 
-@pytest.mark.parametrize("content", [None, b"wrong,header\n", b"userExtId,email\n\xff\xfe,a@b.ch\n"])
+@pytest.mark.parametrize("content", [None, b"wrong,header\n", b"userExtId,email\xff\n"])
 def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(
     tmp_path: Path, content: bytes | None
 ) -> None:
@@ -183,6 +183,15 @@ def test_a_file_that_cannot_be_imported_is_refused_with_the_reason(
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "Traceback" not in done.stderr
+
+
+def test_an_import_ends_at_bytes_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_bytes(b"userExtId,email\na,a@b.ch\n\xff\xfe,a@b.ch\n")
+
+    done = tickets(tmp_path, "users", "import", "users.csv", "--client", "c")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "line 3: not UTF-8: the file may be in another encoding, such as Windows-1252" in done.stderr
 
 
 def test_imported_users_are_recorded_already(tmp_path: Path) -> None:
