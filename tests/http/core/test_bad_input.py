@@ -380,6 +380,15 @@ def test_an_invalid_id_is_refused(server: Server, path: str, name: str) -> None:
     server.refuses(400, "invalidData", "POST", path.format(name) + "/ticket/reset")
 
 
+@pytest.mark.parametrize("name", ["a%CC%88", "a%E2%80%AE", "%E2%80%8B", "%20a", "a%20"])
+@pytest.mark.parametrize("path", [f"{BASE}/{{}}/users/new", f"{BASE}/client-123/users/{{}}"])
+def test_a_new_id_that_looks_like_another_is_refused(server: Server, path: str, name: str) -> None:
+    answer = server.refuses(400, "invalidData", "PUT", path.format(name), JSON, body=GOOD)
+
+    assert "ExtId must " in answer.json()["detail"]
+    server.refuses(404, "noRecord", "GET", path.format(name))
+
+
 def test_ids_are_decoded_once(server: Server) -> None:
     answer = server.refuses(404, "noRecord", "GET", f"{BASE}/client-123/users/%252e%2500")
 
