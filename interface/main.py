@@ -1,5 +1,7 @@
 """Runs the command line `tickets`."""
 
+import resource
+
 import typer
 
 from application.record.ledger import LedgerBroken
@@ -51,6 +53,8 @@ def command_line() -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
+    # A core dump would contain keys and tickets. Child processes inherit the limit.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         command_line()()
     except (

@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import re
 import struct
 import sys
@@ -867,7 +868,8 @@ def main() -> int:
         print(f"\n{table(found)}")
     if given.html:
         try:
-            given.html.write_text(page(found))
+            with os.fdopen(os.open(given.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(page(found))
         except OSError as error:
             print(f"cannot write: {shown(str(error))}", file=sys.stderr)
             return 2

@@ -413,6 +413,10 @@ def test_a_failed_start_is_retried_without_limit() -> None:
     assert "\nRestart=on-failure\n" in UNIT
 
 
+def test_the_service_leaves_no_core_dump() -> None:
+    assert "\nLimitCORE=0\n" in UNIT
+
+
 def test_a_command_is_run_by_systemd_as_the_service_is(unit_and_command: tuple[str, list[str]]) -> None:
     unit, reported = unit_and_command
     place = reported.index("--")

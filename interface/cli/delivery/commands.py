@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from interface.cli.core.files import open_private
 from interface.cli.core.ids import checked_id
 from interface.cli.core.messages import fail, print_report
 
@@ -112,7 +113,8 @@ def _add_render(templates: typer.Typer, actions: DeliveryActions) -> None:
             sys.stdout.buffer.write(content)
             return
         try:
-            output.write_bytes(content)
+            with open_private(output) as file:
+                file.write(content)
         except OSError as error:
             fail(f"{output} cannot be written: {error.strerror}")
         Console().print(f"{output}: {len(content):,} bytes", highlight=False)

@@ -20,6 +20,7 @@ from application.record.evidence_scope import EvidenceScope, evidence_scope
 from application.record.history import LogItem, reason_text
 from application.record.replay import Findings
 from application.shared.wire import to_json
+from interface.cli.core.files import open_private
 from interface.cli.core.ids import checked_client, checked_id
 from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
 from interface.verify_evidence import Wrong, parse_keys, shown, table, verify
@@ -300,7 +301,7 @@ def _add_proofs(cli: typer.Typer, actions: RecordActions) -> None:
             fail(str(error))
         with actions.evidence(scope, {"user": user, **given}, since, checkpoint) as content:
             try:
-                with output.open("wb") as file:
+                with open_private(output) as file:
                     shutil.copyfileobj(content, file)
             except OSError as error:
                 fail(f"{output} cannot be written: {error}")

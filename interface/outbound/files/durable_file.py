@@ -1,10 +1,52 @@
-"""Files written atomically and durably, readable by the service's user only."""
+"""Files written atomically and durably, and locks, accessible by the service's user only, with any umask."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+_LOCK = ".lock"
+_OTHERS = 0o077
+
+
+def make_directory(directory: Path) -> None:
+    """Create the directory and its missing parents with mode 0700. Raises OSError."""
+    for path in (*reversed(directory.parents), directory):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_own(path: Path, like: Path) -> int:
+    """Open a file of the service for reading and writing, with mode 0600; it is created if it is missing.
+
+    like: the file whose owner a new one gets. A link is not followed. A file of another user is refused: that user could hold
+    a lock on it forever, or read it. Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PermissionError(errno.EPERM, "is a symbolic link: remove it", str(path)) from None
+        raise
+    try:
+        _make_private(path, descriptor)
+        copy_owner(like, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _make_private(path: Path, descriptor: int) -> None:
+    found = os.fstat(descriptor)
+    # The owner of the directory can replace the file anyway.
+    owners = {0, os.geteuid(), path.parent.stat().st_uid}
+    if found.st_uid not in owners or not stat.S_ISREG(found.st_mode):
+        raise PermissionError(errno.EPERM, "belongs to another user or is no file: remove it", str(path))
+    if found.st_mode & _OTHERS:
+        os.fchmod(descriptor, 0o600)
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -14,7 +56,7 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     """
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent)
     with locked_directory(path.parent):
         if not path.exists():
             replace_durably(path, make())
@@ -51,7 +93,7 @@ def fsync_directory(directory: Path) -> None:
 
 def write_once(path: Path, content: bytes) -> None:
     """Write the file atomically and durably unless it exists. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent)
     with locked_directory(path.parent):
         if not path.exists():
             # One process at a time writes here, so an existing draft is a crash's leftover.
@@ -60,7 +102,7 @@ def write_once(path: Path, content: bytes) -> None:
 
 def remove_drafts(directory: Path) -> None:
     """Create the directory, or remove the drafts that a crash left in it. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory)
     with locked_directory(directory):
         for draft in directory.glob(".*.draft"):
             draft.unlink()
@@ -79,12 +121,16 @@ def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> No
 
 
 @contextlib.contextmanager
-def locked_directory(path: Path) -> Iterator[int]:
-    """Lock the directory; a crash releases the lock. Yields its descriptor, for fsync."""
-    descriptor = os.open(path, os.O_RDONLY)
+def locked_directory(path: Path) -> Iterator[None]:
+    """Lock the directory; a crash releases the lock. Raises OSError.
+
+    Another user who can read the directory could lock it, too, and never release it: then a file in it is locked instead.
+    """
+    is_open = path.stat().st_mode & _OTHERS
+    descriptor = open_own(path / _LOCK, path) if is_open else os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)
 
@@ -95,11 +141,20 @@ def locked_sidecar(path: Path) -> Iterator[bool]:
 
     A crash releases the lock. Raises OSError.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    make_directory(path.parent)
+    with locked_file(path.with_name(f".{path.name}.lock"), path) as is_locked:
+        yield is_locked
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, like: Path) -> Iterator[bool]:
+    """Lock a lock file; False: another process holds it. like: see `open_own`. Raises OSError."""
+    descriptor = open_own(path, like)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)

@@ -14,7 +14,12 @@ from rfc3161_client import (
 
 from application.record.ledger import Checkpoint
 from application.subscriptions.push_ports import DeliveryRejected
-from interface.outbound.files.durable_file import locked_directory, replace_durably, write_durably
+from interface.outbound.files.durable_file import (
+    locked_directory,
+    make_directory,
+    replace_durably,
+    write_durably,
+)
 from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 
 _TIMEOUT_SECONDS = 10
@@ -31,7 +36,7 @@ class CheckpointDirectory:
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._directory = directory
 
     def send(self, checkpoint: Checkpoint) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from application.record.checkpoint import PublishedKey, parse_checkpoint_text
 from application.record.ledger import Checkpoint
 from application.shared.errors import KeyMissing
-from interface.outbound.files.durable_file import locked_directory, replace_durably
+from interface.outbound.files.durable_file import locked_directory, make_directory, replace_durably
 from interface.outbound.keys.private_key import parse_private_key
 from interface.verify_evidence import Wrong, parse_checkpoint, parse_keys
 
@@ -95,7 +95,7 @@ class LedgerKeys:
         return self.public()[0][1]
 
     def _make(self, *, only_the_first: bool) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory)
         with locked_directory(self._directory):
             files = ledger_key_files(self._directory)
             if files and only_the_first:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from application.shared.errors import Unavailable
-from interface.outbound.files.durable_file import copy_owner, fsync_directory
+from interface.outbound.files.durable_file import copy_owner, fsync_directory, make_directory, open_own
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.sqlite_lock import exclusive, lock_of, share
 
@@ -77,7 +77,7 @@ def restore_backup(
         raise BackupRefused(f"no file {file}")
     with _refusals(f"{database} was not restored and is unchanged"):
         _check_version(file, file)
-        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(database.parent)
         with exclusive(database) as is_unused:
             if not is_unused:
                 raise BackupRefused(
@@ -128,7 +128,7 @@ def _draft_of(file: Path) -> Iterator[tuple[Path, int]]:
     The leftover of a crash is reused.
     """
     draft = file.with_name(f".{file.name}.draft")
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_own(draft, file.parent)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,6 @@ def _draft_of(file: Path) -> Iterator[tuple[Path, int]]:
         if not mine:
             raise BackupRefused(f"another process is writing {file}")
         os.ftruncate(descriptor, 0)
-        os.fchmod(descriptor, 0o600)
         try:
             _remove_beside(draft)
             yield draft, descriptor

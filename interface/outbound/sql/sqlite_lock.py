@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from application.shared.errors import StoreUnavailable
-from interface.outbound.files.durable_file import copy_owner
+from interface.outbound.files.durable_file import locked_file, open_own
 
 
 def share(path: Path) -> int:
@@ -15,7 +15,7 @@ def share(path: Path) -> int:
 
     Raises StoreUnavailable if its file is being replaced, OSError.
     """
-    descriptor = _opened(path)
+    descriptor = open_own(lock_of(path), path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,21 +27,8 @@ def share(path: Path) -> int:
 @contextmanager
 def exclusive(path: Path) -> Iterator[bool]:
     """Lock a database for the replacement of its file; False: it is in use. Raises OSError."""
-    descriptor = _opened(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(descriptor)
-
-
-def _opened(path: Path) -> int:
-    descriptor = os.open(lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
-    copy_owner(path, descriptor)
-    return descriptor
+    with locked_file(lock_of(path), path) as is_unused:
+        yield is_unused
 
 
 def lock_of(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """The embedded store: one SQLite file with a write-ahead log; every commit is synced to disk before the response."""
 
-import fcntl
 import json
 import os
 import re
@@ -8,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -35,6 +34,7 @@ from application.record.ledger import leaf_of
 from application.record.streams import columns_of
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
+from interface.outbound.files.durable_file import locked_file, make_directory
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.codec import JsonMapper
@@ -99,7 +99,7 @@ class SqliteStore(SqlQueries):
     ) -> None:
         self._path = path
         self._tables = Tables(tables, sealer)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         with _failures():
             self._shared = share(path)
             try:
@@ -136,15 +136,11 @@ class SqliteStore(SqlQueries):
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
         """Lease a name by a lock on a file beside the database."""
-        with _failures():
-            lock = self._path.with_name(f"{self._path.name}.{name}.lock").open("a")
-        with lock as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-            else:
-                yield _Lease()
+        with ExitStack() as stack:
+            with _failures():
+                path = self._path.with_name(f"{self._path.name}.{name}.lock")
+                is_held = stack.enter_context(locked_file(path, self._path))
+            yield _Lease() if is_held else None
 
     def mistyped_values(self) -> Sequence[str]:
         """Return stored values with a type other than that of their column, which SQLite accepts."""
