@@ -18,6 +18,7 @@ from interface.composition.check_job import check_job
 from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
 from interface.composition.installation import note_clock_set_back
+from interface.composition.log_cutting import log_cutting
 from interface.composition.process import cancelled
 from interface.composition.row_seals import RowSealing
 from interface.composition.service import RunningService
@@ -33,6 +34,7 @@ _USERS_EVERY_SECONDS = 600
 _WAIT_FOR_WITNESSES_SECONDS = 1
 _FLUSH_EVERY_SECONDS = 60
 _SEAL_ROWS_EVERY_SECONDS = 60
+_CUT_LOG_EVERY_SECONDS = 600
 _PAUSE_BETWEEN_PAGES_SECONDS = 0.1
 _POLL_INTERVAL_SECONDS = 1
 
@@ -88,6 +90,7 @@ class BackgroundWork:
         self._sealing = Periodic(
             "row seals", RowSealing(running, pausing).run, every_seconds=_SEAL_ROWS_EVERY_SECONDS
         )
+        self._cutting = log_cutting(running, self._stopping, _CUT_LOG_EVERY_SECONDS)
         self._sending = _witness_job(running, telemetry, stopped)
         self._checking = check_job(running, stopped)
         self._observing = [
@@ -137,6 +140,8 @@ class BackgroundWork:
         await self._live.close()
         await asyncio.to_thread(self._signing.close)
         await asyncio.to_thread(self._sealing.close)
+        if self._cutting:
+            await asyncio.to_thread(self._cutting.close)
         if self._sending:
             await asyncio.to_thread(self._sending.close, _WAIT_FOR_WITNESSES_SECONDS)
         await asyncio.to_thread(running.close)

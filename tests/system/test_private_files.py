@@ -22,7 +22,7 @@ from tests.support.server import serving, until
 MODULE = "tests.support.without_umask"
 DATABASE = "sqlite:///var/data/tickets.db"
 CLIENT = "client-123"
-NOBODY = 65_534
+ANOTHER_USER = 65_534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a file of another user")
 
 
@@ -79,7 +79,7 @@ def test_a_lock_that_others_can_open_is_made_private(tmp_path: Path, name: str) 
 def test_a_lock_of_another_user_is_refused_with_its_name(tmp_path: Path, name: str) -> None:
     """That user could hold it forever, and nothing would be signed."""
     (tmp_path / name).touch()
-    os.chown(tmp_path / name, NOBODY, NOBODY)
+    os.chown(tmp_path / name, ANOTHER_USER, ANOTHER_USER)
 
     with pytest.raises(StoreUnavailable, match=f"belongs to another user.*: remove it.*{name}"):
         lease_of_checkpoints(tmp_path / "tickets.db")

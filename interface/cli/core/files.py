@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Open a file for writing, with mode 0600 whatever the umask; an existing one is replaced. Raises OSError.
+    """Open a file for writing, with mode 0600 and any umask; an existing one is replaced. Raises OSError.
 
     A device or a pipe keeps its mode.
     """

@@ -53,6 +53,7 @@ _POLL_SECONDS = 0.005
 _NOTIFY_SECONDS = 1
 # 40 MB: a page that many commits change is written to the database once for all of them.
 _CHECKPOINT_PAGES = 10_000
+_CUT_BLOCKS_WRITERS_MS = 100
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
 _GROW_LEDGER = """
 INSERT INTO ledger_sizes (client_ext_id, size) VALUES (?,?)
@@ -194,6 +195,17 @@ class SqliteStore(SqlQueries):
         finally:
             connection.close()
 
+    def cut_log(self) -> bool:
+        """Move the log into the database and empty its file; False: another connection reads or writes now.
+
+        Until then the log contains former rows, also those of erased users. Raises StoreUnavailable.
+        """
+        with _failures(), closing(sqlite3.connect(uri_of(self._path), uri=True, timeout=0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # most of the work, without blocking writers
+            connection.execute(f"PRAGMA busy_timeout={_CUT_BLOCKS_WRITERS_MS}")
+            [is_busy, _, _] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_busy
+
     def close(self) -> None:
         """Close the connections."""
         self._datastore.close()
@@ -257,6 +269,8 @@ class _Pool(SQLiteConnectionPool):
             timeout=LOCK_TIMEOUT_SECONDS,
         )
         connection.execute("PRAGMA synchronous=FULL")
+        # FAST leaves the content of freed pages. ON is the default of some builds of SQLite only.
+        connection.execute("PRAGMA secure_delete=ON")
         connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.row_factory = sqlite3.Row
         return SQLiteConnection(sqlite_conn=connection, max_age=self.max_age)
