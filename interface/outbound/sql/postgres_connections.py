@@ -1,5 +1,6 @@
-"""Connections to PostgreSQL: to the primary among several servers, with every wait bounded."""
+"""Connections to PostgreSQL: to the primary among several servers, with every wait bounded, and every setting pinned."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -27,15 +28,23 @@ _TCP_TIMEOUTS: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+# A role, a database or the environment may set others. The last one marks a connection that has them.
+_PINNED = "-c DateStyle=ISO,YMD -c TimeZone=UTC -c standard_conforming_strings=on -c tickets.settings=pinned"
 # The pool doubles its delay after each failure, so it would stay unavailable long after an outage. After this time it
 # gives up instead, and the next request makes it reconnect immediately.
 _POOL_RECONNECT_SECONDS = 1
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """Return the connection options of the URL, completed by our defaults."""
+    """Return the connection options of the URL, completed by our defaults and settings, which take precedence."""
     named = _named(url)
-    options = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_TCP_TIMEOUTS, **named}
+    options = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        **_TCP_TIMEOUTS,
+        **named,
+        "client_encoding": "UTF8",
+    }
+    options["options"] = f"{named.get('options', '')} {_PINNED}".strip()
     if "," in str(options.get("host", "")):
         options.setdefault("target_session_attrs", "read-write")
     return options
@@ -83,10 +92,12 @@ class Datastore(PostgresDatastore):
         return super().get_connection()
 
 
-def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Datastore:
+def open_datastore(
+    url: str, search_path: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS
+) -> Datastore:
     """Return the pool of connections; it connects on first use.
 
-    patience_seconds: the time limit of a caller for getting a connection.
+    search_path: see `pin_schema`. patience_seconds: the time limit of a caller for getting a connection.
     """
     options = connection_options(url)
     named = {name: str(options.pop(name, "")) for name in ("dbname", "host", "port", "user", "password")}
@@ -109,8 +120,43 @@ def open_datastore(url: str, patience_seconds: float = CONNECT_TIMEOUT_SECONDS) 
         del connect[name]  # so that libpq's defaults apply (a socket, the user's name, a password file)
     connect.update(options)
     waits = f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={_LOCK_TIMEOUT_SECONDS}s"
-    connect["options"] = f"{options.get('options', '')} {waits}".strip()
+    # Blanks and backslashes are escaped in this option.
+    path = re.sub(r"([\\\s])", r"\\\1", search_path)
+    connect["options"] = f"{options['options']} {waits} -c search_path={path}"
     return datastore
+
+
+_STATE = """
+SELECT current_setting('server_encoding'), current_setting('tickets.settings', true),
+       coalesce((SELECT quote_ident(nspname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                 WHERE pg_class.oid = to_regclass('schema_version')), quote_ident(current_schema()))
+"""
+
+
+def pin_schema(connection: psycopg.Connection[Any]) -> str:
+    """Search the schema of the store only, also after a change of the search path. Returns the search path.
+
+    The schema is that in which the search path of the role, the database or the URL finds the tables, or would create
+    them. Raises RuntimeError if the database cannot be used.
+    """
+    row = connection.execute(_STATE).fetchone()
+    encoding, marked, schema = row or ("", None, None)
+    if encoding != "UTF8":
+        raise RuntimeError(
+            f"the database has the encoding {encoding}, and the service requires UTF8: copy it with pg_dump into a database"
+            " that was created with ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if marked is None:
+        raise RuntimeError(
+            "the settings of the connection have no effect, since a pooler such as PgBouncer ignores `options`: name the"
+            " address of PostgreSQL itself in TICKETS_DATABASE_URL"
+        )
+    if schema is None:
+        raise RuntimeError("no schema of the search_path exists: create it, or correct the search_path")
+    # Temporary tables are searched first unless the path names their schema.
+    path = f"{schema}, pg_temp"
+    connection.execute("SELECT set_config('search_path', %s, false)", (path,))
+    return path
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from interface.outbound.sql.postgres_connections import (
     Datastore,
     connection_options,
     open_datastore,
+    pin_schema,
     require_synchronous_replication,
 )
 from interface.outbound.sql.queries import SqlQueries
@@ -76,8 +77,8 @@ class PostgresStore(SqlQueries):
     ) -> None:
         known = Tables(tables, sealer)
         with _failures():
-            _prepare(url, known.sealed() if sealer else (), migrate=migrate)
-            self._use(Connections.to(url, open_datastore(url)), known)
+            self.search_path = _prepare(url, known.sealed() if sealer else (), migrate=migrate)
+            self._use(Connections.to(url, open_datastore(url, self.search_path)), known)
 
     def _use(self, connections: Connections, tables: Tables) -> None:
         self.connections = connections
@@ -269,12 +270,15 @@ def others_at(url: str) -> list[int]:
         return [pid for (pid,) in found]
 
 
-def _prepare(url: str, sealed: Iterable[str], *, migrate: bool) -> None:
+def _prepare(url: str, sealed: Iterable[str], *, migrate: bool) -> str:
+    """Return the search path. Raises RuntimeError, StoreUnavailable."""
     with psycopg.connect(**connection_options(url)) as connection:
+        path = pin_schema(connection)
         if migrate:
             postgres_schema.migrate(connection, sealed)
         else:
             postgres_schema.check(connection)
+    return path
 
 
 def _query(

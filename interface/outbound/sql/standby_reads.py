@@ -46,7 +46,7 @@ class StandbyReads(PostgresStore):
     def __init__(self, primary: PostgresStore, url: str) -> None:
         self._use(primary.connections, primary.tables)
         self._primary = primary
-        connections = Connections.to(url, open_datastore(url, _PATIENCE_SECONDS))
+        connections = Connections.to(url, open_datastore(url, primary.search_path, _PATIENCE_SECONDS))
         self._standby = PostgresStandby(connections, primary.tables)
         # The largest returned ledger size of each client.
         self._returned_sizes: dict[str, int] = {}
