@@ -18,6 +18,7 @@ from domain.policies.policy import SendingMethod
 from interface.cli.delivery import commands
 from interface.composition.process import until_stopped
 from interface.composition.service import RunningService, configure_logging, start
+from interface.composition.sqlite_version import warn_of_sqlite
 from interface.composition.telemetry import Telemetry
 from interface.composition.templates import check_templates, render_template, templates
 from interface.outbound.http_out.mailer_webhook import MailerKey, MailerWebhook
@@ -142,6 +143,7 @@ def deliver_alone() -> None:
     """Deliver until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     configure_logging(settings)
+    warn_of_sqlite(settings)
     delivery = delivery_of(settings)
     uvloop.run(_deliver_until_stopped(start(settings), delivery))
 

@@ -16,6 +16,7 @@ from interface.composition.doctor.keys import check_certificate_file, check_keys
 from interface.composition.doctor.store import check_standby, check_store
 from interface.composition.installation import note
 from interface.composition.service import open_at
+from interface.composition.sqlite_version import check_sqlite
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql.postgres_store import schema_version_at
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
@@ -49,6 +50,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("settings", Health.GOOD, "all can be used")
     checks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
         "store": check_store,
+        "SQLite": check_sqlite,
         "standby": check_standby,
         "record": check_record_age,
         "keys": check_keys,

@@ -23,6 +23,7 @@ from interface.composition.demo import DEMO, demo_greeting, register_demo
 from interface.composition.http_app import http_app, rate_limits_of, token_keys
 from interface.composition.register import PERMISSIONS
 from interface.composition.service import configure_logging, in_background, start
+from interface.composition.sqlite_version import warn_of_sqlite
 from interface.composition.tls import check_certificate, tls_context
 from interface.composition.workers import Workers
 from interface.http.core.bounded_protocol import BoundedProtocol
@@ -56,6 +57,8 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     configure_logging(settings)
+    if workers > 1:
+        warn_of_sqlite(settings)
     listening = _bind(host, port)
     here = f"{'https' if settings.tls_cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Detect here, once, every error that would prevent the start of the workers.

@@ -18,6 +18,7 @@ from domain.subscriptions.subscription import Method, Status, SubscriptionKey
 from interface.cli.subscriptions import commands
 from interface.composition.process import until_stopped
 from interface.composition.service import RunningService, configure_logging, start
+from interface.composition.sqlite_version import warn_of_sqlite
 from interface.http.ssf.urls import issuer
 from interface.outbound.http_out.outgoing_http import OutgoingHttp
 from interface.outbound.http_out.set_sender import SetSender
@@ -72,6 +73,7 @@ def push_alone() -> None:
     """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     configure_logging(settings)
+    warn_of_sqlite(settings)
     running = start(settings)
     uvloop.run(_push_until_stopped(running))
 

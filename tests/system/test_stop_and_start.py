@@ -36,9 +36,9 @@ def hanging() -> Iterator[MailServer]:
 
 
 def log_of(server: Server) -> str:
-    """Return the log without the line that reports the address."""
+    """Return the log without the lines that report the address, and the version of SQLite."""
     lines = server.log.read_text().splitlines(keepends=True)
-    return "".join(line for line in lines if "serving on http" not in line)
+    return "".join(line for line in lines if not re.search(r"serving on http|SQLite 3\.", line))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -53,7 +53,7 @@ _POLL_SECONDS = 0.005
 _NOTIFY_SECONDS = 1
 # 40 MB: a page that many commits change is written to the database once for all of them.
 _CHECKPOINT_PAGES = 10_000
-_CUT_BLOCKS_WRITERS_MS = 100
+_CUT_WAIT_SECONDS = 0.1
 _INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
 _GROW_LEDGER = """
 INSERT INTO ledger_sizes (client_ext_id, size) VALUES (?,?)
@@ -200,9 +200,9 @@ class SqliteStore(SqlQueries):
 
         Until then the log contains former rows, also those of erased users. Raises StoreUnavailable.
         """
-        with _failures(), closing(sqlite3.connect(uri_of(self._path), uri=True, timeout=0)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # most of the work, without blocking writers
-            connection.execute(f"PRAGMA busy_timeout={_CUT_BLOCKS_WRITERS_MS}")
+        connect = partial(sqlite3.connect, uri_of(self._path), uri=True, timeout=_CUT_WAIT_SECONDS)
+        # One connection of a process at a time writes or makes a checkpoint (ADR 21).
+        with _failures(), self._datastore.writing(), closing(connect()) as connection:
             [is_busy, _, _] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not is_busy
 
@@ -285,14 +285,8 @@ class _Datastore(SQLiteDatastore):
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
-        """Yield a connection, to one writer at a time.
-
-        In the library's pool, a waiting writer blocks all readers, even those of the event loop; and if it then cannot
-        open a connection, the pool never accepts a writer again.
-        """
-        if commit and not self._writer.acquire(timeout=LOCK_TIMEOUT_SECONDS):
-            raise ConnectionUnavailableError("timeout while waiting for other writers")
-        try:
+        """Yield a connection, to one writer at a time."""
+        with self.writing() if commit else nullcontext():
             connection = self.pool.get_connection()
             try:
                 self._check_schema(connection)
@@ -305,9 +299,20 @@ class _Datastore(SQLiteDatastore):
                 raise
             finally:
                 self.pool.put_connection(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer of the process.
+
+        In the library's pool, a waiting writer blocks all readers, even those of the event loop; and if it then cannot
+        open a connection, the pool never accepts a writer again.
+        """
+        if not self._writer.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            raise ConnectionUnavailableError("timeout while waiting for other writers")
+        try:
+            yield
         finally:
-            if commit:
-                self._writer.release()
+            self._writer.release()
 
     def _check_schema(self, connection: SQLiteConnection) -> None:
         read = partial(sqlite_schema.stored_schema, connection._sqlite_conn)  # noqa: SLF001 - the library hands out cursors only
