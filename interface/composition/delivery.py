@@ -143,9 +143,10 @@ def deliver_alone() -> None:
     """Deliver until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     configure_logging(settings)
-    warn_of_sqlite(settings)
     delivery = delivery_of(settings)
-    uvloop.run(_deliver_until_stopped(start(settings), delivery))
+    running = start(settings)
+    warn_of_sqlite(settings)
+    uvloop.run(_deliver_until_stopped(running, delivery))
 
 
 async def _deliver_until_stopped(running: RunningService, delivery: Delivery) -> None:

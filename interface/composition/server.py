@@ -57,8 +57,6 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     configure_logging(settings)
-    if workers > 1:
-        warn_of_sqlite(settings)
     listening = _bind(host, port)
     here = f"{'https' if settings.tls_cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Detect here, once, every error that would prevent the start of the workers.
@@ -73,6 +71,8 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
                 subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
             )
             print(demo_greeting(settings, token, here), flush=True)  # noqa: T201
+    if workers > 1:
+        warn_of_sqlite(settings)
     # uvicorn raises the stop signal again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _raise_file_limit()

@@ -73,8 +73,8 @@ def push_alone() -> None:
     """Push to subscriptions until a stop signal. Raises InvalidSettings."""
     settings = read_settings()
     configure_logging(settings)
-    warn_of_sqlite(settings)
     running = start(settings)
+    warn_of_sqlite(settings)
     uvloop.run(_push_until_stopped(running))
 
 
