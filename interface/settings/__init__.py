@@ -1,6 +1,8 @@
 """Settings, from the environment (`TICKETS_*`); docs/settings.md has the same table."""
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,10 @@ from interface.settings.subscriptions import SubscriptionSettings
 
 # Read by the test suite, not by the service.
 _TEST_PREFIX = "TICKETS_TEST_"
+# Kubernetes sets these variables for each Service of the namespace, such as one named `tickets`.
+_SERVICE_LINK = re.compile(
+    r"_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT(_\d+_[A-Z]+)?=(tcp|udp|sctp)://|_PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR)="
+)
 # By the type of pydantic's error. A pattern has a sentence where the field is declared.
 _EXPECTATIONS = {
     "bool_parsing": "must be true or false",
@@ -52,11 +58,12 @@ def read_settings() -> Settings:
     """Return the settings of the environment. Raises InvalidSettings with a message of one line."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {name for name in os.environ if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)}
-    secrets_dir = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    named = os.environ.get(f"{PREFIX}SECRETS_DIR", "")
+    secrets_dir = named if named.strip() else None  # an empty one is refused below
     try:
         given |= _secret_files(secrets_dir) if secrets_dir else set()
         if unknown := sorted(given - known):
-            raise InvalidSettings(f"{', '.join(unknown)}: unknown setting; docs/settings.md lists them")
+            raise InvalidSettings(_unknown(unknown))
         return Settings(_secrets_dir=secrets_dir)
     except OSError as error:
         raise InvalidSettings(
@@ -67,6 +74,16 @@ def read_settings() -> Settings:
         name = PREFIX + str(fault["loc"][0]).upper() + ": " if fault["loc"] else ""
         expected = _EXPECTATIONS.get(fault["type"], "").format(**fault.get("ctx", {}))
         raise InvalidSettings(name + (expected or fault["msg"].removeprefix("Value error, "))) from None
+
+
+def _unknown(names: Sequence[str]) -> str:
+    links = [name for name in names if _SERVICE_LINK.search(f"{name}={os.environ.get(name, '')}")]
+    if links:
+        return (
+            f"{', '.join(links)}: set by Kubernetes for a Service, not a setting: put `enableServiceLinks: false` into"
+            " the specification of the pod"
+        )
+    return f"{', '.join(names)}: unknown setting; docs/settings.md lists them"
 
 
 def _secret_files(directory: str) -> set[str]:

@@ -1,8 +1,9 @@
 """The base class and the common types of the groups of settings."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, get_args
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from application.shared.fields import mismatch
@@ -26,6 +27,14 @@ class Group(BaseSettings):
     """A group of settings; the description of each field is its documentation."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_empty_path(cls, given: object, field: ValidationInfo) -> object:
+        """Refuse an empty path, which would be the working directory."""
+        kind = cls.model_fields[field.field_name or ""].annotation
+        is_path = Path in (kind, *get_args(kind))
+        return _refuse_empty(given) if is_path and isinstance(given, str) else given
 
 
 def items(text: str | None) -> list[str]:

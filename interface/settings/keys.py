@@ -37,7 +37,9 @@ class KeySettings(Group):
         ),
     ] = Path("var/keys/token.pem")
     jwks_url: Annotated[
-        str | None, Field(description="URL of the token issuer's key set; replaces the service's own key")
+        str | None,
+        NOT_EMPTY,
+        Field(description="URL of the token issuer's key set; replaces the service's own key"),
     ] = None
     jwks_file: Annotated[
         Path | None, Field(description="file of the token issuer's key set; replaces the service's own key")

@@ -91,5 +91,54 @@ def test_an_empty_secret_is_refused(
         read_settings()
 
 
+PATHS = [name for name, field in Settings.model_fields.items() if "Path" in repr(field.annotation)]
+
+
+@pytest.mark.parametrize("name", [*PATHS, "jwks_url"])
+@pytest.mark.parametrize("content", ["", " "])
+def test_an_empty_path_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, content: str) -> None:
+    """An empty path is the working directory; the service would write a key into it."""
+    monkeypatch.setenv(f"TICKETS_{name.upper()}", content)
+
+    with pytest.raises(
+        InvalidSettings, match=rf"^TICKETS_{name.upper()}: must not be empty: set a value or unset it$"
+    ):
+        read_settings()
+
+
+def test_every_path_is_tested() -> None:
+    assert {"ledger_key_dir", "outbox_key_file", "token_key_file", "set_key_file", "mail_dir"} < set(PATHS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TICKETS_PORT", "tcp://10.96.0.7:8000"),
+        ("TICKETS_PORT_8000_TCP", "tcp://10.96.0.7:8000"),
+        ("TICKETS_PORT_8000_TCP_PROTO", "tcp"),
+        ("TICKETS_PORT_8000_TCP_PORT", "8000"),
+        ("TICKETS_PORT_8000_TCP_ADDR", "10.96.0.7"),
+        ("TICKETS_SERVICE_HOST", "10.96.0.7"),
+        ("TICKETS_SERVICE_PORT", "8000"),
+        ("TICKETS_SERVICE_PORT_HTTP", "8000"),
+        ("TICKETS_METRICS_PORT", "udp://10.96.0.8:53"),
+    ],
+)
+def test_a_variable_of_a_kubernetes_service_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidSettings, match=rf"^{name}: set by Kubernetes .*`enableServiceLinks: false`"):
+        read_settings()
+
+
+def test_a_port_that_kubernetes_did_not_set_is_an_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TICKETS_PORT", "8000")
+
+    with pytest.raises(InvalidSettings, match=r"^TICKETS_PORT: unknown setting"):
+        read_settings()
+
+
 def test_every_secret_setting_is_tested() -> None:
     assert set(KINDS) == {"metrics_token", "smtp_url", "delivery_webhook_secret", "outbox_key"}
