@@ -1,7 +1,7 @@
 """The HTTP edge over the application, in this process, with every port controlled by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +40,8 @@ TICKET = f"{USER}/ticket"
 RESET = f"{TICKET}/reset"
 # The limits of the requests at the same time.
 LISTS, FOLLOWERS = 8, 4
+LIMITS = {"per_caller": "1000/minute", "per_client": "off", "per_credential": "50/minute"}
+NO_LIMITS = dict.fromkeys(LIMITS, "off")
 
 
 @dataclass
@@ -99,8 +101,10 @@ def _set_keys() -> SetKeys:
 
 
 @contextmanager
-def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
-    """Yield the HTTP edge over a store. edge: further arguments of `create_app`."""
+def web_over(
+    store: AnyStore, keys: Path, limits: Mapping[str, str] | None = None, **edge: Any
+) -> Iterator[Web]:
+    """Yield the HTTP edge over a store. limits: of rates, instead of LIMITS. edge: further arguments of `create_app`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -138,9 +142,7 @@ def web_over(store: AnyStore, keys: Path, **edge: Any) -> Iterator[Web]:
                 accesses=accesses,
                 clock=service.clock,
                 verifier=verifier,
-                rate_limits=RateLimits(
-                    per_caller="1000/minute", per_client="off", per_credential="50/minute"
-                ),
+                rate_limits=RateLimits(**(limits or LIMITS)),
                 large_answers=LargeAnswers(
                     ConcurrencyLimit("lists", per_client=LISTS, setting="TICKETS_LISTS"),
                     ConcurrencyLimit(

@@ -14,7 +14,7 @@ from application.transaction.outcomes import Outcome
 from application.users.csv_rows import CsvFault, csv_rows
 from application.users.import_users import COLUMNS, ImportReport, InvalidImportFile, import_users
 from tests.support.fakes import TRACEPARENT
-from tests.support.lanes import forms
+from tests.support.lanes import FUZZ_CASES
 
 HEADERS = ["userExtId,email", "email;extId;name", "extId\temail\tpostalAddress", "userExtId, email,phone"]
 PIECES = [
@@ -107,7 +107,7 @@ def fuzzed(examples: int) -> settings:
     return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("examples", forms(short=100, full=10_000))
+@pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_bytes_are_read_as_by_the_reference_or_refused_with_the_line(examples: int) -> None:
     @fuzzed(examples)
     @given(content=CONTENTS, size=st.integers(1, 80))
@@ -127,7 +127,7 @@ def test_any_bytes_are_read_as_by_the_reference_or_refused_with_the_line(example
     check()
 
 
-@pytest.mark.parametrize("examples", forms(short=100, full=10_000))
+@pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_bytes_register_users_of_the_reference_or_are_refused_with_the_line(examples: int) -> None:
     @fuzzed(examples)
     @given(content=CONTENTS, size=st.integers(1, 80))

@@ -1,17 +1,31 @@
-"""Any value of a parameter, a header or a body gets a response below 500."""
+"""Foreign values of parameters, headers, bodies and page tokens: an invalid one is a 400, and none is a 500."""
 
-import itertools
+import base64
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import strategies as st
 
+from tests.support.evidence import open_store
 from tests.support.foreign import foreign_bytes, foreign_text, fuzz
 from tests.support.lanes import FUZZ_CASES
-from tests.support.web import RESET, Web
+from tests.support.web import BASE, NO_LIMITS, TICKET, USER, Web, web_over
 
 # These wait for events; tests/contracts/test_foreign_input.py and tests/http/feed test their parameters.
 WAITING = {"streamEvents", "pollStream"}
+CLIENT = f"{BASE}/client-123"
+LISTS = [
+    f"{CLIENT}/users",
+    f"{CLIENT}/tickets",
+    f"{CLIENT}/tickets?expiresBefore=2030-01-01T00:00:00Z",
+    f"{CLIENT}/tickets?lastModifiedAfter=2020-01-01T00:00:00Z",
+    f"{CLIENT}/history",
+    f"{CLIENT}/checkpoints",
+    f"{TICKET}/history",
+]
 IDS = {
     "clientExtId": "client-123",
     "userExtId": "user-123",
@@ -55,11 +69,10 @@ BODIES = (
 
 
 class Requests:
-    """Sends requests as ever new callers, whom no rate limit stops, and checks the responses."""
+    """Sends requests, and checks the responses."""
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._callers = itertools.count()
         web.given_a_ticket()
         document = web.client.get("/openapi.json").json()["paths"]
         self.operations = [
@@ -71,16 +84,17 @@ class Requests:
 
     def send(self, method: str, path: str, headers: dict[str, Any], **content: Any) -> None:
         """Send a request to a path, whose parameters are ids that exist or not."""
-        # A caller has a thousand requests a minute.
-        caller = self._web.as_caller(subject=f"caller-{next(self._callers) // 500}")
         url = path.format(**dict.fromkeys(_parameters(path), "1") | IDS)
-        answer = self._web.client.request(method, url, headers={**caller, **headers}, **content)
+        answer = self._web.client.request(method, url, headers=headers, **content)
         assert answer.status_code < 500, answer.text
 
 
 @pytest.fixture
-def requests(web: Web) -> Requests:
-    return Requests(web)
+def requests(database_url: str, tmp_path: Path) -> Iterator[Requests]:
+    store = open_store(database_url)
+    with web_over(store, tmp_path, NO_LIMITS) as web:
+        yield Requests(web)
+    store.close()
 
 
 def _parameters(path: str) -> list[str]:
@@ -105,11 +119,12 @@ def test_any_value_of_a_query_parameter(requests: Requests, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", FUZZ_CASES)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_any_value_of_a_header(requests: Requests, count: int) -> None:
     def check(drawn: tuple[tuple[str, str], str, str]) -> None:
         (name, _), value, method = drawn
         content = value.encode("utf-8", "surrogatepass")[:8000].replace(b"\n", b"").replace(b"\r", b"")
-        requests.send(method, RESET.removesuffix("/reset"), {name: content})
+        requests.send(method, TICKET, {name: content})
 
     one = st.sampled_from(HEADERS).flatmap(
         lambda header: st.tuples(
@@ -120,6 +135,7 @@ def test_any_value_of_a_header(requests: Requests, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", FUZZ_CASES)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_any_body(requests: Requests, count: int) -> None:
     operations = [
         (method, path) for method, path, operation in requests.operations if "requestBody" in operation
@@ -131,3 +147,68 @@ def test_any_body(requests: Requests, count: int) -> None:
         requests.send(method, path, {"content-type": "application/json"}, content=content)
 
     fuzz(check, st.tuples(st.sampled_from(operations), foreign_bytes(BODIES)), count)
+
+
+@pytest.mark.parametrize("count", FUZZ_CASES)
+def test_any_page_token(requests: Requests, count: int) -> None:
+    def check(drawn: tuple[str, bytes, bool]) -> None:
+        path, content, encoded = drawn
+        given = base64.urlsafe_b64encode(content) if encoded else content
+        requests.send("get", f"{path}{'&' if '?' in path else '?'}continuationToken={quote(given)}", {})
+
+    contents = foreign_bytes(['["1", ""]', '["2026-03-03T12:00:00.000000+00:00", "user-123"]'])
+    fuzz(check, st.tuples(st.sampled_from(LISTS), contents, st.booleans()), count)
+
+
+def token(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode()
+
+
+def assert_invalid(answer: Any) -> None:
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["errors"][0]["code"] == "errors.invalidData"
+
+
+@pytest.mark.parametrize(
+    "given_token",
+    [
+        "WyIiLCAiXHVkODAwIl0=",
+        token(b"[" * 5000),
+        token(b'{"a":' * 5000),
+        token(b'["' + b"x" * 10 + b'", ' + b"9" * 10_000 + b"]"),
+        token(b"[1, 2]"),
+        token(b'["1"]'),
+        token(b'["1", "", ""]'),
+        token(b'["1", "\xed\xa0\x80"]'),
+        token(b'["1", "\\u0000"]'),
+        token(b'["1", ""]x'),
+        token(b'["1", NaN]'),
+        "%",
+        "\xe4",
+    ],
+    ids=lambda text: text[:12],
+)
+@pytest.mark.parametrize("path", LISTS)
+def test_an_invalid_token_is_a_400_on_every_list(web: Web, path: str, given_token: str) -> None:
+    web.client.put(USER, json={"email": "user@example.com"})
+    web.client.post(TICKET)
+
+    assert_invalid(
+        web.client.get(f"{path}{'&' if '?' in path else '?'}continuationToken={quote(given_token)}")
+    )
+
+
+@pytest.mark.parametrize(
+    "query", ["actor=%", "actor=%zz", "actor=%FF", "actor=%ED%A0%80", "%C0%AF=1", "limit=1&x=%2"]
+)
+def test_an_invalid_percent_encoding_in_a_query_is_a_400(web: Web, query: str) -> None:
+    web.client.put(USER, json={"email": "user@example.com"})
+
+    assert_invalid(web.client.get(f"{CLIENT}/history?{query}"))
+
+
+def test_a_checkpoint_of_an_impossible_size_is_a_400(web: Web) -> None:
+    web.client.put(USER, json={"email": "user@example.com"})
+    note = quote(f"tickets/client-123\n{'9' * 30}\nAAAA\n")
+
+    assert_invalid(web.client.get(f"{CLIENT}/evidence?checkpoint={note}"))
