@@ -9,6 +9,8 @@ COVERAGE_ARGS := --cov --cov-report=term:skip-covered --cov-fail-under=95 \
   --deselect tests/system/test_streams.py::test_a_reader_that_stalls_costs_no_memory_and_gets_an_end \
   -k "not test_a_failing_mail_server_that_echoes_leaves_no_clear_ticket"
 TESTS ?= tests/faults
+FUZZ := tests/contracts/test_foreign_input.py tests/http/core/test_foreign_requests.py tests/http/core/test_token_fuzz.py \
+  tests/http/core/test_schemathesis.py tests/outbound/keys/test_key_set.py tests/application/users/test_csv_rows.py
 TIMES ?= 20
 
 BIN := .venv/bin
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help docs faults run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help docs faults fuzz run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,10 @@ coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the l
 
 test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed versions at length
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m slow
+
+fuzz: $(READY) ## Send 100,000 cases to each boundary of foreign input, and as many requests by the OpenAPI document (hours)
+	TICKETS_TEST_FUZZ_CASES=100000 TICKETS_TEST_SCHEMATHESIS_EXAMPLES=1000 \
+	  $(BIN)/python -m pytest -s $(PYTEST_ARGS) -m slow $(FUZZ)
 
 test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a busy loop
 	@$(BIN)/python -c 'while True: pass' & busy=$$!; trap "kill $$busy" EXIT; failed=0; \
