@@ -64,7 +64,6 @@ class Server:
                 f"{PREFIX}DATABASE_URL": database_url,
                 f"{PREFIX}MIGRATE_AT_START": "True",
                 f"{PREFIX}RATE_LIMIT_PER_CALLER": "off",
-                f"{PREFIX}RATE_LIMIT_PER_CLIENT": "off",
                 f"{PREFIX}RATE_LIMIT_PER_CREDENTIAL": "off",
                 "PGAPPNAME": self._name,
                 **environment,
