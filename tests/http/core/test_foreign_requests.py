@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import strategies as st
 
+from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.evidence import open_store
 from tests.support.foreign import foreign_bytes, foreign_text, fuzz
 from tests.support.lanes import FUZZ_CASES
@@ -67,6 +68,8 @@ BODIES = (
     '{"delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://x.example"}, "events_requested": ["a"]}',
 )
 
+pytestmark = pytest.mark.timeout(1200)
+
 
 class Requests:
     """Sends requests, and checks the responses."""
@@ -81,6 +84,10 @@ class Requests:
             for method, operation in operations.items()
             if operation["operationId"] not in WAITING
         ]
+
+    def cases(self, count: int) -> int:
+        """Return the number of cases: on PostgreSQL, which costs three times as much, a fifth of them."""
+        return count // 5 if isinstance(self._web.service.store, PostgresStore) else count
 
     def send(self, method: str, path: str, headers: dict[str, Any], **content: Any) -> None:
         """Send a request to a path, whose parameters are ids that exist or not."""
@@ -115,7 +122,7 @@ def test_any_value_of_a_query_parameter(requests: Requests, count: int) -> None:
         (method, path, name), value = drawn
         requests.send(method, path, {}, params={name: value[:8000]})
 
-    fuzz(check, st.tuples(st.sampled_from(parameters), foreign_bytes(VALUES)), count)
+    fuzz(check, st.tuples(st.sampled_from(parameters), foreign_bytes(VALUES)), requests.cases(count))
 
 
 @pytest.mark.parametrize("count", FUZZ_CASES)
@@ -128,7 +135,7 @@ def test_any_value_of_a_header(requests: Requests, count: int) -> None:
 
     one = st.sampled_from(HEADERS).flatmap(
         lambda header: st.tuples(
-            st.just(header), foreign_text([header[1]]), st.sampled_from(["GET", "PATCH"])
+            st.just(header), foreign_text([header[1]]), st.sampled_from(["GET", "GET", "GET", "PATCH"])
         )
     )
     fuzz(check, one, count)
@@ -156,8 +163,11 @@ def test_any_page_token(requests: Requests, count: int) -> None:
         given = base64.urlsafe_b64encode(content) if encoded else content
         requests.send("get", f"{path}{'&' if '?' in path else '?'}continuationToken={quote(given)}", {})
 
-    contents = foreign_bytes(['["1", ""]', '["2026-03-03T12:00:00.000000+00:00", "user-123"]'])
-    fuzz(check, st.tuples(st.sampled_from(LISTS), contents, st.booleans()), count)
+    # A request line has at most 64 KiB, and a percent-encoded byte has three characters.
+    contents = foreign_bytes(['["1", ""]', '["2026-03-03T12:00:00.000000+00:00", "user-123"]']).map(
+        lambda content: content[:5000]
+    )
+    fuzz(check, st.tuples(st.sampled_from(LISTS), contents, st.booleans()), requests.cases(count))
 
 
 def token(content: bytes) -> str:
