@@ -14,6 +14,7 @@ from interface.composition.doctor.delivery import check_delivery, check_mail_ser
 from interface.composition.doctor.directory import check_checkpoints
 from interface.composition.doctor.keys import check_certificate_file, check_keys, check_permissions
 from interface.composition.doctor.store import check_standby, check_store
+from interface.composition.http_app import rate_limits_of
 from interface.composition.installation import note
 from interface.composition.service import open_at
 from interface.composition.sqlite_version import check_sqlite
@@ -44,6 +45,7 @@ def examine() -> Iterator[Finding]:
     """Yield the findings of every check."""
     try:
         settings = read_settings()
+        rate_limits_of(settings)
     except InvalidSettings as error:
         yield Finding("settings", Health.BAD, str(error), "correct the setting; docs/settings.md lists all")
         return

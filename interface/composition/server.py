@@ -24,6 +24,7 @@ from interface.composition.http_app import http_app, rate_limits_of, token_keys
 from interface.composition.register import PERMISSIONS
 from interface.composition.service import configure_logging, in_background, start
 from interface.composition.sqlite_version import warn_of_sqlite
+from interface.composition.templates import templates
 from interface.composition.tls import check_certificate, tls_context
 from interface.composition.workers import Workers
 from interface.http.core.bounded_protocol import BoundedProtocol
@@ -57,14 +58,13 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
         os.environ[f"{PREFIX}DATABASE_URL"] = database
     settings = read_settings()
     configure_logging(settings)
+    _check(settings)
     listening = _bind(host, port)
     here = f"{'https' if settings.tls_cert_file else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Detect here, once, every error that would prevent the start of the workers.
     with in_background(settings, with_outbox=True) as (running, background):
         token_keys(settings)
-        rate_limits_of(settings)
         delivery_of(settings)
-        check_certificate(settings)
         if demo:
             register_demo(running.store, background)
             token = sign_token(
@@ -78,6 +78,15 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
     _raise_file_limit()
     with _shared_metrics(workers):
         _run_uvicorn(settings, listening, workers, here)
+
+
+def _check(settings: Settings) -> None:
+    """Check the settings that need no store, before one is created or migrated. Raises InvalidSettings."""
+    rate_limits_of(settings)
+    check_certificate(settings)
+    templates(settings)
+    if settings.jwks_file or settings.token_key_file.exists():
+        token_keys(settings)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -39,7 +39,11 @@ def check_sqlite(settings: Settings) -> Iterator[Finding]:
     elif not (settings.deliver and settings.push):
         yield Finding("SQLite", Health.WARNING, _fault(), _ADVICE)
     else:
-        yield Finding("SQLite", Health.GOOD, f"version {version}, for one server process: see ADR 21")
+        yield Finding(
+            "SQLite",
+            Health.GOOD,
+            f"version {version}, for one server process (docs/operations.md, Versions of SQLite)",
+        )
 
 
 def _fault() -> str:

@@ -39,10 +39,13 @@ class KeySettings(Group):
     jwks_url: Annotated[
         str | None,
         NOT_EMPTY,
-        Field(description="URL of the token issuer's key set; replaces the service's own key"),
+        Field(
+            description="URL of the token issuer's key set; replaces the service's own key, requires `TICKETS_TOKEN_ISSUER` and `TICKETS_TOKEN_AUDIENCE`, excludes `TICKETS_JWKS_FILE`"
+        ),
     ] = None
     jwks_file: Annotated[
-        Path | None, Field(description="file of the token issuer's key set; replaces the service's own key")
+        Path | None,
+        Field(description="file of the token issuer's key set; like `TICKETS_JWKS_URL`, which it excludes"),
     ] = None
     jwks_lifespan_seconds: Annotated[
         int, Field(ge=1, description="a fetched key set is fetched again before this age")

@@ -39,7 +39,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         file: Annotated[
             Path,
             typer.Argument(
-                help=f"CSV in UTF-8 or UTF-16, with commas, semicolons or tabs: {','.join(COLUMNS)} in any order, with |"
+                help=f"CSV in UTF-8 or UTF-16, with commas, semicolons or tabs: {','.join(COLUMNS)} in any order (`extId` is the same as `userExtId`), with |"
                 " between the lines of an address.",
                 dir_okay=False,
             ),
@@ -52,7 +52,11 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
             bool, typer.Option("--ignore-columns", help="Ignore the columns with other names.")
         ] = False,
     ) -> None:
-        """Register the users of a CSV file. Bad lines are reported and skipped; a second run changes nothing."""
+        """Register the users of a CSV file; a second run changes nothing.
+
+        A line with a fault is reported and skipped, and the exit status is 1. A malformed file, such as one with a quotation mark
+        that is not closed, is read up to the fault.
+        """
         report = ImportReport()
         try:
             with (

@@ -56,7 +56,7 @@ def _key_set_at(url: str) -> Finding:
     try:
         found = asyncio.run(fetch_key_set(url))
     except (OSError, ValueError) as error:
-        advice = "check TICKETS_JWKS_URL, and that this machine can reach its server: no token is accepted without it"
+        advice = "check TICKETS_JWKS_URL, and that this machine can reach its server. Running servers accept the known keys for TICKETS_JWKS_STALE_SECONDS: do not restart them"
         return Finding("token issuer", Health.BAD, f"its key set cannot be fetched: {error}", advice)
     return _accepted(found)
 

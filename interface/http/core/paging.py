@@ -75,7 +75,7 @@ def numbered_page(call: Call) -> tuple[WantedPage, int]:
     if wanted.place is None:
         return wanted, 0
     if not re.fullmatch(r"[0-9]{1,18}", wanted.place.value):
-        raise Malformed("invalid continuationToken")
+        raise Malformed("The continuationToken is invalid. Start again without it.")
     return wanted, int(wanted.place.value)
 
 
@@ -140,7 +140,7 @@ def _place(token: str) -> PageKey:
         octets = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         value, user_ext_id = msgspec.json.decode(octets, type=tuple[str, str])
     except ValueError:
-        raise Malformed("invalid continuationToken") from None
+        raise Malformed("The continuationToken is invalid. Start again without it.") from None
     if "\x00" in value + user_ext_id:
-        raise Malformed("invalid continuationToken")
+        raise Malformed("The continuationToken is invalid. Start again without it.")
     return PageKey(value, user_ext_id)

@@ -168,7 +168,9 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, Unavailable):
         # Internal faults are for the operator only.
         _throttled_log(type(error).__name__, f"responded with 503: {error}")
-        messages = ("The service is temporarily unavailable. Retry with the same Idempotency-Key.",)
+        messages = (
+            "The service is temporarily unavailable. Retry later, with the same Idempotency-Key if the request had one.",
+        )
         headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)
 

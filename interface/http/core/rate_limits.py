@@ -70,4 +70,9 @@ class _Limit:
 
 def parse_limit(text: str) -> RateLimitItem | None:
     """Return the limit, or None for `off`. Raises ValueError for any other text."""
-    return None if text == OFF else parse(text)
+    if text == OFF:
+        return None
+    limit = parse(text)
+    if limit.amount < 1:
+        raise ValueError("must allow at least one")
+    return limit

@@ -11,7 +11,7 @@ def parse_private_key(pem: bytes) -> PrivateKeyTypes:
         return load_pem_private_key(pem, password=None)
     except TypeError:
         raise ValueError(
-            "the private key is encrypted: store it unencrypted, readable only by the service"
+            "the private key is encrypted: decrypt it with `openssl pkey -in OLD -out NEW`"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("not a private key in PEM") from None

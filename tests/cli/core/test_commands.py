@@ -121,6 +121,10 @@ def test_a_port_in_use_stops_the_start_before_the_demo(tmp_path: Path) -> None:
             {"TICKETS_RATE_LIMIT_PER_CALLER": "10/fortnight"},
             "TICKETS_RATE_LIMIT_PER_CALLER: must be a limit such as 600/minute, or off",
         ),
+        (
+            {"TICKETS_RATE_LIMIT_PER_CLIENT": "0/minute"},
+            "TICKETS_RATE_LIMIT_PER_CLIENT: must be a limit such as 600/minute, or off",
+        ),
         ({"TICKETS_DATABASE_URL": "sqlite:////proc/none/x.db"}, "/proc/none"),
         ({"TICKETS_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "the PostgreSQL store failed"),
         ({"TICKETS_MAIL_DIR": "/proc/none"}, "/proc/none"),
@@ -136,6 +140,18 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
     assert done.stderr.startswith("tickets: ")
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TICKETS_LANGUAGE": "xx"}, {"TICKETS_RATE_LIMIT_PER_CALLER": "banana"}]
+)
+def test_a_wrong_setting_stops_the_start_before_a_store_is_created(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    done = tickets(tmp_path, "serve", "--port", "0", **environment)
+
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_service_signs_no_tokens_if_a_key_set_is_used(tmp_path: Path) -> None:

@@ -154,6 +154,14 @@ def test_an_unusable_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "docs/settings.md" in finding.advice
 
 
+@pytest.mark.usefixtures("set_up")
+@pytest.mark.parametrize("limit", ["banana", "5", "0/minute"])
+def test_a_rate_limit_that_stops_the_start_is_reported(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    finding = only_bad(found(monkeypatch, rate_limit_per_client=limit))
+
+    assert finding.found == "TICKETS_RATE_LIMIT_PER_CLIENT: must be a limit such as 600/minute, or off"
+
+
 def test_an_unknown_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TICKETS_DATABSE_URL: unknown setting" in only_bad(found(monkeypatch, databse_url="x")).found
 

@@ -44,14 +44,14 @@ ENDLESS = "streamEvents"
 
 EVENT_EFFECTS: Mapping[type[Event], str] = {
     tickets.TicketCreated: "ticket created",
-    tickets.TicketRegenerated: "old ticket dead",
-    tickets.TicketDeleted: "old ticket dead",
+    tickets.TicketRegenerated: "old ticket invalid",
+    tickets.TicketDeleted: "old ticket invalid",
     tickets.TicketStateChanged: "state changed",
     tickets.TicketPolicyAssigned: "policy of the ticket changed",
     tickets.TicketValidityChanged: "validity changed",
     tickets.TicketCommented: "comment changed",
     tickets.TicketVerified: "ticket used",
-    tickets.WrongTicketPresented: "miss counted",
+    tickets.WrongTicketPresented: "wrong ticket counted",
     TicketDeliveryRetried: "ticket sent",
     UserRegistered: "address changed",
     UserChanged: "address changed",

@@ -122,7 +122,7 @@ def filter_failure(_: Any, failure: Failure, case: Case[Any], response: Response
         b"which is unassigned or a control character",
         b"which is invisible",
         b"normalisation form C",
-        b"continuationToken",
+        b"The continuationToken is invalid",
         b"is set by the transmitter",
         b"from must not be after to",
         b"at and atVersion exclude each other",

@@ -22,7 +22,7 @@ def test_an_encrypted_key_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path.write_bytes(ENCRYPTED)
     path.chmod(0o600)
 
-    with pytest.raises(ValueError, match="the private key is encrypted: store it unencrypted"):
+    with pytest.raises(ValueError, match=r"token\.pem: the private key is encrypted: decrypt it with"):
         TokenKey(path)
 
 
