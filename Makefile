@@ -34,7 +34,7 @@ help: ## Show the targets
 run: $(READY) ## Serve the demo on HOST:PORT (127.0.0.1:8000)
 	$(BIN)/tickets serve --demo --host $(HOST) --port $(PORT)
 
-test: $(READY) ## Run the tests, each in its short form, in at most 8 minutes (PYTEST_ARGS: arguments of pytest)
+test: $(READY) ## Run the tests, each in its short form, in about 10 minutes (PYTEST_ARGS: arguments of pytest)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
 coverage: $(READY) ## Run the tests of `make test`, and fail below 95 % of the lines and branches (about 20 minutes)

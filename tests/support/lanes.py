@@ -1,4 +1,4 @@
-"""The two lanes of the tests: `make test`, in at most 8 minutes, and `make test-slow`."""
+"""The two lanes of the tests: `make test`, in about 10 minutes, and `make test-slow`."""
 
 import os
 from typing import Any
