@@ -1,4 +1,4 @@
-"""Report a caller that suddenly resets many tickets, is refused often, or changes many addresses."""
+"""Report a caller that suddenly resets many tickets, is refused often, changes many addresses, or deletes many objects."""
 
 import logging
 from collections import OrderedDict
@@ -11,8 +11,8 @@ from application.record.access_log import READ
 from application.transaction.records import Changes
 from domain.record.access_log import AccessNoted
 from domain.shared.event import Event
-from domain.tickets.events import TicketRegenerated
-from domain.users.user import UserChanged
+from domain.tickets.events import TicketDeleted, TicketRegenerated
+from domain.users.user import UserChanged, UserErased
 
 WINDOW = timedelta(hours=1)
 # About 300 bytes each.
@@ -28,6 +28,8 @@ class Activity(StrEnum):
     RESETS = "resets"
     REFUSALS = "refusals"
     ADDRESS_CHANGES = "address-changes"
+    # A creation after a deletion has the effect of a reset, and a registration after an erasure that of a changed address.
+    DELETIONS = "deletions"
 
 
 class _Caller(NamedTuple):
@@ -79,6 +81,8 @@ def _activity(event: Event) -> tuple[Activity | None, int]:
             return Activity.RESETS, 1
         case UserChanged() if _ADDRESSES.intersection(event.changed):
             return Activity.ADDRESS_CHANGES, 1
+        case TicketDeleted() | UserErased():
+            return Activity.DELETIONS, 1
         case AccessNoted() if event.outcome != READ:
             return Activity.REFUSALS, event.count
     return None, 0

@@ -99,6 +99,8 @@ def define_subscription(
 
 def origin_of(url: str, private_hosts: Collection[str]) -> str:
     """Return the scheme, host and port of an allowed URL. Raises TargetRefused."""
+    if not url.isprintable() or " " in url:
+        raise TargetRefused("url must not contain spaces, control characters or invisible characters.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

@@ -169,15 +169,14 @@ def _valid(rows: Iterator[Row], report: ImportReport, ignore_columns: bool) -> I
 
 
 def _check_quotes(row: Row, columns: list[str]) -> None:
-    """Raise CsvFault if a line inside a field looks like a user: then two quotation marks are missing, not none."""
-    place = columns.index("email")
-    for text in row.fields:
-        for line in text.split("\n")[1:]:
-            parts = re.split("[,;\t]", line)
-            if len(parts) > place and "@" in parts[place]:
-                raise CsvFault(
-                    row.line, "a field contains the line of another user: is a quotation mark missing?"
-                )
+    """Raise CsvFault if a line inside a field has the fields of a user: then two quotation marks can be missing."""
+    lines = (line for text in row.fields for line in text.split("\n")[1:])
+    if any(line.count(separator) + 1 == len(columns) for line in lines for separator in ",;\t"):
+        raise CsvFault(
+            row.line,
+            "a field contains a line that looks like that of another user: close the quotation mark, or put | between the"
+            " lines of an address",
+        )
 
 
 def _fields(columns: list[str], row: list[str]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def _thresholds(settings: Settings) -> Mapping[Activity, int]:
         Activity.RESETS: settings.alert_resets_per_hour,
         Activity.REFUSALS: settings.alert_refusals_per_hour,
         Activity.ADDRESS_CHANGES: settings.alert_address_changes_per_hour,
+        Activity.DELETIONS: settings.alert_deletions_per_hour,
     }
 
 

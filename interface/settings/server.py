@@ -85,6 +85,9 @@ class ServerSettings(Group):
     alert_address_changes_per_hour: Annotated[
         int, Field(ge=0, description="likewise for changed addresses of users (`sudden address-changes`)")
     ] = 500
+    alert_deletions_per_hour: Annotated[
+        int, Field(ge=0, description="likewise for deleted tickets and erased users (`sudden deletions`)")
+    ] = 500
     lists_per_client: Annotated[
         int,
         Field(

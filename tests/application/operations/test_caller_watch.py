@@ -11,8 +11,8 @@ from application.operations.caller_watch import Activity, CallerWatch
 from application.transaction.records import Changes
 from domain.record.access_log import next_access
 from domain.shared.event import Event
-from domain.tickets.events import TicketRegenerated, stream_id
-from domain.users.user import UserChanged, user_stream_id
+from domain.tickets.events import TicketDeleted, TicketRegenerated, stream_id
+from domain.users.user import UserChanged, UserErased, user_stream_id
 from tests.support.fakes import NOW, SUBJECT, attribution
 
 THRESHOLDS = dict.fromkeys(Activity, 3)
@@ -38,6 +38,25 @@ def changed(minute: int, actor: str, *fields: str) -> Event:
         user_ext_id=SUBJECT.user_ext_id,
         changed=fields or ("email", "name"),
         recipient="",
+        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+    )
+
+
+def deleted(minute: int, actor: str) -> Event:
+    return TicketDeleted(
+        originator_id=stream_id(*SUBJECT),
+        originator_version=2,
+        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+    )
+
+
+def erased(minute: int, actor: str) -> Event:
+    return UserErased(
+        originator_id=user_stream_id(*SUBJECT),
+        originator_version=2,
+        client_ext_id=SUBJECT.client_ext_id,
+        user_ext_id=SUBJECT.user_ext_id,
+        changed=(),
         **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
     )
 
@@ -72,7 +91,13 @@ def watch(reports: list[Activity]) -> CallerWatch:
 
 @pytest.mark.parametrize(
     ("made", "activity"),
-    [(reset, "resets"), (changed, "address-changes"), (refused, "refusals")],
+    [
+        (reset, "resets"),
+        (changed, "address-changes"),
+        (refused, "refusals"),
+        (deleted, "deletions"),
+        (erased, "deletions"),
+    ],
 )
 @pytest.mark.parametrize(
     ("minutes", "expected"),

@@ -23,6 +23,9 @@ EMAIL = TypeAdapter[str](Email)
         ("x@stud.inf.dept.uni.edu.au", "stud.inf.dept.uni.edu.au"),
         ("!#$%&'*+-/?=^_`{|}~@example.com", "example.com"),
         (f"{'a' * 64}@{'.'.join(['b' * 63] * 2)}.{'c' * 61}", f"{'.'.join(['b' * 63] * 2)}.{'c' * 61}"),
+        # Hosts can have them, although no registry permits such names.
+        ("una@ab--cd.example", "ab--cd.example"),
+        ("una@xn--a.example", "xn--a.example"),
         # As in private networks.
         ("root@localhost", "localhost"),
         ("una@mail.bank.local", "mail.bank.local"),
@@ -61,7 +64,6 @@ def test_a_valid_address_is_kept_and_its_domain_is_sent_in_ascii(text: str, doma
         "=?utf-8?q?una?=@example.com",
         "una\u202e@example.com",
         "una\u200b@example.com",
-        "una@xn--a.com",
         f"{'a' * 65}@example.com",
         f"una@{'b' * 64}.com",
         f"{'a' * 64}@{'.'.join(['b' * 63] * 2)}.{'c' * 62}",

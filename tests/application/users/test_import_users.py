@@ -94,13 +94,15 @@ def test_bars_or_line_breaks_separate_the_lines_of_a_postal_address(service: Ser
         "a,a@example.com,,,Bahnhofstrasse 1|8001 Zürich\n",
         'b,b@example.com,,,"Bahnhofstrasse 2 | Postfach, 2. Stock\r\n',
         '8001 Zürich"\n',
-        "c,c@example.com,,,\n",
+        'c,c@example.com,,,"Ann Ltd\n',
+        "c/o Firm, info@firm.example\n",
+        '8000 Town"\n',
     )
 
     assert addresses(service) == [
         ("a", "a@example.com", ("Bahnhofstrasse 1", "8001 Zürich")),
         ("b", "b@example.com", ("Bahnhofstrasse 2", "Postfach, 2. Stock", "8001 Zürich")),
-        ("c", "c@example.com", None),
+        ("c", "c@example.com", ("Ann Ltd", "c/o Firm, info@firm.example", "8000 Town")),
     ]
     assert (report.good, report.faults) == (3, [])
 
@@ -262,7 +264,12 @@ ADDRESS = "userExtId,email,name,language,postalAddress\n"
         ),
         (
             ['r-1,r1@example.com,,,"Lane 1\n', 'r-2,r2@example.com,,,"\n'],
-            "line 2: a field contains the line of",
+            "line 2: a field contains a line that looks like that of another user",
+            0,
+        ),
+        (
+            ['r-1,,Ann,en,"Lane 1|8000 Town\n', 'r-2,,Bob,en,Road 2|8001 Town"\n', "r-3,,C,en,L|8\n"],
+            "line 2: a field contains a line that looks like that of another user",
             0,
         ),
         (['r-1,r1@example.com,,,Lane "1"\n'], "line 2: a quotation mark is inside a field", 0),
