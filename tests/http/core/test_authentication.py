@@ -241,6 +241,18 @@ def test_a_token_signed_with_another_key_of_the_set_is_not_accepted(everything: 
         caller(everything, token("RS256", kid="ES256"))
 
 
+@pytest.mark.parametrize("foreign", ["!", "=", "==", "+", "/", "%", "é", "\0"])
+@pytest.mark.parametrize("segment", range(3))
+def test_a_character_outside_the_alphabet_of_base64url_is_refused(
+    everything: TokenVerifier, segment: int, foreign: str
+) -> None:
+    segments = token("EdDSA").split(".")
+    segments[segment] += foreign
+
+    with pytest.raises(InvalidToken):
+        caller(everything, ".".join(segments))
+
+
 @pytest.mark.parametrize("garbage", ["x", "a.b.c", "ey.ey.ey", "é", "\ud800", "?", "..", "a" * 10_000])
 def test_a_malformed_token_is_not_accepted(everything: TokenVerifier, garbage: str) -> None:
     with pytest.raises(InvalidToken):
