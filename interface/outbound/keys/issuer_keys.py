@@ -55,12 +55,12 @@ class IssuerKeys:
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token, or none. Raises KeysUnavailable if the set cannot be fetched."""
-        if found := self._current().candidates(kid, algorithm):
+        if found := self._current().named(kid, algorithm):
             return found
         if self._is_fetching() or self._clock() >= self._next_fetch_at:
             await asyncio.wait([self._fetch()], timeout=self._wait)
-            if found := self._current().candidates(kid, algorithm):
-                return found
+        if found := self._current().candidates(kid, algorithm):
+            return found
         if self._failures or self._is_fetching():
             raise KeysUnavailable("a token has an unknown key, and the issuer's key set cannot be fetched")
         return ()

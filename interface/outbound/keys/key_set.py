@@ -44,10 +44,11 @@ class KeySet:
 
     def candidates(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token: those with its `kid`, or else those without one."""
-        fitting = [key for key in self.keys if key.jwk.algorithm_name == algorithm]
-        if kid is None:
-            return fitting
-        return [key for key in fitting if key.kid == kid] or [key for key in fitting if key.kid is None]
+        return self.named(kid, algorithm) or [key for key in self.named(None, algorithm) if key.kid is None]
+
+    def named(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        """Return the keys of an algorithm with this `kid`; None: all of them."""
+        return [key for key in self.keys if key.jwk.algorithm_name == algorithm and kid in (None, key.kid)]
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token."""

@@ -179,6 +179,38 @@ def test_a_key_that_is_new_in_the_set_is_found_and_a_withdrawn_one_is_refused() 
     run(test)
 
 
+def test_an_unknown_key_is_fetched_before_a_key_without_kid_is_tried() -> None:
+    async def test(issuer: Issuer, receiver: Receiver) -> None:
+        nameless = OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate().public_key(), as_dict=True)
+        issuer.response = answer(200, body=json.dumps({"keys": [nameless]}).encode())
+        keys = issuer.keys(receiver)
+        assert await refused(keys, "new") is InvalidToken
+        named = json.loads(key_set("new"))["keys"]
+        issuer.response = answer(200, body=json.dumps({"keys": [nameless, *named]}).encode())
+        assert await refused(keys, "new") is InvalidToken
+        assert len(receiver.received) == 1
+
+        issuer.now += 30
+        assert await answers(verifier(keys), [token(1, "new")]) == ["caller-1"]
+
+    run(test)
+
+
+def test_a_key_without_kid_verifies_any_kid_while_the_issuer_fails() -> None:
+    async def test(issuer: Issuer, receiver: Receiver) -> None:
+        nameless = json.dumps({"keys": [OKPAlgorithm.to_jwk(ED.public_key(), as_dict=True)]}).encode()
+        issuer.response = answer(200, body=nameless)
+        keys = issuer.keys(receiver)
+        assert await answers(verifier(keys), [token(1)]) == ["caller-1"]
+        issuer.response = answer(500)
+        issuer.now += 30
+
+        assert await answers(verifier(keys), [token(1)]) == ["caller-1"]
+        assert len(receiver.received) == 2
+
+    run(test)
+
+
 def test_unknown_keys_cause_one_fetch_per_cooldown() -> None:
     async def test(issuer: Issuer, receiver: Receiver) -> None:
         keys = issuer.keys(receiver)
