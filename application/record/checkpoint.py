@@ -54,6 +54,10 @@ class Verifier(Protocol):
 class Witness(Protocol):
     """Stores checkpoints where the operator of this service cannot change them."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each attempt is a request to another server, which is sent less and less often while it fails."""
+
     def send(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint durably; idempotent. Raises OSError."""
 
@@ -171,8 +175,8 @@ class CheckpointSender:
     def run(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Send a page of unsent checkpoints. Returns the number of checkpoints that every witness now has.
 
-        A failing witness is skipped for the rest of the run, so that a time-out occurs once, and after its second
-        consecutive failure also for the next runs: 1, 3, 7 … 63 of them. The next run continues after the last checkpoint
+        A failing witness is skipped for the rest of the run, so that a time-out occurs once, and a remote one after its
+        second consecutive failure also for the next runs: 1, 3, 7 … 63 of them. The next run continues after the last checkpoint
         of this one, so that a rejected checkpoint does not block later ones. `stopped` is called before each send. Raises
         StoreUnavailable.
         """
@@ -213,6 +217,7 @@ class CheckpointSender:
             self._failures.pop(number, None)
             holders.add(number)
             return True
-        failures = self._failures[number] = self._failures.get(number, 0) + 1
-        self._pauses[number] = min(_LONGEST_PAUSE, 2 ** (failures - 1)) - 1
+        if witness.is_remote:
+            failures = self._failures[number] = self._failures.get(number, 0) + 1
+            self._pauses[number] = min(_LONGEST_PAUSE, 2 ** (failures - 1)) - 1
         return False

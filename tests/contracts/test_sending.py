@@ -22,6 +22,7 @@ class Witness:
     fault: Exception = field(default_factory=lambda: OSError("not now"))
     asked: int = 0
     has: list[tuple[str, int]] = field(default_factory=list)
+    is_remote: bool = True
 
     def send(self, checkpoint: Checkpoint) -> None:
         self.asked += 1
@@ -82,6 +83,20 @@ def test_a_witness_that_keeps_failing_is_tried_less_and_less_often(
         sending.run()
     assert sorted(down.has) == well.has
     assert store.unsent_since() is None
+
+
+def test_a_directory_receives_its_checkpoints_in_the_first_run_after_a_full_disk(
+    store: SqliteStore | PostgresStore,
+) -> None:
+    keep(store, "a", 1)
+    directory = Witness(down=True, fault=OSError("no space left"), is_remote=False)
+    sending = CheckpointSender(store, [directory])
+    for _ in range(9):
+        sending.run()
+    assert directory.asked == 9
+
+    directory.down = False
+    assert sending.run() == 1
 
 
 def test_a_rejected_checkpoint_does_not_block_later_ones(

@@ -35,6 +35,8 @@ class CheckpointDirectory:
     A client with an id that is too long for a file name is represented by the SHA-256 of its id.
     """
 
+    is_remote = False
+
     def __init__(self, directory: Path) -> None:
         make_directory(directory)
         self._directory = directory
@@ -53,6 +55,8 @@ class CheckpointDirectory:
 class CheckpointWebhook:
     """Posts each checkpoint to a URL, as text."""
 
+    is_remote = True
+
     def __init__(self, url: str) -> None:
         self._url = url
 
@@ -68,6 +72,8 @@ class TimeStampAuthority:
     certificates (PEM) that the signature of the stamp must lead to; without it, the signature is not verified. Raises
     OSError, ValueError.
     """
+
+    is_remote = True
 
     def __init__(self, url: str, directory: Path, ca_file: Path | None = None) -> None:
         self._url = url
