@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from application.delivery.masking import masked
 from application.delivery.outbox import Outbox, OutboxStatus, PendingDelivery, RetryState
 from application.delivery.record_delivery import RecordDelivery
 from application.shared.errors import SealBroken
+from application.shared.faults import log_fault
 from application.shared.ports import Clock, Sealer
 from application.shared.retries import Retries
 from application.transaction.command import Answer, Command
@@ -98,9 +98,7 @@ class Attempts:
         except NotDelivered:
             raise
         except Exception as error:  # noqa: BLE001 - retried like any other failure
-            # The message is not logged, since it may contain the ticket.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("ticket %s: %s in\n%s", entry.delivery_id, type(error).__name__, where)  # noqa: TRY400
+            log_fault(log, f"ticket {entry.delivery_id}", error)
             raise NotDelivered("internal error; see the log of the service", "error") from None
 
     async def _handle_failure(

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from application.record.ledger import TILE, Checkpoint, Ledger, LedgerBroken, LedgerTree
 from application.record.stream_heads import StreamHeads
+from application.shared.faults import log_fault
 from application.shared.ports import Clock
 
 _PAGE = 500
@@ -211,8 +212,8 @@ class CheckpointSender:
             witness.send(checkpoint)
         except OSError as error:
             log.warning("a checkpoint of %r could not be sent: %s", checkpoint.client_ext_id, error)
-        except Exception:  # the response is foreign; another witness must get its checkpoints
-            log.exception("a checkpoint of %r could not be sent", checkpoint.client_ext_id)
+        except Exception as error:  # noqa: BLE001 - the response is foreign; another witness must get its checkpoints
+            log_fault(log, f"a checkpoint of {checkpoint.client_ext_id!r} could not be sent", error)
         else:
             self._failures.pop(number, None)
             holders.add(number)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from application.feed.feed import Batch, FeedQuery
 from application.record.eras import PositionNotFound
 from application.shared.errors import SealBroken, Unavailable
+from application.shared.faults import log_fault
 from application.shared.wire import utc_date
 from application.subscriptions.push_ports import DeliveryRejected, Message, PushPorts, Sender, label
 from application.subscriptions.records import Progress, SubscriptionHead, Subscriptions, Target
@@ -145,13 +146,13 @@ class SubscriptionWorker:
 
 
 async def _send(sender: Sender, target: Target, message: Message) -> None:
-    """Send a message. Raises DeliveryRejected for any fault, so that a response that cannot be parsed is a failed attempt."""
+    """Send a message. Raises DeliveryRejected for any fault, so that a response that no parser accepts is a failed attempt."""
     try:
         await sender.send(target, message)
     except DeliveryRejected:
         raise
-    except Exception as error:
-        log.exception("a message cannot be sent")
+    except Exception as error:  # noqa: BLE001 - the response is foreign: a parser can raise any exception for it
+        log_fault(log, "a message cannot be sent", error)
         raise DeliveryRejected(
             f"internal error ({type(error).__name__}); see the log of the service"
         ) from None

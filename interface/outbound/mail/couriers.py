@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from application.delivery.courier import NotDelivered
 from application.delivery.outbox import PendingDelivery
+from application.shared.faults import log_fault
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.files.durable_file import remove_drafts, write_once
 from interface.outbound.letters.letter import LetterNotPrintable, LetterTooLong
@@ -105,11 +105,11 @@ def _rendered(
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - libraries render foreign texts, and can raise any exception for them
-        # The message is not logged, since it may contain the ticket.
-        kind, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
-        log.error("ticket %s: %s in\n%s", pending.delivery_id, kind, where)  # noqa: TRY400
+        log_fault(log, f"ticket {pending.delivery_id}", error)
         raise NotDelivered(
-            f"the text cannot be rendered ({kind}); see the log of the service", "not-rendered", final=True
+            f"the text cannot be rendered ({type(error).__name__}); see the log of the service",
+            "not-rendered",
+            final=True,
         ) from None
 
 
