@@ -85,7 +85,7 @@ def test_known_keys_are_accepted_while_the_issuer_hangs_and_then_fails(
     assert unknown.result() == {httpx.codes.SERVICE_UNAVAILABLE}
     assert ready.status_code == httpx.codes.OK
     assert "127.0.0.1" not in ready.text
-    assert "the token issuer's key set cannot be fetched: no complete response within 5 seconds" in log
+    assert "the token issuer's key set cannot be fetched: no response within 5 seconds" in log
     assert "the token issuer's key set was fetched after" in log
     assert "Traceback" not in log
 

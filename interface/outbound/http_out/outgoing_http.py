@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import ip_address
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohappyeyeballs import AddrInfoType
@@ -43,19 +44,21 @@ class OutgoingHttp:
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> bytes:
-        """Send the content and return the response, truncated after the limit.
-
-        Raises Refused for a response other than 2xx, DeliveryRejected for every other fault.
-        """
+        """Send the content; otherwise as `request`."""
         return await self.request("POST", url, headers, content)
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> bytes:
-        """Send a request of any method; see `post`."""
+        """Send a request and return the response, truncated after the limit.
+
+        Raises Refused for a response other than 2xx, DeliveryRejected for every other fault of the URL, the connection or
+        the response. The caller is the boundary for the other exceptions of a parser.
+        """
         try:
+            proxy = _proxy_of(URL(url)) if self._proxies else None
             async with self._session(url).request(
-                method, URL(url), data=content, headers=headers, allow_redirects=False
+                method, URL(url), data=content, headers=headers, allow_redirects=False, proxy=proxy
             ) as response:
                 received = await _read_limited(response, self._max_response_bytes)
                 _check(response, received)
@@ -64,7 +67,7 @@ class OutgoingHttp:
             raise
         except TimeoutError:
             raise DeliveryRejected(f"no response within {self._timeout_seconds:g} seconds") from None
-        except Exception as error:  # noqa: BLE001 - the response is foreign: a parser can raise any exception for it
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DeliveryRejected(_describe(error)) from None
 
     async def close(self) -> None:
@@ -88,7 +91,6 @@ class OutgoingHttp:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,  # a compressed response can be larger than the limit
-                trust_env=self._proxies,
             )
         return self._sessions[private]
 
@@ -97,26 +99,25 @@ def to_named_host(
     url: str, *, timeout_seconds: float, max_response_bytes: int = _MAX_RESPONSE_BYTES, proxies: bool = False
 ) -> OutgoingHttp:
     """Return a client for the URL of a setting: the operator has named its host, which may have a private address."""
+    host = None
+    with suppress(ValueError):  # the request reports an invalid URL
+        host = URL(url).host
     return OutgoingHttp(
-        (URL(url).host or "",),
+        (host or "",),
         timeout_seconds=timeout_seconds,
         max_response_bytes=max_response_bytes,
         proxies=proxies,
     )
 
 
-def request_once(
+async def request_once(
     http: OutgoingHttp, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
 ) -> bytes:
-    """Send a request from a thread without an event loop, and close the client; see `OutgoingHttp.request`."""
-
-    async def send() -> bytes:
-        try:
-            return await http.request(method, url, headers, content)
-        finally:
-            await http.close()
-
-    return asyncio.run(send())
+    """Send a request, and close the client; see `OutgoingHttp.request`."""
+    try:
+        return await http.request(method, url, headers, content)
+    finally:
+        await http.close()
 
 
 class Refused(DeliveryRejected):
@@ -133,6 +134,13 @@ class AddressForbidden(OSError):
 
     def __init__(self) -> None:
         super().__init__("the host has a private address, which only the operator can allow")
+
+
+def _proxy_of(url: URL) -> str | None:
+    """Return the proxy of the environment. `trust_env` of aiohttp would also send the credentials of ~/.netrc."""
+    if not url.host or proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _public_socket(info: AddrInfoType) -> socket.socket:
@@ -191,9 +199,7 @@ def _describe(error: Exception) -> str:
             return str(forbidden)
         case aiohttp.ClientConnectorError():
             return "cannot connect"
-        case aiohttp.InvalidURL() | ValueError():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError() | ValueError():
             return "the URL is invalid"
         case _:
-            lost = isinstance(error, aiohttp.ClientError | OSError)
-            what = "the connection was lost" if lost else "the response is invalid"
-            return f"{what} ({type(error).__name__})"
+            return f"the connection was lost ({type(error).__name__})"

@@ -1,5 +1,6 @@
 """Witnesses: they store checkpoints outside the operator's control."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -154,6 +155,6 @@ def _post(url: str, content: bytes, media_type: str) -> bytes:
         url, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=_MAX_RESPONSE_BYTES, proxies=True
     )
     try:
-        return request_once(http, "POST", url, {"Content-Type": media_type}, content)
+        return asyncio.run(request_once(http, "POST", url, {"Content-Type": media_type}, content))
     except DeliveryRejected as error:
         raise OSError(f"{urlsplit(url).hostname}: {error}") from None

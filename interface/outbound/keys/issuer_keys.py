@@ -5,11 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from http import HTTPStatus
-
-import aiohttp
 
 from application.shared.errors import KeysUnavailable
+from application.subscriptions.push_ports import DeliveryRejected
+from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 from interface.outbound.keys.key_set import KeySet, VerificationKey, read_key_set
 
 MAX_BYTES = 256 * 1024
@@ -136,29 +135,14 @@ class IssuerKeys:
 
 async def fetch_key_set(url: str) -> KeySet:
     """Return the key set behind a URL. Raises OSError, ValueError; the messages do not have the URL."""
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-    # Uncompressed, so that a small response cannot become a large one.
-    headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
+    headers = {"Accept": "application/jwk-set+json, application/json"}
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True, auto_decompress=False) as session,
-            session.get(url, headers=headers, allow_redirects=False) as response,
-        ):
-            if response.status != HTTPStatus.OK:
-                raise ValueError(f"its server responded with {response.status}; redirects are not followed")
-            return read_key_set(await _read(response.content))
-    except TimeoutError:
-        raise OSError(f"no complete response within {_TIMEOUT_SECONDS} seconds") from None
-    except aiohttp.InvalidURL:
-        raise ValueError("TICKETS_JWKS_URL is not an http:// or https:// URL") from None
-    except aiohttp.ClientError as error:
-        raise OSError(f"the connection failed ({type(error).__name__})") from None
-
-
-async def _read(stream: aiohttp.StreamReader) -> bytes:
-    content = b""
-    while more := await stream.read(MAX_BYTES + 1 - len(content)):
-        content += more
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES // 1024} KiB")
-    return content
+        http = to_named_host(
+            url, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=MAX_BYTES + 1, proxies=True
+        )
+        content = await request_once(http, "GET", url, headers)
+    except DeliveryRejected as error:
+        raise OSError(str(error)) from None
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES // 1024} KiB")
+    return read_key_set(content)

@@ -120,13 +120,23 @@ def test_a_malformed_header_is_no_fault_of_the_service(header: str) -> None:
         not_taken(receiver.url(SECRET_PATH))
 
 
-def test_any_fault_of_a_parser_is_a_rejection(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [RecursionError, TypeError])
+def test_an_unexpected_fault_is_left_to_the_caller(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
     def fail(*_: object) -> None:
-        raise RecursionError
+        raise fault
 
     monkeypatch.setattr(aiohttp.StreamReader, "read", fail)
-    with receiving(lambda _: answer(200, body=b"x")) as receiver:
-        assert str(not_taken(receiver.url(SECRET_PATH))) == "the response is invalid (RecursionError)"
+    with receiving(lambda _: answer(200, body=b"x")) as receiver, pytest.raises(fault):
+        post(receiver.url(SECRET_PATH))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1", "https://h:99999/t0k3n", "t0k3n", "https:///t0k3n", "ftp://h/t0k3n"]
+)
+def test_an_invalid_url_is_a_rejection(url: str) -> None:
+    assert str(not_taken(url)) == "the URL is invalid"
 
 
 def test_a_silent_server_is_bounded_by_the_time_limit() -> None:

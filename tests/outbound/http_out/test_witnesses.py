@@ -1,5 +1,6 @@
 """Checkpoints are sent to witnesses: a directory, a webhook, a time stamp authority."""
 
+import asyncio
 import hashlib
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from application.record.checkpoint import CheckpointSender, make_checkpoints
 from application.record.ledger import Checkpoint
 from interface.composition.register import TABLES
 from interface.outbound.http_out.witnesses import CheckpointDirectory, CheckpointWebhook, TimeStampAuthority
+from interface.outbound.keys.issuer_keys import fetch_key_set
 from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import NOW, SUBJECT
@@ -126,6 +128,31 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
         CheckpointWebhook("http://outside.invalid/hook").send(CHECKPOINT)
 
     assert [request.path for request in proxy.received] == ["http://outside.invalid/hook"]
+
+
+def test_the_credentials_of_netrc_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login operator password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with receiving() as receiver:
+        CheckpointWebhook(receiver.url("/hook")).send(CHECKPOINT)
+        with pytest.raises(ValueError, match="not JSON"):
+            asyncio.run(fetch_key_set(receiver.url("/jwks")))
+
+    assert [request.headers.get("Authorization") for request in receiver.received] == [None, None]
+
+
+def test_hosts_without_a_proxy_are_honoured_and_credentials_of_the_proxy_are_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with receiving() as proxy, receiving() as receiver:
+        monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{proxy.port}/")
+        monkeypatch.setenv("no_proxy", f"127.0.0.1:{receiver.port}")
+        CheckpointWebhook(receiver.url("/hook")).send(CHECKPOINT)
+        CheckpointWebhook("http://outside.invalid/hook").send(CHECKPOINT)
+
+    assert [request.path for request in receiver.received] == ["/hook"]
+    [request] = proxy.received
+    assert request.headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
 
 
 def authority(directory: Path) -> Callable[[bytes], tuple[int, bytes]]:
