@@ -145,7 +145,7 @@ def test_the_result_contains_no_character_that_a_terminal_interprets(tmp_path: P
 
 @needs_node
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("count", forms(short=300, full=5_000))
+@pytest.mark.parametrize("count", forms(short=300, full=10_000))
 def test_both_verifiers_agree_word_for_word_on_mutated_evidence(
     tmp_path: Path, chance: random.Random, count: int
 ) -> None:
