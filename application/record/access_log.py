@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from application.shared.ports import Clock
+from application.transaction.access_log_version import ACCESS_LOG, access_log_of
 from application.transaction.command import Answer, Command
-from application.transaction.new_ids import ACCESS_LOG, access_log_of
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork

@@ -2,21 +2,10 @@
 
 from collections.abc import Sequence
 
-from application.transaction.records import Load, RecordSet
+from application.transaction.access_log_version import ACCESS_LOG, access_log_of
+from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
-from domain.record.access_log import access_stream_id
 from domain.shared.identifiers import check_new_id, fault_of_new_id
-
-ACCESS_LOG = RecordSet[str, int]("access_log")
-"""The version of the access log of each client that exists, read from the ledger.
-
-A client exists if it has a ledger or a user: policies and subscriptions are never stored without an event.
-"""
-
-
-def access_log_of(client_ext_id: str) -> Load:
-    """Load the version of the client's access log."""
-    return Load(ACCESS_LOG, (client_ext_id, access_stream_id(client_ext_id)))
 
 
 def client_of_new_id(client_ext_id: str) -> Sequence[Load]:

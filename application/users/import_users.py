@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from application.shared.fields import ExtId
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.users.csv_rows import CsvFault, Row, csv_rows
@@ -33,7 +32,7 @@ MAX_FAULTS = 1000
 
 
 class _Line(UserFields):
-    userExtId: ExtId
+    userExtId: str
 
 
 @dataclass

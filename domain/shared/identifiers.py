@@ -10,6 +10,8 @@ from typing import ClassVar
 from domain.shared.errors import Kind, Refusal
 
 ID_MAX_LENGTH = 50
+# In the clients of a token: every client.
+ANY_CLIENT = "*"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Other, control; surrogate; unassigned; separators of lines and paragraphs. Private use is allowed.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import typer
 
 from domain.record.installation import INSTALLATION
-from domain.shared.identifiers import fault_of_id
+from domain.shared.identifiers import ANY_CLIENT, fault_of_id
 from interface.cli.core.messages import fail
-
-ANY_CLIENT = "*"
 
 Ids = str | Sequence[str] | None
 

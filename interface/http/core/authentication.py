@@ -9,6 +9,7 @@ from typing import Protocol
 from cachetools import TLRUCache
 from starlette.concurrency import run_in_threadpool
 
+from domain.shared.identifiers import ANY_CLIENT
 from interface.http.core.access_token import (
     CLOCK_SKEW_SECONDS,
     Header,
@@ -19,7 +20,6 @@ from interface.http.core.access_token import (
 )
 from interface.http.core.problems import ClientDenied, InvalidToken, PermissionDenied, Unauthenticated
 
-ANY_CLIENT = "*"
 _CACHED_TOKENS = 4096
 
 

@@ -1,6 +1,6 @@
 """The version of each client's access log, loaded from the ledger; a client that does not exist has no row."""
 
-from application.transaction.new_ids import ACCESS_LOG
+from application.transaction.access_log_version import ACCESS_LOG
 from interface.outbound.sql.table import Loading, Table
 
 # One index lookup each, however long the log is.
