@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 
 from application.shared.errors import KeysUnavailable
+from application.shared.faults import log_fault
 from application.subscriptions.push_ports import DeliveryRejected
 from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 from interface.outbound.keys.key_set import KeySet, VerificationKey, read_key_set
@@ -111,7 +112,11 @@ class IssuerKeys:
             found = await fetch_key_set(self._url)
         except Exception as error:  # noqa: BLE001 - the loop must survive any fault of the response
             self._failures += 1
-            log.warning("the token issuer's key set cannot be fetched: %s; %s", error, self._outlook())
+            known = isinstance(error, OSError | ValueError)
+            if not known:
+                log_fault(log, "the token issuer's key set cannot be fetched", error)
+            reason = error if known else type(error).__name__
+            log.warning("the token issuer's key set cannot be fetched: %s; %s", reason, self._outlook())
         else:
             if self._failures:
                 log.info("the token issuer's key set was fetched after %d failures", self._failures)

@@ -261,6 +261,24 @@ def test_a_failed_fetch_cools_down_and_is_logged(
     assert "127.0.0.1" not in caplog.text
 
 
+def test_an_unexpected_fault_is_a_failed_fetch_and_is_logged_without_its_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = "s3cret"
+
+    def fail(_: object) -> None:
+        raise RecursionError(content)
+
+    async def test(issuer: Issuer, receiver: Receiver) -> None:
+        monkeypatch.setattr("interface.outbound.keys.issuer_keys.read_key_set", fail)
+        assert await refused(issuer.keys(receiver), KNOWN) is KeysUnavailable
+
+    run(test)
+    assert "cannot be fetched: RecursionError in" in caplog.text
+    assert "cannot be fetched: RecursionError; no token is accepted" in caplog.text
+    assert content not in caplog.text
+
+
 def test_the_last_good_set_is_used_for_a_bounded_time_while_the_issuer_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
