@@ -21,7 +21,8 @@ _TYPED = ("at+jwt", "application/at+jwt")
 _UNTYPED = (None, "jwt")
 # Claims of ID tokens, logout tokens and security events, which the same issuer may sign for the same audience.
 _OF_OTHER_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
-# Without padding (RFC 7515, section 2). The decoder ignores other characters. An unsigned token has no signature.
+# Without padding (RFC 7515, section 2). PyJWT accepts padding, and older versions ignore other characters.
+# An unsigned token has no signature.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _MAX_SUBJECT_CHARACTERS = 255
 # The end of year 9999. A larger time is in milliseconds, or an attempt to overflow.
