@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import struct
 import sys
 import unicodedata
@@ -868,7 +869,11 @@ def main() -> int:
         print(f"\n{table(found)}")
     if given.html:
         try:
-            with os.fdopen(os.open(given.html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            with os.fdopen(os.open(given.html, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    if hasattr(os, "fchmod"):  # not on Windows
+                        os.fchmod(file.fileno(), 0o600)
+                    file.truncate()
                 file.write(page(found))
         except OSError as error:
             print(f"cannot write: {shown(str(error))}", file=sys.stderr)

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -178,10 +179,14 @@ def test_both_verifiers_agree_word_for_word_on_mutated_evidence(
 
 def test_the_verified_events_are_shown(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
+    page.write_text("former " * 10_000)
+    page.chmod(0o644)
 
     status, reported = run(tmp_path, "good.zip", *KEY, "--show", "--html", str(page))
 
     assert status == 0
+    assert "former" not in page.read_text()
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert [line.split("  ")[0:1] for line in reported.splitlines()[:3]] == [[VERIFIED], [""], ["Position"]]
     assert "2         2026-11-23 09:42:00 UTC  Ticket regenerated  helpdesk  lost letter\n" in reported
     assert "SSHA256} 8fd88949cc33997b; reset count: 1;" in reported
