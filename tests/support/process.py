@@ -102,7 +102,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     for number, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.argv = ["tickets", *arguments]
     # The service distinguishes workers from the main process by this; only the main process has workers.
     multiprocessing.process._parent_process = None  # type: ignore[attr-defined]
