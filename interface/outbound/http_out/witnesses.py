@@ -15,12 +15,7 @@ from rfc3161_client import (
 
 from application.record.ledger import Checkpoint
 from application.subscriptions.push_ports import DeliveryRejected
-from interface.outbound.files.durable_file import (
-    locked_directory,
-    make_directory,
-    replace_durably,
-    write_durably,
-)
+from interface.outbound.files.durable_file import make_directory, replace_durably, write_once
 from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 
 _TIMEOUT_SECONDS = 10
@@ -48,9 +43,9 @@ class CheckpointDirectory:
 
     def file_of(self, checkpoint: Checkpoint) -> Path:
         """Return the file of the checkpoint, which is written unless it exists. Raises OSError."""
-        name = f"{_name(checkpoint, self._directory)}.checkpoint"
-        keep(self._directory, name, checkpoint.note.encode())
-        return self._directory / name
+        file = self._directory / f"{_name(checkpoint, self._directory)}.checkpoint"
+        write_once(file, checkpoint.note.encode())
+        return file
 
 
 class CheckpointWebhook:
@@ -114,17 +109,6 @@ class TimeStampAuthority:
         except Exception as error:  # noqa: BLE001 - a parser can raise any exception for a foreign response
             return str(error) or type(error).__name__
         return None
-
-
-def keep(directory: Path, name: str, content: bytes) -> None:
-    """Write a file atomically unless it exists. Raises OSError."""
-    path = directory / name
-    with locked_directory(directory):
-        if not path.exists():
-            draft = directory / f".{name}.draft"
-            draft.unlink(missing_ok=True)
-            write_durably(draft, content)
-            draft.rename(path)
 
 
 def _name(checkpoint: Checkpoint, directory: Path) -> str:
