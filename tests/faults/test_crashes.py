@@ -17,6 +17,7 @@ from domain.shared.subject import Subject
 from tests.support import crashing_server
 from tests.support.crashing_server import AFTER_COMMIT, BEFORE_COMMIT, NO_DELIVERY
 from tests.support.evidence import assert_complete, open_store, outbox_of
+from tests.support.files import files_in
 from tests.support.lanes import forms
 from tests.support.server import PATIENCE_SECONDS, Server, serving, until
 from tests.support.stores import history_of
@@ -49,7 +50,7 @@ def assert_all_delivered(database_url: str, directory: Path, users: Sequence[str
     until(lambda: not outbox_of(database_url), "everything is delivered")
     subjects = [Subject("client-123", user) for user in users]
     rows = assert_complete(database_url, mails(directory), subjects)
-    found = {path.name for path in mails(directory).iterdir()}
+    found = {path.name for path in files_in(mails(directory))}
     assert {f"{row.stream}-{row.version}.eml" for row in rows.values()} <= found
     assert {Path(name).suffix for name in found} == {".eml"}
 
@@ -134,7 +135,7 @@ def test_a_crash_between_commit_and_spool_loses_no_ticket(database_url: str, tmp
         given_tickets(server, ["user-0"])
         server.client.post(RESET).raise_for_status()
     assert len(outbox_of(database_url)) == 2
-    assert list(mails(tmp_path).iterdir()) == []
+    assert files_in(mails(tmp_path)) == []
 
     with serving(tmp_path, database_url, **QUICK):
         assert_all_delivered(database_url, tmp_path)

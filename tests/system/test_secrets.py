@@ -25,6 +25,7 @@ from interface.settings import Settings
 from tests.support.certificates import self_signed, server_context
 from tests.support.command import command
 from tests.support.deliveries import QUICK, all_over
+from tests.support.files import files_in
 from tests.support.mail_server import DROPS, HANGS, OK, mail_server
 from tests.support.server import serving, until
 from tests.support.web import BASE
@@ -193,7 +194,7 @@ def read_everything(client: AnyClient, user: str) -> None:
 def tickets_in(directory: Path) -> list[str]:
     mails = [
         email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
-        for file in directory.iterdir()
+        for file in files_in(directory)
     ]
     return [re.findall(r"^ {4}(\S{24})\r?$", mail.get_content(), re.MULTILINE)[0] for mail in mails]
 

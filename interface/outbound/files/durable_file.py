@@ -5,10 +5,12 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _LOCK = ".lock"
+_TRIES = 50
 _OTHERS = 0o077
 
 
@@ -122,17 +124,31 @@ def write_durably(path: Path, content: bytes, *, like: Path | None = None) -> No
 
 @contextlib.contextmanager
 def locked_directory(path: Path) -> Iterator[None]:
-    """Lock the directory; a crash releases the lock. Raises OSError.
+    """Lock the directory by the file `.lock` in it; a crash releases the lock. Raises OSError.
 
-    Another user who can read the directory could lock it, too, and never release it: then a file in it is locked instead.
+    Processes of release 1.0 lock the directory itself, so that lock is taken, too, if it is free within a second: any user
+    who can read the directory can hold it forever.
     """
-    is_open = path.stat().st_mode & _OTHERS
-    descriptor = open_own(path / _LOCK, path) if is_open else os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        own = open_own(path / _LOCK, path)
+        stack.callback(os.close, own)
+        fcntl.flock(own, fcntl.LOCK_EX)
+        directory = os.open(path, os.O_RDONLY)
+        stack.callback(os.close, directory)
+        _lock_within_a_second(directory)
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _lock_within_a_second(directory: int) -> None:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(1 / _TRIES)
+        except OSError:  # as on NFS, which locks files only
+            return
+        else:
+            return
 
 
 @contextlib.contextmanager

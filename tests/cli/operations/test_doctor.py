@@ -26,6 +26,7 @@ from interface.settings import PREFIX, InvalidSettings, Settings
 from tests.support.certificates import self_signed, server_context
 from tests.support.command import tickets
 from tests.support.evidence import open_store
+from tests.support.files import files_in
 from tests.support.mail_server import mail_server
 from tests.support.receiver import answer, receiving
 from tests.support.schemas import set_schema
@@ -227,7 +228,7 @@ def test_no_command_creates_a_key_beside_one_with_an_invalid_name(tmp_path: Path
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("tickets: the name of var/keys/ledger/ledger.pem is not a")
-    assert list(strange.parent.iterdir()) == [strange]
+    assert files_in(strange.parent) == [strange]
 
 
 @pytest.mark.usefixtures("set_up")

@@ -22,6 +22,7 @@ from interface.outbound.keys.issuer_keys import fetch_key_set
 from interface.outbound.keys.ledger_keys import LedgerKeys, read_checkpoints
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import NOW, SUBJECT
+from tests.support.files import files_in
 from tests.support.receiver import OK, answer, receiving
 from tests.support.service import service_over
 
@@ -61,7 +62,7 @@ def test_a_checkpoint_is_written_once_and_read_back(tmp_path: Path) -> None:
     directory.send(CHECKPOINT)
     directory.send(CHECKPOINT)
 
-    [file] = (tmp_path / "outside").iterdir()
+    [file] = files_in(tmp_path / "outside")
     assert file.name == "client%2F1-000000000007.checkpoint"
     [read] = read_checkpoints([tmp_path / "outside"])
     assert (read.client_ext_id, read.size, read.note) == ("client/1", 7, CHECKPOINT.note)
@@ -70,7 +71,7 @@ def test_a_checkpoint_is_written_once_and_read_back(tmp_path: Path) -> None:
 def test_the_checkpoints_of_the_installation_are_no_hidden_files(tmp_path: Path) -> None:
     CheckpointDirectory(tmp_path).send(replace(CHECKPOINT, client_ext_id="."))
 
-    assert [file.name for file in tmp_path.iterdir()] == ["%2E-000000000007.checkpoint"]
+    assert [file.name for file in files_in(tmp_path)] == ["%2E-000000000007.checkpoint"]
 
 
 def test_a_webhook_gets_the_note() -> None:
@@ -240,7 +241,7 @@ def test_a_client_with_a_long_id_has_a_hashed_file_name(tmp_path: Path) -> None:
             note = checkpoint.note.replace("cm9vdA", root.hex())
             directory.send(replace(checkpoint, note=note, root=root * 32))
 
-    names = {file.name.removesuffix(".checkpoint") for file in tmp_path.iterdir()}
+    names = {file.name.removesuffix(".checkpoint") for file in files_in(tmp_path)}
     hashed = {hashlib.sha256(one.client_ext_id.encode()).hexdigest() for one in (*long, at_limit)}
     assert len(names) == 6
     assert f"{at_limit.client_ext_id}-000000000007" in names

@@ -16,6 +16,7 @@ from application.shared.errors import SealBroken
 from interface.outbound.keys import outbox_keys
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
+from tests.support.files import files_in
 from tests.support.pending import TICKET
 
 KEY, FORMER = bytes(range(32)), bytes(range(100, 132))
@@ -97,7 +98,7 @@ def test_a_rotation_adds_a_new_first_key_and_keeps_the_current_one(path: Path) -
     assert len({first, second, third}) == 3
     assert path.read_bytes() == third + second
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(path.parent.iterdir()) == [path]
+    assert files_in(path.parent) == [path]
 
 
 def test_a_rotation_reaches_running_processes(path: Path) -> None:

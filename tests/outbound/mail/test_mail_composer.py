@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import io
+import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from interface.outbound.mail.mail_composer import (
 )
 from interface.outbound.mail.templates import Templates
 from tests.support.fakes import SUBJECT
+from tests.support.files import files_in
 from tests.support.pending import TICKET, sample_pending
 
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"]
@@ -200,7 +202,7 @@ def test_an_invalid_address_never_becomes_a_header(address: str, tmp_path: Path)
     assert not_delivered(courier, sample_pending(email=address)) == (
         "bad-address!: the user's email address is invalid"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -390,7 +392,7 @@ def test_spooled_files_are_private_and_their_names_disclose_nothing(
 
     assert deliver(store(directory)) == answer
 
-    [file] = directory.iterdir()
+    [file] = files_in(directory)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert file.name == f"{sample_pending().entry.delivery_id}{ending}"
@@ -407,7 +409,7 @@ def test_a_repeated_ticket_has_the_same_file(
 
     assert deliver(store(tmp_path), pending=sample_pending(name="Una Renamed")) == answer
 
-    assert list(tmp_path.iterdir()) == [file]
+    assert files_in(tmp_path) == [file]
     assert (file.read_bytes(), file.stat().st_ino) == first
 
 
@@ -429,7 +431,7 @@ def test_the_draft_of_a_crash_is_overwritten(
 
     assert deliver(store(tmp_path)) == answer
 
-    [file] = tmp_path.iterdir()
+    [file] = files_in(tmp_path)
     assert file.suffix == ending
     assert file.read_bytes()[:9] != b"half a ma"
 
@@ -449,7 +451,7 @@ def test_concurrent_readers_find_complete_files_only(
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(bring, range(8))) == {answer}
 
-    [file] = tmp_path.iterdir()
+    [file] = files_in(tmp_path)
     assert seen == {file.stat().st_size}
 
 
@@ -459,7 +461,7 @@ def test_an_unwritable_directory_is_retried_later(
 ) -> None:
     directory = tmp_path / "out"
     courier = store(directory)
-    directory.rmdir()
+    shutil.rmtree(directory)
     directory.write_text("a file by now")
 
     assert not_delivered(courier) == f"not-written: cannot write to {directory}: File exists"
@@ -484,7 +486,7 @@ def test_a_user_without_an_email_address_gets_the_next_method_immediately(tmp_pa
     courier = MailCourier(kinds(mails())[kind], MailSpool(tmp_path))
 
     assert not_delivered(courier, sample_pending(email=None)) == "no-address!: the user has no email address"
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("address", [None, ()])
@@ -494,7 +496,7 @@ def test_a_user_without_a_postal_address_gets_the_next_method_immediately(
     assert not_delivered(to_printer(tmp_path), sample_pending(postal_address=address)) == (
         "no-address!: the user has no postal address"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 def test_a_rendering_error_falls_to_the_next_method_with_a_reason_without_personal_data(
@@ -517,7 +519,7 @@ def test_a_rendering_error_falls_to_the_next_method_with_a_reason_without_person
     assert not_delivered(own_letter, sample_pending(name="王小明")) == (
         "letter-not-printable!: the letter's font lacks U+738B"
     )
-    assert list((tmp_path / "out").iterdir()) == []
+    assert files_in(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("fault", [OverflowError, RecursionError, UnicodeError, KeyError, AssertionError])
@@ -539,7 +541,7 @@ def test_any_fault_of_rendering_is_final_and_named_without_its_message(
         )
     assert fault.__name__ in caplog.text
     assert TICKET.reveal() not in caplog.text
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 def test_a_fault_of_writing_a_header_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
