@@ -34,6 +34,7 @@ from application.record.ledger import leaf_of
 from application.record.streams import columns_of
 from application.shared.errors import Conflict, StoreUnavailable
 from application.transaction.records import Changes, Load, LoadedState
+from domain.users.user import UserErased
 from interface.outbound.files.durable_file import locked_file, make_directory
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import schema, sqlite_schema
@@ -194,6 +195,16 @@ class SqliteStore(SqlQueries):
                 time.sleep(_POLL_SECONDS)
         finally:
             connection.close()
+
+    def newest_event(self) -> int:
+        """Return the number of the newest event in the file; 0: it has no event. Raises StoreUnavailable."""
+        [[newest]] = self._fetch(f"SELECT coalesce(max(rowid), 0) FROM {schema.EVENTS_TABLE}", ())
+        return cast("int", newest)
+
+    def has_erasure(self, after: int) -> bool:
+        """Return whether a user was erased after an event. Raises StoreUnavailable."""
+        erasures = f"SELECT 1 FROM {schema.EVENTS_TABLE} WHERE rowid > ? AND topic = ? LIMIT 1"
+        return bool(self._fetch(erasures, (after, UserErased.TOPIC)))
 
     def cut_log(self) -> bool:
         """Move the log into the database and empty its file; False: another connection reads or writes now.
