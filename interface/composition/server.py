@@ -22,7 +22,7 @@ from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
 from interface.composition.http_app import http_app, rate_limits_of, token_keys
 from interface.composition.register import PERMISSIONS
-from interface.composition.service import configure_logging, in_background, start
+from interface.composition.service import configure_logging, in_background, listable_directories, start
 from interface.composition.sqlite_version import warn_of_sqlite
 from interface.composition.templates import templates
 from interface.composition.tls import check_certificate, tls_context
@@ -71,6 +71,8 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
                 subject="demo", clients=[DEMO.client_ext_id], permissions=[], lifetime=_DEMO_TOKEN_LIFETIME
             )
             print(demo_greeting(settings, token, here), flush=True)  # noqa: T201
+    for warning in listable_directories():
+        log.warning("%s", warning)
     if workers > 1:
         warn_of_sqlite(settings)
     # uvicorn raises the stop signal again after its shutdown.

@@ -18,7 +18,12 @@ from interface.composition.register import TABLES, HandlerContext, handlers
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
-from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
+from interface.outbound.keys.private_files import (
+    listable_by_others,
+    readable_by_others,
+    writable_by_others,
+    writable_directories,
+)
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.keys.set_keys import SetKeys
 from interface.outbound.sql.postgres_store import PostgresStore, schema_version_at
@@ -121,6 +126,14 @@ def open_files(settings: Settings) -> Sequence[str]:
         *writable_directories(written),
     ]
     return list(dict.fromkeys(found))
+
+
+def listable_directories() -> Sequence[str]:
+    """Return a message with a remedy if others can list the directory of the default paths.
+
+    The service does not change its mode: other programs may use a directory that has existed before.
+    """
+    return list(listable_by_others(Path("var")))
 
 
 def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool = False) -> RunningService:

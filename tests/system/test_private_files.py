@@ -61,6 +61,14 @@ def test_every_file_is_private_without_a_umask(tmp_path: Path) -> None:
         assert open_to_others(*files, *directories) == {}
 
 
+def test_a_server_names_the_directory_of_an_earlier_release_that_others_can_list(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir(mode=0o700)
+    (tmp_path / "var").chmod(0o755)
+
+    with serving(tmp_path, DATABASE) as server:
+        assert "other users can list var, as release 1.0 created it: chmod 700 var" in server.log.read_text()
+
+
 @pytest.mark.parametrize("name", ["tickets.db.serving.lock", "tickets.db.checkpoints.lock"])
 def test_a_lock_that_others_can_open_is_made_private(tmp_path: Path, name: str) -> None:
     """Releases before 1.1 created some of them with the mode of the umask."""

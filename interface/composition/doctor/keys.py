@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from interface.cli.operations.commands import Finding, Health
-from interface.composition.service import open_files, outbox_keys
+from interface.composition.service import listable_directories, open_files, outbox_keys
 from interface.composition.tls import check_certificate, days_left
 from interface.outbound.keys.issuer_keys import fetch_key_set
 from interface.outbound.keys.key_set import KeySet, read_key_set
@@ -108,6 +108,9 @@ def check_permissions(settings: Settings) -> Iterator[Finding]:
     for fault in faults:
         found, _, advice = fault.partition(": ")
         yield Finding("permissions", Health.BAD, found, advice)
+    for warning in listable_directories():
+        found, _, advice = warning.partition(": ")
+        yield Finding("permissions", Health.WARNING, found, advice)
     if not faults:
         yield Finding(
             "permissions", Health.GOOD, "keys, database and trusted files are accessible by the service only"

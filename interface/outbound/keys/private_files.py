@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _OTHERS, _GROUP = 0o007, 0o070
@@ -50,6 +51,14 @@ def writable_directories(directories: Iterable[Path]) -> Iterator[str]:
             continue
         if _is_open(found, _OTHERS_WRITE, _GROUP_WRITE):
             yield f"other users can create files in {path}: chmod 700 {path}"
+
+
+def listable_by_others(directory: Path) -> Iterator[str]:
+    """Yield a finding with a remedy if others can list the directory. That of another user is accepted, such as a volume."""
+    with suppress(OSError):
+        found = directory.stat()
+        if found.st_uid == os.geteuid() and _is_open(found, _OTHERS, _GROUP):
+            yield f"other users can list {directory}, as release 1.0 created it: chmod 700 {directory}"
 
 
 def _directories(path: Path) -> Iterator[Path]:

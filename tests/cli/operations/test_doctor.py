@@ -306,6 +306,17 @@ def test_files_that_others_can_read_or_replace_are_reported(
 
 
 @pytest.mark.usefixtures("set_up")
+def test_a_directory_of_an_earlier_release_that_others_can_list_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("var").chmod(0o755)
+
+    warned, _ = of(found(monkeypatch), "permissions")
+
+    assert (warned.health, warned.advice) == (Health.WARNING, "chmod 700 var")
+
+
+@pytest.mark.usefixtures("set_up")
 def test_a_file_that_is_no_database_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "var" / "tickets.db").write_bytes(b"x" * 5000)
 

@@ -7,7 +7,12 @@ import pytest
 from pydantic import SecretStr
 
 from interface.composition.service import secret_files, start
-from interface.outbound.keys.private_files import readable_by_others, writable_by_others, writable_directories
+from interface.outbound.keys.private_files import (
+    listable_by_others,
+    readable_by_others,
+    writable_by_others,
+    writable_directories,
+)
 from interface.settings import InvalidSettings, Settings
 
 
@@ -119,6 +124,22 @@ def test_a_directory_in_which_others_can_create_files_is_reported(
 
     reported = [f"other users can create files in {mails}: chmod 700 {mails}"] if is_open else []
     assert list(writable_directories([mails, tmp_path / "none"])) == reported
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o701])
+def test_an_own_directory_that_others_can_list_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    var = tmp_path / "var"
+    var.mkdir(mode=0o700)
+    assert [*listable_by_others(var), *listable_by_others(tmp_path / "missing")] == []
+    var.chmod(mode)
+
+    [reported] = listable_by_others(var)
+    assert reported.endswith(f": chmod 700 {var}")
+
+    monkeypatch.setattr(os, "geteuid", lambda: var.stat().st_uid + 1)
+    assert list(listable_by_others(var)) == []
 
 
 def made(path: Path, content: str = "x") -> Path:
