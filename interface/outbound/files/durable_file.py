@@ -26,14 +26,10 @@ def open_own(path: Path, like: Path) -> int:
     like: the file whose owner a new one gets. A link is not followed. A file of another user is refused: that user could hold
     a lock on it forever, or read it. Raises OSError.
     """
+    descriptor = _open(path, os.O_RDWR | os.O_CREAT)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise PermissionError(errno.EPERM, "is a symbolic link: remove it", str(path)) from None
-        raise
-    try:
-        _make_private(path, descriptor)
+        if os.fstat(descriptor).st_mode & _OTHERS:
+            os.fchmod(descriptor, 0o600)
         copy_owner(like, descriptor)
     except BaseException:
         os.close(descriptor)
@@ -41,14 +37,34 @@ def open_own(path: Path, like: Path) -> int:
     return descriptor
 
 
-def _make_private(path: Path, descriptor: int) -> None:
+def read_own(path: Path, limit: int) -> bytes:
+    """Read a file of the service in a directory where others may create files.
+
+    limit: the maximum size in bytes. Raises FileNotFoundError, and OSError for a link, a pipe or a file of another user.
+    """
+    with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"is larger than {limit} bytes: remove it", str(path))
+    return content
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file unless it is a link, a hard link, no regular file, or belongs to another user. Raises OSError."""
+    try:
+        # O_NONBLOCK: a pipe would wait for its other end.
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PermissionError(errno.EPERM, "is a symbolic link: remove it", str(path)) from None
+        raise
     found = os.fstat(descriptor)
     # The owner of the directory can replace the file anyway.
     owners = {0, os.geteuid(), path.parent.stat().st_uid}
-    if found.st_uid not in owners or not stat.S_ISREG(found.st_mode):
+    if found.st_uid not in owners or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
         raise PermissionError(errno.EPERM, "belongs to another user or is no file: remove it", str(path))
-    if found.st_mode & _OTHERS:
-        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:

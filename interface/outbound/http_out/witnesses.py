@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -15,7 +16,7 @@ from rfc3161_client import (
 
 from application.record.ledger import Checkpoint
 from application.subscriptions.push_ports import DeliveryRejected
-from interface.outbound.files.durable_file import make_directory, replace_durably, write_once
+from interface.outbound.files.durable_file import make_directory, read_own, replace_durably, write_once
 from interface.outbound.http_out.outgoing_http import request_once, to_named_host
 
 _TIMEOUT_SECONDS = 10
@@ -79,9 +80,10 @@ class TimeStampAuthority:
     def send(self, checkpoint: Checkpoint) -> None:
         """Store the time stamp of the checkpoint. Raises OSError if the authority returns no valid one."""
         file = self._checkpoints.file_of(checkpoint)
-        note, stamp = file.read_bytes(), file.with_suffix(".tsr")
-        if stamp.exists() and not self._fault(stamp.read_bytes(), note):
-            return
+        note, stamp = read_own(file, _MAX_RESPONSE_BYTES), file.with_suffix(".tsr")
+        with suppress(FileNotFoundError):
+            if not self._fault(read_own(stamp, _MAX_RESPONSE_BYTES), note):
+                return
         request = (
             TimestampRequestBuilder()
             .data(note)
@@ -117,8 +119,11 @@ def _name(checkpoint: Checkpoint, directory: Path) -> str:
     After a restore, another checkpoint of the same size with a different root may exist: both are kept.
     """
     name = _short(checkpoint.client_ext_id, f"-{checkpoint.size:012}")
-    known = directory / f"{name}.checkpoint"
-    if known.exists() and _root_line(known.read_text()) != _root_line(checkpoint.note):
+    try:
+        known = read_own(directory / f"{name}.checkpoint", _MAX_RESPONSE_BYTES)
+    except FileNotFoundError:
+        return name
+    if _root_line(known) != _root_line(checkpoint.note.encode()):
         return _short(checkpoint.client_ext_id, f"-{checkpoint.size:012}-{checkpoint.root.hex()[:16]}")
     return name
 
@@ -130,8 +135,8 @@ def _short(client_ext_id: str, rest: str) -> str:
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(client_ext_id.encode()).hexdigest() + rest
 
 
-def _root_line(note: str) -> list[str]:
-    return note.split("\n")[2:3]
+def _root_line(note: bytes) -> list[bytes]:
+    return note.split(b"\n")[2:3]
 
 
 def _post(url: str, content: bytes, media_type: str) -> bytes:

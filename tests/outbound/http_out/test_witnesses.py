@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -66,6 +67,62 @@ def test_a_checkpoint_is_written_once_and_read_back(tmp_path: Path) -> None:
     assert file.name == "client%2F1-000000000007.checkpoint"
     [read] = read_checkpoints([tmp_path / "outside"])
     assert (read.client_ext_id, read.size, read.note) == ("client/1", 7, CHECKPOINT.note)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def hard_link(path: Path) -> None:
+    (path.parent / "other").write_text(CHECKPOINT.note)
+    path.hardlink_to(path.parent / "other")
+
+
+def large(path: Path) -> None:
+    path.write_bytes(b"x" * (1024 * 1024 + 1))
+
+
+def forged(path: Path) -> None:
+    path.write_text(CHECKPOINT.note.replace("tickets/", "forged/"))
+    os.chown(path, 65_534, 65_534)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        fifo,
+        link,
+        hard_link,
+        large,
+        pytest.param(
+            forged, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+        ),
+    ],
+)
+def test_a_foreign_file_in_place_of_a_checkpoint_is_refused_by_name(
+    tmp_path: Path, place: Callable[[Path], None]
+) -> None:
+    directory, path = CheckpointDirectory(tmp_path), tmp_path / "client%2F1-000000000007.checkpoint"
+    place(path)
+
+    with pytest.raises(OSError, match="remove it") as refused:
+        directory.send(CHECKPOINT)
+    directory.send(replace(CHECKPOINT, client_ext_id="client-2"))
+
+    assert str(path) in str(refused.value)
+    assert (tmp_path / "client-2-000000000007.checkpoint").read_text() == CHECKPOINT.note
+
+
+def test_a_file_that_is_not_text_is_another_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "client%2F1-000000000007.checkpoint").write_bytes(b"\xff\xfe\0")
+
+    CheckpointDirectory(tmp_path).send(CHECKPOINT)
+
+    assert len(list(tmp_path.glob("client%2F1-000000000007-*.checkpoint"))) == 1
 
 
 def test_the_checkpoints_of_the_installation_are_no_hidden_files(tmp_path: Path) -> None:
