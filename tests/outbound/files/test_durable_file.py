@@ -63,9 +63,11 @@ def test_the_draft_of_a_crash_is_not_a_key(tmp_path: Path) -> None:
     assert len(make(tmp_path / "outbox.key")) == 32
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_process_of_the_former_release_excludes_a_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
+    tmp_path.chmod(mode)
     with former_lock(tmp_path) as former:
         monkeypatch.setattr(time, "sleep", lambda _: former.communicate())
         with locked_directory(tmp_path):
