@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from application.feed.feed import Batch, FeedQuery
 from application.feed.feed_event import FeedEvent
 from application.record.eras import EventId
-from application.shared.paging import PAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -40,15 +39,8 @@ class Format:
         return [self.encode_event(event, previous) for event, previous in batch.with_previous(query)]
 
     def encode_page(self, query: FeedQuery, batch: Batch) -> bytes:
-        """Return the first events of a batch that fit into a page as one document; the reader resumes after the last one."""
-        size, page = 0, list[bytes]()
-        for event, previous in batch.with_previous(query):
-            encoded = self.encode_event(event, previous)
-            size += len(encoded)
-            if size > PAGE_BYTES and page:
-                break
-            page.append(encoded)
-        return self.join(page)
+        """Return the events of a batch as one document."""
+        return self.join(self.encode_batch(query, batch))
 
     def _encode_once(self, event: FeedEvent) -> bytes:
         return event.encoded.setdefault(self.media_type, self.encode(event))

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -20,7 +20,7 @@ from interface.http.core.problems import Malformed
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
-Item = TypeVar("Item", bound=BaseModel | Mapping[str, Any])
+Item = TypeVar("Item")
 
 Limit = Annotated[
     str | None,
@@ -86,14 +86,19 @@ def numbered_page_response(wanted: WantedPage, items: list[Any], last: int | Non
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def fitting(items: Sequence[Item]) -> list[Item]:
-    """Return the first items that fit into a page; at least one of them."""
-    size = 0
-    for number, item in enumerate(items):
-        size += len(to_json(item).encode())
-        if size > PAGE_BYTES and number:
-            return list(items[:number])
-    return list(items)
+def _json_size(item: BaseModel | Mapping[str, Any]) -> int:
+    return len(to_json(item).encode())
+
+
+def fitting(items: Iterable[Item], size_of: Callable[[Any], int] = _json_size) -> list[Item]:
+    """Return the first items that fit into a page; at least one of them. size_of: in bytes."""
+    size, found = 0, list[Item]()
+    for item in items:
+        size += size_of(item)
+        if size > PAGE_BYTES and found:
+            break
+        found.append(item)
+    return found
 
 
 def single_param(call: Call, name: str, default: str) -> str:

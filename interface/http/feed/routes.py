@@ -18,7 +18,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends_for_client
 from interface.http.core.headers import preferred_type
 from interface.http.core.openapi import SchemaRef, returns
-from interface.http.core.paging import Limit, integer_param, page
+from interface.http.core.paging import Limit, fitting, integer_param, page
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
 from interface.http.core.problems import NoSuchPath
@@ -103,7 +103,8 @@ async def events(
     seconds = integer_param(call, "wait", 0, LONGEST_WAIT_SECONDS) or 0
     output = FORMATS[preferred_type(call.headers, _MEDIA_TYPES) or CLOUD_EVENTS.media_type]
     batch = await call.part(FeedPart).live.read(query, page(call).limit, seconds, output)
-    content = output.encode_page(query, batch)
+    # The reader resumes after the last event that it got; a receiver that acknowledges a batch must get all of it.
+    content = output.join(fitting(output.encode_batch(query, batch), len))
     return Response(content, media_type=output.media_type, headers={"Cache-Control": "no-store"})
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from io import BytesIO
 from ipaddress import ip_address
 from urllib.request import getproxies, proxy_bypass
 
@@ -55,10 +56,12 @@ class OutgoingHttp:
         Raises Refused for a response other than 2xx, DeliveryRejected for every other fault of the URL, the connection or
         the response. The caller is the boundary for the other exceptions of a parser.
         """
+        # In chunks: a large body in one write would block the event loop.
+        body = BytesIO(content) if content else content
         try:
             proxy = _proxy_of(URL(url)) if self._proxies else None
             async with self._session(url).request(
-                method, URL(url), data=content, headers=headers, allow_redirects=False, proxy=proxy
+                method, URL(url), data=body, headers=headers, allow_redirects=False, proxy=proxy
             ) as response:
                 received = await _read_limited(response, self._max_response_bytes)
                 _check(response, received)
