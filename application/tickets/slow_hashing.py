@@ -17,6 +17,10 @@ _SHARE_USED = (
     f"At most {MAX_WAITING_PER_CLIENT} requests of one client, shared by its callers, wait for a slow hash (ARGON2ID)."
     " Retry later."
 )
+_ALL_USED = (
+    f"At most {MAX_WAITING} requests of all clients wait for a slow hash (ARGON2ID), and this client has the most."
+    " Retry later."
+)
 
 
 class SlowHashObserver:
@@ -47,7 +51,7 @@ class SlowHashing:
         self._observer = observer or SlowHashObserver()
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "slow-hash")
-        self._queue = FairQueue[asyncio.Future[None]](MAX_WAITING_PER_CLIENT, MAX_WAITING)
+        self._queue = FairQueue[tuple[str, asyncio.Future[None]]](MAX_WAITING_PER_CLIENT, MAX_WAITING)
         self._is_busy = False
 
     async def execute(self, command: Command) -> Answer:
@@ -61,10 +65,15 @@ class SlowHashing:
     async def _finish(self, work: SlowWork, command: Command) -> Command:
         began = self._clock()
         if self._is_busy:
-            await self._turn(command.subject.client_ext_id, command.actor)
+            try:
+                await self._turn(command.subject.client_ext_id, command.actor)
+            except (ShareUsed, Overloaded):
+                self._observer.refused()
+                raise
         self._is_busy = True
-        self._observer.waited(self._clock() - began)
+        # From here on, this request has the turn: an observer that raises must not keep it.
         try:
+            self._observer.waited(self._clock() - began)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, work.finish, self._slow_hash)
         finally:
@@ -74,26 +83,26 @@ class SlowHashing:
         """Wait for the turn of a request. Raises ShareUsed, Overloaded."""
         turn = asyncio.get_running_loop().create_future()
         try:
-            displaced = self._queue.put(client, caller, turn)
+            displaced = self._queue.put(client, caller, (client, turn))
         except ClientQueueFull:
-            self._observer.refused()
             raise ShareUsed(_SHARE_USED) from None
         except QueueFull:
-            self._observer.refused()
             raise Overloaded("Too many requests wait for a slow hash.") from None
-        if displaced and not displaced.done():
-            self._observer.refused()
-            displaced.set_exception(ShareUsed(_SHARE_USED))
+        if displaced:
+            loser, lost = displaced
+            if not lost.done():
+                lost.set_exception(ShareUsed(_SHARE_USED if loser == client else _ALL_USED))
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled() and turn.exception() is None:
                 self._pass_on()
             raise
 
     def _pass_on(self) -> None:
         """Give the turn to the next request that still waits."""
-        while turn := self._queue.take():
+        while taken := self._queue.take():
+            _, turn = taken
             if not turn.done():
                 turn.set_result(None)
                 return

@@ -44,11 +44,25 @@ class Recorded(SlowHashObserver):
         self.refusals += 1
 
 
+class Failing(Recorded):
+    """Raises at the first wait and at the first refusal."""
+
+    def waited(self, seconds: float) -> None:
+        super().waited(seconds)
+        if len(self.waits) == 1:
+            raise OSError("the metric cannot be written")
+
+    def refused(self) -> None:
+        super().refused()
+        if self.refusals == 1:
+            raise OSError("the metric cannot be written")
+
+
 class Load:
     """Commands that are submitted while the first hash is computed, and the order of the hashes."""
 
-    def __init__(self) -> None:
-        self.observer = Recorded()
+    def __init__(self, observer: Recorded | None = None) -> None:
+        self.observer = observer or Recorded()
         self.hashed: list[str] = []
         self.released = Event()
         self.tasks: list[asyncio.Task[Answer]] = []
@@ -83,12 +97,15 @@ class Load:
     async def results(self) -> list[Answer | BaseException]:
         """Compute the hashes; return the answer or the error of each command."""
         self.released.set()
-        return await asyncio.gather(*self.tasks, return_exceptions=True)
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-def after(submissions: Callable[[Load], object]) -> tuple[Load, list[Answer | BaseException]]:
+def after(
+    submissions: Callable[[Load], object], observer: Recorded | None = None
+) -> tuple[Load, list[Answer | BaseException]]:
     async def run() -> tuple[Load, list[Answer | BaseException]]:
-        load = Load()
+        load = Load(observer)
         await submissions(load)  # type: ignore[misc]
         return load, await load.results()
 
@@ -133,6 +150,34 @@ def test_all_clients_together_are_bounded() -> None:
     assert [type(result) for result in results[-2:]] == [Answer, Overloaded]
 
 
+def test_the_message_names_the_limit_that_was_reached() -> None:
+    async def full(load: Load) -> None:
+        for number in range(MAX_WAITING // MAX_WAITING_PER_CLIENT):
+            await load.submit(f"client-{number}", number=MAX_WAITING_PER_CLIENT + (number == 0))
+        await load.submit("client-1")
+        await load.submit("newcomer")
+
+    _, results = after(full)
+
+    of_all, of_client = [str(result) for result in results if isinstance(result, ShareUsed)]
+    assert of_client.startswith(f"At most {MAX_WAITING_PER_CLIENT} requests of one client")
+    assert of_all.startswith(f"At most {MAX_WAITING} requests of all clients")
+
+
+def test_an_observer_that_fails_does_not_stop_later_hashes() -> None:
+    async def flood(load: Load) -> None:
+        await load.submit("A", "flood", number=MAX_WAITING_PER_CLIENT + 2)
+        await load.submit("A", "desk", number=2)
+
+    _, results = after(flood, Failing())
+
+    assert Counter(map(type, results)) == {
+        Answer: MAX_WAITING_PER_CLIENT + 1,
+        OSError: 2,
+        ShareUsed: 1,
+    }
+
+
 def test_the_turn_of_a_cancelled_request_passes_on() -> None:
     async def cancelled(load: Load) -> None:
         await load.submit("A", number=3)
@@ -141,6 +186,23 @@ def test_the_turn_of_a_cancelled_request_passes_on() -> None:
     _, results = after(cancelled)
 
     assert [type(result) for result in results] == [Answer, asyncio.CancelledError, Answer]
+
+
+def test_a_displaced_request_that_is_cancelled_passes_no_turn_on() -> None:
+    waits: list[int] = []
+
+    async def displaced_and_cancelled(load: Load) -> None:
+        await load.submit("A", "flood", number=MAX_WAITING_PER_CLIENT + 1)
+        await load.submit("A", "desk")
+        load.tasks[MAX_WAITING_PER_CLIENT].cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        waits.append(len(load.observer.waits))
+
+    _, results = after(displaced_and_cancelled)
+
+    assert waits == [1]  # only the first request has its turn
+    assert Counter(map(type, results)) == {Answer: MAX_WAITING_PER_CLIENT + 1, asyncio.CancelledError: 1}
 
 
 @pytest.mark.parametrize("number", [1, 2])
