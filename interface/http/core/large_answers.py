@@ -30,7 +30,7 @@ class LargeAnswers:
 
     async def follow(self, client_ext_id: str, actor: str, respond: Respond) -> Response:
         """Return the response of a live stream or a long poll. Raises TooManyRequests, and the errors of `respond`."""
-        return await _counted(self._followers, (client_ext_id, actor), respond)
+        return await counted(self._followers, (client_ext_id, actor), respond)
 
     async def page(self, client_ext_id: str, actor: str, respond: Respond) -> Response:
         """Return the response of a page. Raises TooManyRequests, and the errors of `respond`."""
@@ -39,10 +39,14 @@ class LargeAnswers:
             async with self._reading:
                 return await respond()
 
-        return await _counted(self._pages, (client_ext_id, actor), read)
+        return await counted(self._pages, (client_ext_id, actor), read)
 
 
-async def _counted(limit: ConcurrencyLimit, of: tuple[str, str], respond: Respond) -> Response:
+async def counted(limit: ConcurrencyLimit, of: tuple[str, str], respond: Respond) -> Response:
+    """Return a response that the limit counts until it is sent. of: the client and the caller.
+
+    Raises TooManyRequests, and the errors of `respond`.
+    """
     limit.begin(*of)
     try:
         response = await respond()

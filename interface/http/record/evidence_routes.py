@@ -1,7 +1,6 @@
 """Evidence: files that prove events without trusting the service."""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, BinaryIO
 
@@ -14,6 +13,7 @@ from application.record.evidence import make_evidence
 from application.record.evidence_scope import EvidenceScope, evidence_scope
 from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends, depends_for_client
+from interface.http.core.large_answers import counted
 from interface.http.core.openapi import returns
 from interface.http.core.paging import integer_param
 from interface.http.core.path import BASE_PATH
@@ -101,8 +101,8 @@ async def ledger_evidence(
 
 async def _respond(call: Call, scope: EvidenceScope) -> Response:
     since, part = older_size(call), call.part(RecordPart)
-    part.exports.begin(scope.client_ext_id)
-    try:
+
+    async def export() -> Response:
         await call.note_read()
         make = partial(
             make_evidence,
@@ -113,17 +113,15 @@ async def _respond(call: Call, scope: EvidenceScope) -> Response:
             kept_nodes=part.kept_nodes,
             since=since,
         )
-        file = await run_in_threadpool(make, scope)
-    except BaseException:
-        part.exports.end(scope.client_ext_id)
-        raise
-    return _Export(file, partial(part.exports.end, scope.client_ext_id))
+        return _Export(await run_in_threadpool(make, scope))
+
+    return await counted(part.exports, (scope.client_ext_id, ""), export)
 
 
 class _Export(StreamingResponse):
-    """Sends a file, closes it and reports the end, also if the caller disconnects."""
+    """Sends a file and closes it, also if the caller disconnects."""
 
-    def __init__(self, file: BinaryIO, ended: Callable[[], None]) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         headers = {
             "Cache-Control": "no-store",
             "Content-Disposition": 'attachment; filename="evidence.zip"',
@@ -131,11 +129,8 @@ class _Export(StreamingResponse):
         }
         file.seek(0)
         super().__init__(iter(partial(file.read, _CHUNK_BYTES), b""), 200, headers, ZIP)
-        self._file, self._ended = file, ended
+        self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            with self._file:
-                await super().__call__(scope, receive, send)
-        finally:
-            self._ended()
+        with self._file:
+            await super().__call__(scope, receive, send)
