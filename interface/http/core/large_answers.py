@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from weakref import WeakValueDictionary
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -11,9 +12,9 @@ from interface.http.core.concurrency_limit import ConcurrencyLimit
 
 # The server keeps one piece of a response in memory that its reader does not read.
 _PIECE_BYTES = 64 * 1024
-# Each reads up to 1000 items, of up to 8 KiB, before it encodes those that fit into a page.
+# Each reads up to 1000 items before it encodes those that fit into a page. The comment of an item has up to 4 KiB.
 _MOST_READ = 6
-
+_MOST_READ_PER_CLIENT = 2
 
 Respond = Callable[[], Awaitable[Response]]
 
@@ -27,16 +28,21 @@ class LargeAnswers:
     def __init__(self, pages: ConcurrencyLimit, followers: ConcurrencyLimit) -> None:
         self._pages, self._followers = pages, followers
         self._reading = asyncio.Semaphore(_MOST_READ)
+        self._reading_of = WeakValueDictionary[str, asyncio.Semaphore]()
 
     async def follow(self, client_ext_id: str, actor: str, respond: Respond) -> Response:
         """Return the response of a live stream or a long poll. Raises TooManyRequests, and the errors of `respond`."""
         return await counted(self._followers, (client_ext_id, actor), respond)
 
     async def page(self, client_ext_id: str, actor: str, respond: Respond) -> Response:
-        """Return the response of a page. Raises TooManyRequests, and the errors of `respond`."""
+        """Return the response of a page. Raises TooManyRequests, and the errors of `respond`.
+
+        Pages are read in the order of the requests, except those of a client that already reads as many as it may.
+        """
 
         async def read() -> Response:
-            async with self._reading:
+            of_client = self._reading_of.setdefault(client_ext_id, asyncio.Semaphore(_MOST_READ_PER_CLIENT))
+            async with of_client, self._reading:
                 return await respond()
 
         return await counted(self._pages, (client_ext_id, actor), read)

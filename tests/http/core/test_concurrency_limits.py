@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -146,5 +147,32 @@ def test_a_large_response_is_sent_in_pieces_and_is_counted_until_its_end() -> No
         assert max(len(body["body"]) for body in bodies) <= 64 * 1024
         assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
         await limits.page("A", "x", respond)
+
+    asyncio.run(run())
+
+
+def test_the_pages_of_one_client_leave_room_for_another() -> None:
+    async def run() -> None:
+        limits = LargeAnswers(
+            ConcurrencyLimit("lists", per_client=64), ConcurrencyLimit("polls", per_client=64)
+        )
+        reading: list[str] = []
+        released = asyncio.Event()
+
+        async def read(client: str) -> None:
+            async def respond() -> Response:
+                reading.append(client)
+                await released.wait()
+                return Response()
+
+            await limits.page(client, "caller", respond)
+
+        async with asyncio.TaskGroup() as tasks:
+            for client in ("A",) * 10 + tuple("BCDEF"):
+                tasks.create_task(read(client))
+            await asyncio.sleep(0)
+            assert reading == ["A", "A", "B", "C", "D", "E"]
+            released.set()
+        assert Counter(reading) == {"A": 10} | dict.fromkeys("BCDEF", 1)
 
     asyncio.run(run())
