@@ -126,7 +126,7 @@ async def _problem(request: Request, error: Exception) -> Response:
             await note(request.app.state.service, request.scope["state"], kind.code)
         except Unavailable as unavailable:
             return problem_response(unavailable)
-    return problem_response(error)
+    return problem_response(error, request.app.state.service.clock)
 
 
 async def _no_route(routers: Sequence[APIRouter], request: Request, _: Exception) -> Response:

@@ -3,13 +3,14 @@
 import logging
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from application.shared.errors import ShareUsed, Unavailable
+from application.shared.ports import Clock
 from domain.shared.errors import Kind, Refusal
 from interface.http.core.throttled_log import ThrottledLogger
 
@@ -84,7 +85,7 @@ class TooManyRequests(HttpError):
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
-        self.headers = {"Retry-After": str(retry_after_seconds)}
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnsupportedMediaType(HttpError):
@@ -154,25 +155,35 @@ def status_of(error: Exception) -> Status:
             return PROBLEMS[type(error)]
 
 
-def problem_response(error: Exception) -> Response:
-    """Return the response to an error. Raises KeyError if the table does not contain it."""
+def problem_response(error: Exception, clock: Clock | None = None) -> Response:
+    """Return the response to an error. Raises KeyError if the table does not contain it.
+
+    clock: of the service, for a refusal that ends at a time; None: the error is no refusal of a command.
+    """
     kind = status_of(error)
     messages = error.faults if isinstance(error, Malformed) else tuple(str(error).split("\n"))
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if isinstance(error, Refusal) and error.KIND is Kind.LIMIT:
-        now = datetime.now(UTC)
-        wait = (error.retry_from - now).total_seconds() if error.retry_from else _FREED_AFTER_SECONDS
-        headers["Retry-After"] = str(max(1, math.ceil(wait)))
-    if isinstance(error, ShareUsed):
-        headers["Retry-After"] = str(error.retry_after_seconds)
+    if seconds := _retry_after_seconds(error, clock):
+        headers["Retry-After"] = str(seconds)
     if isinstance(error, Unavailable):
         # Internal faults are for the operator only.
         _throttled_log(type(error).__name__, f"responded with 503: {error}")
         messages = (
             "The service is temporarily unavailable. Retry later, with the same Idempotency-Key if the request had one.",
         )
-        headers["Retry-After"] = str(error.retry_after_seconds)
     return _respond(kind, messages, headers)
+
+
+def _retry_after_seconds(error: Exception, clock: Clock | None) -> int | None:
+    """Return the seconds after which a retry can succeed; None: only another request can."""
+    match error:
+        case TooManyRequests() | ShareUsed() | Unavailable():
+            return error.retry_after_seconds
+        case Refusal(KIND=Kind.LIMIT, retry_from=datetime() as retry_from) if clock:
+            return max(1, math.ceil((retry_from - clock()).total_seconds()))
+        case Refusal(KIND=Kind.LIMIT):
+            return _FREED_AFTER_SECONDS
+    return None
 
 
 def internal_error_response(instance: str) -> Response:

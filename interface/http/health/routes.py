@@ -9,12 +9,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from application.operations.readiness import Readiness
+from application.shared.errors import Unavailable
 from domain.shared.secret import Secret
 from interface.http.core.problems import Unauthenticated
 from interface.http.core.room import part_of
 
 router = APIRouter(include_in_schema=False)
-_RETRY_AFTER_SECONDS = "1"
 _EXPOSITION = "text/plain; version=1.0.0; charset=utf-8"
 _UNCACHED = {"Cache-Control": "no-store"}
 
@@ -41,7 +41,7 @@ async def ready(request: Request) -> Response:
     content = {"status": "ready" if found.ready else "not ready", "checks": dict(found.checks)}
     if found.ready:
         return JSONResponse(content, headers=_UNCACHED)
-    return JSONResponse(content, 503, {**_UNCACHED, "Retry-After": _RETRY_AFTER_SECONDS})
+    return JSONResponse(content, 503, {**_UNCACHED, "Retry-After": str(Unavailable.retry_after_seconds)})
 
 
 @router.get("/metrics")
