@@ -98,7 +98,7 @@ def public(description: str) -> Responses:
 
 def creates(schema: type, description: str, *, links: dict[str, Any]) -> Responses:
     """Declare the responses of a POST that creates something, and the operations to continue with."""
-    responses = writes(schema, description, 429)
+    responses = writes(schema, description)
     created = responses.pop(200)
     created["headers"]["Location"] = {"description": "URL of the new resource.", "schema": {"type": "string"}}
     created["links"] = links
