@@ -1,6 +1,7 @@
 """The routes of operations: authenticate and authorise a request, and make it a Call."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum, auto
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,14 @@ from interface.http.core.problems import NotAcceptable
 
 JSON = "application/json"
 _PAGING = ("limit", "continuationToken")
-_READS = ("GET", "HEAD")
-# Lists of all items, and responses that wait for events.
-_WITHOUT_LIMIT = ("listPolicies", "listSubscriptions", "getStreams")
-_FOLLOWING = ("streamEvents", "pollStream")
+
+
+class Bound(Enum):
+    """The limit of the calls of an operation at the same time. One with a `limit` has that of pages without naming it."""
+
+    NONE = auto()
+    PAGE = auto()
+    FOLLOWER = auto()
 
 
 class Permitted:
@@ -28,7 +33,10 @@ class Permitted:
     The order is fixed: 401 before anything, then 400 for the path, 403, 406, and 429 for a write.
     """
 
-    def __init__(self, permissions: tuple[str, ...], *, of_a_user: bool, media_types: Sequence[str]) -> None:
+    def __init__(
+        self, permissions: tuple[str, ...], *, of_a_user: bool, media_types: Sequence[str], bound: Bound
+    ) -> None:
+        self.bound = bound
         self._permissions = permissions
         self._of_a_user = of_a_user
         self._media_types = media_types
@@ -46,7 +54,7 @@ class Permitted:
         if preferred_type(headers, self._media_types) is None:
             types = " or ".join(self._media_types)
             raise NotAcceptable(f"The response is {types}, which the Accept header excludes.")
-        if scope["method"] not in _READS:
+        if scope["method"] != "GET":
             service.rate_limits.count(caller.actor, subject)
         return Call(
             method=scope["method"],
@@ -67,7 +75,7 @@ class PermittedForUser(Permitted):
     """The dependency of an operation about one user."""
 
     def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
-        super().__init__(permissions, of_a_user=True, media_types=media_types)
+        super().__init__(permissions, of_a_user=True, media_types=media_types, bound=Bound.NONE)
 
     def __call__(
         self,
@@ -81,8 +89,10 @@ class PermittedForUser(Permitted):
 class PermittedForClient(Permitted):
     """The dependency of an operation about the client."""
 
-    def __init__(self, *permissions: str, media_types: Sequence[str] = (JSON,)) -> None:
-        super().__init__(permissions, of_a_user=False, media_types=media_types)
+    def __init__(
+        self, *permissions: str, media_types: Sequence[str] = (JSON,), bound: Bound = Bound.NONE
+    ) -> None:
+        super().__init__(permissions, of_a_user=False, media_types=media_types, bound=bound)
 
     def __call__(self, clientExtId: ClientExtId, traceparent: Traceparent = None) -> None:  # noqa: N803
         """Declare the parameters for the OpenAPI document; CallRoute uses `call`."""
@@ -105,10 +115,8 @@ class CallRoute(APIRoute):
         declared |= {parameter.name: None for parameter in self.dependant.header_params}
         endpoint = partial(self.endpoint, **declared)
         queried = {parameter.alias for parameter in self.dependant.query_params}
-        is_page = "GET" in (self.methods or ()) and (
-            "limit" in queried or self.operation_id in _WITHOUT_LIMIT
-        )
-        follows, waits = self.operation_id in _FOLLOWING, "wait" in queried
+        is_page = permitted.bound is Bound.PAGE or "limit" in queried
+        follows, waits = permitted.bound is Bound.FOLLOWER, "wait" in queried
         filters = tuple(
             parameter.alias for parameter in self.dependant.query_params if parameter.alias not in _PAGING
         )
@@ -117,12 +125,12 @@ class CallRoute(APIRoute):
             state = request.scope["state"]
             state["operation"], state["filters"] = self.operation_id, filters
             call = await permitted.call(request)
-            of, respond = (call.subject.client_ext_id, call.caller.actor), partial(endpoint, call=call)
+            answers, of = call.service.large_answers, (call.subject.client_ext_id, call.caller.actor)
             if follows or (waits and "wait" in call.query):
-                return await call.service.large_answers.follow(*of, respond)
+                return await answers.follow(*of, partial(endpoint, call=call))
             if is_page:
-                return await call.service.large_answers.page(*of, respond)
-            response: Response = await respond()
+                return await answers.page(*of, partial(endpoint, call=call))
+            response: Response = await endpoint(call=call)
             return response
 
         return handle
@@ -133,6 +141,8 @@ def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:
     return Depends(PermittedForUser(*permissions, media_types=media_types))
 
 
-def depends_for_client(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:
+def depends_for_client(
+    *permissions: str, media_types: Sequence[str] = (JSON,), bound: Bound = Bound.NONE
+) -> Any:
     """Return the dependency of an operation about the client, for use in an Annotated."""
-    return Depends(PermittedForClient(*permissions, media_types=media_types))
+    return Depends(PermittedForClient(*permissions, media_types=media_types, bound=bound))

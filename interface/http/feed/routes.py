@@ -15,7 +15,7 @@ from application.feed.feed_event import schema_path
 from application.feed.formats import CLOUD_EVENTS, FORMATS, Format
 from application.feed.live_feed import LiveFeed
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.headers import preferred_type
 from interface.http.core.openapi import SchemaRef, returns
 from interface.http.core.paging import Limit, fitting, integer_param, page
@@ -115,7 +115,7 @@ async def events(
     responses=returns({MEDIA_TYPE: {"type": "string"}}, "Events, until the reader disconnects"),
 )
 async def stream(
-    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_types=[MEDIA_TYPE])],
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, media_types=[MEDIA_TYPE], bound=Bound.FOLLOWER)],
     after: After = None,
     types: TypesFilter = None,
     last_event_id: LastEventId = None,

@@ -14,7 +14,7 @@ from application.transaction.outcomes import Outcome
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
 from interface.http.core.path import BASE_PATH, ID_SCHEMA
@@ -107,7 +107,7 @@ async def get(
     operation_id="listPolicies",
     responses=lists(PolicyList, "The policies of the client"),
 )
-async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW)]) -> Response:
+async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW, bound=Bound.PAGE)]) -> Response:
     """Returns every policy that the client has defined. The built-in policy `default` is not listed.
 
     Required permission: AccessControl.PolicyView

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from application.subscriptions.poll import Poll
 from domain.subscriptions.subscription import Method, SubscriptionKey
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.openapi import body
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW
@@ -27,7 +27,7 @@ router = APIRouter(prefix=BASE_PATH, tags=["Security events"], route_class=CallR
     openapi_extra=body(PollBody, required=True),
 )
 async def poll(
-    call: Annotated[Call, depends_for_client(EVENT_VIEW)],
+    call: Annotated[Call, depends_for_client(EVENT_VIEW, bound=Bound.FOLLOWER)],
     streamId: StreamId,  # noqa: N803
 ) -> Response:
     """Returns the next security event tokens of one of the caller's streams, and records acknowledgements (RFC 8936).

@@ -13,7 +13,7 @@ from application.transaction.command import Precondition
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, SubscriptionKey
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.openapi import body, deletes, lists
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import EVENT_VIEW, SUBSCRIPTION_MODIFY, SUBSCRIPTION_VIEW
@@ -63,7 +63,7 @@ async def create(call: Annotated[Call, depends_for_client(SUBSCRIPTION_MODIFY, E
     responses=lists(OneOrAll, "The stream, or a list of all if none is named", 404),
 )
 async def get(
-    call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)],
+    call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW, bound=Bound.PAGE)],
     stream_id: StreamIdFilter | None = None,
 ) -> Response:
     """Returns the configuration of one of the caller's streams, or of all streams if none is named.

@@ -25,7 +25,7 @@ from application.transaction.outcomes import Outcome
 from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, SubscriptionKey
 from interface.http.core.call import Call
-from interface.http.core.call_route import CallRoute, depends_for_client
+from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.headers import IfMatch
 from interface.http.core.openapi import body, deletes, links_to, lists, puts
 from interface.http.core.path import BASE_PATH
@@ -117,7 +117,7 @@ async def get(
     operation_id="listSubscriptions",
     responses=lists(SubscriptionList, "The subscriptions of the client"),
 )
-async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW)]) -> Response:
+async def find(call: Annotated[Call, depends_for_client(SUBSCRIPTION_VIEW, bound=Bound.PAGE)]) -> Response:
     """Returns every subscription of the client, with its position and its last error.
 
     Required permission: AccessControl.SubscriptionView

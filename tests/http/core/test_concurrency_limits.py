@@ -40,13 +40,49 @@ def test_a_client_a_caller_and_all_are_bounded() -> None:
     limit.begin("B", "x")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("users", "tickets", "policies", "subscriptions", "history", "checkpoints", "events", "ssf/streams"),
-        *("users/user-123/ticket/history", "users/user-123/ticket/deliveries"),
-    ],
-)
+def lists_and_streams(document: Any) -> list[tuple[str, str]]:
+    """Return the operations whose responses are lists or streams by the OpenAPI document."""
+    schemas = document["components"]["schemas"]
+
+    def is_list(schema: Any) -> bool:
+        if "$ref" in schema:
+            schema = schemas[schema["$ref"].rpartition("/")[2]]
+        fields = schema.get("properties", {})
+        return (
+            schema.get("type") == "array"
+            or any(name in fields for name in ("items", "sets"))
+            or any(map(is_list, schema.get("anyOf", ())))
+        )
+
+    return [
+        (method, path)
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for media_type, content in operation["responses"].get("200", {}).get("content", {}).items()
+        if not path.startswith("/.well-known/")
+        if media_type == "text/event-stream" or is_list(content["schema"])
+    ]
+
+
+def test_every_list_and_stream_of_the_document_is_bounded(web: Web, limits: LargeAnswers) -> None:
+    web.given_a_ticket()
+    found = lists_and_streams(web.client.get("/openapi.json").json())
+    names = {"clientExtId": "client-123", "userExtId": "user-123", "streamId": "none"}
+    for _ in range(LISTS):
+        limits._pages.begin("client-123", "other")
+    for _ in range(FOLLOWERS):
+        limits._followers.begin("other", "helpdesk")
+
+    refused = [
+        web.client.request(method, path.format(**names), json={} if method == "post" else None)
+        for method, path in found
+    ]
+
+    assert [answer.status_code for answer in refused] == [429] * len(found)
+    assert len(found) == 12
+
+
+@pytest.mark.parametrize("path", ["users", "events", "ssf/streams"])
 def test_the_lists_of_a_client_at_the_same_time_are_bounded(
     web: Web, limits: LargeAnswers, path: str
 ) -> None:
