@@ -65,8 +65,7 @@ class OutboxEntry:
 class RetryState(Struct, frozen=True, kw_only=True):
     """The retry state of a ticket. method: the index of the current method; failures: its consecutive failures.
 
-    address_version: Recipient.addressed_at when a retry was requested; None: none was requested. retries: the retries that
-    were requested on the UTC day of `retried`.
+    address_version: Recipient.addressed_at when a retry was requested; None: none was requested.
     """
 
     method: int = 0
@@ -75,12 +74,6 @@ class RetryState(Struct, frozen=True, kw_only=True):
     failing_since: datetime | None = None
     last_error: str | None = None
     address_version: int | None = None
-    retries: int = 0
-    retried: datetime | None = None
-
-    def retries_on(self, now: datetime) -> int:
-        """Return the number of retries that were requested on the UTC day of a time."""
-        return self.retries if self.retried and self.retried.date() == now.date() else 0
 
 
 class OutboxStatus(StrEnum):

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.delivery.outbox import DELIVERIES, DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
-from application.policies.records import policy
 from application.shared.ports import Clock
-from application.tickets.records import SendingCommand, ticket
+from application.tickets.records import TicketCommand, ticket
 from application.transaction.command import Answer, Command
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
@@ -23,8 +22,6 @@ from domain.delivery.ticket_delivery import (
     TicketDeliveryRetried,
     next_event,
 )
-from domain.policies.policy_definition import PolicyKey
-from domain.tickets.daily_limit import check_daily_limit
 from domain.tickets.events import stream_id
 
 
@@ -50,7 +47,7 @@ class RecordDelivery(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryDeliveries(SendingCommand):
+class RetryDeliveries(TicketCommand):
     """Retry the queued and failed tickets of the user now, starting with their first method, to the current address."""
 
     def loads(self) -> Sequence[Load]:
@@ -87,28 +84,19 @@ def record_delivery(command: RecordDelivery, unit: UnitOfWork, *, clock: Clock) 
     return command.done(Outcome.RECORDED, None, None)
 
 
-def retry_deliveries(
-    command: RetryDeliveries, unit: UnitOfWork, *, clock: Clock, max_daily_deliveries: int
-) -> Answer:
-    """Request a retry of each of the user's deliveries that is not over.
+def retry_deliveries(command: RetryDeliveries, unit: UnitOfWork, *, clock: Clock) -> Answer:
+    """Request a retry of each of the user's deliveries that is not over. Raises UserNotFound, TicketNotFound.
 
-    A retry of a delivery counts as a ticket of the day, until the delivery is over. Raises UserNotFound, TicketNotFound,
-    UnknownPolicy, DailyLimitReached.
+    The daily limit does not apply, since a ticket that was sent is not sent again.
     """
-    state, now, stream = ticket(unit, command.subject), clock(), stream_id(*command.subject)
-    pending = {key: found for key, found in unit.all(DELIVERIES).items() if key.stream == stream}
-    retries = max((found.retry_state.retries_on(now) for found in pending.values()), default=0)
-    if pending:
-        current_policy = policy(unit, PolicyKey(command.subject.client_ext_id, state.policy_ext_id))
-        limit = command.daily_limit(current_policy, max_daily_deliveries)
-        check_daily_limit(state.deliveries_on(now) + retries, limit, now)
-    retry_state = RetryState(
-        address_version=user(unit, command.subject).addressed_at, retries=retries + 1, retried=now
-    )
-    for key, progress in pending.items():
-        event = _event(TicketDeliveryRetried, command, key, progress, clock)
-        unit.append([event], command.subject)
-        unit.put(DELIVERIES, key, DeliveryProgress(event.originator_version, retry_state=retry_state))
+    ticket(unit, command.subject)
+    retry_state = RetryState(address_version=user(unit, command.subject).addressed_at)
+    stream = stream_id(*command.subject)
+    for key, progress in list(unit.all(DELIVERIES).items()):
+        if key.stream == stream:
+            event = _event(TicketDeliveryRetried, command, key, progress, clock)
+            unit.append([event], command.subject)
+            unit.put(DELIVERIES, key, DeliveryProgress(event.originator_version, retry_state=retry_state))
     return command.done(Outcome.QUEUED, None, None)
 
 

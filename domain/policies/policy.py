@@ -104,8 +104,8 @@ class TicketPolicy:
     max_daily_delivery_count: int | None = field(
         default=None,
         metadata={
-            "description": "Tickets of a user per UTC day, by creations, resets and retries of deliveries; -1: off; null:"
-            " as the service is set, by default 20."
+            "description": "Tickets of a user per UTC day, by creations and resets; -1: off; null: as"
+            " the service is set, by default 20."
         },
     )
 

@@ -95,7 +95,7 @@ class DeliverySettings(Group):
         int,
         Field(
             ge=-1,
-            description="tickets of a user per UTC day, by creations, resets and retries, unless the policy sets"
+            description="tickets of a user per UTC day, by creations and resets, unless the policy sets"
             " `maxDailyDeliveryCount`; -1: no limit",
         ),
     ] = 20

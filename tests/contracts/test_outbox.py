@@ -155,7 +155,7 @@ def test_a_recorded_failure_keeps_the_sealed_ticket_for_a_retry(service: Service
 
     [again] = store.pending(SUBJECT)
     assert (again.status, again.next_try) == (OutboxStatus.QUEUED, None)
-    assert again.retry_state == retried(1, 1)
+    assert again.retry_state == RetryState(address_version=1)
     assert taken(store) == [1]
     assert record(service) == "recorded"
     assert store.pending(SUBJECT) == []
@@ -187,10 +187,6 @@ def test_a_retry_keeps_the_lease_of_an_attempt_in_progress(service: Service, sto
     assert record(service) == "recorded"
 
 
-def retried(address_version: int, retries: int) -> RetryState:
-    return RetryState(address_version=address_version, retries=retries, retried=NOW)
-
-
 def test_a_retry_during_an_attempt_replaces_its_result(service: Service, store: AnyStore) -> None:
     [attempted] = store.take("mine", NOW, SOON, 1)
     service.register(email="new@example.com")
@@ -199,14 +195,14 @@ def test_a_retry_during_an_attempt_replaces_its_result(service: Service, store: 
     store.postpone(key_of(), "mine", attempted.event_count, RetryState(attempts=1), LATER)
 
     [again] = store.take("mine", NOW, SOON, 1)
-    assert (again.retry_state, again.is_redirected) == (retried(2, 1), False)
+    assert (again.retry_state, again.is_redirected) == (RetryState(address_version=2), False)
 
     service.execute(command(RetryDeliveries))
     assert record(service, delivered=False, event_count=again.event_count, until=LATER) == "queued"
 
     store.release_leases("mine", [key_of()])
     [last] = store.take("mine", NOW, SOON, 1)
-    assert (last.status, last.retry_state) == (OutboxStatus.QUEUED, retried(2, 2))
+    assert (last.status, last.retry_state) == (OutboxStatus.QUEUED, RetryState(address_version=2))
     assert record(service, delivered=False, event_count=last.event_count, until=LATER) == "recorded"
 
 

@@ -82,12 +82,9 @@ async def retry(
 
     A ticket that was sent is not sent again: reset the ticket instead.
 
-    At most 20 tickets are sent to a user per UTC day, or as many as `maxDailyDeliveryCount` of the policy permits; more are
-    429. The permission AccessControl.DeliveryOverride lifts this limit.
-
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """
-    await call.execute(RetryDeliveries(**call.sending_context()))
+    await call.execute(RetryDeliveries(**call.command_context()))
     return await _response(call, DEFAULT_LIMIT, _ACCEPTED)
 
 

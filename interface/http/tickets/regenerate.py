@@ -47,8 +47,8 @@ async def regenerate(
     is sent to the user, never returned to the caller. The previous ticket becomes invalid immediately; a lock is
     removed. A disabled or archived ticket is not reset: 422.
 
-    At most 20 tickets are sent to a user per UTC day, or as many as `maxDailyDeliveryCount` of the policy permits; more are
-    429. The permission AccessControl.DeliveryOverride lifts this limit.
+    A user gets at most 20 tickets per UTC day, by creations and resets, or as many as `maxDailyDeliveryCount` of the policy
+    permits; more are 429. The permission AccessControl.DeliveryOverride lifts this limit.
 
     Required permissions: AccessControl.CredentialModify, AccessControl.CredentialView
     """

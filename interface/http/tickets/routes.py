@@ -96,8 +96,8 @@ async def create(
 
     The ticket is generated and sent to the user, never returned to the caller.
 
-    At most 20 tickets are sent to a user per UTC day, or as many as `maxDailyDeliveryCount` of the policy permits; more are
-    429. The permission AccessControl.DeliveryOverride lifts this limit.
+    A user gets at most 20 tickets per UTC day, by creations and resets, or as many as `maxDailyDeliveryCount` of the policy
+    permits; more are 429. The permission AccessControl.DeliveryOverride lifts this limit.
 
     Required permission: AccessControl.CredentialCreate
     """

@@ -121,10 +121,9 @@ def _write_progress(key: DeliveryKey, change: Change[DeliveryProgress]) -> Row:
 
 
 def _read_delivery(
-    client: str, stream: str, version: int, count: int, retry_state: str
+    client: str, stream: str, version: int, count: int
 ) -> tuple[DeliveryKey, DeliveryProgress]:
-    progress = DeliveryProgress(count, retry_state=_to_retry_state(retry_state))
-    return DeliveryKey(client, UUID(stream), version), progress
+    return DeliveryKey(client, UUID(stream), version), DeliveryProgress(count)
 
 
 OUTBOX_TABLE = Table(
@@ -152,7 +151,7 @@ DELIVERY_TABLE = Table(
     remove=Storing(columns=_KEY_COLUMNS, statement=_END, write=lambda key, _: key_columns(key)),
     loading=Loading(
         prefix={"client_ext_id": "text", "stream": "text"},
-        columns={**_KEY_COLUMNS, "so_far": "bigint", "trying": "text"},
+        columns={**_KEY_COLUMNS, "so_far": "bigint"},
         source="{wanted} JOIN outbox USING (client_ext_id, stream)",
         read=_read_delivery,
     ),

@@ -292,6 +292,23 @@ def test_a_requested_retry_uses_every_method_again(any_service: Service) -> None
     assert (len(letter.tickets), len(mail.tickets)) == (2, 2)
 
 
+def test_requested_retries_send_a_ticket_once(any_service: Service) -> None:
+    any_service.define("default", policy=TicketPolicy(max_daily_delivery_count=1))
+    any_service.register()
+    any_service.create()
+    courier = FakeCourier([never()])
+
+    with delivering(any_service, {EMAIL: courier}) as running:
+        reported(any_service, 1)
+        for count in range(30):
+            any_service.execute(command(RetryDeliveries))
+            running.wake()
+            if not count:
+                until(lambda: not pending_of(any_service), "the ticket is sent")
+
+    assert len(courier.tickets) == 2
+
+
 def test_a_ticket_is_not_sent_to_an_address_that_is_newer_than_the_ticket(any_service: Service) -> None:
     given_a_ticket(any_service, EMAIL, LETTER)
     any_service.register(postal_address=LINES, email="thief@example.com")

@@ -116,21 +116,6 @@ def test_an_event_of_release_1_0_leads_to_the_default_as_its_row_does(ticket: Se
     assert evolve(state, replace(newest, daily_delivery_count=UNSET)).daily_delivery_count == 0
 
 
-def test_a_retry_of_a_delivery_counts_until_the_delivery_is_over(ticket: Service) -> None:
-    retry = ticket.retry
-    retry()
-    retry()
-    with pytest.raises(DailyLimitReached):
-        retry()
-    retry(overrides_limit=True)
-
-    ticket.clock.advance(timedelta(days=1))
-    for _ in range(LIMIT):
-        retry()
-    with pytest.raises(DailyLimitReached):
-        retry()
-
-
 def test_a_supervisor_exceeds_the_limit_and_is_counted(ticket: Service) -> None:
     for _ in range(5):
         ticket.regenerate(overrides_limit=True)

@@ -220,7 +220,6 @@ CASES = [
     Case("findTickets"),
     Case("getDeliveries", ticket),
     Case("retryDeliveries", ticket),
-    Case("retryDeliveries", limited, "after the daily limit"),
     Case("registerUser", nothing, "of a new user", body={"email": "v@example.com"}),
     Case("registerUser", ticket, "of a known user", body={"email": "v@example.com"}),
     Case("getUser", user),
