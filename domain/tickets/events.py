@@ -28,7 +28,8 @@ def stream_id(client_ext_id: str, user_ext_id: str) -> UUID:
 class TicketEvent(Event):
     """An event of a ticket credential.
 
-    daily_delivery_count: the tickets of the UTC day of the event, up to it; absent: none, and from events of release 1.0.
+    daily_delivery_count: the tickets of the UTC day up to the event (of a later day, if a former event has it); absent from
+    events of release 1.0.
     """
 
     AGGREGATE = AGGREGATE

@@ -1,7 +1,7 @@
 """The state of a ticket credential and the function that evolves it."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
 from domain.tickets import events
+from domain.tickets.daily_limit import DailyCount
 from domain.tickets.states import State
 
 
@@ -18,7 +19,7 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     """The state of a credential at a version; the row of table `tickets` (stored as JSON, so the shape only grows).
 
     Times are aware UTC. Fields are named as in the response, in snake case. daily_delivery_count: the tickets of the UTC
-    day of last_modified.
+    day daily_delivery_day (None: not counted, after an event of release 1.0).
     """
 
     client_ext_id: str
@@ -48,6 +49,7 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     expiry_recorded: bool = False
     deleted: bool = False
     daily_delivery_count: int = 0
+    daily_delivery_day: date | None = None
 
     @property
     def subject(self) -> Subject:
@@ -66,9 +68,9 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
             return 2
         return int(self.expiry_warned)
 
-    def deliveries_on(self, now: datetime) -> int:
+    def deliveries_at(self, now: datetime) -> DailyCount:
         """Return the number of tickets that were minted on the UTC day of a time."""
-        return self.daily_delivery_count if self.last_modified.date() == now.date() else 0
+        return DailyCount.at(now, self.daily_delivery_day, self.daily_delivery_count)
 
     def state_at(self, now: datetime) -> State:
         """Return the state name at a given time: a temporary lock expires."""
@@ -97,7 +99,7 @@ def fold(state: TicketState | None, stream: Iterable[Event]) -> TicketState | No
     return state
 
 
-def _created(_: TicketState | None, event: events.TicketCreated) -> TicketState:
+def _created(former: TicketState | None, event: events.TicketCreated) -> TicketState:
     return TicketState(
         client_ext_id=event.client_ext_id,
         user_ext_id=event.user_ext_id,
@@ -113,23 +115,26 @@ def _created(_: TicketState | None, event: events.TicketCreated) -> TicketState:
         valid_from=event.valid_from,
         valid_to=event.valid_to,
         modification_comment=event.reason,
-        daily_delivery_count=_daily_deliveries(event),
+        **_daily_deliveries(former, event),
     )
 
 
-def _daily_deliveries(event: events.TicketEvent) -> int:
-    return 0 if event.daily_delivery_count is UNSET else event.daily_delivery_count
+def _daily_deliveries(former: TicketState | None, event: Event) -> dict[str, Any]:
+    if not isinstance(event, events.TicketEvent):
+        return {}
+    # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
+    if event.daily_delivery_count is UNSET:
+        return {"daily_delivery_count": 0, "daily_delivery_day": None}
+    day, _ = DailyCount.at(event.timestamp, former.daily_delivery_day if former else None, 0)
+    return {"daily_delivery_count": event.daily_delivery_count, "daily_delivery_day": day}
 
 
 def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
-    # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
     return replace(
         state,
         version=event.originator_version,
         last_modified=event.timestamp,
-        daily_delivery_count=_daily_deliveries(event)
-        if isinstance(event, events.TicketEvent)
-        else state.deliveries_on(event.timestamp),
+        **_daily_deliveries(state, event),
         **changes,
     )
 

@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from msgspec import UNSET
-
 from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
@@ -14,8 +12,9 @@ from domain.shared.errors import Refusal
 from domain.shared.event import Event
 from domain.shared.subject import Subject
 from domain.tickets import events, state, states
-from domain.tickets.daily_limit import check_daily_limit
-from domain.tickets.events import TicketCreated, TicketRegenerated, stream_id
+from domain.tickets.daily_limit import DailyCount
+from domain.tickets.events import stream_id
+from domain.tickets.guessing_limit import CredentialLocked, is_guessed_out, state_after_wrong_ticket
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
@@ -38,12 +37,6 @@ class CredentialFinal(Refusal):
     """An archived credential cannot be changed, only deleted."""
 
     CODE = "CredentialFinal"
-
-
-class CredentialLocked(Refusal):
-    """After 100 wrong tickets in a row a credential cannot be activated, only reset (NIST SP 800-63B-4)."""
-
-    CODE = "CredentialLocked"
 
 
 class Verdict(StrEnum):
@@ -77,11 +70,11 @@ class TicketCredential(Aggregate[TicketState]):
         state: State,
         ticket_hash: str,
         validity: Validity,
-        daily_limit: int = OFF,
+        daily_limit: int,
         by: Attribution,
     ) -> None:
         """Create the credential, possibly again after a deletion. Raises DailyLimitReached."""
-        self._check_daily_limit(daily_limit, by)
+        count = self._deliveries(by).with_next(daily_limit)
         self.emit(
             events.TicketCreated,
             client_ext_id=subject.client_ext_id,
@@ -92,6 +85,7 @@ class TicketCredential(Aggregate[TicketState]):
             ticket_hash=ticket_hash,
             valid_from=validity.start,
             valid_to=validity.end,
+            daily_delivery_count=count,
             by=by,
         )
 
@@ -100,7 +94,7 @@ class TicketCredential(Aggregate[TicketState]):
         policy: TicketPolicy,
         mint: Callable[[], tuple[ClearTicket, str]],
         *,
-        daily_limit: int = OFF,
+        daily_limit: int,
         by: Attribution,
     ) -> ClearTicket:
         """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
@@ -116,7 +110,7 @@ class TicketCredential(Aggregate[TicketState]):
             raise CredentialArchived(
                 "The ticket is archived and cannot be reset. Delete it and create a new one."
             )
-        self._check_daily_limit(daily_limit, by)
+        count = self._deliveries(by).with_next(daily_limit)
         ticket, ticket_hash = mint()
         validity = Validity.by(policy, by.timestamp)
         self.emit(
@@ -125,6 +119,7 @@ class TicketCredential(Aggregate[TicketState]):
             reset_count=current.reset_count + 1,
             valid_from=validity.start,
             valid_to=validity.end,
+            daily_delivery_count=count,
             by=by,
         )
         return ticket
@@ -136,7 +131,7 @@ class TicketCredential(Aggregate[TicketState]):
         CredentialFinal, CredentialLocked.
         """
         current = self._changeable_state()
-        if state is State.ACTIVE and self._is_guessed_out():
+        if state is State.ACTIVE and is_guessed_out(current.failed_login_count):
             if current.state_name is not State.DISABLED:
                 raise CredentialLocked(
                     f"{MAX_FAILURES} wrong tickets in a row were presented (NIST SP 800-63B-4). Reset the ticket."
@@ -167,7 +162,7 @@ class TicketCredential(Aggregate[TicketState]):
         current, name = self.current, self.current.state_at(now)
         for verdict, holds in (
             (Verdict.DISABLED, name in (State.DISABLED, State.ARCHIVED)),
-            (Verdict.LOCKED, name is not State.ACTIVE or self._is_guessed_out()),
+            (Verdict.LOCKED, name is not State.ACTIVE or is_guessed_out(current.failed_login_count)),
             (Verdict.NOT_YET_VALID, now < current.valid_from),
             (Verdict.EXPIRED, now >= current.valid_to),
             (Verdict.USED, current.successful_login_count > 0 and not policy.reusable),
@@ -187,7 +182,8 @@ class TicketCredential(Aggregate[TicketState]):
         if matches:
             self.emit(events.TicketVerified, by=by)
             return None
-        name, locked_until = self._state_after_wrong_ticket(policy, by.timestamp)
+        failures = self.current.failed_login_count + 1
+        name, locked_until = state_after_wrong_ticket(policy, failures, by.timestamp)
         self.emit(events.WrongTicketPresented, state_name=name, locked_until=locked_until, by=by)
         return Verdict.WRONG_TICKET
 
@@ -211,32 +207,18 @@ class TicketCredential(Aggregate[TicketState]):
 
     def emit(self, event: type[Event], *, by: Attribution, **fields: Any) -> None:
         """Trigger the next event, with the tickets of the day."""
-        sent = self._sent_today(by) + (event in (TicketCreated, TicketRegenerated))
-        super().emit(event, by=by, daily_delivery_count=sent or UNSET, **fields)
+        if "daily_delivery_count" not in fields:
+            fields["daily_delivery_count"] = self._deliveries(by).tickets
+        super().emit(event, by=by, **fields)
 
-    def _sent_today(self, by: Attribution) -> int:
-        return self.state.deliveries_on(by.timestamp) if self.state else 0
-
-    def _check_daily_limit(self, limit: int, by: Attribution) -> None:
-        check_daily_limit(self._sent_today(by), limit, by.timestamp)
+    def _deliveries(self, by: Attribution) -> DailyCount:
+        now = by.timestamp
+        return self.state.deliveries_at(now) if self.state else DailyCount.at(now, None, 0)
 
     def _warning_due(self, policy: TicketPolicy) -> datetime:
         """Return when TicketExpirySoon becomes due: valid_to if the policy has no threshold."""
         days, end = policy.close_to_expiration_threshold, self.current.valid_to
         return end if days == OFF else end - timedelta(days=days)
-
-    def _state_after_wrong_ticket(self, policy: TicketPolicy, now: datetime) -> tuple[State, datetime | None]:
-        failures = self.current.failed_login_count + 1
-        limit = MAX_FAILURES if policy.max_cred_failure_count == OFF else policy.max_cred_failure_count
-        if failures >= min(limit, MAX_FAILURES):
-            return State.FAIL_LOCKED, None
-        if policy.tmp_locking_threshold != OFF and failures >= policy.tmp_locking_threshold:
-            return State.TMP_LOCKED, now + policy.lock_duration
-        return State.ACTIVE, None
-
-    def _is_guessed_out(self) -> bool:
-        """Return whether only a reset makes the ticket acceptable again, for any policy and any number of activations."""
-        return self.current.failed_login_count >= MAX_FAILURES
 
     def _changeable_state(self) -> TicketState:
         """Return the current state. Raises CredentialFinal if the credential is archived."""

@@ -26,7 +26,7 @@ from application.delivery.outbox import OUTBOX, OutboxEntry
 from application.tickets.records import save
 from application.transaction.records import Changes, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
-from domain.policies.policy import DEFAULT_POLICY
+from domain.policies.policy import DEFAULT_POLICY, OFF
 from domain.shared.attribution import Attribution
 from domain.shared.subject import Subject
 from domain.tickets.states import State
@@ -157,6 +157,7 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
             state=State.ACTIVE,
             ticket_hash=ticket_hash,
             validity=validity,
+            daily_limit=OFF,
             by=by,
         )
     known = LoadedState()
@@ -169,7 +170,7 @@ def _batches(client: str, name: str, batch: int) -> Iterator[Changes]:
         Changes().add(unit.changes, known)
         yield unit.changes
         for credential in credentials:
-            credential.regenerate(DEFAULT_POLICY, lambda: (ticket, ticket_hash), by=by)
+            credential.regenerate(DEFAULT_POLICY, lambda: (ticket, ticket_hash), daily_limit=OFF, by=by)
 
 
 @contextmanager

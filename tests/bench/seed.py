@@ -10,7 +10,7 @@ from application.transaction.records import LoadedState
 from application.transaction.store import Store
 from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import USERS
-from domain.policies.policy import TicketPolicy
+from domain.policies.policy import OFF, TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey
 from domain.shared.attribution import Attribution
 from domain.shared.subject import Subject
@@ -59,10 +59,11 @@ def seed(store: Store, numbers: Iterable[int], *, length: int = 1) -> None:
                 state=State.ACTIVE,
                 ticket_hash=ticket_hash,
                 validity=validity,
+                daily_limit=OFF,
                 by=by,
             )
             for _ in range(length - 1):
-                credential.regenerate(_PARAMETERS, lambda: (ticket, ticket_hash), by=by)
+                credential.regenerate(_PARAMETERS, lambda: (ticket, ticket_hash), daily_limit=OFF, by=by)
             save(unit, credential)
             unit.put(USERS, subject(number), _recipient(number, now))
         store.commit(unit.changes)

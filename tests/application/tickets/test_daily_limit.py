@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec import UNSET
+from pydantic import ValidationError
 
 from application.tickets.regenerate_ticket import RegenerateTicket
 from domain.policies.policy import TicketPolicy
@@ -41,8 +42,14 @@ def test_the_limit_is_20_by_default() -> None:
         for _ in range(19):
             service.regenerate()
 
-        with pytest.raises(DailyLimitReached, match="20 tickets per user and UTC day"):
+        with pytest.raises(DailyLimitReached, match="At most 20 tickets"):
             service.regenerate()
+
+
+@pytest.mark.parametrize("limit", [0, -2])
+def test_a_setting_that_permits_no_ticket_is_refused(limit: int) -> None:
+    with pytest.raises(ValidationError, match="must be -1"):
+        Settings(max_daily_deliveries=limit)
 
 
 def test_a_refusal_names_the_limit_and_its_end(ticket: Service) -> None:
@@ -53,8 +60,7 @@ def test_a_refusal_names_the_limit_and_its_end(ticket: Service) -> None:
         ticket.regenerate()
 
     assert str(refused.value) == (
-        "The policy permits 3 tickets per user and UTC day (maxDailyDeliveryCount). Ask a caller with"
-        " AccessControl.DeliveryOverride, or retry from 2026-11-24T00:00:00Z."
+        "At most 3 tickets are sent to a user per UTC day. Retry from 2026-11-24T00:00:00Z."
     )
     assert str(refused.value.retry_from) == "2026-11-24 00:00:00+00:00"
     assert ticket.verify(ticket.newest())["verified"]
@@ -73,6 +79,26 @@ def test_the_count_restarts_on_the_next_utc_day(ticket: Service) -> None:
         ticket.regenerate()
     with pytest.raises(DailyLimitReached):
         ticket.regenerate()
+
+
+def test_a_clock_behind_another_does_not_restart_the_count(ticket: Service) -> None:
+    second = timedelta(seconds=1)
+    midnight = ticket.clock.now.replace(hour=0, minute=0) + timedelta(days=1)
+    ticket.clock.now = midnight
+    ticket.regenerate()
+    for time in (midnight - second, midnight, midnight - second):
+        ticket.clock.now = time
+        ticket.verify("wrong")
+        if ticket.clock.now < midnight:
+            ticket.regenerate()
+
+    ticket.clock.now = midnight
+    with pytest.raises(DailyLimitReached):
+        ticket.regenerate()
+    ticket.clock.now -= second
+    with pytest.raises(DailyLimitReached, match="2026-11-25T00:00:00Z"):
+        ticket.regenerate()
+    assert fold(None, history_of(ticket.store, SUBJECT)) == state_of(ticket.store, SUBJECT)
 
 
 def created_again(service: Service) -> None:

@@ -16,8 +16,9 @@ from application.transaction.command import Precondition, PreconditionFailed
 from application.users.records import UserNotFound
 from domain.policies.policy import HashAlgorithm, InvalidPolicy, TicketPolicy
 from domain.shared.subject import Subject
+from domain.tickets.guessing_limit import CredentialLocked
 from domain.tickets.states import State
-from domain.tickets.ticket_credential import CredentialDisabled, CredentialFinal, CredentialLocked
+from domain.tickets.ticket_credential import CredentialDisabled, CredentialFinal
 from domain.tickets.validity import InvalidValidity
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import Service, command

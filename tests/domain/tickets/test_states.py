@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.policies.policy import MAX_FAILURES, TicketPolicy
+from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
 from domain.tickets import states
@@ -51,6 +51,7 @@ def test_every_step_is_a_transition_of_the_table(
         state=first,
         ticket_hash="h",
         validity=validity,
+        daily_limit=OFF,
         by=attribution(),
     )
     for chosen in steps:
@@ -80,7 +81,7 @@ def test_every_step_is_a_transition_of_the_table(
 def act(credential: TicketCredential, policy: TicketPolicy, step: Transition, by: Attribution) -> None:
     match ACTIONS[step]:
         case "regenerate":
-            credential.regenerate(policy, lambda: (ClearTicket("t"), "h"), by=by)
+            credential.regenerate(policy, lambda: (ClearTicket("t"), "h"), daily_limit=OFF, by=by)
         case "right" | "wrong":
             credential.verify(policy, matches=ACTIONS[step] == "right", by=by)
         case "activate" if credential.current.failed_login_count >= MAX_FAILURES:

@@ -7,15 +7,15 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace as replace_struct
 
-from domain.policies.policy import DEFAULT_POLICY, TicketPolicy
+from domain.policies.policy import DEFAULT_POLICY, OFF, TicketPolicy
 from domain.tickets.events import TicketCreated, TicketRegenerated, TicketStateChanged, stream_id
+from domain.tickets.guessing_limit import CredentialLocked
 from domain.tickets.state import evolve
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import (
     CredentialArchived,
     CredentialDisabled,
-    CredentialLocked,
     TicketCredential,
     Verdict,
 )
@@ -39,6 +39,7 @@ def created(state: State = State.ACTIVE) -> TicketCredential:
         state=state,
         ticket_hash="{SSHA256}first",
         validity=VALIDITY,
+        daily_limit=OFF,
         by=attribution(),
     )
     return credential
@@ -58,7 +59,7 @@ def test_regenerating_emits_the_new_hash_the_next_count_and_the_next_version() -
     credential = created()
     credential.collect_events()
 
-    credential.regenerate(POLICY, second, by=attribution())
+    credential.regenerate(POLICY, second, daily_limit=OFF, by=attribution())
 
     [event] = credential.collect_events()
     assert isinstance(event, TicketRegenerated)
@@ -69,7 +70,7 @@ def test_every_event_carries_its_attribution() -> None:
     by = attribution(actor="alice", reason="lost letter", correlation_id="trace", command_id="cmd")
     credential = created()
 
-    credential.regenerate(POLICY, second, by=by)
+    credential.regenerate(POLICY, second, daily_limit=OFF, by=by)
 
     event = credential.collect_events()[-1]
     assert vars(by).items() <= vars(event).items()
@@ -79,7 +80,7 @@ def test_regenerating_evolves_hash_count_validity_and_version() -> None:
     credential = created()
     later = NOW + timedelta(days=1)
 
-    credential.regenerate(POLICY, second, by=attribution(timestamp=later))
+    credential.regenerate(POLICY, second, daily_limit=OFF, by=attribution(timestamp=later))
 
     assert (credential.current.ticket_hash, credential.current.reset_count) == ("{SSHA256}second", 1)
     assert (credential.current.valid_to, credential.version) == (later + POLICY.lifetime, 2)
@@ -99,7 +100,7 @@ def test_regenerating_evolves_hash_count_validity_and_version() -> None:
 def test_regenerating_removes_a_lock(state: State) -> None:
     credential = created(state)
 
-    credential.regenerate(POLICY, second, by=attribution())
+    credential.regenerate(POLICY, second, daily_limit=OFF, by=attribution())
 
     assert credential.current.state_name is State.ACTIVE
 
@@ -112,7 +113,7 @@ def test_a_disabled_or_archived_credential_cannot_be_reset(state: State, refusal
     credential.collect_events()
 
     with pytest.raises(refusal):
-        credential.regenerate(POLICY, second, by=attribution())
+        credential.regenerate(POLICY, second, daily_limit=OFF, by=attribution())
 
     assert credential.collect_events() == []
     assert (credential.version, credential.current.ticket_hash) == (1, "{SSHA256}first")
