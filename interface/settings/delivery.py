@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from application.shared.fields import mismatch
 from application.users.fields import Language
+from domain.policies.policy import OFF
 from interface.settings.base import NOT_EMPTY, Group, HttpUrl
 
 
@@ -94,11 +95,17 @@ class DeliverySettings(Group):
     max_daily_deliveries: Annotated[
         int,
         Field(
-            ge=-1,
             description="tickets of a user per UTC day, by creations and resets, unless the policy sets"
             " `maxDailyDeliveryCount`; -1: no limit",
         ),
     ] = 20
+
+    @field_validator("max_daily_deliveries")
+    @classmethod
+    def _off_or_positive(cls, limit: int) -> int:
+        if limit != OFF and limit < 1:
+            raise ValueError("must be -1 (no limit) or at least 1")
+        return limit
 
     @field_validator("time_zone")
     @classmethod

@@ -126,8 +126,9 @@ class Call:
 
     def sending_context(self) -> dict[str, Any]:
         """Return the fields that every command that sends a ticket takes from the call."""
-        overrides_limit = DELIVERY_OVERRIDE in self.caller.permissions
-        return self.command_context() | {"overrides_limit": overrides_limit}
+        context = self.command_context()
+        context["overrides_limit"] = DELIVERY_OVERRIDE in self.caller.permissions
+        return context
 
     async def execute(self, command: Command) -> Answer:
         """Run the command. Raises its Refusal, or Unavailable."""
