@@ -101,7 +101,7 @@ def _to_plain(value: Any) -> Any:
     return to_camel_case(value) if is_dataclass(value) else value
 
 
-# Changes that an event implies without a field (domain/tickets/state.py).
+# Changes that an event implies without a field (domain/tickets/evolution.py).
 IMPLIED = {"TicketRegenerated": {"stateName": State.ACTIVE}, "TicketVerified": {"stateName": State.ACTIVE}}
 # The published fields of events, by their response names. Other fields, such as hashes, are never published.
 PUBLISHED_NAMES = {

@@ -23,7 +23,8 @@ from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
 from domain.tickets.events import AGGREGATE, stream_id
-from domain.tickets.state import TicketState, evolve
+from domain.tickets.evolution import evolve
+from domain.tickets.state import TicketState
 
 PAGE = 500
 ERASED = "erased"

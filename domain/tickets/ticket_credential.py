@@ -1,4 +1,4 @@
-"""The ticket credential aggregate, one per user and client. domain/tickets/state.py evolves its state."""
+"""The ticket credential aggregate, one per user and client. domain/tickets/evolution.py evolves its state."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
 from domain.shared.event import Event
 from domain.shared.subject import Subject
-from domain.tickets import events, state, states
+from domain.tickets import events, evolution, states
 from domain.tickets.daily_limit import DailyCount
 from domain.tickets.events import stream_id
 from domain.tickets.guessing_limit import CredentialLocked, is_guessed_out, state_after_wrong_ticket
@@ -54,7 +54,7 @@ class TicketCredential(Aggregate[TicketState]):
     """A ticket credential. Each public method checks its rules, then emits at most one event."""
 
     TOPIC = events.AGGREGATE
-    evolve = staticmethod(state.evolve)
+    evolve = staticmethod(evolution.evolve)
 
     @classmethod
     def of(cls, subject: Subject, state: TicketState | None) -> "TicketCredential":

@@ -12,7 +12,7 @@ from application.users.records import UserNotFound
 from domain.delivery.ticket_delivery import Obsolete
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketDeleted
-from domain.tickets.state import fold
+from domain.tickets.evolution import fold
 from domain.tickets.states import State
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import AnyStore, Service

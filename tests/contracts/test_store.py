@@ -18,7 +18,7 @@ from application.transaction.records import Changes, Load
 from application.users.records import USERS
 from domain.policies.policy import TicketPolicy
 from domain.shared.subject import Subject
-from domain.tickets.state import fold
+from domain.tickets.evolution import fold
 from tests.support.fakes import NOW, SUBJECT
 from tests.support.service import AnyStore, Service, command, service_over
 from tests.support.stores import history_of, loaded, state_of, states_of, stored_user

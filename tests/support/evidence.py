@@ -11,7 +11,8 @@ from application.delivery.outbox import OutboxEntry, delivery_id
 from domain.delivery.ticket_delivery import DeliveryEvent, TicketDeliveryEnded
 from domain.shared.subject import Subject
 from domain.tickets.events import TicketRegenerated, stream_id
-from domain.tickets.state import TicketState, fold
+from domain.tickets.evolution import fold
+from domain.tickets.state import TicketState
 from domain.tickets.ticket import ClearTicket, verify_ticket
 from interface.composition.service import open_at
 from interface.outbound.sql.postgres_store import PostgresStore

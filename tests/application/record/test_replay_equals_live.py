@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from application.tickets.records import TicketExists
 from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
-from domain.tickets.state import TicketState, fold
+from domain.tickets.evolution import fold
+from domain.tickets.state import TicketState
 from domain.tickets.states import SETTABLE, State
 from domain.tickets.ticket import ClearTicket, verify_ticket
 from interface.composition.register import TABLES

@@ -14,7 +14,7 @@ from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Refusal
 from domain.tickets.daily_limit import DailyLimitReached
 from domain.tickets.events import WrongTicketPresented
-from domain.tickets.state import evolve, fold
+from domain.tickets.evolution import evolve, fold
 from interface.settings import Settings
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT

@@ -9,8 +9,8 @@ from msgspec.structs import replace as replace_struct
 
 from domain.policies.policy import DEFAULT_POLICY, OFF, TicketPolicy
 from domain.tickets.events import TicketCreated, TicketRegenerated, TicketStateChanged, stream_id
+from domain.tickets.evolution import evolve
 from domain.tickets.guessing_limit import CredentialLocked
-from domain.tickets.state import evolve
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import (

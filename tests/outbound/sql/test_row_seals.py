@@ -17,7 +17,7 @@ from application.tickets.find_tickets import TicketQuery
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
-from domain.tickets.state import fold
+from domain.tickets.evolution import fold
 from interface.composition.service import open_at
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.row_sealer import RowSealer

@@ -43,7 +43,7 @@ from domain.shared.secret import Secret
 from domain.shared.subject import Subject
 from domain.subscriptions.subscription import Method, Status, subscription_stream_id
 from domain.tickets.events import TicketRegenerated, stream_id
-from domain.tickets.state import fold
+from domain.tickets.evolution import fold
 from domain.tickets.ticket import ClearTicket, hash_ticket
 from domain.users.user import user_stream_id
 from interface.outbound.keys.ledger_keys import LedgerKeys, NoteVerifier

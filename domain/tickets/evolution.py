@@ -1,0 +1,188 @@
+"""The function that evolves the state of a ticket credential."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from domain.shared.event import Event, UnknownEvent
+from domain.tickets import events
+from domain.tickets.daily_limit import DailyCount
+from domain.tickets.state import TicketState
+from domain.tickets.states import State
+
+
+def evolve(state: TicketState | None, event: Event) -> TicketState:
+    """Apply the event to the state and return the new state.
+
+    An event of a later release only changes the version and the time (ADR 12).
+    """
+    return _EVOLVE[type(event)](state, event)
+
+
+def fold(state: TicketState | None, stream: Iterable[Event]) -> TicketState | None:
+    """Apply the events in order and return the new state."""
+    for event in stream:
+        state = evolve(state, event)
+    return state
+
+
+def _created(former: TicketState | None, event: events.TicketCreated) -> TicketState:
+    return TicketState(
+        client_ext_id=event.client_ext_id,
+        user_ext_id=event.user_ext_id,
+        stream=event.originator_id,
+        version=event.originator_version,
+        ext_id=event.ext_id,
+        policy_ext_id=event.policy_ext_id,
+        state_name=event.state_name,
+        state_change_reason="initialized",
+        ticket_hash=event.ticket_hash,
+        created=event.timestamp,
+        last_modified=event.timestamp,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        modification_comment=event.reason,
+        **_daily_deliveries(former, event),
+    )
+
+
+def _daily_deliveries(former: TicketState | None, event: Event) -> dict[str, Any]:
+    if not isinstance(event, events.TicketEvent):
+        return {}
+    # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
+    if event.daily_delivery_count is UNSET:
+        return {"daily_delivery_count": 0, "daily_delivery_day": None}
+    day, _ = DailyCount.at(event.timestamp, former.daily_delivery_day if former else None, 0)
+    return {"daily_delivery_count": event.daily_delivery_count, "daily_delivery_day": day}
+
+
+def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
+    return replace(
+        state,
+        version=event.originator_version,
+        last_modified=event.timestamp,
+        **_daily_deliveries(state, event),
+        **changes,
+    )
+
+
+def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:
+    """Apply an event with an optional comment; without a comment the former one is kept, unless a later one was erased."""
+    former = None if event.reason_erased else state.modification_comment
+    return _after(state, event, modification_comment=event.reason or former, **changes)
+
+
+def _regenerated(state: TicketState, event: events.TicketRegenerated) -> TicketState:
+    return _after(
+        state,
+        event,
+        modification_comment=event.reason,
+        state_name=State.ACTIVE,
+        state_change_reason="reset",
+        ticket_hash=event.ticket_hash,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        reset_count=event.reset_count,
+        locked_until=None,
+        successful_login_count=0,
+        failed_login_count=0,
+        expiry_warned=False,
+        expiry_recorded=False,
+    )
+
+
+def _state_changed(state: TicketState, event: events.TicketStateChanged) -> TicketState:
+    return _after_comment(
+        state,
+        event,
+        state_name=event.state_name,
+        state_change_reason="changed-by-admin",
+        failed_login_count=0 if event.failed_login_count is UNSET else event.failed_login_count,
+        locked_until=None,
+    )
+
+
+def _policy_assigned(state: TicketState, event: events.TicketPolicyAssigned) -> TicketState:
+    return _after_comment(state, event, policy_ext_id=event.policy_ext_id)
+
+
+def _validity_changed(state: TicketState, event: events.TicketValidityChanged) -> TicketState:
+    return _after_comment(
+        state,
+        event,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        expiry_warned=False,
+        expiry_recorded=False,
+    )
+
+
+def _commented(state: TicketState, event: events.TicketCommented) -> TicketState:
+    return _after(state, event, modification_comment=event.reason)
+
+
+def _verified(state: TicketState, event: events.TicketVerified) -> TicketState:
+    return _after(
+        state,
+        event,
+        state_name=State.ACTIVE,
+        state_change_reason="unlock" if state.state_name is State.TMP_LOCKED else state.state_change_reason,
+        locked_until=None,
+        last_successful_login_date=event.timestamp,
+        successful_login_count=state.successful_login_count + 1,
+        success_count=state.success_count + 1,
+        failed_login_count=0,
+    )
+
+
+def _wrong_ticket_presented(state: TicketState, event: events.WrongTicketPresented) -> TicketState:
+    locked = event.state_name is not State.ACTIVE
+    return _after(
+        state,
+        event,
+        state_name=event.state_name,
+        state_change_reason="too-many-login-failures" if locked else state.state_change_reason,
+        locked_until=event.locked_until,
+        last_failed_login_date=event.timestamp,
+        failed_login_count=state.failed_login_count + 1,
+        failure_count=state.failure_count + 1,
+    )
+
+
+def _hash_upgraded(state: TicketState, event: events.TicketHashUpgraded) -> TicketState:
+    return _after(state, event, ticket_hash=event.ticket_hash)
+
+
+def _expires_soon(state: TicketState, event: events.TicketExpirySoon) -> TicketState:
+    return _after(state, event, expiry_warned=True)
+
+
+def _expired(state: TicketState, event: events.TicketExpired) -> TicketState:
+    return _after(state, event, expiry_warned=True, expiry_recorded=True)
+
+
+def _deleted(state: TicketState, event: events.TicketDeleted) -> TicketState:
+    return _after(state, event, deleted=True, modification_comment=None)
+
+
+def _unknown(state: TicketState, event: UnknownEvent) -> TicketState:
+    return _after(state, event)
+
+
+_EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {
+    events.TicketCreated: _created,
+    events.TicketRegenerated: _regenerated,
+    events.TicketStateChanged: _state_changed,
+    events.TicketPolicyAssigned: _policy_assigned,
+    events.TicketValidityChanged: _validity_changed,
+    events.TicketCommented: _commented,
+    events.TicketVerified: _verified,
+    events.WrongTicketPresented: _wrong_ticket_presented,
+    events.TicketHashUpgraded: _hash_upgraded,
+    events.TicketExpirySoon: _expires_soon,
+    events.TicketExpired: _expired,
+    events.TicketDeleted: _deleted,
+    UnknownEvent: _unknown,
+}
