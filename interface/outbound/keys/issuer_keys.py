@@ -120,6 +120,8 @@ class IssuerKeys:
         else:
             if self._failures:
                 log.info("the token issuer's key set was fetched after %d failures", self._failures)
+            if not found.keys:
+                log.warning("the token issuer's key set has no accepted key: no token is accepted")
             for message in set(found.refused) - set(self._set.refused):
                 log.warning("the token issuer's %s", message)
             self._set, self._fetched_at, self._failures = found, self._clock(), 0

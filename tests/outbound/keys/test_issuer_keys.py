@@ -301,6 +301,19 @@ def test_the_last_good_set_is_used_for_a_bounded_time_while_the_issuer_fails(
     assert "tokens of its 1 known keys are accepted for 0 s more" in caplog.text
 
 
+def test_an_empty_set_withdraws_every_key_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(issuer: Issuer, receiver: Receiver) -> None:
+        keys = issuer.keys(receiver)
+        await keys.find(KNOWN, "EdDSA")
+        issuer.response, issuer.now = answer(200, body=b'{"keys": []}'), 300
+
+        assert await refused(keys, "unknown") is InvalidToken
+        assert keys.status()[0] is False
+
+    run(test)
+    assert "the token issuer's key set has no accepted key: no token is accepted" in caplog.text
+
+
 def test_a_caller_with_an_unknown_key_waits_for_a_bounded_time() -> None:
     async def test(issuer: Issuer, receiver: Receiver) -> None:
         issuer.response = HANGS
