@@ -7,6 +7,7 @@ from pathlib import Path
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.service import listable_directories, open_files, outbox_keys
 from interface.composition.tls import check_certificate, days_left
+from interface.outbound.files.durable_file import read_own
 from interface.outbound.keys.issuer_keys import fetch_key_set
 from interface.outbound.keys.key_set import KeySet, read_key_set
 from interface.outbound.keys.ledger_keys import ledger_key_files, public_ledger_keys
@@ -15,6 +16,7 @@ from interface.outbound.keys.token_key import TokenKey
 from interface.settings import InvalidSettings, Settings
 
 _ENDS_SOON_DAYS = 14
+_LOCK_BYTES = 4096
 
 
 def check_keys(settings: Settings) -> Iterator[Finding]:
@@ -104,7 +106,7 @@ def _usable(kind: Callable[[Path], object]) -> Callable[[Path], str]:
 
 def check_permissions(settings: Settings) -> Iterator[Finding]:
     """Check the permissions of files."""
-    faults = open_files(settings)
+    faults = [*open_files(settings), *_foreign_locks(settings.sqlite_path)]
     for fault in faults:
         found, _, advice = fault.partition(": ")
         yield Finding("permissions", Health.BAD, found, advice)
@@ -115,6 +117,15 @@ def check_permissions(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "permissions", Health.GOOD, "keys, database and trusted files are accessible by the service only"
         )
+
+
+def _foreign_locks(database: Path | None) -> Iterator[str]:
+    """Yield a text for each lock file that the service refuses."""
+    for lock in sorted(database.parent.glob(f"{database.name}.*.lock")) if database else ():
+        try:
+            read_own(lock, _LOCK_BYTES)
+        except OSError as error:
+            yield f"{lock} {error.strerror}"
 
 
 def check_certificate_file(settings: Settings) -> Iterator[Finding]:

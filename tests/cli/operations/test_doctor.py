@@ -156,6 +156,20 @@ def test_an_unusable_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("set_up")
+def test_a_lock_file_that_the_service_refuses_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "var" / "tickets.db.push.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to("/dev/null")
+
+    finding = only_bad(found(monkeypatch))
+
+    assert (finding.check, finding.advice) == ("permissions", "remove it")
+    assert "tickets.db.push.lock is a symbolic link" in finding.found
+
+
+@pytest.mark.usefixtures("set_up")
 @pytest.mark.parametrize("limit", ["banana", "5", "0/minute"])
 def test_a_rate_limit_that_stops_the_start_is_reported(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     finding = only_bad(found(monkeypatch, rate_limit_per_client=limit))
