@@ -22,7 +22,13 @@ from interface.composition.delivery import delivery_of
 from interface.composition.demo import DEMO, demo_greeting, register_demo
 from interface.composition.http_app import http_app, rate_limits_of, token_keys
 from interface.composition.register import PERMISSIONS
-from interface.composition.service import configure_logging, in_background, listable_directories, start
+from interface.composition.service import (
+    configure_logging,
+    in_background,
+    listable_directories,
+    open_files,
+    start,
+)
 from interface.composition.sqlite_version import warn_of_sqlite
 from interface.composition.templates import templates
 from interface.composition.tls import check_certificate, tls_context
@@ -84,6 +90,8 @@ def serve(*, host: str, port: int, database: str | None, workers: int, demo: boo
 
 def _check(settings: Settings) -> None:
     """Check the settings that need no store, before one is created or migrated. Raises InvalidSettings."""
+    if open_files(settings):
+        return  # the start reports them before all other faults
     rate_limits_of(settings)
     check_certificate(settings)
     templates(settings)
