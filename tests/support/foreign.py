@@ -1,5 +1,6 @@
 """Foreign input for fuzzing: valid examples with faults, and the content that breaks parsers."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from random import Random
@@ -89,6 +90,45 @@ def _any_text(chance: Random, longest: int) -> str:
     return "".join(
         chr(chance.randrange(128 if chance.random() < 0.7 else sys.maxunicode + 1))
         for _ in range(chance.randrange(longest + 1))
+    )
+
+
+def foreign_object(
+    examples: Sequence[dict[str, Any]], names: Sequence[str]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Return the strategy of an example with up to four members of these names replaced by any values."""
+
+    def foreign(seed: int) -> dict[str, Any]:
+        chance = Random(seed)
+        changed = chance.choices(names, k=chance.randrange(5))
+        return chance.choice(examples) | {name: foreign_value(chance) for name in changed}
+
+    return st.builds(foreign, st.integers(0, 2**64 - 1))
+
+
+def foreign_value(chance: Random) -> Any:
+    """Return any value of JSON, as Python writes it."""
+    if chance.random() < 0.3:
+        return _any_text(chance, 20)
+    return chance.choice(
+        [
+            None,
+            True,
+            False,
+            0,
+            -1,
+            10**400,
+            1.5,
+            math.nan,
+            math.inf,
+            "",
+            "sig",
+            [],
+            {},
+            ["sig"],
+            [None],
+            {"": {}},
+        ]
     )
 
 
