@@ -45,7 +45,7 @@ test-slow: $(READY) ## Run the slow tests: kills, guesses, fuzzing and mixed ver
 
 fuzz: $(READY) ## Send 100,000 cases to each boundary of foreign input, and as many requests by the OpenAPI document (hours)
 	TICKETS_TEST_FUZZ_CASES=100000 TICKETS_TEST_SCHEMATHESIS_EXAMPLES=1000 \
-	  $(BIN)/python -m pytest -s $(PYTEST_ARGS) -m slow $(FUZZ)
+	  $(BIN)/python -m pytest -s --timeout=0 $(PYTEST_ARGS) -m slow $(FUZZ)
 
 test-repeat: $(READY) ## Run TESTS (tests/faults) TIMES (20) times, beside a busy loop
 	@$(BIN)/python -c 'while True: pass' & busy=$$!; trap "kill $$busy" EXIT; failed=0; \

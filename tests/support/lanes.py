@@ -12,4 +12,5 @@ def forms(*, short: Any, full: Any) -> list[Any]:
 
 
 # The number of cases of a fuzz test; `make fuzz` sets more.
-FUZZ_CASES = forms(short=30, full=int(os.environ.get("TICKETS_TEST_FUZZ_CASES", "10000")))
+MOST_CASES = int(os.environ.get("TICKETS_TEST_FUZZ_CASES", "10000"))
+FUZZ_CASES = forms(short=30, full=MOST_CASES)

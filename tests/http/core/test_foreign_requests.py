@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.evidence import open_store
 from tests.support.foreign import foreign_bytes, foreign_text, fuzz
-from tests.support.lanes import FUZZ_CASES
+from tests.support.lanes import FUZZ_CASES, MOST_CASES
 from tests.support.web import BASE, NO_LIMITS, TICKET, USER, Web, web_over
 
 # These wait for events; tests/contracts/test_foreign_input.py and tests/http/feed test their parameters.
@@ -68,7 +68,7 @@ BODIES = (
     '{"delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://x.example"}, "events_requested": ["a"]}',
 )
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(300 + MOST_CASES // 10)
 
 
 class Requests:
