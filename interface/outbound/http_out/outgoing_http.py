@@ -114,11 +114,25 @@ def to_named_host(
 
 
 async def request_once(
-    http: OutgoingHttp, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None = None,
+    *,
+    timeout_seconds: float,
+    max_response_bytes: int,
 ) -> bytes:
-    """Send a request, and close the client; see `OutgoingHttp.request`."""
+    """Send a request to the URL of a setting by a client of its own, through the proxy of the environment.
+
+    Raises OSError for each fault that `OutgoingHttp.request` reports; the message does not have the URL.
+    """
+    http = to_named_host(
+        url, timeout_seconds=timeout_seconds, max_response_bytes=max_response_bytes, proxies=True
+    )
     try:
         return await http.request(method, url, headers, content)
+    except DeliveryRejected as error:
+        raise OSError(str(error)) from None
     finally:
         await http.close()
 

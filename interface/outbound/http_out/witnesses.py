@@ -15,9 +15,8 @@ from rfc3161_client import (
 )
 
 from application.record.ledger import Checkpoint
-from application.subscriptions.push_ports import DeliveryRejected
 from interface.outbound.files.durable_file import make_directory, read_own, replace_durably, write_once
-from interface.outbound.http_out.outgoing_http import request_once, to_named_host
+from interface.outbound.http_out.outgoing_http import request_once
 
 _TIMEOUT_SECONDS = 10
 _MAX_RESPONSE_BYTES = 1024 * 1024
@@ -140,10 +139,15 @@ def _root_line(note: bytes) -> list[bytes]:
 
 
 def _post(url: str, content: bytes, media_type: str) -> bytes:
-    http = to_named_host(
-        url, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=_MAX_RESPONSE_BYTES, proxies=True
+    sending = request_once(
+        "POST",
+        url,
+        {"Content-Type": media_type},
+        content,
+        timeout_seconds=_TIMEOUT_SECONDS,
+        max_response_bytes=_MAX_RESPONSE_BYTES,
     )
     try:
-        return asyncio.run(request_once(http, "POST", url, {"Content-Type": media_type}, content))
-    except DeliveryRejected as error:
+        return asyncio.run(sending)
+    except OSError as error:
         raise OSError(f"{urlsplit(url).hostname}: {error}") from None

@@ -8,8 +8,7 @@ from contextvars import Context
 
 from application.shared.errors import KeysUnavailable
 from application.shared.faults import log_fault
-from application.subscriptions.push_ports import DeliveryRejected
-from interface.outbound.http_out.outgoing_http import request_once, to_named_host
+from interface.outbound.http_out.outgoing_http import request_once
 from interface.outbound.keys.key_set import KeySet, VerificationKey, read_key_set
 
 MAX_BYTES = 256 * 1024
@@ -143,13 +142,9 @@ class IssuerKeys:
 async def fetch_key_set(url: str) -> KeySet:
     """Return the key set behind a URL. Raises OSError, ValueError; the messages do not have the URL."""
     headers = {"Accept": "application/jwk-set+json, application/json"}
-    try:
-        http = to_named_host(
-            url, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=MAX_BYTES + 1, proxies=True
-        )
-        content = await request_once(http, "GET", url, headers)
-    except DeliveryRejected as error:
-        raise OSError(str(error)) from None
+    content = await request_once(
+        "GET", url, headers, timeout_seconds=_TIMEOUT_SECONDS, max_response_bytes=MAX_BYTES + 1
+    )
     if len(content) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 1024} KiB")
     return read_key_set(content)
