@@ -218,14 +218,7 @@ def _new_key() -> bytes:
 
 
 def _load(file: Path) -> Ed25519PrivateKey:
-    try:
-        return _key(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
-
-
-def _key(pem: bytes) -> Ed25519PrivateKey:
-    key = parse_private_key(pem)
+    key = parse_private_key(file.read_bytes(), file)
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("a ledger key must be an Ed25519 key")  # noqa: TRY004 - the file's content is wrong
+        raise ValueError(f"{file}: a ledger key must be an Ed25519 key")  # noqa: TRY004 - the file's content is wrong
     return key

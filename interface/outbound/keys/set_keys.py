@@ -50,7 +50,7 @@ class SetKeys:
     @cached_property
     def _keys(self) -> list[rsa.RSAPrivateKey]:
         parts = read_or_create(self._path, _new_key).split(_END)[:-1]
-        keys = [parse_private_key(part + _END + b"\n") for part in parts]
+        keys = [parse_private_key(part + _END + b"\n", self._path) for part in parts]
         found = [key for key in keys if isinstance(key, rsa.RSAPrivateKey)]
         if not keys or len(found) < len(keys):
             raise ValueError(f"{self._path} must contain PEM-encoded RSA keys")

@@ -22,10 +22,7 @@ class TokenKey:
     """An Ed25519 key in a PEM file of mode 0600, created if it is missing. Raises OSError, ValueError."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            key = parse_private_key(read_or_create(path, _new_key))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        key = parse_private_key(read_or_create(path, _new_key), path)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError(f"{path} does not contain an Ed25519 key")  # noqa: TRY004 - the file is wrong, not the caller
         self._key = key

@@ -36,7 +36,9 @@ def test_an_unusable_key_of_the_ledger_is_named(tmp_path: Path, content: bytes) 
 
 
 def test_a_refused_key_is_not_shown() -> None:
-    with pytest.raises(ValueError, match="not a private key in PEM") as refused:
-        parse_private_key(b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(ValueError, match=r"key\.pem: not a private key in PEM") as refused:
+        parse_private_key(
+            b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", Path("key.pem")
+        )
 
     assert "c2VjcmV0" not in str(refused.value)
