@@ -5,13 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
 import pytest
 
 from application.tickets.modify_ticket import ModifyTicket
 from interface.composition.register import TABLES
 from interface.outbound.sql.sqlite_store import SqliteStore
-from tests.support.server import PATIENCE_SECONDS, Server, serving
+from tests.support.server import Server, serving
 from tests.support.service import command, service_over
 from tests.support.sockets import memory, processes
 
@@ -42,13 +41,7 @@ def given_comments(database: Path) -> None:
 
 async def read(server: Server, paths: Sequence[str]) -> Counter[int]:
     """Get the paths concurrently, each on its own connection; return the statuses."""
-    async with httpx.AsyncClient(
-        base_url=server.client.base_url,
-        headers=server.client.headers,
-        timeout=PATIENCE_SECONDS,
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None),
-    ) as http:
+    async with server.concurrent_client() as http:
 
         async def status(path: str) -> int:
             async with http.stream("GET", path) as response:

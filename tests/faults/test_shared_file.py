@@ -5,10 +5,8 @@ SQLite before 3.51.3 can corrupt a database if one process resets the log while 
 
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,9 +16,10 @@ from tests.support.command import Command, tickets
 from tests.support.deliveries import all_over, smtp
 from tests.support.evidence import open_store
 from tests.support.lanes import forms
+from tests.support.load import resetting
 from tests.support.mail_server import mail_server
 from tests.support.receiver import receiving
-from tests.support.server import Server, serving, until
+from tests.support.server import serving, until
 from tests.support.stores import states_of
 
 SECONDS = float(os.environ.get("TICKETS_TEST_SOAK_MINUTES", "0.25")) * 60
@@ -52,8 +51,7 @@ def test_a_file_shared_by_every_kind_of_process_stays_intact(
         for worker in ("deliver", "push"):
             running = Command(tmp_path, worker, output=worker, module=SMALL_WAL, **settings)
             stack.callback(running.kill)
-        answered = [0] * CALLERS
-        with calling(server, answered):
+        with resetting(server, [f"/{CLIENT}/users/user-{user}" for user in range(CALLERS)]) as answered:
             end, backups = time.monotonic() + seconds, 0
             while time.monotonic() < end:
                 backup = tickets(tmp_path, "backup", "backup.db", "--force", **settings)
@@ -74,27 +72,6 @@ def test_a_file_shared_by_every_kind_of_process_stays_intact(
         f"user-{user}": count for user, count in enumerate(answered)
     }
     assert min(answered) > 0
-
-
-@contextmanager
-def calling(server: Server, answered: list[int]) -> Iterator[None]:
-    """Reset the ticket of one user per thread until the end. answered: the number of responses for each user."""
-    over = threading.Event()
-
-    def call(user: int) -> None:
-        while not over.is_set():
-            server.client.post(f"/{CLIENT}/users/user-{user}/ticket/reset").raise_for_status()
-            answered[user] += 1
-
-    threads = [threading.Thread(target=call, args=[user]) for user in range(CALLERS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def integrity(path: Path) -> list[str]:

@@ -193,3 +193,24 @@ def tracebacks(server: Server) -> list[str]:
 
 def _ticket(user: str) -> str:
     return f"/{CLIENT}/users/{user}/ticket"
+
+
+@contextmanager
+def resetting(server: Server, users: Sequence[str]) -> Iterator[list[int]]:
+    """Reset the ticket of each user on its own thread until the end. Yields the number of responses for each."""
+    over, answered = threading.Event(), [0] * len(users)
+
+    def reset_on(number: int) -> None:
+        while not over.is_set():
+            server.client.post(f"{users[number]}/ticket/reset").raise_for_status()
+            answered[number] += 1
+
+    threads = [threading.Thread(target=reset_on, args=[number]) for number in range(len(users))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

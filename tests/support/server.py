@@ -92,6 +92,16 @@ class Server:
             return self.client.get("/").status_code == 404
         return False
 
+    def concurrent_client(self) -> httpx.AsyncClient:
+        """Return a client that opens a connection for each concurrent request."""
+        return httpx.AsyncClient(
+            base_url=self.client.base_url,
+            headers=self.client.headers,
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=None),
+        )
+
     def kill(self) -> None:
         """Kill every process of the server together, like a power cut.
 

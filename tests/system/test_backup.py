@@ -8,9 +8,8 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from tests.bench.seed import seed
 from tests.support.command import Command, install_tickets
 from tests.support.ledgers import given_ticket, ledgers, opened, reset, size
+from tests.support.load import resetting
 from tests.support.postgres import fresh_database
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import NO_DELIVERY, ROOT, Server, given_outbox_key, serving, until
@@ -77,26 +77,6 @@ class Story:
         return {"TICKETS_DATABASE_URL": self.url}
 
 
-@contextmanager
-def load(server: Server) -> Iterator[None]:
-    """Reset the tickets of all users repeatedly meanwhile."""
-    over = threading.Event()
-
-    def reset_on(user: int) -> None:
-        while not over.is_set():
-            server.client.post(f"/{CLIENT}/users/user-{user}/ticket/reset").raise_for_status()
-
-    threads = [threading.Thread(target=reset_on, args=(user,)) for user in range(USERS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def feed(server: Server, after: str = "0") -> list[Any]:
     found: list[Any] = []
     while page := server.client.get(EVENTS, params={"after": after, "limit": 1000}).raise_for_status().json():
@@ -127,7 +107,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 server.client.post(f"/{CLIENT}/users/user-{user}/ticket").raise_for_status()
             hook = {"url": receiver.url("/hook"), "after": 0}
             server.client.put(f"/{CLIENT}/subscriptions/siem", json=hook).raise_for_status()
-            with load(server):
+            with resetting(server, [f"/{CLIENT}/users/user-{user}" for user in range(USERS)]):
                 until(lambda: position(server) > 20, "the load is on")
                 assert run(directory, "checkpoint", CLIENT, **settings)[0] == 0
                 before = position(server)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.server import PATIENCE_SECONDS, Server, serving
+from tests.support.server import Server, serving
 
 SLOW = {"parameters": {"hashAlgorithm": "ARGON2ID"}, "defaultPolicy": True}
 
@@ -22,13 +22,7 @@ def given_tickets(server: Server, client: str, number: int) -> None:
 
 async def verified(server: Server, clients: list[str]) -> list[httpx.Response]:
     """Verify wrong tickets, each on its own connection, concurrently."""
-    async with httpx.AsyncClient(
-        base_url=server.client.base_url,
-        headers=server.client.headers,
-        timeout=PATIENCE_SECONDS,
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None),
-    ) as http:
+    async with server.concurrent_client() as http:
         posts = [
             http.post(f"/{client}/users/user-{number % 2}/ticket/verify", json={"ticket": "wrong"})
             for number, client in enumerate(clients)
