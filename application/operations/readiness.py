@@ -32,8 +32,9 @@ class Readiness:
 class Probe:
     """Runs the checks at most once a second, each with a time-out of three seconds.
 
-    checks: each raises NotReady if it fails, and may return a text about a degradation. They run in separate threads: they may block, and other blocked threads (such
-    as writing letters to a full disk) must not make the process unready. A check that hangs is not started again.
+    checks: each raises NotReady if it fails, and may return a text about a degradation. They run in separate threads:
+    they may block, and other blocked threads (such as writing letters to a full disk) must not make the process unready.
+    A check that hangs is not started again.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], str | None]]) -> None:

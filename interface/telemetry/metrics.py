@@ -69,7 +69,7 @@ class Metrics:
         )
         self._sudden = Counter(
             "tickets_caller_alerts",
-            "Callers with sudden resets, refusals or changes of addresses, each once per hour.",
+            "Callers with sudden resets, refusals, changes of addresses or deletions, each once per hour.",
             ["activity"],
             registry=registry,
         )

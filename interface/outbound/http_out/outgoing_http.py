@@ -122,7 +122,7 @@ async def request_once(
     timeout_seconds: float,
     max_response_bytes: int,
 ) -> bytes:
-    """Send a request to the URL of a setting by a client of its own, through the proxy of the environment.
+    """Send a request to the URL of a setting by a separate client, through the proxy of the environment.
 
     Raises OSError for each fault that `OutgoingHttp.request` reports; the message does not have the URL.
     """

@@ -52,7 +52,8 @@ class Templates:
     """Finds and renders texts.
 
     directory: contains `<client>/<language>/<kind>`, or `_/<language>/<kind>` for all clients, which override the built-in
-    templates, also as symbolic links inside of it; None: built-in templates only. language: for users without a language, or with one without a template.
+    templates, also as symbolic links inside of it; None: built-in templates only. language: for users without a
+    language, or with one without a template.
     """
 
     def __init__(self, directory: Path | None, *, language: str, time_zone: ZoneInfo) -> None:

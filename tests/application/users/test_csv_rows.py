@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from application.transaction.command import Answer
@@ -103,13 +103,9 @@ def in_chunks(content: bytes, size: int) -> Iterator[bytes]:
     return (content[place : place + size] for place in range(0, len(content), size))
 
 
-def fuzzed(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-
-
 @pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_bytes_are_read_as_by_the_reference_or_refused_with_the_line(examples: int) -> None:
-    @fuzzed(examples)
+    @settings(max_examples=examples)
     @given(content=CONTENTS, size=st.integers(1, 80))
     @example(content=b'email,extId\n"a\nb",c\n', size=1)
     def check(content: bytes, size: int) -> None:
@@ -129,7 +125,7 @@ def test_any_bytes_are_read_as_by_the_reference_or_refused_with_the_line(example
 
 @pytest.mark.parametrize("examples", FUZZ_CASES)
 def test_any_bytes_register_users_of_the_reference_or_are_refused_with_the_line(examples: int) -> None:
-    @fuzzed(examples)
+    @settings(max_examples=examples)
     @given(content=CONTENTS, size=st.integers(1, 80))
     def check(content: bytes, size: int) -> None:
         rows, _ = reference(content)
