@@ -18,6 +18,7 @@ from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyKey
 from domain.tickets.ticket import ClearTicket, is_weaker
 from domain.tickets.ticket_credential import TicketCredential, Verdict
+from domain.tickets.typed_ticket import as_minted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +45,13 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     client, found = command.subject.client_ext_id, ticket_or_none(unit, command.subject)
     key = PolicyKey(client, found.policy_ext_id) if found else default_policy(unit, client)
     current_policy = policy(unit, key)
-    matches = ticket_matches(command, command.ticket, command.compared, found, current_policy)
+    presented = as_minted(command.ticket, current_policy)
+    matches = ticket_matches(command, presented, command.compared, found, current_policy)
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
     by = command.attribution(clock())
     upgraded = (
-        _upgraded_hash(command, ticket_credential, current_policy, randomness, by.timestamp)
+        _upgraded_hash(command, presented, ticket_credential, current_policy, randomness, by.timestamp)
         if matches
         else None
     )
@@ -65,6 +67,7 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
 
 def _upgraded_hash(
     command: VerifyTicket,
+    ticket: ClearTicket,
     credential: TicketCredential,
     policy: TicketPolicy,
     randomness: Randomness,
@@ -74,4 +77,4 @@ def _upgraded_hash(
     accepted = credential.rejection(policy, now) is None
     if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
         return None
-    return hash_for_policy(command, policy, command.ticket, randomness)
+    return hash_for_policy(command, policy, ticket, randomness)

@@ -73,6 +73,12 @@ class TicketPolicy:
     ticket_character_set: str = field(
         default=UNAMBIGUOUS_CHARACTERS, metadata={"description": "The characters of a ticket, each once."}
     )
+    ticket_case_insensitive: bool = field(
+        default=False,
+        metadata={
+            "description": "Whether a ticket is accepted in upper and lower case; the set has each letter once."
+        },
+    )
     hash_algorithm: HashAlgorithm = field(
         default=HashAlgorithm.SSHA256, metadata={"description": "For new tickets."}
     )
@@ -138,6 +144,10 @@ class TicketPolicy:
             (
                 len(set(characters)) != len(characters),
                 "ticketCharacterSet must not contain a character twice",
+            ),
+            (
+                self.ticket_case_insensitive and len(set(characters.lower())) != len(set(characters)),
+                "ticketCharacterSet must not contain a letter in both cases if ticketCaseInsensitive is true",
             ),
             (
                 not all(" " < character <= "~" for character in characters),

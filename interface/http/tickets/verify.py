@@ -42,6 +42,8 @@ async def verify(
 ) -> Response:
     """Verifies a ticket of the user, and counts the result.
 
+    Blanks and hyphens that a person typed are ignored, and full-width characters are read as ASCII.
+
     A wrong ticket counts as a failure, and locks the credential as its policy defines. A refusal for any other reason
     does not count. An accepted ticket cannot be used again unless its policy is `reusable`.
 

@@ -8,6 +8,7 @@ from application.policies.records import UnknownPolicy
 from application.tickets.records import TicketExists, TicketNotFound
 from application.transaction.command import Precondition, PreconditionFailed
 from application.users.records import UserNotFound
+from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.tickets.states import State
 from domain.tickets.ticket import verify_ticket
 from domain.tickets.ticket_credential import CredentialArchived, CredentialDisabled
@@ -176,3 +177,27 @@ def test_registering_honours_the_precondition(service: Service) -> None:
         service.register(email="b@example.com", precondition=Precondition(if_match=frozenset({1}))).version
         == 2
     )
+
+
+@pytest.mark.parametrize("algorithm", HashAlgorithm)
+def test_a_ticket_is_accepted_as_a_person_types_it(service: Service, algorithm: HashAlgorithm) -> None:
+    service.register()
+    service.define("default", policy=TicketPolicy(hash_algorithm=algorithm, reusable=True))
+    service.create()
+    ticket = service.newest().reveal()
+
+    for typed in (ticket, f" {ticket}\n", " ".join(ticket), f"{ticket[:8]}-{ticket[8:]}"):
+        assert service.verify(typed)["verified"]
+    assert live_ticket(service.store, SUBJECT).failure_count == 0
+
+
+def test_a_ticket_is_hashed_again_without_typed_blanks(service: Service) -> None:
+    service.register()
+    service.define("default", policy=TicketPolicy(reusable=True))
+    service.create()
+    ticket = service.newest().reveal()
+    service.define("default", policy=TicketPolicy(reusable=True, hash_algorithm=HashAlgorithm.ARGON2ID))
+
+    assert service.verify(f"{ticket[:12]} {ticket[12:]}")["verified"]
+    assert live_ticket(service.store, SUBJECT).ticket_hash.startswith("{ARGON2ID}")
+    assert service.verify(ticket)["verified"]

@@ -134,6 +134,7 @@ def test_the_complete_response_to_defining_a_policy(web: Web) -> None:
             "parameters": {
                 "ticketLength": 30,
                 "ticketCharacterSet": "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ",
+                "ticketCaseInsensitive": False,
                 "hashAlgorithm": "SSHA256",
                 "credentialLifetime": 432000000,
                 "maxCredFailureCount": 3,
