@@ -60,7 +60,7 @@ class RunningService:
 
     def digest_keys(self) -> Sequence[bytes]:
         """Return the keys of the request digests, the current one first."""
-        return _digest_keys(tuple(self.outbox_keys()))
+        return _digest_keys(*self.outbox_keys())
 
 
 class CommitListeners:
@@ -158,7 +158,8 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     except (OSError, ValueError, Unavailable) as error:
         store.close()
         raise InvalidSettings(str(error)) from error
-    sealer, listeners = AesGcmSealer(keys_of_outbox), CommitListeners()
+    current = keys_of_outbox.current if isinstance(keys_of_outbox, OutboxKeyFile) else None
+    sealer, listeners = AesGcmSealer(keys_of_outbox, current), CommitListeners()
     context = HandlerContext(system_clock, SystemRandomness(), sealer, settings)
     commands = GroupCommit(
         store,
@@ -284,7 +285,7 @@ def outbox_keys(
 
 
 @cache
-def _digest_keys(outbox_keys: tuple[bytes, ...]) -> Sequence[bytes]:
+def _digest_keys(*outbox_keys: bytes) -> Sequence[bytes]:
     return [hashlib.sha256(b"request digest" + key).digest() for key in outbox_keys]
 
 

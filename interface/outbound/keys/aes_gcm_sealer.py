@@ -1,7 +1,7 @@
 """Seals secrets with AES-256-GCM."""
 
 import hashlib
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -22,18 +22,21 @@ class AesGcmSealer:
     """Sealed = format (1 byte) ‖ key id (4) ‖ nonce (12) ‖ ciphertext and tag.
 
     `bound_to` is the associated data, so a sealed secret that is moved to another row does not open.
-    keys: returns the current keys of 32 bytes; the first encrypts, all decrypt.
+    keys: returns the keys of 32 bytes; the first encrypts, all decrypt. current: looks for newer ones, if `keys` does not always.
     """
 
-    def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
+    def __init__(
+        self, keys: Callable[[], Sequence[bytes]], current: Callable[[], Sequence[bytes]] | None = None
+    ) -> None:
         self._keys = keys
+        self._current = current or keys
 
     def __repr__(self) -> str:
         return "AesGcmSealer(***)"
 
     def seal(self, secret: Secret, bound_to: str) -> bytes:
         """Encrypt the secret; decryption requires the same `bound_to`."""
-        key, nonce = self._keys()[0], secrets.token_bytes(_NONCE_BYTES)
+        key, nonce = self._keys()[0], os.urandom(_NONCE_BYTES)
         ciphertext = _cipher(key).encrypt(nonce, secret.reveal().encode(), bound_to.encode())
         return _FORMAT + _key_id(key) + nonce + ciphertext
 
@@ -41,7 +44,7 @@ class AesGcmSealer:
         """Return the secret. Raises SealBroken."""
         if sealed[:1] != _FORMAT or len(sealed) <= _HEADER_BYTES:
             raise SealBroken("the format of the sealed secret is unknown")
-        key = next((key for key in self._keys() if _is_under(sealed, key)), None)
+        key = _key_of(sealed, self._keys()) or _key_of(sealed, self._current())
         if key is None:
             raise SealBroken(
                 "it was encrypted with a missing outbox key: restore the key, or create a new secret"
@@ -59,6 +62,10 @@ class AesGcmSealer:
     def is_new(self, sealed: bytes) -> bool:
         """Return whether it was encrypted with the first key."""
         return sealed[:1] == _FORMAT and _is_under(sealed, self._keys()[0])
+
+
+def _key_of(sealed: bytes, keys: Sequence[bytes]) -> bytes | None:
+    return next((key for key in keys if _is_under(sealed, key)), None)
 
 
 def _is_under(sealed: bytes, key: bytes) -> bool:

@@ -6,12 +6,15 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from interface.outbound.files.durable_file import locked_directory, read_or_create, replace_durably
 
 KEY_BYTES = 32
 _COMMAND_SECONDS = 30
+_LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +22,21 @@ log = logging.getLogger(__name__)
 class OutboxKeyFile:
     """Concatenated keys of 32 bytes in a file of mode 0600.
 
-    The file is reloaded when it changes, so a rotation reaches running processes. If it is missing on first use, it is
-    created with one key, unless check_that_none_is_lost raises ValueError.
+    The file is reloaded when it changes, so a rotation reaches running processes within a second. If it is missing on first
+    use, it is created with one key, unless check_that_none_is_lost raises ValueError. clock: monotonic, in seconds.
     """
 
-    def __init__(self, path: Path, check_that_none_is_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        check_that_none_is_lost: Callable[[], None] = lambda: None,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._path = path
         self._check_that_none_is_lost = check_that_none_is_lost
+        self._clock = clock
+        self._looked = -inf
         self._read_at: tuple[int, int, int] | None = None
         self._keys: Sequence[bytes] = ()
         self._fault = ""
@@ -34,7 +45,14 @@ class OutboxKeyFile:
         return "OutboxKeyFile(***)"
 
     def __call__(self) -> Sequence[bytes]:
-        """Return the current keys; if the file is missing or unreadable, log that and return the last ones.
+        """Return the keys, as of the last second: each request needs them, and a look at the file is a system call.
+
+        Raises OSError, ValueError if no keys were read before.
+        """
+        return self._keys if self._clock() - self._looked < _LOOK_SECONDS else self.current()
+
+    def current(self) -> Sequence[bytes]:
+        """Look at the file and return its keys; if it is missing or unreadable, log that and return the last ones.
 
         Raises OSError, ValueError if no keys were read before.
         """
@@ -52,6 +70,7 @@ class OutboxKeyFile:
             if self._fault != (fault := str(error)):
                 self._fault = fault
                 log.warning("cannot read %s, using the keys read before: %s", self._path, fault)
+        self._looked = self._clock()
         return self._keys
 
     def check(self) -> None:
@@ -66,7 +85,8 @@ class OutboxKeyFile:
     def rotate(self) -> None:
         """Add a new first key; keep the current key for decryption, remove older ones. Raises OSError."""
         with locked_directory(self._path.parent):
-            replace_durably(self._path, _new_key() + self()[0])
+            replace_durably(self._path, _new_key() + self.current()[0])
+        self.current()
 
 
 def parse_outbox_keys(text: str) -> Sequence[bytes]:

@@ -1,6 +1,7 @@
 """Outbox keys from a file, the environment or a command; they change at run time and are never shown."""
 
 import base64
+import itertools
 import os
 import shlex
 import stat
@@ -101,17 +102,42 @@ def test_a_rotation_adds_a_new_first_key_and_keeps_the_current_one(path: Path) -
     assert files_in(path.parent) == [path]
 
 
-def test_a_rotation_reaches_running_processes(path: Path) -> None:
-    running, command = OutboxKeyFile(path), OutboxKeyFile(path)
-    sealer = AesGcmSealer(running)
+def test_a_rotation_reaches_running_processes_within_a_second(path: Path) -> None:
+    now = [0.0]
+    running, command = OutboxKeyFile(path, clock=lambda: now[0]), OutboxKeyFile(path)
+    sealer = AesGcmSealer(running, running.current)
     sealed = sealer.seal(TICKET, "row")
 
     command.rotate()
+    now[0] = 0.9
+    assert sealer.is_new(sealed)
+    now[0] = 1.0
 
     assert running() == command()
     assert not sealer.is_new(sealed)
     assert sealer.unseal(sealed, "row").reveal() == TICKET.reveal()
     assert AesGcmSealer(command).is_new(sealer.seal(TICKET, "row"))
+
+
+def test_a_secret_under_a_newer_key_is_opened_before_the_next_look_at_the_file(path: Path) -> None:
+    running, command = OutboxKeyFile(path, clock=lambda: 0.0), OutboxKeyFile(path)
+    sealer = AesGcmSealer(running, running.current)
+    sealer.seal(TICKET, "row")
+
+    command.rotate()
+
+    assert sealer.unseal(AesGcmSealer(command).seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
+
+
+def test_the_file_is_looked_at_once_a_second(path: Path) -> None:
+    now = [0.0]
+    keys = OutboxKeyFile(path, clock=lambda: now[0])
+    before = keys()
+    path.write_bytes(KEY)
+
+    assert keys() is before
+    now[0] = 1.0
+    assert list(keys()) == [KEY]
 
 
 def test_concurrent_rotations_leave_a_valid_file(path: Path) -> None:
@@ -121,15 +147,15 @@ def test_concurrent_rotations_leave_a_valid_file(path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(OutboxKeyFile.rotate, keys))
 
-    assert [len(key) for key in keys[0]()] == [32, 32]
-    assert len({tuple(one()) for one in keys}) == 1
+    assert [len(key) for key in keys[0].current()] == [32, 32]
+    assert len({tuple(one.current()) for one in keys}) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half a key"])
 def test_a_file_lost_at_run_time_has_no_effect_on_running_processes(
     path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = OutboxKeyFile(path)
+    keys = OutboxKeyFile(path, clock=itertools.count().__next__)
     before = list(keys())
     keys.check()
     if content is None:
