@@ -64,7 +64,7 @@ def mint_and_hash(
     """Return a new clear ticket and its salted hash, as the policy requires. Raises SlowWork."""
     if command.prepared and command.prepared.policy == policy:
         return command.prepared.ticket, command.prepared.ticket_hash
-    ticket = mint(policy, randomness.below)
+    ticket = mint(policy, randomness.octets)
     return ticket, hash_for_policy(command, policy, ticket, randomness)
 
 

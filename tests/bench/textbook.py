@@ -84,7 +84,7 @@ def router(credentials: Credentials) -> APIRouter:
         dependencies=[Depends(PermittedForUser(CREDENTIAL_MODIFY, CREDENTIAL_VIEW).call)],
     )
     def reset(request: Request) -> TicketResponse:
-        ticket = mint(DEFAULT_POLICY, randomness.below)
+        ticket = mint(DEFAULT_POLICY, randomness.octets)
         ticket_hash = hash_ticket(ticket, randomness.octets(16))
         user = request.path_params["userExtId"]
         return _response(credentials.regenerate(user, ticket_hash))
