@@ -8,6 +8,9 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from application.shared.errors import KeyMissing
 
 _FORMAT = b"\x01"
@@ -47,7 +50,7 @@ class RowSealer:
         self._asked: dict[str, float] = {}
         self.observe: Callable[[str, str], None] = lambda _table, _outcome: None
         # By the header of the seals, of which the first is that of new seals.
-        self._macs: dict[bytes, hmac.HMAC] = {}
+        self._macs: dict[bytes, HMAC] = {}
         self._read_at = -inf
         # The refused rows that were logged, since a time.
         self._named: set[str] = set()
@@ -120,17 +123,17 @@ class RowSealer:
             log.warning("cannot read the keys of row seals, using those read before: %s", error)
         else:
             self._macs = {
-                _FORMAT + _key_id(secret): hmac.new(hmac.digest(secret, _LABEL, "sha256"), digestmod="sha256")
+                _FORMAT + _key_id(secret): HMAC(hmac.digest(secret, _LABEL, "sha256"), SHA256())
                 for secret in secrets
             }
         self._read_at = now
 
 
-def _digest(mac: hmac.HMAC, table: str, row: Sequence[Any]) -> bytes:
+def _digest(mac: HMAC, table: str, row: Sequence[Any]) -> bytes:
     client, name, version, content, *_ = row
-    of_row = mac.copy()
+    of_row = mac.copy()  # a copy does not set up the key again
     of_row.update(f"{table}\0{len(client)}:{client}{len(name)}:{name}{version}:".encode() + content)
-    return of_row.digest()[:_MAC_BYTES]
+    return of_row.finalize()[:_MAC_BYTES]
 
 
 def _key_id(secret: bytes) -> bytes:
