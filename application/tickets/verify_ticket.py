@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from application.policies.records import default_policy, policy
 from application.shared.ports import Clock, Randomness
@@ -29,7 +30,7 @@ class VerifyTicket(MintingCommand):
     compared: HashComparison | None = None
 
 
-class VerifyResponse(BaseModel):
+class VerifyResponse(TypedDict):
     """The result of a verification."""
 
     verified: bool
@@ -60,7 +61,11 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
         ticket_credential.upgrade_hash(upgraded, by=by)
     state = save(unit, ticket_credential)
     locked_until = state.locked_until if verdict in (Verdict.LOCKED, Verdict.WRONG_TICKET) else None
-    response = VerifyResponse(verified=verdict is None, reason=verdict, lockedUntil=utc_date(locked_until))
+    response: VerifyResponse = {
+        "verified": verdict is None,
+        "reason": verdict,
+        "lockedUntil": utc_date(locked_until),
+    }
     outcome = Outcome.LOCKED if verdict is Verdict.LOCKED else Outcome.VERIFIED
     return command.done(outcome, None, response)
 
@@ -74,7 +79,7 @@ def _upgraded_hash(
     now: datetime,
 ) -> str | None:
     """Return a stronger hash for a reusable ticket if the current policy requires it; None: no upgrade."""
-    accepted = credential.rejection(policy, now) is None
-    if not (accepted and policy.reusable and is_weaker(credential.current.ticket_hash, policy)):
+    is_wanted = policy.reusable and is_weaker(credential.current.ticket_hash, policy)
+    if not is_wanted or credential.rejection(policy, now):
         return None
     return hash_for_policy(command, policy, ticket, randomness)

@@ -54,9 +54,9 @@ def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
 
     Imported `{SSHA}` hashes (SHA-1) are verified but never created.
     """
-    for prefix, digest in ((_SSHA256, hashlib.sha256), (_SSHA, hashlib.sha1)):
+    for prefix, digest, size in ((_SSHA256, hashlib.sha256, 32), (_SSHA, hashlib.sha1, 20)):
         if ticket_hash.startswith(prefix):
-            return _matches(ticket, ticket_hash.removeprefix(prefix), digest)
+            return _matches(ticket, ticket_hash.removeprefix(prefix), digest, size)
     return False
 
 
@@ -72,12 +72,11 @@ def is_weaker(ticket_hash: str, policy: TicketPolicy) -> bool:
     return strength.index(ticket_hash[: ticket_hash.index("}") + 1]) < strength.index(wanted)
 
 
-def _matches(ticket: ClearTicket, encoded: str, algorithm: Callable[[bytes], Any]) -> bool:
+def _matches(ticket: ClearTicket, encoded: str, algorithm: Callable[[bytes], Any], size: int) -> bool:
     try:
         stored = base64.b64decode(encoded, validate=True)
     except ValueError:
         return False
-    size = algorithm(b"").digest_size
     computed = algorithm(ticket.reveal().encode() + stored[size:]).digest()
     return hmac.compare_digest(computed, stored[:size])
 
