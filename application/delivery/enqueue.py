@@ -21,9 +21,10 @@ def enqueue_delivery(
     """Put the ticket into the outbox, sealed for this credential and version, unless the sending method is None."""
     if policy.sending_method == (SendingMethod.NONE,):
         return
-    recipient = unit.get(USERS, state.subject)
+    subject = state.subject
+    recipient = unit.get(USERS, subject)
     entry = OutboxEntry(
-        subject=state.subject,
+        subject=subject,
         stream=state.stream,
         version=state.version,
         sealed=sealer.seal(ticket, bound_to=delivery_id(state.stream, state.version)),

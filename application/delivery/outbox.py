@@ -31,8 +31,7 @@ def delivery_id(stream: UUID, version: int) -> str:
     return f"{stream}-{version}"
 
 
-@dataclass(frozen=True)
-class OutboxEntry:
+class OutboxEntry(Struct, frozen=True, gc=False):
     """A sealed ticket that awaits delivery.
 
     methods: the sending methods in order of preference. created, reset_count: of the credential at the time of minting.

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from application.shared.ports import Clock
 from application.transaction.access_log_version import ACCESS_LOG, access_log_of
 from application.transaction.command import Answer, Command
@@ -64,7 +66,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
     known = unit.get(USER_STATES, command.subject)
     by = command.attribution(clock())
     if known and known.recipient is None:
-        by = replace(by, reason=None)
+        by = structs.replace(by, reason=None)
     entry = next_access(
         client_ext_id,
         version,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
+from msgspec.structs import asdict
 
 from application.record.ledger import Ledger
 from application.record.streams import column_date
@@ -96,7 +97,7 @@ class Installation:
             earlier = [] if version else [_restored(*found) for found in self.store.era_rows()]
             wanted = [*((StoreRestored, restored) for restored in earlier), (kind, fields)]
             events = [
-                event(originator_id=INSTALLATION_STREAM, originator_version=number, **values, **vars(by))
+                event(originator_id=INSTALLATION_STREAM, originator_version=number, **values, **asdict(by))
                 for number, (event, values) in enumerate(wanted, start=version + 1)
             ]
             changes = Changes(rows=rows.rows)

@@ -1,8 +1,9 @@
 """Record sets: the kinds of rows that commands load, change and store together with their events."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from msgspec import Struct
 
 from application.shared.errors import RowRefused
 from domain.shared.aggregate import Aggregate
@@ -94,16 +95,15 @@ class LoadedState:
         self.all(records)[key] = row
 
 
-@dataclass(frozen=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """The changes of one transaction, committed atomically.
 
     subjects: the subject of each event, in the same order. rows: by record set and key.
     """
 
-    events: list[Event] = field(default_factory=list)
-    subjects: list[Subject] = field(default_factory=list)
-    rows: dict[RecordSet[Any, Any], dict[Any, Change[Any]]] = field(default_factory=dict)
+    events: list[Event] = []
+    subjects: list[Subject] = []
+    rows: dict[RecordSet[Any, Any], dict[Any, Change[Any]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.events or self.rows)

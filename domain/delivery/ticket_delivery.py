@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
+from msgspec.structs import asdict
+
 from domain.policies.policy import SendingMethod
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
@@ -122,5 +124,5 @@ def next_event(
         user_ext_id=user_ext_id,
         ticket_version=ticket_version,
         **fields,
-        **vars(by),
+        **asdict(by),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
@@ -73,5 +74,5 @@ def next_access(
         count=count,
         filters=filters or UNSET,
         users=users or UNSET,
-        **vars(by),
+        **asdict(by),
     )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 from eventsourcing.domain import BaseAggregate
+from msgspec.structs import asdict
 
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event
@@ -70,5 +71,9 @@ class Aggregate(BaseAggregate[UUID], Generic[State]):
         raise NotImplementedError
 
     def emit(self, event: type[Event], *, by: Attribution, **fields: Any) -> None:
-        """Trigger the next event."""
-        self.trigger_event(event, **fields, **vars(by))
+        """Number the next event, and evolve the state by it."""
+        version = self.version + 1
+        new = event(originator_id=self.id, originator_version=version, **fields, **asdict(by))
+        self.state = self.evolve(self.state, new)
+        self.version, self.modified_on = version, new.timestamp
+        self.pending_events.append(new)

@@ -1,11 +1,11 @@
 """Attribution: the actor, the reason and the request behind an event."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
 
-@dataclass(frozen=True, kw_only=True)
-class Attribution:
+
+class Attribution(Struct, frozen=True, kw_only=True, gc=False):
     """The attribution that every event carries (docs/http-contract.md).
 
     timestamp: the time of the event, aware UTC (named by the eventsourcing library).

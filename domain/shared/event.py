@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 from uuid import UUID
 
 from eventsourcing.domain import CanMutateAggregate
@@ -70,10 +70,6 @@ class Event(CanMutateAggregate[UUID]):
     def commits_to(self, salt: bytes, reason: str) -> bool:
         """Return whether the event has a commitment to this reason with this salt."""
         return len(salt) == SALT_BYTES and self.details == commitment(salt, {"reason": reason})
-
-    def apply(self, aggregate: Any) -> None:
-        """Replace the aggregate's state by the evolved one."""
-        aggregate.state = aggregate.evolve(aggregate.state, self)
 
 
 @dataclass(frozen=True, kw_only=True)

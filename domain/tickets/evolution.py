@@ -1,6 +1,7 @@
 """The function that evolves the state of a ticket credential."""
 
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any
 
 from msgspec import UNSET
@@ -29,6 +30,7 @@ def fold(state: TicketState | None, stream: Iterable[Event]) -> TicketState | No
 
 
 def _created(former: TicketState | None, event: events.TicketCreated) -> TicketState:
+    count, day = _daily_deliveries(former, event)
     return TicketState(
         client_ext_id=event.client_ext_id,
         user_ext_id=event.user_ext_id,
@@ -44,31 +46,33 @@ def _created(former: TicketState | None, event: events.TicketCreated) -> TicketS
         valid_from=event.valid_from,
         valid_to=event.valid_to,
         modification_comment=event.reason,
-        **_daily_deliveries(former, event),
+        daily_delivery_count=count,
+        daily_delivery_day=day,
     )
 
 
-def _daily_deliveries(former: TicketState | None, event: Event) -> dict[str, Any]:
-    if not isinstance(event, events.TicketEvent):
-        return {}
+def _daily_deliveries(former: TicketState | None, event: events.TicketEvent) -> tuple[int, date | None]:
+    """Return the tickets of the day up to the event, and the day."""
     # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
     if event.daily_delivery_count is UNSET:
-        return {"daily_delivery_count": 0, "daily_delivery_day": None}
+        return 0, None
     day, _ = DailyCount.at(event.timestamp, former.daily_delivery_day if former else None, 0)
-    return {"daily_delivery_count": event.daily_delivery_count, "daily_delivery_day": day}
+    return event.daily_delivery_count, day
 
 
-def _after(state: TicketState, event: Event, **changes: Any) -> TicketState:
+def _after(state: TicketState, event: events.TicketEvent, **changes: Any) -> TicketState:
+    count, day = _daily_deliveries(state, event)
     return replace(
         state,
         version=event.originator_version,
         last_modified=event.timestamp,
-        **_daily_deliveries(state, event),
+        daily_delivery_count=count,
+        daily_delivery_day=day,
         **changes,
     )
 
 
-def _after_comment(state: TicketState, event: Event, **changes: Any) -> TicketState:
+def _after_comment(state: TicketState, event: events.TicketEvent, **changes: Any) -> TicketState:
     """Apply an event with an optional comment; without a comment the former one is kept, unless a later one was erased."""
     former = None if event.reason_erased else state.modification_comment
     return _after(state, event, modification_comment=event.reason or former, **changes)
@@ -168,7 +172,7 @@ def _deleted(state: TicketState, event: events.TicketDeleted) -> TicketState:
 
 
 def _unknown(state: TicketState, event: UnknownEvent) -> TicketState:
-    return _after(state, event)
+    return replace(state, version=event.originator_version, last_modified=event.timestamp)
 
 
 _EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {

@@ -160,16 +160,15 @@ class TicketCredential(Aggregate[TicketState]):
     def rejection(self, policy: TicketPolicy, now: datetime) -> Verdict | None:
         """Return why even the correct ticket would be rejected now; None: it would be accepted."""
         current, name = self.current, self.current.state_at(now)
-        for verdict, holds in (
-            (Verdict.DISABLED, name in (State.DISABLED, State.ARCHIVED)),
-            (Verdict.LOCKED, name is not State.ACTIVE or is_guessed_out(current.failed_login_count)),
-            (Verdict.NOT_YET_VALID, now < current.valid_from),
-            (Verdict.EXPIRED, now >= current.valid_to),
-            (Verdict.USED, current.successful_login_count > 0 and not policy.reusable),
-        ):
-            if holds:
-                return verdict
-        return None
+        if name in (State.DISABLED, State.ARCHIVED):
+            return Verdict.DISABLED
+        if name is not State.ACTIVE or is_guessed_out(current.failed_login_count):
+            return Verdict.LOCKED
+        if now < current.valid_from:
+            return Verdict.NOT_YET_VALID
+        if now >= current.valid_to:
+            return Verdict.EXPIRED
+        return Verdict.USED if current.successful_login_count > 0 and not policy.reusable else None
 
     def verify(self, policy: TicketPolicy, *, matches: bool, by: Attribution) -> Verdict | None:
         """Record the verification of a presented ticket; return why it is rejected, or None if it is accepted.

@@ -1,8 +1,9 @@
 """The validity period of a ticket."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
+
+from msgspec import Struct
 
 from domain.policies.policy import TicketPolicy
 from domain.shared.errors import Kind, Refusal
@@ -15,8 +16,7 @@ class InvalidValidity(Refusal):
     KIND = Kind.INVALID
 
 
-@dataclass(frozen=True)
-class Validity:
+class Validity(Struct, frozen=True, gc=False):
     """A validity period, both ends aware UTC. Raises InvalidValidity if the end is not after the start."""
 
     start: datetime

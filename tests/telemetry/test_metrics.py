@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import asdict
 from prometheus_client.parser import text_string_to_metric_families
 
 from application.delivery.courier import DeliveryAttempt
@@ -423,7 +424,7 @@ def test_the_figures_of_the_store_are_reported() -> None:
             operation="tickets jobs check",
             outcome=FAILED,
             figures={"events": 9, "faults": 2, "lost": 1},
-            **vars(maintenance_at(NOW)),
+            **asdict(maintenance_at(NOW)),
         ),
     )
 

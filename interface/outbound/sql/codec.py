@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
-from eventsourcing.utils import get_topic
 from msgspec import UNSET
 
 from application.record.streams import EVENTS
@@ -31,20 +30,17 @@ class JsonMapper(Mapper[UUID]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """Return the event in its stored form."""
+        event = cast("Event", domain_event)
         return StoredEvent(
-            originator_id=domain_event.originator_id,
-            originator_version=domain_event.originator_version,
-            topic=get_topic(type(domain_event)),
-            state=encode(_without_reason(cast("Event", domain_event))),
+            originator_id=event.originator_id,
+            originator_version=event.originator_version,
+            topic=event.TOPIC,
+            state=encode(event if event.details is UNSET else replace(event, reason=None)),
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Return the decoded event. Raises msgspec.ValidationError if the bytes are not an event."""
         return decoded(stored_event.topic, stored_event.state)
-
-
-def _without_reason(event: Event) -> Event:
-    return event if event.details is UNSET else replace(event, reason=None)
 
 
 def decoded(topic: str, state: bytes) -> Event:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import asdict
 
 from application.operations import caller_watch
 from application.operations.caller_watch import Activity, CallerWatch
@@ -26,7 +27,7 @@ def reset(minute: int, actor: str) -> Event:
         reset_count=1,
         valid_from=NOW,
         valid_to=NOW,
-        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+        **asdict(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
     )
 
 
@@ -38,7 +39,7 @@ def changed(minute: int, actor: str, *fields: str) -> Event:
         user_ext_id=SUBJECT.user_ext_id,
         changed=fields or ("email", "name"),
         recipient="",
-        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+        **asdict(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
     )
 
 
@@ -46,7 +47,7 @@ def deleted(minute: int, actor: str) -> Event:
     return TicketDeleted(
         originator_id=stream_id(*SUBJECT),
         originator_version=2,
-        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+        **asdict(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
     )
 
 
@@ -57,7 +58,7 @@ def erased(minute: int, actor: str) -> Event:
         client_ext_id=SUBJECT.client_ext_id,
         user_ext_id=SUBJECT.user_ext_id,
         changed=(),
-        **vars(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
+        **asdict(attribution(timestamp=NOW + timedelta(minutes=minute), actor=actor)),
     )
 
 

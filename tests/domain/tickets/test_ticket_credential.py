@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import asdict
 from msgspec.structs import replace as replace_struct
 
 from domain.policies.policy import DEFAULT_POLICY, OFF, TicketPolicy
@@ -73,7 +74,7 @@ def test_every_event_carries_its_attribution() -> None:
     credential.regenerate(POLICY, second, daily_limit=OFF, by=by)
 
     event = credential.collect_events()[-1]
-    assert vars(by).items() <= vars(event).items()
+    assert asdict(by).items() <= vars(event).items()
 
 
 def test_regenerating_evolves_hash_count_validity_and_version() -> None:
