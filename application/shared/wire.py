@@ -29,9 +29,10 @@ def utc_instant(moment: datetime) -> str:
 
 def to_json(response: BaseModel | Mapping[str, Any]) -> str:
     """Return a response as JSON text, without blanks."""
-    if isinstance(response, BaseModel):
-        return response.model_dump_json(by_alias=True)
-    return _encode(response).decode()
+    # The test for a dict is cheap; that for a model is not.
+    if isinstance(response, dict) or not isinstance(response, BaseModel):
+        return _encode(response).decode()
+    return response.model_dump_json(by_alias=True)
 
 
 @cache

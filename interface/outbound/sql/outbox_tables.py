@@ -253,7 +253,7 @@ def outbox_columns(entry: OutboxEntry) -> Row:
         entry.stream.hex,
         entry.version,
         entry.sealed,
-        entry.minted.isoformat(),
+        encode(entry.minted)[1:-2].decode() + "+00:00",  # as isoformat writes a time in UTC
         encode(terms).decode(),
     )
 

@@ -1,5 +1,6 @@
 """The table of policies."""
 
+from functools import lru_cache
 from operator import attrgetter
 
 import msgspec
@@ -10,7 +11,8 @@ from domain.policies.policy_definition import PolicyKey, PolicyState
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.table import SEAL, Column, Derived, Loading, Row, Storing, Table, sealed, upsert
 
-to_policy = msgspec.json.Decoder(PolicyState).decode
+# Every batch loads the policies of its clients, which rarely change. Its caller has checked the seal of the row.
+to_policy = lru_cache(maxsize=256)(msgspec.json.Decoder(PolicyState).decode)
 _DERIVED = Derived(
     columns={
         "client_ext_id": Column("text", attrgetter("client_ext_id")),
