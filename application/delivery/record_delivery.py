@@ -1,7 +1,6 @@
 """Record the outcome of a delivery, and request a retry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from application.delivery.outbox import DELIVERIES, DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
@@ -25,8 +24,7 @@ from domain.delivery.ticket_delivery import (
 from domain.tickets.events import stream_id
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordDelivery(Command):
+class RecordDelivery(Command, frozen=True, kw_only=True):
     """Record the outcome of a delivery.
 
     event_count: of the delivery when the attempt began. attempt: the last attempt; None: the ticket is obsolete, `why` is the
@@ -46,8 +44,7 @@ class RecordDelivery(Command):
         return [Load(DELIVERIES, self.delivery_key[:2])]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetryDeliveries(TicketCommand):
+class RetryDeliveries(TicketCommand, frozen=True, kw_only=True):
     """Retry the queued and failed tickets of the user now, starting with their first method, to the current address."""
 
     def loads(self) -> Sequence[Load]:

@@ -1,7 +1,6 @@
 """Define and read the policies of a client."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from application.policies.records import POLICIES, default_policy, policies_of
 from application.policies.response import to_response
@@ -25,8 +24,7 @@ class PolicyNotFound(Refusal):
     KIND = Kind.NOT_FOUND
 
 
-@dataclass(frozen=True, kw_only=True)
-class DefinePolicy(Command):
+class DefinePolicy(Command, frozen=True, kw_only=True):
     """Create or replace a policy."""
 
     policy_ext_id: str

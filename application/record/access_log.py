@@ -10,9 +10,9 @@ over all clients, since their paths are not authorised. A crash loses at most th
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from application.shared.ports import Clock
 from application.transaction.access_log_version import ACCESS_LOG, access_log_of
@@ -40,8 +40,7 @@ class UnknownClient(Refusal):
     KIND = Kind.NOT_FOUND
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoteAccess(Command):
+class NoteAccess(Command, frozen=True, kw_only=True):
     """Record an access; see AccessNoted. reason: the filters of a search with their values."""
 
     operation: str
@@ -66,7 +65,7 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
     known = unit.get(USER_STATES, command.subject)
     by = command.attribution(clock())
     if known and known.recipient is None:
-        by = structs.replace(by, reason=None)
+        by = replace(by, reason=None)
     entry = next_access(
         client_ext_id,
         version,

@@ -1,7 +1,5 @@
 """Delete a subscription, move it, and change its status."""
 
-from dataclasses import dataclass
-
 from application.shared.ports import Clock, Sealer
 from application.subscriptions.records import Target, ledger_size, save, sealed_for
 from application.subscriptions.security_event import stream_updated_notice
@@ -17,20 +15,17 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.subscriptions.subscription import Method, Status, Subscription
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteSubscription(SubscriptionCommand):
+class DeleteSubscription(SubscriptionCommand, frozen=True, kw_only=True):
     """Delete a subscription."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplaySubscription(SubscriptionCommand):
+class ReplaySubscription(SubscriptionCommand, frozen=True, kw_only=True):
     """Continue from this position."""
 
     position: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChangeSubscriptionStatus(SubscriptionCommand):
+class ChangeSubscriptionStatus(SubscriptionCommand, frozen=True, kw_only=True):
     """Enable, pause or disable a subscription.
 
     version: the required version; None: any. announced: notify the receiver of security events.

@@ -1,7 +1,6 @@
 """Create or replace a subscription."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -27,8 +26,7 @@ from domain.shared.secret import Secret
 from domain.subscriptions.subscription import Method, Subscription, Terms
 
 
-@dataclass(frozen=True, kw_only=True)
-class DefineSubscription(SubscriptionCommand):
+class DefineSubscription(SubscriptionCommand, frozen=True, kw_only=True):
     """Create or replace a subscription.
 
     url: None if it is polled. secret: the signing secret; with `rotates` it replaces the former one, otherwise it is used

@@ -1,7 +1,6 @@
 """The base of the commands for subscriptions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from application.record.eras import PositionNotFound
 from application.subscriptions.read_subscriptions import to_response
@@ -19,8 +18,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.subscriptions.subscription import SubscriptionKey
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubscriptionCommand(Command):
+class SubscriptionCommand(Command, frozen=True, kw_only=True):
     """A command about a subscription of the client."""
 
     name: str

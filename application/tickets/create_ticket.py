@@ -1,6 +1,5 @@
 """Create the ticket credential of a user."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from application.policies.records import default_policy, policy
@@ -19,8 +18,7 @@ from domain.tickets.states import State
 from domain.tickets.validity import Validity
 
 
-@dataclass(frozen=True, kw_only=True)
-class CreateTicket(MintingCommand):
+class CreateTicket(MintingCommand, frozen=True, kw_only=True):
     """Create a credential. The service or the policy supplies the fields that are None."""
 
     ext_id: str | None = None

@@ -1,7 +1,6 @@
 """Erase a user: personal data, comments and the ticket are deleted, the history is retained with ids only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from application.shared.ports import Clock
 from application.tickets.records import TICKETS, TicketCommand, save
@@ -15,8 +14,7 @@ from domain.tickets.ticket_credential import TicketCredential
 from domain.users.user import User
 
 
-@dataclass(frozen=True, kw_only=True)
-class EraseUser(TicketCommand):
+class EraseUser(TicketCommand, frozen=True, kw_only=True):
     """Erase the user and delete the ticket."""
 
     def loads(self) -> Sequence[Load]:

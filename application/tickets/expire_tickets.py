@@ -23,8 +23,7 @@ ACTOR = "tickets jobs expire"
 PAGE = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoteExpiry(TicketCommand):
+class NoteExpiry(TicketCommand, frozen=True, kw_only=True):
     """Record the expiry event that is due, if any."""
 
 

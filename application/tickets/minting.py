@@ -5,8 +5,10 @@ computes the hash in a thread and submits the command again with the result.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from application.shared.ports import Randomness
 from application.tickets.records import SendingCommand
@@ -51,8 +53,7 @@ class HashComparison:
     matches: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class MintingCommand(SendingCommand):
+class MintingCommand(SendingCommand, frozen=True, kw_only=True):
     """A command that mints or hashes a ticket."""
 
     prepared: PreparedHash | None = None
@@ -97,6 +98,6 @@ def ticket_matches(
         return compared.matches
 
     def finish(slow_hash: SlowHash) -> Command:
-        return replace(command, compared=HashComparison(ticket_hash, slow_hash.matches(ticket, ticket_hash)))  # type: ignore[call-arg]
+        return replace(command, compared=HashComparison(ticket_hash, slow_hash.matches(ticket, ticket_hash)))
 
     raise SlowWork(finish)

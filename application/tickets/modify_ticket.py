@@ -1,6 +1,5 @@
 """Modify or delete a ticket credential."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from application.policies.records import policy
@@ -24,8 +23,7 @@ class StaleVersion(Refusal):
     KIND = Kind.STALE_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModifyTicket(TicketCommand):
+class ModifyTicket(TicketCommand, frozen=True, kw_only=True):
     """Change the given fields; None leaves a field unchanged."""
 
     version: int | None = None
@@ -35,8 +33,7 @@ class ModifyTicket(TicketCommand):
     valid_to: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeleteTicket(TicketCommand):
+class DeleteTicket(TicketCommand, frozen=True, kw_only=True):
     """Delete the credential; its history is retained."""
 
 

@@ -1,7 +1,6 @@
 """The record set of ticket credentials, and lookups on it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from application.policies.records import policies_of
 from application.transaction.command import Command
@@ -34,7 +33,7 @@ class TicketExists(Refusal):
     KIND = Kind.TICKET_EXISTS
 
 
-class TicketCommand(Command):
+class TicketCommand(Command, frozen=True):
     """A command about the ticket of a user."""
 
     def loads(self) -> Sequence[Load]:
@@ -42,8 +41,7 @@ class TicketCommand(Command):
         return [*ticket_of(self.subject), policies_of(self.subject.client_ext_id)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SendingCommand(TicketCommand):
+class SendingCommand(TicketCommand, frozen=True, kw_only=True):
     """A command that sends a ticket. overrides_limit: the caller may exceed the daily limit."""
 
     overrides_limit: bool = False

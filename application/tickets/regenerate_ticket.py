@@ -1,6 +1,5 @@
 """Regenerate (reset) a ticket."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from application.policies.records import policy
@@ -14,8 +13,7 @@ from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy_definition import PolicyKey
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegenerateTicket(MintingCommand):
+class RegenerateTicket(MintingCommand, frozen=True, kw_only=True):
     """Replace the user's ticket by a new one."""
 
 

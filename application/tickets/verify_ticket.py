@@ -1,6 +1,5 @@
 """Verify a presented ticket."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -22,8 +21,7 @@ from domain.tickets.ticket_credential import TicketCredential, Verdict
 from domain.tickets.typed_ticket import as_minted
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyTicket(MintingCommand):
+class VerifyTicket(MintingCommand, frozen=True, kw_only=True):
     """Verify a ticket and record the attempt."""
 
     ticket: ClearTicket

@@ -66,8 +66,7 @@ def matches(condition: frozenset[int] | str | None, version: int | None) -> bool
     return condition == "*" or version in condition
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """A change requested by a caller; see Attribution for the fields they share.
 
     retryable: the request has an Idempotency-Key, so the answer is stored for retries. former_digests: the digests of

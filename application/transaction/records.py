@@ -50,7 +50,7 @@ class Load(NamedTuple):
     prefix: tuple[Any, ...]
 
 
-class Change(NamedTuple, Generic[Row]):
+class Change(Struct, Generic[Row], frozen=True, gc=False):
     """A row before and after a transaction; None: the row does not exist."""
 
     former: Row | None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from application.shared.errors import RowRefused
@@ -35,8 +35,7 @@ class RecordReport(NamedTuple):
     left: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordUser(UserCommand):
+class RecordUser(UserCommand, frozen=True, kw_only=True):
     """Record a user whose row has no salt.
 
     by_operator: also if the user has events. A job must not do that: it would commit to a row that a writer to the database

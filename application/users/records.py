@@ -23,7 +23,7 @@ class UserNotFound(Refusal):
     KIND = Kind.NOT_FOUND
 
 
-class UserCommand(Command):
+class UserCommand(Command, frozen=True):
     """A command about the data of a user."""
 
     def loads(self) -> Sequence[Load]:

@@ -1,7 +1,6 @@
 """Register a user."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from application.shared.ports import Clock, Randomness
@@ -17,8 +16,7 @@ from domain.users.recipient import Contact, Recipient
 from domain.users.user import User, UserState
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegisterUser(UserCommand):
+class RegisterUser(UserCommand, frozen=True, kw_only=True):
     """Set the complete data of a user."""
 
     contact: Contact

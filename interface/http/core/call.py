@@ -3,13 +3,14 @@
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode
 from uuid import UUID
 
 import anyio.to_thread
+from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
 
 from application.record.access_log import READ, AccessRecorder, NoteAccess

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from application.record.access_log import READ, AccessRecorder, NoteAccess
 from application.shared.errors import StoreUnavailable

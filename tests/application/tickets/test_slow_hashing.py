@@ -3,11 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from itertools import count
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from application.shared.errors import Overloaded, ShareUsed
 from application.tickets.minting import SlowHash, SlowWork
@@ -23,8 +23,7 @@ from domain.shared.subject import Subject
 from tests.support.fakes import TRACEPARENT, FakeSlowHash
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hashed(Command):
+class Hashed(Command, frozen=True, kw_only=True):
     """A command that needs one slow hash."""
 
     prepared: bool = False
