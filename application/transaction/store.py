@@ -33,6 +33,9 @@ class Store(Protocol):
         after which it is unknown whether the changes were stored.
         """
 
+    def commit_if_free(self, changes: Changes) -> bool:
+        """Store the changes like `commit`, unless it would wait for another writer: False, and nothing was stored."""
+
     def events_of(self, stream: UUID) -> Sequence[Event]:
         """Return every event of a stream, oldest first. Raises StoreUnavailable."""
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
+from eventsourcing.persistence import StoredEvent
+
 from application.record.ledger import LedgerEntry
 from application.transaction.details import Details
 from domain.shared.event import Event
@@ -39,9 +41,12 @@ class SqlEvents(SqlTables):
     def _without_reasons(
         self, stream: UUID, after: int | None = None, last: int | None = None
     ) -> Sequence[Event]:
-        with self._translated_failures():
-            stored = self._recorder.select_events(stream, gt=after, lte=last)
+        stored = self._stored_events(stream, after, last)
         return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
+
+    def _stored_events(self, stream: UUID, after: int | None, last: int | None) -> Sequence[StoredEvent]:
+        with self._translated_failures():
+            return self._recorder.select_events(stream, gt=after, lte=last)
 
     def _with_reasons(self, events: Sequence[Event], client_ext_id: str, stream: UUID) -> Sequence[Event]:
         if not any(event.reason_erased for event in events):

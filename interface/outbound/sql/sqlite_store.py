@@ -7,28 +7,14 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
-from eventsourcing.persistence import (
-    ConnectionUnavailableError,
-    IntegrityError,
-    OperationalError,
-    PersistenceError,
-    StoredEvent,
-)
-from eventsourcing.sqlite import (
-    SQLiteApplicationRecorder,
-    SQLiteConnection,
-    SQLiteConnectionPool,
-    SQLiteCursor,
-    SQLiteDatastore,
-)
+from eventsourcing.persistence import StoredEvent
 
 from application.record.ledger import leaf_of
 from application.record.streams import columns_of
@@ -40,30 +26,33 @@ from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import schema, sqlite_schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.queries import SqlQueries
+from interface.outbound.sql.sqlite_connections import LOCK_TIMEOUT_SECONDS, Connections, WriterBusy
 from interface.outbound.sql.sqlite_lock import share
 from interface.outbound.sql.table import Row, Storing, Table
 from interface.outbound.sql.tables import Tables
 
-Chunked = TypeVar("Chunked", bound=tuple[Any, ...])
-
-LOCK_TIMEOUT_SECONDS = 5
-# The library caches one prepared statement per connection; the store uses dozens.
-_CACHED_STATEMENTS = 128
 _MOST_ROWS = 128
+_MOST_VERSIONS = 2**63 - 1
 _POLL_SECONDS = 0.005
 _NOTIFY_SECONDS = 1
-# 40 MB: a page that many commits change is written to the database once for all of them.
-_CHECKPOINT_PAGES = 10_000
 _CUT_WAIT_SECONDS = 0.1
-_INSERT_EVENTS = "INSERT INTO ticket_events (originator_id, originator_version, topic, state) VALUES"
-_GROW_LEDGER = """
-INSERT INTO ledger_sizes (client_ext_id, size) VALUES (?,?)
-ON CONFLICT DO UPDATE SET size=size+excluded.size RETURNING size
+_GROW_LEDGERS = """
+INSERT INTO ledger_sizes (client_ext_id, size) SELECT client_ext_id, size FROM new WHERE true
+ON CONFLICT DO UPDATE SET size = ledger_sizes.size + excluded.size RETURNING client_ext_id, size
 """
-# Each insertion names its columns: a store of the next release may have more (ADR 12).
-_INSERT_LEDGER = (
-    "INSERT INTO ledger (client_ext_id, position, stream, version, user_ext_id, topic, occurred, actor, trace_id, leaf)"
-    " VALUES"
+_EVENT_COLUMNS = ("originator_id", "originator_version", "topic", "state")
+_SELECT_EVENTS = f"SELECT {', '.join(_EVENT_COLUMNS)} FROM {schema.EVENTS_TABLE} WHERE originator_id = ?"
+_LEDGER_COLUMNS = (
+    "client_ext_id",
+    "position",
+    "stream",
+    "version",
+    "user_ext_id",
+    "topic",
+    "occurred",
+    "actor",
+    "trace_id",
+    "leaf",
 )
 _TABLES = [
     table
@@ -109,11 +98,10 @@ class SqliteStore(SqlQueries):
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
                 sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS, self._tables.sealed() if sealer else ())
-                self._datastore = _Datastore(uri_of(path))
+                self._connections = Connections(uri_of(path))
             except BaseException:
                 os.close(self._shared)
                 raise
-        self._recorder = _Recorder(self._datastore, events_table_name=schema.EVENTS_TABLE)
         self._mapper = JsonMapper()
 
     def schema_version(self) -> int:
@@ -129,8 +117,44 @@ class SqliteStore(SqlQueries):
         query = self._tables.load_query(loads, _wanted)
         if query is None:
             return LoadedState()
-        parameters = [json.dumps([_hexed(prefix) for prefix in prefixes]) for prefixes in query.prefixes]
-        return query.read(self._fetch(query.statement, parameters), self._accepts)
+        parameters = [json.dumps(prefixes, default=_hex) for prefixes in query.prefixes]
+        with _failures():
+            rows = self._connections.fetch_newest(query.statement, parameters)
+        return query.read(rows, self._accepts)
+
+    def commit(self, changes: Changes) -> None:
+        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
+        self._commit(changes, waits=True)
+
+    def commit_if_free(self, changes: Changes) -> bool:
+        """Store the changes like `commit`, unless it would wait for another writer or a checkpoint: False."""
+        try:
+            self._commit(changes, waits=False)
+        except WriterBusy:
+            return False
+        return True
+
+    def _commit(self, changes: Changes, *, waits: bool) -> None:
+        events = [self._mapper.to_stored_event(event) for event in changes.events]
+        with _failures():
+            steps = self._tables.steps(changes, guarded=False)
+            guarded_steps = self._tables.steps(changes, guarded=True)
+            with self._connections.transaction(waits=waits) as connection:
+                _insert(connection, schema.EVENTS_TABLE, _EVENT_COLUMNS, map(_event_columns, events))
+                _insert(connection, "ledger", _LEDGER_COLUMNS, _ledger_rows(connection, events, changes))
+                for storing, rows in steps:
+                    _store(connection, storing, rows)
+                for storing, rows in guarded_steps:
+                    before = connection.total_changes
+                    _store(connection, storing, rows)
+                    if storing.is_counted and connection.total_changes - before != len(rows):
+                        raise Conflict
+
+    def _stored_events(self, stream: UUID, after: int | None, last: int | None) -> Sequence[StoredEvent]:
+        condition = "AND originator_version > ? AND originator_version <= ? ORDER BY originator_version"
+        bounds = (after or 0, _MOST_VERSIONS if last is None else last)
+        rows = self._fetch(f"{_SELECT_EVENTS} {condition}", (stream, *bounds))
+        return [StoredEvent(stream, version, topic, state) for _, version, topic, state in rows]
 
     def _translated_failures(self) -> AbstractContextManager[None]:
         return _failures()
@@ -168,18 +192,16 @@ class SqliteStore(SqlQueries):
                     yield f"table {table}, {place}: column {name} is not {kind}"
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        with _failures(), self._datastore.transaction(commit=False) as cursor:
-            cursor.execute(statement, _hexed(parameters))
-            return list(cursor.fetchall())
+        with _failures():
+            return self._connections.fetch(statement, parameters)
 
     def _change(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        with _failures(), self._datastore.transaction(commit=True) as cursor:
-            cursor.execute(statement, _hexed(parameters))
-            return list(cursor.fetchall())
+        with _failures(), self._connections.transaction() as connection:
+            return connection.execute(statement, parameters).fetchall()
 
     def _run(self, statement: str, rows: Sequence[Row]) -> None:
-        with _failures(), self._datastore.transaction(commit=True) as cursor:
-            cursor.executemany(statement, [_hexed(row) for row in rows])
+        with _failures(), self._connections.transaction() as connection:
+            connection.executemany(statement, rows)
 
     def commits(self) -> Iterator[None]:
         """Yield after every change of the file by another connection, by polling: SQLite has no notifications."""
@@ -213,13 +235,13 @@ class SqliteStore(SqlQueries):
         """
         connect = partial(sqlite3.connect, uri_of(self._path), uri=True, timeout=_CUT_WAIT_SECONDS)
         # One connection of a process at a time writes or makes a checkpoint (ADR 21).
-        with _failures(), self._datastore.writing(), closing(connect()) as connection:
+        with _failures(), self._connections.writing(), closing(connect()) as connection:
             [is_busy, _, _] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not is_busy
 
     def close(self) -> None:
         """Close the connections."""
-        self._datastore.close()
+        self._connections.close()
         if self._shared >= 0:
             os.close(self._shared)
             self._shared = -1
@@ -251,88 +273,6 @@ class _Lease:
         return True
 
 
-class _Recorder(SQLiteApplicationRecorder):
-    """Inserts the events and the rows of one transaction together."""
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        changes: Changes = kwargs["changes"]
-        tables: Tables = kwargs["tables"]
-        # It writes before it reads, so it waits for the lock instead of failing on a stale snapshot.
-        with self.datastore.transaction(commit=True) as cursor:
-            _insert(cursor, _INSERT_EVENTS, [_event_columns(event) for event in stored_events])
-            _insert(cursor, _INSERT_LEDGER, _ledger_rows(cursor, stored_events, changes))
-            for guarded in (False, True):
-                for storing, rows in tables.steps(changes, guarded=guarded):
-                    changed = sum(_store(cursor, storing, chunk) for chunk in _chunks(rows))
-                    if guarded and storing.is_counted and changed != len(rows):
-                        raise Conflict
-        return None
-
-
-class _Pool(SQLiteConnectionPool):
-    def _create_connection(self) -> SQLiteConnection:
-        connection = sqlite3.connect(
-            self.db_name,
-            uri=True,
-            check_same_thread=False,
-            isolation_level=None,
-            cached_statements=_CACHED_STATEMENTS,
-            timeout=LOCK_TIMEOUT_SECONDS,
-        )
-        connection.execute("PRAGMA synchronous=FULL")
-        # FAST leaves the content of freed pages. ON is the default of some builds of SQLite only.
-        connection.execute("PRAGMA secure_delete=ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        connection.row_factory = sqlite3.Row
-        return SQLiteConnection(sqlite_conn=connection, max_age=self.max_age)
-
-
-class _Datastore(SQLiteDatastore):
-    def __init__(self, db_name: str) -> None:
-        super().__init__(db_name)
-        self.pool = _Pool(db_name=db_name, pool_size=8, max_overflow=32, pool_timeout=LOCK_TIMEOUT_SECONDS)
-        self._writer = Lock()
-        self._guard = schema.SchemaGuard(len(schema.SQLITE))
-
-    @contextmanager
-    def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
-        """Yield a connection, to one writer at a time."""
-        with self.writing() if commit else nullcontext():
-            connection = self.pool.get_connection()
-            try:
-                self._check_schema(connection)
-                yield connection
-            except (PersistenceError, sqlite3.Error) as error:
-                # A failed connection may still be in its transaction. One that was opened while the file could not be
-                # written stays read-only.
-                if not isinstance(error, IntegrityError):
-                    connection.close()
-                raise
-            finally:
-                self.pool.put_connection(connection)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Be the only writer of the process.
-
-        In the library's pool, a waiting writer blocks all readers, even those of the event loop; and if it then cannot
-        open a connection, the pool never accepts a writer again.
-        """
-        if not self._writer.acquire(timeout=LOCK_TIMEOUT_SECONDS):
-            raise ConnectionUnavailableError("timeout while waiting for other writers")
-        try:
-            yield
-        finally:
-            self._writer.release()
-
-    def _check_schema(self, connection: SQLiteConnection) -> None:
-        read = partial(sqlite_schema.stored_schema, connection._sqlite_conn)  # noqa: SLF001 - the library hands out cursors only
-        try:
-            self._guard.check(read)
-        except RuntimeError as error:
-            raise OperationalError(str(error)) from None
-
-
 def _data_version(connection: sqlite3.Connection) -> int | None:
     try:
         return cast("int", connection.execute("PRAGMA data_version").fetchone()[0])
@@ -340,17 +280,18 @@ def _data_version(connection: sqlite3.Connection) -> int | None:
         return None  # locked for a moment; the caller polls again
 
 
-def _hexed(parameters: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(value.hex if isinstance(value, UUID) else value for value in parameters)
+def _hex(value: UUID) -> str:
+    return value.hex
 
 
-def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], changes: Changes) -> list[Row]:
+def _ledger_rows(
+    connection: sqlite3.Connection, events: Sequence[StoredEvent], changes: Changes
+) -> list[Row]:
     """Assign the next positions of each client. The transaction already has the write lock."""
     ledger = [columns_of(*pair) for pair in zip(changes.events, changes.subjects, strict=True)]
-    position: dict[str, int] = {}
-    for client, count in Counter(columns.client_ext_id for columns in ledger).items():
-        cursor.execute(_GROW_LEDGER, (client, count))
-        position[client] = cursor.fetchone()[0] - count
+    counts = Counter([columns.client_ext_id for columns in ledger])
+    grown = _execute(connection, ("client_ext_id", "size"), list(counts.items()), _GROW_LEDGERS)
+    position = {client: size - counts[client] for client, size in grown}
     rows = []
     for columns, event in zip(ledger, events, strict=True):
         client, stream, version, user, topic, *others = columns
@@ -360,13 +301,41 @@ def _ledger_rows(cursor: SQLiteCursor, events: Sequence[StoredEvent], changes: C
     return rows
 
 
-def _store(cursor: SQLiteCursor, storing: Storing[Any, Any], rows: Sequence[Row]) -> int:
-    """Run a statement for these rows. Returns the number of changed rows."""
-    new = f"WITH new ({', '.join(storing.columns)}) AS (VALUES {_marks(rows)})"
-    statement = f"{new} {storing.statement.format(new='new')}"
-    cursor.execute(statement, _hexed([value for row in rows for value in row]))
-    cursor.execute("SELECT changes()")  # the cursor does not count rows behind a WITH
-    return cast("int", cursor.fetchone()[0])
+def _store(connection: sqlite3.Connection, storing: Storing[Any, Any], rows: Sequence[Row]) -> None:
+    """Run a statement for these rows."""
+    _execute(connection, tuple(storing.columns), rows, storing.statement.format(new="new"))
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Insert the rows. It names the columns: a store of the next release may have more (ADR 12)."""
+    names = ", ".join(columns)
+    _execute(connection, columns, list(rows), f"INSERT INTO {table} ({names}) SELECT {names} FROM new")
+
+
+def _execute(
+    connection: sqlite3.Connection, columns: Sequence[str], rows: Sequence[Row], statement: str
+) -> list[Any]:
+    """Run a statement for the rows of the relation `new` with these columns. Returns its rows.
+
+    The number of rows in a statement is a power of two, so that few different statements are prepared and cached: the missing
+    rows are NULL, and are left out. One execution for each row (`executemany`) takes a third longer, and rows as JSON twice as
+    long.
+    """
+    returned = []
+    for begin in range(0, len(rows), _MOST_ROWS):
+        chunk = rows[begin : begin + _MOST_ROWS]
+        count = 1 << (len(chunk) - 1).bit_length()
+        values = [value for row in chunk for value in row]
+        values += [None] * ((count - len(chunk)) * len(columns))
+        values.append(len(chunk))
+        returned += connection.execute(_with_rows(columns, count, statement), values).fetchall()
+    return returned
+
+
+@cache
+def _with_rows(columns: Sequence[str], count: int, statement: str) -> str:
+    marks = ",".join([f"({','.join('?' * len(columns))})"] * count)
+    return f"WITH new ({', '.join(columns)}) AS (SELECT * FROM (VALUES {marks}) LIMIT ?) {statement}"
 
 
 def _wanted(prefix: Mapping[str, str]) -> str:
@@ -375,33 +344,14 @@ def _wanted(prefix: Mapping[str, str]) -> str:
 
 
 def _event_columns(event: StoredEvent) -> Row:
-    return cast("UUID", event.originator_id).hex, event.originator_version, event.topic, event.state
-
-
-def _insert(cursor: SQLiteCursor, statement: str, rows: Sequence[Row]) -> None:
-    """Insert the rows in few executions: each releases and reacquires the GIL, which is slow beside a busy event loop."""
-    for chunk in _chunks(rows):
-        cursor.execute(f"{statement} {_marks(chunk)}", [value for columns in chunk for value in columns])
-
-
-def _marks(rows: Sequence[Row]) -> str:
-    return ",".join([f"({','.join('?' * len(rows[0]))})"] * len(rows))
-
-
-def _chunks(rows: Sequence[Chunked]) -> Iterator[Sequence[Chunked]]:
-    """Split the rows into chunks of 128, 64, 32 … 1, so that few different statements are prepared and cached."""
-    begin = 0
-    while rest := len(rows) - begin:
-        count = 1 << (min(rest, _MOST_ROWS).bit_length() - 1)
-        yield rows[begin : begin + count]
-        begin += count
+    return event.originator_id, event.originator_version, event.topic, event.state
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
     try:
         yield
-    except IntegrityError as error:
+    except sqlite3.IntegrityError as error:
         raise Conflict(str(error)) from error
-    except (PersistenceError, sqlite3.Error, OSError) as error:
+    except (RuntimeError, sqlite3.Error, OSError) as error:
         raise StoreUnavailable(f"the SQLite store failed: {error}") from error

@@ -14,7 +14,7 @@ import pytest
 from application.subscriptions.records import Progress
 from domain.subscriptions.subscription import SubscriptionKey
 from interface.composition.register import TABLES
-from interface.outbound.sql import sqlite_store
+from interface.outbound.sql import sqlite_connections
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.fakes import SUBJECT
 from tests.support.server import PATIENCE_SECONDS, until
@@ -51,9 +51,9 @@ class Turn:
         self._lock = Lock()
         self.asked = 0
 
-    def acquire(self, timeout: float) -> bool:
-        self.asked += 1
-        return self._lock.acquire(timeout=timeout)
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        self.asked += blocking
+        return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
         self._lock.release()
@@ -61,11 +61,11 @@ class Turn:
 
 def test_a_reader_does_not_wait_for_waiting_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop reads and would block with them."""
-    monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(sqlite_connections, "LOCK_TIMEOUT_SECONDS", PATIENCE_SECONDS)
     store = SqliteStore(tmp_path / "tickets.db", TABLES)
     other = sqlite3.connect(tmp_path / "tickets.db", isolation_level=None)
     turn: Any = Turn()
-    monkeypatch.setattr(store._datastore, "_writer", turn)
+    monkeypatch.setattr(store._connections, "_turn", turn)
     progress = (SubscriptionKey("client-123", "hook"), 1, Progress(acknowledged=0))
     with closing(store), closing(other), ThreadPoolExecutor(2) as pool:
         other.execute("BEGIN IMMEDIATE")
