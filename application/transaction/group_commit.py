@@ -3,8 +3,9 @@
 The single writer of a process takes the queued commands, runs their handlers, commits once, and answers each caller. It
 never delays a command to fill a batch.
 
-The writer is a task on the callers' event loop; only calls that block on the store run in a thread. A writer thread
-would compete with the loop for the interpreter lock, which costs more than the decisions themselves (ADR 6).
+The writer runs on the callers' event loop; only calls that block on the store run in a thread. A writer thread would compete
+with the loop for the interpreter lock, which costs more than the decisions themselves (ADR 6). A small batch needs neither
+a task nor the thread while commits are fast and no other process writes.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 from application.shared.errors import Conflict, Overloaded, StoreUnavailable, Unavailable
 from application.shared.ports import Randomness
 from application.transaction.command import ANSWERS, Answer, Command, IdempotencyKeyReused
+from application.transaction.commit_pace import CommitPace
 from application.transaction.details import set_apart
 from application.transaction.records import Changes, Load, LoadedState
 from application.transaction.store import Store
@@ -33,6 +35,8 @@ Handler = Callable[[Any, UnitOfWork], Answer]
 
 # A conflict means that another process committed, so the system makes progress; the limit bounds the delay of one batch.
 MAX_ATTEMPTS = 50
+# The thread stores larger batches, so that the loop answers other requests meanwhile.
+_MOST_ON_LOOP = 4
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,14 @@ log = logging.getLogger(__name__)
 class _QueuedCommand:
     command: Command
     future: "asyncio.Future[Answer]"
+
+
+class _Decided(NamedTuple):
+    """The decisions on a batch. retried: the indexes of the commands that were retries."""
+
+    answers: Sequence[Answer | Exception]
+    changes: Changes
+    retried: set[int]
 
 
 class Batch(NamedTuple):
@@ -80,6 +92,8 @@ class GroupCommit:
         self._max_batch = max_batch
         self._queue: deque[_QueuedCommand] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._is_scheduled = False
+        self._pace = CommitPace()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "store")
 
@@ -94,9 +108,11 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         queued = _QueuedCommand(command, loop.create_future())
         self._queue.append(queued)
-        if self._writer is None:
-            # In an empty context, since the task serves other requests, too.
-            self._writer = loop.create_task(self._write(), context=Context())
+        if self._writer is None and not self._is_scheduled:
+            # After the callbacks that are due, which may queue more commands. In an empty context, since it serves other
+            # requests, too.
+            loop.call_soon(self._begin, context=Context())
+            self._is_scheduled = True
         return await queued.future
 
     @property
@@ -112,12 +128,25 @@ class GroupCommit:
     async def close(self) -> None:
         """Reject new commands, process the queued ones, and stop."""
         self._closing = True
+        if self._is_scheduled:
+            await asyncio.sleep(0)
         if self._writer is not None:
             await self._writer
         self._thread.shutdown()
 
-    async def _write(self) -> None:
+    def _begin(self) -> None:
+        self._is_scheduled = False
+        batch: Sequence[_QueuedCommand] = ()
+        if self._store.lookup_is_nonblocking and self._pace.is_fast and len(self._queue) <= _MOST_ON_LOOP:
+            batch = self._take()
+            if self._store_on_loop(batch):
+                return
+        self._writer = asyncio.get_running_loop().create_task(self._write(batch))
+
+    async def _write(self, batch: Sequence[_QueuedCommand]) -> None:
         try:
+            if batch:
+                await self._store_and_answer(batch)
             while self._queue:
                 await self._store_and_answer(self._take())
         finally:
@@ -129,64 +158,85 @@ class GroupCommit:
         taken = [self._queue.popleft() for _ in range(count)]
         return [queued for queued in taken if not queued.future.cancelled()]
 
-    async def _store_and_answer(self, batch: Sequence[_QueuedCommand]) -> None:
-        answers: Sequence[Answer | Exception]
+    def _store_on_loop(self, batch: Sequence[_QueuedCommand]) -> bool:
+        """Return whether the commands were answered; otherwise nothing was stored, and the thread stores them."""
         commands = [queued.command for queued in batch]
-        began, retried = time.monotonic(), set[int]()
-        self._began = began
+        self._began = began = time.monotonic()
         try:
-            answers, retried = await self._store_together(commands)
-        except Unavailable as unavailable:
-            answers = [unavailable] * len(batch)
-        except Exception as error:
-            if len(batch) > 1:
+            decided = self._decide(commands, self._store.load(_loads(commands)))
+            if decided.changes:
+                committing = time.monotonic()
+                if not self._store.commit_if_free(decided.changes):
+                    return False
+                self._pace.observe(time.monotonic() - committing)
+                _notify(self._after_commit, decided.changes)
+        except Conflict:
+            return False
+        except Exception as error:  # noqa: BLE001 - raised to the callers
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                return False
+            decided = _failed(error, len(batch))
+        finally:
+            self._began = None
+        self._answer(batch, decided, began)
+        return True
+
+    async def _store_and_answer(self, batch: Sequence[_QueuedCommand]) -> None:
+        commands = [queued.command for queued in batch]
+        self._began = began = time.monotonic()
+        try:
+            decided = await self._store_together(commands)
+        except Exception as error:  # noqa: BLE001 - raised to the callers
+            if len(batch) > 1 and not isinstance(error, Unavailable):
                 # Isolate the command that caused the failure.
                 for queued in batch:
                     await self._store_and_answer([queued])
                 return
-            log.exception("a command could not be stored")
-            answers = [error]
+            decided = _failed(error, len(batch))
         finally:
             self._began = None
-        for queued, answer in zip(batch, answers, strict=True):
+        self._answer(batch, decided, began)
+
+    def _answer(self, batch: Sequence[_QueuedCommand], decided: _Decided, began: float) -> None:
+        for queued, answer in zip(batch, decided.answers, strict=True):
             if queued.future.cancelled():
                 continue
             if isinstance(answer, Exception):
                 queued.future.set_exception(answer)
             else:
                 queued.future.set_result(answer)
-        new = [number for number in range(len(commands)) if number not in retried]
+        new = [number for number in range(len(batch)) if number not in decided.retried]
         if new:
             seconds = time.monotonic() - began
             batch_seen = Batch(
-                [commands[number] for number in new], [answers[number] for number in new], seconds
+                [batch[number].command for number in new],
+                [decided.answers[number] for number in new],
+                seconds,
             )
             _notify(self.observe, batch_seen)
 
-    async def _store_together(
-        self, commands: Sequence[Command]
-    ) -> tuple[Sequence[Answer | Exception], set[int]]:
-        """Return the answers, and the indexes of the commands that were retries."""
+    async def _store_together(self, commands: Sequence[Command]) -> _Decided:
         if not commands:
-            return [], set()
+            return _Decided([], Changes(), set())
         loads = _loads(commands)
         for _ in range(MAX_ATTEMPTS):
-            loaded = await self._load(loads)
-            total, retried = Changes(), set[int]()
-            answers: list[Answer | Exception] = []
-            for number, command in enumerate(commands):
-                if command.retryable and loaded.get(ANSWERS, command.key) is not None:
-                    retried.add(number)
-                answers.append(self._decide(command, loaded, total))
-            if not total:
-                return answers, retried
+            decided = self._decide(commands, await self._load(loads))
+            if not decided.changes:
+                return decided
             try:
-                await self._in_thread(self._store.commit, total)
+                seconds = await self._in_thread(self._commit, decided.changes)
             except Conflict:
                 continue
-            _notify(self._after_commit, total)
-            return answers, retried
+            if len(commands) <= _MOST_ON_LOOP:
+                self._pace.observe(seconds)
+            _notify(self._after_commit, decided.changes)
+            return decided
         raise StoreUnavailable("Too many concurrent updates")
+
+    def _commit(self, changes: Changes) -> float:
+        began = time.monotonic()
+        self._store.commit(changes)
+        return time.monotonic() - began
 
     async def _load(self, loads: Sequence[Load]) -> LoadedState:
         if self._store.lookup_is_nonblocking:
@@ -196,13 +246,20 @@ class GroupCommit:
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    def _decide(self, command: Command, loaded: LoadedState, total: Changes) -> Answer | Exception:
-        try:
-            answer, changes = self._run(command, loaded)
-        except Exception as error:  # noqa: BLE001 - raised to this caller only
-            return error
-        total.add(changes, loaded)
-        return answer
+    def _decide(self, commands: Sequence[Command], loaded: LoadedState) -> _Decided:
+        total, retried = Changes(), set[int]()
+        answers: list[Answer | Exception] = []
+        for number, command in enumerate(commands):
+            if command.retryable and loaded.get(ANSWERS, command.key) is not None:
+                retried.add(number)
+            try:
+                answer, changes = self._run(command, loaded)
+            except Exception as error:  # noqa: BLE001 - raised to this caller only
+                answers.append(error)
+            else:
+                total.add(changes, loaded)
+                answers.append(answer)
+        return _Decided(answers, total, retried)
 
     def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
         if command.retryable and (stored := loaded.get(ANSWERS, command.key)):
@@ -219,6 +276,12 @@ class GroupCommit:
         if command.retryable:
             changes.put(ANSWERS, command.key, None, answer)
         return answer, changes
+
+
+def _failed(error: Exception, count: int) -> _Decided:
+    if not isinstance(error, Unavailable):
+        log.error("a command could not be stored", exc_info=error)
+    return _Decided([error] * count, Changes(), set())
 
 
 def _loads(commands: Sequence[Command]) -> Sequence[Load]:

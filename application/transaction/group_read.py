@@ -8,13 +8,15 @@ from contextvars import Context
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
 
+_Waiting = tuple[Sequence[Load], asyncio.Future[LoadedState]]
+
 
 class GroupRead:
     """Combines the look-ups that arrive while the former query is running."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[tuple[Sequence[Load], asyncio.Future[LoadedState]]] = []
+        self._waiting: list[_Waiting] = []
         self._reader: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "group-read")
 
@@ -23,30 +25,47 @@ class GroupRead:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[LoadedState] = loop.create_future()
         self._waiting.append((loads, future))
-        if self._reader is None:
+        if self._store.lookup_is_nonblocking:
+            if len(self._waiting) == 1:
+                # After the callbacks that are due, which may look up more rows.
+                loop.call_soon(self._read_here, context=Context())
+        elif self._reader is None:
             # In an empty context, since the task serves other requests, too.
             self._reader = loop.create_task(self._read(), context=Context())
         return await future
 
+    def _read_here(self) -> None:
+        waiting, loads = self._take()
+        found: LoadedState | Exception
+        try:
+            found = self._store.load(loads)
+        except Exception as error:  # noqa: BLE001 - raised to each caller
+            found = error
+        _answer(waiting, found)
+
     async def _read(self) -> None:
         while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            loads = list({load for loads, _ in waiting for load in loads})
+            waiting, loads = self._take()
             found: LoadedState | Exception
             try:
-                found = await self._load(loads)
+                found = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._store.load, loads
+                )
             except Exception as error:  # noqa: BLE001 - raised to each caller
                 found = error
-            for _, future in waiting:
-                if future.cancelled():
-                    continue
-                if isinstance(found, Exception):
-                    future.set_exception(found)
-                else:
-                    future.set_result(found)
+            _answer(waiting, found)
         self._reader = None
 
-    async def _load(self, loads: Sequence[Load]) -> LoadedState:
-        if self._store.lookup_is_nonblocking:
-            return self._store.load(loads)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._store.load, loads)
+    def _take(self) -> tuple[list[_Waiting], list[Load]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting, list({load for loads, _ in waiting for load in loads})
+
+
+def _answer(waiting: Sequence[_Waiting], found: LoadedState | Exception) -> None:
+    for _, future in waiting:
+        if future.cancelled():
+            continue
+        if isinstance(found, Exception):
+            future.set_exception(found)
+        else:
+            future.set_result(found)
