@@ -92,8 +92,7 @@ def _statement(has_events: bool, steps: tuple[Storing[Any, Any], ...]) -> str:
         # A later step would otherwise run first, and lock rows before the ledger.
         after = " WHERE (SELECT count(*) FROM grown) >= 0" if has_events else ""
         parts += [_new(new, storing, after), f"stored_{number} AS ({storing.statement.format(new=new)})"]
-    notify = "pg_notify('ticket_events', '')" if has_events else "1"
-    return f"WITH {', '.join(parts)} SELECT {notify}"
+    return f"WITH {', '.join(parts)} SELECT"
 
 
 def _new(name: str, storing: Storing[Any, Any], after: str = "") -> str:

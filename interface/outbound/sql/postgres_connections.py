@@ -84,6 +84,11 @@ class Datastore(PostgresDatastore):
                 raise psycopg.OperationalError(str(error)) from None
             yield connection
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of its connections, for psycopg."""
+        return cast("dict[str, Any]", self.pool.kwargs)
+
     def register_type_adapters(self) -> None:
         """Do nothing: the library would connect here, for composite types that the service does not use."""
 
@@ -115,7 +120,7 @@ def open_datastore(
         idle_in_transaction_session_timeout=_STATEMENT_TIMEOUT_SECONDS,
     )
     datastore.pool.reconnect_timeout = _POOL_RECONNECT_SECONDS
-    connect = cast("dict[str, Any]", datastore.pool.kwargs)
+    connect = datastore.options
     for name in [name for name, value in named.items() if not value]:
         del connect[name]  # so that libpq's defaults apply (a socket, the user's name, a password file)
     connect.update(options)

@@ -19,7 +19,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
-from application.transaction.records import Load, LoadedState
+from application.transaction.records import Changes, Load, LoadedState
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
@@ -32,6 +32,7 @@ from interface.outbound.sql.postgres_connections import (
     pin_schema,
     require_synchronous_replication,
 )
+from interface.outbound.sql.postgres_notifier import CHANNEL, Notifier
 from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.table import Row, Table
 from interface.outbound.sql.tables import Tables
@@ -47,11 +48,13 @@ class Connections(NamedTuple):
     url: str
     datastore: Datastore
     recorder: "_Recorder"
+    notifier: Notifier
 
     @classmethod
     def to(cls, url: str, datastore: Datastore) -> "Connections":
         """Return the connections of a pool."""
-        return cls(url, datastore, _Recorder(datastore, events_table_name=schema.EVENTS_TABLE))
+        recorder = _Recorder(datastore, events_table_name=schema.EVENTS_TABLE)
+        return cls(url, datastore, recorder, Notifier(datastore.options))
 
 
 class PostgresStore(SqlQueries):
@@ -82,7 +85,7 @@ class PostgresStore(SqlQueries):
 
     def _use(self, connections: Connections, tables: Tables) -> None:
         self.connections = connections
-        self._url, self._datastore, self._recorder = connections
+        self._url, self._datastore, self._recorder, self._notifier = connections
         self._tables = tables
         self._mapper = JsonMapper()
 
@@ -117,6 +120,12 @@ class PostgresStore(SqlQueries):
             rows = _query(connection, query.statement, parameters).fetchall()
         return query.read(rows, self._accepts)
 
+    def commit(self, changes: Changes) -> None:
+        """Store all changes durably, or none, and wake the readers. Raises Conflict, StoreUnavailable."""
+        super().commit(changes)
+        if changes.events:
+            self._notifier.wake()
+
     def _translated_failures(self) -> AbstractContextManager[None]:
         return _failures()
 
@@ -146,12 +155,12 @@ class PostgresStore(SqlQueries):
                 _query(connection, statement.replace("?", "%s"), row)
 
     def commits(self) -> Iterator[None]:
-        """Yield at every NOTIFY of a commit, and once a second, since a NOTIFY can be lost with its connection."""
+        """Yield after commits, and once a second, since a NOTIFY can be lost."""
         while True:
             yield
             try:
                 with psycopg.connect(**connection_options(self._url), autocommit=True) as connection:
-                    connection.execute("LISTEN ticket_events")
+                    connection.execute(f"LISTEN {CHANNEL}".encode())
                     yield  # for commits before LISTEN
                     while True:
                         list(connection.notifies(timeout=_NOTIFY_SECONDS, stop_after=1))
@@ -164,7 +173,8 @@ class PostgresStore(SqlQueries):
         return str(self._fetch("SELECT pg_current_wal_lsn()::text", ())[0][0])
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, after a NOTIFY that is due."""
+        self._notifier.close()
         self._datastore.close()
 
 
