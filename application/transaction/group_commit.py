@@ -25,7 +25,7 @@ from application.transaction.command import ANSWERS, Answer, Command, Idempotenc
 from application.transaction.commit_pace import CommitPace
 from application.transaction.details import set_apart
 from application.transaction.records import Changes, Load, LoadedState
-from application.transaction.store import Store
+from application.transaction.store import Store, StoreOnLoop
 from application.transaction.unit_of_work import UnitOfWork
 from domain.shared.errors import Kind, Refusal
 
@@ -83,6 +83,7 @@ class GroupCommit:
         max_batch: int = 128,
     ) -> None:
         self._store = store
+        self._on_loop = store if isinstance(store, StoreOnLoop) else None
         self._handlers = handlers
         self._randomness = randomness
         self._after_commit = after_commit
@@ -224,24 +225,32 @@ class GroupCommit:
             if not decided.changes:
                 return decided
             try:
-                seconds = await self._in_thread(self._commit, decided.changes)
+                await self._commit(decided.changes, len(commands))
             except Conflict:
                 continue
-            if len(commands) <= _MOST_ON_LOOP:
-                self._pace.observe(seconds)
             _notify(self._after_commit, decided.changes)
             return decided
         raise StoreUnavailable("Too many concurrent updates")
 
-    def _commit(self, changes: Changes) -> float:
-        began = time.monotonic()
-        self._store.commit(changes)
-        return time.monotonic() - began
-
     async def _load(self, loads: Sequence[Load]) -> LoadedState:
+        if self._on_loop:
+            return await self._on_loop.load_on_loop(loads)
         if self._store.lookup_is_nonblocking:
             return self._store.load(loads)
         return await self._in_thread(self._store.load, loads)
+
+    async def _commit(self, changes: Changes, count: int) -> None:
+        if self._on_loop:
+            await self._on_loop.commit_on_loop(changes)
+            return
+        seconds = await self._in_thread(self._timed_commit, changes)
+        if count <= _MOST_ON_LOOP:
+            self._pace.observe(seconds)
+
+    def _timed_commit(self, changes: Changes) -> float:
+        began = time.monotonic()
+        self._store.commit(changes)
+        return time.monotonic() - began
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
 from application.transaction.records import Load, LoadedState
-from application.transaction.store import Store
+from application.transaction.store import Store, StoreOnLoop
 
 _Waiting = tuple[Sequence[Load], asyncio.Future[LoadedState]]
 
@@ -16,6 +16,7 @@ class GroupRead:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._on_loop = store if isinstance(store, StoreOnLoop) else None
         self._waiting: list[_Waiting] = []
         self._reader: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "group-read")
@@ -48,13 +49,16 @@ class GroupRead:
             waiting, loads = self._take()
             found: LoadedState | Exception
             try:
-                found = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._store.load, loads
-                )
+                found = await self._load(loads)
             except Exception as error:  # noqa: BLE001 - raised to each caller
                 found = error
             _answer(waiting, found)
         self._reader = None
+
+    async def _load(self, loads: Sequence[Load]) -> LoadedState:
+        if self._on_loop:
+            return await self._on_loop.load_on_loop(loads)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._store.load, loads)
 
     def _take(self) -> tuple[list[_Waiting], list[Load]]:
         waiting, self._waiting = self._waiting, []

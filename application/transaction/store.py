@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from application.transaction.records import Changes, Load, LoadedState
@@ -47,3 +47,14 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close connections and files."""
+
+
+@runtime_checkable
+class StoreOnLoop(Protocol):
+    """A store whose calls can wait on the event loop instead of a thread."""
+
+    async def load_on_loop(self, loads: Sequence[Load]) -> LoadedState:
+        """Return the committed rows. Raises StoreUnavailable."""
+
+    async def commit_on_loop(self, changes: Changes) -> None:
+        """Do the same as `commit` of the store."""

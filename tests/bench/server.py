@@ -28,6 +28,7 @@ from interface.http.core.responses import json_response
 from interface.outbound.sql import sqlite_store
 from interface.settings import read_settings
 from tests.bench import textbook
+from tests.support.commits import around_commits
 
 _BODY = json.dumps(
     {
@@ -94,23 +95,12 @@ def worker_app() -> FastAPI:
         sqlite_store._ledger_rows = lambda *_: []
     running = start(settings)
     counts = {"commits": 0, "events": 0}
-    commit, commit_if_free = running.store.commit, running.store.commit_if_free
 
     def count(changes: Changes) -> None:
         counts["commits"] += 1
         counts["events"] += len(changes.events)
 
-    def counting(changes: Changes) -> None:
-        commit(changes)
-        count(changes)
-
-    def counting_if_free(changes: Changes) -> bool:
-        if is_stored := commit_if_free(changes):
-            count(changes)
-        return is_stored
-
-    running.store.commit = counting  # type: ignore[method-assign]
-    running.store.commit_if_free = counting_if_free  # type: ignore[method-assign]
+    around_commits(running.store, after=count)
     app = http_app(running)
     app.include_router(no_op_router())
     app.include_router(unbatched_router(running))

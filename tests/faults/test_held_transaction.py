@@ -21,7 +21,7 @@ from domain.shared.subject import Subject
 from domain.users.recipient import Recipient
 from interface.composition.register import TABLES
 from interface.outbound.sql.codec import JsonMapper
-from interface.outbound.sql.postgres_commit import commit_query
+from interface.outbound.sql.postgres_commit import commit_steps
 from interface.outbound.sql.tables import Tables
 from tests.support.fakes import NOW, FakeClock, FakeRandomness, FakeSealer
 from tests.support.lanes import forms
@@ -64,8 +64,9 @@ def held_open(database_url: str) -> Iterator[None]:
     )
     changes: Changes = unit.changes
     stored = [JsonMapper().to_stored_event(event) for event in changes.events]
-    with psycopg.connect(database_url) as connection:
-        connection.execute(*commit_query(stored, changes, Tables(TABLES)))
+    with psycopg.connect(database_url, cursor_factory=psycopg.RawCursor) as connection:
+        for statement, arrays in commit_steps(stored, changes, Tables(TABLES)):
+            connection.execute(statement.text, list(map(list, arrays)))
         yield
 
 

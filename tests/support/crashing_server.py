@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from typing import Any, NoReturn
 
 from application.delivery.courier import NotDelivered
@@ -9,6 +10,7 @@ from application.transaction.records import Changes
 from interface import main
 from interface.composition import service
 from interface.outbound.mail.couriers import MailSpool
+from tests.support.commits import around_commits
 
 BEFORE_COMMIT = "crash before commit"
 AFTER_COMMIT = "crash after commit"
@@ -24,17 +26,12 @@ def die() -> NoReturn:
 def open_crashing_store(*arguments: Any) -> Any:
     """Return the real store with a crash before or after the commit of a marked command."""
     store = open_store(*arguments)
-    commit = store.commit
 
-    def commit_and_crash(changes: Changes) -> None:
-        reasons = {event.reason for event in changes.events}
-        if BEFORE_COMMIT in reasons:
-            die()
-        commit(changes)
-        if AFTER_COMMIT in reasons:
+    def crash_if(marker: str, changes: Changes) -> None:
+        if marker in {event.reason for event in changes.events}:
             die()
 
-    store.commit = commit_and_crash  # type: ignore[method-assign]
+    around_commits(store, before=partial(crash_if, BEFORE_COMMIT), after=partial(crash_if, AFTER_COMMIT))
     return store
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from aiosmtplib import SMTP
 
 from application.delivery.outbox import DELIVERIES
-from application.transaction.records import Changes
 from interface.composition import service
-from interface.outbound.sql import postgres_store, sqlite_store
+from interface.outbound.sql import sqlite_store
 from interface.outbound.sql.outbox_tables import DELIVERY_TABLE, SqlOutbox
+from interface.outbound.sql.postgres_session import Session
+from tests.support.commits import around_commits
 
 LEASED = "it has leased a ticket"
 CONNECTED = "it has connected to the mail server"
@@ -52,22 +53,23 @@ def _after_sending(what: str) -> Callable[[], None]:
 
 def _while_recording() -> None:
     # The event and the removal of the outbox row are written but not committed.
-    store, query = sqlite_store._store, postgres_store._query
+    store, run_on_loop = sqlite_store._store, Session.run_on_loop
 
     def store_and_die(connection: Any, storing: Any, rows: Any) -> None:
         store(connection, storing, rows)
         if storing in (DELIVERY_TABLE.store, DELIVERY_TABLE.remove):
             _die()
 
-    def die_before_the_commit(connection: Any, statement: str, parameters: Any) -> Any:
-        if "DELETE FROM outbox" in statement or "standing = 'failed'" in statement:
-            connection.execute("BEGIN")
-            query(connection, statement, parameters)
+    async def die_before_the_commit(session: Session, steps: Any) -> Any:
+        text = " ".join(statement.text for statement, _ in steps)
+        if "DELETE FROM outbox" in text or "standing = 'failed'" in text:
+            session._open(steps).execute("BEGIN")
+            session.run(steps)
             _die()
-        return query(connection, statement, parameters)
+        return await run_on_loop(session, steps)
 
     sqlite_store._store = store_and_die
-    postgres_store._query = die_before_the_commit
+    Session.run_on_loop = die_before_the_commit  # type: ignore[method-assign, assignment]
 
 
 def _after_recording() -> None:
@@ -75,15 +77,7 @@ def _after_recording() -> None:
 
     def open_crashing_store(*arguments: Any) -> Any:
         store = open_store(*arguments)
-        commit = store.commit
-
-        def commit_and_die(changes: Changes) -> None:
-            commit(changes)
-            if DELIVERIES in changes.rows:
-                _die()
-
-        store.commit = commit_and_die  # type: ignore[method-assign]
-        store.commit_if_free = lambda changes: False  # type: ignore[method-assign]  # noqa: ARG005 - as the port
+        around_commits(store, after=lambda changes: _die() if DELIVERIES in changes.rows else None)
         return store
 
     service.open_store = open_crashing_store  # type: ignore[assignment]

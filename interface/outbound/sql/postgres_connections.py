@@ -78,11 +78,20 @@ class Datastore(PostgresDatastore):
     def get_connection(self) -> Iterator[Connection]:
         """Yield a connection. Raises OperationalError if this program must not use the store's schema."""
         with self.unguarded() as connection:
-            try:
-                self._guard.check(partial(stored_schema, connection))
-            except RuntimeError as error:
-                raise psycopg.OperationalError(str(error)) from None
+            self.check_schema(connection)
             yield connection
+
+    @property
+    def is_schema_check_due(self) -> bool:
+        """Whether `check_schema` queries the store now."""
+        return self._guard.is_due
+
+    def check_schema(self, connection: Connection) -> None:
+        """Raise psycopg.OperationalError if this program must not use the store's schema."""
+        try:
+            self._guard.check(partial(stored_schema, connection))
+        except RuntimeError as error:
+            raise psycopg.OperationalError(str(error)) from None
 
     @property
     def options(self) -> dict[str, Any]:

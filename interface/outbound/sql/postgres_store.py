@@ -1,8 +1,10 @@
 """The store for several processes or machines: PostgreSQL."""
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -13,9 +15,9 @@ from eventsourcing.persistence import (
     InternalError,
     OperationalError,
     ProgrammingError,
-    StoredEvent,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
@@ -23,19 +25,20 @@ from application.transaction.records import Changes, Load, LoadedState
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
-from interface.outbound.sql.postgres_commit import columns, commit_query, guarded_queries, unnest
+from interface.outbound.sql.postgres_commit import columns, commit_steps
 from interface.outbound.sql.postgres_connections import (
     Connection,
     Datastore,
     connection_options,
     open_datastore,
     pin_schema,
-    require_synchronous_replication,
 )
 from interface.outbound.sql.postgres_notifier import CHANNEL, Notifier
+from interface.outbound.sql.postgres_session import Session, Statement, Step
+from interface.outbound.sql.postgres_session import rows as found_rows
 from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.table import Row, Table
-from interface.outbound.sql.tables import Tables
+from interface.outbound.sql.tables import LoadQuery, Tables
 
 _NOTIFY_SECONDS = 1
 
@@ -47,14 +50,15 @@ class Connections(NamedTuple):
 
     url: str
     datastore: Datastore
-    recorder: "_Recorder"
+    recorder: PostgresApplicationRecorder
     notifier: Notifier
+    sessions: list[Session]
 
     @classmethod
     def to(cls, url: str, datastore: Datastore) -> "Connections":
         """Return the connections of a pool."""
-        recorder = _Recorder(datastore, events_table_name=schema.EVENTS_TABLE)
-        return cls(url, datastore, recorder, Notifier(datastore.options))
+        recorder = PostgresApplicationRecorder(datastore, events_table_name=schema.EVENTS_TABLE)
+        return cls(url, datastore, recorder, Notifier(datastore.options), [])
 
 
 class PostgresStore(SqlQueries):
@@ -85,8 +89,9 @@ class PostgresStore(SqlQueries):
 
     def _use(self, connections: Connections, tables: Tables) -> None:
         self.connections = connections
-        self._url, self._datastore, self._recorder, self._notifier = connections
+        self._url, self._datastore, self._recorder, self._notifier, _ = connections
         self._tables = tables
+        self._load_statements: dict[str, tuple[Statement, Sequence[str]]] = {}
         self._mapper = JsonMapper()
 
     @property
@@ -108,21 +113,77 @@ class PostgresStore(SqlQueries):
 
     def load(self, loads: Sequence[Load]) -> LoadedState:
         """Return the committed rows. Raises StoreUnavailable."""
-        query = self._tables.load_query(loads, _wanted)
-        if query is None:
+        if (query := self._tables.load_query(loads, _wanted)) is None:
             return LoadedState()
-        parameters = [
+        with self._session() as session:
+            return self._loaded(query, session.run([self._load_step(query)]))
+
+    async def load_on_loop(self, loads: Sequence[Load]) -> LoadedState:
+        """Do the same, but wait on the event loop."""
+        if (query := self._tables.load_query(loads, _wanted)) is None:
+            return LoadedState()
+        with self._session() as session:
+            found = await session.run_on_loop([self._load_step(query)])
+        return self._loaded(query, found)
+
+    def _load_step(self, query: LoadQuery) -> Step:
+        statement, _ = self._load_statement(query)
+        arrays = [
             array
             for prefixes, names in zip(query.prefixes, query.columns, strict=True)
             for array in columns([_of_types(names, prefix) for prefix in prefixes], len(names))
         ]
-        with _failures(), self._datastore.get_connection() as connection:
-            rows = _query(connection, query.statement, parameters).fetchall()
-        return query.read(rows, self._accepts)
+        return statement, arrays
+
+    def _loaded(self, query: LoadQuery, results: Sequence[PGresult]) -> LoadedState:
+        _, types = self._load_statement(query)
+        return query.read(found_rows(results[0], types), self._accepts)
+
+    def _load_statement(self, query: LoadQuery) -> tuple[Statement, Sequence[str]]:
+        """Return the statement, and the types of the columns that it finds."""
+        known = self._load_statements.get(query.statement)
+        if known is None:
+            number = count(1)
+            text = re.sub("%s", lambda _: f"${next(number)}", query.statement)
+            statement = Statement(text, tuple(kind for names in query.columns for kind in names.values()))
+            known = self._load_statements[query.statement] = statement, query.types
+        return known
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """Yield a session that is free, or a new one: there are as many as callers at the same time."""
+        sessions = self.connections.sessions
+        try:
+            session = sessions.pop()
+        except IndexError:
+            session = Session(self._datastore)
+        try:
+            with _failures():
+                yield session
+        finally:
+            sessions.append(session)
 
     def commit(self, changes: Changes) -> None:
-        """Store all changes durably, or none, and wake the readers. Raises Conflict, StoreUnavailable."""
-        super().commit(changes)
+        """Store all changes durably, or none, and wake the readers. Raises Conflict, StoreUnavailable.
+
+        Without the library's retry: after a lost acknowledgement it would insert again and report a conflict with itself.
+        The callers' idempotency keys handle that case.
+        """
+        with self._session() as session:
+            session.run(self._commit_steps(changes))
+        self._wake_after(changes)
+
+    async def commit_on_loop(self, changes: Changes) -> None:
+        """Do the same, but wait on the event loop."""
+        with self._session() as session:
+            await session.run_on_loop(self._commit_steps(changes))
+        self._wake_after(changes)
+
+    def _commit_steps(self, changes: Changes) -> list[Step]:
+        stored = [self._mapper.to_stored_event(event) for event in changes.events]
+        return commit_steps(stored, changes, self._tables)
+
+    def _wake_after(self, changes: Changes) -> None:
         if changes.events:
             self._notifier.wake()
 
@@ -175,6 +236,8 @@ class PostgresStore(SqlQueries):
     def close(self) -> None:
         """Close the connections, after a NOTIFY that is due."""
         self._notifier.close()
+        while self.connections.sessions:
+            self.connections.sessions.pop().close()
         self._datastore.close()
 
 
@@ -229,31 +292,6 @@ class _Lease:
         return True
 
 
-class _Recorder(PostgresApplicationRecorder):
-    """Inserts the events and the rows of one transaction together.
-
-    Without the library's retry: after a lost acknowledgement it would insert again and report a conflict with itself.
-    The callers' idempotency keys handle that case.
-    """
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        changes, tables = kwargs["changes"], kwargs["tables"]
-        statement, parameters = commit_query(stored_events, changes, tables)
-        guarded = guarded_queries(changes, tables)
-        with self.datastore.get_connection() as connection, require_synchronous_replication(connection):
-            if not guarded:
-                _query(connection, statement, parameters)
-                return None
-            with connection.transaction():
-                # First, since it locks the ledgers.
-                if parameters:
-                    _query(connection, statement, parameters)
-                for check, rows, expected in guarded:
-                    if expected not in (_query(connection, check, rows).rowcount, None):
-                        raise Conflict
-        return None
-
-
 def _of_types(names: Mapping[str, str], prefix: Row) -> Row:
     """Return a prefix with the ids of streams as hex if the column is text."""
     values = zip(names.values(), prefix, strict=True)
@@ -261,7 +299,8 @@ def _of_types(names: Mapping[str, str], prefix: Row) -> Row:
 
 
 def _wanted(prefix: Mapping[str, str]) -> str:
-    return f"{unnest(list(prefix.values()))} AS wanted ({', '.join(prefix)})"
+    arrays = ", ".join(f"%s::{kind}[]" for kind in prefix.values())
+    return f"unnest({arrays}) AS wanted ({', '.join(prefix)})"
 
 
 def schema_version_at(url: str) -> int:
@@ -306,8 +345,10 @@ def _query(
 def _failures() -> Iterator[None]:
     try:
         yield
-    except IntegrityError as error:
+    except (IntegrityError, psycopg.IntegrityError, psycopg.errors.DivisionByZero) as error:
         raise Conflict(str(error)) from error
+    except psycopg.DataError:
+        raise  # a value that cannot be stored
     # ProgrammingError: the schema was changed during a statement.
     except (OperationalError, InterfaceError, InternalError, ProgrammingError, psycopg.Error) as error:
         raise StoreUnavailable(f"the PostgreSQL store failed: {error}") from error

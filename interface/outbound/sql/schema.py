@@ -103,9 +103,14 @@ class SchemaGuard:
         self._newest = newest
         self._checked_at = float("-inf")
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last check is a second ago."""
+        return monotonic() - self._checked_at >= _CHECK_INTERVAL_SECONDS
+
     def check(self, read: Callable[[], StoredSchema]) -> None:
         """Raise RuntimeError if the schema that `read` returns is not usable."""
         now = monotonic()
-        if now - self._checked_at >= _CHECK_INTERVAL_SECONDS:
+        if self.is_due:
             check_usable(read(), self._newest)
             self._checked_at = now

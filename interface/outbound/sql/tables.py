@@ -103,6 +103,16 @@ class LoadQuery(NamedTuple):
         """The columns of the prefixes of each table."""
         return [loading.prefix for _, loading, _ in self.sources.values()]
 
+    @property
+    def types(self) -> Sequence[str]:
+        """The types of the columns of a row that the statement finds."""
+        types = {
+            place: kind
+            for _, loading, places in self.sources.values()
+            for place, kind in zip(places, loading.columns.values(), strict=True)
+        }
+        return ["text", *(types[place] for place in sorted(types))]
+
     def read(self, rows: Iterable[Any], accepts: Accepts) -> LoadedState:
         """Return the state with the rows that the statement found; those that are not accepted are refused."""
         state = LoadedState()

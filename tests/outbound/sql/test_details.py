@@ -16,6 +16,7 @@ from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from domain.tickets.states import State
 from interface.outbound.sql.details_check import details_faults
+from tests.support.commits import around_commits
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
 from tests.support.service import AnyStore, Service, command, service_over
@@ -187,18 +188,17 @@ def test_a_user_who_is_erased_during_the_check_is_no_fault(service: Service) -> 
 
 
 def test_a_text_that_another_process_stores_during_an_erasure_is_deleted(
-    service: Service, database_url: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, database_url: str
 ) -> None:
-    commit = service.store.commit
     search = command(NoteAccess, operation="searchHistory", outcome=READ, reason="actor=anna")
+    searches = iter([search])
 
-    def commit_later(changes: Changes) -> None:
-        monkeypatch.undo()
-        with service_over(open_store(database_url)) as other:
-            other.execute(search)
-        commit(changes)
+    def search_first(_: Changes) -> None:
+        for once in searches:
+            with service_over(open_store(database_url)) as other:
+                other.execute(once)
 
-    monkeypatch.setattr(service.store, "commit", commit_later)
+    around_commits(service.store, before=search_first)
     service.execute(command(EraseUser))
 
     assert service.store._fetch("SELECT 1 FROM details", ()) == []

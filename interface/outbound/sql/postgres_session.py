@@ -1,0 +1,257 @@
+"""Statements on one connection to PostgreSQL: prepared, with binary arrays, in one transaction and one round trip.
+
+It uses libpq below the cursors of psycopg, which adapt and parse each parameter of each execution: for a commit of one event
+that took more processor time than the transaction on the server. Its plans are generic, since a plan for given arrays
+costs more than the transaction, too; and they use indexes only, since they stay while the tables grow.
+"""
+
+import asyncio
+import struct
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from select import POLLIN, POLLOUT, poll
+from time import monotonic
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+from interface.outbound.sql.postgres_connections import Connection, Datastore, require_synchronous_replication
+
+_SETTINGS = (
+    b"SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;"
+    b" SET enable_mergejoin = off; SET jit = off"
+)
+# As long as a connection of the pool.
+_LIFETIME_SECONDS = 3600
+# By the names of types: the identifiers of the type and of its array in every PostgreSQL, and the bytes of a value.
+_TYPES: Mapping[str, tuple[int, int, Callable[[Any], bytes]]] = {
+    "text": (25, 1009, str.encode),
+    "bigint": (20, 1016, struct.Struct("!q").pack),
+    "bytea": (17, 1001, bytes),
+    "uuid": (2950, 2951, lambda value: value.bytes),
+}
+_READ: Mapping[str, Callable[[bytes], Any]] = {
+    "text": bytes.decode,
+    "bigint": lambda value: int.from_bytes(value, "big", signed=True),
+    "bytea": bytes,
+}
+_LENGTH = struct.Struct("!i").pack
+# Dimensions, whether there are NULLs, the type; and of the dimension, the length and the first index.
+_EMPTY, _ARRAY = struct.Struct("!3i").pack, struct.Struct("!5i").pack
+_NULL = _LENGTH(-1)
+
+
+class Statement(NamedTuple):
+    """A statement whose parameters $1, $2 … are arrays of these types (text, bigint, bytea, uuid)."""
+
+    text: str
+    types: tuple[str, ...]
+
+
+Step = tuple[Statement, Sequence[Sequence[Any]]]
+"""A statement with its arrays."""
+
+
+class Session:
+    """One connection, used by one caller at a time; it connects on first use.
+
+    After a failure the next call uses another connection, unless PostgreSQL only refused the data.
+    """
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+        self._held = ExitStack()
+        self._connection: Connection | None = None
+        self._until = 0.0
+        self._prepared: dict[Statement, bytes] = {}
+
+    def run(self, steps: Sequence[Step]) -> list[pq.abc.PGresult]:
+        """Execute the statements in one transaction, and return the result of each.
+
+        Raises psycopg.Error and OperationalError of the library.
+        """
+        messages = list(map(_message, steps))
+        with self._closed_by_failures():
+            connection = self._open(steps)
+            with self._receiving(connection, messages) as receiving:
+                return _wait(connection.pgconn.socket, receiving)
+
+    async def run_on_loop(self, steps: Sequence[Step]) -> list[pq.abc.PGresult]:
+        """Do the same, but wait on the event loop."""
+        messages = list(map(_message, steps))
+        with self._closed_by_failures():
+            connection = self._usable(steps)
+            if connection is None:
+                connection = await asyncio.to_thread(self._open, steps)
+            with self._receiving(connection, messages) as receiving:
+                return await _wait_on_loop(connection.pgconn.socket, receiving)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()  # its settings are not those of the pool
+        self._held.close()
+
+    @contextmanager
+    def _closed_by_failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.IntegrityError, psycopg.DataError):
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _usable(self, steps: Sequence[Step]) -> Connection | None:
+        """Return the connection if it is open and has prepared the statements, and the schema was checked."""
+        connection = self._connection
+        if connection is None or self._datastore.is_schema_check_due or monotonic() > self._until:
+            return None
+        is_prepared = all(statement in self._prepared for statement, _ in steps)
+        return connection if is_prepared and not _is_lost(connection.pgconn) else None
+
+    def _open(self, steps: Sequence[Step]) -> Connection:
+        if connection := self._usable(steps):
+            return connection
+        connection = self._connection
+        if connection is not None and (monotonic() > self._until or _is_lost(connection.pgconn)):
+            self.close()
+            connection = None
+        if connection is None:
+            connection = self._held.enter_context(self._datastore.unguarded())
+            self._connection, self._prepared = connection, {}
+            self._until = monotonic() + _LIFETIME_SECONDS
+            connection.execute(_SETTINGS)
+        self._datastore.check_schema(connection)
+        for statement, _ in steps:
+            if statement not in self._prepared:
+                name = b"session_%d" % len(self._prepared)
+                types = [_TYPES[kind][1] for kind in statement.types]
+                _check(connection.pgconn.prepare(name, statement.text.encode(), types))
+                self._prepared[statement] = name
+        return connection
+
+    @contextmanager
+    def _receiving(
+        self, connection: Connection, messages: Sequence[tuple[Statement, Sequence[bytes]]]
+    ) -> Iterator[Generator[int, None, list[pq.abc.PGresult]]]:
+        """Send the statements, and yield the generator of their results."""
+        pgconn = connection.pgconn
+        with require_synchronous_replication(connection):
+            pgconn.enter_pipeline_mode()
+            for statement, parameters in messages:
+                formats = [pq.Format.BINARY] * len(parameters)
+                pgconn.send_query_prepared(self._prepared[statement], parameters, formats, pq.Format.BINARY)
+            pgconn.pipeline_sync()
+            yield _receive(pgconn)
+
+
+def _message(step: Step) -> tuple[Statement, Sequence[bytes]]:
+    statement, arrays = step
+    return statement, list(map(array, statement.types, arrays))
+
+
+def rows(result: pq.abc.PGresult, types: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of a result with columns of these types (text, bigint, bytea)."""
+    readers = [(column, _READ[kind]) for column, kind in enumerate(types)]
+    value = result.get_value
+    return [
+        tuple([None if (found := value(row, column)) is None else read(found) for column, read in readers])
+        for row in range(result.ntuples)
+    ]
+
+
+def array(kind: str, values: Sequence[Any]) -> bytes:
+    """Return an array in the binary format of PostgreSQL; None is NULL."""
+    element, _, to_bytes = _TYPES[kind]
+    if not values:
+        return _EMPTY(0, 0, element)
+    parts = [_ARRAY(1, int(None in values), element, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            content = to_bytes(value)
+            parts += (_LENGTH(len(content)), content)
+    return b"".join(parts)
+
+
+def _wait(socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]) -> list[pq.abc.PGresult]:
+    waiting = poll()
+    try:
+        while True:
+            waiting.register(socket, next(receiving))
+            waiting.poll()
+    except StopIteration as received:
+        results: list[pq.abc.PGresult] = received.value
+        return results
+
+
+async def _wait_on_loop(
+    socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]
+) -> list[pq.abc.PGresult]:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    events = 0
+    try:
+        while True:
+            ready.clear()
+            wanted = next(receiving)
+            if wanted != events:
+                events = wanted
+                loop.add_reader(socket, ready.set)
+                if wanted & POLLOUT:
+                    loop.add_writer(socket, ready.set)
+                else:
+                    loop.remove_writer(socket)
+            await ready.wait()
+    except StopIteration as received:
+        results: list[pq.abc.PGresult] = received.value
+        return results
+    finally:
+        loop.remove_reader(socket)
+        loop.remove_writer(socket)
+
+
+def _receive(pgconn: pq.abc.PGconn) -> Generator[int, None, list[pq.abc.PGresult]]:
+    """Yield the events of the socket to wait for, and return the results. Raises psycopg.Error."""
+    while pgconn.flush():
+        yield POLLIN | POLLOUT
+        pgconn.consume_input()  # a server that cannot send does not read
+    results: list[pq.abc.PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            yield POLLIN
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("the connection was lost")
+        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+            pgconn.exit_pipeline_mode()
+            for found in results:
+                _check(found)
+            return results
+        else:
+            results.append(result)
+
+
+def _check(result: pq.abc.PGresult) -> None:
+    if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+        raise error_from_result(result, "utf-8")
+
+
+def _is_lost(pgconn: pq.abc.PGconn) -> bool:
+    """Return whether an idle connection was closed by the other side."""
+    idle = poll()
+    try:
+        idle.register(pgconn.socket, POLLIN)
+        # The reason comes before the end.
+        while idle.poll(0):
+            pgconn.consume_input()
+    except psycopg.Error:
+        return True
+    return pgconn.status != pq.ConnStatus.OK
