@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 
 # Processes of release 1.0 notify and listen on the same channel.
 CHANNEL = "ticket_events"
@@ -63,7 +65,7 @@ class Notifier:
             closing = self._closing
             try:
                 connection = connection or self._connect()
-                connection.execute(f"NOTIFY {CHANNEL}".encode())
+                _notify(connection)
                 failed = False
             except psycopg.Error as error:
                 if not failed:
@@ -80,6 +82,13 @@ class Notifier:
         connection = psycopg.connect(**{**self._options, "autocommit": True})
         connection.execute(_PREPARE.encode())
         return connection
+
+
+def _notify(connection: psycopg.Connection[Any]) -> None:
+    # Below the cursor, which would cost a lone commit more processor time than the notification.
+    result = connection.pgconn.exec_(f"NOTIFY {CHANNEL}".encode())
+    if result.status != ExecStatus.COMMAND_OK:
+        raise error_from_result(result, "utf-8")
 
 
 def _close(connection: psycopg.Connection[Any] | None) -> None:
