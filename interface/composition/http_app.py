@@ -25,6 +25,7 @@ from interface.http.core.call import Service
 from interface.http.core.concurrency_limit import ConcurrencyLimit
 from interface.http.core.large_answers import LargeAnswers
 from interface.http.core.rate_limits import RateLimits, parse_limit
+from interface.http.core.room import Room
 from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.issuer_keys import IssuerKeys
 from interface.outbound.keys.key_set import KeySet, read_key_set
@@ -73,8 +74,11 @@ def rate_limits_of(settings: Settings) -> RateLimits:
     return RateLimits(**limits)
 
 
-def http_app(running: RunningService) -> FastAPI:
-    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings."""
+def http_app(running: RunningService, *more: Room) -> FastAPI:
+    """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings.
+
+    more: rooms beside those of the service.
+    """
     settings = running.settings
     live = LiveFeed(running.reads, settings.ledger_name, settings.public_url)
     telemetry = Telemetry(running)
@@ -115,7 +119,7 @@ def http_app(running: RunningService) -> FastAPI:
     )
     return create_app(
         _service(running, notes, telemetry, keys),
-        rooms(context),
+        [*rooms(context), *more],
         lifespan,
         telemetry.request,
         cors_origins=settings.origins,

@@ -25,6 +25,7 @@ from interface.http.core.call import Call
 from interface.http.core.call_route import CallRoute, depends
 from interface.http.core.permissions import CREDENTIAL_MODIFY, CREDENTIAL_VIEW
 from interface.http.core.responses import json_response
+from interface.http.core.room import Room
 from interface.outbound.sql import sqlite_store
 from interface.settings import read_settings
 from tests.bench import textbook
@@ -101,10 +102,8 @@ def worker_app() -> FastAPI:
         counts["events"] += len(changes.events)
 
     around_commits(running.store, after=count)
-    app = http_app(running)
-    app.include_router(no_op_router())
-    app.include_router(unbatched_router(running))
-    app.include_router(textbook.router(textbook.open_textbook(settings.database_url)))
+    textbook_router = textbook.router(textbook.open_textbook(settings.database_url))
+    app = http_app(running, Room([no_op_router(), unbatched_router(running), textbook_router]))
 
     @app.get("/counts")
     async def get_counts() -> dict[str, int]:

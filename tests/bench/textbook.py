@@ -78,11 +78,13 @@ def router(credentials: Credentials) -> APIRouter:
     """Return the route."""
     routes = APIRouter()
     randomness = SystemRandomness()
+    permitted = PermittedForUser(CREDENTIAL_MODIFY, CREDENTIAL_VIEW)
 
-    @routes.post(
-        "/textbook/{clientExtId:segment}/users/{userExtId:segment}",
-        dependencies=[Depends(PermittedForUser(CREDENTIAL_MODIFY, CREDENTIAL_VIEW).call)],
-    )
+    async def permit(request: Request) -> None:
+        state, params = request.app.state, request.path_params
+        await permitted.call(request.scope, request.receive, params, state.service, state.parts)
+
+    @routes.post("/textbook/{clientExtId:segment}/users/{userExtId:segment}", dependencies=[Depends(permit)])
     def reset(request: Request) -> TicketResponse:
         ticket = mint(DEFAULT_POLICY, randomness.octets)
         ticket_hash = hash_ticket(ticket, randomness.octets(16))

@@ -3,32 +3,26 @@
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Lifespan
 
-from application.shared.errors import ShareUsed, Unavailable
-from domain.shared.errors import Refusal
 from interface import version
 from interface.http.core import openapi
-from interface.http.core.call import Service, note
+from interface.http.core.call import REFUSALS, Service, refused
 from interface.http.core.envelope import Envelope, Exchange
-from interface.http.core.problems import (
-    BodyTooLarge,
-    HttpError,
-    MethodNotAllowed,
-    NoSuchPath,
-    problem_response,
-    status_of,
-)
+from interface.http.core.path_table import PathTable
+from interface.http.core.problems import MethodNotAllowed, NoSuchPath, problem_response
 from interface.http.core.room import Room, parts_of
 from interface.http.core.secure_headers import NOTHING, policy_of_page, secure_headers
 
@@ -47,8 +41,22 @@ _SENT_HEADERS = (
     *("Last-Event-ID", "traceparent"),
 )
 _SHOWN_HEADERS = ("ETag", "Location", "Retry-After", "traceparent", "Ticket-Delivery", "Preference-Applied")
-# Refusals that are recorded in the client's access log.
-_NOTED = {403, 409, 412, 422, 429}
+
+
+class _Application(FastAPI):
+    """The framework's application, with the envelope and the path table before its layers.
+
+    front: returns what serves a request before the framework.
+    """
+
+    def __init__(self, *, front: Callable[[State, ASGIApp], ASGIApp], **named: Any) -> None:
+        super().__init__(**named)
+        self._front = front
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the layers. The envelope is outermost, since it has its own response to an unhandled exception."""
+        outermost = cast("ServerErrorMiddleware", super().build_middleware_stack())
+        return self._front(self.state, outermost.app)
 
 
 def create_app(
@@ -75,28 +83,33 @@ def create_app(
         swagger_ui_parameters={"validatorUrl": None},
     )
     html = bytes(page.body).decode().replace("<head>", f"<head>\n{_DARK_MODE}", 1)
-    envelope = Middleware(
-        Envelope,
-        observe=observe,
-        headers=secure_headers(NOTHING, hsts_seconds),
-        headers_of={_DOCS: secure_headers(policy_of_page(html), hsts_seconds)},
-        around=partial(_with_cors, origins=cors_origins) if cors_origins else None,
-    )
-    app = FastAPI(
+    routers = [router for room in rooms for router in room.routers]
+
+    def front(state: State, framework: ASGIApp) -> Envelope:
+        return Envelope(
+            PathTable(routers, state, framework),
+            observe=observe,
+            headers=secure_headers(NOTHING, hsts_seconds),
+            headers_of={_DOCS: secure_headers(policy_of_page(html), hsts_seconds)},
+            around=partial(_with_cors, origins=cors_origins) if cors_origins else None,
+        )
+
+    app = _Application(
+        front=front,
         title=_TITLE,
         version=version.current(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[envelope],
+        # The service has its own, without ids of users (ADR 11).
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    routers = [router for room in rooms for router in room.routers]
     app.state.service = service
     app.state.parts = parts_of(rooms)
     app.openapi = lambda: openapi.document(app, routers)  # type: ignore[method-assign]
-    for kind in (HttpError, Refusal, ShareUsed, Unavailable):
-        app.add_exception_handler(kind, _problem)
+    for kind in REFUSALS:
+        app.add_exception_handler(kind, _refused)
     app.add_exception_handler(HTTPException, partial(_no_route, routers))
     for router in routers:
         app.include_router(router)
@@ -117,16 +130,8 @@ def _with_cors(app: ASGIApp, *, origins: Collection[str]) -> ASGIApp:
     )
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    if isinstance(error, BodyTooLarge):
-        raise error  # the envelope reads the rest of the body first
-    kind = status_of(error)
-    if kind.status in _NOTED:
-        try:
-            await note(request.app.state.service, request.scope["state"], kind.code)
-        except Unavailable as unavailable:
-            return problem_response(unavailable)
-    return problem_response(error, request.app.state.service.clock)
+async def _refused(request: Request, error: Exception) -> Response:
+    return await refused(request.app.state.service, request.scope["state"], error)
 
 
 async def _no_route(routers: Sequence[APIRouter], request: Request, _: Exception) -> Response:

@@ -12,22 +12,36 @@ from uuid import UUID
 import anyio.to_thread
 from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
 
 from application.record.access_log import READ, AccessRecorder, NoteAccess
+from application.shared.errors import ShareUsed, Unavailable
 from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.records import Load, LoadedState
 from application.transaction.store import Store
+from domain.shared.errors import Refusal
 from domain.shared.subject import Subject
 from interface.http.core.authentication import Caller, TokenVerifier
 from interface.http.core.headers import Headers, digest, idempotency_key, is_json, precondition
 from interface.http.core.large_answers import LargeAnswers
 from interface.http.core.path import BAD_PERCENT, path_id
 from interface.http.core.permissions import DELIVERY_OVERRIDE
-from interface.http.core.problems import Malformed, UnsupportedMediaType
+from interface.http.core.problems import (
+    BodyTooLarge,
+    HttpError,
+    Malformed,
+    UnsupportedMediaType,
+    problem_response,
+    status_of,
+)
 from interface.http.core.rate_limits import RateLimits
 from interface.http.core.room import Part, Parts
 
+# The errors that have a problem as their response.
+REFUSALS = (HttpError, Refusal, ShareUsed, Unavailable)
+# The statuses of refusals that are recorded in the client's access log.
+_NOTED = {403, 409, 412, 422, 429}
 Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
@@ -207,6 +221,22 @@ async def note(service: Service, state: Mapping[str, Any], outcome: str) -> None
     """
     if "access" in state:
         await service.accesses.note(access_of(service, state, outcome))
+
+
+async def refused(service: Service, state: Mapping[str, Any], error: Exception) -> Response:
+    """Return the response to one of the REFUSALS, and record it in the client's access log. state: of the request; see Call.
+
+    Raises BodyTooLarge: the envelope reads the rest of the body before it responds.
+    """
+    if isinstance(error, BodyTooLarge):
+        raise error
+    kind = status_of(error)
+    if kind.status in _NOTED:
+        try:
+            await note(service, state, kind.code)
+        except Unavailable as unavailable:
+            return problem_response(unavailable)
+    return problem_response(error, service.clock)
 
 
 def access_of(service: Service, state: Mapping[str, Any], outcome: str) -> NoteAccess:

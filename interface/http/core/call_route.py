@@ -1,19 +1,22 @@
-"""The routes of operations: authenticate and authorise a request, and make it a Call."""
+"""The routes of operations: authenticate and authorise a request, make it a Call, and answer it."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Any
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from domain.shared.subject import Subject
 from interface.http.core.call import Call, Service
 from interface.http.core.headers import Headers, Traceparent, preferred_type
 from interface.http.core.path import ClientExtId, UserExtId, path_id
 from interface.http.core.problems import NotAcceptable
+from interface.http.core.room import Parts
 
 JSON = "application/json"
 _PAGING = ("limit", "continuationToken")
@@ -41,11 +44,12 @@ class Permitted:
         self._of_a_user = of_a_user
         self._media_types = media_types
 
-    async def call(self, request: Request) -> Call:
-        """Return the call. Raises HttpError, Unavailable."""
-        scope, app = request.scope, request.app.state
-        service: Service = app.service
-        headers, params, state = Headers(scope["headers"]), request.path_params, scope["state"]
+    async def call(
+        self, scope: Scope, receive: Receive, params: Mapping[str, str], service: Service, parts: Parts
+    ) -> Call:
+        """Return the call. params: of the path, still percent-encoded. Raises HttpError, Unavailable, ClientDisconnect."""
+        state = scope["state"]
+        headers: Headers = state["headers"]
         caller = await service.verifier.caller(headers.getlist("authorization"))
         user_ext_id = path_id(params, "userExtId") if self._of_a_user else ""
         subject = Subject(path_id(params, "clientExtId"), user_ext_id)
@@ -62,12 +66,12 @@ class Permitted:
             path_params=params,
             query_string=scope["query_string"],
             headers=headers,
-            content=await request.body(),
+            content=await _content(receive),
             state=state,
             caller=caller,
             subject=subject,
             service=service,
-            parts=app.parts,
+            parts=parts,
         )
 
 
@@ -98,6 +102,41 @@ class PermittedForClient(Permitted):
         """Declare the parameters for the OpenAPI document; CallRoute uses `call`."""
 
 
+class Operation:
+    """The rules of an operation. Its route and the path table (core/path_table.py) both use it, so they cannot differ."""
+
+    def __init__(self, route: APIRoute) -> None:
+        dependant = route.dependant
+        dependencies: list[Any] = [dependency.call for dependency in dependant.dependencies]
+        self._permitted = next(found for found in dependencies if isinstance(found, Permitted))
+        declared = dependant.path_params + dependant.query_params + dependant.header_params
+        self._endpoint = partial(route.endpoint, **{parameter.name: None for parameter in declared})
+        queried = [parameter.alias for parameter in dependant.query_params]
+        bound = self._permitted.bound
+        self._is_page = bound is Bound.PAGE or "limit" in queried
+        self._follows, self._waits = bound is Bound.FOLLOWER, "wait" in queried
+        self._filters = tuple(name for name in queried if name not in _PAGING)
+        self._name = route.operation_id
+
+    async def respond(
+        self, scope: Scope, receive: Receive, params: Mapping[str, str], service: Service, parts: Parts
+    ) -> Response:
+        """Return the response to a request. params: of the path, still percent-encoded.
+
+        Raises HttpError, Refusal, ShareUsed, Unavailable, ClientDisconnect.
+        """
+        state = scope["state"]
+        state["operation"], state["filters"] = self._name, self._filters
+        call = await self._permitted.call(scope, receive, params, service, parts)
+        of = call.subject.client_ext_id, call.caller.actor
+        if self._follows or (self._waits and "wait" in call.query):
+            return await service.large_answers.follow(*of, partial(self._endpoint, call=call))
+        if self._is_page:
+            return await service.large_answers.page(*of, partial(self._endpoint, call=call))
+        response: Response = await self._endpoint(call=call)
+        return response
+
+
 class CallRoute(APIRoute):
     """A route whose endpoint takes a `call` with the complete request.
 
@@ -107,33 +146,26 @@ class CallRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of requests."""
-        dependencies: list[Any] = [dependant.call for dependant in self.dependant.dependencies]
-        permitted = next(dependency for dependency in dependencies if isinstance(dependency, Permitted))
-        declared = {
-            parameter.name: None for parameter in self.dependant.path_params + self.dependant.query_params
-        }
-        declared |= {parameter.name: None for parameter in self.dependant.header_params}
-        endpoint = partial(self.endpoint, **declared)
-        queried = {parameter.alias for parameter in self.dependant.query_params}
-        is_page = permitted.bound is Bound.PAGE or "limit" in queried
-        follows, waits = permitted.bound is Bound.FOLLOWER, "wait" in queried
-        filters = tuple(
-            parameter.alias for parameter in self.dependant.query_params if parameter.alias not in _PAGING
-        )
+        operation = self.operation = Operation(self)
 
         async def handle(request: Request) -> Response:
-            state = request.scope["state"]
-            state["operation"], state["filters"] = self.operation_id, filters
-            call = await permitted.call(request)
-            answers, of = call.service.large_answers, (call.subject.client_ext_id, call.caller.actor)
-            if follows or (waits and "wait" in call.query):
-                return await answers.follow(*of, partial(endpoint, call=call))
-            if is_page:
-                return await answers.page(*of, partial(endpoint, call=call))
-            response: Response = await endpoint(call=call)
-            return response
+            state = request.app.state
+            params = request.path_params
+            return await operation.respond(request.scope, request.receive, params, state.service, state.parts)
 
         return handle
+
+
+async def _content(receive: Receive) -> bytes:
+    """Return the body of a request, which nearly always came with its head. Raises ClientDisconnect, BodyTooLarge."""
+    content, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+    return content
 
 
 def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interface.http.core.headers import Headers as RequestHeaders
 from interface.http.core.problems import BodyTooLarge, internal_error_response, problem_response
 from interface.http.core.secure_headers import Headers
 from interface.trace_context import new_traceparent, parse_traceparent
@@ -83,7 +84,8 @@ class Envelope:
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         state = scope.setdefault("state", {})
-        given = _given_traceparent(scope)
+        sent = state["headers"] = RequestHeaders(scope["headers"])
+        given = _given_traceparent(sent)
         traceparent = state["traceparent"] = given or new_traceparent(self._new_id)
         began, status = time.monotonic(), 0
         headers = self._headers_of.get(scope["path"], self._headers)
@@ -148,26 +150,24 @@ def _without_body(send: Send) -> Send:
     return send_head
 
 
-def _given_traceparent(scope: Scope) -> str | None:
-    given: list[bytes] = [value for name, value in scope["headers"] if name == b"traceparent"]
-    text = given[0].decode("latin-1") if len(given) == 1 else ""
-    return parse_traceparent(text)
+def _given_traceparent(headers: RequestHeaders) -> str | None:
+    given = headers.getlist("traceparent")
+    return parse_traceparent(given[0]) if len(given) == 1 else None
 
 
 class _BoundedBody:
     """Reads the body of a request, up to the limit."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._scope = scope
+        self._headers: RequestHeaders = scope["state"]["headers"]
         self._receive = receive
         self._received = 0
         self._ended = False
 
     def check_declared_length(self) -> None:
         """Raise BodyTooLarge if the Content-Length exceeds the limit."""
-        for name, value in self._scope["headers"]:
-            if name == b"content-length" and int(value) > BODY_LIMIT_BYTES:
-                raise _too_large()
+        if any(int(length) > BODY_LIMIT_BYTES for length in self._headers.getlist("content-length")):
+            raise _too_large()
 
     async def receive(self) -> Message:
         """Receive the next message. Raises BodyTooLarge."""
@@ -178,7 +178,7 @@ class _BoundedBody:
 
     async def drain(self) -> None:
         """Continue to read for a while: otherwise a caller that is still sending gets a broken connection, not the response."""
-        if any(name == b"expect" for name, _ in self._scope["headers"]):
+        if "expect" in self._headers:
             return  # the caller waits for 100 Continue, which reading would send
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):

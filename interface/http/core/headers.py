@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Header
@@ -66,27 +66,33 @@ Prefer = Annotated[
 
 
 class Headers:
-    """The headers of a request by their names in lower case, parsed once.
+    """The headers of a request, found by their names in lower case.
 
-    Starlette scans all headers for each lookup, and an operation makes a dozen lookups.
+    Starlette scans all headers for each lookup, and a request makes a dozen lookups.
     """
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, value in raw:
-            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    __slots__ = ("_raw", "_values")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._values = dict(raw)
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of the header, as sent."""
-        return self._values.get(name, [])
+        key = name.encode()
+        if key not in self._values:
+            return []
+        if len(self._values) == len(self._raw):
+            return [self._values[key].decode("latin-1")]
+        return [value.decode("latin-1") for given, value in self._raw if given == key]
 
     def get(self, name: str) -> str | None:
         """Return the first value of the header, or None."""
-        values = self._values.get(name)
+        values = self.getlist(name)
         return values[0] if values else None
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values
+        return name.encode() in self._values
 
 
 def idempotency_key(headers: Headers) -> str | None:
