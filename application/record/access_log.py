@@ -82,7 +82,8 @@ def note_access(command: NoteAccess, unit: UnitOfWork, *, clock: Clock) -> Answe
     return command.done(Outcome.NOTED, None, None)
 
 
-_Kind = tuple[str, str, str, str]
+# The client, the actor, the operation and the outcome.
+AccessKind = tuple[str, str, str, str]
 _PER_FLUSH = 64
 
 
@@ -146,7 +147,7 @@ class AccessRecorder:
     clock: Clock
     left_out: Callable[[NoteAccess, str], None] = lambda *_: None
     _minute: str = ""
-    _groups: dict[_Kind, _AccessGroup] = field(default_factory=dict)
+    _groups: dict[AccessKind, _AccessGroup] = field(default_factory=dict)
     _callers: defaultdict[str, _Caller] = field(default_factory=lambda: defaultdict(_Caller))
 
     async def note(self, access: NoteAccess) -> None:
@@ -190,6 +191,14 @@ class AccessRecorder:
             if not user or user in group.users:
                 group.searches.add(access.reason)
 
+    def count_again(self, kind: AccessKind, user_ext_id: str) -> bool:
+        """Count an access without filters like one that was counted in this minute; False: there was none, so use `count`."""
+        group = self._groups.get(kind)
+        if group is None or user_ext_id not in group.users:
+            return False
+        group.counted += 1
+        return True
+
     async def flush(self) -> None:
         """Record the counted accesses; those that cannot be stored stay counted. Raises Unavailable."""
         waiting, self._groups = [group for group in self._groups.values() if group.counted], {}
@@ -213,5 +222,5 @@ class AccessRecorder:
         return answer.refusal is not None
 
 
-def _kind(access: NoteAccess) -> _Kind:
+def _kind(access: NoteAccess) -> AccessKind:
     return access.subject.client_ext_id, access.actor, access.operation, access.outcome

@@ -13,6 +13,7 @@ ID_MAX_LENGTH = 50
 # In the clients of a token: every client.
 ANY_CLIENT = "*"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # Other, control; surrogate; unassigned; separators of lines and paragraphs. Private use is allowed.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
 # Default_Ignorable_Code_Point of DerivedCoreProperties-16.0.0.txt (Unicode 16.0), which contains the bidirectional controls.
@@ -39,7 +40,7 @@ def fault_of_id(text: str) -> str | None:
         return f"has {len(text)} characters; it must have 1 to {ID_MAX_LENGTH}"
     if _CONTROL.search(text) or text in (".", ".."):
         return "has a control character, or is a dot segment"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         return "is not UTF-8"
     return None
 

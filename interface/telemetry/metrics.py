@@ -48,6 +48,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # The two metrics of each kind of request, since finding them by their labels costs more than counting.
+        self._kept: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._resets = Counter("tickets_resets", "Tickets that were reset.", registry=registry)
         self._refusals = Counter("tickets_refusals", "Refused commands.", ["reason"], registry=registry)
         self._unrecorded = Counter(
@@ -113,8 +115,13 @@ class Metrics:
         """Count a request."""
         # Callers could invent any number of methods and paths, each of which would be kept.
         operation, method = (exchange.operation, exchange.method) if exchange.operation else ("none", "any")
-        self._requests.labels(operation, method, str(exchange.status)).inc()
-        self._request_seconds.labels(operation).observe(exchange.seconds)
+        key = operation, method, exchange.status
+        kept = self._kept.get(key)
+        if kept is None:
+            count = self._requests.labels(operation, method, str(exchange.status))
+            kept = self._kept[key] = count, self._request_seconds.labels(operation)
+        kept[0].inc()
+        kept[1].observe(exchange.seconds)
 
     def unrecorded(self, reason: str) -> None:
         """Count an access that is not recorded."""

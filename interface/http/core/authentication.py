@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cachetools import TLRUCache
+from cachetools import LRUCache
 from starlette.concurrency import run_in_threadpool
 
 from domain.shared.identifiers import ANY_CLIENT
@@ -87,10 +87,7 @@ class TokenVerifier:
         self._timer = timer
         self._refused = refused
 
-        def known_until(_: bytes, known: _Known, __: float) -> float:
-            return known.until
-
-        self._known: TLRUCache[bytes, _Known] = TLRUCache(_CACHED_TOKENS, known_until, timer)
+        self._known: LRUCache[bytes, _Known] = LRUCache(_CACHED_TOKENS)
 
     async def caller(self, authorization: list[str]) -> Caller:
         """Return the caller that sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
@@ -101,7 +98,7 @@ class TokenVerifier:
             raise Unauthenticated("Send a token: Authorization: Bearer <JWT>.")
         digest = hashlib.sha256(token.encode(errors="replace")).digest()
         known = self._known.get(digest)
-        if known is None or not self._keys.holds(known.thumbprint):
+        if known is None or known.until <= self._timer() or not self._keys.holds(known.thumbprint):
             try:
                 self._known[digest] = known = await self._verified(token)
             except InvalidToken as error:

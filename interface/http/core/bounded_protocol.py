@@ -109,9 +109,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a header without the blanks around its value (RFC 9110, section 5.5); a trailer is dropped (6.5.1)."""
         if self._head_is_complete:
             return
-        self._count(len(name) + len(value))
-        super().on_header(name, value.strip(b" \t"))
-        if len(self.headers) > HEADER_LIMIT:
+        # Called for each header: the body of uvicorn's method is repeated here, since a call costs as much as it does.
+        self._head_bytes += len(name) + len(value)
+        name, value, headers = name.lower(), value.strip(b" \t"), self.headers
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
+        if len(headers) > HEADER_LIMIT or self._head_bytes > HEAD_LIMIT_BYTES:
             self._reject(_HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:

@@ -71,7 +71,7 @@ class Call:
     """An authenticated and permitted call about one user, independent of the framework.
 
     path, path_params, query_string: as sent, still percent-encoded.
-    state: values that the envelope shares with the call: `traceparent`, `access`, `operation`, `filters`.
+    state: values that the envelope shares with the call: `headers`, `traceparent`, `access`, `operation`, `filters`.
     """
 
     method: str
@@ -181,7 +181,10 @@ class Call:
 
         users: the users in the response to a list.
         """
-        self.service.accesses.count(self._read(users))
+        accesses, (client_ext_id, user_ext_id) = self.service.accesses, self.subject
+        kind = client_ext_id, self.caller.actor, self.state["operation"] or "", READ
+        if users or self.query_string or not accesses.count_again(kind, user_ext_id):
+            accesses.count(self._read(users))
 
     def _read(self, users: Iterable[str] = ()) -> NoteAccess:
         values = {name: self.query[name] for name in self.state["filters"] if name in self.query}

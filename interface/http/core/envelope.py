@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from interface.http.core.headers import Headers as RequestHeaders
 from interface.http.core.problems import BodyTooLarge, internal_error_response, problem_response
 from interface.http.core.secure_headers import Headers
-from interface.trace_context import new_traceparent, parse_traceparent
+from interface.trace_context import new_traceparent, parse_traceparent, random_id
 
 BODY_LIMIT_BYTES = 16 * 1024
 _DRAIN_BYTES = 1024 * 1024
@@ -59,7 +58,7 @@ class Envelope:
     def __init__(
         self,
         app: ASGIApp,
-        new_id: Callable[[int], str] = secrets.token_hex,
+        new_id: Callable[[int], str] = random_id,
         observe: Callable[[Exchange], None] = lambda _: None,
         *,
         headers: Headers,
@@ -83,17 +82,17 @@ class Envelope:
             # In a copy, since the server reads the method from the original scope.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
+        # Shared with the operation: also `status` of the response, once it is sent; see Call.
         state = scope.setdefault("state", {})
         sent = state["headers"] = RequestHeaders(scope["headers"])
         given = _given_traceparent(sent)
         traceparent = state["traceparent"] = given or new_traceparent(self._new_id)
-        began, status = time.monotonic(), 0
+        began = time.monotonic()
         headers = self._headers_of.get(scope["path"], self._headers)
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                state["status"] = message["status"]
                 traced = (b"traceparent", state["traceparent"].encode())
                 message["headers"] = [*message["headers"], traced, *headers]
             await send(message)
@@ -102,41 +101,42 @@ class Envelope:
         token = CURRENT_REQUEST.set((self._new_id(8), traceparent[3:35]))
         try:
             await self._serve(scope, receive, send_with_headers)
-            if status:
+            if status := state.get("status"):
                 actor, subject = state.get("access", (None, None))
                 client, address = subject and subject.client_ext_id, scope.get("client")
-                seconds, operation = time.monotonic() - began, state.get("operation")
+                seconds, operation, is_root = time.monotonic() - began, state.get("operation"), not given
                 self._observe(
                     Exchange(
-                        *(operation, method, status, seconds, traceparent, not given, actor, client),
-                        address=address and address[0],
+                        operation,
+                        method,
+                        status,
+                        seconds,
+                        traceparent,
+                        is_root,
+                        actor,
+                        client,
+                        address and address[0],
                     )
                 )
         finally:
             CURRENT_REQUEST.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, state, started = _BoundedBody(scope, receive), scope["state"], False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        body, state = _BoundedBody(scope, receive), scope["state"]
         try:
             body.check_declared_length()
-            await self._app(scope, body.receive, send_and_note)
+            await self._app(scope, body.receive, send)
         except BodyTooLarge as error:
             await body.drain()
-            await problem_response(error)(scope, receive, send_and_note)
+            await problem_response(error)(scope, receive, send)
         except ClientDisconnect:
             return  # the client has disconnected
         except Exception:
             instance = f"urn:error:{self._new_id(16)}"
             log.exception("%s %s %s", instance, state["traceparent"], scope["method"])
-            if started:
+            if "status" in state:
                 raise
-            await internal_error_response(instance)(scope, receive, send_and_note)
+            await internal_error_response(instance)(scope, receive, send)
 
 
 def _without_body(send: Send) -> Send:

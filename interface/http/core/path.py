@@ -45,12 +45,18 @@ register_url_convertor("segment", _Segment())
 def path_id(params: Mapping[str, str], name: str) -> str:
     """Return an id of the path, percent-decoded once. Raises Malformed unless it is 1 to 50 printable characters."""
     raw = params[name]
+    if "%" not in raw:
+        return _checked(name, raw)
     if BAD_PERCENT.search(raw):
         raise Malformed(f"{name} has an invalid percent-encoding.")
     try:
         text = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
         raise Malformed(f"{name} is not UTF-8.") from None
+    return _checked(name, text)
+
+
+def _checked(name: str, text: str) -> str:
     if fault := fault_of_id(text):
         raise Malformed(f"{name} {fault}.")
     return text

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jwt
@@ -56,7 +57,11 @@ class KeySet:
 
     def holds(self, thumbprint: str) -> bool:
         """Return whether the set has the key."""
-        return any(key.thumbprint == thumbprint for key in self.keys)
+        return thumbprint in self._thumbprints
+
+    @cached_property
+    def _thumbprints(self) -> frozenset[str]:
+        return frozenset(key.thumbprint for key in self.keys)
 
 
 def read_key_set(content: str | bytes) -> KeySet:
