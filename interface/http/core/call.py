@@ -89,6 +89,8 @@ class Call:
     @cached_property
     def query(self) -> Mapping[str, Sequence[str]]:
         """The values of each query parameter, decoded. Raises Malformed."""
+        if not self.query_string:
+            return {}
         try:
             text = self.query_string.decode("ascii")
             if BAD_PERCENT.search(text):

@@ -1,6 +1,6 @@
 """Responses that several rooms send."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,26 +12,19 @@ from interface.http.core.call import Call
 from interface.http.core.headers import names_tag
 
 
-class DataResponse(Response):
-    """A response whose content is complete: headers in lower case, encoded directly.
+class JsonResponse(Response):
+    """A response with a complete JSON text, not to be stored by caches. headers: further ones, in lower case.
 
-    Starlette makes the same one from a mapping of any headers, which costs several times as much.
+    Starlette's encodes, sorts and checks any mapping of headers, which costs several times as much.
     """
 
-    def __init__(
-        self,
-        content: bytes,
-        headers: Mapping[str, str],
-        status: int = 200,
-        media_type: str = "application/json",
-    ) -> None:
-        self.status_code, self.body, self.background = status, content, None
+    def __init__(self, content: str, headers: Iterable[tuple[bytes, bytes]] = (), status: int = 200) -> None:
+        self.status_code, self.body, self.background = status, content.encode(), None
         self.raw_headers = [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
-        ]
-        self.raw_headers += [
-            (b"content-length", b"%d" % len(content)),
-            (b"content-type", media_type.encode()),
+            (b"cache-control", b"no-store"),
+            *headers,
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
         ]
 
 
@@ -42,10 +35,10 @@ def etag(version: int, *, changed_by_time: bool = False) -> str:
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
     """Return the response with the answer of a successful command."""
+    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     if answer.version is not None:
-        headers["ETag"] = etag(answer.version)
-    sent = {"cache-control": "no-store", **{name.lower(): value for name, value in headers.items()}}
-    return DataResponse((answer.body or "").encode(), sent, status)
+        sent.append((b"etag", etag(answer.version).encode()))
+    return JsonResponse(answer.body, sent, status)
 
 
 def found(
@@ -53,10 +46,9 @@ def found(
 ) -> Response:
     """Return the response to a GET: 304 without a body if the caller already has this state."""
     tag = etag(version, changed_by_time=changed_by_time)
-    headers = {"etag": tag, "cache-control": "no-store"}
     if names_tag(call.headers, tag):
-        return Response(status_code=304, headers=headers)
-    return DataResponse(to_json(response).encode(), headers)
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": "no-store"})
+    return JsonResponse(to_json(response), [(b"etag", tag.encode())])
 
 
 def no_content() -> Response:
