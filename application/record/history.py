@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
@@ -14,12 +15,11 @@ from typing_extensions import TypedDict
 
 from application.record.ledger import HistoryQuery, Ledger, LedgerBroken, LedgerEntry
 from application.record.objects import EventObject, Kind, ObjectId, TicketExtId, objects_of
-from application.record.past_states import Fold, PastStates
+from application.record.past_states import STEP, Fold, PastStates
 from application.shared.errors import LaterRelease
 from application.shared.ports import Clock
 from application.shared.wire import Count, UtcDate, utc_date
 from application.tickets.records import TicketNotFound
-from application.transaction.store import Store
 from domain.shared.event import Event, UnknownEvent
 from domain.shared.subject import Subject
 from domain.tickets.events import AGGREGATE, stream_id
@@ -31,6 +31,7 @@ ERASED = "erased"
 """The text for people in place of an erased comment."""
 _ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")
 _FINGERPRINT_DIGITS = 16
+_NEWEST = 2**62
 
 ReasonErased = Annotated[bool, Field(description="Present and true if the comment was erased with its user.")]
 Change = TypedDict(
@@ -82,34 +83,58 @@ class LogItem(TypedDict):
 
 
 def past_ticket(
-    subject: Subject, *, store: Store, clock: Clock, at: datetime | None = None, version: int | None = None
+    subject: Subject,
+    *,
+    store: Ledger,
+    clock: Clock,
+    kept: PastStates,
+    at: datetime | None = None,
+    version: int | None = None,
 ) -> tuple[TicketState, datetime]:
     """Return the state of the credential at a time or a version, and that time.
 
     A time without a fraction means the end of its second, since times are shown without fractions. The state at a time
     is that after the newest version whose event is not later, also if the clock was set back in between.
+    kept: states of former calls.
     Raises TicketNotFound if it did not exist or the time is in the future; LedgerBroken if a version is missing;
     StoreUnavailable.
     """
-    events = store.events_of(stream_id(*subject))
     if at:
-        # A clock that was ahead has left events in the future, whose times are shown, too.
-        newest = max([clock(), *(event.timestamp for event in events)])
-        if at > newest:
-            raise TicketNotFound("The requested time is in the future.")
-        at = min(at if at.microsecond else at.replace(microsecond=999_999), newest)
-        version = max((event.originator_version for event in events if event.timestamp <= at), default=0)
-    row, moment = None, at
-    for expected, event in enumerate(events, start=1):
-        if event.originator_version != expected:
-            raise _missing(_named(subject), subject.client_ext_id, expected)
-        if version is not None and event.originator_version > version:
-            break
-        row = _evolved(row, event)
-        moment = at or event.timestamp
-    if row is None or row.deleted or moment is None or (version is not None and row.version != version):
+        at, version = _at_time(subject, at, store, clock, kept)
+    last = _NEWEST if version is None else version
+    fold = kept.at(subject, last, store)
+    steps = deque(_folded(subject, fold, store, kept, last), maxlen=1)
+    row = steps[0][-1].state if steps else fold.state
+    if row is None or row.deleted or version not in (None, row.version):
         raise TicketNotFound(f"User {subject.user_ext_id!r} had no ticket at this time or version.")
-    return row, moment
+    return row, at or row.last_modified
+
+
+def _at_time(
+    subject: Subject, at: datetime, ledger: Ledger, clock: Clock, kept: PastStates
+) -> tuple[datetime, int]:
+    """Return the time, limited to the present, and the newest version whose event is not later; 0: none."""
+    start = kept.at(subject, _NEWEST, ledger)
+    begin, times = (
+        start.version,
+        [event.timestamp for _, _, event, _ in _folded(subject, start, ledger, kept)],
+    )
+    # A clock that was ahead has left events in the future, whose times are shown, too.
+    newest = max([clock(), start.latest, *times])
+    if at > newest:
+        raise TicketNotFound("The requested time is in the future.")
+    at = min(at if at.microsecond else at.replace(microsecond=999_999), newest)
+    while True:
+        not_later = [version for version, time in enumerate(times, begin + 1) if time <= at]
+        if not_later or begin == 0:
+            return at, not_later[-1] if not_later else 0
+        # The events before, up to STEP at a time.
+        end, begin = begin, (begin - 1) // STEP * STEP
+        earliest = kept.earliest(subject, end) if end % STEP == 0 else None
+        times = []
+        if earliest is None or earliest <= at:
+            pages = _pages(subject, ledger, begin, end)
+            times = [ledger.event(entry).timestamp for entry in chain.from_iterable(pages)]
 
 
 def read_history(
@@ -120,32 +145,51 @@ def read_history(
     kept: the states at the ends of earlier pages. Raises TicketNotFound if there is no history, StoreUnavailable.
     """
     items: list[HistoryItem] = []
-    for former, entry, event, fold in _folded(subject, kept.at(subject, after, ledger), ledger):
+    known = kept.at(subject, after, ledger)
+    for former, entry, event, fold in _folded(subject, known, ledger, kept, after + limit + 1):
         if entry.version > after + limit:
             return items, True
         if entry.version > after:
             items.append(_item(former, entry, event, fold.state))
         if entry.version == after + limit:
             kept.keep(subject, fold)
+        known = fold
+    _require_events(subject, known)
     return items, False
 
 
 def history(subject: Subject, *, ledger: Ledger) -> Iterator[HistoryItem]:
     """Yield the events of the user's credential, oldest first. Raises TicketNotFound, LedgerBroken."""
-    for former, entry, event, fold in _folded(subject, Fold(), ledger):
+    newest = Fold()
+    for former, entry, event, fold in _folded(subject, newest, ledger):
         yield _item(former, entry, event, fold.state)
+        newest = fold
+    _require_events(subject, newest)
 
 
 def _folded(
-    subject: Subject, fold: Fold, ledger: Ledger
+    subject: Subject, fold: Fold, ledger: Ledger, kept: PastStates | None = None, last: int = _NEWEST
 ) -> Iterator[tuple[TicketState | None, LedgerEntry, Event, Fold]]:
-    """Yield each entry after a fold, with the state before it and the fold after it."""
-    stream, named = stream_id(*subject), _named(subject)
-    pages = stream_pages(subject.client_ext_id, stream, named, ledger=ledger, after=fold.version)
-    for entry in chain.from_iterable(pages):
+    """Yield each entry after a fold, up to a version, with the state before it and the fold after it.
+
+    kept: gets the fold at every multiple of STEP.
+    """
+    for entry in chain.from_iterable(_pages(subject, ledger, fold.version, last)):
         event, former = ledger.event(entry), fold.state
         fold = fold.after(entry, event, _evolved(former, event))
+        if kept and fold.version % STEP == 0:
+            kept.keep(subject, fold)
         yield former, entry, event, fold
+
+
+def _pages(subject: Subject, ledger: Ledger, after: int, last: int) -> Iterator[Sequence[LedgerEntry]]:
+    named = f"the ticket of user {subject.user_ext_id!r}"
+    return stream_pages(
+        subject.client_ext_id, stream_id(*subject), named, ledger=ledger, after=after, last=last
+    )
+
+
+def _require_events(subject: Subject, fold: Fold) -> None:
     if fold.state is None:
         raise TicketNotFound(f"User {subject.user_ext_id!r} never had a ticket.")
 
@@ -173,11 +217,14 @@ def _item(
 
 
 def stream_pages(
-    client_ext_id: str, stream: UUID, named: str, *, ledger: Ledger, after: int = 0
+    client_ext_id: str, stream: UUID, named: str, *, ledger: Ledger, after: int = 0, last: int = _NEWEST
 ) -> Iterator[Sequence[LedgerEntry]]:
-    """Yield the ledger entries of a stream after a version. named: for messages. Raises LedgerBroken if a version is missing."""
+    """Yield the ledger entries of a stream after a version, up to one. named: for messages.
+
+    Raises LedgerBroken if a version is missing.
+    """
     version, subject = after, Subject(client_ext_id, "")
-    while page := ledger.entries_of(subject, stream, version, PAGE):
+    while version < last and (page := ledger.entries_of(subject, stream, version, min(PAGE, last - version))):
         for entry in page:
             version += 1
             if entry.version != version or not entry.state:
@@ -189,10 +236,6 @@ def _missing(named: str, client_ext_id: str, version: int) -> LedgerBroken:
     return LedgerBroken(
         f"version {version} of {named} in client {client_ext_id!r} is missing from the record: run `tickets replay --check`"
     )
-
-
-def _named(subject: Subject) -> str:
-    return f"the ticket of user {subject.user_ext_id!r}"
 
 
 def search_log(

@@ -23,6 +23,7 @@ from application.record.evidence_scope import EvidenceScope
 from application.record.history import HistoryItem, LogItem, history, log_items, log_pages, past_ticket
 from application.record.installation import is_recent, newest_check
 from application.record.ledger import Checkpoint, HistoryQuery, LedgerEntry
+from application.record.past_states import PastStates
 from application.record.permanent_comments import permanent_comments
 from application.record.replay import (
     Findings,
@@ -101,7 +102,9 @@ def show_past(client: str, user: str, at: datetime | None, version: int | None) 
     with in_background(_settings_of_a_store()) as (running, background):
         subject = _watched(background, client, user, "tickets replay", at=at, atVersion=version)
         moment = at or (None if version else system_clock())
-        row, now = past_ticket(subject, store=running.store, clock=system_clock, at=moment, version=version)
+        row, now = past_ticket(
+            subject, store=running.store, clock=system_clock, kept=PastStates(), at=moment, version=version
+        )
         return to_json(to_response(row, now))
 
 

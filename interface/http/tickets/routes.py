@@ -32,6 +32,7 @@ from interface.http.core.problems import Malformed
 from interface.http.core.responses import found, json_response, no_content
 from interface.http.core.schemas import Date, StrictBody, integral
 from interface.http.delivery.routes import delivery_headers, with_delivery_headers
+from interface.http.record.routes import RecordPart
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 PATH = "/{clientExtId:segment}/users/{userExtId:segment}/ticket"
@@ -139,7 +140,8 @@ async def get(
     moment, version = _past(call)
     if moment or version is not None:
         await call.note_read()
-        find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock)
+        kept = call.part(RecordPart).past_states
+        find_past = partial(past_ticket, at=moment, version=version, clock=call.service.clock, kept=kept)
         row, now = await call.find(find_past, call.subject)
         return found(call, to_response(row, now), row.version, changed_by_time=row.at(now) is not row)
     row, now = ticket(await call.load(ticket_of(call.subject)), call.subject), call.service.clock()

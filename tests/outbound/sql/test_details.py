@@ -7,6 +7,7 @@ import pytest
 
 from application.record.access_log import READ, NoteAccess
 from application.record.history import history, past_ticket
+from application.record.past_states import PastStates
 from application.record.replay import check_streams, stream_ranges
 from application.tickets.erase_user import EraseUser
 from application.transaction.records import Changes
@@ -69,7 +70,7 @@ def test_every_reader_of_events_gets_the_comment(service: Service) -> None:
 
     by_position = [store.event(entry).reason for entry in store.entries(CLIENT, 1, 10)]
     by_stream = [store.event(entry).reason for entry in store.entries_of(SUBJECT, stream_id(*SUBJECT), 0, 10)]
-    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=2)
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, kept=PastStates(), version=2)
 
     assert by_position == [None, COMMENT, "of a policy"]
     assert by_stream == [None, COMMENT]
@@ -95,7 +96,7 @@ def test_without_its_row_a_comment_is_erased(service: Service) -> None:
     service.modify(state=State.ACTIVE, reason="second")
     erase_reasons(store)
 
-    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=3)
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, kept=PastStates(), version=3)
 
     assert [event.reason_erased for event in history_of(store, SUBJECT)] == [False, True, True]
     assert [store.event(entry).reason_erased for entry in store.entries(CLIENT, 1, 10)] == [False, True, True]
@@ -117,7 +118,7 @@ def test_an_erased_comment_is_not_replaced_by_a_former_one_that_is_stored(servic
     service.modify(state=State.ACTIVE, reason="erased")
     store._run("DELETE FROM details WHERE version = ?", [(3,)])
 
-    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, version=3)
+    past, _ = past_ticket(SUBJECT, store=store, clock=service.clock, kept=PastStates(), version=3)
 
     assert past.modification_comment is None
 

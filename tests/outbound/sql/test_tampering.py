@@ -21,6 +21,7 @@ from application.record.checkpoint import make_checkpoint, make_checkpoints
 from application.record.history import history, past_ticket
 from application.record.ledger import TILE, Checkpoint, LedgerBroken, leaf_of
 from application.record.merkle import root_of
+from application.record.past_states import PastStates
 from application.record.replay import (
     Findings,
     check_ledger,
@@ -243,7 +244,7 @@ def test_the_history_names_a_missing_event(record: Record) -> None:
     with pytest.raises(LedgerBroken, match=named):
         record.evidence()
     with pytest.raises(LedgerBroken, match=named):
-        past_ticket(SUBJECT, store=record.store, clock=record.service.clock, version=4)
+        past_ticket(SUBJECT, store=record.store, clock=record.service.clock, kept=PastStates(), version=4)
 
 
 def cut_off_the_newest(record: Record) -> None:
