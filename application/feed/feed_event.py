@@ -70,20 +70,24 @@ def to_feed_event(
         reason=event.reason,
         reason_erased=event.reason_erased,
         traceparent=event.correlation_id,
-        changed=_published_values(event) | IMPLIED.get(entry.topic, {}),
+        changed=_published_values(event, entry.topic),
         object=changed,
         schema=f"{public_url}{schema_path(entry.topic)}" if public_url else "",
         eras=eras,
     )
 
 
-def _published_values(event: Any) -> dict[str, Any]:
-    values = vars(event)
-    # An event of a release without a field has no such value.
-    found = ((name, values.get(field, UNSET)) for field, name in _published_fields(event.__class__))
-    published = {name: _to_plain(value) for name, value in found if value is not UNSET}
+def _published_values(event: Any, topic: str) -> dict[str, Any]:
+    values, published = vars(event), dict[str, Any]()
+    for field_name, name in _published_fields(event.__class__):
+        # An event of a release without a field has no such value.
+        value = values.get(field_name, UNSET)
+        if value is not UNSET:
+            published[name] = value if isinstance(value, _PLAIN_TYPES) else _to_plain(value)
     if changed := published.get("fields"):
         published["fields"] = [to_camel(name) for name in changed]
+    if implied := IMPLIED.get(topic):
+        published |= implied
     return published
 
 
@@ -94,8 +98,6 @@ def _published_fields(kind: Any) -> Sequence[tuple[str, str]]:
 
 
 def _to_plain(value: Any) -> Any:
-    if isinstance(value, _PLAIN_TYPES):
-        return value
     if isinstance(value, datetime):
         return utc_date(value)
     return to_camel_case(value) if is_dataclass(value) else value

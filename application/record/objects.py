@@ -1,6 +1,8 @@
 """The object of each event: the aggregate that it changed, derived from the event classes."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -8,6 +10,7 @@ from pydantic import Field
 
 from application.record.ledger import Ledger, LedgerEntry
 from domain.shared.event import Event, Origin
+from domain.tickets.events import TicketCreated
 
 Kind = Annotated[
     str | None,
@@ -47,20 +50,38 @@ def objects_of(
             wanted.add(event.originator_id)
         if ticket and not (origin and ticket[0] == event.originator_id):
             wanted.add(ticket[0])
-    named = _NamingEvents(entries, sorted(wanted), ledger)
+    named = _NamingEvents()
+    if not wanted:
+        return list(map(named.object_of, entries, events, origins))
+    end = entries[-1].position
+    if end - entries[0].position == len(entries) - 1:
+        # Nothing lies between them, so only former events are read, and none of a stream that begins here.
+        end = entries[0].position - 1
+        wanted -= {entry.stream for entry in entries if entry.version == 1}
+        named.add(entries, events, origins)
+    named.read(entries[0].client_ext_id, sorted(wanted, key=attrgetter("int")), end, ledger)
     return list(map(named.object_of, entries, events, origins))
 
 
 class _NamingEvents:
     """The events that name the objects of some streams."""
 
-    def __init__(self, entries: Sequence[LedgerEntry], streams: Sequence[UUID], ledger: Ledger) -> None:
-        self._by_stream: dict[UUID, list[tuple[Event, Origin | None]]] = {}
-        if not streams:
-            return
-        for entry in ledger.naming_entries(entries[0].client_ext_id, streams, entries[-1].position):
+    def __init__(self) -> None:
+        self._by_stream: defaultdict[UUID, list[tuple[Event, Origin | None]]] = defaultdict(list)
+
+    def read(self, client_ext_id: str, streams: Sequence[UUID], end: int, ledger: Ledger) -> None:
+        """Add those of these streams up to a position."""
+        for entry in ledger.naming_entries(client_ext_id, streams, end) if streams else ():
             event = ledger.event(entry)
-            self._by_stream.setdefault(entry.stream, []).append((event, event.origin))
+            self._by_stream[entry.stream].append((event, event.origin))
+
+    def add(
+        self, entries: Sequence[LedgerEntry], events: Sequence[Event], origins: Sequence[Origin | None]
+    ) -> None:
+        """Add those of these events that name an object."""
+        for entry, event, origin in zip(entries, events, origins, strict=True):
+            if entry.version == 1 or entry.topic == TicketCreated.TOPIC:
+                self._by_stream[entry.stream].append((event, origin))
 
     def object_of(self, entry: LedgerEntry, event: Event, origin: Origin | None) -> EventObject:
         naming: Event | None = event
@@ -81,5 +102,7 @@ class _NamingEvents:
     def _at(self, stream: UUID, version: int) -> tuple[Event | None, Origin | None]:
         """Return the last event up to a version that names the object of the stream, and its origin; None: not known."""
         named = self._by_stream.get(stream, ())
+        if len(named) == 1 and named[0][0].originator_version <= version:
+            return named[0]
         found = [(event, origin) for event, origin in named if event.originator_version <= version]
         return max(found, key=lambda pair: pair[0].originator_version, default=(None, None))
