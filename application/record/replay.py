@@ -193,7 +193,9 @@ class _Stream:
         self._observe = observe
         self._findings = findings
         self._ledger = ledger
+        self._event = ledger.event
         self._kinds = kinds
+        self._evolve: Callable[[Any, Event], Any] | None = None
         self._version = 0
         self._origin: Origin | None = None
         self._kind = ""
@@ -204,29 +206,30 @@ class _Stream:
 
     def take(self, entry: LedgerEntry, topic: str) -> None:
         """Check the next entry and apply its event. topic: the topic of the event; the ledger has a copy."""
+        client, position, stream, version, _, known, *_, leaf, state, _ = entry
         self._findings.events += 1
         self._version += 1
-        if entry.version != self._version:
+        if version != self._version:
             self._break(entry, f"version {self._version} is missing from the ledger")
-            self._version = entry.version
-        if not entry.state:
+            self._version = version
+        if not state:
             self._break(entry, "the event is missing")
             return
-        key = (entry.client_ext_id, entry.position, entry.stream, entry.version)
-        if not isinstance(topic, str) or leaf_of(*key, topic, entry.state) != entry.leaf:
+        if not isinstance(topic, str) or leaf_of(client, position, stream, version, topic, state) != leaf:
             self._break(entry, "the event differs from the ledger (columns position and leaf)")
-        if topic not in EVENTS:
+        times = _TIMES.get(topic)
+        if times is None:
             self._break(entry, f"event type {topic!r} is unknown: check with the release that stored it")
             return
         try:
-            event = self._ledger.event(entry if topic == entry.topic else entry._replace(topic=topic))
-            _check_times(event, _TIMES[topic])
-            self._observe(event, entry.position)
+            event = self._event(entry if topic == known else entry._replace(topic=topic))
+            _check_times(event, times)
+            self._observe(event, position)
             self._check_columns(entry, event)
             if event.reason_erased and not self._is_erased(entry):
                 self._break(entry, "the comment is missing from table details, but its user was not erased")
-            if self.records and self.is_intact:
-                self.state = self.records.aggregate.evolve(self.state, event)
+            if self._evolve and self.is_intact:
+                self.state = self._evolve(self.state, event)
         except (ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             self._break(entry, f"the event cannot be replayed: {error}")
 
@@ -240,20 +243,24 @@ class _Stream:
         return self._erased_at.get(subject, 0) > entry.position
 
     def _check_columns(self, entry: LedgerEntry, event: Event) -> None:
-        named, kind = event.origin, event.AGGREGATE
-        if self._origin is None:
-            self._origin = named
+        named, kind = event.origin or self._origin, event.AGGREGATE
         if not self._kind:
-            self._kind, self.records = kind, self._kinds.get(kind)
-        if self._origin is None:
+            self._begin(kind)
+        if named is None:
             if self.is_intact:
                 self._break(entry, "column stream: the first event of the stream names no client")
             return
+        if self._origin is None:
+            self._origin = named
         if kind != self._kind:
             self._break(entry, f"column topic: no {event.TOPIC} belongs to a stream of a {self._kind}")
-        stream, subject, _ = named or self._origin
+        stream, subject, _ = named
         if not matches(entry, event, subject) or entry.stream.int != stream.int:
             self._compare_columns(entry, columns_of(event, subject), stream)
+
+    def _begin(self, kind: str) -> None:
+        self._kind, self.records = kind, self._kinds.get(kind)
+        self._evolve = self.records.aggregate.evolve if self.records else None
 
     def _compare_columns(self, entry: LedgerEntry, expected: LedgerColumns, stream: UUID) -> None:
         pairs = zip(LedgerColumns._fields, entry.columns, expected, strict=True)

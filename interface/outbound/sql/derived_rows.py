@@ -32,14 +32,13 @@ class SqlDerivedRows(SqlRowSeals):
         derived = self._tables.derived()[records]
         differing: list[Key] = []
         for states in chunks(expected):
+            keyed = [(state.key, state) for state in states]
             rows = self._fetch(
                 _of_keys(records.name, derived.columns, derived.key, len(states)),
-                [text for state in states for text in state.key],
+                [text for key, _ in keyed for text in key],
             )
             found = {row[:2]: row for row in map(tuple, rows)}
-            differing.extend(
-                state.key for state in states if derived.differs(found.get(tuple(state.key), ()), state)
-            )
+            differing += [key for key, state in keyed if derived.differs(found.get(key, ()), state)]
         return differing
 
     def rewrite_rows(self, records: DerivedRecords[Any, Any], states: Sequence[Versioned]) -> None:

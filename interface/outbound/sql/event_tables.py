@@ -71,13 +71,13 @@ class SqlEvents(SqlTables):
 
     def _entries(self, rows: Iterable[Any]) -> list[LedgerEntry]:
         """Return entries of one client from their columns and the state of their events, with the reasons."""
-        entries, known, stream = [], None, NO_STREAM
+        entries, known, stream, make = [], None, NO_STREAM, LedgerEntry._make
         # The rows of a stream often follow each other, and a UUID takes as long to parse as the rest of the row.
         for client, position, stored, version, user, topic, occurred, actor, trace, leaf, state, *_ in rows:
             if stored != known:
                 known, stream = stored, uuid_of(stored)
             columns = (client, position, stream, version, user, topic, occurred, actor, trace)
-            entries.append(LedgerEntry(*columns, bytes(leaf), bytes(state or b"")))
+            entries.append(make((*columns, bytes(leaf), bytes(state or b""), None)))
         committed = [entry.position for entry in entries if _COMMITTED in entry.state]
         if not committed:
             return entries

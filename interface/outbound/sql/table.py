@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from application.transaction.records import Change, Key, RecordSet
@@ -103,6 +104,10 @@ class Derived(Generic[State]):
     is_complete: bool = True
     seals: bool = False
 
+    @cached_property
+    def _values(self) -> Sequence[Callable[[Any], Any]]:
+        return [column.value for column in self.columns.values()]
+
     @property
     def key(self) -> Sequence[str]:
         """The names of the columns of the key."""
@@ -115,7 +120,7 @@ class Derived(Generic[State]):
 
     def row(self, state: State) -> Row:
         """Return the values of the columns."""
-        return tuple(column.value(state) for column in self.columns.values())
+        return tuple([value(state) for value in self._values])
 
     def differs(self, row: Row, state: State) -> bool:
         """Return whether a stored row (empty: missing) differs from the state; fields of other releases are ignored."""
