@@ -4,7 +4,9 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from itertools import chain
 from typing import Annotated, Any, NotRequired
 from uuid import UUID
@@ -27,6 +29,7 @@ from domain.tickets.evolution import evolve
 from domain.tickets.state import TicketState
 
 PAGE = 500
+LOG_PAGE = 1_000
 ERASED = "erased"
 """The text for people in place of an erased comment."""
 _ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")
@@ -249,7 +252,7 @@ def search_log(
 def log_pages(query: HistoryQuery, *, ledger: Ledger) -> Iterator[Sequence[LedgerEntry]]:
     """Yield all matching ledger entries by position, in pages. Raises StoreUnavailable."""
     position = 0
-    while page := ledger.search(query, position, PAGE):
+    while page := ledger.search(query, position, LOG_PAGE):
         yield page
         position = page[-1].position
 
@@ -261,8 +264,11 @@ def log_items(entries: Sequence[LedgerEntry], *, ledger: Ledger) -> Sequence[Log
 
 
 def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem:
-    fields = vars(event).items()
-    details = {name: value for name, value in fields if name not in _SHOWN_ELSEWHERE and value is not UNSET}
+    kind: Any = event.__class__
+    values = vars(event)
+    details = {name: values[name] for name in _names_of_details(kind) if values[name] is not UNSET}
+    if "ticket_hash" in details:
+        details["ticket_hash"] = fingerprint(details["ticket_hash"])
     item: LogItem = {
         "position": entry.position,
         "type": entry.topic,
@@ -272,9 +278,7 @@ def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem
         "actor": event.actor,
         "reason": event.reason,
         "correlationId": event.correlation_id,
-        "details": {
-            name: fingerprint(value) if name == "ticket_hash" else value for name, value in details.items()
-        },
+        "details": details,
         "aggregate": changed.kind,
         "aggregateId": changed.name,
         "ticketExtId": changed.ticket_ext_id,
@@ -282,6 +286,11 @@ def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem
     if event.reason_erased:
         item["reasonErased"] = True
     return item
+
+
+@cache
+def _names_of_details(event: Any) -> Sequence[str]:
+    return [field.name for field in fields(event) if field.name not in _SHOWN_ELSEWHERE]
 
 
 def reason_text(item: HistoryItem | LogItem) -> str:

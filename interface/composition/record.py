@@ -114,8 +114,8 @@ def export_log(
     end: datetime | None,
     with_bytes: bool,
     report: Callable[[int, int], None],
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of a client's ledger in a period. Raises Unavailable, InvalidSettings.
+) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Yield the entries of a client's ledger in a period, in pages. Raises Unavailable, InvalidSettings.
 
     with_bytes: each with its stream and the stored bytes.
     """
@@ -124,9 +124,10 @@ def export_log(
         ledger = running.store
         size = ledger.size(client)
         for page in log_pages(HistoryQuery(client, begin=begin, end=end), ledger=ledger):
-            items = log_items(page, ledger=ledger)
-            for entry, item in zip(page, items, strict=True):
-                yield {**item, **_bytes_of(entry)} if with_bytes else item
+            items: Sequence[Mapping[str, Any]] = log_items(page, ledger=ledger)
+            if with_bytes:
+                items = [{**item, **_bytes_of(entry)} for entry, item in zip(page, items, strict=True)]
+            yield items
             report(page[-1].position, size)
 
 

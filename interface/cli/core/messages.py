@@ -2,15 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from msgspec.json import Encoder
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from interface.verify_evidence import shown
+
+_encode_lines = Encoder().encode_lines
 
 
 def fail(message: str) -> NoReturn:
@@ -48,6 +51,15 @@ def escaped_json(text: str) -> str:
         character if shown(character) == character else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
         for character in text
     )
+
+
+def escaped_lines(items: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line of JSON for each item, escaped as by `escaped_json`."""
+    lines = _encode_lines(items)
+    # JSON escapes the other control characters; this test takes a tenth of the time of one per line.
+    if lines.isascii() and b"\x7f" not in lines:
+        return lines.decode()
+    return "".join(f"{escaped_json(line)}\n" for line in lines.decode().split("\n")[:-1])
 
 
 def print_line(text: str) -> None:

@@ -22,7 +22,14 @@ from application.record.replay import Findings
 from application.shared.wire import to_json
 from interface.cli.core.files import open_private
 from interface.cli.core.ids import checked_client, checked_id
-from interface.cli.core.messages import counting, escaped_json, fail, print_line, print_report
+from interface.cli.core.messages import (
+    counting,
+    escaped_json,
+    escaped_lines,
+    fail,
+    print_line,
+    print_report,
+)
 from interface.verify_evidence import Wrong, parse_keys, shown, table, verify
 
 Client = Annotated[str, typer.Argument(help="Client (tenant).", callback=checked_client)]
@@ -53,7 +60,9 @@ class RecordActions:
     check: Callable[[Sequence[Path], Callable[[int, int], None]], Findings]
     rebuild: Callable[[Callable[[int, int], None]], Findings]
     permanent_comments: Callable[[str, str | None], Iterator[LogItem]]
-    export: Callable[[str, datetime | None, datetime | None, bool, Callable[[int, int], None]], Iterator[Any]]
+    export: Callable[
+        [str, datetime | None, datetime | None, bool, Callable[[int, int], None]], Iterator[Sequence[Any]]
+    ]
     checkpoint: Callable[[str], str]
     evidence: Callable[[EvidenceScope, Mapping[str, object], int | None, Path | None], BinaryIO]
 
@@ -206,13 +215,14 @@ def _add_export(cli: typer.Typer, actions: RecordActions) -> None:
         if writer:
             writer.writeheader()
         with counting("exporting") as report:
-            for item in actions.export(client, first, last, with_bytes, report):
-                if writer:
+            for items in actions.export(client, first, last, with_bytes, report):
+                if not writer:
+                    sys.stdout.write(escaped_lines(items))
+                    continue
+                for item in items:
                     row = {**item, "reason": reason_text(item), "details": to_json(item["details"])}
                     row.pop("reasonErased", None)
                     writer.writerow(row if raw else {name: _cell(value) for name, value in row.items()})
-                else:
-                    print_line(escaped_json(to_json(item)))
 
 
 def _add_permanent_comments(audit: typer.Typer, actions: RecordActions) -> None:
