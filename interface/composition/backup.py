@@ -3,16 +3,16 @@
 import shlex
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.shared.errors import Unavailable
 from interface.cli.operations import backup as commands
 from interface.composition.installation import installation_of, note_command
 from interface.composition.record import check_record
 from interface.composition.service import open_at, open_store
-from interface.outbound.sql.postgres_store import PostgresStore, others_at
+from interface.lazy import lazy
 from interface.outbound.sql.sqlite_backup import (
     BackupRefused,
     ReportProgress,
@@ -24,6 +24,15 @@ from interface.outbound.sql.sqlite_lock import exclusive
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
+
+if TYPE_CHECKING:
+    from psycopg import conninfo
+
+    from interface.outbound.sql import postgres_store
+    from interface.outbound.sql.postgres_store import PostgresStore
+else:
+    conninfo = lazy("psycopg.conninfo")
+    postgres_store = lazy("interface.outbound.sql.postgres_store")
 
 _ERA_BYTES = 4
 _SECRETS = ("password", "sslpassword")
@@ -57,7 +66,7 @@ def _begin_era_at(database: Path) -> str:
         return _begin_era(store)
 
 
-def _begin_era(store: SqliteStore | PostgresStore) -> str:
+def _begin_era(store: "SqliteStore | PostgresStore") -> str:
     era = SystemRandomness().octets(_ERA_BYTES).hex()
     installation_of(store).begin_era(era)
     return era
@@ -78,7 +87,7 @@ def mark_restored() -> str:
 def _check_not_in_use(settings: Settings) -> None:
     """Raise BackupRefused if another process could write without the new era."""
     if settings.sqlite_path is None:
-        if others := others_at(settings.database_url):
+        if others := postgres_store.others_at(settings.database_url):
             raise BackupRefused(
                 "the database is in use: stop every process of the service first"
                 f" (pg_stat_activity has {', '.join(map(str, others))} of the same user)"
@@ -94,9 +103,11 @@ def _check_not_in_use(settings: Settings) -> None:
 def _database(settings: Settings) -> str:
     """Return the database as a quoted argument of PostgreSQL's tools, without a password, which the process list would show."""
     named = {
-        name: value for name, value in conninfo_to_dict(settings.database_url).items() if name not in _SECRETS
+        name: value
+        for name, value in conninfo.conninfo_to_dict(settings.database_url).items()
+        if name not in _SECRETS
     }
-    return shlex.quote(make_conninfo("", **named))
+    return shlex.quote(conninfo.make_conninfo("", **named))
 
 
 def add_commands(cli: typer.Typer) -> None:

@@ -6,6 +6,7 @@ import pwd
 import secrets
 from collections.abc import Iterable
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -28,11 +29,13 @@ from domain.shared.attribution import Attribution
 from interface.cli.core.messages import print_notice
 from interface.cli.operations import installation as commands
 from interface.composition.service import open_at, open_store, require_store
-from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore, schema_version_at
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
+
+if TYPE_CHECKING:
+    from interface.outbound.sql.postgres_store import PostgresStore
 
 log = logging.getLogger(__name__)
 _SUDO = "SUDO_UID"
@@ -66,13 +69,13 @@ def attribution(actor: str) -> Attribution:
     )
 
 
-def installation_of(store: SqliteStore | PostgresStore, actor: str | None = None) -> Installation:
+def installation_of(store: "SqliteStore | PostgresStore", actor: str | None = None) -> Installation:
     """Return the ledger of an installation. actor: by default the user of the command line."""
     return Installation(store, lambda: attribution(actor or operator()))
 
 
 def note(
-    store: SqliteStore | PostgresStore,
+    store: "SqliteStore | PostgresStore",
     kind: type[InstallationEvent],
     operation: str,
     *,
@@ -87,7 +90,7 @@ def note(
         _print_not_recorded(error)
 
 
-def note_clock_set_back(store: SqliteStore | PostgresStore, seconds: int) -> None:
+def note_clock_set_back(store: "SqliteStore | PostgresStore", seconds: int) -> None:
     """Record that the clock of this server was set back, or log that it could not be recorded."""
     try:
         installation_of(store, "tickets serve").note(ClockSetBack, seconds=seconds)
@@ -104,7 +107,7 @@ def note_command(settings: Settings, operation: str, **figures: int | str) -> No
         _print_not_recorded(error)
 
 
-def open_current(settings: Settings) -> SqliteStore | PostgresStore:
+def open_current(settings: Settings) -> "SqliteStore | PostgresStore":
     """Return the store without migrating it: processes of the former release may use it."""
     require_store(settings)
     path = settings.sqlite_path
@@ -117,7 +120,7 @@ def _print_not_recorded(error: Exception) -> None:
     print_notice(f"not recorded in the ledger of the installation: {error}")
 
 
-def note_check(store: SqliteStore | PostgresStore, operation: str, findings: Findings) -> None:
+def note_check(store: "SqliteStore | PostgresStore", operation: str, findings: Findings) -> None:
     """Record a check of the record."""
     note(
         store,
@@ -132,7 +135,7 @@ def note_check(store: SqliteStore | PostgresStore, operation: str, findings: Fin
     )
 
 
-def entries(store: SqliteStore | PostgresStore) -> Iterable[LogItem]:
+def entries(store: "SqliteStore | PostgresStore") -> Iterable[LogItem]:
     """Return the entries of the ledger of the installation, oldest first."""
     for page in log_pages(HistoryQuery(INSTALLATION.client_ext_id), ledger=store):
         yield from log_items(page, ledger=store)

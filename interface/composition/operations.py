@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,10 +19,15 @@ from interface.composition.http_app import rate_limits_of
 from interface.composition.installation import note
 from interface.composition.service import open_at
 from interface.composition.sqlite_version import check_sqlite
+from interface.lazy import lazy
 from interface.outbound.keys.row_sealer import RowSealer
-from interface.outbound.sql.postgres_store import schema_version_at
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
 from interface.settings import InvalidSettings, Settings, read_settings
+
+if TYPE_CHECKING:
+    from interface.outbound.sql import postgres_store
+else:
+    postgres_store = lazy("interface.outbound.sql.postgres_store")
 
 
 def migrate() -> tuple[int, int]:
@@ -29,7 +35,7 @@ def migrate() -> tuple[int, int]:
     settings = read_settings()
     path = settings.sqlite_path
     try:
-        before = sqlite_version_at(path) if path else schema_version_at(settings.database_url)
+        before = sqlite_version_at(path) if path else postgres_store.schema_version_at(settings.database_url)
         # A key must not be created here: a new store only gets the mark that its rows are sealed.
         with closing(open_at(settings.database_url, RowSealer(list), migrate=True)) as store:
             after = store.schema_version()

@@ -15,8 +15,6 @@ from typing import Any
 from interface.composition.workers import SIGNALLED
 
 log = logging.getLogger(__name__)
-# One young collection per about 100 requests instead of several per request.
-_GC_THRESHOLDS = (10_000, 20, 20)
 
 
 def freeze_gc() -> None:
@@ -26,7 +24,6 @@ def freeze_gc() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def install_signal_handlers(end: Callable[[], None], grace_seconds: float) -> None:

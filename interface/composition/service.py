@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from application.operations.clock_watch import ClockWatch
 from application.shared.errors import Unavailable
 from application.transaction.group_commit import Background, GroupCommit
 from application.transaction.records import Changes, RecordSet
 from interface.composition.register import TABLES, HandlerContext, handlers
+from interface.lazy import lazy
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.outbox_keys import OutboxKeyFile, outbox_keys_of, parse_outbox_keys
@@ -26,13 +27,18 @@ from interface.outbound.keys.private_files import (
 )
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.keys.set_keys import SetKeys
-from interface.outbound.sql.postgres_store import PostgresStore, schema_version_at
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.sql.sqlite_store import schema_version_at as sqlite_version_at
-from interface.outbound.sql.standby_reads import StandbyReads
 from interface.outbound.system import SystemRandomness, system_clock
 from interface.settings import PREFIX, InvalidSettings, Settings
 from interface.telemetry.logs import log_to_stderr
+
+if TYPE_CHECKING:
+    from interface.outbound.sql import postgres_store, standby_reads
+    from interface.outbound.sql.postgres_store import PostgresStore
+else:
+    postgres_store = lazy("interface.outbound.sql.postgres_store")
+    standby_reads = lazy("interface.outbound.sql.standby_reads")
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class RunningService:
     """
 
     settings: Settings
-    store: SqliteStore | PostgresStore
-    reads: SqliteStore | PostgresStore
+    store: "SqliteStore | PostgresStore"
+    reads: "SqliteStore | PostgresStore"
     commands: GroupCommit
     listeners: "CommitListeners"
     keys: LedgerKeys
@@ -182,14 +188,14 @@ def start(settings: Settings, *, with_outbox: bool = True, make_lost_key: bool =
     )
 
 
-def _reads_of(settings: Settings, store: SqliteStore | PostgresStore) -> SqliteStore | PostgresStore:
+def _reads_of(settings: Settings, store: "SqliteStore | PostgresStore") -> "SqliteStore | PostgresStore":
     url = settings.read_database_url
     if url is None or isinstance(store, SqliteStore):
         return store
-    return StandbyReads(store, url)
+    return standby_reads.StandbyReads(store, url)
 
 
-def _check_key_not_lost(settings: Settings, store: SqliteStore | PostgresStore) -> None:
+def _check_key_not_lost(settings: Settings, store: "SqliteStore | PostgresStore") -> None:
     """Raise ValueError if a store in use would get a new outbox key."""
     path = settings.outbox_key_file
     # The file is checked again: a process started at the same time creates the key before it stores anything.
@@ -218,7 +224,9 @@ def require_store(settings: Settings) -> None:
     """Raise InvalidSettings if the store does not exist: a command that only reads must not create one."""
     path = settings.sqlite_path
     try:
-        exists = (sqlite_version_at(path) if path else schema_version_at(settings.database_url)) > 0
+        exists = (
+            sqlite_version_at(path) if path else postgres_store.schema_version_at(settings.database_url)
+        ) > 0
     except (OSError, Unavailable) as error:
         raise InvalidSettings(str(error)) from error
     if not exists:
@@ -226,7 +234,7 @@ def require_store(settings: Settings) -> None:
         raise InvalidSettings(f"there is no store in {where}: check the directory and TICKETS_DATABASE_URL")
 
 
-def open_store(settings: Settings) -> SqliteStore | PostgresStore:
+def open_store(settings: Settings) -> "SqliteStore | PostgresStore":
     """Return the store of the settings. Raises StoreUnavailable, InvalidSettings."""
     try:
         return open_at(settings.database_url, row_sealer(settings), migrate=settings.migrate_at_start)
@@ -242,14 +250,14 @@ def row_sealer(settings: Settings) -> RowSealer:
 
 def open_at(
     database_url: str, sealer: RowSealer | None = None, *, migrate: bool = False
-) -> SqliteStore | PostgresStore:
+) -> "SqliteStore | PostgresStore":
     """Return the store at a URL; a SQLite file is always migrated. sealer: None: rows are neither sealed nor checked.
 
     Raises StoreUnavailable, OSError, RuntimeError if this program cannot use the schema.
     """
     path = database_url.removeprefix("sqlite:///")
     if path == database_url:
-        return PostgresStore(database_url, TABLES, sealer, migrate=migrate)
+        return postgres_store.PostgresStore(database_url, TABLES, sealer, migrate=migrate)
     return SqliteStore(Path(path), TABLES, sealer)
 
 

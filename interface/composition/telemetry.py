@@ -22,7 +22,6 @@ from interface.http.core.throttled_log import ThrottledLogger
 from interface.outbound.keys.issuer_keys import IssuerKeys
 from interface.outbound.keys.key_set import KeySet
 from interface.outbound.keys.outbox_keys import OutboxKeyFile
-from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings
@@ -30,6 +29,7 @@ from interface.telemetry.logs import log_request
 from interface.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from interface.outbound.sql.postgres_store import PostgresStore
     from interface.telemetry.traces import Traces
 
 _FIGURES_KEPT_SECONDS = 1
@@ -103,7 +103,7 @@ class Telemetry:
         self._end()
 
 
-def _figures(store: SqliteStore | PostgresStore) -> Figures:
+def _figures(store: "SqliteStore | PostgresStore") -> Figures:
     return replace(store.figures(), checked=newest_check(store))
 
 

@@ -3,12 +3,18 @@
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
-from cryptography import x509
 
+from interface.lazy import lazy
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings
+
+if TYPE_CHECKING:
+    from cryptography import x509
+else:
+    x509 = lazy("cryptography.x509")
 
 _PASSPHRASE_MISSING = ""
 

@@ -1,14 +1,20 @@
 """The database, and the queue of commands before it."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-import psycopg
 from pydantic import Field, field_validator, model_validator
 
 from application.shared.fields import mismatch
-from interface.outbound.sql.postgres_connections import connection_options
+from interface.lazy import lazy
 from interface.settings.base import Group
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from interface.outbound.sql import postgres_connections
+else:
+    psycopg, postgres_connections = lazy("psycopg"), lazy("interface.outbound.sql.postgres_connections")
 
 
 class StoreSettings(Group):
@@ -55,8 +61,10 @@ class StoreSettings(Group):
     @field_validator("read_database_url")
     @classmethod
     def _known_standby(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         try:
-            connection_options(url or "")
+            postgres_connections.connection_options(url)
         except psycopg.ProgrammingError as error:
             raise ValueError(str(error)) from None
         return url

@@ -6,20 +6,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-
-import psycopg
+from typing import TYPE_CHECKING
 
 from application.shared.errors import Unavailable
 from interface.cli.operations.commands import Finding, Health
 from interface.composition.doctor.directory import writable
 from interface.composition.register import TABLES
 from interface.composition.service import open_at
-from interface.outbound.sql.postgres_connections import connection_options
+from interface.lazy import lazy
 from interface.outbound.sql.schema import check_usable
 from interface.outbound.sql.sqlite_store import SqliteStore, stored_schema_at, uri_of
-from interface.outbound.sql.standby_reads import standby_status_at
 from interface.outbound.sql.tables import Tables
 from interface.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from interface.outbound.sql import postgres_connections, standby_reads
+else:
+    psycopg = lazy("psycopg")
+    postgres_connections = lazy("interface.outbound.sql.postgres_connections")
+    standby_reads = lazy("interface.outbound.sql.standby_reads")
 
 _SKEW_SECONDS = 2
 # Only the times of the newest events are checked, since there may be millions.
@@ -93,7 +100,7 @@ def _row_seals(complete: set[str], settings: Settings) -> Finding:
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
-    with psycopg.connect(**connection_options(settings.database_url)) as connection:
+    with psycopg.connect(**postgres_connections.connection_options(settings.database_url)) as connection:
         began = datetime.now(UTC)
         found = connection.execute("SELECT clock_timestamp()").fetchone()
         ended = datetime.now(UTC)
@@ -144,7 +151,7 @@ def check_standby(settings: Settings) -> Iterator[Finding]:
     if settings.read_database_url is None:
         return
     try:
-        status = standby_status_at(settings.read_database_url, settings.database_url)
+        status = standby_reads.standby_status_at(settings.read_database_url, settings.database_url)
     except Unavailable as error:
         advice = "check TICKETS_READ_DATABASE_URL, and that it is running: until then everything is read from the primary"
         yield Finding("standby", Health.BAD, str(error), advice)

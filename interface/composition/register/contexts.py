@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import Parameter, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from application.delivery.enqueue import enqueue_delivery
 from application.feed.live_feed import LiveFeed
@@ -16,10 +16,12 @@ from application.transaction.group_commit import Handler
 from interface.http.core.room import Room
 from interface.outbound.keys.ledger_keys import LedgerKeys
 from interface.outbound.keys.set_keys import SetKeys
-from interface.outbound.sql.postgres_store import PostgresStore
 from interface.outbound.sql.sqlite_store import SqliteStore
 from interface.outbound.sql.table import Table
 from interface.settings import Settings
+
+if TYPE_CHECKING:
+    from interface.outbound.sql.postgres_store import PostgresStore
 
 Handlers = Mapping[type[Command], Handler]
 
@@ -56,8 +58,8 @@ class RouteContext:
     """The services over which the rooms of the HTTP edge are registered. reads: for searches; may lag slightly."""
 
     settings: Settings
-    store: SqliteStore | PostgresStore
-    reads: SqliteStore | PostgresStore
+    store: "SqliteStore | PostgresStore"
+    reads: "SqliteStore | PostgresStore"
     live: LiveFeed
     signer: LedgerKeys
     set_keys: SetKeys

@@ -3,11 +3,8 @@
 import json
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from standardwebhooks import Webhook
 
 from application.delivery.courier import NotDelivered
@@ -16,7 +13,13 @@ from application.shared.ports import Clock
 from application.shared.wire import to_json, utc_date
 from application.subscriptions.push_ports import DeliveryRejected
 from domain.tickets.ticket import ClearTicket
+from interface.lazy import lazy
 from interface.outbound.http_out.outgoing_http import OutgoingHttp, Refused
+
+if TYPE_CHECKING:
+    from joserfc import errors, jwe, jwk
+else:
+    errors, jwe, jwk = lazy("joserfc.errors"), lazy("joserfc.jwe"), lazy("joserfc.jwk")
 
 _ENCRYPTION = "A256GCM"
 _CURVES = ("P-256", "P-384", "P-521", "X25519")
@@ -30,12 +33,12 @@ class MailerKey:
 
     def __init__(self, path: Path) -> None:
         try:
-            key = import_key(json.loads(path.read_bytes()))
-        except (ValueError, JoseError, KeyError, TypeError, AttributeError):
+            key = jwk.import_key(json.loads(path.read_bytes()))
+        except (ValueError, errors.JoseError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path} does not contain a JWK") from None
-        if isinstance(key, RSAKey) and key.public_key.key_size >= _MIN_RSA_BITS:
+        if isinstance(key, jwk.RSAKey) and key.public_key.key_size >= _MIN_RSA_BITS:
             self._algorithm = "RSA-OAEP-256"
-        elif isinstance(key, ECKey | OKPKey) and key.curve_name in _CURVES:
+        elif isinstance(key, jwk.ECKey | jwk.OKPKey) and key.curve_name in _CURVES:
             self._algorithm = "ECDH-ES+A256KW"
         else:
             raise ValueError(
@@ -46,7 +49,7 @@ class MailerKey:
         self._key = key
         try:
             self.encrypt(b"")
-        except JoseError as error:
+        except errors.JoseError as error:
             raise ValueError(f"{path}: encryption with this key fails: {error}") from None
 
     def encrypt(self, content: bytes) -> str:

@@ -9,14 +9,19 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from io import BytesIO
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-from aiohappyeyeballs import AddrInfoType
-from yarl import URL
-
 from application.subscriptions.push_ports import DeliveryRejected
+from interface.lazy import lazy
 from interface.outbound.http_out.public_address import is_public
+
+if TYPE_CHECKING:
+    import aiohttp
+    import yarl
+    from aiohappyeyeballs import AddrInfoType
+else:
+    aiohttp, yarl = lazy("aiohttp"), lazy("yarl")
 
 _MAX_RESPONSE_BYTES = 64 * 1024
 
@@ -38,7 +43,6 @@ class OutgoingHttp:
         proxies: bool = False,
     ) -> None:
         self._private_hosts = private_hosts
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._timeout_seconds = timeout_seconds
         self._max_response_bytes = max_response_bytes
         self._proxies = proxies
@@ -59,9 +63,9 @@ class OutgoingHttp:
         # In chunks: a large body in one write would block the event loop.
         body = BytesIO(content) if content else content
         try:
-            proxy = _proxy_of(URL(url)) if self._proxies else None
+            proxy = _proxy_of(yarl.URL(url)) if self._proxies else None
             async with self._session(url).request(
-                method, URL(url), data=body, headers=headers, allow_redirects=False, proxy=proxy
+                method, yarl.URL(url), data=body, headers=headers, allow_redirects=False, proxy=proxy
             ) as response:
                 received = await _read_limited(response, self._max_response_bytes)
                 _check(response, received)
@@ -79,8 +83,8 @@ class OutgoingHttp:
             await session.close()
         self._sessions.clear()
 
-    def _session(self, url: str) -> aiohttp.ClientSession:
-        private = URL(url).host in self._private_hosts
+    def _session(self, url: str) -> "aiohttp.ClientSession":
+        private = yarl.URL(url).host in self._private_hosts
         if private not in self._sessions:
             connector = aiohttp.TCPConnector(
                 limit=0,  # each subscription has one request at a time, which must not delay those of others
@@ -90,7 +94,7 @@ class OutgoingHttp:
             )
             self._sessions[private] = aiohttp.ClientSession(
                 connector=connector,
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,  # a compressed response can be larger than the limit
@@ -104,7 +108,7 @@ def to_named_host(
     """Return a client for the URL of a setting: the operator has named its host, which may have a private address."""
     host = None
     with suppress(ValueError):  # the request reports an invalid URL
-        host = URL(url).host
+        host = yarl.URL(url).host
     return OutgoingHttp(
         (host or "",),
         timeout_seconds=timeout_seconds,
@@ -153,25 +157,25 @@ class AddressForbidden(OSError):
         super().__init__("the host has a private address, which only the operator can allow")
 
 
-def _proxy_of(url: URL) -> str | None:
+def _proxy_of(url: "yarl.URL") -> str | None:
     """Return the proxy of the environment. `trust_env` of aiohttp would also send the credentials of ~/.netrc."""
     if not url.host or proxy_bypass(f"{url.host}:{url.port}"):
         return None
     return getproxies().get(url.scheme)
 
 
-def _public_socket(info: AddrInfoType) -> socket.socket:
+def _public_socket(info: "AddrInfoType") -> socket.socket:
     if not is_public(ip_address(str(info[4][0]))):
         raise AddressForbidden
     return _socket(info)
 
 
-def _socket(info: AddrInfoType) -> socket.socket:
+def _socket(info: "AddrInfoType") -> socket.socket:
     family, kind, protocol, _, _ = info
     return socket.socket(family, kind, protocol)
 
 
-async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read_limited(response: "aiohttp.ClientResponse", limit: int) -> bytes:
     """Read the body up to the limit. The status decides: a truncated or endless body is no error."""
     read = b""
     with suppress(aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
@@ -182,7 +186,7 @@ async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return read
 
 
-def _check(response: aiohttp.ClientResponse, content: bytes) -> None:
+def _check(response: "aiohttp.ClientResponse", content: bytes) -> None:
     status = response.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return

@@ -4,19 +4,19 @@ import asyncio
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from cryptography.x509 import load_pem_x509_certificates
-from rfc3161_client import (
-    HashAlgorithm,
-    TimestampRequestBuilder,
-    VerifierBuilder,
-    decode_timestamp_response,
-)
-
 from application.record.ledger import Checkpoint
+from interface.lazy import lazy
 from interface.outbound.files.durable_file import make_directory, read_own, replace_durably, write_once
 from interface.outbound.http_out.outgoing_http import request_once
+
+if TYPE_CHECKING:
+    import rfc3161_client
+    from cryptography import x509
+else:
+    rfc3161_client, x509 = lazy("rfc3161_client"), lazy("cryptography.x509")
 
 _TIMEOUT_SECONDS = 10
 _MAX_RESPONSE_BYTES = 1024 * 1024
@@ -74,7 +74,7 @@ class TimeStampAuthority:
     def __init__(self, url: str, directory: Path, ca_file: Path | None = None) -> None:
         self._url = url
         self._checkpoints = CheckpointDirectory(directory)
-        self._roots = load_pem_x509_certificates(ca_file.read_bytes()) if ca_file else []
+        self._roots = x509.load_pem_x509_certificates(ca_file.read_bytes()) if ca_file else []
 
     def send(self, checkpoint: Checkpoint) -> None:
         """Store the time stamp of the checkpoint. Raises OSError if the authority returns no valid one."""
@@ -84,9 +84,9 @@ class TimeStampAuthority:
             if not self._fault(read_own(stamp, _MAX_RESPONSE_BYTES), note):
                 return
         request = (
-            TimestampRequestBuilder()
+            rfc3161_client.TimestampRequestBuilder()
             .data(note)
-            .hash_algorithm(HashAlgorithm.SHA256)
+            .hash_algorithm(rfc3161_client.HashAlgorithm.SHA256)
             .nonce(nonce=True)
             .build()
         )
@@ -98,7 +98,7 @@ class TimeStampAuthority:
     def _fault(self, response: bytes, note: bytes, nonce: int | None = None) -> str | None:
         """Return the reason why a response is not the time stamp of a note; None: it is. nonce: of a new request."""
         try:
-            stamp = decode_timestamp_response(response)
+            stamp = rfc3161_client.decode_timestamp_response(response)
             if stamp.status not in _GRANTED:
                 return f"status {stamp.status}"
             if stamp.tst_info.message_imprint.message != hashlib.sha256(note).digest():
@@ -106,7 +106,7 @@ class TimeStampAuthority:
             if nonce is not None and stamp.tst_info.nonce != nonce:
                 return "it is the response to another request"
             if self._roots:
-                VerifierBuilder(roots=self._roots).build().verify_message(stamp, note)
+                rfc3161_client.VerifierBuilder(roots=self._roots).build().verify_message(stamp, note)
         except Exception as error:  # noqa: BLE001 - a parser can raise any exception for a foreign response
             return str(error) or type(error).__name__
         return None

@@ -7,14 +7,20 @@ import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fontpkg_noto_sans
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
-from reportlab.pdfbase.pdfmetrics import registerFont, stringWidth
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
+
+from interface.lazy import lazy
+
+if TYPE_CHECKING:
+    from reportlab.pdfbase import pdfmetrics, ttfonts
+    from reportlab.pdfgen import canvas
+else:
+    pdfmetrics, ttfonts = lazy("reportlab.pdfbase.pdfmetrics"), lazy("reportlab.pdfbase.ttfonts")
+    canvas = lazy("reportlab.pdfgen.canvas")
 
 _FONT, _TICKET_FONT = "Noto Sans", "Courier-Bold"
 _SIZE, _SMALL, _SUBJECT_SIZE, _LEADING = 10.5, 7.5, 13, 15
@@ -78,7 +84,7 @@ def render_letter(
         font: Any = (
             _font().fontName
         )  # a str, unlike in the stubs; it replaces Helvetica, which is not embedded
-        page = Canvas(buffer, pagesize=A4, invariant=1, lang=language, initialFontName=font)
+        page = canvas.Canvas(buffer, pagesize=A4, invariant=1, lang=language, initialFontName=font)
         page.setTitle(subject)
         page.setAuthor(sender)
         _write_address(page, [_printable(line) for line in address], _printable(sender), _FIELDS[window])
@@ -91,7 +97,7 @@ def render_letter(
         return buffer.getvalue()
 
 
-def _write_address(page: Canvas, address: Sequence[str], sender: str, field: _Field) -> None:
+def _write_address(page: "canvas.Canvas", address: Sequence[str], sender: str, field: _Field) -> None:
     top, end = field.top, field.top + field.height
     page.setFont(_FONT, _SMALL)
     sender_lines = _wrapped(sender, _FONT, _SMALL, field.width)
@@ -100,7 +106,7 @@ def _write_address(page: Canvas, address: Sequence[str], sender: str, field: _Fi
         page.drawString(field.left, A4[1] - top, line)
     top += 3.5
     page.setLineWidth(0.3)
-    widest = max(stringWidth(line, _FONT, _SMALL) for line in sender_lines)
+    widest = max(pdfmetrics.stringWidth(line, _FONT, _SMALL) for line in sender_lines)
     page.line(field.left, A4[1] - top, field.left + widest, A4[1] - top)
     for size in _ADDRESS_SIZES:
         lines = [part for line in address for part in _wrapped(line, _FONT, size, field.width)]
@@ -115,14 +121,14 @@ def _write_address(page: Canvas, address: Sequence[str], sender: str, field: _Fi
     page.setFont(_FONT, _SIZE)
 
 
-def _write_paragraph(page: Canvas, paragraph: str, top: float) -> float:
+def _write_paragraph(page: "canvas.Canvas", paragraph: str, top: float) -> float:
     rows = [row.strip() for row in paragraph.split("\n")]
     if not paragraph.startswith("    "):
         return _write(page, " ".join(rows), top, _SIZE)
     return _write_apart(page, rows, top)
 
 
-def _write(page: Canvas, text: str, top: float, size: float) -> float:
+def _write(page: "canvas.Canvas", text: str, top: float, size: float) -> float:
     page.setFont(_FONT, size)
     for line in _wrapped(text, _FONT, size, _WIDTH):
         top += _LEADING * size / _SIZE
@@ -131,11 +137,11 @@ def _write(page: Canvas, text: str, top: float, size: float) -> float:
     return top
 
 
-def _write_apart(page: Canvas, rows: Sequence[str], top: float) -> float:
+def _write_apart(page: "canvas.Canvas", rows: Sequence[str], top: float) -> float:
     """Write into a frame, in the largest size that fits."""
     font = _TICKET_FONT if all(map(str.isascii, rows)) else _FONT
     room = _WIDTH - 2 * _PADDING
-    widest = max(stringWidth(row, font, 1) for row in rows)
+    widest = max(pdfmetrics.stringWidth(row, font, 1) for row in rows)
     size = max(_LEAST_TICKET_SIZE, min(_TICKET_SIZE, room / max(1, widest)))
     lines = [line for row in rows for line in _wrapped(row, font, size, room)]
     leading = size * 1.35
@@ -163,7 +169,7 @@ def _wrapped(text: str, font: str, size: float, width: float) -> list[str]:
     """
 
     def fits(line: str) -> bool:
-        return bool(stringWidth(line, font, size) <= width + 0.01)
+        return bool(pdfmetrics.stringWidth(line, font, size) <= width + 0.01)
 
     lines, line = [], ""
     for word in text.split(" "):
@@ -191,7 +197,7 @@ def _printable(text: str) -> str:
 
 
 @cache
-def _font() -> TTFont:
-    font = TTFont(_FONT, str(fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf"))
-    registerFont(font)
+def _font() -> "ttfonts.TTFont":
+    font = ttfonts.TTFont(_FONT, str(fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf"))
+    pdfmetrics.registerFont(font)
     return font
