@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from interface.outbound.sql import schema, sqlite_schema
+from interface.outbound.sql.sqlite_turn import WriterTurn
 
 LOCK_TIMEOUT_SECONDS = 5
 # 40 MB: a page that many commits change is written to the database once for all of them.
@@ -30,14 +31,18 @@ class WriterBusy(Exception):
 
 
 class Connections:
-    """Opens connections, and uses each by one thread at a time. Raises sqlite3.Error, and RuntimeError if the schema is unusable.
+    """Opens connections, and uses each by one thread at a time. Raises sqlite3.Error, OSError, and RuntimeError if the schema is
+    unusable.
+
+    processes: the turn of this process to write.
 
     A connection that fails is closed: it may still be in its transaction, and one that was opened while the file could not be
     written stays read-only.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, processes: WriterTurn) -> None:
         self._uri = uri
+        self._processes = processes
         self._guard = schema.SchemaGuard(len(schema.SQLITE))
         self._turn = Lock()
         # By whether it waits for other writers and makes checkpoints.
@@ -82,7 +87,7 @@ class Connections:
 
     @contextmanager
     def transaction(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:
-        """Yield a connection in a transaction that is committed, by one writer of the process at a time (ADR 21).
+        """Yield a connection in a transaction that is committed, by one writer at a time (ADR 21).
 
         waits: False: raises WriterBusy, if another connection writes, or if a checkpoint may be due.
         """
@@ -117,15 +122,29 @@ class Connections:
 
     @contextmanager
     def writing(self, *, waits: bool = True) -> Iterator[None]:
-        """Be the only writer of the process. waits: False: raises WriterBusy if there is another one."""
+        """Be the only writer of the processes of the service. waits: False: raises WriterBusy if there is another one."""
         if not self._turn.acquire(timeout=LOCK_TIMEOUT_SECONDS if waits else 0):
             if not waits:
                 raise WriterBusy
             raise sqlite3.OperationalError("timeout while waiting for other writers")
         try:
-            yield
+            with self._turn_among_processes(waits=waits):
+                yield
         finally:
             self._turn.release()
+
+    @contextmanager
+    def _turn_among_processes(self, *, waits: bool) -> Iterator[None]:
+        if waits:
+            with self._processes.taken(LOCK_TIMEOUT_SECONDS):
+                yield
+        elif self._processes.take():
+            try:
+                yield
+            finally:
+                self._processes.pass_on()
+        else:
+            raise WriterBusy
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed after it."""

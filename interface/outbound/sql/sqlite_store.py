@@ -28,6 +28,7 @@ from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.sqlite_connections import LOCK_TIMEOUT_SECONDS, Connections, WriterBusy
 from interface.outbound.sql.sqlite_lock import share
+from interface.outbound.sql.sqlite_turn import WriterTurn
 from interface.outbound.sql.table import Row, Storing, Table
 from interface.outbound.sql.tables import Tables
 
@@ -97,8 +98,10 @@ class SqliteStore(SqlQueries):
                 # An existing file must not be opened here: closing it drops the locks that SQLite has in this process.
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-                sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS, self._tables.sealed() if sealer else ())
-                self._connections = Connections(uri_of(path))
+                turn = WriterTurn(self._shared)
+                with turn.taken(LOCK_TIMEOUT_SECONDS):
+                    sqlite_schema.prepare(path, LOCK_TIMEOUT_SECONDS, self._tables.sealed() if sealer else ())
+                self._connections = Connections(uri_of(path), turn)
             except BaseException:
                 os.close(self._shared)
                 raise
