@@ -36,7 +36,7 @@ class SlowHashObserver:
 class SlowHashing:
     """Runs commands, and computes their slow hashes in a thread. Clients take turns, and the callers of each client.
 
-    clock: monotonic, in seconds.
+    clock: monotonic, in seconds. prepare_thread: called in the thread before its first hash.
     """
 
     def __init__(
@@ -45,12 +45,13 @@ class SlowHashing:
         slow_hash: SlowHash,
         observer: SlowHashObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
+        prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self._execute = execute
         self._slow_hash = slow_hash
         self._observer = observer or SlowHashObserver()
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "slow-hash")
+        self._thread = ThreadPoolExecutor(1, "slow-hash", initializer=prepare_thread)
         self._queue = FairQueue[tuple[str, asyncio.Future[None]]](MAX_WAITING_PER_CLIENT, MAX_WAITING)
         self._is_busy = False
 

@@ -30,7 +30,7 @@ from interface.outbound.keys.argon2_hash import Argon2Hash
 from interface.outbound.keys.issuer_keys import IssuerKeys
 from interface.outbound.keys.key_set import KeySet, read_key_set
 from interface.outbound.keys.token_key import TokenKey
-from interface.outbound.system import SystemRandomness, system_clock
+from interface.outbound.system import SystemRandomness, prefer_other_threads, system_clock
 from interface.settings import InvalidSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,12 @@ def _service(
 ) -> Service:
     settings = running.settings
     return Service(
-        execute=SlowHashing(running.commands.execute, Argon2Hash(), telemetry.slow_hash).execute,
+        execute=SlowHashing(
+            running.commands.execute,
+            Argon2Hash(),
+            telemetry.slow_hash,
+            prepare_thread=prefer_other_threads,
+        ).execute,
         load=GroupRead(running.store).load,
         store=running.reads,
         accesses=notes,

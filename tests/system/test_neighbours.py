@@ -1,11 +1,18 @@
 """Clients on one server: none takes a shared resource from the others."""
 
 import asyncio
+import os
+import threading
 from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
+from interface.outbound.system import prefer_other_threads
+from tests.bench import load
+from tests.bench.neighbours import neighbours
+from tests.bench.results import TINY, Results
 from tests.support.server import Server, serving
 
 SLOW = {"parameters": {"hashAlgorithm": "ARGON2ID"}, "defaultPolicy": True}
@@ -48,3 +55,37 @@ def test_a_client_with_many_verifications_leaves_slow_hashes_to_another(
         assert "slow hash" in answer.json()["detail"]
     assert f"tickets_slow_hash_refused_total {len(refused):.1f}" in metrics
     assert "tickets_slow_hash_wait_seconds_count" in metrics
+
+
+def test_only_the_calling_thread_gets_a_lower_priority() -> None:
+    found = list[int]()
+
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def measure() -> None:
+        found.append(nice())
+        prefer_other_threads()
+        found.append(nice())
+
+    thread = threading.Thread(target=measure)
+    before = nice()
+    thread.start()
+    thread.join()
+
+    assert found == [before, max(before, 10)]
+    assert nice() == before
+
+
+def test_the_bench_measures_resets_beside_slow_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(load, "WITH_WRK", False)
+    results = Results()
+
+    neighbours("SQLite", TINY, results)
+
+    assert [figures["slow"] for figures in results.figures] == [0, 32]
+    assert all(figures["answered"] and not figures["errors"] for figures in results.figures)
+    assert len(results.targets) == 3

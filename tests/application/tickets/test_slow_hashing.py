@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
-from threading import Event
+from threading import Event, current_thread
 
 import pytest
 from msgspec.structs import replace
@@ -65,8 +65,15 @@ class Load:
         self.hashed: list[str] = []
         self.released = Event()
         self.tasks: list[asyncio.Task[Answer]] = []
+        self.prepared: list[str] = []
         ticks = count()
-        self.hashing = SlowHashing(self._execute, FakeSlowHash(), self.observer, lambda: next(ticks))
+        self.hashing = SlowHashing(
+            self._execute,
+            FakeSlowHash(),
+            self.observer,
+            lambda: next(ticks),
+            prepare_thread=lambda: self.prepared.append(current_thread().name),
+        )
 
     async def _execute(self, command: Command) -> Answer:
         assert isinstance(command, Hashed)
@@ -216,3 +223,12 @@ def test_the_thread_is_free_after_each_load(number: int) -> None:
 
     assert all(isinstance(result, Answer) for result in results)
     assert load.hashed[-1] == "B caller"
+
+
+def test_the_thread_is_prepared_before_its_first_hash() -> None:
+    async def two(load: Load) -> None:
+        await load.submit("A", number=2)
+
+    load, _ = after(two)
+
+    assert load.prepared == ["slow-hash_0"]
