@@ -19,7 +19,7 @@ _CONNECTIONS = 16
 
 
 def neighbours(store: str, size: Size, results: Results) -> None:
-    """Measure fast resets alone and beside 32 callers of slow ones, in turns."""
+    """Measure fast resets alone and beside 32 callers of slow ones, alternately."""
     with staged(store) as stage:
         _given_slow_tickets(stage)
         _fast(stage, size)
