@@ -1,4 +1,4 @@
-"""The fault of SQLite that can damage a database to which several processes write (ADR 21)."""
+"""The fault of SQLite that can damage a database to which several programs write (ADR 21)."""
 
 import logging
 import sqlite3
@@ -12,8 +12,8 @@ _CORRECTED_IN = (3, 51, 3)
 # Corrections of older series; each series ends before the next minor version.
 _ALSO_CORRECTED_IN = ((3, 44, 6), (3, 50, 7))
 _ADVICE = (
-    "let one process serve, deliver and push (`tickets serve` with one worker), or use a Python with SQLite 3.51.3 or later,"
-    " or PostgreSQL"
+    "let no process of release 1.0 and no other program write to it beside this release, whose processes take turns, or use a"
+    " Python with SQLite 3.51.3 or later, or PostgreSQL"
 )
 
 
@@ -42,12 +42,12 @@ def check_sqlite(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "SQLite",
             Health.GOOD,
-            f"version {version}, for one server process (docs/operations.md, Versions of SQLite)",
+            f"version {version}, for processes of this release (docs/operations.md, Versions of SQLite)",
         )
 
 
 def _fault() -> str:
     return (
-        f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database to which several processes write at the same"
+        f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database to which several programs write at the same"
         " time"
     )
