@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help docs faults fuzz run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-timing
+.PHONY: help docs faults fuzz run test test-slow test-repeat coverage check check-static lint format types imports lock audit sbom clean soak bench bench-quick bench-large bench-page bench-timing
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,11 +98,17 @@ soak: $(READY) ## Kill servers, pushers, subscribers and databases, and fail mai
 	TICKETS_TEST_FAULTS=1 TICKETS_TEST_FAILOVERS=10 $(BIN)/python -m pytest -s -x tests/faults/test_failover.py
 	TICKETS_TEST_DELIVERY_RESETS=10000 $(BIN)/python -m pytest -s -x -m slow tests/faults/test_failing_mail_server.py
 
-bench: $(READY) ## Measure the cost of a reset, the ceiling and the textbook way (about 20 minutes)
-	$(BIN)/python -m tests.bench.run
+bench: $(READY) ## Measure every operation beside a bare server and the textbook way, with targets (about 15 minutes; BENCH_ARGS)
+	$(BIN)/python -m tests.bench.run $(BENCH_ARGS)
 
-bench-quick: $(READY) ## The same with fewer and shorter rounds (a few minutes; ten on a busy machine)
-	$(BIN)/python -m tests.bench.run --quick
+bench-quick: $(READY) ## The same with fewer rounds and small stores (a few minutes; ten on a busy machine)
+	$(BIN)/python -m tests.bench.run --quick $(BENCH_ARGS)
+
+bench-large: $(READY) ## Measure a store of 10,000,000 credentials, and a server after 1,000,000 resets (hours)
+	$(BIN)/python -m tests.bench.run --large $(BENCH_ARGS)
+
+bench-page: $(READY) ## Write the measured figures into docs/benchmarks.md and the README
+	$(BIN)/python -m tests.bench.page
 
 bench-timing: $(READY) ## Measure whether refused verifications can be distinguished by their cost
 	$(BIN)/python -m tests.bench.verify_timing

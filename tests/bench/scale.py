@@ -5,13 +5,12 @@ connections: of one client, whose ledger they wait for, or each of a separate on
 one, and with one that every commit waits for.
 """
 
-import base64
 import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -38,12 +37,10 @@ from interface.outbound.sql.postgres_store import PostgresStore
 from tests.bench import load
 from tests.bench.stage import OPERATIONS, USERS, fill
 from tests.support.postgres import fresh_database
-from tests.support.server import serving
+from tests.support.server import NO_DELIVERY, serving
 from tests.support.standby import Standby, standing_by
 
 CONNECTIONS = 4
-# One key for all, since each serves from a separate directory.
-_SETTINGS = {"TICKETS_DELIVER": "false", "TICKETS_OUTBOX_KEY": base64.b64encode(bytes(32)).decode()}
 # The size of a sealed ticket in an outbox row.
 _SEALED = bytes(60)
 _WAITS = """
@@ -64,16 +61,14 @@ class Size:
 
 def service(url: str, processes: int, size: Size) -> tuple[float, float, float]:
     """Return resets per second, and the median and 99th percentile of their time in milliseconds."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        serving(Path(directory), url, "--workers", str(processes), **_SETTINGS) as server,
-    ):
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        fill(directory, url, 2 * USERS)
+        server = stack.enter_context(serving(directory, url, "--workers", str(processes), **NO_DELIVERY))
         token = server.client.headers["Authorization"].removeprefix("Bearer ")
         address = f"http://127.0.0.1:{server.port}"
         found = [
-            load.send(
-                address, token, OPERATIONS["reset"], Path(directory), connections=64, seconds=size.seconds
-            )
+            load.send(address, token, OPERATIONS["reset"], directory, connections=64, seconds=size.seconds)
             for _ in range(1 + size.rounds)
         ][1:]
     assert not any(figures.errors for figures in found)
@@ -200,7 +195,6 @@ def _measure(standby: Standby, size: Size, *, alone: bool) -> None:
     for processes in size.processes:
         for kind, setting in kinds.items():
             with fresh_database(standby.primary_url) as url, setting():
-                fill(url, 2 * USERS)
                 per_second, p50, p99 = service(url, processes, size)
             _print(
                 f"{kind}, {processes} processes: {per_second:,.0f} resets/s, p50 {p50:.0f}, p99 {p99:.0f} ms"

@@ -46,9 +46,9 @@ class Credential(Aggregate):
 class Credentials(Application[UUID]):
     """The stock application."""
 
-    def create(self, user: str) -> None:
-        """Begin the credential of a user."""
-        self.save(Credential(user))
+    def create(self, *users: str) -> None:
+        """Begin the credentials of users, in one transaction."""
+        self.save(*map(Credential, users))
 
     def regenerate(self, user: str, ticket_hash: str) -> Credential:
         """Load, change, save."""

@@ -1,15 +1,20 @@
-"""The bench: every part runs at a tiny size, and every answered reset is stored."""
+"""The bench: every part runs at a tiny size, every answered reset is stored, and the published figures are current."""
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bench import load, scale, verify_timing
-from tests.bench.run import LATEST, PARTS, run
+from tests.bench import load, page, scale, stage, verify_timing
+from tests.bench.load import Request
+from tests.bench.results import LATEST, TINY, Results, keep, key_of, revision
+from tests.bench.run import PARTS, Part, run
 from tests.bench.stage import STORES
+from tests.support.server import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +29,12 @@ def _fresh_clone(tmp_path: Path, postgres_server: str, monkeypatch: pytest.Monke
     "store", [pytest.param(store, marks=pytest.mark.slow if store == "SQLite" else ()) for store in STORES]
 )
 def test_every_answered_reset_is_stored(store: str) -> None:
-    figures = {one["operation"]: one for one in measured("side by side", store)["figures"]}
+    part = measured("side by side", store)
+    figures = {one["operation"]: one for one in part["figures"]}
 
-    assert all(one["answered"] for one in figures.values())
-    for resets in (figures["unbatched"], figures["reset"]):
-        assert resets["stored"] == resets["answered"]
+    assert figures["reset"]["stored"] == figures["reset"]["answered"] > 0
     assert figures["reset"]["events_per_commit"] > 1
+    assert figures["bare"]["cpu_us"] < figures["no-op"]["cpu_us"] < figures["reset"]["cpu_us"]
 
 
 @pytest.mark.slow
@@ -42,7 +47,113 @@ def test_every_part_runs(part: str, store: str) -> None:
 
     found = measured(part, store)
 
-    assert bool(found["figures"] + found["targets"]) == ((part, store) != ("workers", "SQLite"))
+    assert found["figures"] + found["targets"]
+
+
+def test_a_time_of_an_open_load_counts_from_the_planned_time(tmp_path: Path) -> None:
+    with stage.bare_app() as bare:
+        url, requests = f"http://127.0.0.1:{bare.port}", [Request("GET", "/")]
+
+        figures = load.send(url, "token", requests, tmp_path, connections=2, seconds=0.5, rate=100)
+        # One connection answers a part of this rate only, so that the requests wait, and their times grow.
+        beyond = load.send(url, "token", requests, tmp_path, connections=1, seconds=0.1, rate=100_000)
+
+    assert (figures.answered, figures.errors) == (50, 0)
+    assert (beyond.answered, beyond.errors) == (10_000, 0)
+    assert beyond.p99_ms > (beyond.seconds - 0.5) * 1000 * 0.9
+
+
+def test_errors_and_lost_resets_end_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage.staged("SQLite", credentials=10) as running:
+        with monkeypatch.context() as patched:
+            patched.setitem(stage.OPERATIONS, "reset", [Request("POST", "/unknown")])
+            with pytest.raises(RuntimeError, match=r"SQLite: reset: (\d+) responses of \1 are errors"):
+                running.measure("reset", 2, 0.1)
+        monkeypatch.setitem(stage.OPERATIONS, "reset", stage.OPERATIONS["reset"][:10])
+        monkeypatch.setattr(stage, "stored_resets", lambda _url: 0)
+        with pytest.raises(RuntimeError, match=r"SQLite: \d+ resets were answered, 0 are stored"):
+            running.measure("reset", 2, 0.1)
+
+
+def test_a_failed_part_ends_the_bench_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the cause")
+
+    monkeypatch.setitem(PARTS, "ledger", Part(measure=fail))
+
+    with pytest.raises(SystemExit, match="FAILED: SQLite: ledger: the cause"):
+        run(["--tiny", "--part", "ledger", "--store", "SQLite"])
+    assert not LATEST.exists()
+
+
+def test_a_missing_program_ends_the_bench_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["--quick"])
+
+    assert ended.value.code == 2
+    assert "wrk is not on the PATH" in capsys.readouterr().err
+
+
+def test_a_part_replaces_its_results_only() -> None:
+    first, second, again = Results(), Results(), Results()
+    first.target("SQLite: the first", 1, 2, at_most=True)
+    second.target("SQLite: the second", [1, 3, 2], 2, at_most=False)
+    again.target("SQLite: the first", 3, 2, at_most=True)
+    keep(TINY, "ledger", "SQLite", first, began=0, seconds=1)
+    keep(TINY, "audit", "SQLite", second, began=0, seconds=1)
+    keep(TINY, "ledger", "SQLite", again, began=0, seconds=1)
+
+    parts = json.loads(LATEST.read_text())["parts"]
+
+    assert [(target["value"], target["met"]) for part in parts.values() for target in part["targets"]] == [
+        (3, False),
+        (2, True),
+    ]
+
+
+def test_a_resumed_run_skips_the_measured_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.bench.results.revision", lambda: "1" * 40)
+    monkeypatch.setattr("tests.bench.run.revision", lambda: "1" * 40)
+    keep(TINY, "ledger", "SQLite", Results(), began=0, seconds=1)
+
+    run(["--tiny", "--resume", "--part", "ledger", "--store", "SQLite"])
+
+    assert "SQLite: ledger is measured at 1111" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_two_revisions_are_compared() -> None:
+    if not re.match("[0-9a-f]{40}", revision()):
+        pytest.skip("no git history")
+
+    run(["--tiny", "--compare", "HEAD", "--store", "SQLite"])
+
+    compared = json.loads(Path("var/bench/compare.json").read_text())
+    assert (compared["old"], compared["new"]) == ("HEAD", revision())
+    assert [one["operation"] for one in compared["ratios"]] == ["reset", "verify", "get"]
+    assert all(one["cpu_us_ratio"][0] > 0 for one in compared["ratios"])
+
+
+def test_the_pages_have_the_published_figures() -> None:
+    parts = json.loads(page.COPY.read_text())
+
+    for file in page.PAGES:
+        assert file.read_text() == page.filled_in(file.read_text(), parts), f"run `make bench-page`: {file}"
+
+
+def test_the_published_figures_are_not_older_than_the_code() -> None:
+    shallow = subprocess.run(
+        ["git", "rev-parse", "--is-shallow-repository"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if shallow.stdout != "false\n":
+        pytest.skip("no complete git history")
+
+    for measured_at in {part["revision"] for part in json.loads(page.COPY.read_text()).values()}:
+        assert page.is_current(measured_at), (
+            f"run `make bench` and `make bench-page`: {measured_at} is too old"
+        )
 
 
 @pytest.mark.slow
@@ -63,10 +174,7 @@ def test_the_cost_of_every_refusal_is_measured() -> None:
 
 
 def measured(part: str, store: str) -> dict[str, Any]:
-    """Run one part at a tiny size, and return the report. Raises AssertionError if a response is wrong or lost."""
+    """Run one part at a tiny size, and return its results."""
     run(["--tiny", "--part", part, "--store", store])
-    report: dict[str, Any] = json.loads(LATEST.read_text())
-    for figures in report["figures"]:
-        assert figures.get("errors", 0) == 0, figures
-        assert figures.get("lost", 0) == 0, figures
-    return report
+    found: dict[str, Any] = json.loads(LATEST.read_text())["parts"][key_of(TINY, part, store)]
+    return found
