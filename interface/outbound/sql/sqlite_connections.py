@@ -31,10 +31,9 @@ class WriterBusy(Exception):
 
 
 class Connections:
-    """Opens connections, and uses each by one thread at a time. Raises sqlite3.Error, OSError, and RuntimeError if the schema is
-    unusable.
+    """Opens connections, and uses each by one thread at a time.
 
-    processes: the turn of this process to write.
+    processes: the turn of this process to write. Raises sqlite3.Error, OSError, and RuntimeError if the schema is unusable.
 
     A connection that fails is closed: it may still be in its transaction, and one that was opened while the file could not be
     written stays read-only.
