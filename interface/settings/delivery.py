@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -110,8 +110,14 @@ class DeliverySettings(Group):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
-            raise ValueError("must be a time zone such as Europe/Zurich")
+        try:
+            ZoneInfo(name)
+        except (
+            KeyError,
+            ValueError,
+            OSError,
+        ):  # unknown, outside of the directory of zones, a directory in it
+            raise ValueError("must be a time zone such as Europe/Zurich") from None
         return name
 
     @model_validator(mode="after")

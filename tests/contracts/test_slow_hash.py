@@ -1,10 +1,11 @@
 """Contract of every SlowHash."""
 
 import pytest
+from argon2 import extract_parameters
 
 from application.tickets.minting import SlowHash
-from domain.tickets.ticket import ClearTicket, is_slow
-from interface.outbound.keys.argon2_hash import Argon2Hash
+from domain.tickets.ticket import ARGON2ID, ClearTicket, is_slow
+from interface.outbound.keys.argon2_hash import _DECOY, Argon2Hash
 from tests.support.fakes import FakeSlowHash
 
 
@@ -31,3 +32,9 @@ def test_no_ticket_matches_without_a_hash(slow_hash: SlowHash, ticket_hash: str 
 
 def test_argon2id_has_the_parameters_of_owasp() -> None:
     assert Argon2Hash().hash(ClearTicket("t")).startswith("{ARGON2ID}$argon2id$v=19$m=47104,t=1,p=1$")
+
+
+def test_a_missing_hash_costs_as_much_as_an_existing_one() -> None:
+    existing = Argon2Hash().hash(ClearTicket("ticket")).removeprefix(ARGON2ID)
+
+    assert extract_parameters(_DECOY) == extract_parameters(existing)

@@ -5,14 +5,17 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from domain.tickets.ticket import ARGON2ID, ClearTicket
 
+# OWASP (ASVS 5.0, appendix C): 46 MiB, one pass, one lane.
+_MEMORY_KIB = 46 * 1024
+# Verified if there is no hash, so that the time does not reveal it; of no ticket. Its salt and its hash are zeros.
+_DECOY = f"$argon2id$v=19$m={_MEMORY_KIB},t=1,p=1${'A' * 22}${'A' * 43}"
+
 
 class Argon2Hash:
-    """Implements the port SlowHash. OWASP (ASVS 5.0, appendix C): 46 MiB, one pass, one lane."""
+    """Implements the port SlowHash."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=1, memory_cost=46 * 1024, parallelism=1)
-        # Verified if there is no hash, so that the time does not reveal it.
-        self._decoy = self._hasher.hash("")
+        self._hasher = PasswordHasher(time_cost=1, memory_cost=_MEMORY_KIB, parallelism=1)
 
     def hash(self, ticket: ClearTicket) -> str:
         """Return `{ARGON2ID}` and the PHC string."""
@@ -20,7 +23,7 @@ class Argon2Hash:
 
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
         """Return whether the hash is of the ticket; without a hash, False at the same cost."""
-        phc = self._decoy if ticket_hash is None else ticket_hash.removeprefix(ARGON2ID)
+        phc = _DECOY if ticket_hash is None else ticket_hash.removeprefix(ARGON2ID)
         try:
             self._hasher.verify(phc, ticket.reveal())
         except (VerificationError, InvalidHashError):
