@@ -24,6 +24,7 @@ from application.shared.ports import Randomness
 from application.transaction.command import ANSWERS, Answer, Command, IdempotencyKeyReused
 from application.transaction.commit_pace import CommitPace
 from application.transaction.details import set_apart
+from application.transaction.known_rows import KnownLoad, KnownRows, state_of
 from application.transaction.records import Changes, Load, LoadedState
 from application.transaction.store import Store, StoreOnLoop
 from application.transaction.unit_of_work import UnitOfWork
@@ -48,11 +49,15 @@ class _QueuedCommand:
 
 
 class _Decided(NamedTuple):
-    """The decisions on a batch. retried: the indexes of the commands that were retries."""
+    """The decisions on a batch.
+
+    retried: the indexes of the commands that were retries. has_events: every command succeeded with an event.
+    """
 
     answers: Sequence[Answer | Exception]
     changes: Changes
     retried: set[int]
+    has_events: bool = False
 
 
 class Batch(NamedTuple):
@@ -84,6 +89,7 @@ class GroupCommit:
     ) -> None:
         self._store = store
         self._on_loop = store if isinstance(store, StoreOnLoop) else None
+        self._known = KnownRows(self._on_loop.checkable if self._on_loop else {})
         self._handlers = handlers
         self._randomness = randomness
         self._after_commit = after_commit
@@ -220,14 +226,24 @@ class GroupCommit:
         if not commands:
             return _Decided([], Changes(), set())
         loads = _loads(commands)
+        known = self._known.find(loads)
         for _ in range(MAX_ATTEMPTS):
-            decided = self._decide(commands, await self._load(loads))
+            loaded = await self._load(loads) if known is None else state_of(known)
+            decided = self._decide(commands, loaded)
+            if known is not None and not decided.has_events:
+                # The commit would not check the rows of a command without an event.
+                known = None
+                continue
             if not decided.changes:
                 return decided
             try:
-                await self._commit(decided.changes, len(commands))
+                await self._commit(decided.changes, len(commands), known or ())
             except Conflict:
+                known = None
                 continue
+            finally:
+                self._known.forget(loads)
+            self._known.keep(loads, loaded)
             _notify(self._after_commit, decided.changes)
             return decided
         raise StoreUnavailable("Too many concurrent updates")
@@ -239,9 +255,9 @@ class GroupCommit:
             return self._store.load(loads)
         return await self._in_thread(self._store.load, loads)
 
-    async def _commit(self, changes: Changes, count: int) -> None:
+    async def _commit(self, changes: Changes, count: int, known: Sequence[KnownLoad]) -> None:
         if self._on_loop:
-            await self._on_loop.commit_on_loop(changes)
+            await self._on_loop.commit_on_loop(changes, known)
             return
         seconds = await self._in_thread(self._timed_commit, changes)
         if count <= _MOST_ON_LOOP:
@@ -256,7 +272,7 @@ class GroupCommit:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def _decide(self, commands: Sequence[Command], loaded: LoadedState) -> _Decided:
-        total, retried = Changes(), set[int]()
+        total, retried, has_events = Changes(), set[int](), True
         answers: list[Answer | Exception] = []
         for number, command in enumerate(commands):
             if command.retryable and loaded.get(ANSWERS, command.key) is not None:
@@ -265,10 +281,12 @@ class GroupCommit:
                 answer, changes = self._run(command, loaded)
             except Exception as error:  # noqa: BLE001 - raised to this caller only
                 answers.append(error)
+                has_events = False
             else:
                 total.add(changes, loaded)
                 answers.append(answer)
-        return _Decided(answers, total, retried)
+                has_events = has_events and not answer.refusal and bool(changes.events)
+        return _Decided(answers, total, retried, has_events)
 
     def _run(self, command: Command, loaded: LoadedState) -> tuple[Answer, Changes]:
         if command.retryable and (stored := loaded.get(ANSWERS, command.key)):

@@ -86,6 +86,11 @@ class LoadedState:
                 self.get(records, cast("Key", key))
         return {key: row for key, row in self.all(records).items() if cast("Any", key)[0] == client_ext_id}
 
+    @property
+    def has_refused(self) -> bool:
+        """Whether a row was refused."""
+        return bool(self._refused)
+
     def refuse(self, records: RecordSet[Any, Any], key: tuple[Any, ...]) -> None:
         """Refuse a row: reading it raises RowRefused."""
         self._refused.add((records, key))

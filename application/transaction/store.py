@@ -1,11 +1,12 @@
 """The port of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from application.transaction.records import Changes, Load, LoadedState
+from application.transaction.known_rows import KnownLoad
+from application.transaction.records import Changes, Load, LoadedState, RecordSet
 from domain.shared.event import Event
 
 
@@ -53,8 +54,15 @@ class Store(Protocol):
 class StoreOnLoop(Protocol):
     """A store whose calls can wait on the event loop instead of a thread."""
 
+    @property
+    def checkable(self) -> Mapping[RecordSet[Any, Any], bool]:
+        """The record sets whose rows a commit can check; see KnownRows."""
+
     async def load_on_loop(self, loads: Sequence[Load]) -> LoadedState:
         """Return the committed rows. Raises StoreUnavailable."""
 
-    async def commit_on_loop(self, changes: Changes) -> None:
-        """Do the same as `commit` of the store."""
+    async def commit_on_loop(self, changes: Changes, known: Sequence[KnownLoad] = ()) -> None:
+        """Do the same as `commit` of the store, if these rows are unchanged; otherwise raise Conflict.
+
+        known: only with an event of each client whose rows are checked.
+        """

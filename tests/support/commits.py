@@ -1,7 +1,8 @@
 """Steps of a test before and after each commit of a store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from application.transaction.known_rows import KnownLoad
 from application.transaction.records import Changes
 from application.transaction.store import StoreOnLoop
 from tests.support.service import AnyStore
@@ -33,9 +34,9 @@ def around_commits(store: AnyStore, *, before: Step = _nothing, after: Step = _n
     if isinstance(store, StoreOnLoop):
         commit_on_loop = store.commit_on_loop
 
-        async def wrapped_on_loop(changes: Changes) -> None:
+        async def wrapped_on_loop(changes: Changes, known: Sequence[KnownLoad] = ()) -> None:
             before(changes)
-            await commit_on_loop(changes)
+            await commit_on_loop(changes, known)
             after(changes)
 
         store.commit_on_loop = wrapped_on_loop  # type: ignore[method-assign]

@@ -12,16 +12,12 @@ from typing import Any
 from eventsourcing.persistence import StoredEvent
 
 from application.record.streams import columns_of
+from application.transaction.known_rows import KnownLoad
 from application.transaction.records import Changes
-from interface.outbound.sql.postgres_session import Statement, Step
+from interface.outbound.sql.postgres_checks import check_steps
+from interface.outbound.sql.postgres_session import Statement, Step, unnest
 from interface.outbound.sql.table import Row, Storing
 from interface.outbound.sql.tables import Tables
-
-
-def unnest(types: Sequence[str], first: int = 1) -> str:
-    """Return the relation of such columns, given as arrays. first: the number of the first parameter."""
-    return f"unnest({', '.join(f'${number}::{name}[]' for number, name in enumerate(types, first))})"
-
 
 _GROWN = ("text", "bigint")
 _GROW = Statement(
@@ -59,8 +55,10 @@ _STORE_ENTRIES = Statement(
 )
 
 
-def commit_steps(events: Sequence[StoredEvent], changes: Changes, tables: Tables) -> list[Step]:
-    """Return the statements that store the changes; one fails with DivisionByZero if a guarded row has changed."""
+def commit_steps(
+    events: Sequence[StoredEvent], changes: Changes, tables: Tables, known: Sequence[KnownLoad] = ()
+) -> list[Step]:
+    """Return the statements that store the changes; one fails with DivisionByZero if a guarded or known row has changed."""
     steps: list[Step] = []
     if events:
         entries = _entries(events, changes)
@@ -70,6 +68,7 @@ def commit_steps(events: Sequence[StoredEvent], changes: Changes, tables: Tables
         ]
         steps += [
             (_GROW, columns(counts, len(_GROWN))),
+            *check_steps(known),
             (_STORE_EVENTS, columns(stored, len(_EVENT))),
             (_STORE_ENTRIES, columns(entries, len(_ENTRY))),
         ]

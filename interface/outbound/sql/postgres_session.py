@@ -54,6 +54,11 @@ Step = tuple[Statement, Sequence[Sequence[Any]]]
 """A statement with its arrays."""
 
 
+def unnest(types: Sequence[str], first: int = 1) -> str:
+    """Return the relation of such columns, given as arrays. first: the number of the first parameter."""
+    return f"unnest({', '.join(f'${number}::{name}[]' for number, name in enumerate(types, first))})"
+
+
 class Session:
     """One connection, used by one caller at a time; it connects on first use.
 

@@ -21,10 +21,12 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from application.shared.errors import Conflict, StoreUnavailable
+from application.transaction.known_rows import KnownLoad
 from application.transaction.records import Changes, Load, LoadedState
 from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
+from interface.outbound.sql.postgres_checks import CHECKABLE
 from interface.outbound.sql.postgres_commit import columns, commit_steps
 from interface.outbound.sql.postgres_connections import (
     Connection,
@@ -70,6 +72,7 @@ class PostgresStore(SqlQueries):
     """
 
     lookup_is_nonblocking = False
+    checkable = CHECKABLE
     newest_schema = len(schema.POSTGRES)
     _skipping = "FOR UPDATE SKIP LOCKED"
     _has_salt = """position('"salt":"'::bytea IN row) > 0"""
@@ -173,15 +176,15 @@ class PostgresStore(SqlQueries):
             session.run(self._commit_steps(changes))
         self._wake_after(changes)
 
-    async def commit_on_loop(self, changes: Changes) -> None:
+    async def commit_on_loop(self, changes: Changes, known: Sequence[KnownLoad] = ()) -> None:
         """Do the same, but wait on the event loop."""
         with self._session() as session:
-            await session.run_on_loop(self._commit_steps(changes))
+            await session.run_on_loop(self._commit_steps(changes, known))
         self._wake_after(changes)
 
-    def _commit_steps(self, changes: Changes) -> list[Step]:
+    def _commit_steps(self, changes: Changes, known: Sequence[KnownLoad] = ()) -> list[Step]:
         stored = [self._mapper.to_stored_event(event) for event in changes.events]
-        return commit_steps(stored, changes, self._tables)
+        return commit_steps(stored, changes, self._tables, known)
 
     def _wake_after(self, changes: Changes) -> None:
         if changes.events:

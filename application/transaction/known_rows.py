@@ -1,0 +1,71 @@
+"""The rows that this process last read or wrote, so that a command on them needs no look-up (ADR 23).
+
+They may be stale. A command that is decided on them is only answered if the commit has checked that they are unchanged.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from application.transaction.command import ANSWERS
+from application.transaction.records import Load, LoadedState, RecordSet
+
+_LIMIT = 4096
+
+KnownLoad = tuple[Load, Mapping[Any, Any]]
+"""A load with all rows that it found, by key."""
+
+
+class KnownRows:
+    """The newest known rows of the record sets that a commit can check.
+
+    checkable: whether the commit detects also a row that is added to the rows of a load. limit: the maximum of loads.
+    """
+
+    def __init__(self, checkable: Mapping[RecordSet[Any, Any], bool], limit: int = _LIMIT) -> None:
+        self._checkable = checkable
+        self._limit = limit
+        self._known: dict[Load, Mapping[Any, Any]] = {}
+
+    def find(self, loads: Sequence[Load]) -> list[KnownLoad] | None:
+        """Return the known rows; None: some are not known. Stored answers are not required: the commit detects them."""
+        found = []
+        for load in loads:
+            if load.records is ANSWERS:
+                continue
+            rows = self._known.get(load)
+            if rows is None:
+                return None
+            found.append((load, rows))
+        return found or None
+
+    def keep(self, loads: Sequence[Load], loaded: LoadedState) -> None:
+        """Keep the rows of these loads after a commit."""
+        if loaded.has_refused:
+            self.forget(loads)
+            return
+        for load in loads:
+            if load.records not in self._checkable:
+                continue
+            self._known.pop(load, None)
+            rows = loaded.all(load.records)
+            if self._checkable[load.records]:
+                length = len(load.prefix)
+                self._known[load] = {key: row for key, row in rows.items() if key[:length] == load.prefix}
+            elif load.prefix in rows:
+                self._known[load] = {load.prefix: rows[load.prefix]}
+        while len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+
+    def forget(self, loads: Sequence[Load]) -> None:
+        """Forget the rows of these loads."""
+        for load in loads:
+            self._known.pop(load, None)
+
+
+def state_of(known: Sequence[KnownLoad]) -> LoadedState:
+    """Return the known rows as the state to decide on."""
+    state = LoadedState()
+    for load, rows in known:
+        for key, row in rows.items():
+            state.put(load.records, key, row)
+    return state
