@@ -105,6 +105,20 @@ WITH RECURSIVE client (name) AS (
 )
 SELECT name FROM client WHERE name IS NOT NULL
 """
+# Each step looks up the next position of each filter in its index, from that of the former filter on; if all are equal, the
+# entry matches. The cost depends on how often the filters alternate, not on the number of their entries. The order chooses
+# the index: for several conditions together, SQLite chooses one that can have to read every entry.
+_SEEK = """(
+    SELECT CASE WHEN {column} = ? THEN position END FROM ledger
+    WHERE client_ext_id = ? AND ({column}, position) >= (?, coalesce({place}, 4611686018427387904))
+    ORDER BY {column}, position LIMIT 1
+)"""
+_POSITIONS = """
+WITH RECURSIVE hop (first, found) AS (SELECT CAST(? AS bigint), CAST(? AS bigint)
+    UNION ALL SELECT {first}, {last} FROM hop WHERE found <= ?
+)
+SELECT first FROM hop WHERE first = found AND first > ? AND first <= ? LIMIT ?
+"""
 _topic_of_event = itemgetter(11)  # in a row of _ENTRY_OR_GAP
 # A client without a cut had no ledger at the start of the era.
 _ERAS = """
@@ -132,6 +146,8 @@ class SqlLedger(SqlDerivedRows):
     # history treat another row as missing.
     _is_readable = ""
     _is_event = ""
+    # Whether a search looks up positions by _POSITIONS. PostgreSQL knows the distribution of values, and intersects indexes.
+    _seeks = False
 
     def sizes(self) -> Sequence[tuple[str, int]]:
         """Return the ledger size of every client with a ledger."""
@@ -307,27 +323,55 @@ class SqlLedger(SqlDerivedRows):
         ]
 
     def _matching(self, query: HistoryQuery, begin: int, end: int, limit: int) -> Sequence[LedgerEntry]:
-        wanted = [
-            (condition, value)
-            for condition, value in (
-                ("client_ext_id = ?", query.client_ext_id),
-                ("actor = ?", query.actor),
-                ("ledger.topic = ?", query.topic),
-                ("trace_id = ?", query.trace_id),
-                ("user_ext_id = ?", query.user_ext_id),
-                ("occurred >= ?", query.begin and column_date(query.begin)),
-                ("occurred < ?", query.end and column_date(query.end)),
-                ("position > ?", begin),
-                # Only to the end of a period: with both ends, SQLite prefers the range of positions to every other index.
-                ("position <= ?", None if end == _NO_END else end),
+        """Return the next matching entries after `begin`, up to `end`."""
+        client = query.client_ext_id
+        filters = [
+            (column, value)
+            for column, value in (
+                ("trace_id", query.trace_id),
+                ("user_ext_id", query.user_ext_id),
+                ("topic", query.topic),
+                ("actor", query.actor),
             )
             if value is not None
         ]
-        condition = " AND ".join(condition for condition, _ in wanted)
-        parameters = [value for _, value in wanted]
-        return self._entries(
-            self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
-        )
+        conditions = [
+            (condition, column_date(moment))
+            for condition, moment in (("occurred >= ?", query.begin), ("occurred < ?", query.end))
+            if moment
+        ]
+        if not self._seeks:
+            conditions += [(f"ledger.{column} = ?", value) for column, value in filters]
+        found: list[LedgerEntry] = []
+        while (wanted := limit - len(found)) > 0:
+            place, places = "position > ? AND position <= ?", list[int]([begin, end])
+            if filters and self._seeks:
+                places = self._positions_of(client, filters, begin, end, wanted)
+                if not places:
+                    break
+                place = f"position IN ({','.join('?' * len(places))})"
+            condition = " AND ".join(["client_ext_id = ?", place, *(one for one, _ in conditions)])
+            parameters = (client, *places, *(value for _, value in conditions), wanted)
+            found += self._entries(
+                self._fetch(f"{_ENTRY} WHERE {condition} ORDER BY position LIMIT ?", parameters)
+            )
+            if not (filters and self._seeks) or len(places) < wanted:
+                break
+            begin = places[-1]
+        return found
+
+    def _positions_of(
+        self, client: str, filters: Sequence[tuple[str, str]], begin: int, end: int, limit: int
+    ) -> list[int]:
+        """Return the next positions after `begin`, up to `end`, that match every filter."""
+        seeks, parameters = ["found + CASE WHEN first = found THEN 1 ELSE 0 END"], list[list[str]]([[]])
+        for column, value in filters:
+            seeks.append(_SEEK.format(column=column, place=seeks[-1]))
+            parameters.append([value, client, value, *parameters[-1]])
+        statement = _POSITIONS.format(first=seeks[1], last=seeks[-1])
+        bounds = (begin, begin, *parameters[1], *parameters[-1], end, begin, end, limit)
+        rows = self._fetch(statement, bounds)
+        return [position for (position,) in rows]
 
     def keep_times(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Store the times of full blocks that are not stored yet, by which searches find a period."""

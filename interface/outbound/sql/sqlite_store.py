@@ -85,6 +85,7 @@ class SqliteStore(SqlQueries):
     newest_schema = len(schema.SQLITE)
     _is_readable = _READABLE
     _is_event = "AND typeof(state) = 'blob'"
+    _seeks = True
 
     def __init__(
         self, path: Path, tables: Iterable[Table[Any, Any]] = (), sealer: RowSealer | None = None
