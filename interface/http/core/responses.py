@@ -15,7 +15,7 @@ from interface.http.core.headers import names_tag
 class JsonResponse(Response):
     """A response with a complete JSON text, not to be stored by caches. headers: further ones, in lower case.
 
-    Starlette's encodes, sorts and checks any mapping of headers, which costs several times as much.
+    Starlette encodes any mapping of headers, and searches it for those that it adds, which costs several times as much.
     """
 
     def __init__(self, content: str, headers: Iterable[tuple[bytes, bytes]] = (), status: int = 200) -> None:
