@@ -46,7 +46,7 @@ _SHOWN_HEADERS = ("ETag", "Location", "Retry-After", "traceparent", "Ticket-Deli
 class _Application(FastAPI):
     """The framework's application, with the envelope and the path table before its layers.
 
-    front: returns what serves a request before the framework.
+    front: returns the layers before the framework, for the state of the application and the framework behind them.
     """
 
     def __init__(self, *, front: Callable[[State, ASGIApp], ASGIApp], **named: Any) -> None:

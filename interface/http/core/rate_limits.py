@@ -50,7 +50,7 @@ class _Limit:
         self._window = window(self._limit.amount, self._limit.get_expiry()) if self._limit else None
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Forget all counts."""
         if self._window:
             self._window.reset()
 

@@ -12,7 +12,7 @@ Kept = TypeVar("Kept")
 
 
 class _Windows(Generic[Kept]):
-    """Values by key, of the current window and of the one before it. Windows begin at multiples of their length."""
+    """Values by key, of the current and the previous window. Windows begin at multiples of their length."""
 
     def __init__(self, amount: int, seconds: int) -> None:
         self.amount, self.seconds = amount, seconds

@@ -57,9 +57,9 @@ def requests_of(web: Web, path: str, methods: Sequence[str]) -> Iterator[Request
     yield from (Request(method, good) for method in METHODS if (method, good) != ("GET", ENDLESS))
     for method in methods:
         yield from (Request(method, other) for other in others)
-        nobody = web.as_caller(permissions=[])["Authorization"].encode()
+        powerless = web.as_caller(permissions=[])["Authorization"].encode()
         stranger = web.as_caller(clients=["other"])["Authorization"].encode()
-        for token in (nobody, stranger, b"Bearer x", b"Basic x", b"Bearer"):
+        for token in (powerless, stranger, b"Bearer x", b"Basic x", b"Bearer"):
             yield Request(method, good, ((b"authorization", token), JSON))
         yield Request(method, good, ())
         yield Request(method, good, (GOOD, GOOD))

@@ -13,7 +13,7 @@ print(random_id(16))
 """
 
 
-def test_an_id_has_as_many_random_bytes_as_asked_for() -> None:
+def test_an_id_has_the_requested_number_of_random_bytes() -> None:
     found = [random_id(octets) for octets in (8, 16) * 2000]
 
     assert {len(text) for text in found} == {16, 32}

@@ -32,7 +32,7 @@ def test_the_same_hits_are_refused_until_the_same_time(
     refusals = 0
 
     for _ in range(2000):
-        # Seldom a pause of several windows.
+        # Rarely, a pause of several windows.
         step = chance.choice([0, 1, 1, 2, 4] if chance.random() < 0.99 else [300, 700])
         now += (step + chance.random()) * limit.get_expiry() / (5 * limit.amount)
         key = chance.choice("ab")
