@@ -129,7 +129,7 @@ def test_a_secret_under_a_newer_key_is_opened_before_the_next_look_at_the_file(p
     assert sealer.unseal(AesGcmSealer(command).seal(TICKET, "row"), "row").reveal() == TICKET.reveal()
 
 
-def test_the_file_is_looked_at_once_a_second(path: Path) -> None:
+def test_the_file_is_read_again_after_a_second(path: Path) -> None:
     now = [0.0]
     keys = OutboxKeyFile(path, clock=lambda: now[0])
     before = keys()
