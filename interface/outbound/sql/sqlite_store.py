@@ -1,6 +1,5 @@
 """The embedded store: one SQLite file with a write-ahead log; every commit is synced to disk before the response."""
 
-import json
 import os
 import re
 import sqlite3
@@ -14,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
+import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from application.record.ledger import leaf_of
@@ -32,6 +32,7 @@ from interface.outbound.sql.sqlite_turn import WriterTurn
 from interface.outbound.sql.table import Row, Storing, Table
 from interface.outbound.sql.tables import Tables
 
+_encode_prefixes = msgspec.json.Encoder(uuid_format="hex").encode
 _MOST_ROWS = 128
 _MOST_VERSIONS = 2**63 - 1
 _POLL_SECONDS = 0.005
@@ -121,7 +122,7 @@ class SqliteStore(SqlQueries):
         query = self._tables.load_query(loads, _wanted)
         if query is None:
             return LoadedState()
-        parameters = [json.dumps(prefixes, default=_hex) for prefixes in query.prefixes]
+        parameters = [_encode_prefixes(prefixes).decode() for prefixes in query.prefixes]
         with _failures():
             rows = self._connections.fetch_newest(query.statement, parameters)
         return query.read(rows, self._accepts)
@@ -282,10 +283,6 @@ def _data_version(connection: sqlite3.Connection) -> int | None:
         return cast("int", connection.execute("PRAGMA data_version").fetchone()[0])
     except sqlite3.Error:
         return None  # locked for a moment; the caller polls again
-
-
-def _hex(value: UUID) -> str:
-    return value.hex
 
 
 def _ledger_rows(
