@@ -5,7 +5,7 @@ They replace the pool of the library, whose wrappers of a connection, a transact
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -33,7 +33,7 @@ class WriterBusy(Exception):
 class Connections:
     """Opens connections, and uses each by one thread at a time.
 
-    processes: the turn of this process to write. Raises sqlite3.Error, OSError, and RuntimeError if the schema is unusable.
+    processes: the turn of this process to write. Raises OSError, and sqlite3.Error, also if the schema is unusable.
 
     A connection that fails is closed: it may still be in its transaction, and one that was opened while the file could not be
     written stays read-only.
@@ -100,9 +100,7 @@ class Connections:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as error:
-                if isinstance(error, (sqlite3.Error, RuntimeError)) and not isinstance(
-                    error, sqlite3.IntegrityError
-                ):
+                if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
                     self._close_writers()
                 else:
                     connection.rollback()
@@ -148,7 +146,7 @@ class Connections:
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed after it."""
         self._is_closed = True
-        with self.writing():
+        with suppress(sqlite3.OperationalError), self.writing():
             self._close_writers()
         while self._readers:
             self._readers.pop().close()
@@ -180,4 +178,7 @@ class Connections:
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        self._guard.check(partial(sqlite_schema.stored_schema, connection))
+        try:
+            self._guard.check(partial(sqlite_schema.stored_schema, connection))
+        except RuntimeError as error:
+            raise sqlite3.OperationalError(str(error)) from None

@@ -354,5 +354,5 @@ def _failures() -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         raise Conflict(str(error)) from error
-    except (RuntimeError, sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError) as error:
         raise StoreUnavailable(f"the SQLite store failed: {error}") from error
