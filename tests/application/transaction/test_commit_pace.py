@@ -29,7 +29,7 @@ def test_small_commits_run_on_the_loop_after_fast_ones(seconds: list[float], is_
 
 
 def test_at_most_one_of_a_thousand_commits_holds_the_loop_long() -> None:
-    """Whatever the disk does: here it is slow whenever the loop waits for it."""
+    """On any disk: this one is slow each time that the loop waits for it."""
     pace, held, count = CommitPace(), 0, 20_000
     for _ in range(count):
         held += pace.is_fast
