@@ -56,9 +56,12 @@ def _given_slow_tickets(stage: Stage) -> None:
 def _fast(stage: Stage, size: Size) -> Figures:
     token = stage.server.client.headers["Authorization"].removeprefix("Bearer ")
     url = f"http://127.0.0.1:{stage.server.port}"
-    return load.send(
+    figures = load.send(
         url, token, OPERATIONS["reset"], stage.directory, connections=_CONNECTIONS, seconds=size.seconds
     )
+    if figures.errors:
+        raise RuntimeError(f"{stage.store}: {figures.errors} resets beside slow hashes failed")
+    return figures
 
 
 @contextmanager

@@ -207,7 +207,8 @@ def _cells(row: dict[str, Any] | None) -> str:
     if row is None:
         return " | | "
     times = f"{number(row['p50_ms'][0])} / {number(row['p99_ms'][0])}"
-    return f"{spread(*row['per_second'])} | {spread(*row['cpu_us'])} | {times}"
+    cpu = spread(*row["cpu_us"]) if "cpu_us" in row else ""
+    return f"{spread(*row['per_second'])} | {cpu} | {times}"
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def _loads(part: str, rows: list[tuple[str, dict[str, Any]]]) -> Table:
             store,
             ", ".join(filter(None, [row["operation"], row["variant"]])),
             str(row["connections"]),
-            *(spread(*row[measure]) for measure in ("per_second", "cpu_us")),
+            *(spread(*row[measure]) if measure in row else "" for measure in ("per_second", "cpu_us")),
             *(number(row[measure][0]) for measure in ("p50_ms", "p99_ms")),
             *(
                 number(row[measure][0]) if measure in row else ""

@@ -21,6 +21,7 @@ from tests.bench.audit import audit, ledger_cost
 from tests.bench.compare import compare
 from tests.bench.delivery import delivering
 from tests.bench.flatness import flatness, starts
+from tests.bench.neighbours import neighbours
 from tests.bench.report import console, show
 from tests.bench.results import (
     FULL,
@@ -55,6 +56,7 @@ PARTS = {
     "open load": Part(measure=open_load),
     "slow disk": Part(measure=slow_disk, needs="cc"),
     "workers": Part(measure=workers),
+    "neighbours": Part(measure=neighbours),
     "delivering": Part(measure=delivering),
     "ledger": Part(measure=ledger_cost),
     "subscribers": Part(measure=subscribers),

@@ -11,7 +11,8 @@ import pytest
 
 from tests.bench import load, page, scale, stage, verify_timing
 from tests.bench.load import Request
-from tests.bench.results import LATEST, TINY, Results, keep, key_of, revision
+from tests.bench.results import LATEST, QUICK, TINY, Results, keep, key_of, revision
+from tests.bench.results import measured as measured_parts
 from tests.bench.run import PARTS, Part, run
 from tests.bench.stage import STORES
 from tests.support.server import ROOT
@@ -121,6 +122,34 @@ def test_a_resumed_run_skips_the_measured_parts(
     run(["--tiny", "--resume", "--part", "ledger", "--store", "SQLite"])
 
     assert "SQLite: ledger is measured at 1111" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_pages_show_the_medians_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.results.revision", lambda: "1" * 40)
+    load_of = {"part": "side by side", "store": "SQLite", "operation": "reset", "connections": 64}
+    rounds = [
+        {"per_second": speed, "cpu_us": 330, "p50_ms": 20, "p99_ms": 31.4} for speed in (1500, 2500, 1700)
+    ]
+    results = Results([load_of | figures for figures in rounds])
+    results.target("SQLite, 64 connections: reset / bare, CPU", [9, 8.5], 8, at_most=True)
+    keep(QUICK, "side by side", "SQLite", results, began=0, seconds=1)
+    parts = page.copied(measured_parts())
+
+    def shown(block: str) -> list[str]:
+        text = page.filled_in(f"<!-- bench: {block} -->\n<!-- bench: end -->", parts)
+        return [line for line in text.splitlines() if line.startswith("| ")]
+
+    assert shown("summary")[1] == "| reset | 1,700 per s, 330 µs of CPU each, p99 31.4 ms |  |"
+    assert shown("many connections")[1] == "| reset | 1,700 (1,500-2,500) | 330 | 20 / 31.4 |  | |  |"
+    assert shown("targets")[1] == "| 64 connections: reset / bare, CPU | **8.75 (8.5-9) missed** |  | ≤ 8 |"
+
+
+def test_figures_of_uncommitted_code_are_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.results.revision", lambda: f"{'1' * 40}-changed")
+    keep(QUICK, "ledger", "SQLite", Results(), began=0, seconds=1)
+
+    with pytest.raises(ValueError, match=r"quick: ledger: SQLite was measured at 1+-changed: commit"):
+        page.copied(measured_parts())
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.cold_start import cold_start
-from tests.bench.results import TINY, Results
 from tests.support.server import NO_DELIVERY, serving
 
 LIBRARIES = ("aiohttp", "psycopg", "rfc3161_client")
@@ -39,14 +37,3 @@ def test_a_module_is_imported_with_its_first_name() -> None:
         "assert wave.Error is sys.modules['wave'].Error"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-@pytest.mark.slow
-def test_the_bench_measures_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    results = Results()
-
-    cold_start("SQLite", TINY, results)
-
-    assert [figures["credentials"] for figures in results.figures] == list(TINY.credentials)
-    assert len(results.targets) == 3
