@@ -113,6 +113,10 @@ bench-page: $(READY) ## Write the measured figures into docs/benchmarks.md and t
 bench-timing: $(READY) ## Measure whether refused verifications can be distinguished by their cost
 	$(BIN)/python -m tests.bench.verify_timing
 
+.PHONY: bench-peer
+bench-peer: $(READY) ## Measure a reset and a verification beside privacyIDEA, and install it first (about 10 minutes)
+	$(BIN)/python -m tests.bench.peer
+
 lock: $(READY) ## Pin the newest versions of everything, with hashes, in requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --upgrade --extra dev --output-file requirements.lock pyproject.toml
