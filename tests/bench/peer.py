@@ -74,7 +74,7 @@ class Size:
 
     seconds: float = 4
     rounds: int = 3
-    connections: tuple[int, ...] = (1, 64)
+    connections: tuple[int, ...] = (2, 64)  # the fewest: one for each worker of gunicorn
     tokens: int = _TOKENS
     with_options: bool = True
 
