@@ -64,9 +64,13 @@ class RunningService:
             self.reads.close()
         self.store.close()
 
-    def digest_keys(self) -> Sequence[bytes]:
-        """Return the keys of the request digests, the current one first."""
-        return _digest_keys(*self.outbox_keys())
+    def digest_keys(self, *, newest: bool) -> Sequence[bytes]:
+        """Return the keys of the request digests, the current one first.
+
+        newest: look at their file, since another process may have answered the request under a new key.
+        """
+        keys = self.outbox_keys
+        return _digest_keys(*(keys.current() if newest and isinstance(keys, OutboxKeyFile) else keys()))
 
 
 class CommitListeners:

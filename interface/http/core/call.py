@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode
 from uuid import UUID
 
@@ -46,6 +46,13 @@ Body = TypeVar("Body", bound=BaseModel)
 Result = TypeVar("Result")
 
 
+class DigestKeys(Protocol):
+    """Returns the keys of the request digests, the current one first."""
+
+    def __call__(self, *, newest: bool) -> Sequence[bytes]:
+        """Return them; newest: as of now, also after a rotation by another process a moment ago."""
+
+
 @dataclass(frozen=True)
 class Service:
     """The parts of the application that every call needs; interface/composition creates it.
@@ -63,7 +70,7 @@ class Service:
     rate_limits: RateLimits
     large_answers: LargeAnswers
     new_uuid: Callable[[], UUID]
-    digest_keys: Callable[[], Sequence[bytes]]
+    digest_keys: DigestKeys
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ class Call:
         """Return the fields that every command takes from the call."""
         key = idempotency_key(self.headers)
         retryable = key is not None and self.method in ("POST", "PATCH")
-        newest, *former = self.service.digest_keys()
+        newest, *former = self.service.digest_keys(newest=retryable)
         return {
             "subject": self.subject,
             "actor": self.caller.actor,
