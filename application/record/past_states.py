@@ -70,7 +70,7 @@ class PastStates:
                 self._count -= len(self._streams.popitem(last=False)[1])
 
     def at(self, subject: Subject, version: int, ledger: Ledger) -> Fold:
-        """Return the newest kept fold up to a version that is still in the ledger; an empty one if there is none."""
+        """Return the newest kept fold up to a version that is still in the ledger; otherwise an empty one."""
         stream = stream_id(*subject)
         while fold := self._newest(stream, version):
             entries = ledger.entries_of(subject, stream, fold.version - 1, 1)

@@ -137,7 +137,7 @@ def _searches(store: str, opened: SqliteStore | PostgresStore, size: Size, resul
     time_of = partial(datetime.fromisoformat, newest.timestamp)
     values: dict[str, Sequence[Any]] = {
         "user_ext_id": (subject(1).user_ext_id, subject(2).user_ext_id),
-        "actor": ("bench", "other", "nobody"),
+        "actor": ("bench", "other", "unknown"),
         "topic": ("TicketRegenerated", "TicketCreated", "TicketDeleted"),
         "trace_id": (newest.trace_id, "0" * 32),
         "begin": (time_of(), time_of() - timedelta(seconds=1)),

@@ -33,15 +33,15 @@ def service(database_url: str) -> Iterator[Service]:
     store.close()
 
 
-def test_every_pair_of_filters_finds_what_matches_both(service: Service) -> None:
+def test_every_pair_of_filters_finds_the_entries_that_match_both(service: Service) -> None:
     entries = service.store.entries(CLIENT, 0, 100)
     alternating = [(f"actor {entry.position % 3}", CLIENT, entry.position) for entry in entries]
     service.store._run("UPDATE ledger SET actor = ? WHERE client_ext_id = ? AND position = ?", alternating)
     entries = service.store.entries(CLIENT, 0, 100)
     times = [datetime.fromisoformat(entries[place].timestamp) for place in (3, 9)]
     values: dict[str, list[Any]] = {
-        "user_ext_id": [SUBJECT.user_ext_id, "nobody"],
-        "actor": ["actor 0", "actor 1", "nobody"],
+        "user_ext_id": [SUBJECT.user_ext_id, "unknown"],
+        "actor": ["actor 0", "actor 1", "unknown"],
         "topic": ["TicketRegenerated", "TicketStateChanged", "TicketDeleted"],
         "trace_id": [entries[4].trace_id, "0" * 32],
         "begin": times,
