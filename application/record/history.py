@@ -265,8 +265,8 @@ def log_items(entries: Sequence[LedgerEntry], *, ledger: Ledger) -> Sequence[Log
 
 def _log_item(entry: LedgerEntry, event: Event, changed: EventObject) -> LogItem:
     kind: Any = event.__class__
-    values = vars(event)
-    details = {name: values[name] for name in _names_of_details(kind) if values[name] is not UNSET}
+    values = {name: getattr(event, name) for name in _names_of_details(kind)}
+    details = {name: value for name, value in values.items() if value is not UNSET}
     if "ticket_hash" in details:
         details["ticket_hash"] = fingerprint(details["ticket_hash"])
     item: LogItem = {

@@ -61,6 +61,7 @@ def service(store: WatchedStore) -> Iterator[Service]:
         service.create()
         service.group_commit._pace = Pace()  # type: ignore[assignment]
         store.threads.clear()
+        store.waits.clear()
         yield service
 
 
