@@ -1,9 +1,11 @@
 """Authentication: JWT bearer tokens (RFC 9068 in spirit), from a key set or from the service's own key."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from cachetools import LRUCache
@@ -65,7 +67,8 @@ class _Known:
 class TokenVerifier:
     """Turns a bearer token into its Caller.
 
-    A verified token is cached by its SHA-256 until it expires, and is refused once its key is withdrawn. typed_only: refuse
+    A verified token is cached by its SHA-256 until it expires, and is refused once its key is withdrawn. Concurrent requests
+    with a new token share one verification, since a caller opens many connections with it. typed_only: refuse
     tokens without the type `at+jwt`. refused: called for each refused token with its issuer and the reason; the issuer
     is that of the service, `other`, or `none`, since callers could invent any number.
     """
@@ -88,6 +91,7 @@ class TokenVerifier:
         self._refused = refused
 
         self._known: LRUCache[bytes, _Known] = LRUCache(_CACHED_TOKENS)
+        self._running: dict[bytes, asyncio.Task[_Known]] = {}
 
     async def caller(self, authorization: list[str]) -> Caller:
         """Return the caller that sent these Authorization headers. Raises Unauthenticated, InvalidToken, Unavailable."""
@@ -100,7 +104,7 @@ class TokenVerifier:
         known = self._known.get(digest)
         if known is None or known.until <= self._timer() or not self._keys.holds(known.thumbprint):
             try:
-                self._known[digest] = known = await self._verified(token)
+                known = await self._verified_once(digest, token)
             except InvalidToken as error:
                 self._refused(self._issuer_of(token), error.reason)
                 raise
@@ -112,6 +116,19 @@ class TokenVerifier:
         except InvalidToken:
             return "none"
         return self._issuer if issuer == self._issuer else "other"
+
+    async def _verified_once(self, digest: bytes, token: str) -> _Known:
+        """Verify a token, or wait for its running verification, which goes on if a caller disconnects."""
+        if (running := self._running.get(digest)) is None:
+            running = self._running[digest] = asyncio.create_task(self._verified(token))
+            running.add_done_callback(partial(self._end, digest))
+        return await asyncio.shield(running)
+
+    def _end(self, digest: bytes, running: asyncio.Task[_Known]) -> None:
+        del self._running[digest]
+        # An error is raised to those that wait, if there are any, and is not cached.
+        if not running.cancelled() and running.exception() is None:
+            self._known[digest] = running.result()
 
     async def _verified(self, token: str) -> _Known:
         header = read_header(token, typed_only=self._typed_only)

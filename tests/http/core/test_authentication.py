@@ -314,6 +314,36 @@ def test_a_token_is_verified_once_and_then_known() -> None:
         caller(verifier, f"{content}.{signature_of_another}")
 
 
+def test_concurrent_requests_share_the_verification_of_a_new_token() -> None:
+    verifier, keys, _ = cached()
+    authorization = [f"Bearer {token('EdDSA')}"]
+
+    async def first_requests() -> list[Caller]:
+        cancelled, *others = [asyncio.create_task(verifier.caller(authorization)) for _ in range(8)]
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        return await asyncio.gather(*others)
+
+    assert len(set(asyncio.run(first_requests()))) == 1
+    assert keys.asked == ["EdDSA"]
+
+
+def test_concurrent_requests_share_a_refusal_that_is_not_cached() -> None:
+    verifier, keys, now = cached()
+    counted = list[tuple[str, str]]()
+    verifier._refused = lambda *refusal: counted.append(refusal)
+    early = [f"Bearer {token('EdDSA', nbf=int(now[0]) + 60)}"]
+
+    async def requests() -> list[Caller | BaseException]:
+        return await asyncio.gather(*(verifier.caller(early) for _ in range(8)), return_exceptions=True)
+
+    assert {type(refusal) for refusal in asyncio.run(requests())} == {InvalidToken}
+    assert counted == [(ISSUER, "claims")] * 8
+    now[0] += 60
+    assert len(set(asyncio.run(requests()))) == 1
+    assert keys.asked == ["EdDSA"] * 2
+
+
 def test_a_known_token_is_refused_once_it_has_expired() -> None:
     verifier, _, now = cached()
     short = token("EdDSA", exp=int(now[0]) + 1)
