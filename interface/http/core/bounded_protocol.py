@@ -7,9 +7,16 @@ trailers as headers and a request without a host.
 import asyncio
 import re
 import time
+from functools import lru_cache
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from interface.http.core.envelope import Exchange
 from interface.http.core.problems import MEDIA_TYPE, ErrorMessage, Problem
@@ -44,6 +51,38 @@ class _RefusedHead(Exception):
     """The head of a request breaks a rule; httptools turns it into a parser error."""
 
 
+@lru_cache(maxsize=256)
+def _head_of(names: tuple[bytes, ...]) -> tuple[bytes, int] | None:
+    """Return the format of a head with these headers, and the place of its Content-Length; None: uvicorn writes the head."""
+    if names.count(b"content-length") != 1 or any(
+        name in (b"connection", b"transfer-encoding") or name != name.lower() or HEADER_RE.search(name)
+        for name in names
+    ):
+        return None
+    lines = [name.replace(b"%", b"%%") + b": %b\r\n" for name in names]
+    return b"".join([*lines, b"\r\n"]), names.index(b"content-length")
+
+
+class _Cycle(RequestResponseCycle):
+    """A request with its response. Checks all headers together: uvicorn applies two regular expressions to each of them."""
+
+    async def send(self, message: Any) -> None:
+        """Send a part of the response. Raises RuntimeError for a header that HTTP does not allow."""
+        ready = self.keep_alive and not (self.disconnected or self.flow.write_paused or self.access_log)
+        if self.response_started or not ready or message["type"] != "http.response.start":
+            await super().send(message)
+            return
+        names, values = zip(*self.default_headers, *message["headers"], strict=True)
+        head = _head_of(names)
+        if head is None or HEADER_VALUE_RE.search(b" ".join(values)):
+            await super().send(message)
+            return
+        form, place = head
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.expected_content_length, self.chunked_encoding = int(values[place]), False
+        self.transport.write(STATUS_LINE[message["status"]] + form % values)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
@@ -71,6 +110,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._request_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        # Of the last request: a client sends the same to a connection.
+        self._valid_hosts: list[bytes] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -121,9 +162,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the request, if it has the host that its version requires."""
         hosts = [value for name, value in self.headers if name == b"host"]
-        required = self.parser.get_http_version() != "1.0"
-        if len(hosts) > 1 or (required and not hosts) or not all(map(_HOST.fullmatch, hosts)):
-            self._reject(_NO_HOST)
+        if hosts != self._valid_hosts:
+            required = self.parser.get_http_version() != "1.0"
+            if len(hosts) > 1 or (required and not hosts) or not all(map(_HOST.fullmatch, hosts)):
+                self._reject(_NO_HOST)
+            # Not kept from HTTP/1.0, which needs none.
+            self._valid_hosts = hosts or None
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's message, in plain text
@@ -175,6 +219,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        # uvicorn has no setting for the class.
+        cycle.__class__ = _Cycle
         super()._start_asgi_task(cycle, app)
 
     def _await_the_rest(self) -> None:
