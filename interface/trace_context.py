@@ -12,27 +12,23 @@ _TRACEPARENT = re.compile(
 _TRACEPARENT_LENGTH = 55
 
 
-_WORD_BYTES, _WORDS = 8, 512
-_words: list[str] = []
-# The words of a parent process would be the ids of its child, too.
-os.register_at_fork(after_in_child=_words.clear)
+_ID_BYTES, _IDS = 16, 256
+_ids: list[str] = []
+# The ids of a parent process would be those of its child, too.
+os.register_at_fork(after_in_child=_ids.clear)
 
 
 def random_id(octets: int) -> str:
-    """Return that many random bytes in hex, a multiple of 8. The ids of requests are not secret.
+    """Return that many random bytes in hex, at most 16. The ids of requests are not secret.
 
-    They are read from the operating system 4 KiB at a time, since a request needs 32 bytes in three calls.
+    They are read from the operating system 4 KiB at a time, since a request needs three of them.
     """
-    return "".join([_word() for _ in range(octets // _WORD_BYTES)])
-
-
-def _word() -> str:
     try:
-        return _words.pop()  # atomic: no two threads get the same one
+        return _ids.pop()[: 2 * octets]  # atomic: no two threads get the same one
     except IndexError:
-        text, length = os.urandom(_WORD_BYTES * _WORDS).hex(), 2 * _WORD_BYTES
-        _words.extend(text[place : place + length] for place in range(0, len(text), length))
-        return _word()
+        text, length = os.urandom(_ID_BYTES * _IDS).hex(), 2 * _ID_BYTES
+        _ids.extend(text[place : place + length] for place in range(0, len(text), length))
+        return random_id(octets)
 
 
 def parse_traceparent(text: str) -> str | None:
