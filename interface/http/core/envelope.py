@@ -166,12 +166,14 @@ class _BoundedBody:
 
     def check_declared_length(self) -> None:
         """Raise BodyTooLarge if the Content-Length exceeds the limit."""
-        if any(int(length) > BODY_LIMIT_BYTES for length in self._headers.getlist("content-length")):
-            raise _too_large()
+        for length in self._headers.getlist("content-length"):
+            if int(length) > BODY_LIMIT_BYTES:
+                raise _too_large()
 
     async def receive(self) -> Message:
         """Receive the next message. Raises BodyTooLarge."""
-        message = await self._next()
+        message = await self._receive()
+        self._count(message)
         if self._received > BODY_LIMIT_BYTES:
             raise _too_large()
         return message
@@ -183,13 +185,11 @@ class _BoundedBody:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not self._ended and self._received <= _DRAIN_BYTES:
-                    await self._next()
+                    self._count(await self._receive())
 
-    async def _next(self) -> Message:
-        message = await self._receive()
+    def _count(self, message: Message) -> None:
         self._received += len(message.get("body", b""))
         self._ended = not message.get("more_body")
-        return message
 
 
 def _too_large() -> BodyTooLarge:
