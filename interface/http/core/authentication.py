@@ -118,7 +118,7 @@ class TokenVerifier:
         return self._issuer if issuer == self._issuer else "other"
 
     async def _verified_once(self, digest: bytes, token: str) -> _Known:
-        """Verify a token, or wait for its running verification, which goes on if a caller disconnects."""
+        """Verify a token, or wait for its running verification, which a disconnected caller does not end."""
         if (running := self._running.get(digest)) is None:
             running = self._running[digest] = asyncio.create_task(self._verified(token))
             running.add_done_callback(partial(self._end, digest))

@@ -15,7 +15,7 @@ DATE = (b"date", b"Sat, 28 Nov 2026 09:42:00 GMT")
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """Keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
