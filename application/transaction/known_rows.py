@@ -4,15 +4,23 @@ They may be stale. A command that is decided on them is only answered if the com
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from application.transaction.command import ANSWERS
 from application.transaction.records import Load, LoadedState, RecordSet
 
 _LIMIT = 4096
 
-KnownLoad = tuple[Load, Mapping[Any, Any]]
-"""A load with all rows that it found, by key."""
+
+class KnownLoad(NamedTuple):
+    """A load with all rows that it found, by key.
+
+    content: the stored bytes of its only row, as another release may have written them; None: as this process encodes it.
+    """
+
+    load: Load
+    rows: Mapping[Any, Any]
+    content: bytes | None = None
 
 
 class KnownRows:
@@ -24,7 +32,7 @@ class KnownRows:
     def __init__(self, checkable: Mapping[RecordSet[Any, Any], bool], limit: int = _LIMIT) -> None:
         self._checkable = checkable
         self._limit = limit
-        self._known: dict[Load, Mapping[Any, Any]] = {}
+        self._known: dict[Load, KnownLoad] = {}
 
     def find(self, loads: Sequence[Load]) -> list[KnownLoad] | None:
         """Return the known rows; None: some are not known. Stored answers are not required: the commit detects them."""
@@ -32,10 +40,10 @@ class KnownRows:
         for load in loads:
             if load.records is ANSWERS:
                 continue
-            rows = self._known.get(load)
-            if rows is None:
+            known = self._known.get(load)
+            if known is None:
                 return None
-            found.append((load, rows))
+            found.append(known)
         return found or None
 
     def keep(self, loads: Sequence[Load], loaded: LoadedState) -> None:
@@ -50,9 +58,11 @@ class KnownRows:
             rows = loaded.all(load.records)
             if self._checkable[load.records]:
                 length = len(load.prefix)
-                self._known[load] = {key: row for key, row in rows.items() if key[:length] == load.prefix}
+                found = {key: row for key, row in rows.items() if key[:length] == load.prefix}
+                self._known[load] = KnownLoad(load, found)
             elif load.prefix in rows:
-                self._known[load] = {load.prefix: rows[load.prefix]}
+                content = loaded.content(load.records, load.prefix)
+                self._known[load] = KnownLoad(load, {load.prefix: rows[load.prefix]}, content)
         while len(self._known) > self._limit:
             del self._known[next(iter(self._known))]
 
@@ -65,7 +75,7 @@ class KnownRows:
 def state_of(known: Sequence[KnownLoad]) -> LoadedState:
     """Return the known rows as the state to decide on."""
     state = LoadedState()
-    for load, rows in known:
+    for load, rows, content in known:
         for key, row in rows.items():
-            state.put(load.records, key, row)
+            state.put(load.records, key, row, content)
     return state

@@ -65,6 +65,7 @@ class LoadedState:
 
     def __init__(self) -> None:
         self._rows: dict[RecordSet[Any, Any], dict[Any, Any]] = {}
+        self._contents: dict[tuple[RecordSet[Any, Any], Any], bytes] = {}
         self._refused: set[tuple[RecordSet[Any, Any], tuple[Any, ...]]] = set()
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
@@ -95,9 +96,23 @@ class LoadedState:
         """Refuse a row: reading it raises RowRefused."""
         self._refused.add((records, key))
 
-    def put(self, records: RecordSet[Key, Row], key: Key, row: Row) -> None:
-        """Set a row."""
+    def put(self, records: RecordSet[Key, Row], key: Key, row: Row, content: bytes | None = None) -> None:
+        """Set a row. content: the stored bytes of a row that has them."""
         self.all(records)[key] = row
+        if content is not None:
+            self._contents[records, key] = content
+
+    def content(self, records: RecordSet[Key, Row], key: Key) -> bytes | None:
+        """Return the stored bytes of a row; None: it has changed since, or was put without them."""
+        return self._contents.get((records, key))
+
+    def change(self, records: RecordSet[Key, Row], key: Key, row: Row | None) -> None:
+        """Change or remove (None) a row."""
+        self._contents.pop((records, key), None)
+        if row is None:
+            self.all(records).pop(key, None)
+        else:
+            self.all(records)[key] = row
 
 
 class Changes(Struct, frozen=True):
@@ -128,11 +143,8 @@ class Changes(Struct, frozen=True):
         self.events.extend(later.events)
         self.subjects.extend(later.subjects)
         for records, changed in later.rows.items():
-            rows, loaded_rows = self.rows.setdefault(records, {}), loaded.all(records)
+            rows = self.rows.setdefault(records, {})
             for key, change in changed.items():
                 before = rows.get(key)
                 rows[key] = Change(before.former, change.row) if before else change
-                if change.row is None:
-                    loaded_rows.pop(key, None)
-                else:
-                    loaded_rows[key] = change.row
+                loaded.change(records, key, change.row)

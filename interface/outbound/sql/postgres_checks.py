@@ -21,13 +21,13 @@ class _Check(NamedTuple):
 
     statement: Statement
     detects_new: bool
-    values: Callable[[Row, Sequence[Any]], Row]
+    values: Callable[[KnownLoad], Row]
 
 
 def _check(
     columns: Mapping[str, str],
     source: str,
-    values: Callable[[Row, Sequence[Any]], Row],
+    values: Callable[[KnownLoad], Row],
     *,
     detects_new: bool = False,
 ) -> _Check:
@@ -39,8 +39,13 @@ def _check(
     return _Check(Statement(text, types), detects_new, values)
 
 
-def _content(key: Row, rows: Sequence[Any]) -> Row:
-    return (*key, encode(rows[0]))
+def _content(known: KnownLoad) -> Row:
+    # Another release encodes a row differently.
+    return (*known.load.prefix, known.content or encode(known.rows[known.load.prefix]))
+
+
+def _versions(known: KnownLoad) -> Row:
+    return (*known.load.prefix, len(known.rows), sum(row.version for row in known.rows.values()))
 
 
 _CONTENT = {"client_ext_id": "text", "user_ext_id": "text", "row": "bytea"}
@@ -53,7 +58,7 @@ _CHECKS: Mapping[RecordSet[Any, Any], _Check] = {
     POLICIES: _check(
         {"client": "text", "number": "bigint", "versions": "bigint"},
         "WHERE (number, versions) = (SELECT count(*), coalesce(sum(version), 0) FROM policies WHERE client_ext_id = client)",
-        lambda key, rows: (*key, len(rows), sum(row.version for row in rows)),
+        _versions,
         detects_new=True,
     ),
 }
@@ -63,7 +68,7 @@ CHECKABLE = {records: check.detects_new for records, check in _CHECKS.items()}
 def check_steps(known: Sequence[KnownLoad]) -> list[Step]:
     """Return the statements that check these rows."""
     found: dict[_Check, list[Row]] = {}
-    for load, rows in known:
-        check = _CHECKS[load.records]
-        found.setdefault(check, []).append(check.values(load.prefix, list(rows.values())))
+    for one in known:
+        check = _CHECKS[one.load.records]
+        found.setdefault(check, []).append(check.values(one))
     return [(check.statement, list(zip(*values, strict=True))) for check, values in found.items()]

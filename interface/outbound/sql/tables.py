@@ -121,12 +121,12 @@ class LoadQuery(NamedTuple):
             columns = tuple([row[place] for place in places])
             if not loading.is_sealed:
                 key, loaded = loading.read(*columns)
+                state.put(records, key, loaded)
             elif accepts(records, columns):
                 key, loaded = loading.read(columns[CONTENT])
+                state.put(records, key, loaded, columns[CONTENT])
             else:
                 state.refuse(records, columns[:2])
-                continue
-            state.put(records, key, loaded)
         return state
 
 

@@ -89,8 +89,8 @@ def test_a_user_who_was_registered_again_is_loaded_again(service: Service, other
     other.register(email="second@example.com")
 
     assert service.create().version == 3
-    [(_, rows)] = service.group_commit._known.find([Load(USERS, SUBJECT)]) or []
-    assert rows[SUBJECT].email == "second@example.com"
+    [known] = service.group_commit._known.find([Load(USERS, SUBJECT)]) or []
+    assert known.rows[SUBJECT].email == "second@example.com"
 
 
 def test_a_refusal_is_never_decided_on_stale_rows(service: Service, other: Service) -> None:
@@ -117,6 +117,18 @@ def test_a_batch_on_known_rows_gets_separate_answers(service: Service, other: Se
 
     assert [future.result().version for future in futures] == list(range(3, 13))
     assert created.result().outcome == "TicketExists"
+
+
+def test_rows_that_another_release_wrote_are_known(service: Service, store: CountingStore) -> None:
+    for table in ("recipients", "tickets"):
+        [(row,)] = store._fetch(f"SELECT row FROM {table}", ())
+        of_later_release = bytes(row)[:-1] + b',"of_later_release":1}'
+        store._fetch(f"UPDATE {table} SET row = ? RETURNING 1", (of_later_release,))
+    service.regenerate()
+    before = store.loads
+
+    assert [service.regenerate().version for _ in range(3)] == [3, 4, 5]
+    assert store.loads == before
 
 
 def test_the_number_of_known_loads_is_limited(service: Service) -> None:
