@@ -15,12 +15,12 @@ _LIMIT = 4096
 class KnownLoad(NamedTuple):
     """A load with all rows that it found, by key.
 
-    content: the stored bytes of its only row, as another release may have written them; None: as this process encodes it.
+    stored: the stored form of its only row, which another release may have written; None: this process wrote it.
     """
 
     load: Load
     rows: Mapping[Any, Any]
-    content: bytes | None = None
+    stored: tuple[Any, ...] | None = None
 
 
 class KnownRows:
@@ -61,8 +61,8 @@ class KnownRows:
                 found = {key: row for key, row in rows.items() if key[:length] == load.prefix}
                 self._known[load] = KnownLoad(load, found)
             elif load.prefix in rows:
-                content = loaded.content(load.records, load.prefix)
-                self._known[load] = KnownLoad(load, {load.prefix: rows[load.prefix]}, content)
+                stored = loaded.stored(load.records, load.prefix)
+                self._known[load] = KnownLoad(load, {load.prefix: rows[load.prefix]}, stored)
         while len(self._known) > self._limit:
             del self._known[next(iter(self._known))]
 
@@ -75,7 +75,7 @@ class KnownRows:
 def state_of(known: Sequence[KnownLoad]) -> LoadedState:
     """Return the known rows as the state to decide on."""
     state = LoadedState()
-    for load, rows, content in known:
+    for load, rows, stored in known:
         for key, row in rows.items():
-            state.put(load.records, key, row, content)
+            state.put(load.records, key, row, stored)
     return state

@@ -65,7 +65,7 @@ class LoadedState:
 
     def __init__(self) -> None:
         self._rows: dict[RecordSet[Any, Any], dict[Any, Any]] = {}
-        self._contents: dict[tuple[RecordSet[Any, Any], Any], bytes] = {}
+        self._stored: dict[tuple[RecordSet[Any, Any], Any], tuple[Any, ...]] = {}
         self._refused: set[tuple[RecordSet[Any, Any], tuple[Any, ...]]] = set()
 
     def get(self, records: RecordSet[Key, Row], key: Key) -> Row | None:
@@ -96,19 +96,21 @@ class LoadedState:
         """Refuse a row: reading it raises RowRefused."""
         self._refused.add((records, key))
 
-    def put(self, records: RecordSet[Key, Row], key: Key, row: Row, content: bytes | None = None) -> None:
-        """Set a row. content: the stored bytes of a row that has them."""
+    def put(
+        self, records: RecordSet[Key, Row], key: Key, row: Row, stored: tuple[Any, ...] | None = None
+    ) -> None:
+        """Set a row. stored: its stored form, which only the store reads."""
         self.all(records)[key] = row
-        if content is not None:
-            self._contents[records, key] = content
+        if stored is not None:
+            self._stored[records, key] = stored
 
-    def content(self, records: RecordSet[Key, Row], key: Key) -> bytes | None:
-        """Return the stored bytes of a row; None: it has changed since, or was put without them."""
-        return self._contents.get((records, key))
+    def stored(self, records: RecordSet[Key, Row], key: Key) -> tuple[Any, ...] | None:
+        """Return the stored form of a row; None: it has changed since, or was put without one."""
+        return self._stored.get((records, key))
 
     def change(self, records: RecordSet[Key, Row], key: Key, row: Row | None) -> None:
         """Change or remove (None) a row."""
-        self._contents.pop((records, key), None)
+        self._stored.pop((records, key), None)
         if row is None:
             self.all(records).pop(key, None)
         else:

@@ -15,7 +15,7 @@ from application.record.streams import columns_of
 from application.transaction.known_rows import KnownLoad
 from application.transaction.records import Changes
 from interface.outbound.sql.postgres_checks import check_steps
-from interface.outbound.sql.postgres_session import Statement, Step, unnest
+from interface.outbound.sql.postgres_session import Statement, Step, columns, unnest
 from interface.outbound.sql.table import Row, Storing
 from interface.outbound.sql.tables import Tables
 
@@ -68,7 +68,7 @@ def commit_steps(
         ]
         steps += [
             (_GROW, columns(counts, len(_GROWN))),
-            *check_steps(known),
+            *check_steps(known, tables.seal),
             (_STORE_EVENTS, columns(stored, len(_EVENT))),
             (_STORE_ENTRIES, columns(entries, len(_ENTRY))),
         ]
@@ -77,11 +77,6 @@ def commit_steps(
             statement = _statement(storing, is_counted=guarded and storing.is_counted)
             steps.append((statement, columns(sorted(rows) if guarded else rows, len(storing.columns))))
     return steps
-
-
-def columns(rows: Sequence[Row], width: int) -> list[Any]:
-    """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
-    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def _entries(events: Sequence[StoredEvent], changes: Changes) -> list[Row]:

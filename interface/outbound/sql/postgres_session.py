@@ -59,6 +59,11 @@ def unnest(types: Sequence[str], first: int = 1) -> str:
     return f"unnest({', '.join(f'${number}::{name}[]' for number, name in enumerate(types, first))})"
 
 
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Any]:
+    """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
+    return list(zip(*rows, strict=True)) or [()] * width
+
+
 class Session:
     """One connection, used by one caller at a time; it connects on first use.
 

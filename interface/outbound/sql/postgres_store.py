@@ -27,7 +27,7 @@ from interface.outbound.keys.row_sealer import RowSealer
 from interface.outbound.sql import postgres_schema, schema
 from interface.outbound.sql.codec import JsonMapper
 from interface.outbound.sql.postgres_checks import CHECKABLE
-from interface.outbound.sql.postgres_commit import columns, commit_steps
+from interface.outbound.sql.postgres_commit import commit_steps
 from interface.outbound.sql.postgres_connections import (
     Connection,
     Datastore,
@@ -36,7 +36,7 @@ from interface.outbound.sql.postgres_connections import (
     pin_schema,
 )
 from interface.outbound.sql.postgres_notifier import CHANNEL, Notifier
-from interface.outbound.sql.postgres_session import Session, Statement, Step
+from interface.outbound.sql.postgres_session import Session, Statement, Step, columns
 from interface.outbound.sql.postgres_session import rows as found_rows
 from interface.outbound.sql.queries import SqlQueries
 from interface.outbound.sql.table import Row, Table

@@ -124,7 +124,7 @@ class LoadQuery(NamedTuple):
                 state.put(records, key, loaded)
             elif accepts(records, columns):
                 key, loaded = loading.read(columns[CONTENT])
-                state.put(records, key, loaded, columns[CONTENT])
+                state.put(records, key, loaded, columns[2:])
             else:
                 state.refuse(records, columns[:2])
         return state
