@@ -93,7 +93,9 @@ def test_a_search_without_a_period_finds_entries_by_their_index(
         store.search(query, 0, 10)
 
     [(statement, parameters)] = asked
-    assert f"(client_ext_id=? AND {column}=? AND position>?)" in plan(store, statement, *parameters)[0]
+    reads = [step for step in plan(store, statement, *parameters) if "ledger" in step]
+    assert reads
+    assert all(f"(client_ext_id=? AND ({column},position)>(?,?))" in step for step in reads), reads
 
 
 def test_an_erasure_finds_the_texts_and_its_event_by_their_indexes(store: SqliteStore) -> None:
