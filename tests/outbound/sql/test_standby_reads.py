@@ -315,8 +315,9 @@ def synchronous(primary: psycopg.Connection, names: str) -> None:
 
 
 def test_connections_to_a_former_primary_are_closed(service: Service, reads: StandbyReads) -> None:
-    with reads._datastore.get_connection() as connection:
-        connection.execute("SET default_transaction_read_only = on")
+    with reads._session() as session:
+        assert session._connection
+        session._connection.execute("SET default_transaction_read_only = on")
     with pytest.raises(StoreUnavailable):
         service.regenerate()
 
