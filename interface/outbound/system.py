@@ -1,5 +1,6 @@
 """The machine's clock, randomness and processors."""
 
+import logging
 import os
 import random
 import secrets
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 _NICE = 10
 
 jitter = random.SystemRandom().random
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 64
 _READ_BYTES = 4096
@@ -27,9 +30,13 @@ def system_clock() -> datetime:
 def prefer_other_threads() -> None:
     """Lower the priority of the calling thread: while all cores are busy, it gets a tenth of the time of another thread.
 
-    On Linux, each thread has a nice value.
+    On Linux, each thread has a nice value. A sandbox can forbid the call, as the unit of systemd does: the thread then keeps
+    its priority, which is logged.
     """
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    except OSError as error:
+        log.info("slow hashes keep the priority of other threads: %s", error)
 
 
 class SystemRandomness:

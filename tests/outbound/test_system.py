@@ -1,10 +1,13 @@
-"""The machine's randomness: read ahead, and never returned twice."""
+"""The machine's randomness: read ahead, and never returned twice; and the priority of a thread."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from interface.outbound import system
-from interface.outbound.system import SystemRandomness
+from interface.outbound.system import SystemRandomness, prefer_other_threads
 
 DRAWS = 500
 
@@ -48,3 +51,19 @@ def test_a_child_process_returns_other_octets() -> None:
 
     assert len(found) == 16 * DRAWS
     assert not {found[begin : begin + 16] for begin in range(0, len(found), 16)} & set(drawn())
+
+
+def test_a_sandbox_that_forbids_priorities_stops_no_slow_hash(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the unit of systemd does (`SystemCallFilter=~@resources`): an error would break the pool of the thread."""
+
+    def forbidden(*_: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    caplog.set_level("INFO")
+    with ThreadPoolExecutor(1, initializer=prefer_other_threads) as thread:
+        assert thread.submit(drawn).result()
+
+    assert "keep the priority" in caplog.text
