@@ -146,7 +146,7 @@ class Connections:
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed after it."""
         self._is_closed = True
-        with suppress(sqlite3.OperationalError), self.writing():
+        with suppress(sqlite3.OperationalError, TimeoutError), self.writing():
             self._close_writers()
         while self._readers:
             self._readers.pop().close()

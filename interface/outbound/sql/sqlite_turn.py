@@ -4,7 +4,7 @@ SQLite lets a waiting writer sleep for up to 100 ms between its attempts, so bes
 Here a waiting writer asks every millisecond. And since all processes of the service take turns for checkpoints, too, they
 never have the conditions of the fault of SQLite before 3.51.3 (ADR 21).
 
-It is a lock of Linux (F_OFD_SETLK) on a byte of the lock file that `sqlite_lock.share` opens, beside its flock(2). The kernel
+It is a lock of Linux (F_OFD_SETLK) on all bytes of the lock file that `sqlite_lock.share` opens, beside its flock(2). The kernel
 releases it when the process ends, also by SIGKILL.
 """
 

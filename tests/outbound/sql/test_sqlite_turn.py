@@ -67,6 +67,20 @@ def test_a_writer_that_waits_too_long_for_its_turn_is_refused(
         store.commit(Changes())
 
 
+def test_a_store_closes_while_another_process_has_the_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tickets.db"
+    store = SqliteStore(path)
+    store.commit(Changes())
+    monkeypatch.setattr(sqlite_connections, "LOCK_TIMEOUT_SECONDS", 0.01)
+    with turn_of(path) as turn, turn.taken(1):
+        store.close()
+
+    with exclusive(path) as is_unused:
+        assert is_unused
+
+
 def test_writers_take_turns(tmp_path: Path) -> None:
     path, order, over = tmp_path / "tickets.db", list[int](), threading.Event()
 
