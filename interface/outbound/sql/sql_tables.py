@@ -26,12 +26,6 @@ class SqlTables(ABC):
         """The sealer of the rows; None: they are neither sealed nor checked."""
         return self._tables.sealer
 
-    def commit(self, changes: Changes) -> None:
-        """Store all changes durably, or none. Raises Conflict, StoreUnavailable."""
-        stored = [self._mapper.to_stored_event(event) for event in changes.events]
-        with self._translated_failures():
-            self._recorder.insert_events(stored, changes=changes, tables=self._tables)
-
     def commit_if_free(self, changes: Changes) -> bool:  # noqa: ARG002 - see the port
         """Return False, and store nothing: a commit waits for the database."""
         return False
