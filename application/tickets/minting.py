@@ -16,6 +16,7 @@ from application.transaction.command import Command
 from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.tickets.state import TicketState
 from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
+from domain.tickets.typed_ticket import as_minted
 
 
 class SlowHash(Protocol):
@@ -84,15 +85,21 @@ def hash_for_policy(
 
 def ticket_matches(
     command: Command,
-    ticket: ClearTicket,
+    typed: ClearTicket,
     compared: HashComparison | None,
     row: TicketState | None,
     policy: TicketPolicy,
 ) -> bool:
-    """Return whether the ticket matches the row's hash, at the same cost without a row. Raises SlowWork."""
+    """Return whether the typed ticket matches the row's hash, at the same cost without a row. Raises SlowWork.
+
+    A fast hash is also compared with the ticket as typed, which another policy may have minted; a slow hash is computed once.
+    """
     slow = is_slow(row.ticket_hash) if row else policy.hash_algorithm is HashAlgorithm.ARGON2ID
+    ticket = as_minted(typed, policy)
     if not slow:
-        return verify_ticket(ticket, row.ticket_hash if row else DECOY)
+        fast_hash = row.ticket_hash if row else DECOY
+        # Without a short cut, so that the time does not depend on the result.
+        return verify_ticket(typed, fast_hash) | verify_ticket(ticket, fast_hash)
     ticket_hash = row.ticket_hash if row else None
     if compared and compared.ticket_hash == ticket_hash:
         return compared.matches

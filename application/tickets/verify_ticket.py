@@ -44,13 +44,12 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
     client, found = command.subject.client_ext_id, ticket_or_none(unit, command.subject)
     key = PolicyKey(client, found.policy_ext_id) if found else default_policy(unit, client)
     current_policy = policy(unit, key)
-    presented = as_minted(command.ticket, current_policy)
-    matches = ticket_matches(command, presented, command.compared, found, current_policy)
+    matches = ticket_matches(command, command.ticket, command.compared, found, current_policy)
     ticket_credential = credential(unit, command.subject)
     command.precondition.check(ticket_credential.version)
     by = command.attribution(clock())
     upgraded = (
-        _upgraded_hash(command, presented, ticket_credential, current_policy, randomness, by.timestamp)
+        _upgraded_hash(command, ticket_credential, current_policy, randomness, by.timestamp)
         if matches
         else None
     )
@@ -70,7 +69,6 @@ def verify_ticket(command: VerifyTicket, unit: UnitOfWork, *, clock: Clock, rand
 
 def _upgraded_hash(
     command: VerifyTicket,
-    ticket: ClearTicket,
     credential: TicketCredential,
     policy: TicketPolicy,
     randomness: Randomness,
@@ -80,4 +78,4 @@ def _upgraded_hash(
     is_wanted = policy.reusable and is_weaker(credential.current.ticket_hash, policy)
     if not is_wanted or credential.rejection(policy, now):
         return None
-    return hash_for_policy(command, policy, ticket, randomness)
+    return hash_for_policy(command, policy, as_minted(command.ticket, policy), randomness)

@@ -201,3 +201,19 @@ def test_a_ticket_is_hashed_again_without_typed_blanks(service: Service) -> None
     assert service.verify(f"{ticket[:12]} {ticket[12:]}")["verified"]
     assert live_ticket(service.store, SUBJECT).ticket_hash.startswith("{ARGON2ID}")
     assert service.verify(ticket)["verified"]
+
+
+def test_a_ticket_of_an_earlier_character_set_is_accepted(service: Service) -> None:
+    service.register()
+    service.define(
+        "default", policy=TicketPolicy(ticket_character_set="aB-", ticket_length=80, reusable=True)
+    )
+    service.create()
+    ticket = service.newest().reveal()
+    lower = TicketPolicy(
+        ticket_character_set="abc", ticket_length=80, ticket_case_insensitive=True, reusable=True
+    )
+    service.define("default", policy=lower)
+
+    assert {"B", "-"} <= set(ticket)
+    assert service.verify(ticket)["verified"]
