@@ -1,6 +1,7 @@
 """The actions of the commands for keys."""
 
 from collections.abc import Callable
+from time import sleep
 
 import typer
 
@@ -9,8 +10,11 @@ from domain.record.installation import OperatorActed
 from interface.cli.operations import keys as commands
 from interface.composition.installation import note, note_command
 from interface.composition.service import RunningService, in_background, ledger_keys
-from interface.outbound.keys.outbox_keys import OutboxKeyFile
+from interface.outbound.keys.outbox_keys import LOOK_SECONDS, OutboxKeyFile
 from interface.settings import InvalidSettings, read_settings
+
+# For a transaction that began with the previous key.
+_MARGIN_SECONDS = 1.0
 
 
 def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
@@ -29,6 +33,8 @@ def rotate_outbox_key(report: Callable[[int], None]) -> ResealReport:
                 f"{running.settings.outbox_key_file} cannot be written ({error.strerror}): at the source"
                 " of the file, add the new key after the current one, then move it before, and run `tickets keys reseal`"
             ) from error
+        # Running servers may encrypt with the previous key until they look at the file again.
+        sleep(LOOK_SECONDS + _MARGIN_SECONDS)
         return _reseal(running, report, "tickets keys rotate --outbox")
 
 

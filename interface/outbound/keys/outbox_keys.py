@@ -14,7 +14,8 @@ from interface.outbound.files.durable_file import locked_directory, read_or_crea
 
 KEY_BYTES = 32
 _COMMAND_SECONDS = 30
-_LOOK_SECONDS = 1.0
+# A running process uses a key for so long after a rotation.
+LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class OutboxKeyFile:
 
         Raises OSError, ValueError if no keys were read before.
         """
-        return self._keys if self._clock() - self._looked < _LOOK_SECONDS else self.current()
+        return self._keys if self._clock() - self._looked < LOOK_SECONDS else self.current()
 
     def current(self) -> Sequence[bytes]:
         """Look at the file and return its keys; if it is missing or unreadable, log that and return the last ones.
