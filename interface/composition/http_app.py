@@ -77,7 +77,7 @@ def rate_limits_of(settings: Settings) -> RateLimits:
 def http_app(running: RunningService, *more: Room) -> FastAPI:
     """Return the HTTP edge over the service; it closes the service when it shuts down. Raises InvalidSettings.
 
-    more: rooms beside those of the service.
+    more: rooms beside those of the service, for benchmarks.
     """
     settings = running.settings
     live = LiveFeed(running.reads, settings.ledger_name, settings.public_url)

@@ -75,7 +75,7 @@ class Connections:
                 if self._newest:
                     return self._query(self._newest, statement, parameters)
             except sqlite3.Error:
-                self._close_writers()
+                self._close_writers()  # another connection reads again, and raises a lasting fault
             finally:
                 self._turn.release()
         return self.fetch(statement, parameters)
@@ -125,6 +125,8 @@ class Connections:
                 raise WriterBusy
             raise sqlite3.OperationalError("timeout while waiting for other writers")
         try:
+            if self._is_closed:
+                raise sqlite3.ProgrammingError("the store is closed")  # the file of the turn is closed, too
             with self._turn_among_processes(waits=waits):
                 yield
         finally:
@@ -145,9 +147,10 @@ class Connections:
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed after it."""
-        self._is_closed = True
         with suppress(sqlite3.OperationalError, TimeoutError), self.writing():
             self._close_writers()
+            self._is_closed = True
+        self._is_closed = True
         while self._readers:
             self._readers.pop().close()
 
