@@ -9,7 +9,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from select import POLLIN, POLLOUT, poll
+from select import POLLIN, POLLOUT, epoll, poll
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -74,6 +74,7 @@ class Session:
         self._datastore = datastore
         self._held = ExitStack()
         self._connection: Connection | None = None
+        self._watch: epoll
         self._until = 0.0
         self._prepared: dict[Statement, bytes] = {}
 
@@ -96,12 +97,13 @@ class Session:
             if connection is None:
                 connection = await asyncio.to_thread(self._open, steps)
             with self._receiving(connection, messages) as receiving:
-                return await _wait_on_loop(connection.pgconn.socket, receiving)
+                return await _wait_on_loop(self._watch, connection.pgconn.socket, receiving)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._watch.close()
             connection.close()  # its settings are not those of the pool
         self._held.close()
 
@@ -132,6 +134,8 @@ class Session:
             connection = None
         if connection is None:
             connection = self._held.enter_context(self._datastore.unguarded())
+            self._watch = epoll()
+            self._watch.register(connection.pgconn.socket, POLLIN)
             self._connection, self._prepared = connection, {}
             self._until = monotonic() + _LIFETIME_SECONDS
             connection.execute(_SETTINGS)
@@ -201,45 +205,47 @@ def _wait(socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]) -
 
 
 async def _wait_on_loop(
-    socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]
+    watch: epoll, socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]
 ) -> list[pq.abc.PGresult]:
+    """Wait for the socket by an epoll object, in which it is registered.
+
+    uvloop does not watch the socket itself: libpq closes that of a lost connection, and uvloop then refuses the next one with the
+    same file descriptor.
+    """
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     events = 0
+    loop.add_reader(watch.fileno(), ready.set)
     try:
         while True:
             ready.clear()
             wanted = next(receiving)
             if wanted != events:
                 events = wanted
-                loop.add_reader(socket, ready.set)
-                if wanted & POLLOUT:
-                    loop.add_writer(socket, ready.set)
-                else:
-                    loop.remove_writer(socket)
+                watch.modify(socket, events)
             await ready.wait()
     except StopIteration as received:
         results: list[pq.abc.PGresult] = received.value
         return results
     finally:
-        loop.remove_reader(socket)
-        loop.remove_writer(socket)
+        loop.remove_reader(watch.fileno())
 
 
 def _receive(pgconn: pq.abc.PGconn) -> Generator[int, None, list[pq.abc.PGresult]]:
     """Yield the events of the socket to wait for, and return the results. Raises psycopg.Error."""
     while pgconn.flush():
+        _check_open(pgconn)
         yield POLLIN | POLLOUT
         pgconn.consume_input()  # a server that cannot send does not read
     results: list[pq.abc.PGresult] = []
     while True:
         while pgconn.is_busy():
+            _check_open(pgconn)
             yield POLLIN
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            if pgconn.status == pq.ConnStatus.BAD:
-                raise psycopg.OperationalError("the connection was lost")
+            _check_open(pgconn)
         elif result.status == pq.ExecStatus.PIPELINE_SYNC:
             pgconn.exit_pipeline_mode()
             for found in results:
@@ -247,6 +253,12 @@ def _receive(pgconn: pq.abc.PGconn) -> Generator[int, None, list[pq.abc.PGresult
             return results
         else:
             results.append(result)
+
+
+def _check_open(pgconn: pq.abc.PGconn) -> None:
+    # libpq closes the socket of a lost connection; a wait for it would never end.
+    if pgconn.status == pq.ConnStatus.BAD:
+        raise psycopg.OperationalError("the connection was lost")
 
 
 def _check(result: pq.abc.PGresult) -> None:

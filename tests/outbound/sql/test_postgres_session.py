@@ -1,16 +1,21 @@
 """Statements with binary arrays in one round trip."""
 
 import asyncio
-from collections.abc import Iterator
+import socket
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from select import POLLIN, epoll
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+import uvloop
 
 from interface.composition.register import TABLES
-from interface.outbound.sql.postgres_session import Session, Statement, Step, rows
+from interface.outbound.sql.postgres_session import Session, Statement, Step, _wait_on_loop, rows
 from interface.outbound.sql.postgres_store import PostgresStore
+from tests.support.server import PATIENCE_SECONDS
 
 TYPES = ("text", "bigint", "bytea", "uuid")
 ECHO = Statement(
@@ -60,6 +65,27 @@ def test_values_are_returned_as_they_were_sent(
         (text, number, octets, str(stream) if stream else None) for text, number, octets, stream in values
     ]
     assert rows(result, ["text", "bigint", "bytea", "text"]) == expected
+
+
+def test_a_reset_of_the_connection_ends_the_wait() -> None:
+    """Otherwise the commits of a server would wait for ever."""
+    ours, theirs = socket.socketpair()
+    ours.send(b"unread, so that the end is a reset")
+
+    def receive() -> Generator[int, None, list[Any]]:
+        yield POLLIN
+        with pytest.raises(ConnectionResetError):
+            ours.recv(1)
+        return []
+
+    async def wait_for_the_reset() -> list[Any]:
+        asyncio.get_running_loop().call_later(0.01, theirs.close)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await _wait_on_loop(watch, ours.fileno(), receive())
+
+    with closing(ours), epoll() as watch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        watch.register(ours, POLLIN)
+        assert runner.run(wait_for_the_reset()) == []
 
 
 def test_all_statements_are_one_transaction(session: Session) -> None:
