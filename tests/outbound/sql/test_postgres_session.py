@@ -68,7 +68,7 @@ def test_values_are_returned_as_they_were_sent(
 
 
 def test_a_reset_of_the_connection_ends_the_wait() -> None:
-    """Otherwise the commits of a server would wait for ever."""
+    """Otherwise the commits of a server would never end."""
     ours, theirs = socket.socketpair()
     ours.send(b"unread, so that the end is a reset")
 
