@@ -205,7 +205,10 @@ def revision() -> str:
 
 def measured() -> dict[str, dict[str, Any]]:
     """Return the parts measured so far, by size, part and store."""
-    parts: dict[str, dict[str, Any]] = json.loads(LATEST.read_text())["parts"] if LATEST.exists() else {}
+    parts: dict[str, dict[str, Any]] = (
+        # An earlier bench wrote a file without parts.
+        json.loads(LATEST.read_text()).get("parts", {}) if LATEST.exists() else {}
+    )
     return parts
 
 
