@@ -1,8 +1,9 @@
 """Commits wake the readers on PostgreSQL, but no commit depends on it."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -54,6 +55,23 @@ def configure(own: OwnPostgres, **settings: str) -> None:
 
 def is_woken(listener: psycopg.Connection[Any]) -> bool:
     return bool(list(listener.notifies(timeout=0.1, stop_after=1)))
+
+
+def commit_and_wait_for_a_standby(
+    holder: psycopg.Connection[Any], other: psycopg.Connection[Any], pool: ThreadPoolExecutor
+) -> Future[None]:
+    """Retry until a commit with a NOTIFY waits: the processes of PostgreSQL read a new setting at different times."""
+    while True:
+        holder.execute("NOTIFY test")
+        holder.execute("INSERT INTO written VALUES (1)")
+        commit = pool.submit(holder.commit)
+        until(partial(is_done_or_waits, commit, other), "the holder waits for its standby")
+        if not commit.done():
+            return commit
+
+
+def is_done_or_waits(commit: Future[None], other: psycopg.Connection[Any]) -> bool:
+    return commit.done() or other.execute(WAITING).fetchone() == (1,)
 
 
 def has_full_queue(connection: psycopg.Connection[Any]) -> bool:
@@ -116,11 +134,8 @@ def test_a_notification_that_must_wait_delays_no_reset(own: OwnPostgres) -> None
         configure(own, synchronous_standby_names="missing")
         holder.execute("SET synchronous_commit = on")
         holder.commit()
-        holder.execute("NOTIFY test")
-        holder.execute("INSERT INTO written VALUES (1)")
-        held = pool.submit(holder.commit)
+        held = commit_and_wait_for_a_standby(holder, other, pool)
         # It holds the lock of all notifications until its standby confirms the commit.
-        until(lambda: other.execute(WAITING).fetchone() == (1,), "the holder waits for its standby")
 
         assert [service.regenerate().version for _ in range(3)] == [2, 3, 4]
 
