@@ -53,6 +53,8 @@ class Statement(NamedTuple):
 Step = tuple[Statement, Sequence[Sequence[Any]]]
 """A statement with its arrays."""
 
+_Receiving = Generator[int, None, list[pq.abc.PGresult]]
+
 
 def unnest(types: Sequence[str], first: int = 1) -> str:
     """Return the relation of such columns, given as arrays. first: the number of the first parameter."""
@@ -62,6 +64,70 @@ def unnest(types: Sequence[str], first: int = 1) -> str:
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Any]:
     """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
     return list(zip(*rows, strict=True)) or [()] * width
+
+
+class _Watch:
+    """Continues to receive on one event loop, whenever a socket is ready.
+
+    The loop watches an epoll object that has the socket: libpq closes that of a lost connection, and uvloop then refuses the
+    next one with the same file descriptor. The loop watches it between two uses, too: to begin and to end costs ten system calls.
+    """
+
+    def __init__(self, socket: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._socket = socket
+        self._epoll = epoll()
+        self._epoll.register(socket, POLLIN)
+        self._events: int = POLLIN
+        self._is_watched = False
+        self._receiving: _Receiving | None = None
+        self._received: asyncio.Future[list[pq.abc.PGresult]]
+
+    async def results(self, receiving: _Receiving) -> list[pq.abc.PGresult]:
+        """Return the results. Raises psycopg.Error."""
+        self._receiving, self._received = receiving, self.loop.create_future()
+        try:
+            self._continue()
+            if not self._is_watched:
+                self.loop.add_reader(self._epoll.fileno(), self._continue)
+                self._is_watched = True
+            return await self._received
+        finally:
+            self._receiving = None
+
+    def close(self) -> None:
+        """Stop watching, from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._close)
+        except RuntimeError:  # the loop is closed
+            self._epoll.close()
+
+    def _close(self) -> None:
+        self._ignore()
+        self._epoll.close()
+
+    def _continue(self) -> None:
+        if self._receiving is None:
+            # A message between two uses; the next use reads it.
+            self._ignore()
+            return
+        try:
+            events = next(self._receiving)
+        except StopIteration as received:
+            self._receiving = None
+            self._received.set_result(received.value)
+        except psycopg.Error as error:
+            self._receiving = None
+            self._received.set_exception(error)
+        else:
+            if events != self._events:
+                self._epoll.modify(self._socket, events)
+                self._events = events
+
+    def _ignore(self) -> None:
+        if self._is_watched:
+            self.loop.remove_reader(self._epoll.fileno())
+            self._is_watched = False
 
 
 class Session:
@@ -74,7 +140,7 @@ class Session:
         self._datastore = datastore
         self._held = ExitStack()
         self._connection: Connection | None = None
-        self._watch: epoll
+        self._watch: _Watch | None = None
         self._until = 0.0
         self._prepared: dict[Statement, bytes] = {}
 
@@ -97,15 +163,27 @@ class Session:
             if connection is None:
                 connection = await asyncio.to_thread(self._open, steps)
             with self._receiving(connection, messages) as receiving:
-                return await _wait_on_loop(self._watch, connection.pgconn.socket, receiving)
+                return await self._watch_on_loop(connection).results(receiving)
 
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
         connection, self._connection = self._connection, None
+        self._end_watch()
         if connection is not None:
-            self._watch.close()
             connection.close()  # its settings are not those of the pool
         self._held.close()
+
+    def _watch_on_loop(self, connection: Connection) -> _Watch:
+        loop = asyncio.get_running_loop()
+        if self._watch is None or self._watch.loop is not loop:
+            self._end_watch()
+            self._watch = _Watch(connection.pgconn.socket, loop)
+        return self._watch
+
+    def _end_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
 
     @contextmanager
     def _closed_by_failures(self) -> Iterator[None]:
@@ -134,8 +212,6 @@ class Session:
             connection = None
         if connection is None:
             connection = self._held.enter_context(self._datastore.unguarded())
-            self._watch = epoll()
-            self._watch.register(connection.pgconn.socket, POLLIN)
             self._connection, self._prepared = connection, {}
             self._until = monotonic() + _LIFETIME_SECONDS
             connection.execute(_SETTINGS)
@@ -151,7 +227,7 @@ class Session:
     @contextmanager
     def _receiving(
         self, connection: Connection, messages: Sequence[tuple[Statement, Sequence[bytes]]]
-    ) -> Iterator[Generator[int, None, list[pq.abc.PGresult]]]:
+    ) -> Iterator[_Receiving]:
         """Send the statements, and yield the generator of their results."""
         pgconn = connection.pgconn
         with require_synchronous_replication(connection):
@@ -193,7 +269,7 @@ def array(kind: str, values: Sequence[Any]) -> bytes:
     return b"".join(parts)
 
 
-def _wait(socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]) -> list[pq.abc.PGresult]:
+def _wait(socket: int, receiving: _Receiving) -> list[pq.abc.PGresult]:
     waiting = poll()
     try:
         while True:
@@ -204,34 +280,7 @@ def _wait(socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]) -
         return results
 
 
-async def _wait_on_loop(
-    watch: epoll, socket: int, receiving: Generator[int, None, list[pq.abc.PGresult]]
-) -> list[pq.abc.PGresult]:
-    """Wait for the socket by an epoll object, in which it is registered.
-
-    uvloop does not watch the socket itself: libpq closes that of a lost connection, and uvloop then refuses the next one with the
-    same file descriptor.
-    """
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    events = 0
-    loop.add_reader(watch.fileno(), ready.set)
-    try:
-        while True:
-            ready.clear()
-            wanted = next(receiving)
-            if wanted != events:
-                events = wanted
-                watch.modify(socket, events)
-            await ready.wait()
-    except StopIteration as received:
-        results: list[pq.abc.PGresult] = received.value
-        return results
-    finally:
-        loop.remove_reader(watch.fileno())
-
-
-def _receive(pgconn: pq.abc.PGconn) -> Generator[int, None, list[pq.abc.PGresult]]:
+def _receive(pgconn: pq.abc.PGconn) -> _Receiving:
     """Yield the events of the socket to wait for, and return the results. Raises psycopg.Error."""
     while pgconn.flush():
         _check_open(pgconn)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from select import POLLIN, epoll
+from select import POLLIN
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from interface.composition.register import TABLES
-from interface.outbound.sql.postgres_session import Session, Statement, Step, _wait_on_loop, rows
+from interface.outbound.sql.postgres_session import Session, Statement, Step, _Watch, rows
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.server import PATIENCE_SECONDS
 
@@ -53,6 +53,10 @@ def backend(session: Session) -> int:
     return session._connection.info.backend_pid
 
 
+def uvloop_runner() -> asyncio.Runner:
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
 @pytest.mark.parametrize("values", [VALUES, VALUES[:1], [], VALUES * 5_000])
 @pytest.mark.parametrize("on_loop", [False, True])
 def test_values_are_returned_as_they_were_sent(
@@ -81,11 +85,37 @@ def test_a_reset_of_the_connection_ends_the_wait() -> None:
     async def wait_for_the_reset() -> list[Any]:
         asyncio.get_running_loop().call_later(0.01, theirs.close)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await _wait_on_loop(watch, ours.fileno(), receive())
+            with closing(_Watch(ours.fileno(), asyncio.get_running_loop())) as watch:
+                found = await watch.results(receive())
+                return list(found)
 
-    with closing(ours), epoll() as watch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        watch.register(ours, POLLIN)
+    with closing(ours), uvloop_runner() as runner:
         assert runner.run(wait_for_the_reset()) == []
+
+
+def test_a_session_serves_several_event_loops(session: Session) -> None:
+    with uvloop_runner() as one, uvloop_runner() as other:
+        for number, runner in enumerate([one, other, one, one, other]):
+            runner.run(session.run_on_loop([(WRITE, [[number]])]))
+            session.run([(WRITE, [[100 + number]])])
+
+        assert count(session) == 10
+
+
+def test_an_event_loop_ignores_a_connection_that_was_closed_while_idle(
+    session: Session, postgres_url: str
+) -> None:
+    """Otherwise the loop would run without end, or refuse the next connection with the same file descriptor."""
+    with uvloop_runner() as runner:
+        for number in range(3):
+            runner.run(session.run_on_loop([(WRITE, [[number]])]))
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend(session),))
+            assert session._watch
+            while session._watch._is_watched:
+                runner.run(asyncio.sleep(0))
+
+        assert count(session) == 3
 
 
 def test_all_statements_are_one_transaction(session: Session) -> None:
