@@ -64,10 +64,19 @@ def _head_of(names: tuple[bytes, ...]) -> tuple[bytes, int] | None:
 
 
 class _Cycle(RequestResponseCycle):
-    """A request with its response. Checks all headers together: uvicorn applies two regular expressions to each of them."""
+    """A request with its response.
+
+    Checks all headers together: uvicorn applies two regular expressions to each of them. Writes the head with the body, since
+    each write is a system call.
+    """
+
+    _head = b""
 
     async def send(self, message: Any) -> None:
         """Send a part of the response. Raises RuntimeError for a header that HTTP does not allow."""
+        if self._head:
+            await self._send_after_head(message)
+            return
         ready = self.keep_alive and not (self.disconnected or self.flow.write_paused or self.access_log)
         if self.response_started or not ready or message["type"] != "http.response.start":
             await super().send(message)
@@ -80,7 +89,20 @@ class _Cycle(RequestResponseCycle):
         form, place = head
         self.response_started, self.waiting_for_100_continue = True, False
         self.expected_content_length, self.chunked_encoding = int(values[place]), False
-        self.transport.write(STATUS_LINE[message["status"]] + form % values)
+        self._head = STATUS_LINE[message["status"]] + form % values
+
+    async def _send_after_head(self, message: Any) -> None:
+        head, self._head = self._head, b""
+        body = message.get("body", b"")
+        is_complete = len(body) == self.expected_content_length and not message.get("more_body")
+        if not is_complete or self.disconnected or not self.keep_alive or self.scope["method"] == "HEAD":
+            self.transport.write(head)
+            await super().send(message)
+            return
+        self.transport.write(head + body)
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()
 
 
 class BoundedProtocol(HttpToolsProtocol):
