@@ -97,6 +97,8 @@ class GroupCommit:
         self._began: float | None = None
         self._max_waiting = max_waiting
         self._max_batch = max_batch
+        # One batch at most: nothing would store the rest of the queue.
+        self._most_on_loop = min(_MOST_ON_LOOP, max_batch)
         self._queue: deque[_QueuedCommand] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._is_scheduled = False
@@ -144,7 +146,8 @@ class GroupCommit:
     def _begin(self) -> None:
         self._is_scheduled = False
         batch: Sequence[_QueuedCommand] = ()
-        if self._store.lookup_is_nonblocking and self._pace.is_fast and len(self._queue) <= _MOST_ON_LOOP:
+        are_few = len(self._queue) <= self._most_on_loop
+        if are_few and self._store.lookup_is_nonblocking and self._pace.is_fast:
             batch = self._take()
             if self._store_on_loop(batch):
                 return

@@ -1,5 +1,6 @@
 """Small commits run on the event loop while they are fast, and no other connection writes."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from application.tickets.regenerate_ticket import RegenerateTicket
+from application.transaction.command import Answer
+from application.transaction.group_commit import GroupCommit
 from application.transaction.records import Changes
 from interface.composition.register import TABLES
 from interface.outbound.sql import sqlite_connections
@@ -70,6 +73,19 @@ def test_a_lone_command_is_stored_on_the_loop(store: WatchedStore, service: Serv
 
     assert store.threads == ["group-commit"]
     assert len(history_of(store, SUBJECT)) == 2
+
+
+def test_more_commands_than_a_batch_may_have_are_all_stored(store: WatchedStore, service: Service) -> None:
+    old = service.group_commit
+    commands = GroupCommit(store, old._handlers, old._randomness, max_batch=1)
+    commands._pace = Pace()  # type: ignore[assignment]
+
+    async def together() -> list[Answer]:
+        answers = await asyncio.gather(*[commands.execute(command(RegenerateTicket)) for _ in range(3)])
+        await commands.close()
+        return answers
+
+    assert [answer.version for answer in asyncio.run(asyncio.wait_for(together(), 10))] == [2, 3, 4]
 
 
 def test_slow_commits_run_in_the_thread(store: WatchedStore, service: Service) -> None:
