@@ -144,6 +144,11 @@ class Session:
         self._until = 0.0
         self._prepared: dict[Statement, bytes] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection."""
+        return self._connection is not None
+
     def run(self, steps: Sequence[Step]) -> list[pq.abc.PGresult]:
         """Execute the statements in one transaction, and return the result of each.
 

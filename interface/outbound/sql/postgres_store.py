@@ -43,6 +43,8 @@ from interface.outbound.sql.table import Row, Table
 from interface.outbound.sql.tables import LoadQuery, Tables
 
 _NOTIFY_SECONDS = 1
+# Each has a connection of the pool, which then has too few for other queries after many calls at the same time.
+_KEPT_SESSIONS = 4
 
 _SELECT_SIZE = "SELECT size FROM ledger_sizes WHERE client_ext_id = %s"
 
@@ -154,7 +156,7 @@ class PostgresStore(SqlQueries):
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        """Yield a session that is free, or a new one: there are as many as callers at the same time."""
+        """Yield a session that is free, or a new one; a few are kept."""
         sessions = self.connections.sessions
         try:
             session = sessions.pop()
@@ -164,7 +166,10 @@ class PostgresStore(SqlQueries):
             with _failures():
                 yield session
         finally:
-            sessions.append(session)
+            if session.is_open and len(sessions) < _KEPT_SESSIONS:
+                sessions.append(session)
+            else:
+                session.close()
 
     def commit(self, changes: Changes) -> None:
         """Store all changes durably, or none, and wake the readers. Raises Conflict, StoreUnavailable.

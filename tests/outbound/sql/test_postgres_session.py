@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from select import POLLIN
 from typing import Any
@@ -12,10 +13,13 @@ import psycopg
 import pytest
 import uvloop
 
+from application.tickets.records import TICKETS
+from application.transaction.records import Load
 from interface.composition.register import TABLES
 from interface.outbound.sql.postgres_session import Session, Statement, Step, _Watch, rows
 from interface.outbound.sql.postgres_store import PostgresStore
-from tests.support.server import PATIENCE_SECONDS
+from tests.support.fakes import SUBJECT
+from tests.support.server import PATIENCE_SECONDS, until
 
 TYPES = ("text", "bigint", "bytea", "uuid")
 ECHO = Statement(
@@ -23,6 +27,8 @@ ECHO = Statement(
     TYPES,
 )
 WRITE = Statement("INSERT INTO written SELECT * FROM unnest($1::bigint[])", ("bigint",))
+# As many as the pool has connections.
+CALLS = 16
 COUNT = Statement("SELECT count(*) + cardinality($1) - 1 FROM written", ("bigint",))
 DIVIDE = Statement("SELECT 1 / number FROM unnest($1::bigint[]) AS new (number)", ("bigint",))
 STREAM = UUID("8e24f7c4-4a6b-4f6e-9a0a-0f9d3c0f7b1e")
@@ -178,3 +184,19 @@ def test_a_wait_that_was_cancelled_by_the_server_fails(session: Session) -> None
 
     with pytest.raises(psycopg.errors.QueryCanceled):
         session.run([(sleep, [[1]])])
+
+
+def test_many_calls_at_the_same_time_leave_connections_for_queries(postgres_url: str) -> None:
+    loads = [Load(TICKETS, SUBJECT)]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with closing(PostgresStore(postgres_url, TABLES)) as store, ThreadPoolExecutor(CALLS) as threads:
+        with (
+            psycopg.connect(postgres_url) as holder,
+            psycopg.connect(postgres_url, autocommit=True) as other,
+        ):
+            holder.execute("LOCK TABLE tickets")
+            found = [threads.submit(store.load, loads) for _ in range(CALLS)]
+            until(lambda: other.execute(waiting).fetchone() == (CALLS,), "every connection of the pool waits")
+        assert all(not call.result().all(TICKETS) for call in found)
+
+        assert not store.has_sealed()
