@@ -8,8 +8,7 @@ from application.shared.ports import Clock
 from application.transaction.command import Answer, Command
 from application.transaction.new_ids import check_new_id_in_client, client_of_new_id
 from application.transaction.outcomes import Outcome
-from application.transaction.records import Load
-from application.transaction.store import Store
+from application.transaction.records import Load, LoadedState
 from application.transaction.unit_of_work import UnitOfWork
 from domain.policies.policy import TicketPolicy
 from domain.policies.policy_definition import PolicyDefinition, PolicyKey, PolicyState
@@ -59,15 +58,15 @@ def define_policy(command: DefinePolicy, unit: UnitOfWork, *, clock: Clock) -> A
     return command.done(Outcome.CHANGED if known else Outcome.CREATED, state.version, to_response(state))
 
 
-def read_policies(client_ext_id: str, *, store: Store) -> Sequence[PolicyState]:
-    """Return the policies of the client, sorted by id. Raises StoreUnavailable, RowRefused."""
-    policies = store.load([policies_of(client_ext_id)]).of_client(POLICIES, client_ext_id)
+def read_policies(client_ext_id: str, loaded: LoadedState) -> Sequence[PolicyState]:
+    """Return the policies of the client, sorted by id. loaded: with `policies_of` the client. Raises RowRefused."""
+    policies = loaded.of_client(POLICIES, client_ext_id)
     return [policies[key] for key in sorted(policies)]
 
 
-def read_policy(key: PolicyKey, *, store: Store) -> PolicyState:
-    """Return one policy. Raises PolicyNotFound, StoreUnavailable."""
-    for row in read_policies(key.client_ext_id, store=store):
+def read_policy(key: PolicyKey, loaded: LoadedState) -> PolicyState:
+    """Return one policy. loaded: with `policies_of` its client. Raises PolicyNotFound, RowRefused."""
+    for row in read_policies(key.client_ext_id, loaded):
         if row.policy_ext_id == key.policy_ext_id:
             return row
     raise PolicyNotFound(f"Client {key.client_ext_id!r} has no policy {key.policy_ext_id!r}.")

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, create_model
 from starlette.responses import Response
 
 from application.policies.define_policy import DefinePolicy, read_policies, read_policy
+from application.policies.records import policies_of
 from application.policies.response import PolicyList, PolicyResponse, to_response
 from application.shared.fields import Comment
 from application.shared.wire import camel_case_fields, from_camel_case
@@ -97,7 +98,8 @@ async def get(
 
     Required permission: AccessControl.PolicyView
     """
-    row = await call.find(read_policy, PolicyKey(call.subject.client_ext_id, call.path_id("policyExtId")))
+    key = PolicyKey(call.subject.client_ext_id, call.path_id("policyExtId"))
+    row = read_policy(key, await call.load([policies_of(key.client_ext_id)]))
     return found(call, to_response(row), row.version)
 
 
@@ -112,7 +114,8 @@ async def find(call: Annotated[Call, depends_for_client(POLICY_VIEW, bound=Bound
 
     Required permission: AccessControl.PolicyView
     """
-    rows = await call.find(read_policies, call.subject.client_ext_id)
+    client_ext_id = call.subject.client_ext_id
+    rows = read_policies(client_ext_id, await call.load([policies_of(client_ext_id)]))
     found = PolicyList(items=[to_response(row) for row in rows])
     return Response(
         found.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"}

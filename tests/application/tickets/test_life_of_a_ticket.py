@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.policies.define_policy import read_policies
-from application.policies.records import UnknownPolicy
+from application.policies.records import UnknownPolicy, policies_of
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.modify_ticket import StaleVersion
 from application.tickets.records import TicketNotFound
@@ -323,7 +323,7 @@ def test_a_client_has_one_default(service: Service) -> None:
     service.create()
 
     assert row(service).policy_ext_id == "b"
-    found = read_policies("client-123", store=service.store)
+    found = read_policies("client-123", service.store.load([policies_of("client-123")]))
     assert [(policy.policy_ext_id, policy.is_default, policy.version) for policy in found] == [
         ("a", False, 2),
         ("b", True, 1),
@@ -334,7 +334,7 @@ def test_an_invalid_policy_changes_nothing(service: Service) -> None:
     with pytest.raises(InvalidPolicy):
         service.define("weak", policy=TicketPolicy(ticket_length=4))
 
-    assert read_policies("client-123", store=service.store) == []
+    assert read_policies("client-123", service.store.load([policies_of("client-123")])) == []
 
 
 def test_another_client_does_not_see_the_policy(service: Service) -> None:

@@ -1,6 +1,6 @@
 """A row that this service did not write is refused when it is loaded (both stores)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +12,11 @@ import pytest
 from application.delivery.outbox import PendingDelivery
 from application.operations.seal_rows import SealReport, reopen_tables, seal_rows
 from application.policies.define_policy import read_policies
+from application.policies.records import policies_of
 from application.shared.errors import RowRefused
 from application.tickets.find_tickets import TicketQuery
 from domain.policies.policy import SendingMethod, TicketPolicy
+from domain.policies.policy_definition import PolicyState
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from domain.tickets.evolution import fold
@@ -137,6 +139,10 @@ def test_a_changed_row_is_refused(store: AnyStore, table: str, what: str) -> Non
         assert_refused(service)
 
 
+def policies_in(store: AnyStore) -> Sequence[PolicyState]:
+    return read_policies(CLIENT, store.load([policies_of(CLIENT)]))
+
+
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_changed_policy_is_refused(store: AnyStore, what: str) -> None:
     new = OTHER._replace(user_ext_id="new")
@@ -148,7 +154,7 @@ def test_a_changed_policy_is_refused(store: AnyStore, what: str) -> None:
         attempts: list[Callable[[], object]] = [
             lambda: service.define("long"),
             lambda: service.create(subject=new),
-            lambda: read_policies(CLIENT, store=store),
+            lambda: policies_in(store),
         ]
         for attempt in attempts:
             with pytest.raises(RowRefused):
@@ -309,7 +315,7 @@ def test_a_forged_row_in_a_store_of_an_earlier_release_is_refused(
     change(old_store, table, what)
 
     with pytest.raises(RowRefused):
-        read_policies(CLIENT, store=old_store) if table == "policies" else live_ticket(old_store, SUBJECT)
+        policies_in(old_store) if table == "policies" else live_ticket(old_store, SUBJECT)
 
 
 def sealed(store: AnyStore, **options: Any) -> SealReport:
