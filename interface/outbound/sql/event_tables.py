@@ -1,5 +1,6 @@
 """The events, completed by their reasons, which another table contains until they are erased."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -44,9 +45,9 @@ class SqlEvents(SqlTables):
         stored = self._stored_events(stream, after, last)
         return [cast("Event", self._mapper.to_domain_event(event)) for event in stored]
 
+    @abstractmethod
     def _stored_events(self, stream: UUID, after: int | None, last: int | None) -> Sequence[StoredEvent]:
-        with self._translated_failures():
-            return self._recorder.select_events(stream, gt=after, lte=last)
+        """Return the stored events of a stream after a version, up to and including the last one, oldest first."""
 
     def _with_reasons(self, events: Sequence[Event], client_ext_id: str, stream: UUID) -> Sequence[Event]:
         if not any(event.reason_erased for event in events):

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -15,6 +15,7 @@ from eventsourcing.persistence import (
     InternalError,
     OperationalError,
     ProgrammingError,
+    StoredEvent,
 )
 from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.pq.abc import PGresult
@@ -195,8 +196,9 @@ class PostgresStore(SqlQueries):
         if changes.events:
             self._notifier.wake()
 
-    def _translated_failures(self) -> AbstractContextManager[None]:
-        return _failures()
+    def _stored_events(self, stream: UUID, after: int | None, last: int | None) -> Sequence[StoredEvent]:
+        with _failures():
+            return list(self._recorder.select_events(stream, gt=after, lte=last))
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:

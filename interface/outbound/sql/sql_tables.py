@@ -2,11 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import ApplicationRecorder, Mapper
+from eventsourcing.persistence import Mapper
 
 from application.transaction.records import Changes
 from interface.outbound.keys.row_sealer import RowSealer
@@ -19,7 +18,6 @@ class SqlTables(ABC):
 
     _tables: Tables
     _mapper: Mapper[UUID]
-    _recorder: ApplicationRecorder
 
     @property
     def row_sealer(self) -> RowSealer | None:
@@ -51,7 +49,3 @@ class SqlTables(ABC):
     @abstractmethod
     def _run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for each of these rows, in one transaction."""
-
-    @abstractmethod
-    def _translated_failures(self) -> AbstractContextManager[None]:
-        """Raise the failures of the database as Conflict and StoreUnavailable."""

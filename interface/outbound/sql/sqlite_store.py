@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -160,9 +160,6 @@ class SqliteStore(SqlQueries):
         bounds = (after or 0, _MOST_VERSIONS if last is None else last)
         rows = self._fetch(f"{_SELECT_EVENTS} {condition}", (stream, *bounds))
         return [StoredEvent(stream, version, topic, state) for _, version, topic, state in rows]
-
-    def _translated_failures(self) -> AbstractContextManager[None]:
-        return _failures()
 
     @contextmanager
     def lease(self, name: str) -> Iterator["_Lease | None"]:
