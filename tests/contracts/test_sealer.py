@@ -1,5 +1,7 @@
 """Contract of every Sealer."""
 
+import sys
+
 import pytest
 
 from application.shared.errors import SealBroken
@@ -74,6 +76,21 @@ def test_the_first_key_seals_and_previous_keys_unseal() -> None:
     resealed = rotated.seal(ClearTicket("ticket"), "row")
     assert rotated.is_new(resealed)
     assert sealer_with(NEW_KEY).unseal(resealed, "row").reveal() == "ticket"
+
+
+def test_a_retired_key_does_not_stay_in_memory() -> None:
+    retired = bytes([7]) * 32
+    keys = [retired]
+    references = sys.getrefcount(retired)
+    sealer = AesGcmSealer(lambda: list(keys))
+    sealed = sealer.seal(ClearTicket("ticket"), "row")
+
+    keys[:] = [NEW_KEY, retired]
+    assert sealer.unseal(sealed, "row").reveal() == "ticket"
+    keys[:] = [NEW_KEY, KEY]
+    sealer.seal(ClearTicket("ticket"), "row")
+
+    assert sys.getrefcount(retired) == references - 1
 
 
 def test_a_key_is_never_printed() -> None:
