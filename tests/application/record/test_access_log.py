@@ -1,17 +1,19 @@
 """Counted accesses survive a store that is unavailable."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from application.record.access_log import READ, AccessRecorder, NoteAccess
+from application.record.history import log_items
 from application.shared.errors import StoreUnavailable
 from application.transaction.command import Answer, Command
 from domain.shared.subject import Subject
 from tests.support.fakes import FakeClock
-from tests.support.service import command
+from tests.support.service import Service, command
 
 ACCESS: NoteAccess = command(NoteAccess, operation="getUser", outcome=READ)
 
@@ -89,3 +91,15 @@ def test_the_values_of_a_search_for_a_user_above_the_limit_are_not_recorded(
     monkeypatch.setattr("application.record.access_log.MAX_USERS_OF_A_CALLER", 0)
 
     assert summary_of([search("user-1", "userExtId=user-1")]).reason is None
+
+
+def test_an_access_as_release_1_0_stored_it_is_exported(service: Service) -> None:
+    service.register()
+    service.execute(ACCESS)
+    entry = service.store.entries("client-123", 0, 10)[-1]
+    # Release 1.0.0 has neither field.
+    assert not {"filters", "users"} & json.loads(entry.state).keys()
+
+    [item] = log_items([entry], ledger=service.store)
+
+    assert item["details"] == {"operation": "getUser", "outcome": READ, "count": 1}
