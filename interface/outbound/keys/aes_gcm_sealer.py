@@ -37,7 +37,7 @@ class AesGcmSealer:
     ) -> None:
         self._keys = keys
         self._current = current or keys
-        # The keys that were last listed, and what is computed from each; a retired key is dropped with the list.
+        # The keys that were last listed, and each of them ready for use; a retired key is dropped with the list.
         self._ready: tuple[Sequence[bytes], Sequence[_Key]] = (), ()
 
     def __repr__(self) -> str:
