@@ -246,7 +246,7 @@ class GroupCommit:
                 continue
             finally:
                 self._known.forget(loads)
-            self._known.keep(loads, loaded)
+            self._known.keep(loads, loaded, known)
             _notify(self._after_commit, decided.changes)
             return decided
         raise StoreUnavailable("Too many concurrent updates")

@@ -13,6 +13,7 @@ from application.transaction.records import Load, LoadedState
 from application.users.records import USERS, UserNotFound
 from domain.policies.policy import TicketPolicy
 from interface.composition.register import TABLES
+from interface.outbound.sql.postgres_checks import CHECKABLE
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
@@ -25,6 +26,13 @@ class CountingStore(PostgresStore):
     async def load_on_loop(self, loads: Sequence[Load]) -> LoadedState:
         self.loads += 1
         return await super().load_on_loop(loads)
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 @pytest.fixture
@@ -129,6 +137,51 @@ def test_rows_that_another_release_wrote_are_known(service: Service, store: Coun
 
     assert [service.regenerate().version for _ in range(3)] == [3, 4, 5]
     assert store.loads == before
+
+
+@pytest.fixture
+def clock(service: Service) -> Clock:
+    clock = Clock()
+    service.group_commit._known = KnownRows(CHECKABLE, clock=clock)
+    return clock
+
+
+def test_known_rows_are_loaded_again_after_ten_minutes(
+    service: Service, store: CountingStore, clock: Clock
+) -> None:
+    service.regenerate()
+    clock.seconds = 599
+    service.regenerate()
+    before = store.loads
+    clock.seconds = 600
+
+    assert [service.regenerate().version for _ in range(2)] == [4, 5]
+    assert store.loads == before + 1
+
+
+def test_a_policy_that_a_failover_replaced_applies_after_ten_minutes(service: Service, clock: Clock) -> None:
+    """The standby that becomes the primary may not have the newest version, and another one then has the same number."""
+    lost, stored = (TicketPolicy(ticket_length=length) for length in (33, 34))
+    service.define("default", policy=lost, is_default=True)
+    service.regenerate()
+    [(row,)] = service.store._fetch("SELECT row FROM policies", ())
+    replaced = bytes(row).replace(b'"ticket_length":33', b'"ticket_length":%d' % stored.ticket_length)
+    service.store._fetch("UPDATE policies SET row = ? RETURNING 1", (replaced,))
+    clock.seconds = 600
+    service.regenerate()
+
+    assert len(service.newest().reveal()) == stored.ticket_length
+
+
+def test_rows_that_no_command_uses_leave_the_memory(service: Service, clock: Clock) -> None:
+    other = SUBJECT._replace(user_ext_id="other")
+    service.register(subject=other)
+    service.create(subject=other)
+    service.regenerate()
+    clock.seconds = 600
+    service.regenerate(subject=other)
+
+    assert not service.group_commit._known._known.keys() & {Load(TICKETS, SUBJECT), Load(USERS, SUBJECT)}
 
 
 def test_the_number_of_known_loads_is_limited(service: Service) -> None:
