@@ -250,8 +250,9 @@ class SqliteStore(SqlQueries):
 
 
 def uri_of(path: Path) -> str:
-    """Return the SQLite URI of a file."""
-    return f"file:{quote(str(path))}"
+    """Return the SQLite URI of a file, whose name can have any bytes."""
+    # With an empty authority: a path can begin with two slashes.
+    return f"file:{'//' if path.is_absolute() else ''}{quote(os.fsencode(path))}"
 
 
 def schema_version_at(path: Path) -> int:
