@@ -15,7 +15,7 @@ from tests.support.stores import temporary_store
 from tests.support.web import BASE, NO_LIMITS, RESET, TICKET, USER, Web, web_over
 
 IDS = {"{clientExtId}": "client-123", "{userExtId}": "user-123", "{policyExtId}": "default", "{name}": "s"}
-METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE")
+METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get")
 JSON = (b"content-type", b"application/json")
 GOOD = (b"authorization", b"")
 # Its response has no end.
@@ -42,7 +42,22 @@ def paths_of(operation: str) -> Iterator[str]:
         good = good.replace(name, value)
     yield good
     yield from (f"{good}/", f"{good}//", f"/{good}", good.replace("/client-123", "//client-123"), f"{good}x")
-    for value in ("", "%zz", "%ff", "a%2Fb", ".", "%2e", "users", "ticket", "n%C3%A9", "a" * 51, "%00"):
+    for value in (
+        "",
+        "%zz",
+        "%ff",
+        "a%2Fb",
+        ".",
+        "%2e",
+        "users",
+        "ticket",
+        "n%C3%A9",
+        "a" * 51,
+        "%00",
+        "\u0100",
+        ";a",
+        "%2e.",
+    ):
         for name in IDS:
             if name in operation:
                 path = operation.replace(name, value)
@@ -63,6 +78,7 @@ def requests_of(web: Web, path: str, methods: Sequence[str]) -> Iterator[Request
             yield Request(method, good, ((b"authorization", token), JSON))
         yield Request(method, good, ())
         yield Request(method, good, (GOOD, GOOD))
+        yield Request(method, good, (GOOD, (b"authorization", b"Bearer x")))
         yield Request(method, good, (GOOD, JSON, (b"accept", b"text/html")))
         if good == ENDLESS:
             continue
@@ -85,9 +101,11 @@ def requests_of(web: Web, path: str, methods: Sequence[str]) -> Iterator[Request
         for query in (b"limit=2", b"limit=0", b"limit=%zz", b"limit=1&limit=2", b"at=x", b"wait=x", b"%ff=1"):
             yield Request(method, good, query=query)
         for name in (b"if-match", b"if-none-match", b"idempotency-key", b"prefer"):
-            yield from (
-                Request(method, good, (GOOD, JSON, (name, value))) for value in (b"x", b'"7"', b"", b"\xe9")
-            )
+            values = (b"x", b'"7"', b"", b"\xe9")
+            yield from (Request(method, good, (GOOD, JSON, (name, value))) for value in values)
+            yield Request(method, good, (GOOD, JSON, (name, b'"7"'), (name, b"*")))
+        yield Request(method, good, (GOOD, JSON, JSON), (b"{}",))
+        yield Request(method, good, (GOOD, JSON, (b"content-length", b"2"), (b"content-length", b"999999")))
 
 
 def answers(web: Web, requests: Sequence[Request]) -> list[tuple[int, Any, bytes] | None]:
@@ -146,7 +164,7 @@ def test_both_ways_give_the_same_response_to_every_request(tmp_path: Path) -> No
                     for request in requests_of(web, path, [method.upper() for method in operations])
                 ]
                 requests += [
-                    Request("GET", path) for path in ("/", "", "/docs", "/livez", "/openapi.json", BASE)
+                    Request("GET", path) for path in ("/", "", "*", "/docs", "/livez", "/openapi.json", BASE)
                 ]
                 found[way] = list(zip(requests, answers(web, requests), strict=True))
 
