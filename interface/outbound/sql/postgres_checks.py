@@ -1,4 +1,4 @@
-"""The statement that checks, in the transaction of a commit, that rows are unchanged; it fails with DivisionByZero (ADR 23).
+"""The statement that checks, in the transaction of a commit, that rows are unchanged; it fails if one has changed (ADR 23).
 
 It runs when the ledgers of the clients are locked, and every change of these rows locks its ledger first.
 """
@@ -12,7 +12,7 @@ from application.transaction.known_rows import KnownLoad
 from application.transaction.records import RecordSet
 from application.users.records import USERS
 from interface.outbound.sql.codec import encode
-from interface.outbound.sql.postgres_session import Statement, Step, columns, unnest
+from interface.outbound.sql.postgres_session import Statement, Step, columns, required, unnest
 from interface.outbound.sql.table import Row
 
 Seal = Callable[[str, Row], bytes | None]
@@ -76,7 +76,7 @@ def _statement() -> Statement:
         read = f"{unnest(kinds, first)} AS read ({', '.join(check.columns)})"
         conditions.append(f"(SELECT count(*) FROM {read} {check.source}) = cardinality(${first})")
         types += kinds
-    return Statement(f"SELECT 1 / ({' AND '.join(conditions)})::integer", tuple(types))
+    return Statement(f"SELECT {required(' AND '.join(conditions))}", tuple(types))
 
 
 _STATEMENT = _statement()

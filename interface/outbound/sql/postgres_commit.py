@@ -15,7 +15,7 @@ from application.record.streams import columns_of
 from application.transaction.known_rows import KnownLoad
 from application.transaction.records import Changes
 from interface.outbound.sql.postgres_checks import check_steps
-from interface.outbound.sql.postgres_session import Statement, Step, columns, unnest
+from interface.outbound.sql.postgres_session import Statement, Step, columns, required, unnest
 from interface.outbound.sql.table import Row, Storing
 from interface.outbound.sql.tables import Tables
 
@@ -58,7 +58,7 @@ _STORE_ENTRIES = Statement(
 def commit_steps(
     events: Sequence[StoredEvent], changes: Changes, tables: Tables, known: Sequence[KnownLoad] = ()
 ) -> list[Step]:
-    """Return the statements that store the changes; one fails with DivisionByZero if a guarded or known row has changed."""
+    """Return the statements that store the changes; one fails (`required`) if a guarded or known row has changed."""
     steps: list[Step] = []
     if events:
         entries = _entries(events, changes)
@@ -96,6 +96,6 @@ def _statement(storing: Storing[Any, Any], *, is_counted: bool) -> Statement:
     stored = storing.statement.format(new="new")
     if not is_counted:
         return Statement(f"{new} {stored}", types)
-    # PostgreSQL has no other expression that fails on a condition, and the client must not decide between two round trips.
+    # The client must not decide between two round trips.
     changed = f", changed AS ({stored} RETURNING 1)"
-    return Statement(f"{new}{changed} SELECT 1 / (count(*) = cardinality($1))::integer FROM changed", types)
+    return Statement(f"{new}{changed} SELECT {required('count(*) = cardinality($1)')} FROM changed", types)

@@ -61,6 +61,14 @@ def unnest(types: Sequence[str], first: int = 1) -> str:
     return f"unnest({', '.join(f'${number}::{name}[]' for number, name in enumerate(types, first))})"
 
 
+def required(condition: str) -> str:
+    """Return the expression that fails with InvalidTextRepresentation if the condition is false.
+
+    PostgreSQL has no expression to raise an error, and writes the text of this one to its log.
+    """
+    return f"(CASE WHEN {condition} THEN '1' ELSE 'conflict: another process changed a row' END)::integer"
+
+
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Any]:
     """Turn rows into the arrays that unnest takes, so that any number of rows is one prepared statement."""
     return list(zip(*rows, strict=True)) or [()] * width

@@ -355,7 +355,7 @@ def _query(
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (IntegrityError, psycopg.IntegrityError, psycopg.errors.DivisionByZero) as error:
+    except (IntegrityError, psycopg.IntegrityError, psycopg.errors.InvalidTextRepresentation) as error:
         raise Conflict(str(error)) from error
     except psycopg.DataError:
         raise  # a value that cannot be stored

@@ -1,15 +1,20 @@
 """Commands on PostgreSQL that are decided on rows that another process may have changed since."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from application.policies.records import POLICIES
+from application.shared.errors import Conflict
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.records import TICKETS, TicketNotFound
 from application.tickets.regenerate_ticket import RegenerateTicket
 from application.transaction.known_rows import KnownRows
-from application.transaction.records import Load, LoadedState
+from application.transaction.records import Changes, Load, LoadedState, RecordSet
 from application.users.records import USERS, UserNotFound
 from domain.policies.policy import TicketPolicy
 from interface.composition.register import TABLES
@@ -17,7 +22,7 @@ from interface.outbound.sql.postgres_checks import CHECKABLE
 from interface.outbound.sql.postgres_store import PostgresStore
 from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
-from tests.support.stores import state_of
+from tests.support.stores import history_of, state_of
 
 
 class CountingStore(PostgresStore):
@@ -72,6 +77,22 @@ def test_a_command_on_stale_rows_is_decided_again(service: Service, other: Servi
     assert (service.regenerate().version, other.regenerate().version) == (3, 4)
     assert service.verify("wrong")["verified"] is False
     assert state_of(service.store, SUBJECT).version == 5
+
+
+@pytest.mark.parametrize("load", [TICKETS, POLICIES])
+def test_the_error_in_the_log_of_postgres_is_named_a_conflict(
+    service: Service, store: CountingStore, other: Service, load: RecordSet[Any, Any]
+) -> None:
+    service.regenerate()
+    stale = [known for key, known in service.group_commit._known._known.items() if key.records is load]
+    other.define("default", policy=TicketPolicy(), is_default=True)
+    other.regenerate()
+    changes = Changes()
+    event = history_of(store, SUBJECT)[-1]
+    changes.append([replace(event, originator_version=99)], SUBJECT)
+
+    with pytest.raises(Conflict, match="conflict: another process changed a row"):
+        asyncio.run(store.commit_on_loop(changes, stale))
 
 
 def test_a_changed_policy_applies_to_the_next_command(service: Service, other: Service) -> None:
