@@ -34,6 +34,7 @@ from application.record.replay import (
     unless_unreadable,
     unrecorded_rows,
 )
+from application.record.stream_heads import StreamHeads
 from application.shared.wire import to_json
 from application.tickets.records import TicketNotFound
 from application.tickets.response import to_response
@@ -51,6 +52,7 @@ from interface.composition.service import (
     require_store,
     row_sealer,
 )
+from interface.outbound.files.head_files import HeadFiles
 from interface.outbound.keys.ledger_keys import NoteVerifier, read_checkpoints
 from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
@@ -174,6 +176,7 @@ def export_evidence(
             ledger=running.store,
             signer=running.keys,
             clock=system_clock,
+            heads=StreamHeads(saved=HeadFiles(running.settings.heads_dir)),
             since=since,
         )
 

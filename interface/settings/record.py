@@ -27,6 +27,12 @@ class RecordSettings(Group):
             description="directory of the Ed25519 keys that sign checkpoints and evidence; created at the first start"
         ),
     ] = Path("var/keys/ledger")
+    heads_dir: Annotated[
+        Path,
+        Field(
+            description="directory in which the trees of stream heads of large ledgers are saved, so that the first evidence of a process is as fast as later evidence; it can be deleted"
+        ),
+    ] = Path("var/heads")
     ledger_key_overlap_days: Annotated[
         int, Field(ge=0, description="time for which the previous key also signs after `tickets keys rotate`")
     ] = 30

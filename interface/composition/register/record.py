@@ -9,6 +9,7 @@ from interface.http.core.concurrency_limit import ConcurrencyLimit
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.room import Room
 from interface.http.record import evidence_routes, routes, well_known_routes
+from interface.outbound.files.head_files import HeadFiles
 from interface.outbound.sql.access_log_table import ACCESS_LOG_TABLE
 from interface.outbound.sql.era_tables import ERA_CUT_TABLE, ERA_TABLE
 
@@ -24,7 +25,7 @@ def room(context: RouteContext) -> Room:
         history=context.reads,
         signer=context.signer,
         past_states=PastStates(),
-        heads=StreamHeads(),
+        heads=StreamHeads(saved=HeadFiles(context.settings.heads_dir)),
         kept_nodes=ProofNodes(),
         exports=ConcurrencyLimit(
             "exports of evidence", per_client=EXPORTS_PER_CLIENT, of_all=EXPORTS, retry_after_seconds=5

@@ -4,6 +4,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from application.record.ledger import LedgerBroken, head_leaf
 from application.record.merkle import EMPTY_ROOT, inclusion_proof, root_of, subtree_of
 from application.record.stream_heads import HeadsTree, StreamHeads
 from domain.tickets.events import stream_id
+from interface.outbound.files.head_files import HeadFiles
 from interface.outbound.sql.sqlite_store import SqliteStore
 from tests.support.evidence import open_store
 from tests.support.fakes import SUBJECT
@@ -99,3 +101,76 @@ def test_the_trees_that_were_not_used_for_longest_are_dropped(service: Service) 
         kept.root(client, 20, service.store)
 
     assert list(kept._trees) == [CLIENT, "third"]
+
+
+def saved_in(directory: Path) -> StreamHeads:
+    return StreamHeads(saved=HeadFiles(directory), min_saved=10)
+
+
+def test_a_new_process_continues_from_the_saved_tree(service: Service, tmp_path: Path) -> None:
+    ledger = service.store
+    before = ledger.size(CLIENT)
+    saved_in(tmp_path / "heads").root(CLIENT, before, ledger)
+    service.regenerate(subject=OTHERS[3])
+    size = ledger.size(CLIENT)
+    read = []
+
+    class Recorded:
+        def __getattr__(self, name: str) -> object:
+            return getattr(ledger, name)
+
+        def heads(self, client_ext_id: str, after: int, size: int) -> object:
+            read.append((after, size))
+            return ledger.heads(client_ext_id, after, size)
+
+    found = saved_in(tmp_path / "heads").proof(CLIENT, size, stream_id(*OTHERS[3]), Recorded())  # type: ignore[arg-type]
+
+    assert read == [(before, size)]
+    assert found == StreamHeads().proof(CLIENT, size, stream_id(*OTHERS[3]), ledger)
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "changed", "other format"])
+def test_a_damaged_saved_tree_is_not_used(service: Service, tmp_path: Path, damage: str) -> None:
+    ledger, size = service.store, service.store.size(CLIENT)
+    expected = saved_in(tmp_path / "heads").root(CLIENT, size, ledger)
+    [file] = [path for path in (tmp_path / "heads").iterdir() if path.name != ".lock"]
+    content = file.read_bytes()
+    damaged = {
+        "empty": b"",
+        "short": content[:-1],
+        "changed": content[:-1] + bytes([content[-1] ^ 1]),
+        "other format": content.replace(b"heads-1", b"heads-2"),
+    }
+    file.write_bytes(damaged[damage])
+
+    assert saved_in(tmp_path / "heads").root(CLIENT, size, ledger) == expected
+    # The tree that was built is saved again.
+    assert file.read_bytes() == content
+
+
+def test_a_saved_tree_is_not_used_after_a_restore(service: Service, sqlite_url: str, tmp_path: Path) -> None:
+    ledger, size = service.store, service.store.size(CLIENT)
+    saved_in(tmp_path / "heads").root(CLIENT, size, ledger)
+
+    assert saved_in(tmp_path / "heads").root(CLIENT, size - 1, ledger) == StreamHeads().root(
+        CLIENT, size - 1, ledger
+    )
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as store:
+        store.execute("UPDATE ledger SET leaf = zeroblob(32) WHERE position = ?", (size - 1,))
+        store.execute("DELETE FROM ledger WHERE user_ext_id = ?", (OTHERS[0].user_ext_id,))
+        store.commit()
+    assert saved_in(tmp_path / "heads").root(CLIENT, size, ledger) == StreamHeads().root(CLIENT, size, ledger)
+
+
+def test_a_directory_that_cannot_be_written_is_logged(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    size = service.store.size(CLIENT)
+
+    for directory in (tmp_path / "file", tmp_path / "file" / "heads"):
+        assert saved_in(directory).root(CLIENT, size, service.store) == StreamHeads().root(
+            CLIENT, size, service.store
+        )
+
+    assert "the tree of stream heads cannot be saved" in caplog.text
