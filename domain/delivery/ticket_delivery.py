@@ -6,13 +6,14 @@ Stored shapes only grow; see domain/tickets/events.py.
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec.structs import asdict
 
 from domain.policies.policy import SendingMethod
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import name_based_id
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 
@@ -36,7 +37,7 @@ def delivery_stream_id(stream: UUID, version: int) -> UUID:
 
     A separate stream keeps deliveries from changing the version of the credential.
     """
-    return uuid5(_STREAMS, f"{stream}-{version}")
+    return name_based_id(_STREAMS, f"{stream}-{version}")
 
 
 @dataclass(frozen=True, kw_only=True)

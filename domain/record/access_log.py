@@ -4,13 +4,14 @@ Each entry is an event; the log has no state except its version.
 """
 
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from domain.shared.attribution import Attribution
 from domain.shared.event import Event, Origin
+from domain.shared.stream_ids import name_based_id
 from domain.shared.subject import Subject
 
 AGGREGATE = "AccessLog"
@@ -19,7 +20,7 @@ _STREAMS = UUID("5b1c8f2e-6f0d-5a39-9b7e-0d7c1a3f4e62")
 
 def access_stream_id(client_ext_id: str) -> UUID:
     """Return the id of the client's access log; there is one stream per client."""
-    return uuid5(_STREAMS, client_ext_id)
+    return name_based_id(_STREAMS, client_ext_id)
 
 
 @dataclass(frozen=True, kw_only=True)

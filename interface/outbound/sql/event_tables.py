@@ -7,6 +7,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
+from msgspec import convert
 
 from application.record.ledger import LedgerEntry
 from application.transaction.details import Details
@@ -96,4 +97,5 @@ def completed(event: Event, reason: str | None) -> Event:
 
 def uuid_of(stream: str | UUID) -> UUID:
     """Return the id of a stream from its column."""
-    return stream if isinstance(stream, UUID) else UUID(stream)
+    # convert takes a third of the time of UUID.
+    return stream if isinstance(stream, UUID) else convert(stream, UUID)
