@@ -19,7 +19,7 @@ from domain.tickets.states import State
 _PLAIN_TYPES = (str, int, type(None))
 
 
-class FeedEvent(Struct, frozen=True, kw_only=True):
+class FeedEvent(Struct, frozen=True, kw_only=True, gc=False):
     """An event; contains no hash, no ticket and no personal data.
 
     source: the origin of the client's ledger. schema: the URL of the JSON Schema of its data; empty: not named.

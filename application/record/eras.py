@@ -62,6 +62,10 @@ class Eras:
             return EventId(position)
         return EventId(position, next((era.name for era in reversed(self.later) if era.after < position), ""))
 
+    def text_at(self, position: int) -> str:
+        """Return the text of the id of the event at a position."""
+        return str(self.at(position)) if self.later else str(position)
+
     def holds(self, event: EventId) -> bool:
         """Return whether the id is the current one at its position."""
         return self.at(event.position) == event

@@ -24,7 +24,7 @@ def utc_date(moment: datetime | None) -> str | None:
 
 def utc_instant(moment: datetime) -> str:
     """Return an aware UTC time with microseconds: `2026-11-23T09:42:00.000000Z`."""
-    text = msgspec.json.encode(moment).decode()  # in a fifth of the time that isoformat takes
+    text = _encode(moment).decode()  # in a fifth of the time that isoformat takes
     return text[1:-1] if moment.microsecond else f"{text[1:20]}.000000Z"
 
 

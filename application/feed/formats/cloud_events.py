@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 
 from application.feed.feed_event import FeedEvent
 from application.feed.formats.format import Format
-from application.record.eras import EventId
 from application.record.history import ReasonErased
 from application.record.objects import Kind, ObjectId, TicketExtId
 from application.shared.wire import utc_instant
@@ -84,7 +83,7 @@ class CloudEvent(TypedDict):
     ]
 
 
-class _Data(Struct):
+class _Data(Struct, gc=False):
     """EventData, which msgspec encodes twice as fast as a dictionary."""
 
     userExtId: str | None
@@ -98,7 +97,7 @@ class _Data(Struct):
     reasonErased: bool | UnsetType
 
 
-class _Attributes(Struct):
+class _Attributes(Struct, gc=False):
     """CloudEvent without `previous`."""
 
     specversion: str
@@ -128,7 +127,7 @@ def _encode(event: FeedEvent) -> bytes:
     )
     attributes = _Attributes(
         "1.0",
-        str(event.id),
+        event.eras.text_at(event.position),
         event.source,
         event.type,
         utc_instant(event.time),
@@ -142,8 +141,8 @@ def _encode(event: FeedEvent) -> bytes:
     return encode(attributes)[:-1]
 
 
-def _complete(encoded: bytes, previous: EventId) -> bytes:
-    return b'%s,"previous":"%s"}' % (encoded, str(previous).encode())
+def _complete(encoded: bytes, previous: str) -> bytes:
+    return b'%s,"previous":"%s"}' % (encoded, previous.encode())
 
 
 def _join(events: Sequence[bytes]) -> bytes:

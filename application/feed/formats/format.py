@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from application.feed.feed import Batch, FeedQuery
 from application.feed.feed_event import FeedEvent
-from application.record.eras import EventId
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Format:
     media_type: str
     event_media_type: str
     encode: Callable[[FeedEvent], bytes]
-    complete: Callable[[bytes, EventId], bytes]
+    complete: Callable[[bytes, str], bytes]
     join: Callable[[Sequence[bytes]], bytes]
     item: type | None = None
 
@@ -32,7 +31,7 @@ class Format:
     def encode_event(self, event: FeedEvent, previous: int) -> bytes:
         """Return a complete event. previous: the position of the preceding event."""
         encoded = event.encoded.get(self.media_type) or self._encode_once(event)
-        return self.complete(encoded, event.eras.at(previous))
+        return self.complete(encoded, event.eras.text_at(previous))
 
     def encode_batch(self, query: FeedQuery, batch: Batch) -> list[bytes]:
         """Return the complete events of a batch."""
