@@ -81,7 +81,7 @@ class StreamHeads:
         with self._lock:
             tree = self._trees.setdefault(client_ext_id, HeadsTree())
             self._trees.move_to_end(client_ext_id)
-        with tree.lock:
+        with (kept := tree).lock:
             if tree.size > size:
                 # A concurrent call has read newer entries.
                 tree = HeadsTree()
@@ -89,7 +89,7 @@ class StreamHeads:
                 with file:
                     tree.load(file, size)
             tree.update(client_ext_id, size, ledger)
-            if self._saved and len(tree) >= self._min_saved and tree.is_outdated:
+            if self._saved and tree is kept and len(tree) >= self._min_saved and tree.is_outdated:
                 self._saved.save(client_ext_id, tree.dump())
             found = tree.root(), tree.proof(stream) if stream else None
         with self._lock:
@@ -141,9 +141,11 @@ class HeadsTree:
 
     def dump(self) -> bytes:
         """Return the tree as `load` reads it."""
-        content, [leaf] = b"".join([self._streams, self._versions, *self._levels]), self._last_leaf
+        parts, checksum, [leaf] = [self._streams, self._versions, *self._levels], 0, self._last_leaf
+        for part in parts:
+            checksum = zlib.crc32(part, checksum)
         self._saved_size = self.size
-        return _HEADER.pack(_FORMAT, self.size, len(self), zlib.crc32(content), leaf) + content
+        return b"".join([_HEADER.pack(_FORMAT, self.size, len(self), checksum, leaf), *parts])
 
     def update(self, client_ext_id: str, size: int, ledger: Ledger) -> None:
         """Read the entries up to `size`. All are read again if they are many, or the ledger was restored meanwhile."""

@@ -129,6 +129,17 @@ def test_a_new_process_continues_from_the_saved_tree(service: Service, tmp_path:
     assert found == StreamHeads().proof(CLIENT, size, stream_id(*OTHERS[3]), ledger)
 
 
+def test_a_tree_for_a_former_size_does_not_replace_the_saved_one(service: Service, tmp_path: Path) -> None:
+    ledger, size = service.store, service.store.size(CLIENT)
+    kept = saved_in(tmp_path / "heads")
+    kept.root(CLIENT, size, ledger)
+    content = {path: path.read_bytes() for path in (tmp_path / "heads").iterdir()}
+
+    kept.root(CLIENT, size - 1, ledger)
+
+    assert {path: path.read_bytes() for path in (tmp_path / "heads").iterdir()} == content
+
+
 @pytest.mark.parametrize("damage", ["empty", "short", "changed", "other format"])
 def test_a_damaged_saved_tree_is_not_used(service: Service, tmp_path: Path, damage: str) -> None:
     ledger, size = service.store, service.store.size(CLIENT)
