@@ -4,9 +4,9 @@
 _MEAN_SECONDS = 0.002
 _MOST_SECONDS = 0.004
 _WEIGHT = 1 / 16
-# After a slow commit, a thousand must have been fast, so that at most one in a thousand holds the loop longer.
-_FAST_AFTER_SLOW = 1000
-_FAST_AT_START = 16
+# After a slow commit on the loop, this many run in the thread: at most one in a thousand holds the loop longer.
+_IN_THREAD_AFTER_SLOW = 1000
+_IN_THREAD_AT_START = 16
 
 
 class CommitPace:
@@ -14,17 +14,18 @@ class CommitPace:
 
     def __init__(self) -> None:
         self._mean = 0.0
-        self._fast_needed = _FAST_AT_START
+        self._in_thread = _IN_THREAD_AT_START
 
     @property
     def is_fast(self) -> bool:
         """Whether the next small commit may run on the event loop."""
-        return not self._fast_needed and self._mean < _MEAN_SECONDS
+        return not self._in_thread and self._mean < _MEAN_SECONDS
 
     def observe(self, seconds: float) -> None:
         """Include the duration of a small commit."""
+        held_loop = self.is_fast
         self._mean += (seconds - self._mean) * _WEIGHT
-        if seconds > _MOST_SECONDS:
-            self._fast_needed = _FAST_AFTER_SLOW
-        elif self._fast_needed:
-            self._fast_needed -= 1
+        if held_loop and seconds > _MOST_SECONDS:
+            self._in_thread = _IN_THREAD_AFTER_SLOW
+        elif self._in_thread:
+            self._in_thread -= 1

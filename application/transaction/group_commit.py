@@ -262,14 +262,18 @@ class GroupCommit:
         if self._on_loop:
             await self._on_loop.commit_on_loop(changes, known)
             return
-        seconds = await self._in_thread(self._timed_commit, changes)
-        if count <= _MOST_ON_LOOP:
+        if count > _MOST_ON_LOOP or not self._store.lookup_is_nonblocking:
+            await self._in_thread(self._store.commit, changes)
+        elif seconds := await self._in_thread(self._small_commit, changes):
             self._pace.observe(seconds)
 
-    def _timed_commit(self, changes: Changes) -> float:
+    def _small_commit(self, changes: Changes) -> float:
+        """Return the duration of a commit that could have run on the loop; 0: it waited for a writer or a checkpoint."""
         began = time.monotonic()
+        if self._store.commit_if_free(changes):
+            return time.monotonic() - began
         self._store.commit(changes)
-        return time.monotonic() - began
+        return 0
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

@@ -1,6 +1,7 @@
 """Stores commands one by one, and prints how many commits ran on the event loop, and how many in the thread."""
 
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +22,9 @@ class CountingStore(SqliteStore):
 
     def commit_if_free(self, changes: Changes) -> bool:
         is_stored = super().commit_if_free(changes)
-        self.on_loop += is_stored
+        is_on_loop = threading.current_thread().name == "group-commit"
+        self.on_loop += is_stored and is_on_loop
+        self.in_thread += is_stored and not is_on_loop
         return is_stored
 
 

@@ -22,6 +22,7 @@ def after(*seconds: float) -> CommitPace:
         ([*[FAST] * 100, SLOW], False),
         ([*[FAST] * 100, SLOW, *[FAST] * 999], False),
         ([*[FAST] * 100, SLOW, *[FAST] * 1000], True),
+        ([*[FAST] * 100, SLOW, *[FAST] * 998, SLOW, FAST], True),
     ],
 )
 def test_small_commits_run_on_the_loop_after_fast_ones(seconds: list[float], is_fast: bool) -> None:

@@ -20,6 +20,8 @@ from tests.support.fakes import SUBJECT
 from tests.support.service import Service, command, service_over
 from tests.support.stores import history_of
 
+THREAD = "store_0"
+
 
 class WatchedStore(SqliteStore):
     """Records which threads commit, and whether they would have waited."""
@@ -31,7 +33,7 @@ class WatchedStore(SqliteStore):
         self.waits = threading.Event()
 
     def commit(self, changes: Changes) -> None:
-        self.threads.append("store")
+        self.threads.append(threading.current_thread().name)
         self.waits.set()
         super().commit(changes)
 
@@ -46,9 +48,11 @@ class Pace:
     """A pace of the test's choice."""
 
     is_fast = True
+    observed = 0
 
-    def observe(self, seconds: float) -> None:
-        """Ignore the duration."""
+    def observe(self, seconds: float) -> None:  # noqa: ARG002 - a test chooses the pace
+        """Count the durations."""
+        self.observed += 1
 
 
 @pytest.fixture
@@ -64,6 +68,7 @@ def service(store: WatchedStore) -> Iterator[Service]:
         service.create()
         service.group_commit._pace = Pace()  # type: ignore[assignment]
         store.threads.clear()
+        store.tried.clear()
         store.waits.clear()
         yield service
 
@@ -92,7 +97,23 @@ def test_slow_commits_run_in_the_thread(store: WatchedStore, service: Service) -
     service.group_commit._pace.is_fast = False  # type: ignore[misc]
     service.regenerate()
 
-    assert store.threads == ["store"]
+    assert store.threads == [THREAD]
+
+
+def test_the_duration_of_a_checkpoint_is_not_that_of_a_commit(
+    store: WatchedStore, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each checkpoint would keep the next thousand commits in the thread."""
+    monkeypatch.setattr(sqlite_connections, "_COMMITS_BETWEEN_CHECKPOINTS", 2)
+    service.group_commit._pace = pace = Pace()  # type: ignore[assignment]
+    pace.is_fast = False
+    store.commit(Changes())  # it begins the count
+    store.tried.clear()
+    for _ in range(6):
+        service.regenerate()
+
+    assert store.tried == [True, True, False] * 2
+    assert pace.observed == 4
 
 
 def test_the_loop_does_not_wait_for_the_lock_of_another_process(
@@ -105,7 +126,7 @@ def test_the_loop_does_not_wait_for_the_lock_of_another_process(
         other.execute("ROLLBACK")
         assert waiting.result(10).version == 2
 
-    assert (store.tried, store.threads) == ([False], ["store"])
+    assert (store.tried, store.threads) == ([False, False], [THREAD])
 
 
 def test_the_loop_does_not_wait_for_another_writer_of_the_process(
@@ -116,7 +137,7 @@ def test_the_loop_does_not_wait_for_another_writer_of_the_process(
         assert store.waits.wait(10)
 
     assert waiting.result(10).version == 2
-    assert (store.tried, store.threads) == ([False], ["store"])
+    assert (store.tried, store.threads) == ([False, False], [THREAD])
 
 
 def test_a_checkpoint_runs_in_the_thread(
@@ -128,4 +149,4 @@ def test_a_checkpoint_runs_in_the_thread(
     for _ in range(6):
         service.regenerate()
 
-    assert store.threads == [*["group-commit"] * 2, "store"] * 2
+    assert store.threads == [*["group-commit"] * 2, THREAD] * 2
