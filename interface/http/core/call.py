@@ -73,7 +73,7 @@ class Service:
     digest_keys: DigestKeys
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # frozen, its construction would cost thrice
 class Call:
     """An authenticated and permitted call about one user, independent of the framework.
 
