@@ -28,7 +28,9 @@ def test_a_file_system_that_turns_read_only_loses_no_confirmed_reset(tmp_path: P
             time.sleep(1)
             assert reads_succeed(load)
 
-            restarted = tickets(tmp_path, "serve", "--port", str(server.port), TICKETS_DATABASE_URL=url)
+            # A server listens before it opens the store.
+            address = ("--host", "127.0.0.2", "--port", str(server.port))
+            restarted = tickets(tmp_path, "serve", *address, TICKETS_DATABASE_URL=url)
 
             load.moving = True
             assert server.stop() == 0
