@@ -8,12 +8,28 @@ from datetime import UTC, datetime
 
 COUNTERS = ("failureCount", "successCount", "failedLoginCount", "successfulLoginCount", "resetCount")
 EMPTY = ("stateChangeDetail", "lastSuccessfulLoginDate", "lastFailedLoginDate", "lockedUntil")
-COPIED = ("extId", "policyExtId", "stateName", "resetCount", "lockedUntil")
-TYPES = {"TicketCreated", "TicketRegenerated", "TicketStateChanged", "TicketPolicyAssigned", "TicketDeleted"}
+COPIED = (
+    "extId",
+    "policyExtId",
+    "stateName",
+    "stateChangeReason",
+    "created",
+    "lockedUntil",
+    *COUNTERS,
+    *EMPTY[1:3],
+)
+TYPES = {
+    "TicketCreated",
+    "TicketImported",
+    "TicketRegenerated",
+    "TicketStateChanged",
+    "TicketPolicyAssigned",
+    "TicketDeleted",
+}
 TYPES |= {"TicketValidityChanged", "TicketCommented", "TicketVerified", "WrongTicketPresented"}
 TYPES |= {"TicketHashUpgraded", "TicketExpirySoon", "TicketExpired"}
 KEEPS_COMMENT = {"TicketStateChanged", "TicketPolicyAssigned", "TicketValidityChanged"}
-SETS_COMMENT = {"TicketCreated", "TicketRegenerated", "TicketCommented"}
+SETS_COMMENT = {"TicketCreated", "TicketImported", "TicketRegenerated", "TicketCommented"}
 
 
 def apply(tickets: dict, event: dict) -> None:
@@ -25,7 +41,7 @@ def apply(tickets: dict, event: dict) -> None:
     if kind == "TicketDeleted":
         del tickets[user]
         return
-    if kind == "TicketCreated":
+    if kind in ("TicketCreated", "TicketImported"):
         start = {"created": time, "userExtId": user, "type": "Ticket Authorization", "validity": {}}
         tickets[user] = start | dict.fromkeys(COUNTERS, 0) | dict.fromkeys(EMPTY)
     ticket = tickets[user]

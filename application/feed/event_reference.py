@@ -99,11 +99,20 @@ FIELDS = {
     "extId": "External ID of the credential.",
     "policyExtId": "External ID of the policy.",
     "stateName": "State of the credential after the event.",
+    "stateChangeReason": "Reason for the last state change.",
+    "created": "Creation of the credential in the other system, UTC, in seconds.",
+    "lastSuccessfulLoginDate": "Last accepted ticket, UTC, in seconds.",
+    "successfulLoginCount": "Accepted tickets since the last initialization or reset.",
+    "lastFailedLoginDate": "Last wrong ticket, UTC, in seconds.",
     "failedLoginCount": "Wrong tickets in a row after the event; absent from events of release 1.0: 0.",
     "lockedUntil": "End of the temporary lock, UTC, in seconds; null: no temporary lock.",
     "validity.from": "Start of the validity, UTC, in seconds.",
     "validity.to": "End of the validity, UTC, in seconds.",
     "resetCount": "Number of resets of the credential.",
+    "failureCount": "Wrong tickets over the life of the credential.",
+    "successCount": "Accepted tickets over the life of the credential.",
+    "source": "Name of the other system.",
+    "sourceVersion": "Version of the credential in the other system; null: unknown.",
     "defaultPolicy": "Whether the policy is the default of the client.",
     "parameters": "All parameters of the policy.",
     "operation": "The operationId, or the command of the command line.",
@@ -133,6 +142,8 @@ _INSTALLATION = f"{_NO_STATE} Occurs only in the ledger of the installation, whi
 READ_MODEL = {
     "TicketCreated": "Insert the credential, with all counters 0, `stateChangeReason` `initialized`, and `reason` as"
     " comment. A credential deleted before is replaced; its versions continue.",
+    "TicketImported": "Insert or replace the credential, with the fields and `reason` as comment. A temporary lock ends as after"
+    " `WrongTicketPresented`.",
     "TicketRegenerated": "Set the fields, `stateChangeReason` `reset`, and `reason` as comment, also if it is null. Set"
     " `successfulLoginCount` and `failedLoginCount` to 0, and remove the lock.",
     "TicketStateChanged": "Set the state and `stateChangeReason` `changed-by-admin`, set `failedLoginCount` to the field, or"

@@ -15,7 +15,8 @@ from application.tickets.records import SendingCommand
 from application.transaction.command import Command
 from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.tickets.state import TicketState
-from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, is_slow, mint, verify_ticket
+from domain.tickets.stored_hash import FastHash, is_slow
+from domain.tickets.ticket import DECOY, SALT_BYTES, ClearTicket, hash_ticket, mint, verify_ticket
 from domain.tickets.typed_ticket import as_minted
 
 
@@ -24,6 +25,9 @@ class SlowHash(Protocol):
 
     def hash(self, ticket: ClearTicket) -> str:
         """Return `{ARGON2ID}` and the PHC string."""
+
+    def wrap(self, fast: FastHash) -> str:
+        """Return the hash of an imported hash (domain/tickets/stored_hash.py)."""
 
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
         """Return whether the ticket matches the hash; without a hash, False at the same cost."""

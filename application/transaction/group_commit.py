@@ -353,6 +353,15 @@ class Background:
             raise Overloaded("The service is stopping.")
         return asyncio.run_coroutine_threadsafe(self._commands.execute(command), self._loop)
 
+    def submit_all(self, commands: Sequence[Command]) -> "Future[list[Answer | BaseException]]":
+        """Queue many commands by one call to the loop; the future returns their answers and exceptions in the same order."""
+
+        async def answers() -> list[Answer | BaseException]:
+            running = map(self._commands.execute, commands)
+            return await asyncio.gather(*running, return_exceptions=True)
+
+        return asyncio.run_coroutine_threadsafe(answers(), self._loop)
+
     def execute(self, command: Command) -> Answer:
         """Run one command and wait for its answer. Raises its Refusal, Unavailable, or SlowWork."""
         return self.submit(command).result().unwrap()

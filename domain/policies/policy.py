@@ -38,6 +38,13 @@ class HashAlgorithm(StrEnum):
     ARGON2ID = "ARGON2ID"
 
 
+class WeakHash(StrEnum):
+    """The fast hashes of imported tickets that a policy can admit."""
+
+    SSHA = "SSHA"
+    SSHA256 = "SSHA256"
+
+
 class SendingMethod(StrEnum):
     """The delivery methods."""
 
@@ -112,6 +119,14 @@ class TicketPolicy:
         metadata={
             "description": "Tickets of a user per UTC day, by creations and resets; -1: off; null: as"
             " the service is set, by default 20."
+        },
+    )
+
+    admitted_hashes: tuple[WeakHash, ...] = field(
+        default=(),
+        metadata={
+            "description": "Hashes that an import keeps until the end of the ticket, although this policy requires a stronger"
+            " one; others are wrapped by ARGON2ID."
         },
     )
 
@@ -195,6 +210,10 @@ class TicketPolicy:
             (
                 not self.sending_method or len(set(self.sending_method)) != len(self.sending_method),
                 "sendingMethod must list at least one method, without duplicates",
+            ),
+            (
+                len(set(self.admitted_hashes)) != len(self.admitted_hashes),
+                "admittedHashes must not list a hash twice",
             ),
         ]
 

@@ -64,6 +64,46 @@ class TicketCreated(TicketEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TicketImported(TicketEvent):
+    """The credential was imported from another system, or again, in its state at that time.
+
+    source: the name of that system. source_version: of the credential in it; None: unknown. row_digest: hex SHA-256 of source
+    and row without its comment, by which an import recognises the row. expiry_warned: a warning of its expiry was already due.
+    """
+
+    TOPIC = "TicketImported"
+    originator_topic: str = AGGREGATE
+    client_ext_id: str
+    user_ext_id: str
+    ext_id: str
+    policy_ext_id: str
+    state_name: State
+    state_change_reason: str
+    ticket_hash: str
+    valid_from: datetime
+    valid_to: datetime
+    created: datetime
+    last_successful_login_date: datetime | None
+    successful_login_count: int
+    last_failed_login_date: datetime | None
+    failed_login_count: int
+    failure_count: int
+    success_count: int
+    reset_count: int
+    locked_until: datetime | None
+    expiry_warned: bool
+    source: str
+    source_version: int | None
+    row_digest: str
+
+    @property
+    def origin(self) -> Origin:
+        """The user's credential."""
+        subject = Subject(self.client_ext_id, self.user_ext_id)
+        return Origin(stream_id(*subject), subject, self.ext_id)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TicketRegenerated(TicketEvent):
     """A new ticket replaced the former one, which is no longer accepted; locks are removed."""
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from domain.shared.event import Event, UnknownEvent
 from domain.tickets import events
 from domain.tickets.daily_limit import DailyCount
-from domain.tickets.state import TicketState
+from domain.tickets.state import Imported, TicketState
 from domain.tickets.states import State
 
 
@@ -51,6 +51,39 @@ def _created(former: TicketState | None, event: events.TicketCreated) -> TicketS
     )
 
 
+def _imported(former: TicketState | None, event: events.TicketImported) -> TicketState:
+    count, day = _daily_deliveries(former, event)
+    return TicketState(
+        client_ext_id=event.client_ext_id,
+        user_ext_id=event.user_ext_id,
+        stream=event.originator_id,
+        version=event.originator_version,
+        ext_id=event.ext_id,
+        policy_ext_id=event.policy_ext_id,
+        state_name=event.state_name,
+        state_change_reason=event.state_change_reason,
+        ticket_hash=event.ticket_hash,
+        created=event.created,
+        last_modified=event.timestamp,
+        valid_from=event.valid_from,
+        valid_to=event.valid_to,
+        modification_comment=event.reason,
+        last_successful_login_date=event.last_successful_login_date,
+        successful_login_count=event.successful_login_count,
+        last_failed_login_date=event.last_failed_login_date,
+        failed_login_count=event.failed_login_count,
+        failure_count=event.failure_count,
+        success_count=event.success_count,
+        reset_count=event.reset_count,
+        locked_until=event.locked_until,
+        expiry_warned=event.expiry_warned,
+        expiry_recorded=event.valid_to <= event.timestamp,
+        daily_delivery_count=count,
+        daily_delivery_day=day,
+        imported=Imported(event.row_digest, event.originator_version),
+    )
+
+
 def _daily_deliveries(former: TicketState | None, event: events.TicketEvent) -> tuple[int, date | None]:
     """Return the tickets of the day up to the event, and the day."""
     # Every event has the count, so that an event of release 1.0 leads to the default, as its row does (ADR 14).
@@ -62,6 +95,9 @@ def _daily_deliveries(former: TicketState | None, event: events.TicketEvent) -> 
 
 def _after(state: TicketState, event: events.TicketEvent, **changes: Any) -> TicketState:
     count, day = _daily_deliveries(state, event)
+    if event.daily_delivery_count is UNSET:
+        # Release 1.0 drops the field from the row (ADR 14).
+        changes["imported"] = UNSET
     return replace(
         state,
         version=event.originator_version,
@@ -160,11 +196,19 @@ def _hash_upgraded(state: TicketState, event: events.TicketHashUpgraded) -> Tick
 
 
 def _expires_soon(state: TicketState, event: events.TicketExpirySoon) -> TicketState:
-    return _after(state, event, expiry_warned=True)
+    return _after(state, event, expiry_warned=True, imported=_still_imported(state, event))
 
 
 def _expired(state: TicketState, event: events.TicketExpired) -> TicketState:
-    return _after(state, event, expiry_warned=True, expiry_recorded=True)
+    imported = _still_imported(state, event)
+    return _after(state, event, expiry_warned=True, expiry_recorded=True, imported=imported)
+
+
+def _still_imported(state: TicketState, event: events.TicketEvent) -> Imported | UnsetType:
+    """Return the import after an event that only time has caused, so that a later row can be imported again."""
+    if not state.imported or state.imported.version != state.version:
+        return state.imported
+    return replace(state.imported, version=event.originator_version)
 
 
 def _deleted(state: TicketState, event: events.TicketDeleted) -> TicketState:
@@ -177,6 +221,7 @@ def _unknown(state: TicketState, event: UnknownEvent) -> TicketState:
 
 _EVOLVE: dict[type[Event], Callable[[Any, Any], TicketState]] = {
     events.TicketCreated: _created,
+    events.TicketImported: _imported,
     events.TicketRegenerated: _regenerated,
     events.TicketStateChanged: _state_changed,
     events.TicketPolicyAssigned: _policy_assigned,

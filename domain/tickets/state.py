@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from domain.shared.subject import Subject
@@ -11,11 +11,22 @@ from domain.tickets.daily_limit import DailyCount
 from domain.tickets.states import State
 
 
+class Imported(Struct, frozen=True, gc=False):
+    """The import of a credential.
+
+    row_digest: of the newest imported row (domain/tickets/events.py). version: of the credential until something else than
+    an import or its expiry changes it here.
+    """
+
+    row_digest: str
+    version: int
+
+
 class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     """The state of a credential at a version; the row of table `tickets` (stored as JSON, so the shape only grows).
 
     Times are aware UTC. Fields are named as in the response, in snake case. daily_delivery_count: the tickets of the UTC
-    day daily_delivery_day (None: not counted, after an event of release 1.0).
+    day daily_delivery_day (None: not counted, after an event of release 1.0). imported: absent unless it was imported.
     """
 
     client_ext_id: str
@@ -46,6 +57,7 @@ class TicketState(Struct, frozen=True, kw_only=True, gc=False):
     deleted: bool = False
     daily_delivery_count: int = 0
     daily_delivery_day: date | None = None
+    imported: Imported | UnsetType = UNSET
 
     @property
     def subject(self) -> Subject:

@@ -5,15 +5,13 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 from domain.policies.policy import HashAlgorithm, TicketPolicy
 from domain.shared.secret import Secret
+from domain.tickets.stored_hash import fast_hash, is_sha_1, is_slow
 
 SALT_BYTES = 16
 _SSHA256 = "{SSHA256}"
-_SSHA = "{SSHA}"
-ARGON2ID = "{ARGON2ID}"
 # Compared with the presented ticket if there is no credential, so that the response time is the same.
 DECOY = _SSHA256 + "A" * 64
 
@@ -50,35 +48,16 @@ def hash_ticket(ticket: ClearTicket, salt: bytes) -> str:
 
 
 def verify_ticket(ticket: ClearTicket, ticket_hash: str) -> bool:
-    """Return, in constant time, whether the ticket matches the fast hash; False for a malformed hash.
-
-    Imported `{SSHA}` hashes (SHA-1) are verified but never created.
-    """
-    for prefix, digest, size in ((_SSHA256, hashlib.sha256, 32), (_SSHA, hashlib.sha1, 20)):
-        if ticket_hash.startswith(prefix):
-            return _matches(ticket, ticket_hash.removeprefix(prefix), digest, size)
-    return False
-
-
-def is_slow(ticket_hash: str) -> bool:
-    """Return whether the hash is a password hash, which is slow and needs much memory."""
-    return ticket_hash.startswith(ARGON2ID)
+    """Return, in constant time, whether the ticket matches the fast hash; False for a malformed hash."""
+    fast = fast_hash(ticket_hash)
+    return fast is not None and hmac.compare_digest(fast.digest_of(ticket.reveal()), fast.digest)
 
 
 def is_weaker(ticket_hash: str, policy: TicketPolicy) -> bool:
     """Return whether the policy requires a stronger hash."""
-    strength = [_SSHA, _SSHA256, ARGON2ID]
-    wanted = ARGON2ID if policy.hash_algorithm is HashAlgorithm.ARGON2ID else _SSHA256
-    return strength.index(ticket_hash[: ticket_hash.index("}") + 1]) < strength.index(wanted)
-
-
-def _matches(ticket: ClearTicket, encoded: str, algorithm: Callable[[bytes], Any], size: int) -> bool:
-    try:
-        stored = base64.b64decode(encoded, validate=True)
-    except ValueError:
+    if is_slow(ticket_hash):
         return False
-    computed = algorithm(ticket.reveal().encode() + stored[size:]).digest()
-    return hmac.compare_digest(computed, stored[:size])
+    return policy.hash_algorithm is HashAlgorithm.ARGON2ID or is_sha_1(ticket_hash)
 
 
 def _salted_sha256(ticket: ClearTicket, salt: bytes) -> bytes:

@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from msgspec import UNSET
+from msgspec.structs import asdict
+
 from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.aggregate import Aggregate
 from domain.shared.attribution import Attribution
@@ -15,6 +18,7 @@ from domain.tickets import events, evolution, states
 from domain.tickets.daily_limit import DailyCount
 from domain.tickets.events import stream_id
 from domain.tickets.guessing_limit import CredentialLocked, is_guessed_out, state_after_wrong_ticket
+from domain.tickets.imported_ticket import ImportedTicket
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
 from domain.tickets.ticket import ClearTicket
@@ -37,6 +41,12 @@ class CredentialFinal(Refusal):
     """An archived credential cannot be changed, only deleted."""
 
     CODE = "CredentialFinal"
+
+
+class ImportConflict(Refusal):
+    """A row cannot be imported, since this service has changed or created the credential."""
+
+    CODE = "ImportConflict"
 
 
 class Verdict(StrEnum):
@@ -86,6 +96,41 @@ class TicketCredential(Aggregate[TicketState]):
             valid_from=validity.start,
             valid_to=validity.end,
             daily_delivery_count=count,
+            by=by,
+        )
+
+    def has_row(self, row_digest: str) -> bool:
+        """Return whether this row was the last one that was imported, also if the credential has changed since."""
+        imported = self.state.imported if self.state else UNSET
+        return imported is not UNSET and imported.row_digest == row_digest
+
+    def check_importable(self, ext_id: str) -> None:
+        """Raise ImportConflict unless the user never had a credential, or has an imported one that was not changed here."""
+        current = self.state
+        if current is None:
+            return
+        if current.deleted:
+            raise ImportConflict("The user had a ticket here, which was deleted. Create a new one.")
+        if not current.imported:
+            raise ImportConflict("The user has a ticket that this service created.")
+        if current.imported.version != current.version:
+            raise ImportConflict(
+                f"The ticket was imported and then changed here: its version is {current.version}."
+            )
+        if current.ext_id != ext_id:
+            raise ImportConflict(f"The ticket was imported with the extId {current.ext_id!r}.")
+
+    def import_(
+        self, subject: Subject, ticket: ImportedTicket, policy: TicketPolicy, *, by: Attribution
+    ) -> None:
+        """Take over the credential of another system. A due warning of its expiry is not recorded. Raises ImportConflict."""
+        self.check_importable(ticket.ext_id)
+        self.emit(
+            events.TicketImported,
+            client_ext_id=subject.client_ext_id,
+            user_ext_id=subject.user_ext_id,
+            **asdict(ticket),
+            expiry_warned=_warning_due(policy, ticket.valid_to) <= by.timestamp,
             by=by,
         )
 
@@ -197,7 +242,7 @@ class TicketCredential(Aggregate[TicketState]):
             return
         if now >= current.valid_to:
             self.emit(events.TicketExpired, valid_to=current.valid_to, by=by)
-        elif not current.expiry_warned and self._warning_due(policy) <= now:
+        elif not current.expiry_warned and _warning_due(policy, current.valid_to) <= now:
             self.emit(events.TicketExpirySoon, valid_to=current.valid_to, by=by)
 
     def delete(self, *, by: Attribution) -> None:
@@ -214,11 +259,6 @@ class TicketCredential(Aggregate[TicketState]):
         now = by.timestamp
         return self.state.deliveries_at(now) if self.state else DailyCount.at(now, None, 0)
 
-    def _warning_due(self, policy: TicketPolicy) -> datetime:
-        """Return when TicketExpirySoon becomes due: valid_to if the policy has no threshold."""
-        days, end = policy.close_to_expiration_threshold, self.current.valid_to
-        return end if days == OFF else end - timedelta(days=days)
-
     def _changeable_state(self) -> TicketState:
         """Return the current state. Raises CredentialFinal if the credential is archived."""
         if self.current.state_name is State.ARCHIVED:
@@ -226,3 +266,9 @@ class TicketCredential(Aggregate[TicketState]):
                 "The ticket is archived and cannot be changed. Delete it and create a new one."
             )
         return self.current
+
+
+def _warning_due(policy: TicketPolicy, end: datetime) -> datetime:
+    """Return when TicketExpirySoon becomes due: the end of the validity if the policy has no threshold."""
+    days = policy.close_to_expiration_threshold
+    return end if days == OFF else end - timedelta(days=days)

@@ -4,7 +4,8 @@ import pytest
 from argon2 import extract_parameters
 
 from application.tickets.minting import SlowHash
-from domain.tickets.ticket import ARGON2ID, ClearTicket, is_slow
+from domain.tickets.stored_hash import ARGON2ID, is_slow
+from domain.tickets.ticket import ClearTicket
 from interface.outbound.keys.argon2_hash import _DECOY, Argon2Hash
 from tests.support.fakes import FakeSlowHash
 

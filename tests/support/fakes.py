@@ -10,6 +10,7 @@ from application.shared.errors import SealBroken
 from domain.shared.attribution import Attribution
 from domain.shared.secret import Secret
 from domain.shared.subject import Subject
+from domain.tickets.stored_hash import FastHash, is_slow, slow_parts, wrapped
 from domain.tickets.ticket import ClearTicket
 
 NOW = datetime(2026, 11, 23, 9, 42, tzinfo=UTC)
@@ -80,8 +81,14 @@ class FakeSlowHash:
     def hash(self, ticket: ClearTicket) -> str:
         return "{ARGON2ID}" + hashlib.sha256(ticket.reveal().encode()).hexdigest()
 
+    def wrap(self, fast: FastHash) -> str:
+        return wrapped(fast, "$" + hashlib.sha256(fast.digest).hexdigest())
+
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
-        return self.hash(ticket) == ticket_hash
+        if ticket_hash is None or not is_slow(ticket_hash):
+            return False
+        secret, phc = slow_parts(ticket.reveal(), ticket_hash)
+        return hashlib.sha256(secret).hexdigest() == phc.removeprefix("$")
 
 
 def attribution(**changes: object) -> Attribution:

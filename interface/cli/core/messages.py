@@ -4,12 +4,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from msgspec.json import Encoder
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from interface.verify_evidence import shown
 
@@ -36,6 +44,18 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; a terminal shows a bar. Raises OSError."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        progress.open(file, "rb", description=file.name) as content,
+    ):
+        yield content
 
 
 def print_report(text: str) -> None:

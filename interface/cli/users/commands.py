@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from application.users.import_users import COLUMNS, ImportReport
 from interface.cli.core.ids import checked_client
-from interface.cli.core.messages import fail, print_report
+from interface.cli.core.messages import fail, print_report, reading
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -59,10 +58,7 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
         """
         report = ImportReport()
         try:
-            with (
-                _progress() as progress,
-                progress.open(file, "rb", description=file.name) as content,
-            ):
+            with reading(file) as content:
                 chunks = iter(lambda: content.read(_CHUNK_BYTES), b"")
                 actions.import_users(
                     chunks, client, dry_run=dry_run, ignore_columns=ignore_columns, report=report
@@ -90,12 +86,6 @@ def add_commands(cli: typer.Typer, actions: UserActions) -> None:
             Console().print("Another process records the users now.")
         else:
             Console().print(f"{count} users recorded.", highlight=False)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _print_report(report: ImportReport, *, dry_run: bool) -> None:

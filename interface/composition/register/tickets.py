@@ -2,6 +2,7 @@
 
 from application.tickets.create_ticket import CreateTicket, create_ticket
 from application.tickets.expire_tickets import NoteExpiry, note_expiry
+from application.tickets.import_ticket import ImportTicket, import_ticket
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket, delete_ticket, modify_ticket
 from application.tickets.regenerate_ticket import RegenerateTicket, regenerate_ticket
 from application.tickets.verify_ticket import VerifyTicket, verify_ticket
@@ -27,6 +28,7 @@ def room(_: RouteContext) -> Room:
 CAPABILITY = Capability(
     handlers={
         CreateTicket: create_ticket,
+        ImportTicket: import_ticket,
         RegenerateTicket: regenerate_ticket,
         ModifyTicket: modify_ticket,
         DeleteTicket: delete_ticket,

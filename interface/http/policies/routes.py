@@ -9,7 +9,7 @@ from starlette.responses import Response
 from application.policies.define_policy import DefinePolicy, read_policies, read_policy
 from application.policies.records import policies_of
 from application.policies.response import PolicyList, PolicyResponse, to_response
-from application.shared.fields import Comment
+from application.shared.fields import Comment, integral
 from application.shared.wire import camel_case_fields, from_camel_case
 from application.transaction.outcomes import Outcome
 from domain.policies.policy import TicketPolicy
@@ -20,7 +20,7 @@ from interface.http.core.headers import IfMatch, IfNoneMatch
 from interface.http.core.openapi import body, links_to, lists, puts, reads
 from interface.http.core.path import BASE_PATH, ID_SCHEMA
 from interface.http.core.responses import found, json_response
-from interface.http.core.schemas import StrictBody, integral
+from interface.http.core.schemas import StrictBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Policy"], route_class=CallRoute)
 POLICY_MODIFY = "AccessControl.PolicyModify"

@@ -17,6 +17,7 @@ from application.record.ledger import Checkpoint, HistoryQuery, Ledger
 from application.record.past_states import PastStates
 from application.record.proof_nodes import ProofNodes
 from application.record.stream_heads import StreamHeads
+from application.shared.fields import Date
 from application.shared.paging import Page
 from application.shared.wire import UtcDate, utc_date
 from interface.http.core.call import Call
@@ -34,7 +35,6 @@ from interface.http.core.paging import (
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import HISTORY_VIEW
 from interface.http.core.problems import Malformed
-from interface.http.core.schemas import Date
 from interface.http.record.schemas import (
     ActorFilter,
     CorrelationFilter,

@@ -6,12 +6,11 @@ from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 from typing_extensions import TypedDict
 
-from application.shared.fields import Comment
+from application.shared.fields import Comment, integral
 from application.subscriptions.records import Target
 from application.subscriptions.security_stream import POLL, PUSH
 from domain.subscriptions.subscription import Method, Terms
 from interface.http.core.path import ID_SCHEMA
-from interface.http.core.schemas import integral
 
 StreamName = Annotated[str, Field(min_length=1, max_length=50)]
 _Uri = Annotated[str, Field(min_length=1, max_length=200)]

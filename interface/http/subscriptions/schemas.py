@@ -7,11 +7,11 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from application.feed.feed import TYPES
-from application.shared.fields import Comment
+from application.shared.fields import Comment, integral
 from application.subscriptions.read_subscriptions import SubscriptionResponse
 from interface.http.core.paging import POSITIVE
 from interface.http.core.path import ID_SCHEMA
-from interface.http.core.schemas import StrictBody, integral
+from interface.http.core.schemas import StrictBody
 
 SubscriptionName = Annotated[
     str, Path(description="Name of the subscription.", examples=["siem"], json_schema_extra=ID_SCHEMA)

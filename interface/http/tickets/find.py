@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import TypeAdapter, WithJsonSchema
 from starlette.responses import Response
 
-from application.shared.fields import ExtId
+from application.shared.fields import Date, ExtId
 from application.shared.paging import Page
 from application.tickets.find_tickets import TicketQuery, find_tickets, page_key_of
 from application.tickets.response import TicketResponse, to_response
@@ -26,7 +26,6 @@ from interface.http.core.paging import (
 )
 from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import CREDENTIAL_VIEW
-from interface.http.core.schemas import Date
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
 LIST = "/{clientExtId:segment}/tickets"

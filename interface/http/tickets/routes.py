@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 
 from application.record.history import past_ticket
-from application.shared.fields import Comment, ExtId
+from application.shared.fields import Comment, Date, ExtId, integral
 from application.tickets.create_ticket import CreateTicket
 from application.tickets.modify_ticket import DeleteTicket, ModifyTicket
 from application.tickets.records import ticket, ticket_of
@@ -30,7 +30,7 @@ from interface.http.core.permissions import (
 )
 from interface.http.core.problems import Malformed
 from interface.http.core.responses import found, json_response, no_content
-from interface.http.core.schemas import Date, StrictBody, integral
+from interface.http.core.schemas import StrictBody
 from interface.http.delivery.routes import delivery_headers, with_delivery_headers
 from interface.http.record.routes import RecordPart
 

@@ -3,7 +3,8 @@
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from domain.tickets.ticket import ARGON2ID, ClearTicket
+from domain.tickets.stored_hash import ARGON2ID, FastHash, slow_parts, wrapped
+from domain.tickets.ticket import ClearTicket
 
 # OWASP (ASVS 5.0, appendix C): 46 MiB, one pass, one lane.
 _MEMORY_KIB = 46 * 1024
@@ -21,11 +22,15 @@ class Argon2Hash:
         """Return `{ARGON2ID}` and the PHC string."""
         return ARGON2ID + str(self._hasher.hash(ticket.reveal()))
 
+    def wrap(self, fast: FastHash) -> str:
+        """Return the stored form of Argon2id over the digest of an imported hash."""
+        return wrapped(fast, str(self._hasher.hash(fast.digest)))
+
     def matches(self, ticket: ClearTicket, ticket_hash: str | None) -> bool:
         """Return whether the hash is of the ticket; without a hash, False at the same cost."""
-        phc = _DECOY if ticket_hash is None else ticket_hash.removeprefix(ARGON2ID)
+        secret, phc = slow_parts(ticket.reveal(), ticket_hash or f"{ARGON2ID}{_DECOY}")
         try:
-            self._hasher.verify(phc, ticket.reveal())
+            self._hasher.verify(phc, secret)
         except (VerificationError, InvalidHashError):
             return False
         return ticket_hash is not None

@@ -27,7 +27,7 @@ from application.transaction.details import DetailsKey
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Change
 from domain.delivery.ticket_delivery import Obsolete
-from domain.policies.policy import HashAlgorithm, SendingMethod
+from domain.policies.policy import HashAlgorithm, SendingMethod, WeakHash
 from domain.policies.policy_definition import PolicyKey
 from domain.shared.errors import REFUSALS
 from domain.shared.secret import Secret
@@ -213,6 +213,7 @@ def test_every_event_has_a_golden_ledger_row() -> None:
     [
         (State, "initial active tmp-locked fail-locked reset-code admin-changed disabled archived"),
         (HashAlgorithm, "SSHA256 ARGON2ID"),
+        (WeakHash, "SSHA SSHA256"),
         (SendingMethod, "Email HTMLemail PDFemail PDFstore Webhook None"),
         (Obsolete, "replaced expired erased deleted archived not-sent"),
         (Method, "webhook set-push set-poll"),

@@ -108,7 +108,5 @@ def test_the_table_in_the_docs_is_the_table() -> None:
 
 def reached(states_of: tuple[State | None, ...]) -> str:
     """Return the states that a ticket can have, by their names."""
-    names = [
-        "(none)" if state is None else f"`{state}`" for state in states_of if state not in states._OTHERS
-    ]
+    names = ["(none)" if state is None else f"`{state}`" for state in states_of]
     return ", ".join(names)

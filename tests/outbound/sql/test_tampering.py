@@ -924,6 +924,7 @@ def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
     """A new event with a client, or a new kind of stream, must derive its origin (Event.origin)."""
     names_its_stream = {
         "TicketCreated",
+        "TicketImported",
         *(topic for topic in EVENTS if topic.startswith("TicketDeliver")),
         "PolicyDefined",
         AccessNoted.TOPIC,

@@ -1,0 +1,54 @@
+"""The actions of the commands that import and export credentials."""
+
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from application.tickets.import_tickets import CHUNK, Import, ImportReport, import_tickets
+from application.tickets.minting import SlowWork
+from application.transaction.command import Command
+from domain.record.installation import INSTALLATION
+from interface.composition.installation import operator
+from interface.composition.service import in_background
+from interface.outbound.keys.argon2_hash import Argon2Hash
+from interface.settings import InvalidSettings, Settings, read_settings
+from interface.trace_context import new_traceparent
+
+
+def _settings() -> Settings:
+    """Return the settings with larger transactions, since no caller waits for one row."""
+    return read_settings().model_copy(update={"max_batch": CHUNK // 2})
+
+
+def import_from(
+    chunks: Iterable[bytes],
+    client_ext_id: str,
+    *,
+    source: str,
+    salt_first: bool,
+    dry_run: bool,
+    report: ImportReport,
+) -> None:
+    """Import the credentials of a file of JSON lines. Raises Unavailable, InvalidSettings."""
+    if client_ext_id == INSTALLATION.client_ext_id:
+        raise InvalidSettings(f"client {client_ext_id!r} is the installation, which has no users")
+    terms = Import(
+        client_ext_id=client_ext_id,
+        source=source,
+        salt_first=salt_first,
+        dry_run=dry_run,
+        actor=operator(),
+        correlation_id=new_traceparent(),
+        command_id=secrets.token_hex(16),
+    )
+    slow_hash = Argon2Hash()
+    # The outbox key is created before the first ticket: a store with tickets and without a key has lost it.
+    started = in_background(_settings(), with_outbox=not dry_run)
+    # A slow hash releases the interpreter lock.
+    with started as (_, background), ThreadPoolExecutor(os.cpu_count()) as threads:
+
+        def finish(works: Sequence[SlowWork]) -> Iterable[Command]:
+            return threads.map(lambda work: work.finish(slow_hash), works)
+
+        import_tickets(chunks, terms, submit=background.submit_all, finish=finish, report=report)
