@@ -48,8 +48,8 @@ class ImportTicket(TicketCommand, frozen=True, kw_only=True):
 def import_ticket(command: ImportTicket, unit: UnitOfWork, *, clock: Clock) -> Answer:
     """Import the credential, unless this row was imported before.
 
-    The body of the answer has the kind of the hash, what was done with it, and the values that the policy supplied.
-    Raises UserNotFound, UnknownPolicy, InvalidIdentifier, InvalidValidity, ImportConflict, SlowWork.
+    The body of the answer has the kind of the hash, its treatment, and the names of the values that the policy supplied.
+    Raises UserNotFound, PreconditionFailed, UnknownPolicy, InvalidIdentifier, InvalidValidity, ImportConflict, SlowWork.
     """
     user(unit, command.subject)
     row, state = command.row, unit.get(TICKETS, command.subject)
@@ -57,6 +57,7 @@ def import_ticket(command: ImportTicket, unit: UnitOfWork, *, clock: Clock) -> A
     digest = row.digest(command.source, salt_first=command.salt_first)
     if credential.has_row(digest):
         return command.done(Outcome.UNCHANGED, None, None)
+    command.precondition.check(state.version if state and not state.deleted else None)
     check_new_id("extId", row.extId)
     credential.check_importable(row.extId)
     key = _policy_key(command, unit)

@@ -34,7 +34,7 @@ class ImportReport:
     """The result of an import.
 
     created, changed, unchanged, refused: numbers of rows. states, hashes: numbers of imported credentials by state and by kind
-    of hash; treatments: by what was done with the hash, and assumed: by the field that the policy supplied. codes: numbers of
+    of hash; treatments: by `wrapped` or `admitted`, and assumed: by the field that the policy supplied. codes: numbers of
     refused rows by code; faults: one message per refused row, with its line (from 1), of the first MAX_FAULTS ones.
     """
 

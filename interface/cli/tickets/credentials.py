@@ -38,7 +38,8 @@ def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
             Path, typer.Argument(help="JSON lines in UTF-8, a credential per line.", dir_okay=False)
         ],
         client: Annotated[
-            str, typer.Option(help="Client of the users, who are registered before.", callback=checked_client)
+            str,
+            typer.Option(help="Client of the users; they are registered before.", callback=checked_client),
         ],
         source: Annotated[
             str, typer.Option(help="Name of the other system, for the record.", callback=checked_id)

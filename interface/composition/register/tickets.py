@@ -16,13 +16,13 @@ from interface.http.core.permissions import (
     DELIVERY_OVERRIDE,
 )
 from interface.http.core.room import Room
-from interface.http.tickets import find, regenerate, routes, verify
+from interface.http.tickets import find, import_, regenerate, routes, verify
 from interface.outbound.sql.ticket_table import TICKET_TABLE
 
 
 def room(_: RouteContext) -> Room:
     """Return the routes of tickets."""
-    return Room([regenerate.router, routes.router, verify.router, find.router])
+    return Room([regenerate.router, routes.router, verify.router, find.router, import_.router])
 
 
 CAPABILITY = Capability(
@@ -40,6 +40,7 @@ CAPABILITY = Capability(
     permissions=(
         CREDENTIAL_CREATE,
         CREDENTIAL_DELETE,
+        import_.CREDENTIAL_IMPORT,
         CREDENTIAL_MODIFY,
         CREDENTIAL_VERIFY,
         CREDENTIAL_VIEW,

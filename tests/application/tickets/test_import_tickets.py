@@ -227,7 +227,7 @@ def test_a_reset_makes_such_a_ticket_active(service: Service, state: State) -> N
     assert service.verify(service.newest())["verified"]
 
 
-def test_a_temporary_lock_without_an_end_lasts_as_long_as_the_policy_says(service: Service) -> None:
+def test_a_temporary_lock_without_an_end_lasts_as_long_as_that_of_the_policy(service: Service) -> None:
     report = imported(service, row(stateName="tmp-locked", validity={}))
 
     assert dict(report.assumed) == {"validity.to": 1, "lockedUntil": 1}

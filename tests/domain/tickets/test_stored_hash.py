@@ -41,7 +41,7 @@ def test_a_hash_with_a_salt_of_any_length_matches_its_ticket(
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
 @given(st.text(), salts)
-def test_a_prepended_salt_is_a_kind_of_its_own(kind: str, ticket: str, salt: bytes) -> None:
+def test_a_prepended_salt_is_a_separate_kind(kind: str, ticket: str, salt: bytes) -> None:
     stored = with_prepended_salt(hashed(kind, ticket, salt, salt_first=True))
 
     assert kind_of(stored) == f"P{kind}"

@@ -79,7 +79,7 @@ def test_every_list_and_stream_of_the_document_is_bounded(web: Web, limits: Larg
     ]
 
     assert [answer.status_code for answer in refused] == [429] * len(found)
-    assert len(found) == 12
+    assert len(found) == 13
 
 
 @pytest.mark.parametrize("path", ["users", "events", "ssf/streams"])

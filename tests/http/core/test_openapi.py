@@ -58,6 +58,7 @@ STATUSES = {
     ("delete", USER): {204, 400, 401, 403, 404, 406, 412, 413, 429, 500, 503},
     ("get", f"{POLICIES}/{{policyExtId}}"): READ,
     ("put", f"{POLICIES}/{{policyExtId}}"): WRITE - {404} | {200, 201},
+    ("post", f"{BASE}/{{clientExtId}}/import"): WRITE | {200},
     ("get", f"{TICKET}/history"): LIST,
     ("get", f"{TICKET}/deliveries"): LIST,
     ("post", f"{TICKET}/deliveries/retry"): (WRITE - {412, 415}) | {202},

@@ -44,6 +44,7 @@ ENDLESS = "streamEvents"
 
 EVENT_EFFECTS: Mapping[type[Event], str] = {
     tickets.TicketCreated: "ticket created",
+    tickets.TicketImported: "ticket imported",
     tickets.TicketRegenerated: "old ticket invalid",
     tickets.TicketDeleted: "old ticket invalid",
     tickets.TicketStateChanged: "state changed",
@@ -144,6 +145,8 @@ class Walk:
 def _filled(body: Any, values: Mapping[str, str]) -> Any:
     if isinstance(body, dict):
         return {key: _filled(value, values) for key, value in body.items()}
+    if isinstance(body, list):
+        return [_filled(value, values) for value in body]
     return body.format(**values) if isinstance(body, str) else body
 
 
@@ -202,6 +205,12 @@ class Case:
 
 
 STREAM = {"stream_id": "{streamId}"}
+IMPORTED = {
+    "extId": "t",
+    "userExtId": "{userExtId}",
+    "stateName": "active",
+    "ticket": "{{SSHA256}}" + "A" * 64,
+}
 CASES = [
     Case("regenerateTicket", locked, "of a locked ticket"),
     Case("regenerateTicket", limited, "after the daily limit"),
@@ -218,6 +227,7 @@ CASES = [
     Case("verifyTicket", ticket, "with the right ticket", body={"ticket": "{ticket}"}),
     Case("verifyTicket", ticket, "with a wrong ticket", body={"ticket": "wrong"}),
     Case("findTickets"),
+    Case("importTickets", user, body={"source": "old", "items": [IMPORTED]}),
     Case("getDeliveries", ticket),
     Case("retryDeliveries", ticket),
     Case("registerUser", nothing, "of a new user", body={"email": "v@example.com"}),

@@ -80,6 +80,7 @@ def test_every_operation_leaves_its_event_or_is_listed_with_a_reason(caller: Cal
     """A new operation fails until it is called here."""
     change_users_and_policies(caller)
     change_tickets(caller)
+    import_tickets(caller)
     change_subscriptions(caller)
     change_streams(caller)
     caller.does("createTicket", ("TicketCreated", *TICKET), body={"extId": "t-1"})
@@ -116,6 +117,14 @@ def change_tickets(caller: Caller) -> None:
     caller.does("verifyTicket", ("WrongTicketPresented", *TICKET), body={"ticket": "wrong"})
     caller.does("verifyTicket", ("TicketVerified", *TICKET), body={"ticket": newest})
     caller.does("deleteTicket", ("TicketDeleted", *TICKET))
+
+
+def import_tickets(caller: Caller) -> None:
+    row = {"extId": "t-2", "userExtId": "user-2", "stateName": "active", "ticket": "{SSHA256}" + "A" * 64}
+    registered = ("UserRegistered", "User", "user-2")
+    caller.does("registerUser", registered, userExtId="user-2", body={"email": "u@example.com"})
+    imported = ("TicketImported", "TicketCredential", "t-2")
+    caller.does("importTickets", imported, body={"source": "old", "items": [row]})
 
 
 def change_subscriptions(caller: Caller) -> None:

@@ -144,6 +144,7 @@ def test_the_complete_response_to_defining_a_policy(web: Web) -> None:
                 "sendingMethod": ["PDFstore", "Email"],
                 "closeToExpirationThreshold": 10,
                 "maxDailyDeliveryCount": None,
+                "admittedHashes": [],
             },
         }
     )
