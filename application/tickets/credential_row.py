@@ -4,11 +4,11 @@ import hashlib
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from application.shared.fields import Comment, Date, ExtId, integral, mismatch
 from domain.tickets.states import State
-from domain.tickets.stored_hash import MAX_HASH_LENGTH, fault_of_hash, with_prepended_salt
+from domain.tickets.stored_hash import MAX_HASH_LENGTH, with_prepended_salt
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 Count = Annotated[int, Field(ge=0, le=2**31 - 1, strict=True), BeforeValidator(integral)]
@@ -17,16 +17,9 @@ _Reason = Annotated[
 ]
 
 
-def _checked(ticket_hash: str) -> str:
-    if fault := fault_of_hash(ticket_hash):
-        raise ValueError(fault)
-    return ticket_hash
-
-
 TicketHash = Annotated[
     str,
     StringConstraints(max_length=MAX_HASH_LENGTH),
-    AfterValidator(_checked),
     Field(description="The hash with its algorithm prefix: `{SSHA256}`, `{SSHA}` or `{ARGON2ID}`."),
 ]
 

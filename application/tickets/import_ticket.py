@@ -16,13 +16,22 @@ from application.transaction.unit_of_work import UnitOfWork
 from application.users.records import user
 from domain.policies.policy import TicketPolicy, WeakHash
 from domain.policies.policy_definition import PolicyKey
+from domain.shared.errors import Kind, Refusal
 from domain.shared.identifiers import check_new_id
 from domain.tickets.imported_ticket import ImportedTicket
 from domain.tickets.states import State
-from domain.tickets.stored_hash import fast_hash, is_sha_1, kind_of, wrapped
+from domain.tickets.stored_hash import fast_hash, fault_of_hash, is_sha_1, kind_of, wrapped
 from domain.tickets.ticket import is_weaker
 from domain.tickets.ticket_credential import TicketCredential
 from domain.tickets.validity import Validity
+
+
+class UnusableHash(Refusal):
+    """No ticket can be verified against the hash of a row."""
+
+    CODE = "HashUnusable"
+    KIND = Kind.INVALID
+
 
 WRAPPED, ADMITTED = "wrapped", "admitted"
 VALIDITY, LOCK = "validity.to", "lockedUntil"
@@ -49,10 +58,12 @@ def import_ticket(command: ImportTicket, unit: UnitOfWork, *, clock: Clock) -> A
     """Import the credential, unless this row was imported before.
 
     The body of the answer has the kind of the hash, its treatment, and the names of the values that the policy supplied.
-    Raises UserNotFound, PreconditionFailed, UnknownPolicy, InvalidIdentifier, InvalidValidity, ImportConflict, SlowWork.
+    Raises UserNotFound, UnusableHash, PreconditionFailed, UnknownPolicy, InvalidIdentifier, InvalidValidity, ImportConflict, SlowWork.
     """
     user(unit, command.subject)
     row, state = command.row, unit.get(TICKETS, command.subject)
+    if fault := fault_of_hash(row.ticket):
+        raise UnusableHash(f"ticket {fault}.")
     credential = TicketCredential.of(command.subject, state)
     digest = row.digest(command.source, salt_first=command.salt_first)
     if credential.has_row(digest):

@@ -25,6 +25,7 @@ from domain.shared.subject import Subject
 CHUNK = 1000
 MAX_FAULTS = 1000
 ROW_INVALID, DUPLICATE = "RowInvalid", "DuplicateUser"
+DUPLICATE_MESSAGE = "An earlier row has the same userExtId."
 # A row with its line.
 _Read = tuple[int, CredentialRow]
 
@@ -159,7 +160,7 @@ def _valid(chunks: Iterable[bytes], report: ImportReport) -> Iterator[_Read]:
             report.refuse(line.line, ROW_INVALID, str(fault))
             continue
         if row.userExtId in seen:
-            report.refuse(line.line, DUPLICATE, f"an earlier row has the userExtId {row.userExtId!r}")
+            report.refuse(line.line, DUPLICATE, DUPLICATE_MESSAGE)
             continue
         seen.add(row.userExtId)
         yield line.line, row

@@ -1,17 +1,28 @@
 """The actions of the commands that import and export credentials."""
 
+import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
+from application.policies.define_policy import read_policies
+from application.policies.response import to_response
+from application.record.history import log_items, log_pages
+from application.record.ledger import HistoryQuery
+from application.shared.wire import to_json
+from application.tickets.export_tickets import export_tickets
 from application.tickets.import_tickets import CHUNK, Import, ImportReport, import_tickets
 from application.tickets.minting import SlowWork
 from application.transaction.command import Command
+from application.users.export_users import export_users
 from domain.record.installation import INSTALLATION
 from interface.composition.installation import operator
+from interface.composition.record import settings_of_a_store, watched
 from interface.composition.service import in_background
 from interface.outbound.keys.argon2_hash import Argon2Hash
+from interface.outbound.system import system_clock
 from interface.settings import InvalidSettings, Settings, read_settings
 from interface.trace_context import new_traceparent
 
@@ -52,3 +63,19 @@ def import_from(
             return threads.map(lambda work: work.finish(slow_hash), works)
 
         import_tickets(chunks, terms, submit=background.submit_all, finish=finish, report=report)
+
+
+def export_of(client_ext_id: str) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield the name and the text of each file of an export. Raises UnknownClient, Unavailable, InvalidSettings."""
+    with in_background(settings_of_a_store()) as (running, background):
+        watched(background, client_ext_id, "", "tickets credentials export")
+        store = running.store
+        for state in read_policies(client_ext_id, store=store):
+            policy = to_response(state).model_dump(mode="json", include={"parameters", "defaultPolicy"})
+            yield f"policies/{quote(state.policy_ext_id, safe='')}.json", iter([f"{json.dumps(policy)}\n"])
+        yield "users.csv", export_users(client_ext_id, store=store)
+        rows = export_tickets(client_ext_id, store=store, clock=system_clock)
+        yield "credentials.ndjson", (f"{to_json(row)}\n" for row in rows)
+        pages = log_pages(HistoryQuery(client_ext_id), ledger=store)
+        items = (item for page in pages for item in log_items(page, ledger=store))
+        yield "history.ndjson", (f"{to_json(item)}\n" for item in items)

@@ -65,14 +65,14 @@ _PARTS = 16
 _FEW = 10_000
 
 
-def _settings_of_a_store() -> Settings:
+def settings_of_a_store() -> Settings:
     """Return the settings. Raises InvalidSettings if there is no store."""
     settings = read_settings()
     require_store(settings)
     return settings
 
 
-def _watched(background: Background, client: str, user: str, operation: str, **filters: object) -> Subject:
+def watched(background: Background, client: str, user: str, operation: str, **filters: object) -> Subject:
     """Record that a user of the command line reads a client's record, with the filters that are set. Raises UnknownClient."""
     subject = Subject(client, user)
     values = {name: value for name, value in filters.items() if value is not None}
@@ -94,15 +94,15 @@ def _watched(background: Background, client: str, user: str, operation: str, **f
 
 def show_history(client: str, user: str) -> list[HistoryItem]:
     """Return the history of a user's ticket. Raises TicketNotFound, Unavailable, InvalidSettings."""
-    with in_background(_settings_of_a_store()) as (running, background):
-        subject = _watched(background, client, user, "tickets history")
+    with in_background(settings_of_a_store()) as (running, background):
+        subject = watched(background, client, user, "tickets history")
         return list(history(subject, ledger=running.store))
 
 
 def show_past(client: str, user: str, at: datetime | None, version: int | None) -> str:
     """Return a ticket as it was, as JSON. Raises TicketNotFound, Unavailable, InvalidSettings."""
-    with in_background(_settings_of_a_store()) as (running, background):
-        subject = _watched(background, client, user, "tickets replay", at=at, atVersion=version)
+    with in_background(settings_of_a_store()) as (running, background):
+        subject = watched(background, client, user, "tickets replay", at=at, atVersion=version)
         moment = at or (None if version else system_clock())
         row, now = past_ticket(
             subject, store=running.store, clock=system_clock, kept=PastStates(), at=moment, version=version
@@ -121,8 +121,8 @@ def export_log(
 
     with_bytes: each with its stream and the stored bytes.
     """
-    with in_background(_settings_of_a_store()) as (running, background):
-        _watched(background, client, "", "tickets audit export", **{"from": begin, "to": end})
+    with in_background(settings_of_a_store()) as (running, background):
+        watched(background, client, "", "tickets audit export", **{"from": begin, "to": end})
         ledger = running.store
         size = ledger.size(client)
         for page in log_pages(HistoryQuery(client, begin=begin, end=end), ledger=ledger):
@@ -139,14 +139,14 @@ def _bytes_of(entry: LedgerEntry) -> Mapping[str, str]:
 
 def list_permanent_comments(client: str, user: str | None) -> Iterator[LogItem]:
     """Yield the entries whose comment cannot be erased. Raises UnknownClient, Unavailable, InvalidSettings."""
-    with in_background(_settings_of_a_store()) as (running, background):
-        _watched(background, client, user or "", "tickets audit permanent-comments")
+    with in_background(settings_of_a_store()) as (running, background):
+        watched(background, client, user or "", "tickets audit permanent-comments")
         yield from permanent_comments(client, user, ledger=running.store)
 
 
 def sign_now(client: str) -> str:
     """Return a checkpoint of a client's current ledger. Raises LedgerBroken, Unavailable, InvalidSettings."""
-    with in_background(_settings_of_a_store()) as (running, _):
+    with in_background(settings_of_a_store()) as (running, _):
         made = make_checkpoint(client, ledger=running.store, signer=running.keys, clock=system_clock)
         if made is None:
             raise TicketNotFound(f"Client {client!r} has no ledger: it has no events.")
@@ -167,10 +167,10 @@ def export_evidence(
         if older.client_ext_id != scope.client_ext_id:
             raise InvalidSettings(f"{checkpoint} is a checkpoint of client {older.client_ext_id!r}")
         since = older.size
-    with in_background(_settings_of_a_store()) as (running, background):
+    with in_background(settings_of_a_store()) as (running, background):
         filters = {**given}
         user = str(filters.pop("user") or "")
-        _watched(background, scope.client_ext_id, user, "tickets evidence export", **filters)
+        watched(background, scope.client_ext_id, user, "tickets evidence export", **filters)
         return make_evidence(
             scope,
             ledger=running.store,
@@ -191,7 +191,7 @@ def check_record(
 
     processes: None for one per core. Raises Unavailable, InvalidSettings.
     """
-    settings = _settings_of_a_store()
+    settings = settings_of_a_store()
     keys, findings = ledger_keys(settings), Findings()
     outside = _outside(checkpoints, settings)
     with closing(open_store(settings)) as store:
@@ -235,7 +235,7 @@ def run_check(
     every_seconds: do nothing if the newest check is younger. processes: None for one per core.
     """
     os.nice(_LOWEST_PRIORITY)
-    with closing(open_store(_settings_of_a_store())) as store, store.lease("check") as held:
+    with closing(open_store(settings_of_a_store())) as store, store.lease("check") as held:
         if not held:
             return "Another process runs this job now."
         if is_recent(newest_check(store), system_clock(), timedelta(seconds=every_seconds)):
@@ -245,7 +245,7 @@ def run_check(
 
 def rebuild_rows(report: Callable[[int, int], None]) -> Findings:
     """Rebuild the read model from the events; see application.record.replay.rebuild. Raises Unavailable, InvalidSettings."""
-    settings = _settings_of_a_store()
+    settings = settings_of_a_store()
     with closing(open_store(settings)) as store:
         findings = Findings(faults=[*store.mistyped_values()])
         clients, entries = store.clients(), sum(size for _, size in store.sizes())

@@ -10,7 +10,7 @@ from application.tickets.expire_tickets import ExpiryReport, expire_tickets
 from application.transaction.command import Answer, Command
 from domain.record.installation import OperatorActed
 from interface.cli.tickets import commands, credentials
-from interface.composition.credentials import import_from
+from interface.composition.credentials import export_of, import_from
 from interface.composition.installation import note
 from interface.composition.record import run_check
 from interface.composition.row_seals import reopen_now, seal_now
@@ -53,4 +53,6 @@ def add_commands(cli: typer.Typer) -> None:
         run_expiry=run_expiry, run_check=run_check, seal_rows=seal_now, reopen_seals=reopen_now
     )
     commands.add_commands(cli, actions)
-    credentials.add_commands(cli, credentials.CredentialActions(import_credentials=import_from))
+    credentials.add_commands(
+        cli, credentials.CredentialActions(import_credentials=import_from, export=export_of)
+    )

@@ -1,7 +1,8 @@
-"""The commands that import credentials of another system."""
+"""The commands that import and export credentials."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from application.tickets.import_tickets import ImportReport
+from interface.cli.core.files import open_private
 from interface.cli.core.ids import checked_client, checked_id
-from interface.cli.core.messages import fail, print_report, reading
+from interface.cli.core.messages import fail, print_line, print_report, reading
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -21,11 +23,14 @@ class CredentialActions:
     """The actions of the commands; interface/composition creates it."""
 
     import_credentials: Callable[..., None]
+    export: Callable[[str], Iterator[tuple[str, Iterator[str]]]]
 
 
 def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
     """Add the commands."""
-    credentials = typer.Typer(help="Credentials of another system, with their hashes.", no_args_is_help=True)
+    credentials = typer.Typer(
+        help="Credentials with their hashes, from and for other systems.", no_args_is_help=True
+    )
     cli.add_typer(credentials, name="credentials")
 
     @credentials.callback()
@@ -75,6 +80,36 @@ def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
         _print_report(report, dry_run=dry_run)
         if report.refused:
             raise SystemExit(1)
+
+    _add_export(credentials, actions)
+
+
+def _add_export(credentials: typer.Typer, actions: CredentialActions) -> None:
+    @credentials.command()
+    def export(
+        client: Annotated[str, typer.Argument(help="Client (tenant).", callback=checked_client)],
+        output: Annotated[
+            Path,
+            typer.Option(
+                "--output", "-o", help="The directory to write, which must not exist.", file_okay=False
+            ),
+        ],
+    ) -> None:
+        """Write policies, users, credentials with their hashes, and the history of a client, for another installation.
+
+        The files contain personal data and hashes; only you can read them. docs/migration.md describes them.
+        """
+        files = actions.export(client)
+        first = next(files)
+        try:
+            output.mkdir(0o700)
+            for name, content in chain([first], files):
+                (output / name).parent.mkdir(0o700, exist_ok=True)
+                with open_private(output / name) as file:
+                    file.writelines(part.encode() for part in content)
+                print_line(str(output / name))
+        except OSError as error:
+            fail(f"{output} cannot be written: {error}")
 
 
 def _print_report(report: ImportReport, *, dry_run: bool) -> None:

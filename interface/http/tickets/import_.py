@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from application.shared.fields import ExtId
 from application.shared.wire import to_json
 from application.tickets.credential_row import CredentialRow
 from application.tickets.import_ticket import ImportTicket
+from application.tickets.import_tickets import DUPLICATE, DUPLICATE_MESSAGE
 from application.transaction.command import Answer, IdempotencyKeyReused
 from domain.shared.subject import Subject
 from interface.http.core.call import Call
@@ -20,7 +22,6 @@ from interface.http.core.call_route import Bound, CallRoute, depends_for_client
 from interface.http.core.headers import IdempotencyKey, digest
 from interface.http.core.openapi import body, plain_writes
 from interface.http.core.path import BASE_PATH
-from interface.http.core.problems import Malformed
 from interface.http.core.schemas import StrictBody
 
 router = APIRouter(prefix=BASE_PATH, tags=["Ticket"], route_class=CallRoute)
@@ -79,14 +80,14 @@ async def import_(
     """
     wanted, context = call.body(ImportBody), call.command_context()
     client_ext_id, first = call.subject.client_ext_id, context["command_id"]
-    if len({row.userExtId for row in wanted.items}) < len(wanted.items):
-        raise Malformed("items: two rows have the same userExtId.")
-    commands = [
-        ImportTicket(
+    # Of the rows of a user, only the first is imported.
+    rows = {row.userExtId: row for row in reversed(wanted.items)}
+    commands = {
+        user: ImportTicket(
             **{
                 **context,
-                "subject": Subject(client_ext_id, row.userExtId),
-                "command_id": digest(first, str(number)),
+                "subject": Subject(client_ext_id, user),
+                "command_id": digest(first, user),
                 "retryable": context["retryable"] and not wanted.dryRun,
             },
             reason=row.modificationComment,
@@ -95,27 +96,29 @@ async def import_(
             salt_first=wanted.saltFirst,
             dry_run=wanted.dryRun,
         )
-        for number, row in enumerate(wanted.items)
-    ]
-    answers: list[Answer] = []
-    for begin in range(0, len(commands), _TOGETHER):
-        part = map(call.service.execute, commands[begin : begin + _TOGETHER])
-        answers += await asyncio.gather(*part)
-    items = [_outcome(row, answer) for row, answer in zip(wanted.items, answers, strict=True)]
+        for user, row in rows.items()
+    }
+    answers: dict[str, Answer] = {}
+    users = iter(commands)
+    while part := list(islice(users, _TOGETHER)):
+        found = await asyncio.gather(*[call.service.execute(commands[user]) for user in part])
+        answers |= zip(part, found, strict=True)
+    items = [_outcome(row, answers.pop(row.userExtId, None)) for row in wanted.items]
     counts = Counter(item["outcome"] for item in items)
-    found: dict[str, Any] = {"dryRun": wanted.dryRun, "counts": counts, "items": items}
-    return Response(to_json(found), media_type="application/json", headers={"Cache-Control": "no-store"})
+    response: dict[str, Any] = {"dryRun": wanted.dryRun, "counts": counts, "items": items}
+    return Response(to_json(response), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _outcome(row: CredentialRow, answer: Answer) -> ImportedRow:
-    """Return the outcome of a row. Raises IdempotencyKeyReused, which concerns the request."""
+def _outcome(row: CredentialRow, answer: Answer | None) -> ImportedRow:
+    """Return the outcome of a row. answer: None for a second row of a user. Raises IdempotencyKeyReused."""
+    if answer is None:
+        return _refused(row, DUPLICATE, DUPLICATE_MESSAGE)
     if answer.refusal == IdempotencyKeyReused.CODE:
         answer.unwrap()
     if answer.refusal:
-        return {
-            "userExtId": row.userExtId,
-            "outcome": "refused",
-            "code": answer.refusal,
-            "message": answer.body,
-        }
+        return _refused(row, answer.refusal, answer.body)
     return {"userExtId": row.userExtId, "outcome": answer.outcome, "code": None, "message": None}
+
+
+def _refused(row: CredentialRow, code: str, message: str) -> ImportedRow:
+    return {"userExtId": row.userExtId, "outcome": "refused", "code": code, "message": message}

@@ -317,7 +317,7 @@ def test_a_dry_run_reports_the_same_and_changes_nothing(service: Service) -> Non
     [
         (b"{", "RowInvalid: not JSON"),
         (row(more=1), "RowInvalid: more: Extra inputs"),
-        (row(ticket="{MD5}AAAA"), "RowInvalid: ticket: must begin with one of"),
+        (row(ticket="{MD5}AAAA"), "HashUnusable: ticket must begin with one of"),
         (row(stateName="new"), "RowInvalid: stateName: Input should be"),
         (row(failureCount=-1), "RowInvalid: failureCount: Input should be"),
         (row(type="PUK"), "RowInvalid: type: Input should be 'Ticket Authorization'"),
@@ -346,7 +346,7 @@ def test_a_row_with_a_fault_is_refused_with_its_line_and_code(
 def test_a_second_row_of_a_user_is_refused(service: Service) -> None:
     report = imported(service, row(), row(failureCount=1))
 
-    assert report.faults == ["line 2: DuplicateUser: an earlier row has the userExtId 'user-123'"]
+    assert report.faults == ["line 2: DuplicateUser: An earlier row has the same userExtId."]
 
 
 def test_a_ticket_of_this_service_is_not_replaced(service: Service) -> None:

@@ -94,12 +94,22 @@ def test_if_match_is_checked_for_each_row(web: Web) -> None:
     assert [item["code"] for item in answer.json()["items"]] == ["PreconditionFailed"]
 
 
+def test_a_second_row_of_a_user_is_refused(web: Web) -> None:
+    given_user(web)
+
+    answer = web.client.post(IMPORT, json=body(row(), row(failureCount=1))).json()
+
+    assert [(item["outcome"], item["code"]) for item in answer["items"]] == [
+        ("created", None),
+        ("refused", "DuplicateUser"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
         (body(), "items: List should have at least 1 item"),
-        (body(row(), row()), "items: two rows have the same userExtId."),
-        (body(row(ticket="{MD5}AAAA")), "items.0.ticket: must begin with one of"),
+        (body(row(stateName="new")), "items.0.stateName: Input should be"),
         (body(row(), source=""), "source: String should have at least 1 character"),
         (body(row(), saltFirst="yes"), "saltFirst: Input should be a valid boolean"),
     ],
