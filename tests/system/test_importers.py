@@ -4,15 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from application.tickets.credential_row import CredentialRow
 from interface.http.policies.routes import PolicyBody
+from tests.bench import peer
 from tests.domain.tickets.test_stored_hash import hashed
 from tests.support.command import tickets
 from tests.support.server import ROOT, serving
+from tests.system.test_bench_peer import NOT_INSTALLED
 
 IMPORTERS = ROOT / "docs" / "importers"
 CSV = f"""\
@@ -123,3 +126,80 @@ def test_a_policy_of_nevisidm_is_a_body_of_a_policy(parameters: Any, expected: A
     assert body == {"parameters": expected, "defaultPolicy": True}
     PolicyBody.model_validate(body)
     assert done.stderr == f"not converted: {dropped} (1)\n"
+
+
+# Run by the Python of privacyIDEA: prints the code of each token.
+GIVEN_TOKENS = """
+import json, os
+from privacyidea.app import create_app
+from privacyidea.lib.token import enable_token, init_token
+from privacyidea.lib.user import User
+
+app = create_app(config_name="production", config_file=os.environ["PRIVACYIDEA_CONFIGFILE"], silent=True)
+codes = {}
+with app.app_context():
+    for number, kind, terms in (
+        (1, "registration", {"pin": ""}),
+        (2, "pw", {"otpkey": "of-the-second-user", "pin": ""}),
+        (3, "registration", {"pin": "1234"}),
+        (4, "registration", {"pin": "", "validity_period_end": "2036-01-01T00:00+0100"}),
+        (4, "pw", {"otpkey": "newer", "pin": ""}),
+    ):
+        user = User(f"user-{number}", realm="bank")
+        token = init_token({"type": kind, "serial": f"{kind}-{number}", "genkey": 1, **terms}, user=user)
+        codes[f"user-{number}"] = token.token.get_otpkey().getKey().decode()
+        if number == 2:
+            token.token.failcount = 3
+            token.token.save()
+    enable_token("pw-4", enable=False)
+print(json.dumps(codes))
+"""
+
+
+@NOT_INSTALLED
+@pytest.mark.timeout(300)  # privacyIDEA starts slowly
+def test_tokens_of_privacyidea_are_imported(tmp_path: Path) -> None:
+    theirs = tmp_path / "privacyidea"
+    theirs.mkdir()
+    url = f"sqlite:///{theirs}/privacyidea.sqlite"
+    stage: Any = SimpleNamespace(store="SQLite", directory=theirs)
+    peer._manage(theirs, url, "setup", "create_tables")
+    peer._manage(theirs, url, "config", "import", given=peer._users(stage, url))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(peer.HOME / "bin/python"), *arguments],
+            env=peer._environment(theirs, url),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    codes = json.loads(run("-c", GIVEN_TOKENS).stdout.splitlines()[-1])
+    convert = str(IMPORTERS / "privacyidea" / "convert.py")
+
+    done = run(convert, "credentials", "bank")
+
+    assert run(convert, "credentials", "bank").stdout == done.stdout
+    rows = {row["userExtId"]: row for row in rows_of(done.stdout)}
+    assert {user: (row["extId"], row["stateName"]) for user, row in rows.items()} == {
+        "user-1": ("registration-1", "active"),
+        "user-2": ("pw-2", "active"),
+        "user-4": ("pw-4", "disabled"),
+    }
+    assert rows["user-2"]["failedLoginCount"] == 3
+    assert not [code for code in codes.values() if code in done.stdout + done.stderr]
+    assert "not converted: tokens with a PIN (1)" in done.stderr
+    assert "not converted: tokens of a user with a newer one (1)" in done.stderr
+    (tmp_path / "rows.ndjson").write_text(done.stdout)
+    users = run(convert, "users", "bank").stdout.replace(",,", ",u@example.com,")
+    (tmp_path / "users.csv").write_text("\n".join(users.splitlines()[:10]) + "\n")
+    assert tickets(tmp_path, "users", "import", "users.csv", "--client", "bank").returncode == 0
+    given = ("--client", "bank", "--source", "privacyidea")
+    imported = tickets(tmp_path, "credentials", "import", "rows.ndjson", *given)
+    assert imported.returncode == 0, imported.stderr
+    with serving(tmp_path, f"sqlite:///{tmp_path}/var/tickets.db") as server:
+        answer = server.client.post("/bank/users/user-1/ticket/verify", json={"ticket": codes["user-1"]})
+        assert answer.json()["verified"]
+        answer = server.client.post("/bank/users/user-4/ticket/verify", json={"ticket": codes["user-4"]})
+        assert answer.json()["reason"] == "disabled"
