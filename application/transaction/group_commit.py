@@ -112,6 +112,10 @@ class GroupCommit:
         Must be called from the same event loop each time. Cancellation drops a queued command; it does not affect a
         command that the writer has taken. Raises Unavailable (including Overloaded), SlowWork.
         """
+        return await self.queue(command)
+
+    def queue(self, command: Command) -> "asyncio.Future[Answer]":
+        """Queue the command; the future has the result of `execute`. Raises Overloaded."""
         if self._closing or len(self._queue) >= self._max_waiting:
             raise Overloaded("Too many requests are queued. Retry later.")
         loop = asyncio.get_running_loop()
@@ -122,7 +126,7 @@ class GroupCommit:
             # requests, too.
             loop.call_soon(self._begin, context=Context())
             self._is_scheduled = True
-        return await queued.future
+        return queued.future
 
     @property
     def queued(self) -> int:
@@ -357,8 +361,8 @@ class Background:
         """Queue many commands by one call to the loop; the future returns their answers and exceptions in the same order."""
 
         async def answers() -> list[Answer | BaseException]:
-            running = map(self._commands.execute, commands)
-            return await asyncio.gather(*running, return_exceptions=True)
+            queued = map(self._commands.queue, commands)  # without a task for each
+            return await asyncio.gather(*queued, return_exceptions=True)
 
         return asyncio.run_coroutine_threadsafe(answers(), self._loop)
 
