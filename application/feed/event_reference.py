@@ -113,6 +113,7 @@ FIELDS = {
     "successCount": "Accepted tickets over the life of the credential.",
     "source": "Name of the other system.",
     "sourceVersion": "Version of the credential in the other system; null: unknown.",
+    "historyDigest": "SHA-256 of the document with the history in the other system, in hexadecimal; absent: without such a document.",
     "defaultPolicy": "Whether the policy is the default of the client.",
     "parameters": "All parameters of the policy.",
     "operation": "The operationId, or the command of the command line.",

@@ -124,6 +124,7 @@ PUBLISHED_NAMES = {
     "success_count": "successCount",
     "source": "source",
     "source_version": "sourceVersion",
+    "history_digest": "historyDigest",
     "is_default": "defaultPolicy",
     "parameters": "parameters",
     "operation": "operation",

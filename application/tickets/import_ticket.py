@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from application.policies.records import default_policy, policy
@@ -45,12 +46,16 @@ class WrappedHash(NamedTuple):
 
 
 class ImportTicket(TicketCommand, frozen=True, kw_only=True):
-    """Import a row. salt_first: the salt of a fast hash stands before the ticket. dry_run: check it, and change nothing."""
+    """Import a row. salt_first: the salt of a fast hash stands before the ticket. dry_run: check it, and change nothing.
+
+    history_digest: hex SHA-256 of the document with the history of the credential in the other system.
+    """
 
     row: CredentialRow
     source: str
     salt_first: bool = False
     dry_run: bool = False
+    history_digest: str | None = None
     wrapped: WrappedHash | None = None
 
 
@@ -97,6 +102,7 @@ def import_ticket(command: ImportTicket, unit: UnitOfWork, *, clock: Clock) -> A
             source=command.source,
             source_version=row.version,
             row_digest=digest,
+            history_digest=command.history_digest or UNSET,
         )
         credential.import_(command.subject, ticket, current_policy, by=by)
         save(unit, credential)

@@ -88,6 +88,7 @@ class Import:
     actor: str
     correlation_id: str
     command_id: str
+    history_digest: str | None = None
 
     def command(self, line: int, row: CredentialRow) -> ImportTicket:
         """Return the command that imports a row."""
@@ -103,6 +104,7 @@ class Import:
             source=self.source,
             salt_first=self.salt_first,
             dry_run=self.dry_run,
+            history_digest=self.history_digest,
         )
 
 

@@ -69,6 +69,7 @@ class TicketImported(TicketEvent):
 
     source: the name of that system. source_version: of the credential in it; None: unknown. row_digest: hex SHA-256 of source
     and row without its comment, by which an import recognises the row. expiry_warned: a warning of its expiry was already due.
+    history_digest: hex SHA-256 of the document with its history in that system; absent: without such a document.
     """
 
     TOPIC = "TicketImported"
@@ -95,6 +96,7 @@ class TicketImported(TicketEvent):
     source: str
     source_version: int | None
     row_digest: str
+    history_digest: str | UnsetType = UNSET
 
     @property
     def origin(self) -> Origin:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain.tickets.states import State
 
@@ -29,3 +29,4 @@ class ImportedTicket(Struct, frozen=True, kw_only=True, gc=False):
     source: str
     source_version: int | None
     row_digest: str
+    history_digest: str | UnsetType = UNSET

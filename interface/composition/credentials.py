@@ -39,6 +39,7 @@ def import_from(
     source: str,
     salt_first: bool,
     dry_run: bool,
+    history_digest: str | None,
     report: ImportReport,
 ) -> None:
     """Import the credentials of a file of JSON lines. Raises Unavailable, InvalidSettings."""
@@ -52,6 +53,7 @@ def import_from(
         actor=operator(),
         correlation_id=new_traceparent(),
         command_id=secrets.token_hex(16),
+        history_digest=history_digest,
     )
     slow_hash = Argon2Hash()
     # The outbox key is created before the first ticket: a store with tickets and without a key has lost it.

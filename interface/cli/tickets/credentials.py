@@ -1,5 +1,6 @@
 """The commands that import and export credentials."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -58,6 +59,14 @@ def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Check every row against the store, and change nothing.")
         ] = False,
+        history: Annotated[
+            Path | None,
+            typer.Option(
+                help="The signed document with the history in the other system: the events contain its SHA-256.",
+                exists=True,
+                dir_okay=False,
+            ),
+        ] = None,
     ) -> None:
         """Import the credentials of another system; a second run changes nothing, so an interrupted one is repeated.
 
@@ -66,10 +75,16 @@ def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
         """
         report = ImportReport()
         try:
+            history_digest = _digest(history) if history else None
             with reading(file) as content:
-                chunks = iter(lambda: content.read(_CHUNK_BYTES), b"")
                 actions.import_credentials(
-                    chunks, client, source=source, salt_first=salt_first, dry_run=dry_run, report=report
+                    iter(lambda: content.read(_CHUNK_BYTES), b""),
+                    client,
+                    source=source,
+                    salt_first=salt_first,
+                    dry_run=dry_run,
+                    history_digest=history_digest,
+                    report=report,
                 )
         except OSError as error:
             fail(f"{file} cannot be read: {error}")
@@ -82,6 +97,11 @@ def add_commands(cli: typer.Typer, actions: CredentialActions) -> None:
             raise SystemExit(1)
 
     _add_export(credentials, actions)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _add_export(credentials: typer.Typer, actions: CredentialActions) -> None:

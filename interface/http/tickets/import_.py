@@ -40,6 +40,13 @@ class ImportBody(StrictBody):
         StrictBool, Field(description="The salt of a fast hash stands before the ticket, not after it.")
     ] = False
     dryRun: Annotated[StrictBool, Field(description="Check the rows, and change nothing.")] = False
+    historyDigest: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{64}$",
+            description="SHA-256 of the document with the history in the other system, in hexadecimal.",
+        ),
+    ] = None
     items: Annotated[list[CredentialRow], Field(min_length=1, max_length=MAX_ROWS)]
 
 
@@ -95,6 +102,7 @@ async def import_(
             source=wanted.source,
             salt_first=wanted.saltFirst,
             dry_run=wanted.dryRun,
+            history_digest=wanted.historyDigest,
         )
         for user, row in rows.items()
     }

@@ -41,14 +41,19 @@ def finish(works: Sequence[SlowWork]) -> Iterable[Command]:
 
 
 def imported(
-    service: Service, *rows: Any, dry_run: bool = False, salt_first: bool = False, source: str = "old"
+    service: Service,
+    *rows: Any,
+    dry_run: bool = False,
+    salt_first: bool = False,
+    history_digest: str | None = None,
 ) -> ImportReport:
     """Import rows: as dicts, or as lines."""
     terms = Import(
         client_ext_id=CLIENT,
-        source=source,
+        source="old",
         salt_first=salt_first,
         dry_run=dry_run,
+        history_digest=history_digest,
         actor="os:operator",
         correlation_id=TRACEPARENT,
         command_id=f"import-{next(_ids)}",
@@ -372,6 +377,19 @@ def test_another_ext_id_is_another_credential(service: Service) -> None:
     assert imported(service, row(extId="t-2")).faults == [
         "line 1: ImportConflict: The ticket was imported with the extId 't-1'."
     ]
+
+
+def test_the_event_contains_the_digest_of_the_former_history_if_there_is_one(service: Service) -> None:
+    service.register(subject=Subject(CLIENT, "b"))
+    imported(service, row(), history_digest="f" * 64)
+    imported(service, row(userExtId="b", extId="b"))
+
+    with_history, without = [
+        entry.state for entry in service.store.entries(CLIENT, 0, 10) if entry.topic == "TicketImported"
+    ]
+
+    assert b'"history_digest":"' + b"f" * 64 in with_history
+    assert b"history_digest" not in without
 
 
 def test_an_erased_user_stays_erased(service: Service) -> None:

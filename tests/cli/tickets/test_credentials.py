@@ -1,5 +1,6 @@
 """The commands that import and export credentials (both stores)."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -66,10 +67,12 @@ def test_an_import_leaves_an_event_and_a_report(database_url: str, tmp_path: Pat
     rows = (tmp_path / "rows.ndjson").read_text()
     (tmp_path / "rows.ndjson").write_text(rows + "{}\n")
 
-    report = import_(tmp_path, database_url, status=1)
+    report = import_(tmp_path, database_url, "--history", "users.csv", status=1)
 
     assert "│ hash ARGON2ID+SSHA │ 2 │ │ hash wrapped │ 2 │ │ refused: RowInvalid │ 1 │" in report
     assert "line 3: RowInvalid: extId: Field required; userExtId: Field required" in report
+    shown = run(tmp_path, database_url, "audit", "export", CLIENT)
+    assert hashlib.sha256((tmp_path / "users.csv").read_bytes()).hexdigest() in shown
     assert [change for change in changes(database_url) if change[0] == "TicketImported"] == [
         ("TicketImported", "user-0", operator()),
         ("TicketImported", "user-1", operator()),
