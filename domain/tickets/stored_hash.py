@@ -9,6 +9,7 @@ An imported salt has any length from 1 to 1000 bytes. The last form wraps a fast
 """
 
 import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Callable
@@ -40,6 +41,7 @@ _FAST = {
     "PSSHA256": _Digest(hashlib.sha256, 32, salt_first=True),
     "PSSHA": _Digest(hashlib.sha1, 20, salt_first=True),
 }
+_PREFIXES = {f"{{{kind}}}": kind for kind in _FAST}
 _SHA_1 = ("SSHA", "PSSHA")
 
 
@@ -73,14 +75,14 @@ def is_sha_1(ticket_hash: str) -> bool:
 
 def fast_hash(ticket_hash: str) -> FastHash | None:
     """Return the parts of a fast hash; None: it is malformed, or of another kind."""
-    kind = kind_of(ticket_hash)
-    form = _FAST.get(kind)
-    if form is None:
+    end = ticket_hash.find("}") + 1
+    kind = _PREFIXES.get(ticket_hash[:end])
+    if kind is None:
         return None
-    stored = _decoded(ticket_hash[len(kind) + 2 :])
-    if stored is None or len(stored) < form.size:
+    stored, size = _decoded(ticket_hash[end:]), _FAST[kind].size
+    if stored is None or len(stored) < size:
         return None
-    return FastHash(kind, stored[: form.size], stored[form.size :])
+    return FastHash(kind, stored[:size], stored[size:])
 
 
 def with_prepended_salt(ticket_hash: str) -> str:
@@ -119,7 +121,7 @@ def fault_of_hash(ticket_hash: str) -> str | None:
             return "is not a PHC string of Argon2id with at most 256 MiB, 10 passes and 16 lanes"
         return None
     if kind_of(ticket_hash) not in _FAST:
-        return f"must begin with one of {', '.join(f'{{{kind}}}' for kind in _FAST)}, {ARGON2ID}"
+        return f"must begin with one of {', '.join(_PREFIXES)}, {ARGON2ID}"
     fast = fast_hash(ticket_hash)
     if fast is None or not 1 <= len(fast.salt) <= _MAX_SALT:
         return "is not base64 of a digest and a salt of 1 to 1000 bytes"
@@ -134,6 +136,6 @@ def _digest_of(kind: str, salt: bytes, ticket: str) -> bytes:
 
 def _decoded(encoded: str) -> bytes | None:
     try:
-        return base64.b64decode(encoded, validate=True)
+        return binascii.a2b_base64(encoded, strict_mode=True)
     except ValueError:
         return None

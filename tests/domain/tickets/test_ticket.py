@@ -83,7 +83,17 @@ def test_another_ticket_does_not_match(right: str, wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "malformed", ["", "{SSHA256}", "{SSHA256}%%%", "{SSHA256}AAAA", "{MD5}AAAA", "plain", "{SSHA256}é"]
+    "malformed",
+    [
+        "",
+        "{SSHA256}",
+        "{SSHA256}%%%",
+        "{SSHA256}AAAA",
+        "{MD5}AAAA",
+        "plain",
+        f"xSSHA256}}{'A' * 64}",
+        "{SSHA256}é",
+    ],
 )
 def test_a_malformed_hash_matches_no_ticket(malformed: str) -> None:
     assert not verify_ticket(ClearTicket(""), malformed)
