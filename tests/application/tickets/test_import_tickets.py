@@ -9,15 +9,17 @@ import pytest
 from application.tickets.expire_tickets import NoteExpiry
 from application.tickets.import_tickets import Import, ImportReport, import_tickets
 from application.tickets.minting import SlowWork
+from application.tickets.verify_ticket import VerifyTicket
 from application.transaction.command import Command
 from domain.policies.policy import HashAlgorithm, TicketPolicy, WeakHash
 from domain.shared.subject import Subject
 from domain.tickets.events import stream_id
 from domain.tickets.states import State
 from domain.tickets.stored_hash import kind_of
+from domain.tickets.ticket import ClearTicket
 from tests.domain.tickets.test_stored_hash import hashed
 from tests.support.fakes import NOW, SUBJECT, TRACEPARENT, FakeSlowHash
-from tests.support.service import Service
+from tests.support.service import Service, command
 from tests.support.stores import state_of
 
 CLIENT = SUBJECT.client_ext_id
@@ -254,6 +256,13 @@ def test_a_sha_1_hash_is_wrapped(service: Service) -> None:
     assert (dict(report.hashes), dict(report.treatments)) == ({"ARGON2ID+SSHA": 1}, {"wrapped": 1})
     assert service.verify("other")["reason"] == "wrong-ticket"
     assert service.verify("the-ticket")["reason"] == "wrong-ticket"  # its policy has no hyphen
+
+
+def test_a_refusal_of_a_wrapped_ticket_costs_a_slow_hash(service: Service) -> None:
+    imported(service, row(ticket=hashed("SSHA", "abcd", b"s"), stateName="fail-locked"))
+
+    with pytest.raises(SlowWork):
+        service.commands.execute(command(VerifyTicket, ticket=ClearTicket("abcd")))
 
 
 def test_a_wrapped_ticket_is_verified_as_people_type_it(service: Service) -> None:

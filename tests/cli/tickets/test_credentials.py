@@ -13,9 +13,10 @@ from interface.composition.installation import operator
 from tests.application.tickets.test_import_tickets import ROW
 from tests.cli.core.test_every_command import changes
 from tests.domain.tickets.test_stored_hash import hashed
-from tests.support.command import tickets
+from tests.support.command import command, tickets
 from tests.support.lanes import forms
 from tests.support.ledgers import opened
+from tests.support.server import until
 from tests.support.service import service_over
 from tests.support.stores import states_of
 
@@ -59,6 +60,25 @@ def test_an_import_is_repeated_without_a_change(database_url: str, tmp_path: Pat
     assert f"│ new │ {count} │" in first
     assert f"│ unchanged │ {count} │" in again
     assert f"{2 * count:,} events" in run(tmp_path, database_url, "replay", "--check")
+
+
+def test_an_import_that_is_killed_is_repeated(database_url: str, tmp_path: Path) -> None:
+    count = 4_000
+    write(tmp_path, count)
+    run(tmp_path, database_url, "users", "import", "users.csv", "--client", CLIENT)
+    arguments = ("credentials", "import", "rows.ndjson", "--client", CLIENT, "--source", "old")
+    with command(tmp_path, *arguments, TICKETS_DATABASE_URL=database_url):
+        until(lambda: size(database_url) > count, "the first rows are imported")
+
+    import_(tmp_path, database_url)
+
+    assert count < size(database_url) == 2 * count
+    assert "nothing differs" in run(tmp_path, database_url, "replay", "--check")
+
+
+def size(database_url: str) -> int:
+    with opened(database_url) as store:
+        return store.size(CLIENT)
 
 
 def test_an_import_leaves_an_event_and_a_report(database_url: str, tmp_path: Path) -> None:

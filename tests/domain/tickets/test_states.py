@@ -10,6 +10,7 @@ from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
 from domain.shared.attribution import Attribution
 from domain.shared.errors import Refusal
 from domain.tickets import states
+from domain.tickets.imported_ticket import ImportedTicket
 from domain.tickets.states import SETTABLE, State, Transition
 from domain.tickets.ticket import ClearTicket
 from domain.tickets.ticket_credential import TicketCredential
@@ -34,7 +35,7 @@ POLICIES = [
 
 
 @given(
-    st.sampled_from(SETTABLE),
+    st.sampled_from(State),
     st.sampled_from(POLICIES),
     st.lists(st.sampled_from([*ACTIONS, states.UNLOCK]), max_size=25),
 )
@@ -42,18 +43,7 @@ def test_every_step_is_a_transition_of_the_table(
     first: State, policy: TicketPolicy, steps: list[Transition]
 ) -> None:
     now = NOW
-    validity = Validity(NOW, NOW + timedelta(days=365))
-    credential = TicketCredential.of(SUBJECT, None)
-    credential.create(
-        SUBJECT,
-        ext_id="e",
-        policy_ext_id="p",
-        state=first,
-        ticket_hash="h",
-        validity=validity,
-        daily_limit=OFF,
-        by=attribution(),
-    )
+    credential = created(first) if first in SETTABLE else imported(first)
     for chosen in steps:
         step = chosen
         by = attribution(timestamp=now)
@@ -76,6 +66,48 @@ def test_every_step_is_a_transition_of_the_table(
         if happened:
             assert before in step.sources or stored in step.sources
             assert after in step.targets
+
+
+def created(state: State) -> TicketCredential:
+    credential = TicketCredential.of(SUBJECT, None)
+    credential.create(
+        SUBJECT,
+        ext_id="e",
+        policy_ext_id="p",
+        state=state,
+        ticket_hash="h",
+        validity=Validity(NOW, NOW + timedelta(days=365)),
+        daily_limit=OFF,
+        by=attribution(),
+    )
+    return credential
+
+
+def imported(state: State) -> TicketCredential:
+    credential = TicketCredential.of(SUBJECT, None)
+    ticket = ImportedTicket(
+        ext_id="e",
+        policy_ext_id="p",
+        state_name=state,
+        state_change_reason="initialized",
+        ticket_hash="h",
+        valid_from=NOW,
+        valid_to=NOW + timedelta(days=365),
+        created=NOW,
+        last_successful_login_date=None,
+        successful_login_count=0,
+        last_failed_login_date=None,
+        failed_login_count=0,
+        failure_count=0,
+        success_count=0,
+        reset_count=0,
+        locked_until=NOW + timedelta(minutes=1) if state is State.TMP_LOCKED else None,
+        source="old",
+        source_version=None,
+        row_digest="d",
+    )
+    credential.import_(SUBJECT, ticket, TicketPolicy(), by=attribution())
+    return credential
 
 
 def act(credential: TicketCredential, policy: TicketPolicy, step: Transition, by: Attribution) -> None:

@@ -19,8 +19,26 @@ from tests.support.service import command
 from tests.support.web import BASE, Web, web_over
 
 CLIENT = f"{BASE}/client-123"
-USERS = ("anna", "bruno", "carla")
+USERS = ("anna", "bruno", "carla", "dora")
 TYPES = {"TicketCreated", "TicketRegenerated", "TicketStateChanged", "TicketDeleted", "WrongTicketPresented"}
+IMPORTED = {
+    "extId": "t-dora",
+    "userExtId": "dora",
+    "stateName": "tmp-locked",
+    "stateChangeReason": "too-many-login-failures",
+    "ticket": "{SSHA256}" + "A" * 64,
+    "validity": {"from": "2026-11-01T00:00:00Z", "to": "2027-11-01T00:00:00Z"},
+    "created": "2025-11-01T00:00:00Z",
+    "lastSuccessfulLoginDate": "2026-11-02T00:00:00Z",
+    "successfulLoginCount": 1,
+    "lastFailedLoginDate": "2026-11-03T00:00:00Z",
+    "failedLoginCount": 2,
+    "failureCount": 9,
+    "successCount": 4,
+    "resetCount": 3,
+    "lockedUntil": "2026-11-24T00:00:00Z",
+    "modificationComment": "moved",
+}
 
 
 @pytest.fixture
@@ -76,6 +94,9 @@ def test_a_read_model_of_the_feed_alone_equals_every_get(web: Web, chance: rando
     tickets: dict[str, str] = {}
     seen: set[str] = set()
     after = "0"
+    web.client.put(f"{CLIENT}/users/dora", json={"email": "dora@example.com"})
+    rows = {"source": "old", "items": [IMPORTED]}
+    assert web.client.post(f"{CLIENT}/import", json=rows).json()["counts"] == {"created": 1}
     for _ in range(25):
         for _ in range(12):
             act(web, chance, tickets)
