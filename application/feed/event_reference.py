@@ -135,6 +135,12 @@ FIELDS = {
     "began": "Time of the restore, UTC.",
     "cuts": "SHA-256 of the sizes of all ledgers at the restore, in hexadecimal.",
     "seconds": "Time between the newest event and the clock.",
+    "job": "The bulk job; absent from a reset that is no item of a bulk job.",
+    "userCount": "Number of the users of the bulk job.",
+    "usersDigest": "SHA-256 of the ids of these users as a JSON array without blanks, in the order of the job, in hexadecimal.",
+    "pace": "Maximum of resets per second; null: no maximum.",
+    "overridesLimit": "Whether the daily limit of tickets per user does not apply.",
+    "outcomes": "Number of items by outcome: `reset`, or the name of a refusal.",
 }
 """The meaning and the unit of each published field, by its name in `changed`."""
 
@@ -177,6 +183,11 @@ READ_MODEL = {
     "UserRegistered": f"{_NO_STATE} Insert the user. `version` counts the events of the user.",
     "UserChanged": f"{_NO_STATE} Read the user again if you keep a copy of the data. `version` counts the events of the user.",
     "UserErased": f"{_NO_STATE} Delete every copy of the data of the user; a `TicketDeleted` precedes it if there is a ticket.",
+    "BulkJobStarted": f"{_NO_STATE} A `TicketRegenerated` with this `job` follows for each item that is reset.",
+    "BulkJobPaused": f"{_NO_STATE} The bulk job is paused.",
+    "BulkJobResumed": f"{_NO_STATE} The bulk job is running.",
+    "BulkJobCancelled": f"{_NO_STATE} The bulk job is cancelled: its other items are never processed.",
+    "BulkJobFinished": f"{_NO_STATE} The bulk job is finished: each item was processed.",
     "AccessNoted": f"{_NO_STATE} Count it as `count` accesses by `actor`.",
     **dict.fromkeys(("OperatorActed", "RecordChecked", "StoreRestored", "ClockSetBack"), _INSTALLATION),
 }

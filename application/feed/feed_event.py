@@ -146,4 +146,10 @@ PUBLISHED_NAMES = {
     "began": "began",
     "cuts": "cuts",
     "seconds": "seconds",
+    "job": "job",
+    "user_count": "userCount",
+    "users_digest": "usersDigest",
+    "pace": "pace",
+    "overrides_limit": "overridesLimit",
+    "outcomes": "outcomes",
 }

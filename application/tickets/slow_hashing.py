@@ -54,9 +54,16 @@ class SlowHashing:
         self._thread = ThreadPoolExecutor(1, "slow-hash", initializer=prepare_thread)
         self._queue = FairQueue[tuple[str, asyncio.Future[None]]](MAX_WAITING_PER_CLIENT, MAX_WAITING)
         self._is_busy = False
+        self._executed = 0
+
+    @property
+    def executed(self) -> int:
+        """The number of commands that were given to this object."""
+        return self._executed
 
     async def execute(self, command: Command) -> Answer:
         """Run a command, and compute the slow hashes that it needs. Raises Unavailable (including Overloaded), ShareUsed."""
+        self._executed += 1
         while True:
             try:
                 return await self._execute(command)

@@ -16,6 +16,7 @@ class Kind(Enum):
     TICKET_EXISTS = auto()
     KEY_REUSED = auto()
     LIMIT = auto()
+    CONFLICT = auto()
 
 
 class Refusal(Exception):

@@ -107,13 +107,17 @@ class TicketImported(TicketEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class TicketRegenerated(TicketEvent):
-    """A new ticket replaced the former one, which is no longer accepted; locks are removed."""
+    """A new ticket replaced the former one, which is no longer accepted; locks are removed.
+
+    job: the bulk job of which the reset is an item; absent from other resets.
+    """
 
     TOPIC = "TicketRegenerated"
     ticket_hash: str
     reset_count: int
     valid_from: datetime
     valid_to: datetime
+    job: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True, kw_only=True)

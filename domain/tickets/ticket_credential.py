@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from domain.policies.policy import MAX_FAILURES, OFF, TicketPolicy
@@ -141,21 +141,16 @@ class TicketCredential(Aggregate[TicketState]):
         *,
         daily_limit: int,
         by: Attribution,
+        job: str | UnsetType = UNSET,
     ) -> ClearTicket:
         """Replace the ticket: the former one is no longer accepted, locks are removed, reset_count is incremented.
 
         mint: returns the new ticket and its hash, which may be slow, so it is called after the checks
-        (docs/http-contract.md). Returns the new ticket. Raises CredentialDisabled, CredentialArchived, DailyLimitReached, and
-        the errors of mint.
+        (docs/http-contract.md). job: the bulk job. Returns the new ticket. Raises CredentialDisabled, CredentialArchived,
+        DailyLimitReached, and the errors of mint.
         """
+        count = self.check_regenerate(daily_limit=daily_limit, by=by)
         current = self.current
-        if current.state_name is State.DISABLED:
-            raise CredentialDisabled("The ticket is disabled. Activate it before you reset it.")
-        if current.state_name not in states.REGENERATE.sources:
-            raise CredentialArchived(
-                "The ticket is archived and cannot be reset. Delete it and create a new one."
-            )
-        count = self._deliveries(by).with_next(daily_limit)
         ticket, ticket_hash = mint()
         validity = Validity.by(policy, by.timestamp)
         self.emit(
@@ -165,9 +160,24 @@ class TicketCredential(Aggregate[TicketState]):
             valid_from=validity.start,
             valid_to=validity.end,
             daily_delivery_count=count,
+            job=job,
             by=by,
         )
         return ticket
+
+    def check_regenerate(self, *, daily_limit: int, by: Attribution) -> int:
+        """Return the number of the user's tickets of the day, including the next one.
+
+        Raises CredentialDisabled, CredentialArchived, DailyLimitReached.
+        """
+        current = self.current
+        if current.state_name is State.DISABLED:
+            raise CredentialDisabled("The ticket is disabled. Activate it before you reset it.")
+        if current.state_name not in states.REGENERATE.sources:
+            raise CredentialArchived(
+                "The ticket is archived and cannot be reset. Delete it and create a new one."
+            )
+        return self._deliveries(by).with_next(daily_limit)
 
     def change_state(self, state: State, *, by: Attribution) -> None:
         """Activate, disable or archive the credential; the wrong tickets in a row remain counted.

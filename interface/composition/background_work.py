@@ -13,7 +13,9 @@ from application.record.access_log import AccessRecorder
 from application.record.checkpoint import CheckpointSender
 from application.shared.errors import Unavailable
 from application.shared.periodic import Periodic
+from application.tickets.slow_hashing import SlowHashing
 from application.transaction.command import Answer, Command
+from interface.composition.bulk import process_bulk_jobs
 from interface.composition.check_job import check_job
 from interface.composition.checkpoints import send_signed, sign_ledgers, witnesses
 from interface.composition.delivery import deliver, delivery_of
@@ -40,7 +42,7 @@ _POLL_INTERVAL_SECONDS = 1
 
 
 class BackgroundWork:
-    """Expiry, records of users, signing, sealing of rows, delivery and pushing; started and stopped with the application.
+    """Expiry, records of users, signing, sealing of rows, bulk jobs, delivery and pushing; started and stopped with the application.
 
     Raises InvalidSettings if the settings of the delivery are invalid.
     """
@@ -52,12 +54,14 @@ class BackgroundWork:
         notes: AccessRecorder,
         telemetry: Telemetry,
         probe: Probe,
+        hashing: SlowHashing,
     ) -> None:
         self._running = running
         self._live = live
         self._notes = notes
         self._telemetry = telemetry
         self._probe = probe
+        self._hashing = hashing
         self._delivery = delivery_of(running.settings) if running.settings.deliver else None
         self._stopping = threading.Event()
         self._clock_notes = set[asyncio.Task[None]]()
@@ -98,6 +102,7 @@ class BackgroundWork:
             loop.create_task(_sample_periodically(telemetry)),
         ]
         self._storing = [loop.create_task(push(running, self._live))] if settings.push else []
+        self._storing.append(loop.create_task(process_bulk_jobs(running, self._hashing)))
         if self._delivery:
             self._storing.append(
                 loop.create_task(deliver(running, self._delivery, telemetry.delivery_attempt))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 from application.policies.define_policy import read_policies
+from application.policies.records import policies_of
 from application.policies.response import to_response
 from application.record.history import log_items, log_pages
 from application.record.ledger import HistoryQuery
@@ -72,7 +73,7 @@ def export_of(client_ext_id: str) -> Iterator[tuple[str, Iterator[str]]]:
     with in_background(settings_of_a_store()) as (running, background):
         watched(background, client_ext_id, "", "tickets credentials export")
         store = running.store
-        for state in read_policies(client_ext_id, store=store):
+        for state in read_policies(client_ext_id, store.load([policies_of(client_ext_id)])):
             policy = to_response(state).model_dump(mode="json", include={"parameters", "defaultPolicy"})
             yield f"policies/{quote(state.policy_ext_id, safe='')}.json", iter([f"{json.dumps(policy)}\n"])
         yield "users.csv", export_users(client_ext_id, store=store)

@@ -89,7 +89,10 @@ def http_app(running: RunningService, *more: Room) -> FastAPI:
     notes = AccessRecorder(running.commands.execute, system_clock, telemetry.unrecorded_access)
     running.commands.observe = telemetry.batch
     running.listeners.clock.newest = running.store.newest_time()
-    work = BackgroundWork(running, live, notes, telemetry, probe)
+    hashing = SlowHashing(
+        running.commands.execute, Argon2Hash(), telemetry.slow_hash, prepare_thread=prefer_other_threads
+    )
+    work = BackgroundWork(running, live, notes, telemetry, probe, hashing)
     running.listeners.clock.observe = work.clock_set_back
     running.listeners.callers = CallerWatch(_thresholds(settings), telemetry.sudden_activity)
 
@@ -118,7 +121,7 @@ def http_app(running: RunningService, *more: Room) -> FastAPI:
         exposition=telemetry.exposition,
     )
     return create_app(
-        _service(running, notes, telemetry, keys),
+        _service(running, notes, telemetry, keys, hashing),
         [*rooms(context), *more],
         lifespan,
         telemetry.request,
@@ -137,16 +140,15 @@ def _thresholds(settings: Settings) -> Mapping[Activity, int]:
 
 
 def _service(
-    running: RunningService, notes: AccessRecorder, telemetry: Telemetry, keys: KeySet | IssuerKeys
+    running: RunningService,
+    notes: AccessRecorder,
+    telemetry: Telemetry,
+    keys: KeySet | IssuerKeys,
+    hashing: SlowHashing,
 ) -> Service:
     settings = running.settings
     return Service(
-        execute=SlowHashing(
-            running.commands.execute,
-            Argon2Hash(),
-            telemetry.slow_hash,
-            prepare_thread=prefer_other_threads,
-        ).execute,
+        execute=hashing.execute,
         load=GroupRead(running.store).load,
         store=running.reads,
         accesses=notes,

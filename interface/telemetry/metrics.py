@@ -20,6 +20,7 @@ from application.tickets.regenerate_ticket import RegenerateTicket
 from application.tickets.slow_hashing import SlowHashObserver
 from application.transaction.command import Answer
 from application.transaction.group_commit import Batch
+from application.transaction.outcomes import Outcome
 from domain.record.installation import RecordChecked
 from interface.http.core.envelope import Exchange
 
@@ -140,7 +141,8 @@ class Metrics:
             if isinstance(answer, Answer) and answer.refusal:
                 self._refusals.labels(answer.refusal).inc()
             elif isinstance(answer, Answer) and isinstance(command, RegenerateTicket):
-                self._resets.inc()
+                # An item of a bulk job that was processed before changes nothing.
+                self._resets.inc(answer.outcome == Outcome.CHANGED)
             failed |= isinstance(answer, Unavailable)
         if failed:
             self._failed.inc()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from interface.composition.register import (
+    bulk,
     delivery,
     feed,
     health,
@@ -17,7 +18,7 @@ from interface.composition.register.contexts import HandlerContext, Handlers, Ro
 from interface.http.core.room import Room
 
 # The order of their operations in the OpenAPI document.
-_MODULES = (tickets, delivery, users, policies, record, feed, subscriptions, ssf, health)
+_MODULES = (tickets, bulk, delivery, users, policies, record, feed, subscriptions, ssf, health)
 CAPABILITIES = [module.CAPABILITY for module in _MODULES]
 TABLES = [table for capability in CAPABILITIES for table in capability.tables]
 PERMISSIONS = sorted(permission for capability in CAPABILITIES for permission in capability.permissions)

@@ -90,6 +90,7 @@ def create_app(
             PathTable(routers, state, framework),
             observe=observe,
             headers=secure_headers(NOTHING, hsts_seconds),
+            body_limits={end: limit for room in rooms for end, limit in room.body_limits.items()},
             headers_of={_DOCS: secure_headers(policy_of_page(html), hsts_seconds)},
             around=partial(_with_cors, origins=cors_origins) if cors_origins else None,
         )

@@ -158,14 +158,15 @@ class CallRoute(APIRoute):
 
 async def _content(receive: Receive) -> bytes:
     """Return the body of a request, which nearly always came with its head. Raises ClientDisconnect, BodyTooLarge."""
-    content, more = b"", True
+    # Joined once: a large body has many messages.
+    parts, more = list[bytes](), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        content += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return content
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def depends(*permissions: str, media_types: Sequence[str] = (JSON,)) -> Any:

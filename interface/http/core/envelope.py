@@ -48,7 +48,8 @@ class Envelope:
     """Limits the body, accepts or creates the traceparent, and turns unhandled exceptions into a 500 with an id.
 
     observe: called after every response; must not block.
-    headers: of every response; headers_of: the headers of a path instead.
+    headers: of every response; headers_of: the headers of a path instead. body_limits: of bodies in bytes, by the end of the
+    path, instead of BODY_LIMIT_BYTES.
     around: middleware around all responses, including those to unhandled exceptions.
 
     It also routes by the path as sent, still percent-encoded, so that an id may contain any character, an
@@ -63,6 +64,7 @@ class Envelope:
         *,
         headers: Headers,
         headers_of: Mapping[str, Headers],
+        body_limits: Mapping[str, int] | None = None,
         around: Callable[[ASGIApp], ASGIApp] | None = None,
     ) -> None:
         self._app = app
@@ -70,6 +72,8 @@ class Envelope:
         self._observe = observe
         self._headers = headers
         self._headers_of = headers_of
+        self._body_limits = dict(body_limits or {})
+        self._large_paths = tuple(self._body_limits)
         self._serve = around(self._answer) if around else self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +126,10 @@ class Envelope:
             CURRENT_REQUEST.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, state = _BoundedBody(scope, receive), scope["state"]
+        path, limit = scope["path"], BODY_LIMIT_BYTES
+        if path.endswith(self._large_paths):
+            limit = next(limit for end, limit in self._body_limits.items() if path.endswith(end))
+        body, state = _BoundedBody(scope, receive, limit), scope["state"]
         try:
             body.check_declared_length()
             await self._app(scope, body.receive, send)
@@ -158,8 +165,9 @@ def _given_traceparent(headers: RequestHeaders) -> str | None:
 class _BoundedBody:
     """Reads the body of a request, up to the limit."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
         self._headers: RequestHeaders = scope["state"]["headers"]
+        self._limit = limit
         self._receive = receive
         self._received = 0
         self._ended = False
@@ -167,15 +175,15 @@ class _BoundedBody:
     def check_declared_length(self) -> None:
         """Raise BodyTooLarge if the Content-Length exceeds the limit."""
         for length in self._headers.getlist("content-length"):
-            if int(length) > BODY_LIMIT_BYTES:
-                raise _too_large()
+            if int(length) > self._limit:
+                raise self._too_large()
 
     async def receive(self) -> Message:
         """Receive the next message. Raises BodyTooLarge."""
         message = await self._receive()
         self._count(message)
-        if self._received > BODY_LIMIT_BYTES:
-            raise _too_large()
+        if self._received > self._limit:
+            raise self._too_large()
         return message
 
     async def drain(self) -> None:
@@ -191,6 +199,5 @@ class _BoundedBody:
         self._received += len(message.get("body", b""))
         self._ended = not message.get("more_body")
 
-
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body may have {BODY_LIMIT_BYTES} bytes at most.")
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body may have {self._limit} bytes at most.")

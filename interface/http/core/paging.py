@@ -54,6 +54,10 @@ class WantedPage:
             token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
         return Pagination(continuationToken=token, limit=self.limit)
 
+    def after_number(self, last: int | None) -> Pagination:
+        """Return the pagination after a numbered item; None: this page is the last."""
+        return self.next(None if last is None else PageKey(str(last), ""))
+
 
 def page(call: Call) -> WantedPage:
     """Return the requested page. Raises Malformed."""
@@ -81,8 +85,7 @@ def numbered_page(call: Call) -> tuple[WantedPage, int]:
 
 def numbered_page_response(wanted: WantedPage, items: list[Any], last: int | None) -> Response:
     """Return a page of numbered items; the next page begins after `last`, None: this is the last page."""
-    place = None if last is None else PageKey(str(last), "")
-    content = {"items": items, "_pagination": wanted.next(place).model_dump()}
+    content = {"items": items, "_pagination": wanted.after_number(last).model_dump()}
     return Response(to_json(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

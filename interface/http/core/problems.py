@@ -112,6 +112,7 @@ PROBLEMS: dict[type[Exception] | Kind, Status] = {
     MethodNotAllowed: Status(405, "Method not allowed", "errors.methodNotAllowed"),
     NotAcceptable: Status(406, "Not acceptable", "errors.notAcceptable"),
     Kind.STALE_VERSION: Status(409, "The version is not the current one", "errors.optimisticLockingFailure"),
+    Kind.CONFLICT: Status(409, "Conflict with the current state", "errors.conflict"),
     Kind.PRECONDITION: Status(412, "Precondition failed", "errors.optimisticLockingFailure"),
     BodyTooLarge: Status(413, "The body is too large", "errors.payloadTooLarge"),
     UnsupportedMediaType: Status(415, "Unsupported media type", "errors.unsupportedMediaType"),

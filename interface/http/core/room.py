@@ -1,7 +1,7 @@
 """A room of the HTTP edge: the routes of one capability, and their dependencies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -12,10 +12,14 @@ Parts = Mapping[type, Any]
 
 @dataclass(frozen=True)
 class Room:
-    """The routes of a capability. part: their dependencies, an instance of a class that the room declares."""
+    """The routes of a capability. part: their dependencies, an instance of a class that the room declares.
+
+    body_limits: the maximum of bytes of a body, by the end of the path, where it exceeds that of other paths.
+    """
 
     routers: Sequence[APIRouter]
     part: object | None = None
+    body_limits: Mapping[str, int] = field(default_factory=dict)
 
 
 def parts_of(rooms: Sequence[Room]) -> Parts:

@@ -17,8 +17,9 @@ from interface.http.core.path import BASE_PATH
 from interface.http.core.permissions import SUBSCRIPTION_MODIFY
 from interface.http.core.problems import Malformed
 from interface.http.core.responses import json_response
+from interface.http.core.schemas import CommentBody
 from interface.http.subscriptions.routes import PATH
-from interface.http.subscriptions.schemas import CommentBody, FromPosition, SubscriptionName
+from interface.http.subscriptions.schemas import FromPosition, SubscriptionName
 
 router = APIRouter(prefix=BASE_PATH, tags=["Subscriptions"], route_class=CallRoute)
 

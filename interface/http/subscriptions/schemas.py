@@ -81,12 +81,6 @@ class SubscriptionBody(StrictBody):
     modificationComment: Comment | None = None
 
 
-class CommentBody(StrictBody):
-    """The reason for a change."""
-
-    modificationComment: Comment | None = None
-
-
 class DefinedSubscription(SubscriptionResponse):
     """A subscription as it was defined."""
 

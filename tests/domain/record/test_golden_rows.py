@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 import interface.composition.register  # noqa: F401 - loads every refusal
+from application.bulk.records import ItemKey, UsersKey
 from application.delivery.outbox import DeliveryKey, DeliveryProgress, OutboxStatus, RetryState
 from application.record.installation import EraRow
 from application.record.ledger import leaf_of
@@ -26,6 +27,7 @@ from application.transaction.command import CommandKey
 from application.transaction.details import DetailsKey
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Change
+from domain.bulk.bulk_job import JobKey, JobStatus
 from domain.delivery.ticket_delivery import Obsolete
 from domain.policies.policy import HashAlgorithm, SendingMethod, WeakHash
 from domain.policies.policy_definition import PolicyKey
@@ -37,6 +39,14 @@ from domain.tickets.states import State
 from interface.outbound.files.cursor_file import _Content
 from interface.outbound.keys.aes_gcm_sealer import AesGcmSealer
 from interface.outbound.sql.answer_table import ANSWER_TABLE, to_answer
+from interface.outbound.sql.bulk_tables import (
+    BULK_ITEM_TABLE,
+    BULK_JOB_TABLE,
+    BULK_USERS_TABLE,
+    to_job,
+    to_processed,
+    to_users,
+)
 from interface.outbound.sql.codec import decoded
 from interface.outbound.sql.details_table import DETAILS_TABLE, to_details
 from interface.outbound.sql.era_tables import ERA_TABLE
@@ -138,6 +148,9 @@ AGAIN: dict[str, Callable[[Sequence[Any]], Any]] = {
     "details": _details,
     "checkpoints": _checkpoints,
     "eras": lambda row: _stored(ERA_TABLE, row[0], EraRow(*row)),
+    "bulk_jobs": lambda row: _stored(BULK_JOB_TABLE, JobKey(*row[:2]), to_job(row[3])),
+    "bulk_users": lambda row: _stored(BULK_USERS_TABLE, UsersKey(*row[:3]), to_users(row[3])),
+    "bulk_items": lambda row: _stored(BULK_ITEM_TABLE, ItemKey(*row[:3]), to_processed(*row[3:])),
     # The content of `sealed` of a subscription, and the sealed forms of targets and tickets.
     "target": lambda row: [Target.of_secret(Secret(row[0].decode())).to_secret().reveal()],
     "seal": _seal,
@@ -155,6 +168,8 @@ BYTES = {
     "ledger": (9,),
     "details": (4, 5),
     "checkpoints": (2,),
+    "bulk_jobs": (3,),
+    "bulk_users": (3,),
     "target": (0,),
     "seal": (0,),
     "cursor": (0,),
@@ -219,6 +234,7 @@ def test_every_event_has_a_golden_ledger_row() -> None:
         (Method, "webhook set-push set-poll"),
         (Status, "enabled paused disabled parked"),
         (OutboxStatus, "queued failed"),
+        (JobStatus, "running paused cancelled finished"),
     ],
 )
 def test_the_values_of_stored_enums_never_change(enum: type[StrEnum], values: str) -> None:

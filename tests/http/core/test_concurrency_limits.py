@@ -67,7 +67,7 @@ def lists_and_streams(document: Any) -> list[tuple[str, str]]:
 def test_every_list_and_stream_of_the_document_is_bounded(web: Web, limits: LargeAnswers) -> None:
     web.given_a_ticket()
     found = lists_and_streams(web.client.get("/openapi.json").json())
-    names = {"clientExtId": "client-123", "userExtId": "user-123", "streamId": "none"}
+    names = {"clientExtId": "client-123", "userExtId": "user-123", "streamId": "none", "job": "none"}
     for _ in range(LISTS):
         limits._pages.begin("client-123", "other")
     for _ in range(FOLLOWERS):
@@ -79,7 +79,7 @@ def test_every_list_and_stream_of_the_document_is_bounded(web: Web, limits: Larg
     ]
 
     assert [answer.status_code for answer in refused] == [429] * len(found)
-    assert len(found) == 13
+    assert len(found) == 15
 
 
 @pytest.mark.parametrize("path", ["users", "events", "ssf/streams"])

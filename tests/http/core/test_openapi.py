@@ -17,6 +17,7 @@ STREAMS = f"{SSF}/streams"
 SUBSCRIPTIONS = f"{BASE}/{{clientExtId}}/subscriptions"
 
 # The fields of nevisIDM's schema, in its order.
+BULK = f"{BASE}/{{clientExtId}}/bulk/resets"
 STATES = [
     "initial",
     "active",
@@ -84,6 +85,12 @@ STATUSES = {
     ("delete", f"{SUBSCRIPTIONS}/{{name}}"): {204, 400, 401, 403, 404, 406, 412, 413, 429, 500, 503},
     ("post", f"{SUBSCRIPTIONS}/{{name}}/resume"): WRITE | {200},
     ("post", f"{SUBSCRIPTIONS}/{{name}}/replay"): WRITE | {200},
+    ("post", BULK): WRITE | {200, 202, 409},
+    ("get", f"{BULK}/{{job}}"): LIST,
+    ("get", f"{BULK}/{{job}}/items"): LIST,
+    ("post", f"{BULK}/{{job}}/pause"): WRITE | {200, 409},
+    ("post", f"{BULK}/{{job}}/resume"): WRITE | {200, 409},
+    ("post", f"{BULK}/{{job}}/cancel"): WRITE | {200, 409},
     ("get", f"{BASE}/{{clientExtId}}/events"): LIST,
     ("get", f"{BASE}/{{clientExtId}}/events/stream"): LIST,
 }

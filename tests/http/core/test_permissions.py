@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 from application.record.ledger import LedgerEntry
+from domain.bulk.bulk_job import BulkJobCancelled, BulkJobPaused, BulkJobResumed, BulkJobStarted
 from domain.delivery.ticket_delivery import TicketDeliveryRetried
 from domain.policies.policy_definition import PolicyDefaultWithdrawn, PolicyDefined
 from domain.shared.event import Event
@@ -63,6 +64,10 @@ EVENT_EFFECTS: Mapping[type[Event], str] = {
     SubscriptionMoved: "events sent again",
     SubscriptionStatusChanged: "subscription enabled or paused",
     SubscriptionDeleted: "subscription deleted",
+    BulkJobStarted: "old tickets of many users invalid, tickets sent to them",
+    BulkJobPaused: "bulk job paused",
+    BulkJobResumed: "bulk job resumed",
+    BulkJobCancelled: "bulk job cancelled",
 }
 
 
@@ -192,6 +197,19 @@ def policy(walk: Walk, name: str) -> None:
     walk.given("PUT", f"policies/{name}", {})
 
 
+def bulk_job(walk: Walk, name: str) -> dict[str, str]:
+    # A client may have few jobs that are not finished.
+    for running in walk.web.service.store.running_bulk_jobs():
+        walk.given("POST", f"bulk/resets/{running.job}/cancel")
+    return {"job": walk.given("POST", "bulk/resets", {"userExtIds": [name]})["job"]}
+
+
+def paused_job(walk: Walk, name: str) -> dict[str, str]:
+    found = bulk_job(walk, name)
+    walk.given("POST", f"bulk/resets/{found['job']}/pause")
+    return found
+
+
 @dataclass(frozen=True)
 class Case:
     """A call of an operation. given: creates its objects; silent: the effect of a success without events."""
@@ -211,6 +229,7 @@ IMPORTED = {
     "stateName": "active",
     "ticket": "{{SSHA256}}" + "A" * 64,
 }
+DRY_RUN = {"userExtIds": ["{userExtId}"], "dryRun": True}
 CASES = [
     Case("regenerateTicket", locked, "of a locked ticket"),
     Case("regenerateTicket", limited, "after the daily limit"),
@@ -235,6 +254,13 @@ CASES = [
     Case("getUser", user),
     Case("eraseUser", ticket),
     Case("listUsers"),
+    Case("startBulkReset", ticket, body={"userExtIds": ["{userExtId}"]}),
+    Case("startBulkReset", ticket, "with `dryRun`", body=DRY_RUN),
+    Case("getBulkJob", bulk_job),
+    Case("listBulkItems", bulk_job),
+    Case("pauseBulkJob", bulk_job),
+    Case("resumeBulkJob", paused_job),
+    Case("cancelBulkJob", bulk_job),
     Case("definePolicy", policy, body={"parameters": {"maxCredFailureCount": 100}}),
     Case("getPolicy", policy),
     Case("listPolicies"),

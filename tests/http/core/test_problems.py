@@ -29,6 +29,7 @@ def test_codes_are_those_of_the_contract() -> None:
         (403, "errors.dataroomPermissionDenied"),
         (404, "errors.noRecord"),
         (409, "errors.optimisticLockingFailure"),
+        (409, "errors.conflict"),
         (412, "errors.optimisticLockingFailure"),
         (422, "errors.policyViolation"),
         (422, "errors.ticketExists"),

@@ -83,6 +83,7 @@ def test_every_operation_leaves_its_event_or_is_listed_with_a_reason(caller: Cal
     import_tickets(caller)
     change_subscriptions(caller)
     change_streams(caller)
+    change_bulk_jobs(caller)
     caller.does("createTicket", ("TicketCreated", *TICKET), body={"extId": "t-1"})
     caller.does("eraseUser", ("TicketDeleted", *TICKET), ("UserErased", *USER))
 
@@ -133,6 +134,15 @@ def change_subscriptions(caller: Caller) -> None:
     caller.does("replaySubscription", ("SubscriptionMoved", *SIEM), name="siem", **{"from": 1})
     caller.does("resumeSubscription", ("SubscriptionStatusChanged", *SIEM), name="siem")
     caller.does("deleteSubscription", ("SubscriptionDeleted", *SIEM), name="siem")
+
+
+def change_bulk_jobs(caller: Caller) -> None:
+    answer, left = caller.call("startBulkReset", {"userExtIds": ["user-123"]})
+    job = ("BulkJob", answer["job"])
+    assert left == [("BulkJobStarted", *job)]
+    caller.does("pauseBulkJob", ("BulkJobPaused", *job), job=answer["job"])
+    caller.does("resumeBulkJob", ("BulkJobResumed", *job), job=answer["job"])
+    caller.does("cancelBulkJob", ("BulkJobCancelled", *job), job=answer["job"])
 
 
 def change_streams(caller: Caller) -> None:

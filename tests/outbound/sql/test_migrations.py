@@ -9,7 +9,7 @@ from tests.support.service import service_over
 
 _TABLES = (
     *("ledger", "ledger_sizes", "ledger_tiles", "ledger_times", "checkpoints", "subscriptions"),
-    *("eras", "era_cuts", "details", "row_seals"),
+    *("eras", "era_cuts", "details", "row_seals", "bulk_jobs", "bulk_users", "bulk_items"),
 )
 _OUTBOX_COLUMNS = ("terms", "so_far", "standing", "trying", "next_try", "leased_until", "lease")
 

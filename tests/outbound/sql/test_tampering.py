@@ -14,6 +14,9 @@ from uuid import UUID
 
 import pytest
 
+from application.bulk.control_job import Action, ControlBulkJob
+from application.bulk.reset_item import item_command
+from application.bulk.start_reset import StartBulkReset
 from application.delivery.outbox import DeliveryKey
 from application.delivery.record_delivery import RecordDelivery
 from application.record.access_log import NoteAccess
@@ -36,6 +39,7 @@ from application.record.streams import EVENTS, LedgerColumns, columns_of
 from application.subscriptions.control_subscription import ChangeSubscriptionStatus
 from application.subscriptions.define_subscription import DefineSubscription
 from application.tickets.records import TICKETS
+from domain.bulk.bulk_job import BulkJob, JobKey
 from domain.delivery.ticket_delivery import Attempt, Obsolete, delivery_stream_id
 from domain.policies.policy import SendingMethod, TicketPolicy
 from domain.policies.policy_definition import policy_stream_id
@@ -626,7 +630,13 @@ def given_every_kind(record: Record) -> dict[str, UUID]:
     key = DeliveryKey(CLIENT, STREAM, 1)
     run(RecordDelivery, subject=SUBJECT, delivery_key=key, attempt=attempt)
     run(RecordDelivery, subject=SUBJECT, delivery_key=key, why=Obsolete.REPLACED)
+    run(StartBulkReset, job="job-1", users=("user-2", "unknown"))
+    job = record.store.bulk_job(JobKey(CLIENT, "job-1"))
+    assert job
+    service.execute(item_command(job, 1, "user-2"))
+    run(ControlBulkJob, job="job-1", action=Action.PAUSE)
     return {
+        "BulkJob": BulkJob.of(job.key, job).id,
         "TicketCredential": STREAM,
         "TicketDelivery": delivery_stream_id(STREAM, 1),
         "PolicyDefinition": policy_stream_id(CLIENT, "one"),
@@ -731,7 +741,7 @@ def test_a_changed_column_of_a_policy_or_subscription_is_found_and_rebuilt(
 
     reported = f"client {CLIENT!r}, {named}: the read row differs from the replayed one"
     assert record.check().faults == [reported]
-    assert record.rebuild().rows == USERS + 3
+    assert record.rebuild().rows == USERS + 4
     assert record.check().faults == []
     assert record.one("SELECT sealed, acknowledged, progress, notice FROM subscriptions") == sealed
 
@@ -929,6 +939,7 @@ def test_every_event_contains_its_stream_or_follows_one_that_does() -> None:
         "PolicyDefined",
         AccessNoted.TOPIC,
         "SubscriptionDefined",
+        "BulkJobStarted",
         *(topic for topic in EVENTS if topic.startswith("User")),
     }
 
