@@ -34,5 +34,6 @@ def enqueue_delivery(
         reset_count=state.reset_count,
         correlation_id=correlation_id,
         address_version=recipient.addressed_at if recipient else None,
+        group_size=policy.ticket_group_size,
     )
     unit.put(OUTBOX, entry.key, entry)

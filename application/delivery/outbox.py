@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from application.transaction.records import RecordSet
 from domain.delivery.ticket_delivery import Obsolete
-from domain.policies.policy import SendingMethod
+from domain.policies.policy import TICKET_GROUP_SIZE, SendingMethod
 from domain.shared.subject import Subject
 from domain.tickets.state import TicketState
 from domain.tickets.states import State
@@ -35,8 +35,8 @@ class OutboxEntry(Struct, frozen=True, gc=False):
     """A sealed ticket that awaits delivery.
 
     methods: the sending methods in order of preference. created, reset_count: of the credential at the time of minting.
-    correlation_id: of the minting command. address_version: Recipient.addressed_at at the time of minting. The last four
-    are None in rows of earlier releases.
+    correlation_id: of the minting command. address_version: Recipient.addressed_at at the time of minting. These four are
+    None in rows of earlier releases. group_size: the policy's ticket_group_size at the time of minting.
     """
 
     subject: Subject
@@ -49,6 +49,7 @@ class OutboxEntry(Struct, frozen=True, gc=False):
     reset_count: int | None = None
     correlation_id: str | None = None
     address_version: int | None = None
+    group_size: int = TICKET_GROUP_SIZE
 
     @property
     def key(self) -> DeliveryKey:

@@ -10,6 +10,7 @@ from domain.shared.errors import Refusal
 # The 57 letters and digits that are not easily confused in print: no 0 O 1 l I (docs/http-contract.md).
 UNAMBIGUOUS_CHARACTERS = "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 OFF = -1
+TICKET_GROUP_SIZE = 4
 
 # NIST SP 800-63B: a look-up secret has at least 20 bits; below 112 it is stored by a password hash (ASVS 6.5.2).
 MIN_BITS = 20
@@ -84,6 +85,12 @@ class TicketPolicy:
         default=False,
         metadata={
             "description": "Whether a ticket is accepted in upper and lower case; the set has each letter once."
+        },
+    )
+    ticket_group_size: int = field(
+        default=TICKET_GROUP_SIZE,
+        metadata={
+            "description": "Characters of a group, between which mails and letters print a blank; -1: no groups."
         },
     )
     hash_algorithm: HashAlgorithm = field(
@@ -167,6 +174,10 @@ class TicketPolicy:
             (
                 not all(" " < character <= "~" for character in characters),
                 "ticketCharacterSet must be printable ASCII without blanks",
+            ),
+            (
+                self.ticket_group_size != OFF and not 1 <= self.ticket_group_size <= MAX_LENGTH,
+                f"ticketGroupSize must be -1 (off) or 1 to {MAX_LENGTH}",
             ),
             (
                 bits < MIN_BITS,

@@ -44,7 +44,10 @@ def taken(store: AnyStore, lease: str = "mine", now: Any = NOW, limit: int = 10)
 
 def test_each_minted_ticket_is_queued_with_recipient_and_methods(service: Service, store: AnyStore) -> None:
     service.define(
-        "letters", policy=TicketPolicy(sending_method=(SendingMethod.PDF_STORE, SendingMethod.EMAIL))
+        "letters",
+        policy=TicketPolicy(
+            sending_method=(SendingMethod.PDF_STORE, SendingMethod.EMAIL), ticket_group_size=6
+        ),
     )
     service.modify(policy_ext_id="letters")
     service.regenerate()
@@ -54,6 +57,7 @@ def test_each_minted_ticket_is_queued_with_recipient_and_methods(service: Servic
     assert (oldest.entry.version, newest.entry.version) == (1, 3)
     assert oldest.entry.methods == (SendingMethod.EMAIL,)
     assert newest.entry.methods == (SendingMethod.PDF_STORE, SendingMethod.EMAIL)
+    assert (oldest.entry.group_size, newest.entry.group_size) == (4, 6)
     assert newest.recipient
     assert newest.recipient.email == "user@example.com"
     assert newest.ticket

@@ -26,10 +26,10 @@ def open_store(database_url: str) -> SqliteStore | PostgresStore:
 
 
 def ticket_in(mail: Path) -> ClearTicket:
-    """Return the ticket of a spooled mail."""
+    """Return the ticket of a spooled mail, which release 1.0 wrote without blanks."""
     message = email.message_from_bytes(mail.read_bytes(), policy=email.policy.default)
-    [ticket] = re.findall(r"^ {4}(\S{24})\r?$", message.get_content(), re.MULTILINE)
-    return ClearTicket(ticket)
+    [ticket] = re.findall(r"^ {4}((?:\S{4} ?){6})\r?$", message.get_content(), re.MULTILINE)
+    return ClearTicket(ticket.replace(" ", ""))
 
 
 def assert_complete(database_url: str, mails: Path, subjects: list[Subject]) -> dict[Subject, TicketState]:

@@ -42,8 +42,8 @@ def ticket_of(message: EmailMessage) -> str:
     """Return the ticket in the text of a mail."""
     part = message.get_body(("plain",))
     assert part
-    [ticket] = re.findall(r"^ {4}(\S+)\r?$", part.get_content(), re.MULTILINE)
-    return str(ticket)
+    [ticket] = re.findall(r"^ {4}([^\r\n]+)\r?$", part.get_content(), re.MULTILINE)
+    return str(ticket).replace(" ", "")
 
 
 @dataclass

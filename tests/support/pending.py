@@ -13,9 +13,12 @@ from domain.users.recipient import Recipient
 from tests.support.fakes import NOW, SUBJECT
 
 TICKET = ClearTicket("k7mWq2xHvT9pRbN4cYdJ8sLf")
+IN_GROUPS = "k7mW q2xH vT9p RbN4 cYdJ 8sLf"
 
 
-def sample_pending(subject: Subject = SUBJECT, version: int = 7, **recipient: Any) -> PendingDelivery:
+def sample_pending(
+    subject: Subject = SUBJECT, version: int = 7, *, group_size: int = 4, **recipient: Any
+) -> PendingDelivery:
     """Return a pending delivery. recipient: changes to the sample user."""
     known = {
         "email": "una@example.com",
@@ -41,7 +44,7 @@ def sample_pending(subject: Subject = SUBJECT, version: int = 7, **recipient: An
         modification_comment=None,
     )
     return PendingDelivery(
-        OutboxEntry(subject, row.stream, version, b"", NOW),
+        OutboxEntry(subject, row.stream, version, b"", NOW, group_size=group_size),
         Recipient(**of_user, created=NOW, last_modified=NOW, version=1, **known),
         row,
         RetryState(),

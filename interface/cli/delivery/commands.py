@@ -25,6 +25,7 @@ KINDS = {
 }
 PLACEHOLDERS = {
     "ticket": "the ticket; empty in subjects and in mails with an attached letter",
+    "ticket_in_groups": "the ticket with a blank after each group of the policy's `ticketGroupSize`; empty as the ticket is",
     "name": "the user's name, or the user's id if no name is known",
     "user": "the user's id",
     "client": "the client's id",

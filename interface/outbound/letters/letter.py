@@ -7,8 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import fontpkg_ibm_plex_mono
 import fontpkg_noto_sans
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
@@ -22,7 +24,7 @@ else:
     pdfmetrics, ttfonts = lazy("reportlab.pdfbase.pdfmetrics"), lazy("reportlab.pdfbase.ttfonts")
     canvas = lazy("reportlab.pdfgen.canvas")
 
-_FONT, _TICKET_FONT = "Noto Sans", "Courier-Bold"
+_FONT, _TICKET_FONT = "Noto Sans", "IBM Plex Mono SemiBold"
 _SIZE, _SMALL, _SUBJECT_SIZE, _LEADING = 10.5, 7.5, 13, 15
 _TICKET_SIZE, _LEAST_TICKET_SIZE = 17, 11
 _ADDRESS_SIZES = (_SIZE, 10, 9.5, 9, 8.5, 8, 7.5, 7)
@@ -139,7 +141,8 @@ def _write(page: "canvas.Canvas", text: str, top: float, size: float) -> float:
 
 def _write_apart(page: "canvas.Canvas", rows: Sequence[str], top: float) -> float:
     """Write into a frame, in the largest size that fits."""
-    font = _TICKET_FONT if all(map(str.isascii, rows)) else _FONT
+    known = _ticket_font().face.charToGlyph
+    font = _TICKET_FONT if all(ord(character) in known for row in rows for character in row) else _FONT
     room = _WIDTH - 2 * _PADDING
     widest = max(pdfmetrics.stringWidth(row, font, 1) for row in rows)
     size = max(_LEAST_TICKET_SIZE, min(_TICKET_SIZE, room / max(1, widest)))
@@ -196,8 +199,17 @@ def _printable(text: str) -> str:
     return composed
 
 
-@cache
 def _font() -> "ttfonts.TTFont":
-    font = ttfonts.TTFont(_FONT, str(fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf"))
+    return _registered(_FONT, fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf")
+
+
+def _ticket_font() -> "ttfonts.TTFont":
+    """Return a font whose zero has a dot, unlike its O, and whose 1, l and I differ."""
+    return _registered(_TICKET_FONT, fontpkg_ibm_plex_mono.ROOT / "files" / "IBMPlexMono-SemiBold.ttf")
+
+
+@cache
+def _registered(name: str, file: Path) -> "ttfonts.TTFont":
+    font = ttfonts.TTFont(name, str(file))
     pdfmetrics.registerFont(font)
     return font

@@ -24,19 +24,22 @@ from jinja2 import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from application.delivery.outbox import PendingDelivery
+from domain.policies.policy import OFF
 from domain.tickets.ticket import ClearTicket
 from interface.outbound.mail.template_files import InvalidLink, check_inside, template_files
 
 BUILT_IN = Path(__file__).with_name("templates")
 LANGUAGES = ("de", "en", "fr", "it")
 KINDS = ("subject.txt", "mail.txt", "mail.html", "attached.txt", "letter.txt")
-PLACEHOLDERS = ("ticket", "name", "user", "client", "valid_until")
+PLACEHOLDERS = ("ticket", "ticket_in_groups", "name", "user", "client", "valid_until")
 WITH_TICKET = ("mail.txt", "mail.html", "letter.txt")
 _EVERY_CLIENT = "_"
 _LONGEST_SUBJECT = 200
 SAMPLE_TICKET = "k7mWq2xHvT9pRbN4cYdJ8sLf"
+_SAMPLE_IN_GROUPS = "k7mW q2xH vT9p RbN4 cYdJ 8sLf"
 _SAMPLE = {
     "ticket": SAMPLE_TICKET,
+    "ticket_in_groups": _SAMPLE_IN_GROUPS,
     "name": "Zoë <Müller> & Sohn",
     "user": "user-123",
     "client": "client-123",
@@ -67,6 +70,7 @@ class Templates:
         values = self._values(language, pending)
         if ticket is not None:
             values["ticket"] = ticket.reveal()
+            values["ticket_in_groups"] = _in_groups(ticket.reveal(), pending.entry.group_size)
         try:
             return self._render(name, values)
         except InvalidTemplate:
@@ -117,9 +121,9 @@ class Templates:
             yield str(error)
             return
         kind = parts[-1]
-        if kind in WITH_TICKET and SAMPLE_TICKET not in text:
+        if kind in WITH_TICKET and SAMPLE_TICKET not in text and _SAMPLE_IN_GROUPS not in text:
             yield f"{name}: the ticket is missing"
-        if kind not in WITH_TICKET and "ticket" in used:
+        if kind not in WITH_TICKET and used & {"ticket", "ticket_in_groups"}:
             yield f"{name}: must not contain the ticket"
         if kind == "subject.txt" and (len(text.splitlines()) != 1 or len(text.strip()) > _LONGEST_SUBJECT):
             yield f"{name}: must be one line of at most {_LONGEST_SUBJECT} characters"
@@ -184,6 +188,11 @@ class Templates:
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
+
+
+def _in_groups(ticket: str, size: int) -> str:
+    """Return the ticket with a blank after each group. size: characters of a group, or OFF."""
+    return ticket if size == OFF else " ".join(ticket[at : at + size] for at in range(0, len(ticket), size))
 
 
 def _describe(name: str, error: Exception) -> str:

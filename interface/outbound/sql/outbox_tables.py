@@ -24,7 +24,7 @@ from application.record.streams import column_date
 from application.tickets.records import TICKETS
 from application.transaction.records import Change
 from application.users.records import USERS
-from domain.policies.policy import SendingMethod
+from domain.policies.policy import TICKET_GROUP_SIZE, SendingMethod
 from domain.shared.subject import Subject
 from interface.outbound.sql.codec import encode
 from interface.outbound.sql.outbox_check import outbox_faults
@@ -35,13 +35,14 @@ from interface.outbound.sql.user_table import to_recipient
 
 
 class _Terms(msgspec.Struct):
-    """Delivery data that is fixed when the ticket is created."""
+    """Delivery data that is fixed when the ticket is created. group_size: left out if it is the default."""
 
     methods: tuple[SendingMethod, ...] = (SendingMethod.EMAIL,)
     created: datetime | None = None
     reset_count: int | None = None
     correlation_id: str | None = None
     address_version: int | None = None
+    group_size: int | msgspec.UnsetType = msgspec.UNSET
 
 
 _terms = msgspec.json.Decoder(_Terms).decode
@@ -246,7 +247,12 @@ def _values(keys: Sequence[Row]) -> tuple[str, list[Any]]:
 def outbox_columns(entry: OutboxEntry) -> Row:
     """Return an entry as its columns."""
     terms = _Terms(
-        entry.methods, entry.created, entry.reset_count, entry.correlation_id, entry.address_version
+        entry.methods,
+        entry.created,
+        entry.reset_count,
+        entry.correlation_id,
+        entry.address_version,
+        msgspec.UNSET if entry.group_size == TICKET_GROUP_SIZE else entry.group_size,
     )
     return (
         *entry.subject,
@@ -287,4 +293,5 @@ def _to_entry(columns: Row) -> OutboxEntry:
         fixed.reset_count,
         fixed.correlation_id,
         fixed.address_version,
+        TICKET_GROUP_SIZE if fixed.group_size is msgspec.UNSET else fixed.group_size,
     )

@@ -22,6 +22,8 @@ def test_the_built_in_policy_is_valid() -> None:
         (TicketPolicy(ticket_length=3), "at least 20 are needed (NIST SP 800-63B"),
         (TicketPolicy(ticket_length=3, hash_algorithm=HashAlgorithm.ARGON2ID), "at least 20 are needed"),
         (TicketPolicy(ticket_length=8), "below 112 hashAlgorithm must be ARGON2ID (ASVS 6.5.2)"),
+        (TicketPolicy(ticket_group_size=0), "ticketGroupSize must be -1 (off) or 1 to 200"),
+        (TicketPolicy(ticket_group_size=201), "ticketGroupSize must be -1 (off) or 1 to 200"),
         (TicketPolicy(credential_lifetime=0), "credentialLifetime"),
         (TicketPolicy(max_cred_failure_count=0), "maxCredFailureCount"),
         (TicketPolicy(max_cred_failure_count=101), "maxCredFailureCount"),

@@ -135,6 +135,7 @@ def test_the_complete_response_to_defining_a_policy(web: Web) -> None:
                 "ticketLength": 30,
                 "ticketCharacterSet": "23456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ",
                 "ticketCaseInsensitive": False,
+                "ticketGroupSize": 4,
                 "hashAlgorithm": "SSHA256",
                 "credentialLifetime": 432000000,
                 "maxCredFailureCount": 3,

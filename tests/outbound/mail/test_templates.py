@@ -11,8 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from application.delivery.outbox import PendingDelivery
+from domain.policies.policy import DEFAULT_POLICY
 from domain.shared.subject import Subject
 from domain.tickets.ticket import ClearTicket
+from domain.tickets.typed_ticket import as_minted
 from interface.composition.templates import templates as of_settings
 from interface.outbound.mail.templates import (
     BUILT_IN,
@@ -23,7 +25,7 @@ from interface.outbound.mail.templates import (
     Templates,
 )
 from interface.settings import InvalidSettings, Settings
-from tests.support.pending import TICKET, sample_pending
+from tests.support.pending import IN_GROUPS, TICKET, sample_pending
 
 CLEAR = TICKET.reveal()
 MAIL = "_/en/mail.txt"
@@ -58,17 +60,18 @@ def write(directory: Path, name: str, content: str | bytes) -> None:
 def test_every_text_is_built_in_and_complete(kind: str, language: str) -> None:
     text = render(texts(), kind, language=language)
 
-    assert "{" not in text
-    assert (CLEAR in text) is (kind in WITH_TICKET)
+    assert "{{" not in text
+    assert "{%" not in text
+    assert (IN_GROUPS in text) is (kind in WITH_TICKET)
     assert ("Una Üser" in text) is (kind != "subject.txt")
     assert ("28" in text) is (kind != "subject.txt")
     assert text.endswith("\n")
     assert text.isprintable() is False  # its line ends, and …
-    assert all(line.isprintable() for line in text.splitlines())
+    assert all(line.replace("\u00a0", " ").isprintable() for line in text.splitlines())
     if kind == "mail.html":
         assert f'<html lang="{language}">' in text
     if kind in ("mail.txt", "letter.txt"):
-        assert f"    {CLEAR}" in text.splitlines()
+        assert f"    {IN_GROUPS}" in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_the_texts_of_a_config_map_are_used_checked_and_updated(directory: Path)
     (directory / "..draft").symlink_to("..v2")
     (directory / "..draft").rename(directory / "..data")
     assert texts(directory).check() == [
-        "client-123/en/mail.txt, line 1: unknown placeholder 'oops'; expected one of ticket, name, user, client, valid_until"
+        "client-123/en/mail.txt, line 1: unknown placeholder 'oops'; expected one of ticket, ticket_in_groups, name, user, client, valid_until"
     ]
 
 
@@ -280,7 +283,7 @@ def test_valid_custom_texts_are_checked_with_the_built_in_ones(directory: Path) 
     assert len(texts(directory).names()) == 21
 
 
-PLACEHOLDERS = "expected one of ticket, name, user, client, valid_until"
+PLACEHOLDERS = "expected one of ticket, ticket_in_groups, name, user, client, valid_until"
 
 
 @pytest.mark.parametrize(
@@ -311,6 +314,7 @@ PLACEHOLDERS = "expected one of ticket, name, user, client, valid_until"
         ("_/en/mail.html", "<p>{{ name }}</p>", ": the ticket is missing"),
         ("client-123/de/letter.txt", "Brief", ": the ticket is missing"),
         ("_/fr/attached.txt", "{{ ticket }}", ": must not contain the ticket"),
+        ("_/fr/attached.txt", "{{ ticket_in_groups }}", ": must not contain the ticket"),
         ("_/fr/subject.txt", "Ticket {{ ticket }}", ": must not contain the ticket"),
         ("_/it/subject.txt", "one\ntwo", ": must be one line of at most 200 characters"),
         ("_/it/subject.txt", "", ": must be one line of at most 200 characters"),
@@ -419,9 +423,32 @@ def test_a_text_without_a_ticket_cannot_have_one(directory: Path) -> None:
 
 
 def test_a_ticket_is_rendered_unchanged() -> None:
-    text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), sample_pending())
+    text = texts().render("mail.txt", ClearTicket("{{a}}<%\\n&$"), sample_pending(group_size=-1))
 
     assert "    {{a}}<%\\n&$" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (4, IN_GROUPS),
+        (1, " ".join(CLEAR)),
+        (5, "k7mWq 2xHvT 9pRbN 4cYdJ 8sLf"),
+        (24, CLEAR),
+        (200, CLEAR),
+        (-1, CLEAR),
+    ],
+)
+def test_a_ticket_is_printed_in_groups_that_verify_as_the_ticket(size: int, expected: str) -> None:
+    for kind in WITH_TICKET:
+        assert expected in render(texts(), kind, sample_pending(group_size=size))
+    assert as_minted(ClearTicket(expected), DEFAULT_POLICY).reveal() == CLEAR
+
+
+def test_a_custom_text_chooses_between_the_ticket_and_its_groups(directory: Path) -> None:
+    write(directory, MAIL, "{{ ticket }} {{ ticket_in_groups }}")
+
+    assert render(texts(directory)) == f"{CLEAR} {IN_GROUPS}"
 
 
 @pytest.mark.parametrize(
