@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from application.shared.errors import RowRefused
 from application.shared.json_lines import RowFault, json_lines, parsed
 from application.tickets.credential_row import CredentialRow
 from application.tickets.import_ticket import ImportTicket
@@ -24,7 +25,7 @@ from domain.shared.subject import Subject
 # Rows that are submitted to the writer together.
 CHUNK = 1000
 MAX_FAULTS = 1000
-ROW_INVALID, DUPLICATE = "RowInvalid", "DuplicateUser"
+ROW_INVALID, DUPLICATE, ROW_REFUSED = "RowInvalid", "DuplicateUser", "RowRefused"
 DUPLICATE_MESSAGE = "An earlier row has the same userExtId."
 # A row with its line.
 _Read = tuple[int, CredentialRow]
@@ -134,6 +135,8 @@ def import_tickets(
         for row, answer in zip(read, answers, strict=True):
             if isinstance(answer, SlowWork):
                 slow.append((row, answer))
+            elif isinstance(answer, RowRefused):
+                report.refuse(row[0], ROW_REFUSED, str(answer))
             elif isinstance(answer, BaseException):
                 raise answer
             else:

@@ -29,8 +29,8 @@ from interface.trace_context import new_traceparent
 
 
 def _settings() -> Settings:
-    """Return the settings with larger transactions, since no caller waits for one row."""
-    return read_settings().model_copy(update={"max_batch": CHUNK // 2})
+    """Return the settings with larger transactions and a longer queue, since no caller waits for one row."""
+    return read_settings().model_copy(update={"max_batch": CHUNK // 2, "max_waiting": 4 * CHUNK})
 
 
 def import_from(
