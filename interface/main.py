@@ -12,6 +12,7 @@ from interface.cli.core.commands import build_cli
 from interface.cli.core.messages import fail
 from interface.composition import (
     backup,
+    bulk,
     delivery,
     feed,
     installation,
@@ -31,6 +32,7 @@ from interface.settings import InvalidSettings
 ROOMS = (
     server,
     tickets,
+    bulk,
     users,
     record,
     keys,

@@ -1,4 +1,4 @@
-"""Report what a bulk job would do now, without starting it; and find the users that match a filter."""
+"""Report the result that a bulk job would have now, without starting it; and find the users that match a filter."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -1,6 +1,6 @@
 """Process one item of a bulk job: an ordinary reset, with its outcome in the same transaction.
 
-The row of the outcome makes the item happen once: whichever process repeats it finds the row, or conflicts with it.
+The row of the outcome makes the item happen once: a process that repeats it finds the row, or conflicts with it.
 """
 
 import hashlib

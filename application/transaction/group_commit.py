@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass
@@ -369,6 +369,10 @@ class Background:
     def execute(self, command: Command) -> Answer:
         """Run one command and wait for its answer. Raises its Refusal, Unavailable, or SlowWork."""
         return self.submit(command).result().unwrap()
+
+    def begin(self, work: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        """Run other work on the event loop of the commands."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         """Process the queued commands, and stop."""

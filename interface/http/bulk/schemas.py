@@ -39,7 +39,7 @@ ExpectedCountParam = Annotated[
 DryRunParam = Annotated[
     str | None,
     WithJsonSchema({"type": "boolean", "default": False}),
-    Query(description=f"Report what would happen, and start nothing. {_FILES_ONLY}"),
+    Query(description=f"Report the result that the job would have, and start nothing. {_FILES_ONLY}"),
 ]
 CommentParam = Annotated[
     str | None,
@@ -62,7 +62,9 @@ class BulkOptions(StrictBody):
 
     modificationComment: Annotated[Comment | None, Field(description="The comment of each reset.")] = None
     pace: Annotated[_Pace | None, Field(description="Maximum of resets per second; null: no maximum.")] = None
-    dryRun: Annotated[bool, Field(description="Report what would happen, and start nothing.")] = False
+    dryRun: Annotated[
+        bool, Field(description="Report the result that the job would have, and start nothing.")
+    ] = False
     expectedCount: Annotated[
         _Count | None,
         Field(description="The expected number of users; with another number, nothing happens: 409."),

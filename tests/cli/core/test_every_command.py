@@ -37,7 +37,7 @@ UNRECORDED = {
     "publish": "it reads events; its position is in the broker or a file",
 }
 RECORDED = {
-    *("users import", "users record", "jobs expire", "deliver"),
+    *("users import", "users record", "jobs expire", "deliver", "reset"),
     "credentials import",  # tests/cli/tickets/test_credentials.py
     # In the ledger of the installation (tests/cli/operations/test_installation.py).
     *(
