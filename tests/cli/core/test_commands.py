@@ -66,7 +66,7 @@ def test_an_uninstalled_source_has_an_unknown_version(monkeypatch: pytest.Monkey
         ),
         (
             ["token", "--sub", "a", "--client", "b", "--permission", "Foo"],
-            "unknown permission 'Foo'; expected one of AccessControl.CredentialCreate, ",
+            "unknown permission 'Foo'; expected one of AccessControl.CredentialBulkModify, ",
         ),
         (["token", "--client", "b", "--all"], "--sub"),
         (["serve", "--port", "0"], "--port"),
