@@ -25,13 +25,14 @@ from domain.shared.subject import Subject
 ACTOR = "tickets bulk"
 LEASE = "bulk"
 # A transaction of more items would delay the command of a caller in another process for longer.
-BATCH = 16
-# While callers send commands to this process, and for a moment after.
+BATCH = 32
+# While callers send commands to this process, and for a time after.
 _BATCH_BESIDE_CALLERS = 2
-_CALLERS_SECONDS = 0.25
+_CALLERS_SECONDS = 2
 _PAUSE_FACTOR = 1.0
-# With a pace, the batches of a second.
+# With a pace, the least number of batches per second, and the most items of one.
 _BATCHES_PER_SECOND = 10
+_PACED_BATCH = 8
 _POLL_INTERVAL_SECONDS = 1
 _CHECK_LEASE_SECONDS = 1
 
@@ -45,8 +46,11 @@ class Pace:
     """
 
     def __init__(self, per_second: int | None, clock: Callable[[], float]) -> None:
-        self.batch = BATCH if per_second is None else max(1, min(BATCH, per_second // _BATCHES_PER_SECOND))
-        self._interval = 0.0 if per_second is None else self.batch / per_second
+        self.batch, self._interval = BATCH, 0.0
+        if per_second is not None:
+            self.batch = max(1, min(_PACED_BATCH, per_second // _BATCHES_PER_SECOND))
+            # An integral number of batches per second, since a second that begins with a batch has one more.
+            self._interval = 1 / (per_second // self.batch)
         self._clock = clock
         # The former holder of the lease may have begun a batch a moment ago.
         self._next = clock() + self._interval
@@ -145,7 +149,8 @@ class BulkWorker:
             while commands:
                 await asyncio.sleep(pace.delay())
                 pace.begin()
-                size = min(pace.batch, self._batch_size())
+                # With a pace, a smaller batch would only make the job slower.
+                size = pace.batch if job.pace else self._batch_size()
                 batch, commands = commands[:size], commands[size:]
                 is_complete &= await self._process_batch(job, batch)
         if is_complete:

@@ -40,6 +40,7 @@ _OTHERS = (
     "seconds",
     "rate",
     "client_cpu_seconds",
+    "items",
 )
 _LABELS = {*MEASURES, *_SUMS, *_OTHERS, "events_per_commit"}
 
@@ -54,6 +55,7 @@ class Size:
     that evidence is made from. history: events of the credential
     that is read. long_history: events of the credential whose evidence is large. page: events of a page of the feed.
     commands: of each round without HTTP. starts: of a server. resets: those after which the memory of a server is measured.
+    bulk_users: of a bulk job.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Size:
     page: int = 1_000
     starts: int = 5
     resets: int = 1_000_000
+    bulk_users: int = 10_000
 
 
 FULL = Size(
@@ -125,6 +128,7 @@ TINY = Size(
     page=10,
     starts=1,
     resets=20,
+    bulk_users=40,
 )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.bench import load
 from tests.bench.audit import audit, ledger_cost
+from tests.bench.bulk import bulk
 from tests.bench.compare import compare
 from tests.bench.delivery import delivering
 from tests.bench.flatness import flatness, starts
@@ -57,6 +58,7 @@ PARTS = {
     "slow disk": Part(measure=slow_disk, needs="cc"),
     "workers": Part(measure=workers),
     "neighbours": Part(measure=neighbours),
+    "bulk": Part(measure=bulk),
     "delivering": Part(measure=delivering),
     "ledger": Part(measure=ledger_cost),
     "subscribers": Part(measure=subscribers),

@@ -125,7 +125,7 @@ async def pause(
     if_match: IfMatch = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Pauses a bulk job. A transaction of at most 16 items that has begun is completed.
+    """Pauses a bulk job. A transaction of at most 32 items that has begun is completed.
 
     Required permission: AccessControl.CredentialBulkModify
     """
