@@ -1,6 +1,8 @@
 """The fields of a user that a client registers, with their rules; the domain's Contact has the same fields."""
 
+from functools import cache
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -46,6 +48,22 @@ Language = Annotated[
 ]
 
 
+def _zone(name: str) -> str:
+    if name not in _time_zones():
+        raise PydanticCustomError("time_zone", "must be a time zone such as Europe/Zurich")
+    return name
+
+
+@cache
+def _time_zones() -> set[str]:
+    return available_timezones()
+
+
+TimeZone = Annotated[
+    str, StringConstraints(max_length=64), AfterValidator(_zone), Field(examples=["Europe/Zurich"])
+]
+
+
 class UserFields(BaseModel):
     """The complete user data; an omitted field is cleared."""
 
@@ -55,6 +73,7 @@ class UserFields(BaseModel):
     name: Name | None = None
     language: Language | None = None
     postalAddress: PostalAddress | None = None
+    timeZone: TimeZone | None = None
 
     @property
     def contact(self) -> Contact:

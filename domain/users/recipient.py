@@ -17,7 +17,12 @@ class Contact:
         default=None, metadata={"description": "Preferred language of messages (BCP 47)."}
     )
     postal_address: tuple[str, ...] | None = field(
-        default=None, metadata={"description": "The address lines below the name; null: unknown."}
+        default=None,
+        metadata={"description": "The address lines below the name, which they may contain; null: unknown."},
+    )
+    time_zone: str | None = field(
+        default=None,
+        metadata={"description": "Time zone of the times in messages (IANA); null: as the service is set."},
     )
 
     @property

@@ -65,7 +65,9 @@ class DeliverySettings(Group):
             description="language for users without a language, or with one that has no templates",
         ),
     ] = "en"
-    time_zone: Annotated[str, Field(description="time zone of the times in mails and letters")] = "UTC"
+    time_zone: Annotated[
+        str, Field(description="time zone of the times in mails and letters to users without one")
+    ] = "UTC"
     delivery_webhook_url: Annotated[
         HttpUrl | None,
         Field(

@@ -111,5 +111,6 @@ def _letter(ticket: ClearTicket, pending: PendingDelivery) -> bytes:
             "language": recipient.language,
             "email": recipient.email,
             "postalAddress": recipient.postal_address,
+            "timeZone": recipient.time_zone,
         }
     return to_json(content).encode()

@@ -1,7 +1,7 @@
 """Composes mails and letters with a ticket."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
@@ -9,6 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any
+from unicodedata import normalize
 
 from application.delivery.outbox import PendingDelivery
 from application.users.email_address import parse_mailbox
@@ -77,12 +78,13 @@ class Letters:
         """Return the letter to a user; the same ticket gives the same letter. Raises InvalidTemplate, InvalidLetter."""
         language = self.templates.language_of("letter.txt", pending)
         recipient, subject = pending.recipient, pending.entry.subject
+        lines = (recipient and recipient.postal_address) or ()
         name = (recipient and recipient.name) or subject.user_ext_id
         return render_letter(
             self.templates.render("letter.txt", ticket, pending),
-            address=[name, *((recipient and recipient.postal_address) or ())],
+            address=lines if _contains(lines, name) else [name, *lines],
             sender=self.sender,
-            day=self.templates.day_of(pending.entry.minted, language),
+            day=self.templates.day_of(pending, language),
             window=self.window,
             language=language,
         )
@@ -147,6 +149,12 @@ def _address(text: str) -> Address:
     except ValueError:
         raise InvalidAddress("the user's email address is invalid") from None
     return Address(username=local, domain=domain)
+
+
+def _contains(lines: Sequence[str], name: str) -> bool:
+    """Return whether an address has the name on a line, or behind a title on its first line."""
+    wanted, *found = (" ".join(normalize("NFKC", text).casefold().split()) for text in (name, *lines))
+    return wanted in found or bool(found and " " in wanted and found[0].endswith(f" {wanted}"))
 
 
 def _one_line(subject: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, get_timezone_name
 from jinja2 import (
     ChoiceLoader,
     Environment,
@@ -43,7 +43,15 @@ _SAMPLE = {
     "name": "Zoë <Müller> & Sohn",
     "user": "user-123",
     "client": "client-123",
-    "valid_until": "28 November 2026, 10:42 CET",
+    "valid_until": "28 November 2026 at 10:42 (CET)",
+}
+
+
+_MOMENTS = {
+    "de": "{day}, {time} Uhr",
+    "en": "{day} at {time}",
+    "fr": "{day} à {time}",
+    "it": "{day} alle ore {time}",
 }
 
 
@@ -56,7 +64,7 @@ class Templates:
 
     directory: contains `<client>/<language>/<kind>`, or `_/<language>/<kind>` for all clients, which override the built-in
     templates, also as symbolic links inside of it; None: built-in templates only. language: for users without a
-    language, or with one without a template.
+    language, or with one without a template. time_zone: for users without a time zone.
     """
 
     def __init__(self, directory: Path | None, *, language: str, time_zone: ZoneInfo) -> None:
@@ -83,9 +91,9 @@ class Templates:
         """Return the language of a text. Raises InvalidTemplate."""
         return self._find(kind, pending)[0]
 
-    def day_of(self, moment: datetime, language: str) -> str:
-        """Return the day in the format of the language."""
-        return format_date(self._local(moment), "long", _locale(language))
+    def day_of(self, pending: PendingDelivery, language: str) -> str:
+        """Return the day of minting, in the user's time zone and the format of the language."""
+        return format_date(self._local(pending.entry.minted, pending), "long", _locale(language))
 
     def check(self) -> Sequence[str]:
         """Return a text for each fault of a template."""
@@ -150,19 +158,27 @@ class Templates:
             "name": (recipient and recipient.name) or subject.user_ext_id,
             "user": subject.user_ext_id,
             "client": subject.client_ext_id,
-            "valid_until": self._moment(ticket.valid_to, language) if ticket else "",
+            "valid_until": self._moment(ticket.valid_to, language, pending) if ticket else "",
         }
 
-    def _moment(self, moment: datetime, language: str) -> str:
-        local, locale = self._local(moment), _locale(language)
-        time = format_time(local, "short", locale=locale)
-        return f"{format_date(local, 'long', locale)}, {time} {local:%Z}"
+    def _moment(self, moment: datetime, language: str, pending: PendingDelivery) -> str:
+        local, locale = self._local(moment, pending), _locale(language)
+        day, time = format_date(local, "long", locale), format_time(local, "short", locale=locale)
+        joined = _MOMENTS.get(locale.language, "{day}, {time}").format(day=day, time=time)
+        return f"{joined} ({_zone_name(local, locale)})"
 
-    def _local(self, moment: datetime) -> datetime:
+    def _local(self, moment: datetime, pending: PendingDelivery) -> datetime:
         try:
-            return moment.astimezone(self._time_zone)
+            return moment.astimezone(self._zone_of(pending))
         except OverflowError:  # in UTC, the first or the last hours of the calendar
             return moment
+
+    def _zone_of(self, pending: PendingDelivery) -> ZoneInfo:
+        name = pending.recipient.time_zone if pending.recipient else None
+        try:
+            return ZoneInfo(name) if name else self._time_zone
+        except (KeyError, ValueError, OSError):  # a zone that only another release knows
+            return self._time_zone
 
     def _render(self, name: str, values: Mapping[str, Any]) -> str:
         try:
@@ -203,6 +219,15 @@ def _describe(name: str, error: Exception) -> str:
     lines = [line for frame, line in frames if frame.f_code.co_filename.endswith(KINDS)]
     place = f", line {lines[-1]}" if lines else ""
     return f"{name}{place}: {type(error).__name__}: {error}"
+
+
+def _zone_name(local: datetime, locale: Locale) -> str:
+    """Return the usual abbreviation, such as MEZ or CET, otherwise the distance to UTC."""
+    name = f"{local:%Z}"
+    if name != "UTC":
+        in_language = get_timezone_name(local, "short", locale=locale)
+        name = name if in_language.startswith(("+", "-")) else in_language
+    return f"UTC{name}" if name.startswith(("+", "-")) else name
 
 
 def _locale(language: str) -> Locale:

@@ -241,6 +241,17 @@ def test_a_file_is_read_as_spreadsheets_write_it(service: Service, content: byte
 ADDRESS = "userExtId,email,name,language,postalAddress\n"
 
 
+def test_a_time_zone_is_imported_and_an_unknown_one_reported(service: Service) -> None:
+    header = "userExtId,email,timeZone\n"
+    lines = ("a,a@example.com,Europe/Zurich\n", "b,b@example.com,\n", "c,c@example.com,CET+1\n")
+
+    report = imported(service, header, *lines)
+
+    assert report.faults == ["line 4: timeZone: must be a time zone such as Europe/Zurich"]
+    found = find_users("client-123", "", 10, store=service.store).items
+    assert [user.time_zone for user in found] == ["Europe/Zurich", None]
+
+
 @pytest.mark.parametrize(
     ("lines", "fault", "stored"),
     [

@@ -106,9 +106,9 @@ def test_a_template_is_rendered_for_a_sample_user(tmp_path: Path, own: Path) -> 
     )
 
     assert built_in.out.startswith("Guten Tag Zoë Müller\n")
-    assert "28. November 2026, 09:42 UTC" in built_in.out
+    assert "28. November 2026, 09:42 Uhr (UTC)" in built_in.out
     assert of_client.out == f"Bun di Zoë Müller: {SAMPLE}\n"
-    assert "28 November 2026, 10:42 CET" in of_another.out
+    assert "28 November 2026 at 10:42 (CET)" in of_another.out
 
 
 def test_a_rendered_template_is_written_to_a_file(tmp_path: Path) -> None:

@@ -217,6 +217,18 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
     ],
     ("user", "name"): [*NOT_TEXT, *CONTROLS, *LINES, "", "x" * 201, LONG],
     ("user", "language"): [*NOT_TEXT, *CONTROLS, *LINES, "", "e", "en_GB", "en-", "de\n", LONG],
+    ("user", "timeZone"): [
+        *NOT_TEXT,
+        *CONTROLS,
+        *LINES,
+        "",
+        "CET+1",
+        "Europe",
+        "europe/zurich",
+        "../UTC",
+        "UTC\n",
+        LONG,
+    ],
     ("user", "postalAddress"): [
         *("a", 1, True, {}, []),
         *([line] for line in [*NOT_TEXT, *CONTROLS, *LINES, "", "x" * 61, LONG]),

@@ -262,7 +262,13 @@ def test_the_complete_response_to_registering_a_user(web: Web) -> None:
     address = ["Bahnhofstrasse 1", "8001 Zürich"]
     answer = web.client.put(
         USER,
-        json={"email": "una@example.com", "name": "Una", "language": "de-CH", "postalAddress": address},
+        json={
+            "email": "una@example.com",
+            "name": "Una",
+            "language": "de-CH",
+            "postalAddress": address,
+            "timeZone": "Europe/Zurich",
+        },
     )
 
     assert (answer.status_code, answer.headers["ETag"]) == (201, '"1"')
@@ -276,6 +282,7 @@ def test_the_complete_response_to_registering_a_user(web: Web) -> None:
             "name": "Una",
             "language": "de-CH",
             "postalAddress": ["Bahnhofstrasse 1", "8001 Zürich"],
+            "timeZone": "Europe/Zurich",
         }
     )
     assert web.client.get(USER).json() == answer.json()

@@ -89,7 +89,9 @@ def opened(request: Received, key: Any = PRIVATE) -> dict[str, Any]:
 
 
 def test_the_mailer_can_decrypt_the_ticket_and_the_recipient(key_file: Path) -> None:
-    content = opened(received_by_mailer(key_file, pending=sample_pending(language="de-CH")))
+    content = opened(
+        received_by_mailer(key_file, pending=sample_pending(language="de-CH", time_zone="Europe/Zurich"))
+    )
 
     ticket = content.pop("ticket")
     assert ticket == TICKET.reveal()
@@ -101,6 +103,7 @@ def test_the_mailer_can_decrypt_the_ticket_and_the_recipient(key_file: Path) -> 
         "language": "de-CH",
         "email": "una@example.com",
         "postalAddress": ["Bahnhofstrasse 1", "8001 Zürich"],
+        "timeZone": "Europe/Zurich",
     }
 
 
@@ -109,7 +112,9 @@ def test_unknown_user_data_is_null(key_file: Path) -> None:
         received_by_mailer(key_file, pending=sample_pending(email=None, name=None, postal_address=None))
     )
 
-    assert [content[name] for name in ("name", "language", "email", "postalAddress")] == [None] * 4
+    assert [content[name] for name in ("name", "language", "email", "postalAddress", "timeZone")] == [
+        None
+    ] * 5
 
 
 def test_the_rest_of_the_request_discloses_neither_ticket_nor_recipient(key_file: Path) -> None:

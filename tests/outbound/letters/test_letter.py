@@ -278,6 +278,38 @@ def test_a_letter_to_a_user_without_a_name_uses_the_id() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (("Una Üser", "Weg 1"), ["Una Üser", "Weg 1"]),
+        (("UNA  U\u0308SER", "Weg 1"), ["UNA ÜSER", "Weg 1"]),
+        (("Frau Una Üser", "Weg 1"), ["Frau Una Üser", "Weg 1"]),
+        (("Firma AG", "Una Üser", "Weg 1"), ["Firma AG", "Una Üser", "Weg 1"]),
+        (("Nuna Üser", "Weg 1"), ["Una Üser", "Nuna Üser", "Weg 1"]),
+        (("Una Üser-Meier", "Weg 1"), ["Una Üser", "Una Üser-Meier", "Weg 1"]),
+        (("Firma AG", "c/o Una Üser"), ["Una Üser", "Firma AG", "c/o Una Üser"]),
+    ],
+)
+def test_a_name_that_the_address_contains_is_printed_once(
+    address: tuple[str, ...], expected: list[str]
+) -> None:
+    letters = Letters(Templates(None, language="en", time_zone=ZoneInfo("UTC")), SENDER, Window.LEFT)
+
+    found = addressed(lines_of(letters.render(TICKET, sample_pending(postal_address=address))))
+
+    assert [" ".join(line.text.split()) for line in found[1:]] == expected
+
+
+def test_a_name_of_one_word_is_printed_above_a_line_that_ends_with_it() -> None:
+    letters = Letters(Templates(None, language="en", time_zone=ZoneInfo("UTC")), SENDER, Window.LEFT)
+    pending = sample_pending(name="Zürich", postal_address=("8001 Zürich",))
+
+    assert [line.text for line in addressed(lines_of(letters.render(TICKET, pending)))][1:] == [
+        "Zürich",
+        "8001 Zürich",
+    ]
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "Zoë Müller-Weiß",

@@ -77,10 +77,10 @@ def test_every_text_is_built_in_and_complete(kind: str, language: str) -> None:
 @pytest.mark.parametrize(
     ("language", "sentence"),
     [
-        ("en", "It is valid until 28 November 2026, 10:42 CET."),
-        ("de", "Es gilt bis zum 28. November 2026, 10:42 CET."),
-        ("fr", "Il est valable jusqu’au 28 novembre 2026, 10:42 CET."),  # noqa: RUF001
-        ("it", "È valido fino al 28 novembre 2026, 10:42 CET."),
+        ("en", "It is valid until 28 November 2026 at 10:42 (CET)."),
+        ("de", "Es gilt bis zum 28. November 2026, 10:42 Uhr (MEZ)."),
+        ("fr", "Il est valable jusqu’au 28 novembre 2026 à 10:42 (CET)."),  # noqa: RUF001
+        ("it", "È valido fino al 28 novembre 2026 alle ore 10:42 (CET)."),
     ],
 )
 def test_a_time_is_formatted_by_language_and_time_zone(language: str, sentence: str) -> None:
@@ -93,9 +93,33 @@ def test_the_time_zone_is_that_of_the_day() -> None:
     pending = sample_pending()
     pending = PendingDelivery(**{**vars(pending), "ticket": in_summer})
 
-    assert "until 1 August 2026, 00:30 CEST." in render(texts(), pending=pending)
-    assert "until 31 July 2026, 22:30 UTC." in render(texts(time_zone="UTC"), pending=pending)
-    assert texts().day_of(datetime(2026, 7, 31, 22, 30, tzinfo=UTC), "fr") == "1 août 2026"
+    assert "until 1 August 2026 at 00:30 (CEST)." in render(texts(), pending=pending)
+    assert "until 31 July 2026 at 22:30 (UTC)." in render(texts(time_zone="UTC"), pending=pending)
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "language", "shown"),
+    [
+        ("Asia/Tokyo", "en", "28 November 2026 at 18:42 (JST)"),
+        ("America/New_York", "en-US", "28 November 2026 at 04:42 (Eastern Standard Time)"),
+        ("America/Sao_Paulo", "de", "28. November 2026, 06:42 Uhr (UTC-03)"),
+        ("UTC", "fr", "28 novembre 2026 à 09:42 (UTC)"),
+        ("Mars/Olympus", "it", "28 novembre 2026 alle ore 10:42 (CET)"),
+        (None, "it", "28 novembre 2026 alle ore 10:42 (CET)"),
+    ],
+)
+def test_a_time_is_in_the_time_zone_of_the_user(time_zone: str | None, language: str, shown: str) -> None:
+    assert f" {shown}." in render(texts(), time_zone=time_zone, language=language)
+
+
+def test_the_day_of_a_letter_is_that_in_the_time_zone_of_the_user() -> None:
+    late = dataclasses.replace(
+        sample_pending(time_zone="Asia/Tokyo"),
+        entry=replace(sample_pending().entry, minted=datetime(2026, 7, 31, 20, 30, tzinfo=UTC)),
+    )
+
+    assert texts().day_of(late, "fr") == "1 août 2026"
+    assert texts().day_of(dataclasses.replace(late, recipient=None), "fr") == "31 juillet 2026"
 
 
 def test_a_user_without_a_name_is_addressed_by_id() -> None:
@@ -454,8 +478,8 @@ def test_a_custom_text_chooses_between_the_ticket_and_its_groups(directory: Path
 @pytest.mark.parametrize(
     ("time_zone", "end", "shown"),
     [
-        ("Europe/Zurich", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "31 December 9999, 23:59 UTC"),
-        ("America/New_York", datetime(1, 1, 1, tzinfo=UTC), "1 January 1, 00:00 UTC"),
+        ("Europe/Zurich", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "31 December 9999 at 23:59 (UTC)"),
+        ("America/New_York", datetime(1, 1, 1, tzinfo=UTC), "1 January 1 at 00:00 (UTC)"),
     ],
 )
 def test_a_date_that_only_utc_can_show_is_shown_in_utc(time_zone: str, end: datetime, shown: str) -> None:
