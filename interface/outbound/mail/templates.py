@@ -11,7 +11,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time, get_timezone_name
+from babel.dates import format_date, format_time, get_timezone_gmt
 from jinja2 import (
     ChoiceLoader,
     Environment,
@@ -45,14 +45,9 @@ _SAMPLE = {
     "client": "client-123",
     "valid_until": "28 November 2026 at 10:42 (CET)",
 }
-
-
-_MOMENTS = {
-    "de": "{day}, {time} Uhr",
-    "en": "{day} at {time}",
-    "fr": "{day} à {time}",
-    "it": "{day} alle ore {time}",
-}
+# Babel has neither the words between a date and a time (CLDR: atTime) nor the German "Uhr".
+_MOMENTS = {"de": "{}, {} Uhr ({})", "en": "{} at {} ({})", "fr": "{} à {} ({})", "it": "{} alle ore {} ({})"}
+_GERMAN_ZONES = {"WET": "WEZ", "WEST": "WESZ", "CET": "MEZ", "CEST": "MESZ", "EET": "OEZ", "EEST": "OESZ"}
 
 
 class InvalidTemplate(Exception):
@@ -93,7 +88,7 @@ class Templates:
 
     def day_of(self, pending: PendingDelivery, language: str) -> str:
         """Return the day of minting, in the user's time zone and the format of the language."""
-        return format_date(self._local(pending.entry.minted, pending), "long", _locale(language))
+        return format_date(self._local(pending.entry.minted, pending), "long", _locale(language, pending))
 
     def check(self) -> Sequence[str]:
         """Return a text for each fault of a template."""
@@ -162,10 +157,9 @@ class Templates:
         }
 
     def _moment(self, moment: datetime, language: str, pending: PendingDelivery) -> str:
-        local, locale = self._local(moment, pending), _locale(language)
+        local, locale = self._local(moment, pending), _locale(language, pending)
         day, time = format_date(local, "long", locale), format_time(local, "short", locale=locale)
-        joined = _MOMENTS.get(locale.language, "{day}, {time}").format(day=day, time=time)
-        return f"{joined} ({_zone_name(local, locale)})"
+        return _MOMENTS.get(locale.language, "{}, {} ({})").format(day, time, _zone_name(local, locale))
 
     def _local(self, moment: datetime, pending: PendingDelivery) -> datetime:
         try:
@@ -222,18 +216,23 @@ def _describe(name: str, error: Exception) -> str:
 
 
 def _zone_name(local: datetime, locale: Locale) -> str:
-    """Return the usual abbreviation, such as MEZ or CET, otherwise the distance to UTC."""
+    """Return the abbreviation of a time zone, otherwise its difference to UTC.
+
+    Babel's abbreviations are not used: that of Dublin in summer is GMT, which is wrong by an hour.
+    """
     name = f"{local:%Z}"
-    if name != "UTC":
-        in_language = get_timezone_name(local, "short", locale=locale)
-        name = name if in_language.startswith(("+", "-")) else in_language
-    return f"UTC{name}" if name.startswith(("+", "-")) else name
+    if not name.isalpha():
+        return get_timezone_gmt(local, "long", locale)
+    return _GERMAN_ZONES.get(name, name) if locale.language == "de" else name
 
 
-def _locale(language: str) -> Locale:
+def _locale(language: str, pending: PendingDelivery) -> Locale:
+    """Return the locale of a text: with the region of the user's language, if that is the language of the text."""
+    wanted = (pending.recipient and pending.recipient.language) or ""
+    regional = wanted if f"{wanted}-".lower().startswith(f"{language}-".lower()) else language
     try:
         # European date formats unless the language names a region.
-        return Locale.parse("en-GB" if language == "en" else language, sep="-")
+        return Locale.parse("en-GB" if regional.lower() == "en" else regional, sep="-")
     except (UnknownLocaleError, ValueError):
         return Locale.parse("en-GB", sep="-")
 

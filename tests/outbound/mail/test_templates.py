@@ -95,14 +95,19 @@ def test_the_time_zone_is_that_of_the_day() -> None:
 
     assert "until 1 August 2026 at 00:30 (CEST)." in render(texts(), pending=pending)
     assert "until 31 July 2026 at 22:30 (UTC)." in render(texts(time_zone="UTC"), pending=pending)
+    assert "until 31 July 2026 at 23:30 (IST)." in render(texts(time_zone="Europe/Dublin"), pending=pending)
 
 
 @pytest.mark.parametrize(
     ("time_zone", "language", "shown"),
     [
         ("Asia/Tokyo", "en", "28 November 2026 at 18:42 (JST)"),
-        ("America/New_York", "en-US", "28 November 2026 at 04:42 (Eastern Standard Time)"),
-        ("America/Sao_Paulo", "de", "28. November 2026, 06:42 Uhr (UTC-03)"),
+        ("America/New_York", "en", "28 November 2026 at 04:42 (EST)"),
+        ("America/New_York", "en-US", "November 28, 2026 at 4:42\u202fAM (EST)"),
+        ("Europe/London", "EN-us", "November 28, 2026 at 9:42\u202fAM (GMT)"),
+        ("Europe/Athens", "de-CH", "28. November 2026, 11:42 Uhr (OEZ)"),
+        ("America/Sao_Paulo", "de", "28. November 2026, 06:42 Uhr (GMT-03:00)"),
+        ("Europe/Zurich", "xx-Latn-001", "28 November 2026 at 10:42 (CET)"),
         ("UTC", "fr", "28 novembre 2026 à 09:42 (UTC)"),
         ("Mars/Olympus", "it", "28 novembre 2026 alle ore 10:42 (CET)"),
         (None, "it", "28 novembre 2026 alle ore 10:42 (CET)"),
