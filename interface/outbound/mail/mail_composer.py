@@ -1,7 +1,8 @@
 """Composes mails and letters with a ticket."""
 
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
@@ -9,7 +10,6 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any
-from unicodedata import normalize
 
 from application.delivery.outbox import PendingDelivery
 from application.users.email_address import parse_mailbox
@@ -22,6 +22,8 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=^_`{|}~-]+"
 _ADDRESS = re.compile(rf"(?=.{{3,254}}$){_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 _NAME_AND_ADDRESS = re.compile(r'(?P<quote>"?)(?P<name>[^"<>\\]*)(?P=quote)\s*<(?P<address>[^<>]*)>')
 
+# A line of a street, or of another person ("c/o").
+_OTHER_LINE = re.compile(r"[\d/]")
 _LONGEST_LINE = 76
 
 Compose = Callable[[ClearTicket, PendingDelivery], EmailMessage]
@@ -82,7 +84,7 @@ class Letters:
         name = (recipient and recipient.name) or subject.user_ext_id
         return render_letter(
             self.templates.render("letter.txt", ticket, pending),
-            address=lines if _contains(lines, name) else [name, *lines],
+            address=lines if any(_names(line, name) for line in lines[:-1]) else [name, *lines],
             sender=self.sender,
             day=self.templates.day_of(pending, language),
             window=self.window,
@@ -151,10 +153,14 @@ def _address(text: str) -> Address:
     return Address(username=local, domain=domain)
 
 
-def _contains(lines: Sequence[str], name: str) -> bool:
-    """Return whether an address has the name on a line, or behind a title on its first line."""
-    wanted, *found = (" ".join(normalize("NFKC", text).casefold().split()) for text in (name, *lines))
-    return wanted in found or bool(found and " " in wanted and found[0].endswith(f" {wanted}"))
+def _names(line: str, name: str) -> bool:
+    """Return whether a line of an address has the words of the name, in any order and also with a title."""
+    words = _words(name)
+    return bool(words) and words <= _words(line) and not _OTHER_LINE.search(line)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[\w.-]+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _one_line(subject: str) -> str:

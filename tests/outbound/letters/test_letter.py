@@ -280,6 +280,11 @@ def test_a_letter_to_a_user_without_a_name_uses_the_id() -> None:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
+        (("Firma AG", "Frau Dr. Una Üser", "Weg 1"), ["Firma AG", "Frau Dr. Una Üser", "Weg 1"]),
+        (("Üser, Una", "Weg 1"), ["Üser, Una", "Weg 1"]),
+        (("c/o Una Üser", "Weg 1"), ["Una Üser", "c/o Una Üser", "Weg 1"]),
+        (("Una-Üser-Weg 1", "Bern"), ["Una Üser", "Una-Üser-Weg 1", "Bern"]),
+        (("Una Üser Allee 1", "Bern"), ["Una Üser", "Una Üser Allee 1", "Bern"]),
         (("Una Üser", "Weg 1"), ["Una Üser", "Weg 1"]),
         (("UNA  U\u0308SER", "Weg 1"), ["UNA ÜSER", "Weg 1"]),
         (("Frau Una Üser", "Weg 1"), ["Frau Una Üser", "Weg 1"]),
@@ -299,14 +304,14 @@ def test_a_name_that_the_address_contains_is_printed_once(
     assert [" ".join(line.text.split()) for line in found[1:]] == expected
 
 
-def test_a_name_of_one_word_is_printed_above_a_line_that_ends_with_it() -> None:
+@pytest.mark.parametrize(("name", "place"), [("Zürich", "8001 Zürich"), ("Bern", "Bern"), ("*", "Bern")])
+def test_a_name_is_printed_above_a_place_that_has_it(name: str, place: str) -> None:
     letters = Letters(Templates(None, language="en", time_zone=ZoneInfo("UTC")), SENDER, Window.LEFT)
-    pending = sample_pending(name="Zürich", postal_address=("8001 Zürich",))
+    pending = sample_pending(name=name, postal_address=("Weg", place))
 
-    assert [line.text for line in addressed(lines_of(letters.render(TICKET, pending)))][1:] == [
-        "Zürich",
-        "8001 Zürich",
-    ]
+    found = addressed(lines_of(letters.render(TICKET, pending)))
+
+    assert [line.text for line in found][1:] == [name, "Weg", place]
 
 
 @pytest.mark.parametrize(
