@@ -56,7 +56,7 @@ def _zone(name: str) -> str:
 
 @cache
 def _time_zones() -> set[str]:
-    return available_timezones()
+    return available_timezones() - {"localtime"}  # the zone of a server
 
 
 TimeZone = Annotated[

@@ -225,6 +225,7 @@ BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
         "CET+1",
         "Europe",
         "europe/zurich",
+        "localtime",
         "../UTC",
         "UTC\n",
         LONG,
