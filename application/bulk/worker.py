@@ -118,7 +118,8 @@ class BulkWorker:
                 for key, task in [*running.items()]:
                     if task.done():
                         del running[key]
-                        task.result()
+                        if not task.cancelled():
+                            task.result()
                     elif key not in found:
                         task.cancel()
                 for key, job in found.items():

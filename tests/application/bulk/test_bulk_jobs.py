@@ -1,5 +1,6 @@
 """A bulk job resets each of its users once, on both stores."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -8,9 +9,9 @@ import pytest
 from application.bulk.control_job import Action
 from application.bulk.read_jobs import read_bulk_items, read_bulk_job
 from application.bulk.records import PAGE, BulkJobNotFound
-from application.bulk.reset_item import item_command
+from application.bulk.reset_item import ResetItem, item_command
 from application.bulk.start_reset import BulkCountDiffers, BulkUsersRefused
-from application.transaction.command import Precondition, PreconditionFailed
+from application.transaction.command import Answer, Command, Precondition, PreconditionFailed
 from application.transaction.outcomes import Outcome
 from application.users.records import UserNotFound
 from domain.bulk.bulk_job import MAX_USERS, BulkJobEnded, JobKey, JobState, JobStatus, digest_of
@@ -157,6 +158,22 @@ def test_a_cancelled_job_keeps_its_outcomes_and_ends(service: Service) -> None:
     for action in (Action.PAUSE, Action.RESUME):
         with pytest.raises(BulkJobEnded):
             controlled(service, action)
+
+
+@pytest.mark.parametrize("action", [Action.PAUSE, Action.CANCEL])
+def test_the_next_job_is_processed_after_one_was_interrupted(service: Service, action: Action) -> None:
+    """The worker would end with the task of the interrupted job."""
+    users = given_users(service, 5)
+    started(service, users, pace=1)
+
+    async def execute(sent: Command) -> Answer:
+        answer = await asyncio.wrap_future(service.commands.submit(sent))
+        if isinstance(sent, ResetItem) and sent.job == JOB.job:
+            await asyncio.to_thread(controlled, service, action)
+            await asyncio.to_thread(started, service, users, job="job-2", pace=2, overrides_limit=True)
+        return answer
+
+    assert processed(service, JobKey(CLIENT, "job-2"), execute=execute).outcomes == {"reset": 5}
 
 
 def test_a_finished_job_cannot_be_cancelled(service: Service) -> None:
