@@ -29,6 +29,7 @@ SQLITE = {
     6: "338fd61",
     7: "e131efd",
     8: "e514dbd",
+    9: "4bb0e52",
 }
 POSTGRES = {
     1: "b2e044f",
@@ -41,6 +42,7 @@ POSTGRES = {
     8: "338fd61",
     9: "e131efd",
     10: "e514dbd",
+    11: "4bb0e52",
 }
 
 CLIENT, OTHER = "client-123", "ünï/cøde"

@@ -21,6 +21,7 @@ from interface.composition.service import RunningService, start
 from interface.http.health.routes import HealthPart
 from interface.outbound.system import system_clock
 from interface.settings import Settings
+from tests.support.commits import around_commits
 from tests.support.ledgers import opened
 from tests.support.postgres import database_unreachable
 from tests.support.schemas import migrate_to_next_release, newest_schema, set_schema
@@ -162,7 +163,7 @@ def test_a_writer_that_is_stuck_is_not_ready(sqlite_url: str, monkeypatch: pytes
 
     with served(sqlite_url) as (client, running):
         monkeypatch.setattr(telemetry, "_STUCK_SECONDS", 0.05)
-        monkeypatch.setattr(running.store, "commit", stuck)
+        around_commits(running.store, before=stuck)
         user = f"{BASE}/client-123/users/user-1"
         body, headers = {"email": "u@example.com"}, caller()
         writing = threading.Thread(target=client.put, args=(user,), kwargs={"json": body, "headers": headers})
