@@ -46,7 +46,7 @@ def job_in(store: AnyStore, key: JobKey) -> JobState:
     return job
 
 
-@pytest.mark.parametrize("size", forms(short=Size(400, 200, 1), full=Size(4000, 400, 10)))
+@pytest.mark.parametrize("size", forms(short=Size(400, 200, 1), full=Size(2000, 200, 10)))
 def test_each_user_is_reset_once_though_every_process_is_killed(
     database_url: str, tmp_path: Path, size: Size
 ) -> None:
