@@ -60,7 +60,10 @@ def _time_zones() -> set[str]:
 
 
 TimeZone = Annotated[
-    str, StringConstraints(max_length=64), AfterValidator(_zone), Field(examples=["Europe/Zurich"])
+    str,
+    StringConstraints(max_length=64),
+    AfterValidator(_zone),
+    Field(examples=["Europe/Zurich"], json_schema_extra={"format": "iana-time-zone"}),
 ]
 
 

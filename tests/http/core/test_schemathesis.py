@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from hypothesis import strategies
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
@@ -27,6 +28,9 @@ from interface.outbound.system import system_clock
 from interface.settings import Settings
 from tests.support.lanes import forms
 
+schemathesis.openapi.format(
+    "iana-time-zone", strategies.sampled_from(["Europe/Zurich", "America/Lima", "UTC"])
+)
 IN_CI = bool(os.environ.get("CI"))
 # Examples of each operation in each phase.
 SHORT, FULL = 3, int(os.environ.get("TICKETS_TEST_SCHEMATHESIS_EXAMPLES", "50"))
