@@ -11,6 +11,7 @@ from application.delivery.attempts import Attempts
 from application.delivery.outbox import DeliveryKey, Outbox, PendingDelivery
 from application.shared.errors import Unavailable
 from application.shared.ports import Clock
+from application.shared.waiting import is_set_within
 
 MAX_CONCURRENT = 32
 _POLL_INTERVAL_SECONDS = 1
@@ -77,9 +78,7 @@ class Deliverer:
         if len(taken) < room or not room:
             # A short lease needs a shorter interval.
             seconds = min(_POLL_INTERVAL_SECONDS, self.lease_for.total_seconds() / 4)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._woken.wait()
+            await is_set_within(self._woken, seconds)
 
     async def _claim(self, room: int) -> Sequence[PendingDelivery]:
         now = self.clock()

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from application.shared.ports import Randomness
+from application.shared.waiting import is_set_within
 
 _MIN_DELAY_MS = 500
 _MAX_DELAY_MS = 30_000
@@ -34,6 +34,4 @@ class Backoff:
 
     async def pause(self, seconds: float) -> None:
         """Wait, or return early when `stop` is set."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.stop.wait()
+        await is_set_within(self.stop, seconds)

@@ -16,6 +16,7 @@ from application.feed.feed_event import FeedEvent
 from application.feed.formats import CLOUD_EVENTS, Format
 from application.record.ledger import Ledger
 from application.shared.errors import Unavailable
+from application.shared.waiting import is_set_within
 from domain.users.user import UserErased
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class LiveFeed:
             while not self._closing.is_set():
                 changed = tail.changed
                 if tail.end is None:
-                    await _wait(changed, idle_seconds)  # for the first read
+                    await is_set_within(changed, idle_seconds)  # for the first read
                     continue
                 end = tail.end
                 behind = query.after < tail.begin
@@ -119,7 +120,11 @@ class LiveFeed:
                 # Fewer events than the limit: every further event is after `end`.
                 reached = [event.position for event in events[-1:]] + [end] * (len(events) < limit)
                 query = replace(query, after=max(query.after, *reached))
-                if events or loop.time() >= idle_at or not await _wait(changed, idle_at - loop.time()):
+                if (
+                    events
+                    or loop.time() >= idle_at
+                    or not await is_set_within(changed, idle_at - loop.time())
+                ):
                     yield Batch(before, events, query.after)
                     before = events[-1].position if events else before
                     idle_at = loop.time() + idle_seconds
@@ -209,12 +214,3 @@ class LiveFeed:
             if self._closing.is_set():
                 return
             loop.call_soon_threadsafe(self.wake)
-
-
-async def _wait(changed: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await changed.wait()
-    except TimeoutError:
-        return False
-    return True
