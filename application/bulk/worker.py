@@ -9,15 +9,16 @@ the worker pauses after each of them.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from application.bulk.control_job import FinishBulkJob
 from application.bulk.records import BulkJobs, pending_users
 from application.bulk.reset_item import ResetItem, item_command
-from application.shared.errors import RowRefused, ShareUsed, Unavailable
+from application.shared.errors import RowRefused, ShareUsed
+from application.shared.waiting import is_set_within
 from application.transaction.command import Answer, Command
+from application.transaction.leased_work import work_under_lease
 from application.transaction.store import Lease, Store
 from domain.bulk.bulk_job import JobKey, JobState
 from domain.shared.subject import Subject
@@ -33,7 +34,6 @@ _PAUSE_FACTOR = 1.0
 # With a pace, the least number of batches per second, and the most items of one.
 _BATCHES_PER_SECOND = 10
 _PACED_BATCH = 8
-_POLL_INTERVAL_SECONDS = 1
 _CHECK_LEASE_SECONDS = 1
 
 log = logging.getLogger(__name__)
@@ -90,24 +90,7 @@ class BulkWorker:
 
     async def run(self) -> None:
         """Work while this process holds the lease; runs until cancelled."""
-        while True:
-            try:
-                async with self._lease() as lease:
-                    if lease:
-                        await self._work_while(lease)
-            except Unavailable as error:
-                log.warning("bulk jobs failed and will be continued: %s", error)
-            except Exception:
-                log.exception("bulk jobs failed and will be continued")
-            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
-
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Lease | None]:
-        async with AsyncExitStack() as stack:
-            context = self.store.lease(LEASE)
-            lease = await asyncio.to_thread(context.__enter__)
-            stack.push_async_callback(asyncio.to_thread, context.__exit__, None, None, None)
-            yield lease
+        await work_under_lease(self.store, LEASE, self._work_while, "processing bulk jobs", log)
 
     async def _work_while(self, lease: Lease) -> None:
         running: dict[JobKey, asyncio.Task[None]] = {}
@@ -125,19 +108,12 @@ class BulkWorker:
                 for key, job in found.items():
                     if key not in running:
                         running[key] = asyncio.create_task(self._process(job))
-                await self._wait()
+                await is_set_within(self._woken, _CHECK_LEASE_SECONDS)
             log.warning("lost the lease; another process continues the bulk jobs")
         finally:
             for task in running.values():
                 task.cancel()
             await asyncio.gather(*running.values(), return_exceptions=True)
-
-    async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(_CHECK_LEASE_SECONDS):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
 
     async def _process(self, job: JobState) -> None:
         """Process the pending items of a job, in order; and finish it if no item failed."""

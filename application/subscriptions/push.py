@@ -6,8 +6,8 @@ delay, so after a crash the last messages are sent again with the same ids.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from application.shared.errors import SealBroken, Unavailable
@@ -17,12 +17,12 @@ from application.subscriptions.records import (
     SubscriptionHead,
 )
 from application.subscriptions.subscription_worker import ProgressRecorder, SubscriptionWorker
+from application.transaction.leased_work import work_under_lease
 from application.transaction.store import Lease, Store
 from domain.subscriptions.subscription import SubscriptionKey
 
 LEASE = "push"
 _POLL_INTERVAL_SECONDS = 0.25
-_LEASE_INTERVAL_SECONDS = 1
 
 log = logging.getLogger(__name__)
 
@@ -45,24 +45,7 @@ class Pusher:
 
     async def run(self) -> None:
         """Push while this process holds the lease; runs until cancelled."""
-        while True:
-            try:
-                async with self._lease() as lease:
-                    if lease:
-                        await self._push_while(lease)
-            except Unavailable as error:
-                log.warning("pushing failed and will be retried: %s", error)
-            except Exception:
-                log.exception("pushing failed and will be retried")
-            await asyncio.sleep(_LEASE_INTERVAL_SECONDS)
-
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Lease | None]:
-        async with AsyncExitStack() as stack:
-            context = self.store.lease(LEASE)
-            lease = await asyncio.to_thread(context.__enter__)
-            stack.push_async_callback(asyncio.to_thread, context.__exit__, None, None, None)
-            yield lease
+        await work_under_lease(self.store, LEASE, self._push_while, "pushing", log)
 
     async def _push_while(self, lease: Lease) -> None:
         try:
