@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
+from application.bulk.control_job import JobCommand
 from application.bulk.job_response import to_response
 from application.bulk.records import BULK_JOBS, BULK_USERS, PAGE, BulkJobs, UsersKey, job_of
 from application.shared.ports import Clock
-from application.transaction.command import Answer, Command
+from application.transaction.command import Answer
 from application.transaction.new_ids import check_new_id_in_client, client_of_new_id
 from application.transaction.outcomes import Outcome
 from application.transaction.records import Load
 from application.transaction.unit_of_work import UnitOfWork
-from domain.bulk.bulk_job import MAX_USERS, BulkJob, JobKey
+from domain.bulk.bulk_job import MAX_USERS, BulkJob
 from domain.shared.errors import Kind, Refusal
 from domain.shared.subject import Subject
 
@@ -37,23 +38,17 @@ class TooManyBulkJobs(Refusal):
     KIND = Kind.LIMIT
 
 
-class StartBulkReset(Command, frozen=True, kw_only=True):
+class StartBulkReset(JobCommand, frozen=True, kw_only=True):
     """Start a bulk job.
 
     users: each once. pace: the maximum of resets per second; None: none. expected_count: the number of users that the caller
     expects; None: any. overrides_limit: the caller may exceed the daily limit.
     """
 
-    job: str
     users: tuple[str, ...]
     pace: int | None = None
     expected_count: int | None = None
     overrides_limit: bool = False
-
-    @property
-    def job_key(self) -> JobKey:
-        """The identity of the job."""
-        return JobKey(self.subject.client_ext_id, self.job)
 
     def loads(self) -> Sequence[Load]:
         """Return the job, which must not exist, and whether the client exists, where a job could not create it."""
