@@ -8,7 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
-from application.users.csv_rows import ROW_LIMIT, CsvFault, csv_rows
+from application.shared.json_lines import ROW_LIMIT, json_lines
+from application.users.csv_rows import CsvFault, csv_rows
 from domain.bulk.bulk_job import MAX_USERS
 from domain.shared.errors import Kind, Refusal
 from domain.shared.identifiers import fault_of_id
@@ -65,25 +66,13 @@ def _csv(chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
 
 
 def _ndjson(chunks: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(_lines(chunks), 1):
-        if not line.strip():
-            continue
+    for line, content in json_lines(chunks):
+        if content is None:
+            raise InvalidBulkFile(f"line {line}: has over {ROW_LIMIT} bytes.")
         try:
-            user = _decode(line)
+            user = _decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidBulkFile(
-                f'line {number}: not an id in quotation marks or {{"userExtId": …}}: {error}.'
+                f'line {line}: not an id in quotation marks or {{"userExtId": …}}: {error}.'
             ) from None
-        yield number, user if isinstance(user, str) else user.userExtId
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines without their ends; a line stops at the limit of a row."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-        if len(rest) > ROW_LIMIT:
-            break
-    if rest:
-        yield rest
+        yield line, user if isinstance(user, str) else user.userExtId
