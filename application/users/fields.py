@@ -60,10 +60,7 @@ def _time_zones() -> set[str]:
 
 
 TimeZone = Annotated[
-    str,
-    StringConstraints(max_length=64),
-    AfterValidator(_zone),
-    Field(examples=["Europe/Zurich"], json_schema_extra={"format": "iana-time-zone"}),
+    str, StringConstraints(max_length=64), AfterValidator(_zone), Field(examples=["Europe/Zurich"])
 ]
 
 
