@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from application.record.replay import check_streams, stream_ranges
 from tests.application.tickets.test_import_tickets import row
 from tests.domain.tickets.test_stored_hash import hashed
 from tests.support.web import BASE, Web
@@ -66,6 +67,16 @@ def test_a_repeated_request_gets_the_first_response(web: Web) -> None:
     assert answers[0].content == answers[1].content
     assert web.client.post(IMPORT, json=body(row())).json()["counts"] == {"unchanged": 1}
     assert (other.status_code, other.json()["errors"][0]["code"]) == (422, "errors.idempotencyKeyReused")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
+def test_the_check_of_the_record_finds_nothing(web: Web, headers: dict[str, str]) -> None:
+    """It looks for the stored answers of requests with an Idempotency-Key."""
+    given_user(web)
+    web.client.post(IMPORT, json=body(row()), headers=headers).raise_for_status()
+
+    [(begin, end)] = stream_ranges(1)
+    assert check_streams("client-123", begin, end, ledger=web.service.store).faults == []
 
 
 def test_a_dry_run_changes_nothing(web: Web) -> None:
