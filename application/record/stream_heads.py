@@ -124,7 +124,7 @@ class HeadsTree:
         if len(header) < _HEADER.size:
             return
         magic, size, count, checksum, leaf = _HEADER.unpack(header)
-        if magic != _FORMAT or size > max_size:
+        if magic != _FORMAT or not 0 < count <= size <= max_size:
             return
         lengths = [count * _STREAM_BYTES, count * _VERSION_BYTES, count * HASH_BYTES]
         while lengths[-1] > HASH_BYTES:

@@ -140,7 +140,9 @@ def test_a_tree_for_a_former_size_does_not_replace_the_saved_one(service: Servic
     assert {path: path.read_bytes() for path in (tmp_path / "heads").iterdir()} == content
 
 
-@pytest.mark.parametrize("damage", ["empty", "short", "changed", "other format"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "short", "changed", "other format", "many streams", "no streams"]
+)
 def test_a_damaged_saved_tree_is_not_used(service: Service, tmp_path: Path, damage: str) -> None:
     ledger, size = service.store, service.store.size(CLIENT)
     expected = saved_in(tmp_path / "heads").root(CLIENT, size, ledger)
@@ -150,6 +152,9 @@ def test_a_damaged_saved_tree_is_not_used(service: Service, tmp_path: Path, dama
         "empty": b"",
         "short": content[:-1],
         "changed": content[:-1] + bytes([content[-1] ^ 1]),
+        # Behind the format and the number of entries.
+        "many streams": content[:24] + b"\x7f" + content[25:],
+        "no streams": content[:24] + bytes(8) + content[32:],
         "other format": content.replace(b"heads-1", b"heads-2"),
     }
     file.write_bytes(damaged[damage])
