@@ -1,7 +1,7 @@
 """The ticket credential aggregate, one per user and client. domain/tickets/evolution.py evolves its state."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -281,4 +281,7 @@ class TicketCredential(Aggregate[TicketState]):
 def _warning_due(policy: TicketPolicy, end: datetime) -> datetime:
     """Return when TicketExpirySoon becomes due: the end of the validity if the policy has no threshold."""
     days = policy.close_to_expiration_threshold
-    return end if days == OFF else end - timedelta(days=days)
+    try:
+        return end if days == OFF else end - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
