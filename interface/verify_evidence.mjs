@@ -711,7 +711,7 @@ function asText(value) {
 
 /** Return the algorithm of a hash and a fingerprint, not the hash: it would help to guess the ticket. */
 async function fingerprint(value) {
-  const algorithm = /^\{[A-Z0-9]+\}/.exec(asText(value))?.[0] ?? '';
+  const algorithm = /^\{[A-Z0-9+]+\}/.exec(asText(value))?.[0] ?? '';
   return `${algorithm} ${hex(await sha256(utf8.encode(asText(value)))).slice(0, 16)}`.trim();
 }
 

@@ -752,7 +752,7 @@ def rows(found: Verified, separator: str = "; ") -> list[list[str]]:
 def fingerprint(value: object) -> str:
     """Return the algorithm of a hash and a fingerprint, not the hash: it would help to guess the ticket."""
     text = as_text(value)
-    algorithm = re.match(r"\{[A-Z0-9]+\}", text)
+    algorithm = re.match(r"\{[A-Z0-9+]+\}", text)
     return f"{algorithm[0] if algorithm else ''} {hashlib.sha256(text.encode()).hexdigest()[:16]}".strip()
 
 

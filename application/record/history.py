@@ -1,7 +1,6 @@
 """The history of a credential, and its past states, by the same `evolve` as the read model."""
 
 import hashlib
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -27,12 +26,12 @@ from domain.shared.subject import Subject
 from domain.tickets.events import AGGREGATE, stream_id
 from domain.tickets.evolution import evolve
 from domain.tickets.state import TicketState
+from domain.tickets.stored_hash import kind_of
 
 PAGE = 500
 LOG_PAGE = 1_000
 ERASED = "erased"
 """The text for people in place of an erased comment."""
-_ALGORITHM = re.compile(r"\{[A-Z0-9]+\}")
 _FINGERPRINT_DIGITS = 16
 _NEWEST = 2**62
 
@@ -306,9 +305,8 @@ def _evolved(state: TicketState | None, event: Event) -> TicketState:
 
 def fingerprint(ticket_hash: str) -> str:
     """Return the public form of a hash: its algorithm and a truncated digest."""
-    algorithm = _ALGORITHM.match(ticket_hash)
     digest = hashlib.sha256(ticket_hash.encode()).hexdigest()[:_FINGERPRINT_DIGITS]
-    return f"{algorithm[0] if algorithm else '{?}'} {digest}"
+    return f"{{{kind_of(ticket_hash) or '?'}}} {digest}"
 
 
 def _changes(old: TicketState | None, new: TicketState | None, now: datetime) -> list[Change]:

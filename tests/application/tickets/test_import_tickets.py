@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from application.record.history import fingerprint
 from application.tickets.expire_tickets import NoteExpiry
 from application.tickets.import_tickets import Import, ImportReport, import_tickets
 from application.tickets.minting import SlowWork
@@ -83,6 +84,13 @@ def test_an_imported_ticket_verifies(service: Service) -> None:
     assert (dict(report.states), dict(report.hashes)) == ({"active": 1}, {"SSHA256": 1})
     assert service.verify("wrong")["reason"] == "wrong-ticket"
     assert service.verify("the-ticket")["verified"]
+
+
+def test_a_validity_at_the_begin_of_the_calendar_is_imported_as_expired(service: Service) -> None:
+    validity = {"from": "0001-01-01T00:00:00Z", "to": "0001-01-05T00:00:00Z"}
+
+    assert imported(service, row(validity=validity)).created == 1
+    assert service.verify("the-ticket")["reason"] == "expired"
 
 
 def test_nothing_is_sent(service: Service) -> None:
@@ -253,6 +261,7 @@ def test_a_sha_1_hash_is_wrapped(service: Service) -> None:
     state = state_of(service.store, SUBJECT)
     assert state
     assert kind_of(state.ticket_hash) == "ARGON2ID+SSHA"
+    assert fingerprint(state.ticket_hash).startswith("{ARGON2ID+SSHA} ")
     assert (dict(report.hashes), dict(report.treatments)) == ({"ARGON2ID+SSHA": 1}, {"wrapped": 1})
     assert service.verify("other")["reason"] == "wrong-ticket"
     assert service.verify("the-ticket")["reason"] == "wrong-ticket"  # its policy has no hyphen
